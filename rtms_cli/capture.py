@@ -1,0 +1,206 @@
+"""capture.jsonl: every frame, verbatim, one line each (RECORDING.md).
+
+Writing splices the bytes that came over the wire into the line; nothing is parsed or formatted again. What may hold a
+secret (handshakes, webhooks, messages that nobody documented) is rebuilt with `"[redacted]"` in its place.
+"""
+
+import base64
+import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import msgspec
+from msgspec import Raw, Struct
+
+from rtms_cli.errors import Problem
+from rtms_cli.machine import Direction, Frame, frame_of
+from rtms_cli.protocol.messages import (
+    MediaHandshakeRequest,
+    Message,
+    SignalingHandshakeRequest,
+    SignalingHandshakeResponse,
+    Unknown,
+    Unreadable,
+    loads,
+)
+from rtms_cli.protocol.webhooks import UnreadableWebhook
+
+REDACTED = "[redacted]"
+SECRET_KEYS = frozenset(
+    (
+        "signature",
+        "srtp_key",
+        "srtp_keys",
+        "secret",
+        "client_secret",
+        "secret_token",
+        "token",
+        "access_token",
+        "refresh_token",
+        "plaintoken",
+        "encryptedtoken",
+        "authorization",
+        "password",
+        "passcode",
+    )
+)
+"""Keys whose values never reach a file, whatever their case."""
+
+_SECRET_TEXT = re.compile(rb'("(?:' + "|".join(sorted(SECRET_KEYS)).encode() + rb')"\s*:\s*)"[^"]*"?', re.IGNORECASE)
+_MIGHT_BE_SECRET = (SignalingHandshakeRequest, SignalingHandshakeResponse, MediaHandshakeRequest, Unknown)
+
+
+class Header(Struct, frozen=True, omit_defaults=True):
+    """The first line of a capture."""
+
+    rtms_capture: int
+    created: str
+    generator: str
+    product: str = ""
+    id: str = ""
+    rtms_stream_id: str = ""
+
+    def line(self) -> bytes:
+        """The line as it is written."""
+        return msgspec.json.encode(self) + b"\n"
+
+
+def capture_line(frame: Frame) -> bytes:
+    """Write a frame as a line of a capture."""
+    at_us = frame.at_us
+    start = b'{"at": %d.%06d, "ch": "%b", "dir": "%b", ' % (
+        at_us // 1_000_000,
+        at_us % 1_000_000,
+        frame.channel.encode(),
+        frame.direction.value.encode(),
+    )
+    message = frame.message
+    if isinstance(message, Unreadable | UnreadableWebhook):
+        return start + _unreadable(frame.raw) + b"}\n"
+    raw = frame.raw
+    if not isinstance(message, Message) or isinstance(message, _MIGHT_BE_SECRET):
+        raw = redact(raw)
+    if b"\n" in raw or b"\r" in raw:
+        # In valid JSON a literal line break can only be white space.
+        raw = raw.replace(b"\n", b" ").replace(b"\r", b" ")
+    return b'%b"data": %b}\n' % (start, raw)
+
+
+def redact(raw: bytes) -> bytes:
+    """The same JSON with `"[redacted]"` for every value under a key on the list, at any depth."""
+    lowered = raw.lower()
+    if b"\\" not in raw and not any(key.encode() in lowered for key in SECRET_KEYS):
+        return raw
+    return dumps(_redacted(loads(raw)))
+
+
+def dumps(value: object) -> bytes:
+    """Compact JSON in UTF-8; what UTF-8 cannot hold (lone surrogates) stays an escape."""
+    try:
+        return msgspec.json.encode(value)
+    except (msgspec.MsgspecError, UnicodeError, OverflowError):
+        import json
+
+        return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+class Capture:
+    """A capture file, opened for reading. Iterating gives its frames, in order, as often as one likes.
+
+    :raises Problem: where the file cannot be read or is no capture.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path / "capture.jsonl" if path.is_dir() else path
+        self.problems: list[str] = []
+        """What the last iteration could not read, with line numbers. A torn last line is none."""
+        with self._open() as lines:
+            first = lines.readline()
+        try:
+            self.header = msgspec.json.decode(first, type=Header)
+        except (msgspec.MsgspecError, UnicodeError):
+            raise Problem(
+                f"{self.path} is no capture: its first line is not a header.",
+                'A capture starts with {"rtms_capture": 1, …}; `rtms demo` makes one.',
+            ) from None
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.problems = []
+        with self._open() as lines:
+            lines.readline()
+            try:
+                for number, line in enumerate(lines, 2):
+                    if not line.endswith(b"\n"):
+                        return  # torn: the writer was killed here
+                    frame = read_line(line)
+                    if frame is None:
+                        self.problems.append(f"line {number} is no capture line")
+                    else:
+                        yield frame
+            except (EOFError, OSError) as error:
+                self.problems.append(f"the file ends early: {error}")
+
+    def _open(self) -> IO[bytes] | gzip.GzipFile:
+        try:
+            if self.path.suffix == ".gz":
+                return gzip.open(self.path)
+            if self.path.suffix == ".zst":
+                import io
+
+                import zstandard
+
+                source = self.path.open("rb")
+                return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(source, closefd=True))
+            return self.path.open("rb")
+        except OSError as error:
+            raise Problem(
+                f"Cannot read {self.path}: {error.strerror or error}.",
+                "Give a capture.jsonl (also .gz or .zst) or a recording's folder.",
+            ) from None
+
+
+class _Line(Struct):
+    at: float
+    ch: str
+    dir: str
+    data: Raw | None = None
+    text: str | None = None
+    base64: str | None = None
+
+
+_LINE = msgspec.json.Decoder(_Line)
+
+
+def read_line(line: bytes) -> Frame | None:
+    """Read one line of a capture; `None` where it is none."""
+    try:
+        parts = _LINE.decode(line)
+        direction = Direction(parts.dir)
+        if parts.data is not None:
+            raw = bytes(parts.data)
+        elif parts.text is not None:
+            raw = parts.text.encode("utf-8", "surrogatepass")
+        else:
+            raw = base64.b64decode(parts.base64 or "", validate=True)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return frame_of(round(parts.at * 1_000_000), parts.ch, direction, raw)
+
+
+def _unreadable(raw: bytes) -> bytes:
+    raw = _SECRET_TEXT.sub(rb'\1"' + REDACTED.encode() + rb'"', raw)
+    try:
+        return b'"text": ' + msgspec.json.encode(raw.decode())
+    except UnicodeDecodeError:
+        return b'"base64": "' + base64.b64encode(raw) + b'"'
+
+
+def _redacted(value: object) -> object:
+    if isinstance(value, dict):
+        return {
+            key: REDACTED if str(key).lower() in SECRET_KEYS and inner else _redacted(inner)
+            for key, inner in value.items()
+        }
+    return [_redacted(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,167 @@
+"""How the parts talk: frames in, commands out.
+
+A *machine* is a state machine without sockets, clock or files. Whoever runs it feeds it every frame of its channels
+in order, executes the commands that come back, and calls `tick` when `deadline_us` has passed. The client's machine is
+`session.Session`, the server's `simulator.Zoom`; `wire.Driver` runs either.
+
+What influences a machine is a frame, also where it is none of Zoom's: a socket that opened, closed or was refused,
+somebody who asked for the end. So a capture tells the whole story, and a replay needs nothing beside it.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from rtms_cli.protocol.messages import Message, Unreadable, encode, loads, read
+from rtms_cli.protocol.webhooks import Webhook, read_webhook
+
+WEBHOOK = "webhook"
+SIGNALING = "signaling"
+MEDIA = "media"
+"""Channel of the unified media socket; a split one is `media.audio`, `media.video`, …"""
+
+
+class Direction(StrEnum):
+    """`dir` of a capture line."""
+
+    IN = "in"
+    OUT = "out"
+    STATE = "state"
+
+
+class State(StrEnum):
+    """What can happen to a channel beside frames."""
+
+    OPENING = "opening"
+    """We started to connect; `url` says where to."""
+    OPEN = "open"
+    REFUSED = "refused"
+    """The connection never came up; `reason` says why."""
+    CLOSED = "closed"
+    """It was up and is gone; `code` and `reason` are WebSocket's."""
+    STOPPING = "stopping"
+    """Somebody on this side asked for the end; `reason` says who."""
+    DROPPED = "dropped"
+    """`count` media frames were read and not kept, because the disk did not keep up."""
+    WARNING = "warning"
+    """Something a person should know; `reason` is the line."""
+    FINISHED = "finished"
+    """The machine's last word: `status` of the recording, stop reason in `code`, who said so in `reason`."""
+
+
+class ChannelState(Struct, frozen=True, omit_defaults=True):
+    """The message of a frame whose direction is STATE."""
+
+    state: State
+    code: int | None = None
+    reason: str = ""
+    url: str = ""
+    status: str = ""
+    count: int = 0
+
+
+Reading = Message | Webhook | ChannelState
+"""What a frame can mean: a message on a socket, a webhook, or a change of a channel."""
+
+
+class Frame(Struct, frozen=True):
+    """One thing that crossed a channel, or one change of a channel's state."""
+
+    at_us: int
+    """Microseconds since the capture began: the only clock that anything beyond the driver sees."""
+    channel: str
+    direction: Direction
+    raw: bytes
+    message: Reading
+
+
+def frame_of(at_us: int, channel: str, direction: Direction, raw: bytes) -> Frame:
+    """Make a frame of bytes, read once, by the reader that its channel and direction call for."""
+    if direction is Direction.STATE:
+        return Frame(at_us, channel, direction, raw, _read_state(raw))
+    return Frame(at_us, channel, direction, raw, read_webhook(raw) if channel == WEBHOOK else read(raw))
+
+
+def sent_frame(at_us: int, channel: str, message: Message) -> Frame:
+    """The frame of a message that we send; its `raw` is what goes over the wire."""
+    return Frame(at_us, channel, Direction.OUT, encode(message), message)
+
+
+def state_frame(at_us: int, channel: str, state: ChannelState) -> Frame:
+    """The frame of a channel's change."""
+    return Frame(at_us, channel, Direction.STATE, msgspec.json.encode(state), state)
+
+
+def _read_state(raw: bytes) -> ChannelState | Unreadable:
+    try:
+        return msgspec.convert(loads(raw), ChannelState)
+    except ValueError as error:  # msgspec's own error is one
+        return Unreadable(f"no channel state: {error}")
+
+
+class Open(Struct, frozen=True):
+    """Connect this channel."""
+
+    channel: str
+    url: str
+
+
+class Send(Struct, frozen=True):
+    """Send this on the channel."""
+
+    channel: str
+    message: Message
+
+
+class Close(Struct, frozen=True):
+    """Close the channel's socket, or stop connecting it."""
+
+    channel: str
+    code: int = 1000
+    reason: str = ""
+
+
+class Warn(Struct, frozen=True):
+    """Tell a person, and the manifest."""
+
+    channel: str
+    text: str
+
+
+class Finish(Struct, frozen=True):
+    """The machine is done: the driver closes what is open and returns."""
+
+    status: str
+    """`complete`, `interrupted`, `failed` or `revoked` (RECORDING.md)."""
+    stop_reason: int | None
+    said_by: str
+
+
+Command = Open | Send | Close | Warn | Finish
+
+
+class Machine(Protocol):
+    """What a driver can run."""
+
+    def receive(self, frame: Frame) -> Sequence[Command]:
+        """Take one frame, of direction IN or STATE."""
+
+    def tick(self, at_us: int) -> Sequence[Command]:
+        """Take note of the time; the first tick starts the machine."""
+
+    @property
+    def deadline_us(self) -> int | None:
+        """When the next tick is due, or `None` when only frames matter."""
+
+
+class FrameSink(Protocol):
+    """Where frames go to be kept."""
+
+    def put(self, frame: Frame) -> None:
+        """Keep a frame. Never blocks, never raises."""
+
+    async def room(self) -> None:
+        """Wait until the sink can take more; who reads sockets waits here, so that TCP holds the sender back."""

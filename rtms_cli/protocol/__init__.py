@@ -1,0 +1,1 @@
+"""What Zoom says: values only, with no clock, socket, file or logging."""

@@ -1,0 +1,214 @@
+"""What Zoom posts to us: one body, in any of its shapes, becomes one of a few values (PROTOCOL §2)."""
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from rtms_cli.protocol.messages import Signature, loads, text_or_none
+from rtms_cli.protocol.numbers import Product, StopReason, whole
+
+
+class Stream(Struct, frozen=True):
+    """What Zoom announces: one stream of one meeting, call or session."""
+
+    product: Product
+    id: str
+    stream_id: str
+    server_url: str
+    """The signaling server's `ws://` or `wss://` URL."""
+    event_ts: int | None = None
+    """When Zoom sent the webhook, in ms; tells a failover from a retry."""
+    signature: Signature | None = None
+    """A ready-made handshake signature, where the payload has one."""
+    server_urls: object = None
+    """`server_urls` as it came, to compare with the next."""
+
+    def is_retry_of(self, earlier: "Stream") -> bool:
+        """Whether this is the same announcement again rather than a failover (PROTOCOL §2)."""
+        return self.event_ts == earlier.event_ts and self.server_urls == earlier.server_urls
+
+    def product_ids(self) -> dict[str, str]:
+        """The product's own id field, which goes into handshakes beside `meeting_uuid` (PROTOCOL §4)."""
+        if self.product in (Product.CONTACT_CENTER, Product.PHONE):
+            return {self.product.id_field: self.id}
+        return {}
+
+
+class StreamStart(Struct, frozen=True):
+    """`…rtms_started`: a stream is there, or is there again at another server."""
+
+    stream: Stream
+
+
+class StreamStop(Struct, frozen=True):
+    """`…rtms_stopped`."""
+
+    product: Product
+    stream_id: str
+    reason: int | None
+
+
+class StreamInterrupted(Struct, frozen=True):
+    """`…rtms_interrupted`: the signaling connection was lost; it may name where to come back."""
+
+    product: Product
+    stream_id: str
+    server_url: str | None = None
+
+
+class UrlValidation(Struct, frozen=True):
+    """`endpoint.url_validation`: Zoom asks whether this endpoint is ours."""
+
+    plain_token: str
+
+
+class OtherWebhook(Struct, frozen=True):
+    """An event that starts and stops nothing; worth showing."""
+
+    event: str
+    stream_id: str | None = None
+
+
+class UnreadableWebhook(Struct, frozen=True):
+    """A body that is no webhook, with the reason for people."""
+
+    problem: str
+
+
+Webhook = StreamStart | StreamStop | StreamInterrupted | UrlValidation | OtherWebhook | UnreadableWebhook
+
+_EVENT = re.compile(r"(?P<product>[a-z_]+)\.(?:voice_|call_)?rtms_(?P<what>started|stopped|interrupted)")
+_PRODUCTS = {product.value: product for product in Product} | {"contactcenter": Product.CONTACT_CENTER}
+_ID_FIELDS = {
+    Product.MEETING: ("meeting_uuid",),
+    Product.WEBINAR: ("meeting_uuid", "webinar_uuid"),
+    Product.VIDEO_SDK: ("session_id", "session_key"),
+    Product.CONTACT_CENTER: ("engagement_id",),
+    Product.PHONE: ("call_id",),
+}
+_LONGEST_ID = 10_000
+
+
+def read_webhook(body: bytes) -> Webhook:
+    """Read a webhook's body. Total: any bytes give a value, and nothing is raised."""
+    try:
+        posted = loads(body)
+    except ValueError as error:
+        return UnreadableWebhook(str(error))
+    if not isinstance(posted, dict) or not isinstance(event := posted.get("event"), str):
+        return UnreadableWebhook("no webhook: a JSON object with an 'event' is expected")
+    payload = _flat(posted.get("payload"))
+    if event == "endpoint.url_validation":
+        token = payload.get("plainToken")
+        if isinstance(token, str) and token:
+            return UrlValidation(token)
+        return UnreadableWebhook("endpoint.url_validation without payload.plainToken")
+    known = _EVENT.fullmatch(event)
+    product = _PRODUCTS.get(known["product"]) if known else None
+    if known is None or product is None:
+        return OtherWebhook(event, text_or_none(payload.get("rtms_stream_id")))
+    try:
+        if known["what"] == "started":
+            return StreamStart(_stream(product, payload, whole(posted.get("event_ts"))))
+        stream_id = _text(payload, "rtms_stream_id")
+    except ValueError as error:
+        return UnreadableWebhook(f"{event}: {error}")
+    if known["what"] == "stopped":
+        return StreamStop(product, stream_id, StopReason.find(payload.get("stop_reason", payload.get("reason"))))
+    return StreamInterrupted(product, stream_id, first_url(payload.get("server_urls")))
+
+
+def read_payload(text: bytes) -> Stream:
+    """Read what a person saved or pasted: a whole webhook body, its payload, or the object in it.
+
+    :raises ValueError: with a line that says what is missing.
+    """
+    posted = loads(text)
+    if not isinstance(posted, dict):
+        raise ValueError(f"a JSON object is expected, not a {type(posted).__name__}")
+    if "event" in posted:
+        match read_webhook(text):
+            case StreamStart(stream):
+                return stream
+            case UnreadableWebhook(problem):
+                raise ValueError(problem)
+            case _:
+                raise ValueError(f"{posted['event']} starts no stream: a …rtms_started webhook is expected")
+    payload = _flat(posted.get("payload", posted))
+    return _stream(_guess_product(payload), payload, whole(posted.get("event_ts")))
+
+
+def first_url(given: object) -> str | None:
+    """The signaling URL of `server_urls`: of a string or list the first WebSocket URL, of an object the best key's."""
+    if isinstance(given, Mapping):
+        preferred = [given[key] for key in ("signaling", "signal", "all") if key in given]
+        return next((url for part in [*preferred, *given.values()] if (url := first_url(part))), None)
+    candidates: Sequence[object] = (
+        given.split(",") if isinstance(given, str) else given if isinstance(given, list) else ()
+    )
+    for candidate in candidates:
+        if isinstance(candidate, str) and is_websocket_url(candidate.strip()):
+            return candidate.strip()
+        if isinstance(candidate, Mapping) and (url := first_url(candidate)):
+            return url
+    return None
+
+
+def is_websocket_url(text: str) -> bool:
+    """Whether a text is a `ws://` or `wss://` URL with a host."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
+def _flat(payload: object) -> dict[str, object]:
+    """The payload's fields, wherever they stand: in it, or in its `object`."""
+    if not isinstance(payload, dict):
+        return {}
+    inner = payload.get("object")
+    return {**payload, **inner} if isinstance(inner, dict) else payload
+
+
+def _stream(product: Product, payload: dict[str, object], event_ts: int | None) -> Stream:
+    identity = next((value for name in _ID_FIELDS[product] if (value := payload.get(name))), None)
+    if not isinstance(identity, str):
+        raise ValueError(f"no {' or '.join(_ID_FIELDS[product])} in the payload")
+    if len(identity) > _LONGEST_ID:
+        raise ValueError(f"{_ID_FIELDS[product][0]} is {len(identity)} characters long")
+    urls = payload.get("server_urls")
+    url = first_url(urls)
+    if url is None:
+        raise ValueError("no ws:// or wss:// URL in server_urls")
+    signature = payload.get("signature")
+    return Stream(
+        product,
+        identity,
+        _text(payload, "rtms_stream_id"),
+        url,
+        event_ts,
+        Signature(signature) if isinstance(signature, str) and signature else None,
+        urls,
+    )
+
+
+def _text(payload: dict[str, object], name: str) -> str:
+    value = payload.get(name)
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"no {name} in the payload")
+    if len(value) > _LONGEST_ID:
+        raise ValueError(f"{name} is {len(value)} characters long")
+    return value
+
+
+def _guess_product(payload: dict[str, object]) -> Product:
+    """The product of a payload without its event: told by the id that it has."""
+    if "webinar_uuid" in payload or "webinar_id" in payload:
+        return Product.WEBINAR
+    for product, names in _ID_FIELDS.items():
+        if any(name in payload for name in names):
+            return product
+    raise ValueError("no id in the payload: meeting_uuid, session_id, engagement_id or call_id is expected")

@@ -1,0 +1,1 @@
+"""What stays on disk: a fold over frames."""

@@ -1,0 +1,1 @@
+"""What to do about it: Sans-I/O state machines."""

@@ -1,0 +1,1 @@
+"""Zoom's side of the same protocol."""

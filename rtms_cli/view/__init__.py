@@ -1,0 +1,1 @@
+"""For eyes: reads snapshots, is never called by the data."""
