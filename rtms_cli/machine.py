@@ -41,7 +41,7 @@ class State(StrEnum):
     REFUSED = "refused"
     """The connection never came up; `reason` says why."""
     CLOSED = "closed"
-    """It was up and is gone; `code` and `reason` are WebSocket's."""
+    """It was up and is gone; `code` and `reason` are WebSocket's. `ours` is set where the machine had it closed."""
     STOPPING = "stopping"
     """Somebody on this side asked for the end; `reason` says who."""
     DROPPED = "dropped"
@@ -61,6 +61,7 @@ class ChannelState(Struct, frozen=True, omit_defaults=True):
     url: str = ""
     status: str = ""
     count: int = 0
+    ours: bool = False
 
 
 Reading = Message | Webhook | ChannelState
@@ -114,6 +115,8 @@ class Send(Struct, frozen=True):
 
     channel: str
     message: Message
+    binary: bool = False
+    """In a binary WebSocket frame; text where the peer does not care."""
 
 
 class Close(Struct, frozen=True):
@@ -163,5 +166,9 @@ class FrameSink(Protocol):
     def put(self, frame: Frame) -> None:
         """Keep a frame. Never blocks, never raises."""
 
+    @property
+    def full(self) -> bool:
+        """Whether more waits to be written than the buffer should hold."""
+
     async def room(self) -> None:
-        """Wait until the sink can take more; who reads sockets waits here, so that TCP holds the sender back."""
+        """Wait until the sink can take more; who reads media waits here, so that TCP holds the sender back."""
