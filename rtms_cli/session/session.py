@@ -257,15 +257,23 @@ class Session:
     :param signature: the handshake signature; the session never sees the secret.
     :param request: the media that are wanted.
     :param buffer_data: whether audio from before the connection is wanted too (PROTOCOL §4).
+    :param trusted: whether webhooks were verified; only such a one may have a recording deleted.
     """
 
     def __init__(
-        self, stream: Stream, signature: Signature, request: MediaRequest, *, buffer_data: bool | None = None
+        self,
+        stream: Stream,
+        signature: Signature,
+        request: MediaRequest,
+        *,
+        buffer_data: bool | None = None,
+        trusted: bool = False,
     ) -> None:
         self._stream = stream
         self._signature = signature
         self._request = request
         self._buffer_data = buffer_data
+        self._trusted = trusted
         self._signaling = _Channel(SIGNALING)
         self._channels: dict[str, _Channel] = {SIGNALING: self._signaling}
         self._out: list[Command] = []
@@ -338,6 +346,9 @@ class Session:
             case StreamStart(stream):
                 self._on_start(stream, at_us)
             case StreamStop(reason=reason):
+                if reason == StopReason.STOP_BC_STREAM_REVOKED and not self._trusted:
+                    self._warn(SIGNALING, "an unverified webhook says that the stream was revoked: nothing is deleted")
+                    reason = None
                 self._on_end("a stop webhook", reason, at_us)
             case StreamInterrupted(server_url=url):
                 self._on_interrupted_webhook(url, at_us)

@@ -1,0 +1,369 @@
+"""Every failure of PROTOCOL §9, a row each: what had happened, what comes, what must follow."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from script import (
+    AUDIO_AND_TRANSCRIPT,
+    CONNECTED,
+    FAILOVER,
+    INTERRUPTED,
+    PACKET,
+    SPLIT,
+    STARTED,
+    describe,
+    feed,
+    play,
+    session,
+)
+
+from rtms_cli.protocol.media import MediaRequest
+from rtms_cli.session.session import BACK_OFF_S, back_off_s
+
+UNIFIED = AUDIO_AND_TRANSCRIPT
+TWO_SOCKETS = MediaRequest(AUDIO_AND_TRANSCRIPT.types, split=True)
+
+AGAIN = """
+{t}.1  signaling open
+<<     send signaling 1
+{t}.2  signaling {{"msg_type": 2, "status_code": 0, "media_server": {{"server_urls": {{"all": "ws://m2"}}}}}}
+<<     send signaling 5
+<<     open media ws://m2
+{t}.3  media open
+<<     send media 3
+{t}.4  media {{"msg_type": 4, "status_code": 0}}
+<<     send signaling 7
+"""
+"""Both sockets come up anew after the second `t`."""
+
+
+@dataclass
+class Failure:
+    """One row."""
+
+    name: str
+    happens: str
+    request: MediaRequest = UNIFIED
+    before: str = CONNECTED
+
+
+FAILURES = [
+    Failure(
+        "server failover: another event_ts and URL rebuild both at once",
+        f"""
+        5  {FAILOVER}
+        << warn signaling: the stream is announced anew
+        << close signaling
+        << close media
+        << open signaling ws://s2
+        """
+        + AGAIN.format(t=5),
+    ),
+    Failure("a retried webhook changes nothing", f"5 {STARTED}"),
+    Failure(
+        "signaling closes: the media go with it, both are rebuilt",
+        """
+        5  signaling closed 1006
+        << close media
+        << warn signaling: lost: closed with 1006; next try in 3.
+        8.8 tick
+        << open signaling ws://s
+        """
+        + AGAIN.format(t=9),
+    ),
+    Failure(
+        "an interrupted webhook, sockets still open",
+        f"""
+        5  {INTERRUPTED}
+        << close signaling
+        << close media
+        << warn signaling: lost: an interrupted webhook came
+        8.8 tick
+        << open signaling ws://s
+        """
+        + AGAIN.format(t=9),
+    ),
+    Failure(
+        "8 INTERRUPTED with reason 13",
+        """
+        5  signaling {"msg_type": 8, "state": 2, "reason": 13}
+        << close signaling
+        << close media
+        << warn signaling: lost: 8 STREAM_STATE_UPDATE says 13 STOP_BC_SIGNAL_CONNECTION_INTERRUPTED
+        """,
+    ),
+    Failure(
+        "several signals of one loss rebuild once",
+        f"""
+        5    signaling {{"msg_type": 8, "state": 2, "reason": 15}}
+        <<   close signaling
+        <<   close media
+        <<   warn signaling: lost
+        5.1  {INTERRUPTED}
+        5.2  signaling {{"msg_type": 8, "state": 2, "reason": 13}}
+        5.3  signaling closed 1006
+        8.8  tick
+        <<   open signaling ws://s
+        """
+        + AGAIN.format(t=9)
+        + f"12 {INTERRUPTED}",
+    ),
+    Failure(
+        "an identical started webhook while disconnected reconnects at once",
+        f"""
+        5  signaling closed 1006
+        << close media
+        << warn signaling: lost
+        6  {STARTED}
+        << warn signaling: the stream is announced anew
+        << open signaling ws://s
+        """
+        + AGAIN.format(t=6),
+    ),
+    Failure(
+        "one media socket closes: only that one is rebuilt, without another 7",
+        f"""
+        5    media.transcript closed 1006
+        <<   warn media.transcript: lost
+        6    media.audio {PACKET}
+        8.8  tick
+        <<   open media.transcript ws://t
+        8.9  media.transcript open
+        <<   send media.transcript 3
+        9    media.transcript {{"msg_type": 4, "status_code": 0}}
+        """,
+        TWO_SOCKETS,
+        SPLIT,
+    ),
+    Failure(
+        "event 7 names the lost media socket by its type",
+        """
+        5    signaling {"msg_type": 6, "event": {"event_type": 7, "media_type": 8}}
+        <<   close media.transcript
+        <<   warn media.transcript: lost: event 7
+        """,
+        TWO_SOCKETS,
+        SPLIT,
+    ),
+    Failure(
+        "8 INTERRUPTED with reason 14: the one media socket there is",
+        """
+        5    signaling {"msg_type": 8, "state": 2, "reason": 14}
+        <<   close media
+        <<   warn media: lost
+        5.1  signaling {"msg_type": 6, "event": {"event_type": 7}}
+        """,
+    ),
+    Failure(
+        "neither keep-alive nor data for 65 s: rebuilt unasked",
+        """
+        1     media {"msg_type": 12, "timestamp": 1}
+        <<    send media 13
+        1     signaling {"msg_type": 12, "timestamp": 1}
+        <<    send signaling 13
+        60    signaling {"msg_type": 12, "timestamp": 1}
+        <<    send signaling 13
+        66    tick
+        <<    close media
+        <<    warn media: lost: neither keep-alive nor data for 65 s
+        """,
+    ),
+    Failure(
+        "media without keep-alives of its own may be silent while there is life elsewhere",
+        """
+        60    signaling {"msg_type": 12, "timestamp": 1}
+        <<    send signaling 13
+        120   signaling {"msg_type": 12, "timestamp": 1}
+        <<    send signaling 13
+        180   signaling {"msg_type": 12, "timestamp": 1}
+        <<    send signaling 13
+        """,
+    ),
+    Failure(
+        "a reconnect is refused as duplicate, then accepted",
+        """
+        5    signaling closed 1006
+        <<   close media
+        <<   warn signaling: lost
+        8.8  tick
+        <<   open signaling ws://s
+        8.9  signaling open
+        <<   send signaling 1
+        9    signaling {"msg_type": 2, "status_code": 8}
+        <<   close signaling
+        <<   warn signaling: no connection: signaling handshake refused: status_code 8 STATUS_DUPLICATE_SIGNAL_REQUEST
+        16.5 tick
+        <<   open signaling ws://s
+        """,
+    ),
+    Failure(
+        "a media reconnect is refused as existing, and tried again",
+        """
+        5    media closed 1006
+        <<   warn media: lost
+        8.8  tick
+        <<   open media ws://m
+        8.9  media open
+        <<   send media 3
+        9    media {"msg_type": 4, "status_code": 16}
+        <<   close media
+        <<   warn media: no connection: media handshake refused: status_code 16 STATUS_DUPLICATE_MEDIA_DATA_CONNECTION
+        """,
+    ),
+]
+
+
+@pytest.mark.parametrize("row", FAILURES, ids=lambda row: row.name)
+def test_failure(row: Failure) -> None:
+    machine = session(row.request)
+    play(machine, row.before)
+    play(machine, row.happens)
+
+
+HANDSHAKE = """
+0    tick
+<<   open signaling ws://s
+0.1  signaling open
+<<   send signaling 1
+"""
+
+
+@dataclass
+class Refusal:
+    """A refused `1`: the answer, and whether it is tried again."""
+
+    answer: str
+    warning: str
+    again: bool
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        Refusal(
+            '{"msg_type": 2, "status_code": 3}',
+            "signaling handshake refused: status_code 3 STATUS_INVALID_SIGNATURE",
+            False,
+        ),
+        Refusal(
+            '{"msg_type": 2, "status_code": 2}',
+            "signaling handshake refused: status_code 2 STATUS_INVALID_RTMS_STREAM_ID",
+            False,
+        ),
+        Refusal(
+            '{"msg_type": 2, "status_code": 7}',
+            "signaling handshake refused: status_code 7 STATUS_INVALID_MEDIA_TYPE",
+            False,
+        ),
+        Refusal(
+            '{"msg_type": 2, "status_code": 8}',
+            "signaling handshake refused: status_code 8 STATUS_DUPLICATE_SIGNAL_REQUEST",
+            False,
+        ),
+        Refusal('{"msg_type": 2}', "signaling handshake refused: no status_code", False),
+        Refusal(
+            '{"msg_type": 2, "status_code": 999}', "signaling handshake refused: status_code 999 (undocumented)", False
+        ),
+        Refusal(
+            '{"msg_type": 2, "status_code": 45}',
+            "no connection: signaling handshake refused: status_code 45 STATUS_INTERNAL_EXCEPTION",
+            True,
+        ),
+    ],
+)
+def test_refused_signaling(row: Refusal) -> None:
+    machine = session()
+    after = f"<< close signaling\n<< warn signaling: {row.warning}" if row.again else ""
+    if not row.again:
+        after = f"<< warn signaling: {row.warning}\n<< finish failed None"
+    play(machine, f"{HANDSHAKE}\n0.2 signaling {row.answer}\n{after}")
+
+
+@pytest.mark.parametrize("status", [*range(9, 14), *range(17, 40), 2, 3, 7, 14])
+def test_a_refused_kind_of_media_does_not_cost_the_others(status: int) -> None:
+    """What concerns one kind is asked for again without it; what concerns all ends the session."""
+    kinds = {1: [9, *range(18, 25)], 8: [12, 36, 37]}
+    kind = next((bit for bit, statuses in kinds.items() if status in statuses), None)
+    machine = session(UNIFIED)
+    start = CONNECTED.split("0.4")[0] + f'0.4 media {{"msg_type": 4, "status_code": {status}}}\n'
+    if kind is None:
+        play(
+            machine,
+            start
+            + "<< close media\n<< warn signaling: audio is not\n<< warn signaling: transcript is not\n"
+            + "<< warn media: given up\n<< warn signaling: media handshake refused\n<< finish failed None",
+        )
+        assert machine.nothing_granted
+        return
+    name = {1: "audio", 8: "transcript"}[kind]
+    play(
+        machine,
+        start
+        + f"<< warn signaling: {name} is not granted: status_code {status} STATUS_\n<< close media\n<< open media ws://m\n"
+        + "0.5 media open\n<< send media 3\n"
+        + '0.6 media {"msg_type": 4, "status_code": 0}\n<< send signaling 7',
+    )
+    assert list(machine.snapshot().refused) == [name]
+
+
+def test_a_close_with_1000_right_after_1_is_explained_and_not_tried_for_ever() -> None:
+    explained = "warn signaling: no connection: closed with 1000 right after the handshake: many see a wrong signature"
+    machine = session()
+    play(machine, f"{HANDSHAKE}\n0.2 signaling closed 1000\n<< {explained}")
+    play(
+        machine,
+        f"4 tick\n<< open signaling ws://s\n4.1 signaling open\n<< send signaling 1\n4.2 signaling closed 1000\n<< {explained}",
+    )
+    play(
+        machine,
+        "12 tick\n<< open signaling ws://s\n12.1 signaling open\n<< send signaling 1\n12.2 signaling closed 1000\n"
+        "<< warn signaling: signaling closed with 1000 right after the handshake\n<< finish failed None",
+    )
+
+
+def test_a_server_that_never_comes_up_is_given_up_after_sixty_seconds() -> None:
+    machine = session()
+    machine.tick(0)
+    tries, at_us, status = 0, 0, ""
+    while not status:
+        tries += 1
+        for command in [*feed(machine, at_us + 1000, "signaling refused nobody listens")]:
+            if describe(command).startswith("finish"):
+                status = describe(command)
+        while not status and (due := machine.deadline_us) is not None:
+            at_us = due
+            words = [describe(command) for command in machine.tick(due)]
+            status = next((word for word in words if word.startswith("finish")), "")
+            if any(word.startswith("open") for word in words):
+                break
+    assert status == "finish failed None"
+    assert at_us == 60_000_000
+    assert 4 <= tries <= 6
+
+
+def test_a_lost_session_is_given_up_as_interrupted() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(machine, f"4 media {PACKET}\n5 signaling closed 1006\n<< close media\n<< warn signaling: lost")
+    status, at_us = "", 5_000_000
+    while not status:
+        due = machine.deadline_us
+        assert due is not None
+        at_us = due
+        words = [describe(command) for command in machine.tick(due)]
+        if any(word.startswith("open") for word in words):
+            words = [describe(command) for command in feed(machine, at_us + 1000, "signaling refused gone")]
+        status = next((word for word in words if word.startswith("finish")), "")
+    assert status == "finish interrupted None"
+    assert at_us == 65_000_000
+
+
+@given(tries=st.integers(0, 10_000), stream_id=st.text())
+def test_back_off_stays_within_its_bounds(tries: int, stream_id: str) -> None:
+    first, longest = BACK_OFF_S
+    wait = back_off_s(tries, stream_id)
+    assert first <= wait <= longest
+    assert wait >= min(longest, first * 2 ** min(tries, 20))
+    assert wait <= first * 2 ** min(tries, 20) * 1.25

@@ -1,0 +1,336 @@
+"""The session where nothing goes wrong, and where servers are odd (PROTOCOL §1, §4, §9)."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+from script import (
+    AUDIO,
+    AUDIO_AND_TRANSCRIPT,
+    CONNECTED,
+    PACKET,
+    SPLIT,
+    STARTED,
+    STREAM,
+    play,
+    sent,
+    session,
+    stopped,
+)
+
+from rtms_cli.machine import Finish
+from rtms_cli.protocol.media import MediaRequest
+from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product
+from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.session.session import Phase
+
+
+def test_handshakes_happen_in_order_and_ready_follows_the_last_media_socket() -> None:
+    commands = play(session(), CONNECTED)
+    (first,) = sent(commands, 1)
+    assert first["meeting_uuid"] == "uuid=="
+    assert first["rtms_stream_id"] == "stream1"
+    assert first["signature"] == "a" * 64
+    assert first["protocol_version"] == 1
+    (third,) = sent(commands, 3)
+    assert third["media_type"] == 1
+    assert third["payload_encryption"] is False
+    assert third["media_params"] == {
+        "audio": {"content_type": 2, "sample_rate": 1, "channel": 1, "codec": 1, "data_opt": 1, "send_rate": 20}
+    }
+    (fifth,) = sent(commands, 5)
+    assert [event["event_type"] for event in fifth["events"]] == [2, 3, 4, 5, 6, 8, 9]  # type: ignore[attr-defined,index]
+    assert sent(commands, 7) == [{"msg_type": 7, "rtms_stream_id": "stream1"}]
+
+
+def test_split_sockets_carry_a_kind_each_and_ready_waits_for_all() -> None:
+    commands = play(session(MediaRequest(AUDIO_AND_TRANSCRIPT.types, split=True)), SPLIT)
+    assert [message["media_type"] for message in sent(commands, 3)] == [1, 8]
+    assert [list(message["media_params"]) for message in sent(commands, 3)] == [["audio"], ["transcript"]]  # type: ignore[call-overload]
+
+
+def test_everything_on_one_socket_is_asked_for_as_32() -> None:
+    commands = play(session(MediaRequest(EVERY_MEDIA)), CONNECTED)
+    assert sent(commands, 3)[0]["media_type"] == 32
+    assert set(sent(commands, 3)[0]["media_params"]) == {"audio", "video", "deskshare", "transcript", "chat"}  # type: ignore[call-overload]
+
+
+def test_a_kind_without_a_url_falls_back_to_all() -> None:
+    play(
+        session(MediaRequest(AUDIO_AND_TRANSCRIPT.types, split=True)),
+        """
+        0    tick
+        <<   open signaling ws://s
+        0.1  signaling open
+        <<   send signaling 1
+        0.2  signaling {"msg_type": 2, "status_code": 0, "server_urls": {"audio": "ws://a", "all": "ws://m"}}
+        <<   send signaling 5
+        <<   open media.audio ws://a
+        <<   open media ws://m
+        """,
+    )
+
+
+def test_a_kind_without_any_url_does_not_cost_the_others() -> None:
+    machine = session(AUDIO_AND_TRANSCRIPT)
+    play(
+        machine,
+        """
+        0    tick
+        <<   open signaling ws://s
+        0.1  signaling open
+        <<   send signaling 1
+        0.2  signaling {"msg_type": 2, "status_code": 0, "media_server": {"server_urls": {"audio": "ws://a"}}}
+        <<   send signaling 5
+        <<   warn signaling: transcript is not granted
+        <<   open media.audio ws://a
+        0.3  media.audio open
+        <<   send media.audio 3
+        0.4  media.audio {"msg_type": 4, "status_code": 0}
+        <<   send signaling 7
+        """,
+    )
+    assert list(machine.snapshot().refused) == ["transcript"]
+    assert not machine.nothing_granted
+
+
+def test_nothing_granted_ends_the_session() -> None:
+    machine = session()
+    play(
+        machine,
+        """
+        0    tick
+        <<   open signaling ws://s
+        0.1  signaling open
+        <<   send signaling 1
+        0.2  signaling {"msg_type": 2, "status_code": 0, "media_server": {"server_urls": {}}}
+        <<   send signaling 5
+        <<   warn signaling: audio is not granted
+        <<   warn signaling: none of the media
+        <<   finish failed None
+        """,
+    )
+    assert machine.nothing_granted
+
+
+@dataclass
+class KeepAlive:
+    """A keep-alive request, and the answer that must come on the same socket."""
+
+    channel: str
+    asked: dict[str, object]
+    answered: dict[str, object]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        KeepAlive("signaling", {"timestamp": 17}, {"timestamp": 17}),
+        KeepAlive("media", {"timestamp": 17, "sequence": 0}, {"timestamp": 17, "sequence": 0}),
+        KeepAlive("media", {"timestamp": "17"}, {"timestamp": "17"}),
+        KeepAlive("signaling", {}, {}),
+        KeepAlive("media", {"timestamp": 1.5, "sequence": "x"}, {"timestamp": 1.5, "sequence": "x"}),
+    ],
+)
+def test_a_keep_alive_is_answered_with_what_it_carried(case: KeepAlive) -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    asked = json.dumps({"msg_type": 12, **case.asked})
+    commands = play(machine, f"1 {case.channel} {asked}\n<< send {case.channel} 13")
+    assert sent(commands, 13) == [{"msg_type": 13, **case.answered}]
+
+
+def test_a_keep_alive_before_the_handshake_is_answered() -> None:
+    play(
+        session(),
+        """
+        0    tick
+        <<   open signaling ws://s
+        0.1  signaling open
+        <<   send signaling 1
+        0.2  signaling {"msg_type": 12, "timestamp": 1}
+        <<   send signaling 13
+        """,
+    )
+
+
+def test_media_without_an_answer_to_the_handshake_counts_as_the_answer() -> None:
+    transcript = CONNECTED.replace(
+        '0.4  media {"msg_type": 4, "status_code": 0}', f"0.4  media {PACKET}\n<<  warn media:"
+    )
+    play(session(), transcript)
+
+
+def test_names_by_number_and_by_name_are_the_same() -> None:
+    machine = session()
+    play(
+        machine,
+        """
+        0    tick
+        <<   open signaling ws://s
+        0.1  signaling open
+        <<   send signaling 1
+        0.2  signaling {"msg_type": "SIGNALING_HAND_SHAKE_RESP", "status_code": "STATUS_OK", "server_urls": {"all": "ws://m"}}
+        <<   send signaling 5
+        <<   open media ws://m
+        """,
+    )
+
+
+def test_participants_and_speaker_are_known_by_user_id() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(
+        machine,
+        """
+        1  signaling {"msg_type": 6, "event": {"event_type": 3, "participants": [{"user_id": "7", "user_name": "Ann"}, {"user_id": 8, "user_name": "Ann"}]}}
+        1  signaling {"msg_type": 6, "event": {"event_type": 2, "user_id": 8, "user_name": "Ann"}}
+        """,
+    )
+    snapshot = machine.snapshot()
+    assert snapshot.participants == {7: "Ann", 8: "Ann"}
+    assert snapshot.speaker == 8
+
+
+@dataclass
+class End:
+    """How the end is told, and what becomes of the session."""
+
+    lines: str
+    finish: str
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        End('5 signaling {"msg_type": 8, "state": 4, "reason": 6}', "finish complete 6"),
+        End('5 media {"msg_type": 8, "state": 4, "reason": 6}', "finish complete 6"),
+        End('5 signaling {"msg_type": 8, "state": "TERMINATED", "reason": "MEETING_ENDED"}', "finish complete 6"),
+        End('5 signaling {"msg_type": 8, "state": 4, "reason": 8}', "finish revoked 8"),
+        End('5 signaling {"msg_type": 8, "state": 4, "reason": 10}', "finish interrupted 10"),
+        End('5 signaling {"msg_type": 8, "state": 4, "reason": 24}', "finish interrupted 24"),
+        End(f"5 {stopped(6)}", "finish complete 6"),
+        End(f"5 {stopped(8)}", "finish revoked 8"),
+        End(f"5 {stopped(13)}", "finish interrupted 13"),
+        End(f'5 signaling {{"msg_type": 8, "state": 4}}\n5 {stopped(3)}', "finish complete 3"),
+    ],
+)
+def test_the_end_is_announced_and_media_under_way_may_arrive(case: End) -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(machine, f"{case.lines}\n5.5 media {PACKET}\n6 tick\n<< {case.finish}")
+
+
+def test_the_session_ends_at_once_when_the_server_has_closed_its_sockets() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(
+        machine,
+        """
+        5    signaling {"msg_type": 8, "state": 4, "reason": 6}
+        5.1  media closed 1005
+        5.2  signaling closed 1000
+        <<   finish complete 6
+        """,
+    )
+
+
+def test_after_the_last_session_stopped_closing_sockets_are_the_end() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(
+        machine,
+        """
+        1    signaling {"msg_type": 9, "rtms_session_id": "a", "state": 2}
+        5    signaling {"msg_type": 9, "rtms_session_id": "a", "state": 5, "stop_reason": 6}
+        5.1  media closed 1006
+        5.2  signaling closed 1006
+        <<   finish complete 6
+        """,
+    )
+
+
+def test_a_session_that_follows_another_in_the_same_stream_is_not_the_end() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(
+        machine,
+        """
+        1    signaling {"msg_type": 9, "rtms_session_id": "a", "state": 2}
+        5    signaling {"msg_type": 9, "rtms_session_id": "a", "state": 5}
+        6    signaling {"msg_type": 9, "rtms_session_id": "b", "state": 2}
+        7    signaling closed 1006
+        <<   close media
+        <<   warn signaling: lost
+        """,
+    )
+
+
+def test_an_unverified_webhook_cannot_revoke() -> None:
+    machine = session(trusted=False)
+    play(machine, CONNECTED)
+    play(machine, f"5 {stopped(8)}\n<< warn signaling: an unverified webhook\n6 tick\n<< finish complete None")
+
+
+def test_who_asks_for_the_end_gets_a_clean_one() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(
+        machine,
+        f"""
+        4  media {PACKET}
+        5  signaling stopping Ctrl-C
+        << send signaling 21
+        5.1  media {PACKET}
+        5.2  signaling {{"msg_type": 22, "status_code": 0}}
+        <<   finish complete None
+        """,
+    )
+
+
+def test_the_end_does_not_wait_for_an_answer_for_ever() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    commands = play(machine, "5 signaling stopping Ctrl-C\n<< send signaling 21\n7 tick\n<< finish interrupted None")
+    assert commands[-1] == Finish("interrupted", None, "Ctrl-C")
+
+
+def test_asking_for_the_end_before_anything_is_up_ends_at_once() -> None:
+    play(session(), "0 tick\n<< open signaling ws://s\n1 signaling stopping Ctrl-C\n<< finish interrupted None")
+
+
+def test_the_webhook_that_began_the_session_is_no_news() -> None:
+    machine = session()
+    play(machine, f"0 {STARTED}")
+    play(machine, CONNECTED)
+
+
+@pytest.mark.parametrize(("product", "field"), [(Product.CONTACT_CENTER, "engagement_id"), (Product.PHONE, "call_id")])
+def test_products_with_their_own_id_field_send_it_beside_meeting_uuid(product: Product, field: str) -> None:
+    stream = Stream(product, "id1", "stream1", "ws://s", 1000, None, "ws://s")
+    commands = play(session(AUDIO, stream), CONNECTED)
+    for msg_type in (1, 3):
+        (message,) = sent(commands, msg_type)
+        assert message["meeting_uuid"] == message[field] == "id1"
+
+
+def test_the_snapshot_tells_the_lifecycle() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(machine, f"1 media {PACKET}")
+    snapshot = machine.snapshot()
+    assert [name for name, _ in snapshot.steps] == [
+        "webhook",
+        "signaling open",
+        "signaling up",
+        "media open",
+        "media up",
+        "ready",
+        "first media",
+    ]
+    assert [(channel.name, channel.phase) for channel in snapshot.channels] == [
+        ("signaling", Phase.UP),
+        ("media", Phase.UP),
+    ]
+    assert snapshot.stream is STREAM
+    assert MediaType.AUDIO in AUDIO.types
