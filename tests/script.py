@@ -7,7 +7,8 @@
     0.2  signaling {"msg_type": 2, "status_code": 0, …}
 
 What goes in: `tick`; `open`, `refused WHY`, `closed CODE WHY`, `stopping WHO` on a channel; JSON on a channel; JSON on
-`webhook`. What comes out: `open CHANNEL URL`, `send CHANNEL MSG_TYPE [fields asked for]`, `close CHANNEL`, `warn …` (its
+`webhook`. What comes out: `open CHANNEL URL`,
+`send CHANNEL MSG_TYPE [fields asked for]`, `close CHANNEL`, `warn …` (its
 beginning), `finish STATUS REASON`. Ticks that are due between two
 lines happen by themselves; where one gives commands, the next line is a `tick` at some later time.
 """

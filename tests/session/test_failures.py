@@ -314,7 +314,8 @@ def test_a_close_with_1000_right_after_1_is_explained_and_not_tried_for_ever() -
     play(machine, f"{HANDSHAKE}\n0.2 signaling closed 1000\n<< {explained}")
     play(
         machine,
-        f"4 tick\n<< open signaling ws://s\n4.1 signaling open\n<< send signaling 1\n4.2 signaling closed 1000\n<< {explained}",
+        "4 tick\n<< open signaling ws://s\n4.1 signaling open\n<< send signaling 1\n"
+        f"4.2 signaling closed 1000\n<< {explained}",
     )
     play(
         machine,
