@@ -14,7 +14,7 @@ class Verdict(StrEnum):
     """A stream that is not being recorded: a new session, a new recording."""
     CONTINUE = "continue"
     """A stream whose last session was interrupted: a new session in the same recording."""
-    PASS_ON = "pass on"
+    FEED = "feed"
     """A stream that is being recorded: its session decides (retry, failover, interruption, end)."""
     TOO_MANY = "too many"
     """A new stream, but as many as are allowed run already."""
@@ -35,11 +35,11 @@ def judge(webhook: Webhook, running: Mapping[str, Session], interrupted: Contain
         case StreamStart(stream):
             session = running.get(stream.stream_id)
             if session is not None and not session.has_ended:
-                return Verdict.PASS_ON
+                return Verdict.FEED
             if len(running) >= max_streams:
                 return Verdict.TOO_MANY
             return Verdict.CONTINUE if session is None and stream.stream_id in interrupted else Verdict.START
         case StreamStop(stream_id=stream_id) | StreamInterrupted(stream_id=stream_id):
-            return Verdict.PASS_ON if stream_id in running else Verdict.IGNORE
+            return Verdict.FEED if stream_id in running else Verdict.IGNORE
         case _:
             return Verdict.IGNORE

@@ -1,0 +1,288 @@
+"""The driver over real sockets: order, keeping before understanding, closing, and a disk that does not keep up."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+
+from rtms_cli.machine import (
+    ChannelState,
+    Close,
+    Command,
+    Direction,
+    Finish,
+    Frame,
+    Open,
+    Send,
+    State,
+    Warn,
+)
+from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse, Unknown
+from rtms_cli.wire import driver as driver_module
+from rtms_cli.wire.clock import Clock
+from rtms_cli.wire.driver import Driver
+
+PACKET = json.dumps({"msg_type": 14, "content": {"user_id": 0, "data": "AAAA", "timestamp": 1}})
+
+
+class Kept:
+    """A sink that keeps frames in memory, and is as full as the test says."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.is_full = False
+        self.has_room = asyncio.Event()
+
+    @property
+    def full(self) -> bool:
+        return self.is_full
+
+    def put(self, frame: Frame) -> None:
+        self.frames.append(frame)
+
+    async def room(self) -> None:
+        await self.has_room.wait()
+
+    def lines(self) -> list[str]:
+        return [
+            f"{frame.channel} {frame.direction} "
+            + (
+                frame.message.state
+                if isinstance(frame.message, ChannelState)
+                else str(json.loads(frame.raw)["msg_type"])
+            )
+            for frame in self.frames
+        ]
+
+
+def what(frame: Frame) -> str:
+    state = frame.message
+    return state.state if isinstance(state, ChannelState) else str(json.loads(frame.raw)["msg_type"])
+
+
+class Machine:
+    """A machine made of one function, which also tells the test what it was given."""
+
+    def __init__(self, first: Sequence[Command], react: Callable[[Frame], Sequence[Command]]) -> None:
+        self.first: Sequence[Command] = first
+        self.react = react
+        self.deadline_us: int | None = None
+        self.seen: list[Frame] = []
+
+    def tick(self, at_us: int) -> Sequence[Command]:
+        first, self.first = self.first, ()
+        return first
+
+    def receive(self, frame: Frame) -> Sequence[Command]:
+        self.seen.append(frame)
+        return self.react(frame)
+
+
+@asynccontextmanager
+async def server(handle: Callable[[ServerConnection], Awaitable[None]]) -> AsyncIterator[str]:
+    async with serve(handle, "127.0.0.1", 0, compression=None) as listening:
+        port = next(iter(listening.sockets)).getsockname()[1]
+        yield f"ws://127.0.0.1:{port}"
+
+
+async def dial(url: str) -> object:
+    try:
+        return await connect(url, compression=None, ping_interval=None, proxy=None)
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
+
+
+def run(machine: Machine, sink: Kept) -> Driver:
+    return Driver(machine, sink, Clock(), dial)  # type: ignore[arg-type]
+
+
+async def test_frames_are_kept_in_order_and_what_is_sent_after_it_was_sent() -> None:
+    async def handle(socket: ServerConnection) -> None:
+        await socket.send(json.dumps({"msg_type": 12, "timestamp": 5}))
+        assert json.loads(await socket.recv()) == {"msg_type": 13, "timestamp": 5}
+        await socket.close(1000, "bye")
+
+    def react(frame: Frame) -> Sequence[Command]:
+        match frame.message:
+            case KeepAliveRequest(timestamp=timestamp):
+                return [Warn("media", "so far so good"), Send("media", KeepAliveResponse(timestamp))]
+            case ChannelState(state=State.CLOSED):
+                return [Finish("complete", 6, "the test")]
+        return []
+
+    sink = Kept()
+    async with server(handle) as url:
+        finish = await run(Machine([Open("media", url)], react), sink).run()
+    assert finish == Finish("complete", 6, "the test")
+    assert sink.lines() == [
+        "media state opening",
+        "media state open",
+        "media in 12",
+        "media state warning",
+        "media out 13",
+        "media state closed",
+        "signaling state finished",
+    ]
+    closed = sink.frames[5].message
+    assert isinstance(closed, ChannelState)
+    assert (closed.code, closed.reason) == (1000, "bye")
+    assert [frame.at_us for frame in sink.frames] == sorted(frame.at_us for frame in sink.frames)
+
+
+async def test_a_socket_that_never_opens_is_news() -> None:
+    def react(frame: Frame) -> Sequence[Command]:
+        match frame.message:
+            case ChannelState(state=State.REFUSED):
+                return [Finish("failed", None, "")]
+        return []
+
+    sink = Kept()
+    async with server(lambda socket: socket.wait_closed()) as url:
+        pass  # nobody listens there any more
+    await run(Machine([Open("media", url)], react), sink).run()
+    assert sink.lines() == ["media state opening", "media state refused", "signaling state finished"]
+
+
+async def test_what_arrives_after_we_closed_is_kept_but_is_no_news_to_the_machine() -> None:
+    async def handle(socket: ServerConnection) -> None:
+        await socket.send(json.dumps({"msg_type": 99}))
+        await socket.recv()
+        for _ in range(3):
+            await socket.send(PACKET)
+        await socket.wait_closed()
+
+    def react(frame: Frame) -> Sequence[Command]:
+        if isinstance(frame.message, Unknown):
+            return [Send("media", KeepAliveResponse(1)), Close("media", 1000, "enough"), Finish("complete", None, "")]
+        return []
+
+    sink = Kept()
+    machine = Machine([], react)
+    async with server(handle) as url:
+        machine.first = [Open("media", url)]
+        await run(machine, sink).run()
+    assert "media out 13" in sink.lines()
+    assert sink.lines()[-1] == "signaling state finished"
+    assert sum(frame.direction is Direction.IN for frame in machine.seen) == 1
+    closed = [frame.message for frame in sink.frames if frame.message.__class__ is ChannelState]
+    assert any(isinstance(state, ChannelState) and state.ours and state.reason == "enough" for state in closed)
+
+
+async def test_a_channel_can_be_opened_anew_in_the_same_breath() -> None:
+    connections = 0
+
+    async def handle(socket: ServerConnection) -> None:
+        nonlocal connections
+        connections += 1
+        await socket.send(json.dumps({"msg_type": 90 + connections}))
+        await socket.wait_closed()
+
+    def react(frame: Frame) -> Sequence[Command]:
+        match frame.message:
+            case Unknown(type=91):
+                return [Close("media"), Open("media", url)]
+            case Unknown(type=92):
+                return [Finish("complete", None, "")]
+        return []
+
+    machine = Machine([], react)
+    async with server(handle) as url:
+        machine.first = [Open("media", url)]
+        await run(machine, Kept()).run()
+    states = [frame.message.state for frame in machine.seen if isinstance(frame.message, ChannelState)]
+    assert states == [State.OPEN, State.OPEN]
+
+
+async def test_a_defect_in_the_machine_surfaces() -> None:
+    def react(frame: Frame) -> Sequence[Command]:
+        raise LookupError("a defect")
+
+    async with server(lambda socket: socket.wait_closed()) as url:
+        with pytest.raises(LookupError, match="a defect"):
+            await run(Machine([Open("media", url)], react), Kept()).run()
+
+
+async def test_a_full_sink_holds_media_back_but_not_keep_alives_on_the_other_socket() -> None:
+    """The media socket is not read while the sink is full; signaling is, and is answered."""
+    answered = asyncio.Event()
+
+    async def handle(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        if socket.request.path == "/media":
+            await socket.send(PACKET)
+            await socket.send(PACKET)
+            await socket.wait_closed()
+        else:
+            await media_held.wait()
+            await socket.send(json.dumps({"msg_type": 12, "timestamp": 5}))
+            await socket.recv()
+            answered.set()
+            await socket.wait_closed()
+
+    media_held = asyncio.Event()
+    sink = Kept()
+
+    def react(frame: Frame) -> Sequence[Command]:
+        if frame.channel == "media" and frame.direction is Direction.IN:
+            sink.is_full = True
+            media_held.set()
+            if sum(frame.channel == "media" for frame in machine.seen if frame.direction is Direction.IN) == 2:
+                return [Finish("complete", None, "")]
+        match frame.message:
+            case KeepAliveRequest():
+                return [Send("signaling", KeepAliveResponse(5))]
+        return []
+
+    machine = Machine([], react)
+    async with server(handle) as url:
+        machine.first = [Open("media", url + "/media"), Open("signaling", url + "/signaling")]
+        running = asyncio.create_task(run(machine, sink).run())
+        await answered.wait()
+        assert sink.lines().count("media in 14") == 1
+        sink.is_full = False
+        sink.has_room.set()
+        await running
+    assert sink.lines().count("media in 14") == 2
+
+
+async def test_a_stall_that_lasts_drops_media_counts_it_and_still_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "STALL_LIMIT_S", 0.01)
+    answered = asyncio.Event()
+
+    async def handle(socket: ServerConnection) -> None:
+        for _ in range(5):
+            await socket.send(PACKET)
+        await socket.send(json.dumps({"msg_type": 12, "timestamp": 5}))
+        await socket.recv()
+        answered.set()
+        await room.wait()
+        await socket.send(PACKET)
+        await socket.wait_closed()
+
+    room = asyncio.Event()
+    sink = Kept()
+    sink.is_full = True
+
+    def react(frame: Frame) -> Sequence[Command]:
+        match frame.message:
+            case KeepAliveRequest():
+                return [Send("media", KeepAliveResponse(5))]
+            case ChannelState(state=State.DROPPED):
+                return [Finish("complete", None, "")]
+        return []
+
+    async with server(handle) as url:
+        running = asyncio.create_task(run(Machine([Open("media", url)], react), sink).run())
+        await answered.wait()
+        sink.is_full = False
+        room.set()
+        await running
+    dropped = [
+        frame.message for frame in sink.frames if isinstance(frame.message, ChannelState) and frame.message.count
+    ]
+    assert [state.count for state in dropped] == [4]
+    assert sink.lines().count("media in 14") == 2
