@@ -17,12 +17,15 @@ from msgspec import Raw, Struct
 from rtms_cli.errors import Problem
 from rtms_cli.machine import Direction, Frame, frame_of
 from rtms_cli.protocol.messages import (
+    Audio,
     MediaHandshakeRequest,
     Message,
+    Share,
     SignalingHandshakeRequest,
     SignalingHandshakeResponse,
     Unknown,
     Unreadable,
+    Video,
     loads,
 )
 from rtms_cli.protocol.webhooks import UnreadableWebhook
@@ -49,6 +52,7 @@ SECRET_KEYS = frozenset(
 """Keys whose values never reach a file, whatever their case."""
 
 _SECRET_TEXT = re.compile(rb'("(?:' + "|".join(sorted(SECRET_KEYS)).encode() + rb')"\s*:\s*)"[^"]*"?', re.IGNORECASE)
+_PACKETS = frozenset((Audio, Video, Share))
 _MIGHT_BE_SECRET = (SignalingHandshakeRequest, SignalingHandshakeResponse, MediaHandshakeRequest, Unknown)
 
 
@@ -74,14 +78,14 @@ def capture_line(frame: Frame) -> bytes:
         at_us // 1_000_000,
         at_us % 1_000_000,
         frame.channel.encode(),
-        frame.direction.value.encode(),
+        frame.direction.encode(),
     )
-    message = frame.message
-    if isinstance(message, Unreadable | UnreadableWebhook):
-        return start + _unreadable(frame.raw) + b"}\n"
-    raw = frame.raw
-    if not isinstance(message, Message) or isinstance(message, _MIGHT_BE_SECRET):
-        raw = redact(raw)
+    message, raw = frame.message, frame.raw
+    if type(message) not in _PACKETS:
+        if isinstance(message, Unreadable | UnreadableWebhook):
+            return start + _unreadable(raw) + b"}\n"
+        if not isinstance(message, Message) or isinstance(message, _MIGHT_BE_SECRET):
+            raw = redact(raw)
     if b"\n" in raw or b"\r" in raw:
         # In valid JSON a literal line break can only be white space.
         raw = raw.replace(b"\n", b" ").replace(b"\r", b" ")
@@ -165,12 +169,16 @@ class _Line(Struct):
     at: float
     ch: str
     dir: str
-    data: Raw | None = None
+    data: Raw = Raw(b"")  # a union with Raw is something that msgspec does not decode
     text: str | None = None
     base64: str | None = None
 
 
 _LINE = msgspec.json.Decoder(_Line)
+_SPLICED = re.compile(
+    rb'\{"at": (?P<s>\d{1,12})\.(?P<us>\d{6}), "ch": "(?P<ch>[^"\\]*)", "dir": "(?P<dir>in|out|state)", '
+    rb'"data": (?P<data>.*)\}\n'
+)
 
 
 def read_line(line: bytes) -> Frame | None:
@@ -178,15 +186,28 @@ def read_line(line: bytes) -> Frame | None:
     try:
         parts = _LINE.decode(line)
         direction = Direction(parts.dir)
-        if parts.data is not None:
-            raw = bytes(parts.data)
-        elif parts.text is not None:
+        raw = bytes(parts.data)
+        if parts.text is not None:
             raw = parts.text.encode("utf-8", "surrogatepass")
-        else:
-            raw = base64.b64decode(parts.base64 or "", validate=True)
+        elif parts.base64 is not None:
+            raw = base64.b64decode(parts.base64, validate=True)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
+        return _read_spliced(line)
     return frame_of(round(parts.at * 1_000_000), parts.ch, direction, raw)
+
+
+def _read_spliced(line: bytes) -> Frame | None:
+    """Read a line as `capture_line` writes it whose data the fast parser refuses: lone surrogates, in most cases."""
+    parts = _SPLICED.fullmatch(line)
+    if parts is None:
+        return None
+    try:
+        loads(parts["data"])
+        channel = parts["ch"].decode()
+    except ValueError:
+        return None
+    at_us = int(parts["s"]) * 1_000_000 + int(parts["us"])
+    return frame_of(at_us, channel, Direction(parts["dir"].decode()), parts["data"])
 
 
 def _unreadable(raw: bytes) -> bytes:

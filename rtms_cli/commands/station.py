@@ -1,0 +1,246 @@
+"""Puts the parts together: one session, one driver and one recording for each stream.
+
+The station is what `listen`, `join` and `demo` run. It lives on the event loop; whatever touches a disk happens on the
+writer's thread or in another one.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+from rtms_cli import __version__
+from rtms_cli.capture import Header
+from rtms_cli.errors import Exit, Problem
+from rtms_cli.machine import WEBHOOK, Direction, Finish, Frame, FrameSink
+from rtms_cli.protocol.media import MediaRequest
+from rtms_cli.protocol.messages import Signature
+from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop, Webhook
+from rtms_cli.recording.names import new_folder
+from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
+from rtms_cli.recording.writer import Sink, Writer
+from rtms_cli.session.session import Session, SessionSnapshot
+from rtms_cli.session.streams import Verdict, judge
+from rtms_cli.wire.clock import Clock
+from rtms_cli.wire.driver import Dial, Driver
+
+MOST_INTERRUPTED = 100
+"""Interrupted recordings that a later webhook may continue; older ones stay as they are."""
+
+
+class Outcome(Struct, frozen=True):
+    """How one stream's session ended, and where its recording is."""
+
+    stream: Stream
+    folder: Path
+    finish: Finish
+    nothing_granted: bool
+    snapshot: RecorderSnapshot
+
+    @property
+    def exit_code(self) -> Exit:
+        """What a command that recorded this stream alone exits with."""
+        if self.finish.status == "failed":
+            return Exit.NOTHING_GRANTED if self.nothing_granted else Exit.REFUSED
+        if self.finish.status == "interrupted":
+            return Exit.INTERRUPTED
+        return Exit.LOSSES if self.snapshot.losses else Exit.OK
+
+
+class StreamView(Struct, frozen=True):
+    """One stream as it stands, for views."""
+
+    folder: Path
+    at_us: int
+    session: SessionSnapshot
+    recording: RecorderSnapshot
+
+
+class Observer(Protocol):
+    """Who watches: the dashboard, plain lines, JSON lines. Called on the event loop; must be quick."""
+
+    def on_started(self, stream: Stream, folder: Path) -> None:
+        """A recording began, or goes on after an interruption."""
+
+    def on_frame(self, stream_id: str, frame: Frame) -> None:
+        """A frame that is no media packet."""
+
+    def on_finished(self, outcome: Outcome) -> None:
+        """A session ended."""
+
+    def on_notice(self, text: str) -> None:
+        """Something that concerns no stream that runs."""
+
+
+class _Run:
+    """One stream that is being recorded; its recorder and clock outlive an interruption."""
+
+    def __init__(self, stream: Stream, session: Session) -> None:
+        self.stream = stream
+        self.session = session
+        self.early: list[bytes] = []
+        """Webhooks that came before the driver did."""
+        self.driver: Driver | None = None
+        self.recorder: Recorder | None = None
+        self.sink: Sink | None = None
+        self.clock = Clock()
+
+    def post(self, body: bytes) -> None:
+        """Hand a webhook on."""
+        if self.driver is None:
+            self.early.append(body)
+        else:
+            self.driver.post(WEBHOOK, Direction.IN, body)
+
+
+class Station:
+    """Records any number of streams.
+
+    :param out: where recordings go.
+    :param sign: gives a stream's handshake signature.
+    :param trusted: whether webhooks are verified before they get here.
+    """
+
+    def __init__(
+        self,
+        *,
+        out: Path,
+        request: MediaRequest,
+        sign: Callable[[Stream], Signature],
+        dial: Dial,
+        writer: Writer,
+        observer: Observer,
+        trusted: bool = False,
+        max_streams: int = 1000,
+    ) -> None:
+        self._out = out
+        self._request = request
+        self._sign = sign
+        self._dial = dial
+        self._writer = writer
+        self._observer = observer
+        self._trusted = trusted
+        self._max_streams = max_streams
+        self._runs: dict[str, _Run] = {}
+        self._interrupted: OrderedDict[str, _Run] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = ""
+
+    def take(self, body: bytes, webhook: Webhook) -> None:
+        """Act on a webhook that was answered already."""
+        running = {stream_id: run.session for stream_id, run in self._runs.items()}
+        match judge(webhook, running, self._interrupted, self._max_streams), webhook:
+            case Verdict.START | Verdict.CONTINUE, StreamStart(stream) if not self._stopping:
+                self._begin(stream, body)
+            case Verdict.FEED, StreamStart(Stream(stream_id=stream_id)):
+                self._runs[stream_id].post(body)
+            case Verdict.FEED, StreamStop(stream_id=stream_id) | StreamInterrupted(stream_id=stream_id):
+                self._runs[stream_id].post(body)
+            case Verdict.TOO_MANY, StreamStart(stream):
+                self._observer.on_notice(
+                    f"stream {stream.stream_id} is not recorded: {len(self._runs)} streams run already (--max-streams)"
+                )
+            case _:
+                pass
+
+    async def record(self, stream: Stream, body: bytes | None = None) -> Outcome:
+        """Record one stream to its end.
+
+        :param body: the webhook that announced it, for the capture.
+        :raises Problem: where it cannot even begin.
+        """
+        return await self._record(self._enter(stream, body))
+
+    async def stop(self, who: str) -> None:
+        """End every session cleanly, and wait until their recordings are finished."""
+        self._stopping = who
+        for run in list(self._runs.values()):
+            if run.driver is not None:
+                run.driver.stop(who)
+        await self.idle()
+
+    async def idle(self) -> None:
+        """Wait until nothing is being recorded."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def views(self) -> Sequence[StreamView]:
+        """The streams that are being recorded, as they stand."""
+        return [
+            StreamView(run.recorder.folder, run.clock.now_us(), run.session.snapshot(), run.sink.snapshot())
+            for run in self._runs.values()
+            if run.recorder is not None and run.sink is not None
+        ]
+
+    def _begin(self, stream: Stream, body: bytes) -> None:
+        try:
+            run = self._enter(stream, body)
+        except Problem as problem:
+            self._observer.on_notice(f"stream {stream.stream_id} is not recorded: {problem}")
+            return
+        task = asyncio.create_task(self._record_in_background(run), name=f"stream {stream.stream_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _record_in_background(self, run: _Run) -> None:
+        try:
+            await self._record(run)
+        except Problem as problem:
+            self._observer.on_notice(f"stream {run.stream.stream_id} is not recorded: {problem}")
+
+    def _enter(self, stream: Stream, body: bytes | None) -> _Run:
+        """Take a stream in, before anything is waited for: from here on its webhook, sent again, is a retry."""
+        session = Session(stream, self._sign(stream), self._request, trusted=self._trusted)
+        run = self._interrupted.pop(stream.stream_id, None) or _Run(stream, session)
+        run.session, run.driver = session, None
+        run.early = [] if body is None else [body]
+        self._runs[stream.stream_id] = run
+        return run
+
+    async def _record(self, run: _Run) -> Outcome:
+        stream = run.stream
+        try:
+            if run.recorder is None:
+                run.recorder = await self._new_recorder(stream)
+            sink = run.sink = self._writer.open(run.recorder)
+            try:
+                finish = await self._drive(run, run.recorder.folder, sink)
+            finally:
+                await sink.close()
+        finally:
+            if self._runs.get(stream.stream_id) is run:
+                del self._runs[stream.stream_id]
+        if finish.status == "interrupted":
+            self._interrupted[stream.stream_id] = run
+            while len(self._interrupted) > MOST_INTERRUPTED:
+                self._interrupted.popitem(last=False)
+        outcome = Outcome(stream, run.recorder.folder, finish, run.session.nothing_granted, run.recorder.snapshot())
+        self._observer.on_finished(outcome)
+        return outcome
+
+    async def _drive(self, run: _Run, folder: Path, sink: FrameSink) -> Finish:
+        stream_id = run.stream.stream_id
+        driver = Driver(
+            run.session, sink, run.clock, self._dial, lambda frame: self._observer.on_frame(stream_id, frame)
+        )
+        self._observer.on_started(run.stream, folder)
+        for body in run.early:
+            driver.post(WEBHOOK, Direction.IN, body)
+        run.driver = driver
+        if self._stopping:
+            driver.stop(self._stopping)
+        return await driver.run()
+
+    async def _new_recorder(self, stream: Stream) -> Recorder:
+        created = datetime.now(UTC).isoformat(timespec="milliseconds")
+        header = Header(1, created, f"rtms-cli {__version__}", stream.product, stream.id, stream.stream_id)
+        try:
+            return Recorder(await asyncio.to_thread(new_folder, self._out, header), header)
+        except OSError as error:
+            raise Problem(
+                f"Cannot make a folder in {self._out}: {error.strerror}.", "Choose another with --out."
+            ) from error

@@ -1,0 +1,234 @@
+"""Audio packets → a WAV file on the session's timeline, valid on disk at any moment (RECORDING, "Audio").
+
+The header is our own: libraries write sizes when they close a file, and a killed process closes none. It is patched
+with every flush, after the data that it speaks of. Behind the RIFF header lies a JUNK chunk as long as RF64's `ds64`,
+so that the file can become RF64 in place when it passes 4 GB (EBU Tech 3306).
+"""
+
+import struct
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from rtms_cli.protocol.media import DEFAULT_PARAMS, AudioParams
+from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.numbers import AudioChannel, Codec, ContentType, SampleRate
+from rtms_cli.recording.files import Files
+from rtms_cli.recording.manifest import TrackEntry
+from rtms_cli.recording.timeline import Segment, Timeline
+
+HEADER_SIZE = 80
+_RIFF_LIMIT = 0xFFFFFFFF
+_METER_MS = 200
+
+Decoder = Callable[[bytes], bytes]
+"""One packet's payload → interleaved 16-bit PCM, little-endian."""
+
+
+class AudioForm(Struct, frozen=True):
+    """What the packets of a track are: it decides the file."""
+
+    codec: int
+    rate_hz: int
+    audio_channels: int
+    content_type: int
+
+    @property
+    def codec_name(self) -> str:
+        """The codec's documented name."""
+        return codec_name(self.codec)
+
+    @property
+    def block(self) -> int:
+        """Bytes of one sample of all channels in the WAV."""
+        return 2 * self.audio_channels
+
+
+def codec_name(codec: int | None) -> str:
+    """`L16`, `JPG`, …"""
+    known = Codec.member(codec) if codec is not None else None
+    return known.name if isinstance(known, Codec) else f"codec {codec}"
+
+
+def audio_form(params: AudioParams | None) -> AudioForm:
+    """The form that parameters stand for; what is missing or no documented number is Zoom's default."""
+    full = (params or AudioParams()).or_else(DEFAULT_PARAMS.audio)
+    rate = full.sample_rate if isinstance(full.sample_rate, SampleRate) else SampleRate.SR_16K
+    stereo = full.channel == AudioChannel.STEREO
+    return AudioForm(full.codec or Codec.L16, rate.hz, 2 if stereo else 1, full.content_type or ContentType.RAW_AUDIO)
+
+
+def decoder_for(form: AudioForm) -> Decoder | None:
+    """What turns the packets of a form into PCM, or `None` where nothing here can."""
+    if form.codec == Codec.L16 and form.content_type != ContentType.RTP:
+        return bytes
+    return None
+
+
+def wav_header(form: AudioForm, nbytes: int) -> bytes:
+    """The 80 bytes before the data: RIFF, or RF64 where the sizes need more than 32 bits."""
+    block, riff_size = form.block, HEADER_SIZE - 8 + nbytes
+    if riff_size <= _RIFF_LIMIT:
+        start = struct.pack("<4sI4s4sI28x", b"RIFF", riff_size, b"WAVE", b"JUNK", 28)
+        data_size = nbytes
+    else:
+        sizes = struct.pack("<QQQI", riff_size, nbytes, nbytes // block, 0)
+        start = struct.pack("<4sI4s4sI", b"RF64", _RIFF_LIMIT, b"WAVE", b"ds64", 28) + sizes
+        data_size = _RIFF_LIMIT
+    rate = form.rate_hz
+    return start + struct.pack(
+        "<4sIHHIIHH4sI", b"fmt ", 16, 1, form.audio_channels, rate, rate * block, block, 16, b"data", data_size
+    )
+
+
+class AudioTrack:
+    """One participant's audio in one form and one segment of time: one WAV file.
+
+    Packets are placed when they come and written by `flush`. The file appears with its first samples.
+
+    :param segment: the stretch of the session's clock, or `None` for packets without a usable timestamp, which stand
+        one after the other.
+    """
+
+    kind = "audio"
+
+    def __init__(
+        self, path: str, user_id: UserId, user_name: str | None, form: AudioForm, segment: Segment | None
+    ) -> None:
+        self.path = path
+        self.user_id = user_id
+        self.user_name = user_name
+        self.form = form
+        self.segment = segment
+        self.timeline = Timeline(form.rate_hz)
+        self.packets = 0
+        self.nbytes = 0
+        self.first_timestamp: int | None = None
+        self.last_timestamp: int | None = None
+        self.level = 0.0
+        """Peak of the last 200 ms that were written, 0 to 1."""
+        self.dirty = False
+        self._block = form.block
+        self._zero_ms = segment.zero_ms if segment else 0
+        self._runs: list[tuple[int, list[bytes]]] = []  # where in the file's samples, and what to write there
+        self._run_end = -1
+        self._waiting = 0
+        self._exists = False
+        self._shift = 0  # samples that the file on disk is behind the timeline
+        self._disk_end = 0  # bytes of data on disk
+
+    @property
+    def seconds(self) -> float:
+        """The track's length."""
+        return self.timeline.end / self.form.rate_hz
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for the next flush."""
+        return self._waiting
+
+    def add(self, timestamp: int | None, pcm: bytes) -> int:
+        """Place one packet's PCM.
+
+        :returns: how many bytes at its end made no whole sample and were not kept.
+        """
+        self.packets += 1
+        self.nbytes += len(pcm)
+        count, odd = divmod(len(pcm), self._block)
+        if odd:
+            pcm = pcm[:-odd]
+        if count == 0:
+            return odd
+        segment, timeline = self.segment, self.timeline
+        if segment is None or timestamp is None:
+            start, skip, kept = timeline.append(count)
+        else:
+            if segment.zero_ms != self._zero_ms:
+                self.catch_up()
+            if self.first_timestamp is None or timestamp < self.first_timestamp:
+                self.first_timestamp = timestamp
+            if self.last_timestamp is None or timestamp > self.last_timestamp:
+                self.last_timestamp = timestamp
+            start, skip, kept = timeline.place(timestamp - self._zero_ms, count)
+            if kept != count:
+                if kept == 0:
+                    return odd
+                pcm = pcm[skip * self._block : (skip + kept) * self._block]
+        if start == self._run_end:
+            self._runs[-1][1].append(pcm)
+        else:
+            self._runs.append((start, [pcm]))
+        self._run_end = start + kept
+        self._waiting += len(pcm)
+        self.dirty = True
+        return odd
+
+    def catch_up(self) -> None:
+        """Take note of a segment's zero that has moved earlier."""
+        if self.segment is None or self.segment.zero_ms == self._zero_ms:
+            return
+        samples = self.timeline.shift(self._zero_ms - self.segment.zero_ms)
+        self._zero_ms = self.segment.zero_ms
+        self._runs = [(start + samples, chunks) for start, chunks in self._runs]
+        self._run_end = self._run_end + samples if self._runs else -1
+        if self._exists:
+            self._shift += samples
+        self.dirty = True
+
+    def flush(self, files: Files) -> None:
+        """Write what has come since the last flush, and then the sizes in the header.
+
+        :raises OSError: what was to be written is lost; the file is valid all the same, and the next flush goes on.
+        """
+        runs, self._runs, self._run_end, self._waiting = self._runs, [], -1, 0
+        self.dirty = self._shift > 0  # until that has worked
+        block, path = self._block, self.path
+        if self._shift:
+            nbytes = self._shift * block
+            files.insert_zeros(path, wav_header(self.form, self._disk_end + nbytes), nbytes)
+            self._disk_end += nbytes
+            self._shift = 0
+            self.dirty = False
+        if not runs:
+            return
+        if not self._exists:
+            files.replace(path, wav_header(self.form, 0))
+            self._exists = True
+        parts = [(HEADER_SIZE + start * block, b"".join(chunks)) for start, chunks in runs]
+        end = max(self._disk_end, max(position - HEADER_SIZE + len(data) for position, data in parts))
+        self.level = _peak(parts[-1][1][-self.form.rate_hz * _METER_MS // 1000 * block :])
+        if end != self._disk_end:
+            parts.append((0, wav_header(self.form, end)))
+        files.write_at(path, parts)
+        self._disk_end = end
+
+    def entry(self, origin_ms: int | None, most_gaps: int) -> TrackEntry:
+        """The track's part of the manifest."""
+        rate, holes = self.form.rate_hz, self.timeline.holes()
+        timed = self.segment is not None and origin_ms is not None
+        return TrackEntry(
+            kind=self.kind,
+            path=self.path,
+            user_id=self.user_id,
+            user_name=self.user_name,
+            codec=self.form.codec_name,
+            rate=rate,
+            channels=self.form.audio_channels,
+            packets=self.packets,
+            bytes=self.nbytes,
+            first_timestamp=self.first_timestamp,
+            last_timestamp=self.last_timestamp,
+            duration=round(self.seconds, 6),
+            offset=(self._zero_ms - (origin_ms or 0)) / 1000 if timed else None,
+            gaps=[(round(start / rate, 6), round(end / rate, 6)) for start, end in holes[:most_gaps]],
+            gap_count=len(holes),
+            duplicates=self.timeline.duplicates,
+            overlap=round(self.timeline.overlap / rate, 6),
+        )
+
+
+def _peak(pcm: bytes) -> float:
+    import numpy as np
+
+    samples = np.frombuffer(pcm, dtype="<i2")
+    return max(int(samples.max()), -int(samples.min())) / 32768

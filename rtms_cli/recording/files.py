@@ -1,0 +1,110 @@
+"""The only code that touches the disk: small operations that leave a file whole whenever the process dies.
+
+Files are opened for each operation and closed again, so a thousand streams need no thousand descriptors. A symbolic
+link in a file's place is not followed. Every error is an `OSError`; what to do about it is the caller's affair.
+"""
+
+import os
+from pathlib import Path
+
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_CHUNK = 1 << 20
+
+
+class Files:
+    """The files of one folder, by their relative names (`audio/mixed.wav`). Folders are made as needed.
+
+    :param folder: exists; what is made in it can be read by its owner only.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._made = {"."}
+
+    def append(self, name: str, data: bytes) -> None:
+        """Append all of the data, or none of it.
+
+        :raises OSError: the file is as it was before, unless even that failed.
+        """
+        descriptor = self._open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            size = os.fstat(descriptor).st_size
+            try:
+                _write(descriptor, data)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+
+    def write_at(self, name: str, parts: list[tuple[int, bytes]]) -> None:
+        """Write into a file that exists, in the order given; what lies between and was never written reads as zeros.
+
+        :raises OSError: the parts before the one that failed are written.
+        """
+        descriptor = self._open(name, os.O_WRONLY)
+        try:
+            for position, data in parts:
+                os.lseek(descriptor, position, os.SEEK_SET)
+                _write(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Put a whole file in the place of another, or where there was none, in one step."""
+        with _Replacement(self, name) as descriptor:
+            _write(descriptor, data)
+
+    def insert_zeros(self, name: str, head: bytes, count: int) -> None:
+        """Put a new head over the old one (of the same length) and zeros behind it, in one step."""
+        source = self._open(name, os.O_RDONLY)
+        try:
+            with _Replacement(self, name) as descriptor:
+                _write(descriptor, head)
+                os.lseek(source, len(head), os.SEEK_SET)
+                os.lseek(descriptor, len(head) + count, os.SEEK_SET)
+                while chunk := os.read(source, _CHUNK):
+                    _write(descriptor, chunk)
+        finally:
+            os.close(source)
+
+    def read(self, name: str) -> bytes:
+        """The whole of a file."""
+        descriptor = self._open(name, os.O_RDONLY)
+        with os.fdopen(descriptor, "rb") as source:
+            return source.read()
+
+    def _open(self, name: str, flags: int) -> int:
+        parent, _, _ = name.rpartition("/")
+        if parent and parent not in self._made:
+            (self.folder / parent).mkdir(mode=0o700, exist_ok=True)
+            self._made.add(parent)
+        return os.open(self.folder / name, flags | _FLAGS, 0o600)
+
+
+class _Replacement:
+    """A file under a passing name; takes its real name if nothing went wrong."""
+
+    def __init__(self, files: Files, name: str) -> None:
+        self._files, self._name, self._passing = files, name, f"{name}.part"
+
+    def __enter__(self) -> int:
+        self._descriptor = self._files._open(self._passing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        return self._descriptor
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        os.close(self._descriptor)
+        passing = self._files.folder / self._passing
+        if kind is None:
+            passing.replace(self._files.folder / self._name)
+        else:
+            passing.unlink(missing_ok=True)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of it: the system may take less than it is given."""
+    written = os.write(descriptor, data)
+    if written < len(data):
+        rest = memoryview(data)
+        while written < len(data):
+            written += os.write(descriptor, rest[written:])

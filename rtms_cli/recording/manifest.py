@@ -1,0 +1,150 @@
+"""manifest.json, schema 1 (RECORDING): what a recording is, what is in it, how it ended.
+
+The structs are what is written, and what readers decode it with. Seconds are on the capture's clock (`at`) unless
+they stand in a track, where they are on the recording's (since `origin_ms`).
+"""
+
+import json
+
+import msgspec
+from msgspec import Struct, field
+
+from rtms_cli.protocol.messages import UserId
+
+MANIFEST = "manifest.json"
+MOST_GAPS = 10_000
+"""Gaps that a track lists; `gap_count` has the whole number."""
+
+
+class TrackEntry(Struct):
+    """One media file."""
+
+    kind: str
+    """`audio`, `video`, `share`, `transcript`, `chat` or `events`."""
+    path: str
+    user_id: UserId = None
+    user_name: str | None = None
+    codec: str | None = None
+    rate: int | None = None
+    channels: int | None = None
+    packets: int = 0
+    """Packets, pictures or lines."""
+    bytes: int = 0
+    """Payload bytes as they came, decoded from base64."""
+    first_timestamp: int | None = None
+    last_timestamp: int | None = None
+    duration: float | None = None
+    offset: float | None = None
+    """Where the file's zero lies, in seconds from `origin_ms`; `null` where its packets had no usable timestamps."""
+    gaps: list[tuple[float, float]] = []
+    gap_count: int = 0
+    duplicates: int = 0
+    overlap: float = 0.0
+    """Seconds that had no place between packets that had come before."""
+
+
+class MessageCount(Struct):
+    """How often a message of one type came or went."""
+
+    msg_type: int | str | None
+    count: int
+    bytes: int
+
+
+class KeepAlive(Struct):
+    """Keep-alive requests of one channel."""
+
+    received: int = 0
+    answered: int = 0
+    slowest_ms: float | None = None
+
+
+class Connection(Struct):
+    """One socket, from when to when, and why it ended."""
+
+    channel: str
+    url: str = ""
+    opened: float | None = None
+    closed: float | None = None
+    code: int | None = None
+    reason: str = ""
+    ours: bool = False
+    """Whether we closed it."""
+
+
+class Participant(Struct):
+    """Somebody who was there; times as far as events told."""
+
+    user_id: UserId
+    user_name: str | None = None
+    joined: float | None = None
+    left: float | None = None
+
+
+class Stop(Struct):
+    """Why the stream ended, and who said so."""
+
+    reason: int | None
+    name: str
+    said_by: str
+
+
+class Warned(Struct):
+    """Something a person should know; how often, and when first."""
+
+    text: str
+    count: int
+    first_at: float
+
+
+class Loss(Struct):
+    """What could not be kept, where, why and when."""
+
+    what: str
+    where: str
+    """A file of the recording, or a channel."""
+    count: int = 0
+    bytes: int = 0
+    first_at: float = 0.0
+    last_at: float = 0.0
+    first_error: str = ""
+    last_error: str = ""
+
+
+class Manifest(Struct):
+    """The whole file."""
+
+    schema: int
+    status: str
+    product: str
+    id: str
+    rtms_stream_id: str
+    generator: str
+    started_at: str
+    ended_at: str | None
+    origin_ms: int | None
+    buffered_ms: int | None
+    media: dict[str, dict[str, object]]
+    """`asked` and `granted`: parameters by kind, under Zoom's keys."""
+    tracks: list[TrackEntry]
+    messages: dict[str, dict[str, MessageCount]]
+    """`received` and `sent`: counts by the type's name."""
+    keep_alive: dict[str, KeepAlive]
+    connections: list[Connection]
+    connection_count: int
+    participants: list[Participant]
+    stop: Stop | None
+    warnings: list[Warned] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+
+    def encode(self) -> bytes:
+        """The file's bytes: indented, for people read it too.
+
+        Strict readers must be able to as well, so what UTF-8 cannot hold (lone surrogates in names) becomes `?`.
+        """
+        try:
+            content = msgspec.json.encode(self)
+        except (msgspec.MsgspecError, UnicodeError, OverflowError):
+            plain = json.dumps(msgspec.to_builtins(self), ensure_ascii=False, separators=(",", ":"))
+            content = plain.encode("utf-8", "replace")
+        return msgspec.json.format(content, indent=2) + b"\n"

@@ -1,0 +1,217 @@
+"""Zoom's timestamps → sample positions. Integers only; no file, no message, no clock of ours.
+
+Theory of operation. A *segment* is a stretch of the session's clock without a jump that can't be true; all tracks share
+it, so that whoever unmutes after two hours of others talking has made no jump. A *timeline* is one track in one
+segment: which of its samples have a place already. What is free before its end are its *holes*, and those are the gaps
+of the manifest: nothing was sent there, or nothing yet.
+
+A packet goes where its timestamp says, with a tolerance of half a packet, so that jitter does not become clicks:
+
+- within half a packet of the end it is put at the end;
+- further ahead it leaves a hole;
+- behind the end but later than all before it (the sender's clock drifts), it loses what lies before the end;
+- otherwise it is late: it goes into the hole where its timestamp says, or, where its place is taken, it is a duplicate.
+"""
+
+from bisect import bisect_right
+
+SANE_MS = 10**13
+"""Timestamps are Unix milliseconds: positive, and below this (the year 2286)."""
+
+MAX_SEGMENTS = 20
+MAX_ORIGIN_MOVES = 16
+JITTER_MS = 1000
+"""How far a timestamp may run ahead of the time that has passed before the silence counts as unexplained."""
+UNEXPLAINED_GAPS = 24
+"""How many times the largest gap a segment may hold in silence that no time has passed for: it bounds a file's length
+against a sender that creeps ahead in many small jumps."""
+
+
+def is_sane(timestamp: int | None) -> bool:
+    """Whether a number can be a timestamp at all."""
+    return timestamp is not None and 0 < timestamp < SANE_MS
+
+
+class Segment:
+    """One stretch of the session's clock. `zero_ms` may move earlier while packets come."""
+
+    __slots__ = ("latest_at_us", "latest_ms", "moves", "unexplained_ms", "zero_ms")
+
+    def __init__(self, timestamp: int, at_us: int) -> None:
+        self.zero_ms = timestamp
+        self.latest_ms = timestamp
+        self.latest_at_us = at_us
+        self.moves = 0
+        self.unexplained_ms = 0
+
+    def admits(self, timestamp: int, at_us: int, max_gap_ms: int) -> bool:
+        """Whether a timestamp belongs here; if so, take note of it."""
+        if timestamp > self.latest_ms:
+            passed_ms = max(0, at_us - self.latest_at_us) // 1000
+            lead_ms = timestamp - self.latest_ms - passed_ms
+            if lead_ms > max_gap_ms:
+                return False
+            if lead_ms > JITTER_MS:
+                if self.unexplained_ms + lead_ms > UNEXPLAINED_GAPS * max_gap_ms:
+                    return False
+                self.unexplained_ms += lead_ms
+            self.latest_ms = timestamp
+            self.latest_at_us = at_us
+            return True
+        if self.latest_ms - timestamp > max_gap_ms:
+            return False
+        if timestamp < self.zero_ms:
+            if self.moves == MAX_ORIGIN_MOVES:
+                return False
+            self.moves += 1
+            self.zero_ms = timestamp
+        return True
+
+
+class SessionTime:
+    """All segments of a session. The first one's zero is the recording's origin.
+
+    :param max_gap_ms: a timestamp further than this from where it is expected has jumped.
+    """
+
+    def __init__(self, max_gap_ms: int) -> None:
+        self._max_gap_ms = max_gap_ms
+        self.segments: list[Segment] = []
+        self._current: Segment | None = None
+
+    @property
+    def origin_ms(self) -> int | None:
+        """The recording's zero, or `None` before the first media message."""
+        return self.segments[0].zero_ms if self.segments else None
+
+    @property
+    def moves(self) -> int:
+        """How often a zero has moved."""
+        return sum(segment.moves for segment in self.segments)
+
+    def find(self, timestamp: int, at_us: int, may_open: bool = True) -> Segment | None:
+        """The segment that a sane timestamp belongs to, a new one where it has jumped and `may_open`, or `None`."""
+        current = self._current
+        if current is not None and current.admits(timestamp, at_us, self._max_gap_ms):
+            return current
+        for segment in self.segments:
+            if segment is not current and segment.admits(timestamp, at_us, self._max_gap_ms):
+                self._current = segment
+                return segment
+        if len(self.segments) >= MAX_SEGMENTS or not (may_open or current is None):
+            return None
+        self._current = Segment(timestamp, at_us)
+        self.segments.append(self._current)
+        return self._current
+
+
+class Timeline:
+    """The samples of one track in one segment that have their place.
+
+    :param rate_hz: a multiple of 1000, as every rate of PROTOCOL §5 is; so milliseconds are whole samples.
+    """
+
+    __slots__ = ("_hole_ends", "_hole_starts", "_latest_ms", "_per_ms", "duplicates", "end", "overlap")
+
+    def __init__(self, rate_hz: int) -> None:
+        self._per_ms = rate_hz // 1000
+        self._latest_ms = -1
+        self._hole_starts: list[int] = []
+        self._hole_ends: list[int] = []
+        self.end = 0
+        """One past the last sample that has its place."""
+        self.duplicates = 0
+        """Packets whose place was taken."""
+        self.overlap = 0
+        """Samples without a place of packets that were kept for the rest."""
+
+    def place(self, offset_ms: int, count: int) -> tuple[int, int, int]:
+        """Find a packet's place, and take it.
+
+        :param offset_ms: its timestamp from the segment's zero, not negative.
+        :param count: its samples (of one channel).
+        :returns: position of the first sample to write, how many samples of the packet to skip, how many to write;
+            the last is 0 for a duplicate.
+        """
+        ideal = offset_ms * self._per_ms
+        end = self.end
+        lead = ideal - end
+        half = count // 2
+        if offset_ms > self._latest_ms:
+            self._latest_ms = offset_ms
+            if -half < lead <= half:
+                self.end = end + count
+                return end, 0, count
+            if lead > 0:
+                self._hole_starts.append(end)
+                self._hole_ends.append(ideal)
+                self.end = ideal + count
+                return ideal, 0, count
+            fits = max(0, lead + count)
+            if fits == 0:
+                self.duplicates += 1
+                return end, count, 0
+            self.end = end + fits
+            self.overlap += count - fits
+            return end, count - fits, fits
+        return self._place_late(ideal, count)
+
+    def append(self, count: int) -> tuple[int, int, int]:
+        """Put a packet that has no timestamp at the end; the same result as `place`."""
+        start = self.end
+        self.end = start + count
+        return start, 0, count
+
+    def shift(self, milliseconds: int) -> int:
+        """Move the zero earlier.
+
+        :returns: by how many samples everything has moved.
+        """
+        samples = milliseconds * self._per_ms
+        if self.end == 0:
+            return samples
+        self._latest_ms += milliseconds
+        starts = [start + samples for start in self._hole_starts]
+        ends = [end + samples for end in self._hole_ends]
+        if starts and starts[0] == samples:
+            starts[0] = 0
+        else:
+            starts.insert(0, 0)
+            ends.insert(0, samples)
+        self._hole_starts, self._hole_ends = starts, ends
+        self.end += samples
+        return samples
+
+    def holes(self) -> list[tuple[int, int]]:
+        """What is free before the end, in order: (first sample, one past the last)."""
+        return list(zip(self._hole_starts, self._hole_ends, strict=True))
+
+    def _place_late(self, ideal: int, count: int) -> tuple[int, int, int]:
+        """Put a packet into the hole that more than half of it lies in; jitter moves none by more than that."""
+        half = count // 2
+        starts, ends = self._hole_starts, self._hole_ends
+        # The middle of the packet is in the hole that holds most of it, if any does; rounding goes both ways.
+        index = bisect_right(starts, ideal + half) - 1
+        if index < 0 or min(ideal + count, ends[index]) - max(ideal, starts[index]) <= half:
+            self.duplicates += 1
+            return ideal, count, 0
+        low, high = starts[index], ends[index]
+        start = low if ideal < low or (ideal - low <= half and ideal + count != high) else ideal
+        stop = start + count
+        if 0 < stop - high <= half and high - count >= low:
+            start, stop = high - count, high
+        stop = min(stop, high)
+        kept = stop - start
+        self.overlap += count - kept
+        before, after = start > low, stop < high
+        if before and after:
+            ends[index] = start
+            starts.insert(index + 1, stop)
+            ends.insert(index + 1, high)
+        elif before:
+            ends[index] = start
+        elif after:
+            starts[index] = stop
+        else:
+            del starts[index], ends[index]
+        return start, 0, kept

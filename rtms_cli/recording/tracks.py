@@ -1,0 +1,238 @@
+"""Everything but audio: pictures with their index lines; transcript, chat and events as JSON lines (RECORDING)."""
+
+import re
+
+import msgspec
+from msgspec import Struct
+
+from rtms_cli.capture import dumps
+from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.numbers import Codec
+from rtms_cli.recording.audio import codec_name
+from rtms_cli.recording.files import Files
+from rtms_cli.recording.manifest import TrackEntry
+from rtms_cli.recording.timeline import is_sane
+
+EXTENSIONS: dict[int | None, str] = {Codec.H264: "h264", Codec.JPG: "mjpeg", Codec.PNG: "pngs"}
+"""File extensions by codec; what is none of these is kept as `.bin`."""
+
+_MOST_UNITS = 32
+"""How far into an access unit to look for its first slice: parameter sets and SEI come before it."""
+
+
+def sniff_codec(payload: bytes) -> int | None:
+    """Tell a picture's codec from its first bytes, where no server said what it granted."""
+    if payload.startswith(b"\xff\xd8\xff"):
+        return Codec.JPG
+    if payload.startswith(b"\x89PNG"):
+        return Codec.PNG
+    if payload.startswith((b"\0\0\1", b"\0\0\0\1")):
+        return Codec.H264
+    return None
+
+
+def is_key_frame(codec: int | None, payload: bytes) -> bool:
+    """Whether a player can start here: every image, and an H.264 access unit with an IDR slice or an SPS (NAL 5, 7)."""
+    if codec != Codec.H264:
+        return codec in (Codec.JPG, Codec.PNG)
+    position = 0
+    for _ in range(_MOST_UNITS):
+        position = payload.find(b"\0\0\1", position) + 3
+        if position == 2 or position >= len(payload):
+            return False
+        unit = payload[position] & 0x1F
+        if unit in (5, 7):
+            return True
+        if 1 <= unit <= 4:
+            return False
+    return False
+
+
+class _IndexLine(Struct):
+    offset: int
+    length: int
+    timestamp: int | None
+    key: bool
+
+
+class PictureTrack:
+    """One participant's video or share in one codec: the payloads one after the other, and an index line for each."""
+
+    def __init__(self, kind: str, path: str, user_id: UserId, user_name: str | None, codec: int | None) -> None:
+        self.kind = kind
+        self.path = path
+        self.user_id = user_id
+        self.user_name = user_name
+        self.codec = codec
+        self.packets = 0
+        self.nbytes = 0
+        self.first_timestamp: int | None = None
+        self.last_timestamp: int | None = None
+        self.dirty = False
+        self._waiting: list[tuple[int | None, bytes]] = []
+        self._waiting_nbytes = 0
+        self._disk_end = 0
+
+    @property
+    def seconds(self) -> float:
+        """From the first picture to the last."""
+        if self.first_timestamp is None or self.last_timestamp is None:
+            return 0.0
+        return (self.last_timestamp - self.first_timestamp) / 1000
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for the next flush."""
+        return self._waiting_nbytes
+
+    def add(self, timestamp: int | None, payload: bytes) -> None:
+        """Keep one picture or access unit."""
+        self.packets += 1
+        self.nbytes += len(payload)
+        if timestamp is not None and is_sane(timestamp):
+            self.first_timestamp = min(timestamp, self.first_timestamp or timestamp)
+            self.last_timestamp = max(timestamp, self.last_timestamp or timestamp)
+        self._waiting.append((timestamp, payload))
+        self._waiting_nbytes += len(payload)
+        self.dirty = True
+
+    def catch_up(self) -> None:
+        """A moved zero changes nothing here: the index has Zoom's own timestamps."""
+
+    def flush(self, files: Files) -> None:
+        """Append what has come since the last flush: the payloads, then their index lines.
+
+        :raises OSError: what was to be appended is lost; the next flush goes on behind the last good frame.
+        """
+        waiting, self._waiting, self._waiting_nbytes, self.dirty = self._waiting, [], 0, False
+        files.append(self.path, b"".join(payload for _, payload in waiting))
+        lines: list[bytes] = []
+        for timestamp, payload in waiting:
+            line = _IndexLine(self._disk_end, len(payload), timestamp, is_key_frame(self.codec, payload))
+            lines.append(_line(line))
+            self._disk_end += len(payload)
+        files.append(f"{self.path}.index.jsonl", b"".join(lines))
+
+    def entry(self, origin_ms: int | None, most_gaps: int) -> TrackEntry:
+        """The track's part of the manifest; pictures have no gaps, only times (`most_gaps` is for audio)."""
+        first = self.first_timestamp
+        return TrackEntry(
+            kind=self.kind,
+            path=self.path,
+            user_id=self.user_id,
+            user_name=self.user_name,
+            codec=None if self.codec is None else codec_name(self.codec),
+            packets=self.packets,
+            bytes=self.nbytes,
+            first_timestamp=first,
+            last_timestamp=self.last_timestamp,
+            duration=self.seconds,
+            offset=(first - origin_ms) / 1000 if first is not None and origin_ms is not None else None,
+        )
+
+
+_T = re.compile(rb'\{"t":[^,]*,"timestamp":(null|-?\d+),', re.MULTILINE)
+
+
+class TextTrack:
+    """One JSONL file. `t` depends on the origin: lines on disk get a new one when that becomes known or moves."""
+
+    user_id: UserId = None
+    user_name: str | None = None
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.path = f"{kind}.jsonl"
+        self.packets = 0
+        self.nbytes = 0
+        self.first_timestamp: int | None = None
+        self.last_timestamp: int | None = None
+        self.dirty = False
+        self.origin_ms: int | None = None
+        """The recording's zero; set by who knows it, before `catch_up`."""
+        self._waiting: list[tuple[int | None, bytes]] = []
+        self._exists = False
+        self._disk_origin_ms: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        """From the first line to the last."""
+        if self.first_timestamp is None or self.last_timestamp is None:
+            return 0.0
+        return (self.last_timestamp - self.first_timestamp) / 1000
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for the next flush."""
+        return sum(len(rest) for _, rest in self._waiting)
+
+    def add(self, timestamp: int | None, fields: dict[str, object]) -> None:
+        """Keep one line; `fields` are what follows `t` and `timestamp`."""
+        rest = dumps(fields)[1:] + b"\n"
+        self.packets += 1
+        self.nbytes += len(rest)
+        if timestamp is not None and is_sane(timestamp):
+            self.first_timestamp = min(timestamp, self.first_timestamp or timestamp)
+            self.last_timestamp = max(timestamp, self.last_timestamp or timestamp)
+        self._waiting.append((timestamp, rest))
+        self.dirty = True
+
+    def catch_up(self) -> None:
+        """Take note of an origin that has become known or moved."""
+        if self._exists and self.origin_ms != self._disk_origin_ms:
+            self.dirty = True
+
+    def flush(self, files: Files) -> None:
+        """Append what has come since the last flush, and renew every `t` where the origin has changed.
+
+        :raises OSError: the new lines are lost; the file is as it was.
+        """
+        waiting, self._waiting, self.dirty = self._waiting, [], False
+        lines = b"".join(self._start(timestamp) + rest for timestamp, rest in waiting)
+        if self._exists and self.origin_ms != self._disk_origin_ms:
+            self.dirty = True  # until that has worked
+            files.replace(self.path, self._retimed(files.read(self.path)) + lines)
+            self.dirty = False
+        elif lines:
+            files.append(self.path, lines)
+        self._exists = True
+        self._disk_origin_ms = self.origin_ms
+
+    def entry(self, origin_ms: int | None, most_gaps: int) -> TrackEntry:
+        """The track's part of the manifest."""
+        return TrackEntry(
+            kind=self.kind,
+            path=self.path,
+            packets=self.packets,
+            bytes=self.nbytes,
+            first_timestamp=self.first_timestamp,
+            last_timestamp=self.last_timestamp,
+        )
+
+    def _start(self, timestamp: int | None) -> bytes:
+        if timestamp is None:
+            return b'{"t":null,"timestamp":null,'
+        return b'{"t":%b,"timestamp":%d,' % (self._t(timestamp), timestamp)
+
+    def _t(self, timestamp: int) -> bytes:
+        if self.origin_ms is None or not is_sane(timestamp):
+            return b"null"
+        return msgspec.json.encode((timestamp - self.origin_ms) / 1000)
+
+    def _retimed(self, content: bytes) -> bytes:
+        lines = content.splitlines(keepends=True)
+        return b"".join(map(self._retimed_line, lines))
+
+    def _retimed_line(self, line: bytes) -> bytes:
+        start = _T.match(line)
+        if start is None:
+            return line
+        timestamp = None if start[1] == b"null" else int(start[1])
+        return self._start(timestamp) + line[start.end() :]
+
+
+def _line(value: Struct) -> bytes:
+    try:
+        return msgspec.json.encode(value) + b"\n"
+    except OverflowError:  # a timestamp beyond 64 bits
+        return dumps(msgspec.to_builtins(value)) + b"\n"

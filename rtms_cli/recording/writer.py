@@ -1,0 +1,257 @@
+"""The thread that writes: one for all recorders of a process, so that the event loop never waits for a disk.
+
+Theory of operation. `Sink.put` appends to its stream's queue and counts bytes; the thread takes what has come, at most
+`SLICE` bytes of a stream at a time so that one cannot keep the others waiting, and folds it. It sleeps up to
+`PAUSE_S`, so that small frames are written in batches, unless more than `URGENT` bytes have come.
+
+Each counter has one writer: the event loop's thread adds, the writing thread takes off. A `deque` may be appended to
+and popped from by two threads. So `put` needs no lock.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from msgspec import structs
+
+from rtms_cli.machine import WEBHOOK, ChannelState, Direction, Frame, State, state_frame
+from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
+
+log = logging.getLogger(__name__)
+
+PAUSE_S = 0.2
+MANIFEST_S = 2.0
+MANIFEST_BYTES_PER_S = 50_000
+"""A large manifest is renewed less often."""
+SLICE = 4 << 20
+URGENT = 1 << 20
+FRAME_COST = 200
+"""Bytes that a waiting frame takes beside its own."""
+
+
+class Writer:
+    """Runs recorders on one thread.
+
+    :param max_buffer: bytes that all streams together may have waiting. From half of that on, sinks are full and who
+        reads media waits; beyond all of it frames are dropped and counted.
+    """
+
+    def __init__(self, max_buffer: int = 256 << 20) -> None:
+        self.max_buffer = max_buffer
+        self._added = 0
+        self._taken = 0
+        self._sinks: list[Sink] = []
+        self._waiters: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
+        self._wake = threading.Event()
+        self._has_work = threading.Event()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait to be written."""
+        return self._added - self._taken
+
+    @property
+    def full(self) -> bool:
+        """Whether more waits than should."""
+        return self._added - self._taken >= self.max_buffer // 2
+
+    def open(self, recorder: Recorder) -> "Sink":
+        """Start to write a recording; close the sink when its stream is done."""
+        sink = Sink(self, recorder)
+        self._sinks.append(sink)
+        if self._thread is None:
+            # A daemon: a process that must go at once leaves files that are valid, as after kill -9.
+            self._thread = threading.Thread(target=self._run, name="rtms-writer", daemon=True)
+            self._thread.start()
+        self._has_work.set()
+        return sink
+
+    async def close(self) -> None:
+        """Close all sinks that are open, and end the thread."""
+        for sink in list(self._sinks):
+            await sink.close()
+        self._closing = True
+        self._has_work.set()
+        self._wake.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    async def room(self) -> None:
+        """Wait until clearly less is waiting than makes sinks full."""
+        loop = asyncio.get_running_loop()
+        if self.full:
+            future = loop.create_future()
+            self._waiters.append((loop, future))
+            self._wake.set()  # in case the thread came by before it could see this waiter
+            await future
+
+    # The writing thread.
+
+    def _run(self) -> None:
+        while True:
+            self._has_work.wait()
+            if self._closing:
+                return
+            self._wake.wait(PAUSE_S)
+            self._wake.clear()
+            self._round()
+            if not self._sinks:
+                self._has_work.clear()
+                if self._sinks or self._closing:  # in between
+                    self._has_work.set()
+
+    def _round(self) -> None:
+        """Fold until nothing of what had come is left, in turns."""
+        busy = True
+        while busy:
+            busy = False
+            for sink in list(self._sinks):
+                busy |= sink._fold_some()
+                self._let_go()
+        for sink in list(self._sinks):
+            sink._checkpoint()
+            if sink._close_asked and not sink._queue:
+                self._sinks.remove(sink)
+                sink._finish()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self.backlog >= self.max_buffer // 4:
+            return
+        while self._waiters:
+            _tell(*self._waiters.popleft())
+
+
+class Sink:
+    """Where one stream's frames go to be kept: a `machine.FrameSink`. Use it from one event loop."""
+
+    def __init__(self, writer: Writer, recorder: Recorder) -> None:
+        self._writer = writer
+        self._recorder = recorder
+        self._queue: deque[Frame] = deque()
+        self._added = 0
+        self._taken = 0
+        self._dropped = 0
+        self._dropped_us = 0
+        self._close_asked = False
+        self._closed: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._is_closed = False
+        self._manifest_due = 0.0
+        self._manifest_taken = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether more waits to be written, of all streams, than the buffer should hold."""
+        return self._writer.full
+
+    def put(self, frame: Frame) -> None:
+        """Keep a frame. Never blocks, never raises. After `close` nothing is kept any more."""
+        writer = self._writer
+        if self._close_asked:
+            return
+        if (
+            writer._added - writer._taken > writer.max_buffer
+            and frame.direction is not Direction.STATE
+            and frame.channel != WEBHOOK
+        ):
+            # Media stops at half of this; only a flood of other messages comes here.
+            self._dropped += 1
+            self._dropped_us = frame.at_us
+            return
+        if self._dropped:
+            self._report_dropped()
+        self._keep(frame)
+
+    async def room(self) -> None:
+        """Wait until the sink can take more."""
+        await self._writer.room()
+
+    def snapshot(self) -> RecorderSnapshot:
+        """The recorder's counters, with what waits for it."""
+        return structs.replace(self._recorder.snapshot(), backlog_nbytes=self._added - self._taken)
+
+    async def close(self) -> RecorderSnapshot:
+        """Write all that was put, and the final manifest."""
+        if not self._is_closed:
+            if self._dropped:
+                self._report_dropped()
+            loop = asyncio.get_running_loop()
+            future = loop.create_future()
+            self._closed.append((loop, future))
+            self._close_asked = True
+            self._writer._wake.set()
+            if not self._is_closed:  # else it was closed before it could see who waits
+                await future
+        return self._recorder.snapshot()
+
+    def _keep(self, frame: Frame) -> None:
+        cost = len(frame.raw) + FRAME_COST
+        self._queue.append(frame)
+        self._added += cost
+        writer = self._writer
+        writer._added += cost
+        if writer._added - writer._taken > URGENT and not writer._wake.is_set():
+            writer._wake.set()
+
+    def _report_dropped(self) -> None:
+        count, self._dropped = self._dropped, 0
+        reason = f"{count} messages were not kept: over {self._writer.max_buffer >> 20} MiB were waiting for the disk"
+        self._keep(state_frame(self._dropped_us, "signaling", ChannelState(State.DROPPED, reason=reason, count=count)))
+
+    # The writing thread.
+
+    def _fold_some(self) -> bool:
+        """Fold up to one slice.
+
+        :returns: whether there may be more.
+        """
+        queue, frames, cost = self._queue, [], 0
+        while queue and cost < SLICE:
+            frame = queue.popleft()
+            frames.append(frame)
+            cost += len(frame.raw) + FRAME_COST
+        if frames:
+            self._guarded(lambda: self._recorder.fold(frames))
+        self._taken += cost
+        self._writer._taken += cost
+        return cost >= SLICE
+
+    def _checkpoint(self) -> None:
+        now = time.monotonic()
+        if self._taken != self._manifest_taken and now >= self._manifest_due:
+            self._manifest_taken = self._taken
+            self._manifest_due = now + MANIFEST_S
+            self._guarded(self._renew_manifest)
+
+    def _renew_manifest(self) -> None:
+        self._manifest_due += self._recorder.checkpoint() / MANIFEST_BYTES_PER_S
+
+    def _finish(self) -> None:
+        self._guarded(self._recorder.close)
+        self._is_closed = True
+        while self._closed:
+            _tell(*self._closed.pop())
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """A defect in one recorder must not stop the others; it is logged and stands in the manifest."""
+        try:
+            work()
+        except Exception as defect:
+            log.exception("a defect in rtms has cost a part of %s; its capture has the frames", self._recorder.folder)
+            self._recorder.note_defect(repr(defect))
+
+
+def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> None:
+    def resolve() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    try:
+        loop.call_soon_threadsafe(resolve)
+    except RuntimeError:
+        log.debug("nobody waits any more: the event loop is closed")

@@ -1,0 +1,82 @@
+"""What several tests share: a station over real sockets, and readers that are not ours."""
+
+import json
+import wave
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from websockets.asyncio.client import ClientConnection, connect
+
+from rtms_cli.commands.station import Outcome, Station
+from rtms_cli.machine import Frame
+from rtms_cli.protocol.media import MediaRequest
+from rtms_cli.protocol.messages import Signature
+from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.writer import Writer
+
+
+class Silent:
+    """An observer that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.started: list[Stream] = []
+        self.finished: list[Outcome] = []
+        self.notices: list[str] = []
+        self.frames: list[Frame] = []
+
+    def on_started(self, stream: Stream, folder: Path) -> None:
+        self.started.append(stream)
+
+    def on_frame(self, stream_id: str, frame: Frame) -> None:
+        self.frames.append(frame)
+
+    def on_finished(self, outcome: Outcome) -> None:
+        self.finished.append(outcome)
+
+    def on_notice(self, text: str) -> None:
+        self.notices.append(text)
+
+
+async def dial(url: str) -> ClientConnection:
+    """Connect to anything on loopback."""
+    try:
+        return await connect(url, compression=None, ping_interval=None, max_size=None, proxy=None)
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
+
+
+def make_station(out: Path, writer: Writer, request: MediaRequest | None = None, *, trusted: bool = False) -> Station:
+    """A station that signs everything with the same signature and watches nothing."""
+    return Station(
+        out=out,
+        request=request or MediaRequest(),
+        sign=lambda stream: stream.signature or Signature("0" * 64),
+        dial=dial,
+        writer=writer,
+        observer=Silent(),
+        trusted=trusted,
+    )
+
+
+def read_wav(path: Path) -> tuple[int, npt.NDArray[np.int16]]:
+    """Rate and samples, by the standard library's reader."""
+    with wave.open(str(path)) as source:
+        assert source.getsampwidth() == 2
+        samples = np.frombuffer(source.readframes(source.getnframes()), dtype="<i2")
+        return source.getframerate(), samples.reshape(-1, source.getnchannels()).squeeze()
+
+
+def read_jsonl(path: Path) -> list[dict[str, object]]:
+    """A file of JSON lines, by the standard library's reader."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def same_files(one: Path, other: Path, *, but: Sequence[str] = ()) -> None:
+    """Hold two folders against each other, byte for byte."""
+    files = {str(path.relative_to(one)): path.read_bytes() for path in one.rglob("*") if path.is_file()}
+    others = {str(path.relative_to(other)): path.read_bytes() for path in other.rglob("*") if path.is_file()}
+    assert sorted(files) == sorted(others)
+    differing = [name for name in files if files[name] != others[name] and name not in but]
+    assert not differing

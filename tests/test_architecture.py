@@ -1,0 +1,73 @@
+"""Who may import whom, and what must stay out of start-up."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "rtms_cli"
+
+MAY_IMPORT = {
+    "errors": set(),
+    "protocol": {"protocol"},
+    "machine": {"protocol"},
+    "capture": {"machine", "protocol"},
+    "session": {"session", "machine", "protocol"},
+    "recording": {"recording", "capture", "machine", "protocol"},
+    "wire": {"wire", "machine", "protocol"},
+    "simulator": {"simulator", "wire", "capture", "machine", "protocol"},
+    "inspection": {"inspection", "capture", "machine", "protocol"},
+    "view": {"view", "session", "recording", "capture", "machine", "protocol"},
+}
+"""What each part may import beside `errors`; `commands` may import everything.
+
+The recorder must not know the session, so that a replay needs none; the simulator must know neither, so that it does
+not inherit our client's errors.
+"""
+
+
+def part_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports() -> list[tuple[str, str, str]]:
+    """Every import of ours within the package: file, importing part, imported part."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                modules = [node.module] if node.module != "rtms_cli" else [f"rtms_cli.{a.name}" for a in node.names]
+            elif isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            ours = [module for module in modules if module.startswith("rtms_cli.")]
+            found += [(str(path.relative_to(PACKAGE)), part, part_of(module)) for module in ours]
+    return found
+
+
+def test_imports_follow_the_table() -> None:
+    found = imports()
+    assert len(found) > 50
+    wrong = [
+        f"{file} imports {imported}"
+        for file, part, imported in found
+        if part in MAY_IMPORT and imported not in MAY_IMPORT[part] | {"errors", "__version__"}
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["sign", "--help"], ["join", "--help"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from rtms_cli.__main__ import main\n"
+        f"sys.argv = ['rtms', *{arguments!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'numpy', 'soundfile', 'httpx', 'websockets', 'uvicorn', 'starlette', 'asyncio', 'av'}\n"
+        "print('heavy:', sorted(heavy & set(sys.modules)))\n"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "heavy: []" in out
