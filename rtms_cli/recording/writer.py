@@ -84,7 +84,7 @@ class Writer:
     async def room(self) -> None:
         """Wait until clearly less is waiting than makes sinks full."""
         loop = asyncio.get_running_loop()
-        if self.full:
+        while self.full:  # again: what was let go may have been full anew by then
             future = loop.create_future()
             self._waiters.append((loop, future))
             self._wake.set()  # in case the thread came by before it could see this waiter

@@ -8,6 +8,7 @@ that can close a socket for a reason no capture would show), and following redir
 import asyncio
 import socket
 import ssl
+from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -57,7 +58,7 @@ class Dialer:
         target = parse_uri(url)
         proxy = get_proxy(target)
         if proxy is not None:
-            return await _Connect(url, proxy=proxy, ssl=self._context(target.secure), **_SETTINGS)
+            return await self._open_at(url, None, proxy)
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
@@ -66,16 +67,29 @@ class Dialer:
                 raise _NotAllowedError(problem)
         for address in addresses[:-1]:
             try:
-                return await self._open_at(url, address, target.secure)
+                return await self._open_at(url, address, None)
             except (ConnectionRefusedError, TimeoutError):
                 continue  # the next address of the same host may answer
-        return await self._open_at(url, addresses[-1], target.secure)
+        return await self._open_at(url, addresses[-1], None)
 
-    async def _open_at(self, url: str, address: str, secure: bool) -> ClientConnection:
-        return await _Connect(url, host=address, proxy=None, ssl=self._context(secure), **_SETTINGS)
+    async def _open_at(self, url: str, address: str | None, proxy: str | None) -> ClientConnection:
+        where: dict[str, Any] = {} if address is None else {"host": address}
+        return await _Connect(
+            url,
+            proxy=proxy,
+            ssl=self._context(url),
+            max_size=MAX_MESSAGE,
+            compression=None,
+            ping_interval=None,
+            open_timeout=None,
+            close_timeout=2.0,
+            max_queue=(64, 16),
+            user_agent_header=f"rtms-cli/{__version__}",
+            **where,
+        )
 
-    def _context(self, secure: bool) -> ssl.SSLContext | None:
-        if not secure:
+    def _context(self, url: str) -> ssl.SSLContext | None:
+        if not parse_uri(url).secure:
             return None
         if self._tls is None:
             self._tls = tls_context()
@@ -93,17 +107,6 @@ def tls_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SSLCo
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-_SETTINGS = {
-    "max_size": MAX_MESSAGE,
-    "compression": None,
-    "ping_interval": None,
-    "close_timeout": 2.0,
-    "open_timeout": None,
-    "max_queue": (64, 16),
-    "user_agent_header": f"rtms-cli/{__version__}",
-}
 
 
 class _NotAllowedError(ConnectionError):

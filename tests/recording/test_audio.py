@@ -1,5 +1,6 @@
 """WAV files: small ones, ones past 4 GB, and what a killed process leaves."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -119,3 +120,25 @@ def test_the_file_is_valid_after_every_flush(tmp_path: Path) -> None:
         recorder.fold([audio(bytes(640), ZERO_MS + number * 20)])
         with wave.open(str(tmp_path / "audio/mixed.wav")) as reader:
             assert reader.getnframes() == (number + 1) * 320
+
+
+class ThinFiles(Files):
+    """A disk that fills up in the middle of a flush: so many parts are written, the rest is not."""
+
+    room = 0
+
+    def write_at(self, name: str, parts: list[tuple[int, bytes]]) -> None:
+        super().write_at(name, parts[: self.room])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_flush_that_fails_halfway_leaves_a_valid_file(tmp_path: Path, room: int) -> None:
+    files = ThinFiles(tmp_path)
+    files.room = room
+    recorder = Recorder(tmp_path, HEADER, files=files)
+    recorder.fold([granted(), audio(bytes(640), ZERO_MS)])
+    with wave.open(str(tmp_path / "audio/mixed.wav")) as reader:
+        assert reader.getnframes() == 0
+    assert (tmp_path / "audio/mixed.wav").stat().st_size == HEADER_SIZE + 640 * room
+    assert recorder.snapshot().losses == 1

@@ -4,7 +4,9 @@ import errno
 import json
 import wave
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,15 +32,14 @@ def tone(slot: int, samples: int = 320) -> bytes:
     return (np.arange(samples) + slot * 331 + 1).astype("<i2").tobytes()
 
 
-def record(folder: Path, batches: Sequence[Sequence[Frame]], header: Header = HEADER) -> dict[str, object]:
+def record(folder: Path, batches: Sequence[Sequence[Frame]], header: Header = HEADER) -> dict[str, Any]:
     """Fold all batches; the manifest."""
     folder.mkdir(exist_ok=True)
     recorder = Recorder(folder, header)
     for batch in batches:
         recorder.fold(batch)
     recorder.close()
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    assert isinstance(manifest, dict)
+    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
     return manifest
 
 
@@ -51,7 +52,7 @@ def samples_of(path: Path) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
     return np.asarray(frames, np.int16)
 
 
-def lines(path: Path) -> list[dict[str, object]]:
+def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
 
 
@@ -71,7 +72,7 @@ def test_each_sample_where_its_timestamp_says_exactly_once(
         return
     edges = sorted({0, *cuts, len(frames)})
     folder = tmp_path_factory.mktemp("r") / "r"
-    manifest = record(folder, [frames[a:b] for a, b in zip(edges, edges[1:], strict=False)])
+    manifest = record(folder, [frames[a:b] for a, b in pairwise(edges)])
     first = min(slots)
     expected = np.zeros((max(slots) - first + 1) * 320, np.int16)
     for slot in slots:
@@ -79,7 +80,7 @@ def test_each_sample_where_its_timestamp_says_exactly_once(
     assert np.array_equal(samples_of(folder / "audio/mixed.wav"), expected)
     assert manifest["origin_ms"] == ZERO_MS + first * 20
     assert manifest["losses"] == []
-    (track,) = manifest["tracks"]  # type: ignore[misc]
+    (track,) = manifest["tracks"]
     assert track["duplicates"] == len(slots) - len(set(slots))
     missing = (max(slots) - first + 1) - len(set(slots))
     assert round(sum(end - start for start, end in track["gaps"]) * 50) == missing
@@ -91,7 +92,8 @@ def a_session() -> list[Frame]:
         state(State.OPENING, 10, "signaling", url="ws://zoom/x?secret=1"),
         state(State.OPEN, 20, "signaling"),
         said({"msg_type": 6, "event": {"event_type": 3, "timestamp": ZERO_MS - 500, "participants": [
-            {"user_id": 7, "user_name": "Ann \ud83d\ude00"}, {"user_id": 8, "user_name": "\ud800 lone"}]}}, 30, "signaling"),
+            {"user_id": 7, "user_name": "Ann \ud83d\ude00"}, {"user_id": 8, "user_name": "\ud800 lone"}]}},
+            30, "signaling"),
         state(State.OPENING, 40, url="ws://zoom/m"),
         state(State.OPEN, 50),
         granted(at_us=60),
@@ -178,7 +180,7 @@ def test_pictures_and_their_index(session_folder: Path) -> None:
     index = lines(Path(f"{path}.index.jsonl"))
     assert [line["key"] for line in index] == [True, False, True, False, True]
     content = path.read_bytes()
-    pieces = [content[line["offset"] :][: line["length"]] for line in index]  # type: ignore[index,misc]
+    pieces = [content[line["offset"] :][: line["length"]] for line in index]
     assert pieces == [H264_KEY, H264_DELTA] * 2 + [H264_KEY]
     assert [line["timestamp"] for line in index] == [ZERO_MS + 1000 + n * 200 for n in range(5)]
     assert (session_folder / "share/8_lone.mjpeg").read_bytes() == JPG * 5
@@ -243,8 +245,8 @@ def test_a_jump_starts_a_new_file_and_writes_no_silence(tmp_path: Path) -> None:
     assert samples_of(tmp_path / "audio/mixed.wav").tobytes() == b"".join(map(tone, range(5)))
     assert samples_of(tmp_path / "audio/mixed_2.wav").tobytes() == b"".join(map(tone, range(3)))
     assert samples_of(tmp_path / "audio/mixed_3.wav").tobytes() == tone(9) * 6
-    assert [track["offset"] for track in manifest["tracks"]] == [0.0, 36000.0, None]  # type: ignore[union-attr,index,attr-defined]
-    texts = [warned["text"] for warned in manifest["warnings"]]  # type: ignore[union-attr,index,attr-defined]
+    assert [track["offset"] for track in manifest["tracks"]] == [0.0, 36000.0, None]
+    texts = [warned["text"] for warned in manifest["warnings"]]
     assert "the media clock has jumped by +36000 s; audio/mixed_2.wav starts there" in texts
     assert any("without a usable timestamp" in text for text in texts)
 
@@ -266,7 +268,7 @@ def test_the_granted_form_decides_and_another_grant_starts_another_file(tmp_path
     with wave.open(str(tmp_path / "audio/mixed_2.wav")) as reader:
         assert (reader.getframerate(), reader.getnchannels(), reader.getnframes()) == (48000, 2, 960 + 960)
     assert samples_of(tmp_path / "audio/mixed.wav").tobytes() == tone(0)
-    (loss,) = manifest["losses"]  # type: ignore[misc]
+    (loss,) = manifest["losses"]
     assert (loss["what"], loss["count"]) == ("OPUS audio is not decoded; it is in the capture", 2)
 
 
@@ -274,7 +276,7 @@ def test_media_without_a_grant_is_recorded_with_one_warning(tmp_path: Path) -> N
     plain = {"msg_type": 14, "content": "AQACAA==", "user_id": 5, "user_name": "Eve", "timestamp": ZERO_MS}
     manifest = record(tmp_path, [[said(plain), said(plain | {"timestamp": ZERO_MS + 20})]])
     assert samples_of(tmp_path / "audio/5_eve.wav")[:2].tolist() == [1, 2]
-    (warned,) = manifest["warnings"]  # type: ignore[misc]
+    (warned,) = manifest["warnings"]
     assert "media without an accepted handshake" in warned["text"]
     assert manifest["status"] == "interrupted"
 
@@ -402,7 +404,7 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
 def test_no_frame_raises_and_all_are_kept(tmp_path: Path) -> None:
     """Every message type with fields missing, null, or of the wrong type."""
     values: list[object] = [None, "", "x", -1, 0, 2**70, 1.5, [], {}, True, {"user_id": []}]
-    frames = []
+    frames: list[Frame] = []
     for msg_type in range(1, 31):
         for value in values:
             names = ("content", "event", "state", "reason", "timestamp", "media_params", "status_code", "user_id")
@@ -421,7 +423,7 @@ def test_the_snapshot_is_of_the_last_batch(tmp_path: Path) -> None:
     assert seen.status == "recording"
     assert seen.counts["MEDIA_DATA_AUDIO"] == 102
     assert seen.transcript == (("Ann", "hello"),)
-    assert [text for _, text in seen.chat][0].startswith("a line")
+    assert seen.chat[0][1].startswith("a line")
     assert seen.losses == 3
     track = next(track for track in seen.tracks if track.kind == "audio")
     assert (track.path, track.seconds, track.packets) == ("audio/7_ann.wav", 2.02, 101)

@@ -1,5 +1,7 @@
 """Timestamps → positions: exact where timestamps are exact, near where they are not, and every sample once."""
 
+from itertools import pairwise
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -62,7 +64,7 @@ def test_no_sample_is_ever_written_twice(packets: list[tuple[int, int]], shifts:
             assert abs(start - ideal) <= count  # within one packet of its timestamp
             spans.append((start, start + kept))
     covered = sorted(spans + timeline.holes())
-    assert all(stop <= following for (_, stop), (following, _) in zip(covered, covered[1:], strict=False))
+    assert all(stop <= following for (_, stop), (following, _) in pairwise(covered))
     assert sum(stop - start for start, stop in covered) == timeline.end
 
 
@@ -102,6 +104,16 @@ def test_a_duplicate_with_jitter_does_not_leak_into_the_next_hole() -> None:
     timeline.place(100, 320)
     assert timeline.place(23, 320)[2] == 0
     assert timeline.holes() == [(640, 1600)]
+
+
+def test_a_packet_that_lies_mostly_on_taken_places_is_a_duplicate() -> None:
+    timeline = Timeline(16_000)
+    timeline.place(0, 320)
+    timeline.place(40, 320)
+    assert timeline.place(20, 250) == (320, 0, 250)
+    assert timeline.holes() == [(570, 640)]
+    assert timeline.place(29, 320)[2] == 0  # its middle lies in the hole, most of it does not
+    assert timeline.holes() == [(570, 640)]
 
 
 def test_who_unmutes_after_hours_of_others_talking_has_not_jumped() -> None:

@@ -1,0 +1,19 @@
+"""Options that several commands have, written once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Media = Annotated[str, typer.Option(help="audio, video, share, transcript, chat, separated by commas; or all.")]
+Split = Annotated[bool, typer.Option("--split", help="Ask for a socket of its own for each kind of media.")]
+Out = Annotated[Path, typer.Option(help="Folder for recordings.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Print log lines, no dashboard.")]
+AllowHost = Annotated[
+    list[str] | None, typer.Option(help="A host that we may connect to beside *.zoom.us; can be repeated.")
+]
+MaxBuffer = Annotated[int, typer.Option(help="MiB that may wait for the disk, in all.", min=1)]
+ClientId = Annotated[str | None, typer.Option(help="Client id (ZOOM_CLIENT_ID).")]
+ClientSecret = Annotated[str | None, typer.Option(help="Client secret (better: ZOOM_CLIENT_SECRET).")]
+SecretToken = Annotated[str | None, typer.Option(help="Secret token of webhooks (better: ZOOM_SECRET_TOKEN).")]

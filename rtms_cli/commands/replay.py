@@ -1,0 +1,86 @@
+"""`rtms replay`: the same files again, from a capture."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtms_cli.errors import Exit, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rtms_cli.capture import Capture
+    from rtms_cli.machine import Frame
+
+
+def replay(
+    capture: Annotated[Path, typer.Argument(help="A capture.jsonl (also .gz or .zst), or a recording's folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for the new recording.")] = Path("recordings"),
+    speed: Annotated[str, typer.Option(help="1, 2, … times as fast as it was, or max.")] = "max",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Make a recording's files again from its capture, byte for byte.
+
+    Example: rtms replay recordings/20261122T221500Z_meeting_abc --out again
+    """
+    from rtms_cli.capture import Capture
+    from rtms_cli.recording.names import new_folder
+    from rtms_cli.recording.recorder import Recorder
+    from rtms_cli.session.rehearsal import Rehearsal
+    from rtms_cli.view.lines import print_summary
+
+    pace = read_speed(speed)
+    source = Capture(capture)
+    try:
+        folder = new_folder(out, source.header)
+    except OSError as error:
+        raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
+    recorder = Recorder(folder, source.header)
+    rehearsal = Rehearsal(source, source.header.product, source.header.rtms_stream_id)
+    batch = []
+    for frame in paced(source, pace):
+        rehearsal.follow(frame)
+        batch.append(frame)
+        if pace is not None or len(batch) == BATCH:
+            recorder.fold(batch)
+            batch = []
+    recorder.fold(batch)
+    recorder.close()
+    print_summary(folder, as_json=as_json)
+    for line in [*source.problems, *rehearsal.differences()]:
+        print(f"warning: {line}", file=sys.stderr)  # noqa: T201
+    if source.problems or recorder.snapshot().losses:
+        raise typer.Exit(Exit.LOSSES)
+
+
+BATCH = 256
+"""Frames that are folded at once where nobody waits for them."""
+
+
+def read_speed(text: str) -> float | None:
+    """Read `--speed`: `None` is as fast as it goes.
+
+    :raises Problem: where it is neither a positive number nor `max`.
+    """
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0
+    if not 0 < speed < float("inf"):
+        raise Problem(f"--speed {text} is no speed.", "Use a number such as 1, 2 or 0.5, or max.")
+    return speed
+
+
+def paced(capture: "Capture", speed: float | None) -> "Iterator[Frame]":
+    """The capture's frames, each when it is due."""
+    import time
+
+    start = time.monotonic()
+    for frame in capture:
+        if speed is not None:
+            time.sleep(max(0.0, start + frame.at_us / 1_000_000 / speed - time.monotonic()))
+        yield frame

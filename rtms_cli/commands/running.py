@@ -1,0 +1,83 @@
+"""What `listen`, `join` and `demo` have in common: a station with its writer and view, and what signals do to it."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from rtms_cli.commands.station import Station
+from rtms_cli.errors import Problem
+from rtms_cli.protocol.media import MediaRequest, params_fault, parse_media
+from rtms_cli.protocol.messages import Signature
+from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.writer import Writer
+from rtms_cli.view.watch import open_view
+from rtms_cli.wire.dialer import Dialer
+from rtms_cli.wire.hosts import HostPolicy
+
+
+def media_request(media: str, *, split: bool) -> MediaRequest:
+    """Read the options that say what to ask for.
+
+    :raises Problem: where they do not make a valid request; it names the valid ones.
+    """
+    try:
+        request = MediaRequest(parse_media(media), split=split)
+    except ValueError as error:
+        raise Problem(f"--media: {error}") from None
+    fault = params_fault(request.params, request.types)
+    if fault is not None:
+        raise Problem(fault.text)
+    return request
+
+
+@asynccontextmanager
+async def running_station(
+    *,
+    out: Path,
+    request: MediaRequest,
+    sign: Callable[[Stream], Signature],
+    policy: HostPolicy,
+    trusted: bool,
+    max_streams: int = 1000,
+    max_buffer_mib: int = 256,
+    view: str = "plain",
+) -> AsyncIterator[Station]:
+    """A station that records until it is left; then every recording is finished.
+
+    SIGINT or SIGTERM end its sessions cleanly; a second one ends the process at once.
+    """
+    writer = Writer(max_buffer_mib << 20)
+    async with open_view(view) as observer:
+        station = Station(
+            out=out,
+            request=request,
+            sign=sign,
+            dial=Dialer(policy),
+            writer=writer,
+            observer=observer,
+            trusted=trusted,
+            max_streams=max_streams,
+        )
+        observer.watch(station.views)
+        _obey_signals(station)
+        try:
+            yield station
+        finally:
+            await station.stop("rtms")
+            await writer.close()
+
+
+def _obey_signals(station: Station) -> None:
+    loop = asyncio.get_running_loop()
+    tasks = []
+
+    def on_signal(name: str) -> None:
+        if tasks:
+            os._exit(130)  # asked twice: what is on disk is valid, as after kill -9
+        tasks.append(loop.create_task(station.stop(name), name=f"stop after {name}"))
+
+    loop.add_signal_handler(signal.SIGINT, on_signal, "Ctrl-C")
+    loop.add_signal_handler(signal.SIGTERM, on_signal, "SIGTERM")

@@ -1,0 +1,139 @@
+"""Credentials: from options, the environment or `.env`, in that order, and where each came from."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from rtms_cli.errors import Problem
+from rtms_cli.protocol.messages import Signature
+from rtms_cli.protocol.numbers import Product
+from rtms_cli.protocol.signatures import handshake_signature
+from rtms_cli.protocol.webhooks import Stream
+
+MARKETPLACE = "In Zoom's App Marketplace: Develop → Build App → your app"
+
+
+class Secret(str):
+    """A text that must not appear in a log by way of `repr`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'[redacted]'"
+
+
+class Credential(Struct, frozen=True):
+    """One value, and where it came from."""
+
+    value: Secret
+    source: str
+    """`--client-id`, `ZOOM_CLIENT_ID`, `ZOOM_CLIENT_ID in .env`."""
+
+
+class Pair(Struct, frozen=True):
+    """What signs handshakes: client id and secret, or SDK key and secret."""
+
+    client_id: Credential
+    client_secret: Credential
+
+
+class Credentials(Struct, frozen=True):
+    """Everything that is configured; `None` is what is not."""
+
+    oauth: Pair | None = None
+    video_sdk: Pair | None = None
+    secret_token: Credential | None = None
+
+    def pair_for(self, product: Product) -> Pair | None:
+        """What signs handshakes of this product; each stands in for the other where only one is there."""
+        if product is Product.VIDEO_SDK:
+            return self.video_sdk or self.oauth
+        return self.oauth or self.video_sdk
+
+    def sign(self, stream: Stream) -> Signature:
+        """A stream's handshake signature: made with the secret, or the payload's own where there is none.
+
+        :raises Problem: where there is neither.
+        """
+        pair = self.pair_for(stream.product)
+        if pair is not None:
+            return handshake_signature(pair.client_id.value, pair.client_secret.value, stream.id, stream.stream_id)
+        if stream.signature is not None:
+            return stream.signature
+        names = "ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET"
+        where = f"{MARKETPLACE} → App Credentials"
+        if stream.product is Product.VIDEO_SDK:
+            names = "ZOOM_VIDEO_SDK_KEY and ZOOM_VIDEO_SDK_SECRET"
+        raise Problem(
+            "There are no credentials to sign the handshake with, and the payload has no signature of its own.",
+            f"Set {names} in the environment or in .env. {where}.",
+        )
+
+
+_NAMES = {
+    "client_id": ("ZOOM_CLIENT_ID", "ZM_RTMS_CLIENT"),
+    "client_secret": ("ZOOM_CLIENT_SECRET", "ZM_RTMS_SECRET"),
+    "video_sdk_key": ("ZOOM_VIDEO_SDK_KEY",),
+    "video_sdk_secret": ("ZOOM_VIDEO_SDK_SECRET",),
+    "secret_token": ("ZOOM_SECRET_TOKEN",),
+}
+_SECRET = ("client_secret", "video_sdk_secret", "secret_token")
+
+
+def load_credentials(
+    options: Mapping[str, str | None] | None = None, env_file: Path = Path(".env")
+) -> Credentials:
+    """Find the credentials.
+
+    :param options: values given on the command line, by their names (`client_id`, …). A secret there is used, with a
+        warning: every user of the machine can read it in the process list.
+    :raises Problem: where one half of a pair is missing.
+    """
+    found: dict[str, Credential] = {}
+    dotenv = _read_env_file(env_file)
+    for name, variables in _NAMES.items():
+        option = "--" + name.replace("_", "-")
+        given = (options or {}).get(name)
+        if given is not None:
+            found[name] = Credential(Secret(given), option)
+            if name in _SECRET:
+                print(  # noqa: T201
+                    f"warning: {option} shows in the process list; better set {variables[0]} in the environment",
+                    file=sys.stderr,
+                )
+            continue
+        for variable in variables:
+            if value := os.environ.get(variable):
+                found[name] = Credential(Secret(value), variable)
+            elif value := dotenv.get(variable):
+                found[name] = Credential(Secret(value), f"{variable} in {env_file}")
+            if name in found:
+                break
+    return Credentials(
+        _pair(found, "client_id", "client_secret", "App Credentials"),
+        _pair(found, "video_sdk_key", "video_sdk_secret", "SDK credentials"),
+        found.get("secret_token"),
+    )
+
+
+def _pair(found: Mapping[str, Credential], first: str, second: str, page: str) -> Pair | None:
+    if first not in found and second not in found:
+        return None
+    for missing, other in ((first, second), (second, first)):
+        if missing not in found:
+            raise Problem(
+                f"{found[other].source} is set, but {_NAMES[missing][0]} is not.",
+                f"{MARKETPLACE} → {page} has both.",
+            )
+    return Pair(found[first], found[second])
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    return {name: value for name, value in dotenv_values(path).items() if value}

@@ -1,0 +1,52 @@
+"""HMACs of the protocol: handshakes, webhooks, URL validation (PROTOCOL §2, §3)."""
+
+import hashlib
+import hmac
+from enum import StrEnum
+
+from rtms_cli.protocol.messages import Signature
+
+MAX_AGE_S = 300
+"""How far a webhook's timestamp may be from ours, against replays (PROTOCOL §2)."""
+
+
+def handshake_signature(client_id: str, client_secret: str, identity: str, stream_id: str) -> Signature:
+    """The signature of `1` and `3`: hex HMAC-SHA256 of `{client_id},{id},{rtms_stream_id}`."""
+    return Signature(_hex(client_secret, f"{client_id},{identity},{stream_id}".encode()))
+
+
+def webhook_signature(secret_token: str, timestamp: str, body: bytes) -> str:
+    """The `x-zm-signature` header of a webhook, over the raw bytes of its body."""
+    return "v0=" + _hex(secret_token, b"v0:" + timestamp.encode() + b":" + body)
+
+
+def challenge_answer(secret_token: str, plain_token: str) -> dict[str, str]:
+    """The answer to `endpoint.url_validation`."""
+    return {"plainToken": plain_token, "encryptedToken": _hex(secret_token, plain_token.encode())}
+
+
+class WebhookCheck(StrEnum):
+    """What became of a webhook's signature; the value is a line for people."""
+
+    GOOD = "good"
+    MISSING = "x-zm-signature or x-zm-request-timestamp is missing"
+    MALFORMED = "x-zm-request-timestamp is no number of seconds"
+    STALE = "x-zm-request-timestamp is more than 300 s off: an old webhook sent again, or a wrong clock"
+    WRONG = "x-zm-signature does not fit: another secret token, or a body that was changed on the way"
+
+
+def check_webhook(
+    secret_token: str, signature: str | None, timestamp: str | None, body: bytes, now_s: float
+) -> WebhookCheck:
+    """Check a webhook's signature, in constant time, and its age."""
+    if not signature or not timestamp:
+        return WebhookCheck.MISSING
+    if not hmac.compare_digest(webhook_signature(secret_token, timestamp, body).encode(), signature.encode()):
+        return WebhookCheck.WRONG
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 20):
+        return WebhookCheck.MALFORMED
+    return WebhookCheck.STALE if abs(now_s - int(timestamp)) > MAX_AGE_S else WebhookCheck.GOOD
+
+
+def _hex(key: str, message: bytes) -> str:
+    return hmac.new(key.encode(), message, hashlib.sha256).hexdigest()
