@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from websockets.asyncio.client import ClientConnection, connect
 
 from rtms_cli.commands.station import Outcome, Station
 from rtms_cli.machine import Frame
@@ -15,6 +14,8 @@ from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.writer import Writer
+from rtms_cli.wire.dialer import Dialer
+from rtms_cli.wire.hosts import HostPolicy
 
 
 class Silent:
@@ -39,21 +40,13 @@ class Silent:
         self.notices.append(text)
 
 
-async def dial(url: str) -> ClientConnection:
-    """Connect to anything on loopback."""
-    try:
-        return await connect(url, compression=None, ping_interval=None, max_size=None, proxy=None)
-    except OSError as error:
-        raise ConnectionError(str(error)) from error
-
-
 def make_station(out: Path, writer: Writer, request: MediaRequest | None = None, *, trusted: bool = False) -> Station:
     """A station that signs everything with the same signature and watches nothing."""
     return Station(
         out=out,
         request=request or MediaRequest(),
         sign=lambda stream: stream.signature or Signature("0" * 64),
-        dial=dial,
+        dial=Dialer(HostPolicy()),
         writer=writer,
         observer=Silent(),
         trusted=trusted,

@@ -236,7 +236,7 @@ class Station:
         return await driver.run()
 
     async def _new_recorder(self, stream: Stream) -> Recorder:
-        created = datetime.now(UTC).isoformat(timespec="milliseconds")
+        created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         header = Header(1, created, f"rtms-cli {__version__}", stream.product, stream.id, stream.stream_id)
         try:
             return Recorder(await asyncio.to_thread(new_folder, self._out, header), header)

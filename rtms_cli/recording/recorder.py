@@ -595,7 +595,7 @@ class Recorder:
         self._stopped(message.reason, "webhook")
 
     def _stopped(self, reason: int | None, said_by: str) -> None:
-        self._stop = Stop(reason, StopReason.label(reason), said_by)
+        self._stop = Stop(reason, StopReason.label(reason).partition(" ")[2], said_by)
 
     def _on_unreadable(self, frame: Frame) -> None:
         message = frame.message

@@ -1,26 +1,23 @@
 """Opens client sockets: resolves, checks where the address leads, connects, and says in one line why it did not work.
 
-Four defaults of `websockets` lose data or mislead here and are switched off: its 1 MiB message limit, compression (it
-spends CPU to win back a quarter of base64, and opens the door to bombs), its own pings (a second, invisible keep-alive
-that can close a socket for a reason no capture would show), and following redirects (past the check of the address).
+No redirects are followed: they would lead past the check of the address. No compression is offered: it spends CPU to
+win back a quarter of base64, and opens the door to bombs. No pings are sent: they would be a second, invisible
+keep-alive that can close a socket for a reason no capture would show.
 """
 
 import asyncio
 import socket
 import ssl
-from typing import Any
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+import picows
+from websockets.exceptions import InvalidURI
 from websockets.proxy import get_proxy
-from websockets.uri import parse_uri
+from websockets.uri import WebSocketURI, parse_uri
 
 from rtms_cli import __version__
 from rtms_cli.wire.hosts import HostPolicy
-
-MAX_MESSAGE = 32 << 20
-"""Bytes of one message; the largest real ones (a 4K picture in base64) stay under 10 MiB."""
+from rtms_cli.wire.sockets import MAX_MESSAGE, ClientSocket
 
 OPEN_TIMEOUT_S = 10.0
 
@@ -36,7 +33,7 @@ class Dialer:
         self._policy = policy
         self._tls = tls
 
-    async def __call__(self, url: str) -> ClientConnection:
+    async def __call__(self, url: str) -> ClientSocket:
         """Connect; see `Dial`."""
         try:
             if (problem := self._policy.check_name(url)) is not None:
@@ -45,52 +42,61 @@ class Dialer:
                 return await self._open(url)
         except _NotAllowedError:
             raise
-        except InvalidStatus as error:
-            raise ConnectionError(
-                f"{_place(url)} answered HTTP {error.response.status_code} instead of opening a WebSocket"
-            ) from None
-        except InvalidURI:
+        except picows.WSInvalidStatusError as error:
+            status = error.response.status.value if error.response is not None else "an error"
+            raise ConnectionError(f"{_place(url)} answered HTTP {status} instead of opening a WebSocket") from None
+        except (InvalidURI, picows.WSInvalidURL):
             raise ConnectionError(f"{url[:200]!r} is no WebSocket URL") from None
-        except (TimeoutError, InvalidHandshake, OSError, EOFError, UnicodeError) as error:
+        except (TimeoutError, picows.WSError, OSError, EOFError, UnicodeError) as error:
             raise ConnectionError(f"cannot connect to {_place(url)}: {_why(error)}") from error
 
-    async def _open(self, url: str) -> ClientConnection:
+    async def _open(self, url: str) -> ClientSocket:
         target = parse_uri(url)
         proxy = get_proxy(target)
-        if proxy is not None:
-            return await self._open_at(url, None, proxy)
+
+        async def reach(_: picows.WSParsedURL) -> socket.socket | None:
+            return None if proxy is not None else await self._reach(target)
+
+        _, listener = await picows.ws_connect(
+            ClientSocket,
+            url,
+            ssl_context=self._context() if target.secure else None,
+            websocket_handshake_timeout=None,
+            enable_auto_pong=True,
+            max_frame_size=MAX_MESSAGE,
+            max_redirects=0,
+            extra_headers=[("User-Agent", f"rtms-cli/{__version__}")],
+            proxy=proxy,
+            socket_factory=reach,
+        )
+        assert isinstance(listener, ClientSocket)
+        return listener
+
+    async def _reach(self, target: WebSocketURI) -> socket.socket:
+        """Connect to the first address of the host that answers, if all of them are allowed."""
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
-        for address in addresses:
-            if (problem := self._policy.check_address(target.host, address)) is not None:
+        for *_, address in found:
+            if (problem := self._policy.check_address(target.host, str(address[0]))) is not None:
                 raise _NotAllowedError(problem)
-        for address in addresses[:-1]:
+        failure: OSError = socket.gaierror("the host has no address")
+        for family, kind, protocol, _, address in found:
+            connecting = socket.socket(family, kind, protocol)
             try:
-                return await self._open_at(url, address, None)
-            except (ConnectionRefusedError, TimeoutError):
-                continue  # the next address of the same host may answer
-        return await self._open_at(url, addresses[-1], None)
+                connecting.setblocking(False)
+                await loop.sock_connect(connecting, address)
+            except OSError as error:
+                connecting.close()
+                failure = error
+            except BaseException:
+                connecting.close()
+                raise
+            else:
+                connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return connecting
+        raise failure
 
-    async def _open_at(self, url: str, address: str | None, proxy: str | None) -> ClientConnection:
-        where: dict[str, Any] = {} if address is None else {"host": address}
-        return await _Connect(
-            url,
-            proxy=proxy,
-            ssl=self._context(url),
-            max_size=MAX_MESSAGE,
-            compression=None,
-            ping_interval=None,
-            open_timeout=None,
-            close_timeout=2.0,
-            max_queue=(64, 16),
-            user_agent_header=f"rtms-cli/{__version__}",
-            **where,
-        )
-
-    def _context(self, url: str) -> ssl.SSLContext | None:
-        if not parse_uri(url).secure:
-            return None
+    def _context(self) -> ssl.SSLContext:
         if self._tls is None:
             self._tls = tls_context()
         return self._tls
@@ -111,13 +117,6 @@ def tls_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SSLCo
 
 class _NotAllowedError(ConnectionError):
     """The policy forbids it; its text is the whole line for people."""
-
-
-class _Connect(connect):
-    """`connect` that follows no redirects: they would lead past the check of the address."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
 
 
 def _place(url: str) -> str:

@@ -1,28 +1,22 @@
-"""Runs a machine over WebSockets: reads, stamps, keeps, lets the machine answer, obeys.
+"""Runs a machine over WebSockets: stamps what comes, keeps it, lets the machine answer, obeys.
 
-Theory of operation. Each open channel has a *link*: a reader, and a writer with an outbox. The reader takes a message
-off the socket, makes a frame of it and hands that first to the sink, then to the machine, whose commands are executed
-at once: what is to be sent goes into an outbox, so executing never waits. Only then, and only where media comes in,
-the reader waits for room in the sink. So a keep-alive that has been read is answered whatever the disk does, and a
-disk that does not keep up shows to the sender as TCP back-pressure.
+Theory of operation. A message that a socket hands over becomes a frame, which goes first to the sink, then to the
+machine, whose commands are executed at once; none of that waits. Only where media came in and the sink is full, the
+socket is paused until there is room. So a keep-alive that has been read is answered whatever the disk does, and a disk
+that does not keep up shows to the sender as TCP back-pressure.
 
 That must not last: behind the media that we do not read wait keep-alives that we do not answer, and three of those
 end the connection. After `STALL_LIMIT_S` reading goes on, media is dropped and counted until there is room, and the
 drop is a frame of its own, so that capture, manifest and replay know of it.
 
-A link that the machine has closed is gone at once, whatever its closing handshake does: what still arrives on it is
+A socket that the machine has closed is gone at once, whatever its closing handshake does: what still arrives on it is
 kept, and the machine hears no more of it. So a channel can be opened anew in the same breath.
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Protocol
-
-from msgspec import structs
-from websockets.asyncio.connection import Connection
-from websockets.exceptions import ConnectionClosed
 
 from rtms_cli.machine import (
     SIGNALING,
@@ -42,16 +36,14 @@ from rtms_cli.machine import (
     sent_frame,
     state_frame,
 )
-from rtms_cli.protocol.messages import Media, Message
+from rtms_cli.protocol.messages import Media, read
 from rtms_cli.wire.clock import Clock
+from rtms_cli.wire.sockets import CLOSE_TIMEOUT_S, Socket
 
 log = logging.getLogger(__name__)
 
 STALL_LIMIT_S = 20.0
 """Two keep-alive periods (PROTOCOL §9): three unanswered ones would end the connection."""
-
-CLOSE_TIMEOUT_S = 2.0
-"""How long a closing handshake may take; the peer may be gone."""
 
 OUTBOX_LIMIT = 512
 """Messages that may wait to be sent before the machine's next tick waits too (the simulator's media)."""
@@ -60,7 +52,7 @@ OUTBOX_LIMIT = 512
 class Dial(Protocol):
     """Opens the socket of a channel."""
 
-    async def __call__(self, url: str) -> Connection:
+    async def __call__(self, url: str) -> Socket:
         """Connect.
 
         :raises ConnectionError: with a line for people that says why it did not work.
@@ -89,9 +81,10 @@ class Driver:
         self._dial = dial
         self._on_frame = on_frame
         self._links: dict[str, _Link] = {}
+        self._open_sockets: set[Socket] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
-        self._drained = asyncio.Event()
+        self._socket_closed = asyncio.Event()
         self._wake_at_us: int | None = None
         self._finish: Finish | None = None
         self._fault: BaseException | None = None
@@ -124,11 +117,9 @@ class Driver:
         """Ask the machine for a clean end."""
         self._state(SIGNALING, ChannelState(State.STOPPING, reason=who))
 
-    async def attach(self, channel: str, socket: Connection) -> None:
-        """Take over a socket that somebody else opened; returns when it is closed."""
-        link = _Link(channel)
-        self._links[channel] = link
-        await self._serve(link, socket)
+    def attach(self, channel: str, socket: Socket) -> None:
+        """Take over a socket that somebody else opened."""
+        self._opened(_Link(channel), socket)
 
     # Frames in.
 
@@ -151,8 +142,11 @@ class Driver:
         for command in commands:
             match command:
                 case Send(channel, message, binary):
-                    if (link := self._links.get(channel)) is not None:
-                        link.send(message, binary)
+                    link = self._links.get(channel)
+                    if link is not None and link.socket is not None:
+                        frame = sent_frame(self._clock.now_us(), channel, message)
+                        link.socket.send(frame.raw, binary=binary)
+                        self._keep(frame)
                 case Open(channel, url):
                     self._open(channel, url)
                 case Close(channel, code, reason):
@@ -171,21 +165,20 @@ class Driver:
         self._links[channel] = link
         opening = ChannelState(State.OPENING, url=url.partition("?")[0])
         self._keep(state_frame(self._clock.now_us(), channel, opening))
-        link.task = self._spawn(self._connect(link, url), f"{channel} {url}")
+        link.connecting = self._spawn(self._connect(link, url), f"connect {channel}")
 
     def _close(self, channel: str, code: int, reason: str) -> None:
         link = self._links.pop(channel, None)
         if link is None:
             return
-        if link.socket is None:
-            if link.task is not None:
-                link.task.cancel()
-        else:
-            link.close(code, reason)
+        if link.socket is not None:
+            link.socket.close(code, reason)
+        elif link.connecting is not None:
+            link.connecting.cancel()
         state = ChannelState(State.CLOSED, code, reason, ours=True)
         self._keep(state_frame(self._clock.now_us(), channel, state))
 
-    # Links.
+    # Sockets.
 
     async def _connect(self, link: "_Link", url: str) -> None:
         assert self._dial is not None, "a machine that commands Open needs a dialer"
@@ -196,84 +189,91 @@ class Driver:
                 del self._links[link.channel]
                 self._state(link.channel, ChannelState(State.REFUSED, reason=str(error)))
             return
-        await self._serve(link, socket)
+        link.connecting = None
+        if self._links.get(link.channel) is link:
+            self._opened(link, socket)
+        else:
+            socket.abort()
 
-    async def _serve(self, link: "_Link", socket: Connection) -> None:
+    def _opened(self, link: "_Link", socket: Socket) -> None:
         link.socket = socket
-        writer = self._spawn(self._write(link, socket), f"{link.channel} writer")
+        self._links[link.channel] = link
+        self._open_sockets.add(socket)
         try:
             self._state(link.channel, ChannelState(State.OPEN))
-            await self._read(link, socket)
         except Exception as fault:
             self._fail(fault)
-        finally:
-            writer.cancel()
-            link.outbox.clear()
-            self._drained.set()
-            if self._links.get(link.channel) is link:
-                del self._links[link.channel]
-                code = 1006 if socket.close_code is None else socket.close_code
-                self._state(link.channel, ChannelState(State.CLOSED, code, socket.close_reason or ""))
+        socket.start(self._message_taker(link, socket), lambda code, reason: self._closed(link, socket, code, reason))
 
-    async def _read(self, link: "_Link", socket: Connection) -> None:
+    def _message_taker(self, link: "_Link", socket: Socket) -> Callable[[bytes], None]:
+        """What a socket's messages are handed to: the hot path."""
         channel, sink, links, now_us = link.channel, self._sink, self._links, self._clock.now_us
-        dropping, dropped = False, 0  # whether the sink has been full for too long, and media not kept since then
-        try:
-            while True:
-                raw = await socket.recv(decode=False)
-                frame = frame_of(now_us(), channel, Direction.IN, raw)
+        inward = Direction.IN
+
+        def take(raw: bytes) -> None:
+            try:
+                message = read(raw)
+                frame = Frame(now_us(), channel, inward, raw, message)
                 if links.get(channel) is not link:
                     self._keep(frame)  # we closed it: kept, but no news to the machine
-                    continue
-                is_media = isinstance(frame.message, Media)
-                if dropping and is_media and sink is not None and sink.full:
-                    dropped += 1
-                    continue
-                if dropping and is_media:
-                    self._report_drop(channel, dropped)
-                    dropping, dropped = False, 0
-                self._take(frame)
-                if is_media and sink is not None and sink.full:
-                    dropping = not await self._room_in_time(sink)
-        except ConnectionClosed:
-            if dropped:
-                self._report_drop(channel, dropped)
+                    return
+                if sink is None or not isinstance(message, Media):
+                    self._take(frame)
+                    return
+                if link.dropping:
+                    if sink.full:
+                        link.dropped += 1
+                        return
+                    self._end_drop(link)
+                sink.put(frame)
+                commands = self._machine.receive(frame)
+                if commands:
+                    self._execute(commands, frame.at_us)
+                if sink.full and not link.is_held:
+                    self._hold(link, socket, sink)
+            except Exception as fault:
+                self._fail(fault)
 
-    async def _room_in_time(self, sink: FrameSink) -> bool:
+        return take
+
+    def _closed(self, link: "_Link", socket: Socket, code: int, reason: str) -> None:
+        self._open_sockets.discard(socket)
+        self._socket_closed.set()
+        try:
+            if link.dropping:
+                self._end_drop(link)
+            if self._links.get(link.channel) is link:
+                del self._links[link.channel]
+                self._state(link.channel, ChannelState(State.CLOSED, code, reason))
+        except Exception as fault:
+            self._fail(fault)
+
+    # A disk that does not keep up, a peer that does not read.
+
+    def _hold(self, link: "_Link", socket: Socket, sink: FrameSink) -> None:
+        link.is_held = True
+        socket.pause()
+        self._spawn(self._let_go(link, socket, sink), f"{link.channel} waits for the disk")
+
+    async def _let_go(self, link: "_Link", socket: Socket, sink: FrameSink) -> None:
         try:
             async with asyncio.timeout(STALL_LIMIT_S):
                 await sink.room()
+            link.is_held = False
         except TimeoutError:
-            return False
-        return True
+            link.dropping = True
+        socket.resume()
 
-    def _report_drop(self, channel: str, count: int) -> None:
-        reason = f"{count} media messages were not kept: the disk did not keep up for over {STALL_LIMIT_S:.0f} s"
-        self._state(channel, ChannelState(State.DROPPED, reason=reason, count=count))
-
-    async def _write(self, link: "_Link", socket: Connection) -> None:
-        try:
-            while not (link.closing and not link.outbox):
-                await link.ready.wait()
-                link.ready.clear()
-                while link.outbox:
-                    message, binary = link.outbox.popleft()
-                    frame = sent_frame(0, link.channel, message)
-                    await socket.send(frame.raw, text=not binary)
-                    self._keep(structs.replace(frame, at_us=self._clock.now_us()))
-                    if len(link.outbox) == OUTBOX_LIMIT:
-                        self._drained.set()
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await socket.close(*link.close_with)
-        except ConnectionClosed:
-            link.outbox.clear()  # the reader tells of the loss
-            self._drained.set()
-        except TimeoutError:
-            socket.transport.abort()
+    def _end_drop(self, link: "_Link") -> None:
+        count, link.dropped = link.dropped, 0
+        link.dropping = link.is_held = False
+        if count:
+            reason = f"{count} media messages were not kept: the disk did not keep up for over {STALL_LIMIT_S:.0f} s"
+            self._state(link.channel, ChannelState(State.DROPPED, reason=reason, count=count))
 
     async def _wait_until_due(self) -> None:
         """Wait for the machine's deadline, or until it has an earlier one or is done."""
-        await self._wait_for_outboxes()
+        await self._wait_for_peers()
         due_us = self._wake_at_us = self._machine.deadline_us
         self._wake.clear()
         if self._finish is not None or self._fault is not None:
@@ -284,27 +284,31 @@ class Driver:
         except TimeoutError:
             pass  # due
 
-    async def _wait_for_outboxes(self) -> None:
+    async def _wait_for_peers(self) -> None:
         """Hold the machine's next tick back while a peer does not take what the last ones sent."""
         try:
             async with asyncio.timeout(STALL_LIMIT_S):
-                while any(len(link.outbox) > OUTBOX_LIMIT for link in self._links.values()):
-                    self._drained.clear()
-                    await self._drained.wait()
+                for socket in list(self._open_sockets):
+                    await socket.drain(OUTBOX_LIMIT)
         except TimeoutError:
-            log.warning("a peer has read nothing for %.0f s", STALL_LIMIT_S)
+            log.debug("a peer is slow to read")
 
     async def _shut(self) -> None:
         for channel in list(self._links):
             self._close(channel, 1000, "")
-        ours = asyncio.current_task()
-        pending = {task for task in self._tasks if task is not ours}
-        if pending:
-            _, late = await asyncio.wait(pending, timeout=2 * CLOSE_TIMEOUT_S)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=CLOSE_TIMEOUT_S)
+        self._wake_at_us = None
+        try:
+            async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
+                while self._open_sockets:
+                    self._socket_closed.clear()
+                    await self._socket_closed.wait()
+        except TimeoutError:
+            for socket in self._open_sockets:
+                socket.abort()
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -323,24 +327,13 @@ class Driver:
 
 
 class _Link:
-    """One open channel: its socket, and what waits to be sent on it."""
+    """One channel's socket, while it is opening and while it is open."""
 
     def __init__(self, channel: str) -> None:
         self.channel = channel
-        self.socket: Connection | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.outbox: deque[tuple[Message, bool]] = deque()
-        self.ready = asyncio.Event()
-        self.closing = False
-        self.close_with: tuple[int, str] = (1000, "")
-
-    def send(self, message: Message, binary: bool) -> None:
-        """Queue a message; the writer sends it."""
-        self.outbox.append((message, binary))
-        self.ready.set()
-
-    def close(self, code: int, reason: str) -> None:
-        """Have the writer close the socket once the outbox is empty: an answer that explains the close goes first."""
-        self.closing = True
-        self.close_with = (code, reason)
-        self.ready.set()
+        self.socket: Socket | None = None
+        self.connecting: asyncio.Task[None] | None = None
+        self.is_held = False
+        """Paused until the sink has room, or dropping because it had none for too long."""
+        self.dropping = False
+        self.dropped = 0

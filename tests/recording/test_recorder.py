@@ -193,7 +193,7 @@ def test_the_manifest_tells_the_story(session_folder: Path) -> None:
     assert manifest["started_at"] == "2026-11-22T22:15:00.000Z"
     assert manifest["ended_at"] == "2026-11-22T22:15:01.700Z"
     assert manifest["origin_ms"] == ZERO_MS
-    assert manifest["stop"] == {"reason": 6, "name": "6 STOP_BC_MEETING_ENDED", "said_by": "signaling"}
+    assert manifest["stop"] == {"reason": 6, "name": "STOP_BC_MEETING_ENDED", "said_by": "signaling"}
     assert manifest["keep_alive"] == {"media": {"received": 1, "answered": 1, "slowest_ms": 3.5}}
     assert manifest["messages"]["received"]["MEDIA_DATA_AUDIO"]["count"] == 102
     assert manifest["messages"]["received"]["UNKNOWN 99"] == {"msg_type": 99, "count": 1, "bytes": 27}

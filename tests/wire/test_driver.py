@@ -24,7 +24,10 @@ from rtms_cli.machine import (
 from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse, Unknown
 from rtms_cli.wire import driver as driver_module
 from rtms_cli.wire.clock import Clock
-from rtms_cli.wire.driver import Driver
+from rtms_cli.wire.dialer import Dialer
+from rtms_cli.wire.driver import Dial, Driver
+from rtms_cli.wire.hosts import HostPolicy
+from rtms_cli.wire.sockets import Socket, TaskSocket
 
 PACKET = json.dumps({"msg_type": 14, "content": {"user_id": 0, "data": "AAAA", "timestamp": 1}})
 
@@ -89,18 +92,24 @@ async def server(handle: Callable[[ServerConnection], Awaitable[None]]) -> Async
         yield f"ws://127.0.0.1:{port}"
 
 
-async def dial(url: str) -> object:
+async def dial_websockets(url: str) -> Socket:
     try:
-        return await connect(url, compression=None, ping_interval=None, proxy=None)
+        return TaskSocket(await connect(url, compression=None, ping_interval=None, proxy=None))
     except OSError as error:
         raise ConnectionError(str(error)) from error
 
 
-def run(machine: Machine, sink: Kept) -> Driver:
-    return Driver(machine, sink, Clock(), dial)  # type: ignore[arg-type]
+Run = Callable[[Machine, Kept], Driver]
 
 
-async def test_frames_are_kept_in_order_and_what_is_sent_after_it_was_sent() -> None:
+@pytest.fixture(params=["picows", "websockets"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Makes drivers over either library."""
+    dial: Dial = Dialer(HostPolicy()) if request.param == "picows" else dial_websockets
+    return lambda machine, sink: Driver(machine, sink, Clock(), dial)
+
+
+async def test_frames_are_kept_in_order_and_what_is_sent_after_it_was_sent(run: Run) -> None:
     async def handle(socket: ServerConnection) -> None:
         await socket.send(json.dumps({"msg_type": 12, "timestamp": 5}))
         assert json.loads(await socket.recv()) == {"msg_type": 13, "timestamp": 5}
@@ -133,7 +142,7 @@ async def test_frames_are_kept_in_order_and_what_is_sent_after_it_was_sent() -> 
     assert [frame.at_us for frame in sink.frames] == sorted(frame.at_us for frame in sink.frames)
 
 
-async def test_a_socket_that_never_opens_is_news() -> None:
+async def test_a_socket_that_never_opens_is_news(run: Run) -> None:
     def react(frame: Frame) -> Sequence[Command]:
         match frame.message:
             case ChannelState(state=State.REFUSED):
@@ -147,7 +156,7 @@ async def test_a_socket_that_never_opens_is_news() -> None:
     assert sink.lines() == ["media state opening", "media state refused", "signaling state finished"]
 
 
-async def test_what_arrives_after_we_closed_is_kept_but_is_no_news_to_the_machine() -> None:
+async def test_what_arrives_after_we_closed_is_kept_but_is_no_news_to_the_machine(run: Run) -> None:
     async def handle(socket: ServerConnection) -> None:
         await socket.send(json.dumps({"msg_type": 99}))
         await socket.recv()
@@ -172,7 +181,7 @@ async def test_what_arrives_after_we_closed_is_kept_but_is_no_news_to_the_machin
     assert any(isinstance(state, ChannelState) and state.ours and state.reason == "enough" for state in closed)
 
 
-async def test_a_channel_can_be_opened_anew_in_the_same_breath() -> None:
+async def test_a_channel_can_be_opened_anew_in_the_same_breath(run: Run) -> None:
     connections = 0
 
     async def handle(socket: ServerConnection) -> None:
@@ -197,7 +206,7 @@ async def test_a_channel_can_be_opened_anew_in_the_same_breath() -> None:
     assert states == [State.OPEN, State.OPEN]
 
 
-async def test_a_defect_in_the_machine_surfaces() -> None:
+async def test_a_defect_in_the_machine_surfaces(run: Run) -> None:
     def react(frame: Frame) -> Sequence[Command]:
         raise LookupError("a defect")
 
@@ -206,7 +215,7 @@ async def test_a_defect_in_the_machine_surfaces() -> None:
             await run(Machine([Open("media", url)], react), Kept()).run()
 
 
-async def test_a_full_sink_holds_media_back_but_not_keep_alives_on_the_other_socket() -> None:
+async def test_a_full_sink_holds_media_back_but_not_keep_alives_on_the_other_socket(run: Run) -> None:
     """The media socket is not read while the sink is full; signaling is, and is answered."""
     answered = asyncio.Event()
 
@@ -214,6 +223,7 @@ async def test_a_full_sink_holds_media_back_but_not_keep_alives_on_the_other_soc
         assert socket.request is not None
         if socket.request.path == "/media":
             await socket.send(PACKET)
+            await media_held.wait()
             await socket.send(PACKET)
             await socket.wait_closed()
         else:
@@ -249,12 +259,16 @@ async def test_a_full_sink_holds_media_back_but_not_keep_alives_on_the_other_soc
     assert sink.lines().count("media in 14") == 2
 
 
-async def test_a_stall_that_lasts_drops_media_counts_it_and_still_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_module, "STALL_LIMIT_S", 0.01)
+async def test_a_stall_that_lasts_drops_media_counts_it_and_still_answers(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_module, "STALL_LIMIT_S", 0.0)
     answered = asyncio.Event()
 
     async def handle(socket: ServerConnection) -> None:
-        for _ in range(5):
+        await socket.send(PACKET)
+        await held.wait()
+        for _ in range(4):
             await socket.send(PACKET)
         await socket.send(json.dumps({"msg_type": 12, "timestamp": 5}))
         await socket.recv()
@@ -263,11 +277,13 @@ async def test_a_stall_that_lasts_drops_media_counts_it_and_still_answers(monkey
         await socket.send(PACKET)
         await socket.wait_closed()
 
-    room = asyncio.Event()
+    held, room = asyncio.Event(), asyncio.Event()
     sink = Kept()
     sink.is_full = True
 
     def react(frame: Frame) -> Sequence[Command]:
+        if frame.direction is Direction.IN:
+            held.set()
         match frame.message:
             case KeepAliveRequest():
                 return [Send("media", KeepAliveResponse(5))]

@@ -1,0 +1,254 @@
+"""WebSockets as the driver wants them: messages by callback, sending without waiting, closing in the background.
+
+Two libraries stand behind it. `picows` carries our client's sockets: it hands over a message in a tenth of the time
+that `websockets` takes, and without waking a task for each. `websockets` carries the simulator's, and is the
+yardstick: the driver's tests run over both.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import picows
+from websockets.asyncio.connection import Connection
+from websockets.exceptions import ConnectionClosed
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE = 32 << 20
+"""Bytes of one message; the largest real ones (a 4K picture in base64) stay under 10 MiB."""
+
+CLOSE_TIMEOUT_S = 2.0
+"""How long a closing handshake may take; the peer may be gone."""
+
+_NO_CLOSE_FRAME = 1006
+_NO_CODE = 1005
+_TOO_BIG = 1009
+
+OnMessage = Callable[[bytes], None]
+OnClosed = Callable[[int, str], None]
+
+
+class Socket(Protocol):
+    """An open WebSocket."""
+
+    def start(self, on_message: OnMessage, on_closed: OnClosed) -> None:
+        """Hand over what comes: every whole message, then once the close code and reason."""
+
+    def send(self, raw: bytes, *, binary: bool) -> None:
+        """Send a message, or queue it."""
+
+    async def drain(self, limit: int) -> None:
+        """Wait until at most so many messages are queued, or it is closed."""
+
+    def pause(self) -> None:
+        """Read no more, so that TCP holds the sender back; what was read already is still handed over."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Send what is queued, close, and give up on a peer that does not answer."""
+
+    def abort(self) -> None:
+        """Be closed now."""
+
+
+class ClientSocket(picows.WSListener):
+    """A `Socket` that `picows` reads. Frames that come before `start` are kept for it."""
+
+    def __init__(self) -> None:
+        self._transport: picows.WSTransport | None = None
+        self._on_message: OnMessage | None = None
+        self._on_closed: OnClosed | None = None
+        self._early: list[bytes] = []
+        self._fragments: list[bytes] = []
+        self._fragment_bytes = 0
+        self._closed: tuple[int, str] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, on_message: OnMessage, on_closed: OnClosed) -> None:
+        """See `Socket.start`."""
+        self._on_message, self._on_closed = on_message, on_closed
+        early, self._early = self._early, []
+        for raw in early:
+            on_message(raw)
+        if self._closed is not None:
+            on_closed(*self._closed)
+
+    def send(self, raw: bytes, *, binary: bool) -> None:
+        """See `Socket.send`."""
+        if self._transport is not None and self._closed is None:
+            self._transport.send(picows.WSMsgType.BINARY if binary else picows.WSMsgType.TEXT, raw)
+
+    async def drain(self, limit: int) -> None:
+        """See `Socket.drain`: what a client sends is small, and the transport has taken it."""
+
+    def pause(self) -> None:
+        """See `Socket.pause`."""
+        if self._transport is not None and self._closed is None:
+            self._transport.underlying_transport.pause_reading()
+
+    def resume(self) -> None:
+        """See `Socket.resume`."""
+        if self._transport is not None and self._closed is None:
+            self._transport.underlying_transport.resume_reading()
+
+    def close(self, code: int, reason: str) -> None:
+        """See `Socket.close`."""
+        transport = self._transport
+        if transport is None or self._closed is not None or self._timer is not None:
+            return
+        self.resume()
+        transport.send_close(_close_code(code), reason.encode()[:123])
+        self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.abort)
+
+    def abort(self) -> None:
+        """See `Socket.abort`."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+    # Called by picows.
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        """The handshake is done."""
+        self._transport = transport
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        """A frame came: a message, a piece of one, or a close."""
+        kind = frame.msg_type
+        if kind is picows.WSMsgType.TEXT or kind is picows.WSMsgType.BINARY or kind is picows.WSMsgType.CONTINUATION:
+            raw = frame.get_payload_as_bytes()
+            if not frame.fin or self._fragments:
+                self._assemble(transport, raw, frame.fin)
+            elif self._on_message is not None:
+                self._on_message(raw)
+            else:
+                self._early.append(raw)
+        elif kind is picows.WSMsgType.CLOSE:
+            if not transport.is_close_frame_sent:
+                transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
+        """The connection is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+        received = transport.close_handshake.recv if transport.close_handshake else None
+        code, reason = _NO_CLOSE_FRAME, ""
+        if received is not None:
+            code = _number(received.code) or _NO_CODE
+            reason = received.reason or ""
+        self._closed = code, reason
+        if self._on_closed is not None:
+            self._on_closed(code, reason)
+
+    def _assemble(self, transport: picows.WSTransport, raw: bytes, is_last: bool) -> None:
+        self._fragments.append(raw)
+        self._fragment_bytes += len(raw)
+        if self._fragment_bytes > MAX_MESSAGE:
+            self._fragments, self._fragment_bytes = [], 0
+            transport.send_close(_close_code(_TOO_BIG), b"message too large")
+            transport.disconnect()
+        elif is_last:
+            whole, self._fragments, self._fragment_bytes = b"".join(self._fragments), [], 0
+            if self._on_message is not None:
+                self._on_message(whole)
+            else:
+                self._early.append(whole)
+
+
+class TaskSocket:
+    """A `Socket` made of a connection of `websockets`, either side, with a task that reads and one that writes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._outbox: deque[tuple[bytes, bool]] = deque()
+        self._has_work = asyncio.Event()
+        self._has_sent = asyncio.Event()
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+        self._close_with: tuple[int, str] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, on_message: OnMessage, on_closed: OnClosed) -> None:
+        """See `Socket.start`."""
+        self._tasks = [
+            asyncio.create_task(self._read(on_message, on_closed), name="socket reader"),
+            asyncio.create_task(self._write(), name="socket writer"),
+        ]
+
+    def send(self, raw: bytes, *, binary: bool) -> None:
+        """See `Socket.send`."""
+        self._outbox.append((raw, binary))
+        self._has_work.set()
+
+    async def drain(self, limit: int) -> None:
+        """See `Socket.drain`."""
+        while len(self._outbox) > limit:
+            self._has_sent.clear()
+            await self._has_sent.wait()
+
+    def pause(self) -> None:
+        """See `Socket.pause`."""
+        self._may_read.clear()
+
+    def resume(self) -> None:
+        """See `Socket.resume`."""
+        self._may_read.set()
+
+    def close(self, code: int, reason: str) -> None:
+        """See `Socket.close`."""
+        self._close_with = self._close_with or (code, reason)
+        self.resume()
+        self._has_work.set()
+
+    def abort(self) -> None:
+        """See `Socket.abort`."""
+        self._connection.transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed and everything was handed over."""
+        await asyncio.wait(self._tasks)
+
+    async def _read(self, on_message: OnMessage, on_closed: OnClosed) -> None:
+        try:
+            while True:
+                await self._may_read.wait()
+                on_message(await self._connection.recv(decode=False))
+        except ConnectionClosed:
+            self._outbox.clear()
+            self._has_sent.set()
+            self._tasks[1].cancel()
+        code = self._connection.close_code
+        on_closed(_NO_CLOSE_FRAME if code is None else code, self._connection.close_reason or "")
+
+    async def _write(self) -> None:
+        try:
+            while self._close_with is None or self._outbox:
+                await self._has_work.wait()
+                self._has_work.clear()
+                while self._outbox:
+                    raw, binary = self._outbox.popleft()
+                    await self._connection.send(raw, text=not binary)
+                    self._has_sent.set()
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._connection.close(*self._close_with)
+        except TimeoutError:
+            self.abort()
+        except ConnectionClosed:
+            log.debug("the peer was gone before everything was sent")
+
+
+def _number(code: picows.WSCloseCode | int) -> int:
+    """The library gives codes that it knows as an enum, and others as they are."""
+    return int(code.value) if isinstance(code, picows.WSCloseCode) else code
+
+
+def _close_code(code: int) -> picows.WSCloseCode:
+    try:
+        return picows.WSCloseCode(code)
+    except ValueError:
+        return picows.WSCloseCode.OK
