@@ -1,0 +1,117 @@
+"""`rtms join`: one stream, from a saved or pasted payload."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtms_cli.commands.options import (
+    ClientId,
+    ClientSecret,
+    Json,
+    MaxBuffer,
+    Media,
+    Out,
+    Plain,
+    Split,
+)
+from rtms_cli.errors import Exit, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rtms_cli.commands.station import Outcome
+    from rtms_cli.protocol.webhooks import Stream
+
+
+def join(
+    payload: Annotated[
+        str | None,
+        typer.Argument(help="A file with the webhook's JSON, or - for standard input; without it, paste the JSON."),
+    ] = None,
+    media: Media = "all",
+    split: Split = False,
+    out: Out = Path("recordings"),
+    max_buffer: MaxBuffer = 256,
+    client_id: ClientId = None,
+    client_secret: ClientSecret = None,
+    plain: Plain = False,
+    as_json: Json = False,
+) -> None:
+    """Record one stream that you have the webhook's payload of: the whole body, its payload, or the object in it.
+
+    Example: rtms join payload.json --media audio,transcript
+    """
+    from rtms_cli.commands.running import media_request, running_station
+    from rtms_cli.commands.settings import load_credentials
+    from rtms_cli.wire.hosts import HostPolicy
+
+    credentials = load_credentials({"client_id": client_id, "client_secret": client_secret})
+    request = media_request(media, split=split)
+    stream, body = read_stream(payload)
+
+    async def run() -> "Outcome":
+        async with running_station(
+            out=out,
+            request=request,
+            sign=credentials.sign,
+            policy=HostPolicy(anything=True),
+            trusted=True,
+            max_buffer_mib=max_buffer,
+            as_json=as_json,
+            plain=plain,
+        ) as station:
+            return await station.record(stream, body)
+
+    outcome = asyncio.run(run())
+    if outcome.exit_code is not Exit.OK:
+        raise typer.Exit(outcome.exit_code)
+
+
+def read_stream(payload: str | None) -> "tuple[Stream, bytes | None]":
+    """Read the payload, and give the webhook's body too where it is a whole one.
+
+    :raises Problem: where there is none, or it announces no stream.
+    """
+    from rtms_cli.protocol.webhooks import StreamStart, read_payload, read_webhook
+
+    text = _read_text(payload)
+    try:
+        stream = read_payload(text)
+    except ValueError as error:
+        raise Problem(
+            f"The payload announces no stream: {error}.",
+            "Give the JSON that Zoom posted, for example what `rtms simulate --payload-out FILE` writes.",
+        ) from None
+    return stream, text if isinstance(read_webhook(text), StreamStart) else None
+
+
+def _read_text(payload: str | None) -> bytes:
+    if payload is not None and payload != "-":
+        try:
+            return Path(payload).read_bytes()
+        except OSError as error:
+            raise Problem(f"Cannot read {payload}: {error.strerror}.", "Give a file with the webhook's JSON.") from None
+    if payload == "-":
+        return sys.stdin.buffer.read()
+    if not sys.stdin.isatty():
+        raise Problem("No payload.", "Give a file, or - to read standard input.")
+    typer.echo("Paste the webhook's JSON and press Enter:", err=True)
+    return read_pasted(iter(sys.stdin.readline, ""))
+
+
+def read_pasted(lines: "Iterable[str]") -> bytes:
+    """Take lines until they make a whole JSON value, or end."""
+    import json
+
+    text = ""
+    for line in lines:
+        text += line
+        try:
+            json.loads(text)
+        except ValueError:
+            continue
+        break
+    return text.encode()

@@ -1,0 +1,79 @@
+"""`rtms listen`: webhooks in, recordings out."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtms_cli.commands.options import (
+    AllowHost,
+    ClientId,
+    ClientSecret,
+    Json,
+    MaxBuffer,
+    Media,
+    Out,
+    Plain,
+    SecretToken,
+    Split,
+)
+
+
+def listen(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
+    path: Annotated[str, typer.Option(help="Path of the webhook.")] = "/webhook",
+    media: Media = "all",
+    split: Split = False,
+    out: Out = Path("recordings"),
+    max_streams: Annotated[int, typer.Option(help="Streams at once; more are answered and not recorded.", min=1)] = 100,
+    max_buffer: MaxBuffer = 256,
+    allow_host: AllowHost = None,
+    client_id: ClientId = None,
+    client_secret: ClientSecret = None,
+    secret_token: SecretToken = None,
+    plain: Plain = False,
+    as_json: Json = False,
+) -> None:
+    """Wait for Zoom's webhooks and record every stream that they announce. Ctrl-C finishes the recordings.
+
+    Example: rtms listen --port 8080 --media audio,transcript
+    """
+    from rtms_cli.commands.running import media_request, running_station
+    from rtms_cli.commands.settings import load_credentials
+    from rtms_cli.wire.hosts import HostPolicy
+    from rtms_cli.wire.listener import Listener
+
+    credentials = load_credentials(
+        {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}
+    )
+    token = credentials.secret_token.value if credentials.secret_token else None
+    request = media_request(media, split=split)
+
+    async def run() -> None:
+        async with running_station(
+            out=out,
+            request=request,
+            sign=credentials.sign,
+            policy=HostPolicy(tuple(allow_host or ())),
+            trusted=token is not None,
+            max_streams=max_streams,
+            max_buffer_mib=max_buffer,
+            as_json=as_json,
+            plain=plain,
+        ) as station:
+            listener = Listener(host, port, path, token, station.take, station.health, station.notice)
+            bound = await listener.start()
+            station.notice(f"listening on http://{host}:{bound}{path}")
+            if token is None:
+                station.notice(
+                    "WARNING: webhooks are not verified, anybody can send them: set ZOOM_SECRET_TOKEN "
+                    "(Marketplace → your app → Feature → Event Subscriptions). Connecting to *.zoom.us and loopback only."
+                )
+            try:
+                await station.stopped()
+            finally:
+                await listener.stop()
+
+    asyncio.run(run())

@@ -1,0 +1,161 @@
+"""Made-up material: speech-like sound, counting pictures, words. Everything is a pure function of who and when.
+
+So a test can ask for the very samples and pictures that were sent.
+"""
+
+import struct
+import zlib
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+Pcm = npt.NDArray[np.int16]
+
+TURN_MS = 4_000
+"""How long one participant speaks before the next one does."""
+
+_PAUSE_MS = 400
+
+
+def speech(voice: int, voices: int, start: int, count: int, rate: int) -> Pcm:
+    """Samples of one participant: syllables of a buzzing voice in its turn, silence in the others'.
+
+    :param voice: which of the voices, from 0; each has a pitch of its own.
+    :param start: the first sample's number since the session began.
+    """
+    t = np.arange(start, start + count, dtype=np.float64) / rate
+    in_round = (t * 1000) % (TURN_MS * voices) - TURN_MS * voice
+    speaking = (in_round >= 0) & (in_round < TURN_MS - _PAUSE_MS)
+    if not speaking.any():
+        return np.zeros(count, np.int16)
+    pitch = 105.0 + 45.0 * voice
+    phase = 2 * np.pi * pitch * t + 3.0 * np.sin(2 * np.pi * 0.7 * t)
+    buzz = sum(np.sin(k * phase) / k for k in range(1, 9) if k * pitch < rate / 2)
+    syllables = np.sin(np.pi * 3.7 * t) ** 2 * (0.75 + 0.25 * np.sin(2 * np.pi * 0.9 * t))
+    return np.asarray(9_000 * buzz * syllables * speaking).astype(np.int16)
+
+
+def mixed(voices: int, start: int, count: int, rate: int) -> Pcm:
+    """All participants in one."""
+    total = np.zeros(count, np.int32)
+    for voice in range(voices):
+        total += speech(voice, voices, start, count, rate)
+    return np.clip(total, -32_768, 32_767).astype(np.int16)
+
+
+def is_speaking(voice: int, voices: int, at_ms: int) -> bool:
+    """Whether it is this participant's turn; a muted one sends no packets."""
+    return at_ms % (TURN_MS * voices) // TURN_MS == voice
+
+
+_FONT = {
+    "0": (7, 5, 5, 5, 7),
+    "1": (2, 6, 2, 2, 7),
+    "2": (7, 1, 7, 4, 7),
+    "3": (7, 1, 7, 1, 7),
+    "4": (5, 5, 7, 1, 1),
+    "5": (7, 4, 7, 1, 7),
+    "6": (7, 4, 7, 5, 7),
+    "7": (7, 1, 1, 1, 1),
+    "8": (7, 5, 7, 5, 7),
+    "9": (7, 5, 7, 1, 7),
+}
+
+
+def blocks(number: int, width: int, height: int, shade: int) -> npt.NDArray[np.uint8]:
+    """A picture of a number, one value a block of 8×8 pixels."""
+    picture = np.full((height // 8, width // 8), shade, np.uint8)
+    text = f"{number % 100:02d}"
+    scale = max(1, picture.shape[0] // 10)
+    for place, digit in enumerate(text):
+        for row, bits in enumerate(_FONT[digit]):
+            for column in range(3):
+                if bits >> (2 - column) & 1:
+                    y, x = (row + 2) * scale, (place * 4 + column + 2) * scale
+                    picture[y : y + scale, x : x + scale] = 235
+    return picture
+
+
+@cache
+def jpeg(number: int, width: int = 320, height: int = 176, shade: int = 60) -> bytes:
+    """A baseline JPEG in grey: every block is flat, so only its DC value is coded."""
+    grid = blocks(number, width, height, shade)
+    levels = (grid.astype(np.int32) - 128).ravel()  # quantised by 8, and a flat block's DC is 8 × its value
+    bits: list[str] = []
+    previous = 0
+    for level in levels.tolist():
+        difference, previous = level - previous, level
+        size = abs(difference).bit_length()
+        bits.append(_DC_CODES[size])
+        if size:
+            bits.append(format(difference if difference > 0 else difference + (1 << size) - 1, f"0{size}b"))
+        bits.append(_END_OF_BLOCK)
+    stream = "".join(bits)
+    stream += "1" * (-len(stream) % 8)
+    scan = int(stream, 2).to_bytes(len(stream) // 8, "big").replace(b"\xff", b"\xff\x00")
+    return b"".join(
+        (
+            b"\xff\xd8",
+            _segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0"),
+            _segment(0xDB, b"\0" + bytes([8] * 64)),
+            _segment(0xC0, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0"),
+            _segment(0xC4, b"\0" + bytes(_DC_COUNTS) + bytes(range(12))),
+            _segment(0xC4, b"\x10" + bytes([0, 0, 0, 1] + [0] * 12) + b"\0"),
+            _segment(0xDA, b"\1\1\0\0\x3f\0"),
+            scan,
+            b"\xff\xd9",
+        )
+    )
+
+
+@cache
+def png(number: int, width: int = 320, height: int = 176, shade: int = 60) -> bytes:
+    """A PNG in grey."""
+    pixels = np.kron(blocks(number, width, height, shade), np.ones((8, 8), np.uint8))
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+def h264(number: int, key_every: int = 30) -> bytes:
+    """An access unit in Annex B form. Its framing is real; what is in its slices is not."""
+    start = b"\0\0\0\1"
+    filling = bytes((number * 7 + i) % 251 + 4 for i in range(300))
+    if number % key_every:
+        return start + b"\x09\xf0" + start + b"\x41" + filling
+    return start + b"\x09\x10" + start + _SPS + start + _PPS + start + b"\x65" + filling * 4
+
+
+SENTENCES = (
+    ("Good morning, can everybody hear me?", "Yes, loud and clear."),
+    ("Then let us begin with the numbers.", "One moment, I am sharing my screen."),
+    ("As you can see, it goes up and to the right.", "Und das ist schön so."),
+    ("Any questions so far?", "No, thank you. ありがとう。"),
+)
+"""What is said, by the first and the second participant in turn."""
+
+_DC_COUNTS = (0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0)
+
+
+def _huffman(counts: tuple[int, ...]) -> tuple[str, ...]:
+    codes, code = [], 0
+    for length, count in enumerate(counts, 1):
+        for _ in range(count):
+            codes.append(format(code, f"0{length}b"))
+            code += 1
+        code <<= 1
+    return tuple(codes)
+
+
+_DC_CODES = _huffman(_DC_COUNTS)
+_END_OF_BLOCK = "0000"
+_SPS = bytes.fromhex("6742c01ed9005005bb011000000300100000030320f162e480")
+_PPS = bytes.fromhex("68cb83cb20")
+
+
+def _segment(marker: int, data: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data

@@ -1,0 +1,236 @@
+"""The stand-in for Zoom on a network: signaling and media sockets, and the webhooks that announce streams."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+
+from msgspec import Struct
+from websockets.asyncio.server import Server, ServerConnection, serve
+
+from rtms_cli.errors import Exit, Problem
+from rtms_cli.protocol.media import MEDIA_NAMES, spelled_out
+from rtms_cli.protocol.messages import Signature
+from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product, StopReason
+from rtms_cli.protocol.signatures import handshake_signature, webhook_signature
+from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.zoom import Finding, Report, Zoom
+from rtms_cli.wire.clock import Clock
+from rtms_cli.wire.driver import Driver
+from rtms_cli.wire.sockets import TaskSocket
+
+log = logging.getLogger(__name__)
+
+WEBHOOK_TIMEOUT_S = 3.0
+"""How long Zoom waits for the answer to a webhook (PROTOCOL §2)."""
+
+_EVENTS = {
+    Product.MEETING: "meeting.rtms_{}",
+    Product.WEBINAR: "webinar.rtms_{}",
+    Product.VIDEO_SDK: "session.rtms_{}",
+    Product.CONTACT_CENTER: "contact_center.voice_rtms_{}",
+    Product.PHONE: "phone.rtms_{}",
+}
+
+
+class App(Struct, frozen=True):
+    """The app that clients pretend to be: its credentials, and the media that it may have."""
+
+    client_id: str
+    client_secret: str
+    secret_token: str
+    scopes: MediaType = EVERY_MEDIA
+
+
+class LiveStream:
+    """One announced stream: wait for its end with `done`."""
+
+    def __init__(self, product: Product, identity: str, stream_id: str, url: str, zoom: Zoom, driver: Driver) -> None:
+        self.product = product
+        self.identity = identity
+        self.stream_id = stream_id
+        self.url = url
+        self.zoom = zoom
+        self.driver = driver
+        self.running: asyncio.Task[StopReason] | None = None
+        self.webhook_findings: list[Finding] = []
+        self.event_ts = int(time.time() * 1000)
+        self._sockets = 0
+
+    def channel_name(self, kind: str) -> str:
+        """A name for one more socket of this stream."""
+        self._sockets += 1
+        return kind if self._sockets == 1 else f"{kind}#{self._sockets}"
+
+    def webhook(self, what: str, reason: StopReason | None = None) -> bytes:
+        """The body of a webhook about this stream: `started`, `stopped` or `interrupted`."""
+        payload: dict[str, object] = {
+            "account_id": "simulated-account",
+            self.product.id_field: self.identity,
+            "rtms_stream_id": self.stream_id,
+        }
+        if what == "started":
+            payload |= {"operator_id": "simulated-operator", "server_urls": self.url}
+        if reason is not None:
+            payload["stop_reason"] = int(reason)
+        event_ts = self.event_ts if what == "started" else int(time.time() * 1000)
+        body = {"event": _EVENTS[self.product].format(what), "event_ts": event_ts, "payload": payload}
+        return json.dumps(body).encode()
+
+    async def done(self) -> Report:
+        """Wait until the stream has ended, and tell what the client did."""
+        assert self.running is not None, "the simulator starts it"
+        await self.running
+        report = self.zoom.report()
+        return Report(
+            report.product,
+            report.stream_id,
+            report.joined,
+            report.ready,
+            report.sent,
+            report.keep_alives,
+            report.answered,
+            report.slowest_answer_ms,
+            (*self.webhook_findings, *report.findings),
+        )
+
+
+class Simulator:
+    """The server; `async with` it.
+
+    :param app: whose client is expected.
+    :param speed: how many times faster than real time the media come.
+    """
+
+    def __init__(self, app: App, host: str = "127.0.0.1", port: int = 0, speed: float = 1) -> None:
+        self._app = app
+        self._host = host
+        self._port = port
+        self._speed = speed
+        self._streams: dict[str, LiveStream] = {}
+        self._server: Server | None = None
+
+    async def __aenter__(self) -> "Simulator":
+        try:
+            self._server = await serve(
+                self._serve,
+                self._host,
+                self._port,
+                compression=None,
+                ping_interval=None,
+                max_size=1 << 20,
+                close_timeout=2,
+                logger=_quiet(),
+            )
+        except OSError as error:
+            raise Problem(
+                f"Cannot listen on {self._host}:{self._port}: {error.strerror or error}.",
+                "Choose another with --host and --port.",
+            ) from error
+        self._port = next(iter(self._server.sockets)).getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for stream in self._streams.values():
+            stream.driver.stop("the simulator")
+        for stream in self._streams.values():
+            if stream.running is not None:
+                await stream.running
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._port
+
+    def announce(self, product: Product, scenario: Scenario, number: int = 1) -> LiveStream:
+        """Make a stream that clients can join; its ids are derived from product and number."""
+        digest = hashlib.sha256(f"{product} {number} {time.time_ns()}".encode()).hexdigest()
+        identity = digest[:22] + "==" if product in (Product.MEETING, Product.WEBINAR) else digest[:24]
+        stream_id = digest[24:56]
+        base = f"ws://{self._host}:{self._port}"
+        urls = {
+            name: f"{base}/media/{stream_id}/{name}"
+            for kind, name in MEDIA_NAMES.items()
+            if kind in spelled_out(self._app.scopes)
+        }
+        urls["all"] = f"{base}/media/{stream_id}/all"
+        app = self._app
+        zoom = Zoom(
+            product=product,
+            identity=identity,
+            stream_id=stream_id,
+            signature=handshake_signature(app.client_id, app.client_secret, identity, stream_id),
+            urls=urls,
+            scenario=scenario,
+            epoch_ms=int(time.time() * 1000),
+            scopes=app.scopes,
+            speed=self._speed,
+        )
+        driver = Driver(zoom, None, Clock(self._speed))
+        stream = LiveStream(product, identity, stream_id, f"{base}/signaling/{stream_id}", zoom, driver)
+        self._streams[stream_id] = stream
+        stream.running = asyncio.create_task(_run(driver), name=f"simulated stream {stream_id}")
+        return stream
+
+    def signature(self, stream: LiveStream) -> Signature:
+        """The handshake signature that is right for a stream."""
+        return handshake_signature(self._app.client_id, self._app.client_secret, stream.identity, stream.stream_id)
+
+    async def post(self, url: str, stream: LiveStream, what: str, reason: StopReason | None = None) -> None:
+        """Post a signed webhook; an answer that is wrong or late is a finding of the stream.
+
+        :raises Problem: where nobody answers at all.
+        """
+        import httpx
+
+        body = stream.webhook(what, reason)
+        timestamp = str(int(time.time()))
+        headers = {
+            "content-type": "application/json",
+            "x-zm-request-timestamp": timestamp,
+            "x-zm-signature": webhook_signature(self._app.secret_token, timestamp, body),
+        }
+        started = time.monotonic()
+        try:
+            async with httpx.AsyncClient(timeout=2 * WEBHOOK_TIMEOUT_S, trust_env=False) as client:
+                answer = await client.post(url, content=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise Problem(
+                f"The webhook could not be posted to {url}: {str(error) or type(error).__name__}.",
+                "Is `rtms listen` (or your app) running there?",
+                Exit.REFUSED,
+            ) from None
+        took_s = time.monotonic() - started
+        if answer.status_code != 200:
+            text = f"the {what} webhook was answered {answer.status_code}, not 200: {answer.text.strip()[:200]}"
+            stream.webhook_findings.append(Finding(0, "webhook", text))
+        elif took_s > WEBHOOK_TIMEOUT_S:
+            text = f"the {what} webhook was answered after {took_s:.1f} s: Zoom waits {WEBHOOK_TIMEOUT_S:.0f} s"
+            stream.webhook_findings.append(Finding(0, "webhook", text))
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        parts = connection.request.path.split("?")[0].strip("/").split("/") if connection.request else []
+        stream = self._streams.get(parts[1]) if len(parts) > 1 and parts[0] in ("signaling", "media") else None
+        if stream is None or stream.running is None or stream.running.done():
+            await connection.close(1008, "no such stream")
+            return
+        socket = TaskSocket(connection)
+        stream.driver.attach(stream.channel_name(parts[0]), socket)
+        await socket.wait_closed()
+
+
+async def _run(driver: Driver) -> StopReason:
+    finish = await driver.run()
+    reason = StopReason.member(finish.stop_reason or 0)
+    return reason if isinstance(reason, StopReason) else StopReason.STOP_BC_INTERNAL_EXCEPTION
+
+
+def _quiet() -> logging.Logger:
+    """The library's logger, without tracebacks for clients that vanish."""
+    logger = logging.getLogger("rtms.simulator")
+    logger.setLevel(logging.CRITICAL)
+    return logger
