@@ -2,17 +2,18 @@
 
 import json
 import wave
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from rtms_cli.commands.station import Outcome, Station
-from rtms_cli.machine import Frame
+from rtms_cli.commands.station import Station
+from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.recording.writer import Writer
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
@@ -23,7 +24,7 @@ class Silent:
 
     def __init__(self) -> None:
         self.started: list[Stream] = []
-        self.finished: list[Outcome] = []
+        self.finished: list[Finish] = []
         self.notices: list[str] = []
         self.frames: list[Frame] = []
 
@@ -33,8 +34,11 @@ class Silent:
     def on_frame(self, stream_id: str, frame: Frame) -> None:
         self.frames.append(frame)
 
-    def on_finished(self, outcome: Outcome) -> None:
-        self.finished.append(outcome)
+    def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
+        pass
+
+    def on_finished(self, stream: Stream, folder: Path, finish: Finish) -> None:
+        self.finished.append(finish)
 
     def on_notice(self, text: str) -> None:
         self.notices.append(text)

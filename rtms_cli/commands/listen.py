@@ -69,7 +69,8 @@ def listen(
             if token is None:
                 station.notice(
                     "WARNING: webhooks are not verified, anybody can send them: set ZOOM_SECRET_TOKEN "
-                    "(Marketplace → your app → Feature → Event Subscriptions). Connecting to *.zoom.us and loopback only."
+                    "(Marketplace → your app → Feature → Event Subscriptions). "
+                    "Connecting to *.zoom.us and loopback only."
                 )
             try:
                 await station.stopped()

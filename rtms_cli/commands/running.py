@@ -13,7 +13,7 @@ from rtms_cli.protocol.media import MediaRequest, params_fault, parse_media
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.writer import Writer
-from rtms_cli.view.watch import open_view
+from rtms_cli.view.lines import JsonLines, PlainLines
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
 
@@ -43,36 +43,41 @@ async def running_station(
     trusted: bool,
     max_streams: int = 1000,
     max_buffer_mib: int = 256,
-    view: str = "plain",
+    as_json: bool = False,
+    plain: bool = False,
 ) -> AsyncIterator[Station]:
     """A station that records until it is left; then every recording is finished.
 
     SIGINT or SIGTERM end its sessions cleanly; a second one ends the process at once.
     """
     writer = Writer(max_buffer_mib << 20)
-    async with open_view(view) as observer:
-        station = Station(
-            out=out,
-            request=request,
-            sign=sign,
-            dial=Dialer(policy),
-            writer=writer,
-            observer=observer,
-            trusted=trusted,
-            max_streams=max_streams,
-        )
-        observer.watch(station.views)
-        _obey_signals(station)
-        try:
-            yield station
-        finally:
-            await station.stop("rtms")
-            await writer.close()
+    station = Station(
+        out=out,
+        request=request,
+        sign=sign,
+        dial=Dialer(policy),
+        writer=writer,
+        observer=JsonLines() if as_json else PlainLines(),
+        trusted=trusted,
+        max_streams=max_streams,
+    )
+    _obey_signals(station)
+    progress = asyncio.create_task(station.report_progress(PROGRESS_S), name="progress")
+    try:
+        yield station
+    finally:
+        await station.stop("rtms")
+        await writer.close()
+        progress.cancel()
+
+
+PROGRESS_S = 10.0
+"""How often lines tell how far every stream is."""
 
 
 def _obey_signals(station: Station) -> None:
     loop = asyncio.get_running_loop()
-    tasks = []
+    tasks: list[asyncio.Task[None]] = []
 
     def on_signal(name: str) -> None:
         if tasks:

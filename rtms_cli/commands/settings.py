@@ -83,9 +83,7 @@ _NAMES = {
 _SECRET = ("client_secret", "video_sdk_secret", "secret_token")
 
 
-def load_credentials(
-    options: Mapping[str, str | None] | None = None, env_file: Path = Path(".env")
-) -> Credentials:
+def load_credentials(options: Mapping[str, str | None] | None = None, env_file: Path = Path(".env")) -> Credentials:
     """Find the credentials.
 
     :param options: values given on the command line, by their names (`client_id`, …). A secret there is used, with a

@@ -5,8 +5,8 @@ writer's thread or in another one.
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -69,8 +69,11 @@ class Observer(Protocol):
     def on_frame(self, stream_id: str, frame: Frame) -> None:
         """A frame that is no media packet."""
 
-    def on_finished(self, outcome: Outcome) -> None:
-        """A session ended."""
+    def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
+        """How far every stream is; now and then."""
+
+    def on_finished(self, stream: Stream, folder: Path, finish: Finish) -> None:
+        """A session ended, and its files are finished."""
 
     def on_notice(self, text: str) -> None:
         """Something that concerns no stream that runs."""
@@ -128,7 +131,10 @@ class Station:
         self._runs: dict[str, _Run] = {}
         self._interrupted: OrderedDict[str, _Run] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.outcomes: deque[Outcome] = deque(maxlen=MOST_INTERRUPTED)
+        """How the last sessions ended."""
         self._stopping = ""
+        self._stopped = asyncio.Event()
 
     def take(self, body: bytes, webhook: Webhook) -> None:
         """Act on a webhook that was answered already."""
@@ -157,16 +163,47 @@ class Station:
 
     async def stop(self, who: str) -> None:
         """End every session cleanly, and wait until their recordings are finished."""
-        self._stopping = who
+        self._stopping = self._stopping or who
         for run in list(self._runs.values()):
             if run.driver is not None:
                 run.driver.stop(who)
         await self.idle()
+        self._stopped.set()
+
+    async def stopped(self) -> None:
+        """Wait until somebody has asked for the end, and it has come."""
+        await self._stopped.wait()
 
     async def idle(self) -> None:
         """Wait until nothing is being recorded."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    def notice(self, text: str) -> None:
+        """Tell whoever watches something that concerns no stream that runs."""
+        self._observer.on_notice(text)
+
+    def health(self) -> dict[str, object]:
+        """What runs, for `GET /healthz`."""
+        streams = [
+            {
+                "stream_id": view.session.stream.stream_id,
+                "product": view.session.stream.product,
+                "folder": str(view.folder),
+                "seconds": view.at_us / 1_000_000,
+                "state": "ending" if view.session.ending else "recording",
+                "messages": sum(view.recording.counts.values()),
+                "losses": view.recording.losses,
+            }
+            for view in self.views()
+        ]
+        return {"status": "stopping" if self._stopping else "ok", "streams": streams}
+
+    async def report_progress(self, every_s: float) -> None:
+        """Tell whoever watches how far every stream is, again and again."""
+        while True:
+            await asyncio.sleep(every_s)
+            self._observer.on_progress({view.session.stream.stream_id: view.recording for view in self.views()})
 
     def views(self) -> Sequence[StreamView]:
         """The streams that are being recorded, as they stand."""
@@ -219,7 +256,8 @@ class Station:
             while len(self._interrupted) > MOST_INTERRUPTED:
                 self._interrupted.popitem(last=False)
         outcome = Outcome(stream, run.recorder.folder, finish, run.session.nothing_granted, run.recorder.snapshot())
-        self._observer.on_finished(outcome)
+        self.outcomes.append(outcome)
+        self._observer.on_finished(stream, outcome.folder, finish)
         return outcome
 
     async def _drive(self, run: _Run, folder: Path, sink: FrameSink) -> Finish:

@@ -1,0 +1,70 @@
+"""`rtms demo`: the whole way, with no account: a stand-in for Zoom, webhook, handshakes, media, files."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtms_cli.commands.options import Json, Media, Out, Plain, Split
+from rtms_cli.errors import Exit
+
+
+def demo(
+    seconds: Annotated[float, typer.Option(help="How long the simulated meeting is.", min=1, max=86400)] = 10,
+    media: Media = "all",
+    split: Split = False,
+    out: Out = Path("recordings"),
+    plain: Plain = False,
+    as_json: Json = False,
+) -> None:
+    """Record a simulated meeting over real sockets on this machine; no Zoom account is needed.
+
+    Example: rtms demo --seconds 20 --out /tmp/demo
+    """
+    import secrets
+
+    from rtms_cli.commands.running import media_request, running_station
+    from rtms_cli.protocol.numbers import Product, StopReason
+    from rtms_cli.protocol.signatures import handshake_signature
+    from rtms_cli.simulator.scenario import Scenario
+    from rtms_cli.simulator.server import App, Simulator
+    from rtms_cli.wire.hosts import HostPolicy
+    from rtms_cli.wire.listener import Listener
+
+    request = media_request(media, split=split)
+    app = App(secrets.token_urlsafe(16), secrets.token_urlsafe(24), secrets.token_urlsafe(16))
+
+    async def run() -> Exit:
+        async with (
+            Simulator(app) as simulator,
+            running_station(
+                out=out,
+                request=request,
+                sign=lambda stream: handshake_signature(app.client_id, app.client_secret, stream.id, stream.stream_id),
+                policy=HostPolicy(),
+                trusted=True,
+                as_json=as_json,
+                plain=plain,
+            ) as station,
+        ):
+            listener = Listener(
+                "127.0.0.1", 0, "/webhook", app.secret_token, station.take, station.health, station.notice
+            )
+            url = f"http://127.0.0.1:{await listener.start()}/webhook"
+            station.notice(f"the stand-in for Zoom is at port {simulator.port}, the webhook listener at {url}")
+            stream = simulator.announce(Product.MEETING, Scenario(seconds))
+            await simulator.post(url, stream, "started")
+            report = await stream.done()
+            await simulator.post(url, stream, "stopped", StopReason.STOP_BC_MEETING_ENDED)
+            await station.idle()
+            await listener.stop()
+            for finding in report.findings:
+                station.notice(f"the stand-in found fault with us: {finding.channel}: {finding.what}")
+            if report.findings:
+                return Exit.MISMATCH
+            return max((outcome.exit_code for outcome in station.outcomes), default=Exit.FAULT)
+
+    exit_code = asyncio.run(run())
+    if exit_code is not Exit.OK:
+        raise typer.Exit(exit_code)

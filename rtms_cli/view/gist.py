@@ -1,0 +1,123 @@
+"""A frame in one line for people."""
+
+from rtms_cli.machine import ChannelState, Direction, Frame, State
+from rtms_cli.protocol.media import media_names
+from rtms_cli.protocol.messages import (
+    Audio,
+    Chat,
+    EventUpdate,
+    KeepAliveRequest,
+    KeepAliveResponse,
+    Media,
+    MediaHandshakeRequest,
+    MediaHandshakeResponse,
+    Message,
+    SessionStateUpdate,
+    SignalingHandshakeResponse,
+    StreamCloseResponse,
+    StreamStateUpdate,
+    Transcript,
+    Unknown,
+    Unreadable,
+)
+from rtms_cli.protocol.numbers import (
+    MediaType,
+    MessageType,
+    Product,
+    SessionState,
+    StatusCode,
+    StopReason,
+    StreamState,
+    event_name,
+)
+from rtms_cli.protocol.webhooks import (
+    OtherWebhook,
+    StreamInterrupted,
+    StreamStart,
+    StreamStop,
+    UnreadableWebhook,
+    UrlValidation,
+    Webhook,
+)
+from rtms_cli.view.text import escape
+
+_ARROWS = {Direction.IN: "←", Direction.OUT: "→", Direction.STATE: "·"}
+
+
+def frame_line(frame: Frame, product: Product) -> str:
+    """`signaling ← 2 SIGNALING_HAND_SHAKE_RESP  status_code 0 STATUS_OK`."""
+    return f"{escape(frame.channel)} {_ARROWS[frame.direction]} {gist(frame, product)}"
+
+
+def gist(frame: Frame, product: Product) -> str:
+    """What a frame says, with the documented name beside every number."""
+    message = frame.message
+    if isinstance(message, ChannelState):
+        return _state(message)
+    if not isinstance(message, Message):
+        return _webhook(message)
+    name = MessageType.label(message.msg_type)
+    match message:
+        case SignalingHandshakeResponse(status_code=status, reason=reason):
+            return _join(name, f"status_code {StatusCode.label(status)}", escape(reason))
+        case MediaHandshakeRequest(media_type=media_type) if media_type is not None and 0 < media_type <= 63:
+            return _join(name, f"media_type {media_type}: {', '.join(media_names(MediaType(media_type)))}")
+        case MediaHandshakeResponse(status_code=status, reason=reason):
+            return _join(name, f"status_code {StatusCode.label(status)}", escape(reason))
+        case StreamCloseResponse(status_code=status, reason=reason):
+            return _join(name, f"status_code {StatusCode.label(status)}", escape(reason))
+        case EventUpdate(event_type=kind):
+            people = ", ".join(escape(person or str(user)) for user, person in message.participants()[:5])
+            return _join(name, escape(event_name(product, kind)), people)
+        case StreamStateUpdate(state=state, reason=reason):
+            return _join(name, StreamState.label(state), "" if reason is None else f"reason {StopReason.label(reason)}")
+        case SessionStateUpdate(state=state, stop_reason=reason):
+            why = "" if reason is None else f"reason {StopReason.label(reason)}"
+            return _join(name, SessionState.label(state), why)
+        case KeepAliveRequest(timestamp=timestamp) | KeepAliveResponse(timestamp=timestamp):
+            return _join(name, escape(f"timestamp {timestamp}"))
+        case Media(user_id=user, user_name=person, data=data):
+            everybody = not user and isinstance(message, Audio)
+            return _join(name, escape(person or ("everybody" if everybody else str(user))), size_of(len(data) * 3 // 4))
+        case Transcript(user_name=person, user_id=user, text=text) | Chat(user_name=person, user_id=user, text=text):
+            return _join(name, f"{escape(person or str(user))}: {escape(text or '')}")
+        case Unknown(type=kind):
+            return f"unknown message type {escape(str(kind))}"
+        case Unreadable(problem=problem):
+            return f"unreadable: {escape(problem)}"
+        case _:
+            return name
+
+
+def _state(state: ChannelState) -> str:
+    match state.state:
+        case State.OPENING:
+            return f"connecting to {escape(state.url)}"
+        case State.CLOSED:
+            who = "closed by us" if state.ours else "closed"
+            return _join(f"{who} with {state.code}", escape(state.reason))
+        case State.FINISHED:
+            reason = "" if state.code is None else f"reason {StopReason.label(state.code)}"
+            return _join(f"finished: {escape(state.status)}", reason, escape(state.reason))
+        case _:
+            return _join(state.state.value, escape(state.reason))
+
+
+def _webhook(webhook: Webhook) -> str:
+    match webhook:
+        case StreamStart(stream):
+            return _join(f"{stream.product} rtms_started", escape(stream.stream_id), escape(stream.server_url))
+        case StreamStop(product, stream_id, reason):
+            return _join(f"{product} rtms_stopped", escape(stream_id), f"reason {StopReason.label(reason)}")
+        case StreamInterrupted(product, stream_id):
+            return _join(f"{product} rtms_interrupted", escape(stream_id))
+        case UrlValidation():
+            return "endpoint.url_validation"
+        case OtherWebhook(event):
+            return escape(event)
+        case UnreadableWebhook(problem):
+            return f"unreadable: {escape(problem)}"
+
+
+def _join(*parts: str) -> str:
+    return "  ".join(part for part in parts if part)

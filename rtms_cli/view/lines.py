@@ -1,0 +1,186 @@
+"""Plain lines and JSON lines: what goes by, for logs and for scripts.
+
+JSON lines are one object an event, with these names: `event` (`notice`, `started`, `frame`, `progress`, `finished`),
+`stream_id`, `folder`; a `frame` has `at` (seconds), `channel`, `direction`, `gist`, and `message` (the JSON as it came,
+without media packets and redacted like a capture); a `progress` has `packets`, `bytes`, `losses`; a `finished` has
+`status`, `reason`, `said_by` and the manifest's `tracks`.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+
+from rtms_cli.capture import capture_line
+from rtms_cli.machine import Finish, Frame
+from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse
+from rtms_cli.protocol.numbers import Product, StopReason
+from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.manifest import Manifest, TrackEntry
+from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.view.gist import frame_line, gist
+from rtms_cli.view.text import clock_time, escape, size_of
+
+
+class PlainLines:
+    """Writes a line for everything worth one; keep-alives and media packets only show in the progress lines."""
+
+    def __init__(self, out: TextIO = sys.stderr) -> None:
+        self._out = out
+        self._products: dict[str, Product] = {}
+
+    def on_notice(self, text: str) -> None:
+        """Something that concerns no stream that runs."""
+        self._say(escape(text))
+
+    def on_started(self, stream: Stream, folder: Path) -> None:
+        """A recording began."""
+        self._products[stream.stream_id] = stream.product
+        self._say(f"{_short(stream.stream_id)} recording {stream.product.title} {escape(stream.id)} to {folder}")
+
+    def on_frame(self, stream_id: str, frame: Frame) -> None:
+        """A frame that is no media packet."""
+        if isinstance(frame.message, KeepAliveRequest | KeepAliveResponse):
+            return
+        product = self._products.get(stream_id, Product.MEETING)
+        self._say(f"{_short(stream_id)} {frame.at_us / 1_000_000:8.3f} {frame_line(frame, product)}")
+
+    def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
+        """How far every stream is; now and then."""
+        for stream_id, snapshot in snapshots.items():
+            packets, nbytes = sum(snapshot.counts.values()), sum(snapshot.nbytes.values())
+            losses = f", {snapshot.losses} LOSSES" if snapshot.losses else ""
+            self._say(
+                f"{_short(stream_id)} {snapshot.at_us / 1_000_000:8.3f} "
+                f"{packets} messages, {size_of(nbytes)}, {len(snapshot.tracks)} files{losses}"
+            )
+
+    def on_finished(self, stream: Stream, folder: Path, finish: Finish) -> None:
+        """A session ended."""
+        reason = "" if finish.stop_reason is None else f", reason {StopReason.label(finish.stop_reason)}"
+        self._say(f"{_short(stream.stream_id)} {finish.status}{reason} ({escape(finish.said_by)})")
+        for line in summary_lines(folder):
+            self._say(line)
+
+    def _say(self, line: str) -> None:
+        self._out.write(line + "\n")
+        self._out.flush()
+
+
+class JsonLines:
+    """Writes one JSON object an event; see the module's text for its names."""
+
+    def __init__(self, out: TextIO = sys.stdout) -> None:
+        self._out = out
+        self._products: dict[str, Product] = {}
+
+    def on_notice(self, text: str) -> None:
+        """Something that concerns no stream that runs."""
+        self._say({"event": "notice", "text": text})
+
+    def on_started(self, stream: Stream, folder: Path) -> None:
+        """A recording began."""
+        self._products[stream.stream_id] = stream.product
+        self._say(
+            {
+                "event": "started",
+                "stream_id": stream.stream_id,
+                "product": stream.product,
+                "id": stream.id,
+                "folder": str(folder),
+            }
+        )
+
+    def on_frame(self, stream_id: str, frame: Frame) -> None:
+        """A frame that is no media packet."""
+        line = msgspec.json.decode(capture_line(frame), type=dict[str, msgspec.Raw])
+        self._say(
+            {
+                "event": "frame",
+                "stream_id": stream_id,
+                "at": frame.at_us / 1_000_000,
+                "channel": frame.channel,
+                "direction": frame.direction,
+                "gist": gist(frame, self._products.get(stream_id, Product.MEETING)),
+                "message": line.get("data", line.get("text", line.get("base64"))),
+            }
+        )
+
+    def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
+        """How far every stream is; now and then."""
+        for stream_id, snapshot in snapshots.items():
+            self._say(
+                {
+                    "event": "progress",
+                    "stream_id": stream_id,
+                    "at": snapshot.at_us / 1_000_000,
+                    "packets": snapshot.counts,
+                    "bytes": snapshot.nbytes,
+                    "losses": snapshot.losses,
+                }
+            )
+
+    def on_finished(self, stream: Stream, folder: Path, finish: Finish) -> None:
+        """A session ended."""
+        self._say(
+            {
+                "event": "finished",
+                "stream_id": stream.stream_id,
+                "folder": str(folder),
+                "status": finish.status,
+                "reason": finish.stop_reason,
+                "said_by": finish.said_by,
+                "tracks": read_manifest(folder).tracks,
+            }
+        )
+
+    def _say(self, value: object) -> None:
+        self._out.write(msgspec.json.encode(value).decode() + "\n")
+        self._out.flush()
+
+
+def print_summary(folder: Path, *, as_json: bool) -> None:
+    """What was written, and where: a table on a terminal, lines elsewhere, or the manifest as JSON."""
+    if as_json:
+        manifest = read_manifest(folder)
+        sys.stdout.write(msgspec.json.encode({"folder": str(folder), "manifest": manifest}).decode() + "\n")
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        from rtms_cli.view.table import summary_table
+
+        Console().print(summary_table(folder, read_manifest(folder)))
+    else:
+        sys.stdout.write("\n".join([str(folder), *summary_lines(folder)]) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """A recording's manifest."""
+    return msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
+
+
+def summary_lines(folder: Path) -> Sequence[str]:
+    """What was written, and where: a line a file."""
+    manifest = read_manifest(folder)
+    lines = [f"  {track.path}  {'  '.join(track_facts(track))}" for track in manifest.tracks]
+    lines += [f"  warning: {escape(warned.text)}" for warned in manifest.warnings]
+    lines += [f"  LOSS: {escape(loss.what)} in {escape(loss.where)} ({loss.count})" for loss in manifest.losses]
+    return lines
+
+
+def track_facts(track: TrackEntry) -> list[str]:
+    """A file's facts for people: duration, how much, who."""
+    unit = {"audio": "packets", "video": "frames", "share": "frames"}.get(track.kind, "lines")
+    facts = [] if track.duration is None else [clock_time(track.duration)]
+    facts += [f"{track.packets} {unit}", size_of(track.bytes)]
+    if track.user_name:
+        facts.append(escape(track.user_name))
+    if track.gap_count:
+        facts.append(f"{track.gap_count} gaps")
+    return facts
+
+
+def _short(stream_id: str) -> str:
+    return escape(stream_id[:8])

@@ -1,0 +1,42 @@
+"""Text from outside, made fit for a terminal."""
+
+import unicodedata
+
+_ROOM = 500
+
+
+def escape(text: str, room: int = _ROOM) -> str:
+    """The text on one line, with nothing in it that a terminal would obey.
+
+    Control characters, escape sequences, line and paragraph breaks, and marks that turn the writing direction or hide
+    themselves become visible escapes (`\\x1b`); what is longer than `room` is cut.
+    """
+    shown = text if len(text) <= room else text[: room - 1] + "…"
+    return "".join(char if _harmless(char) else _visible(char) for char in shown)
+
+
+def _harmless(char: str) -> bool:
+    return char.isprintable() or unicodedata.category(char) == "Zs"
+
+
+def _visible(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
+def size_of(nbytes: int) -> str:
+    """A size for people: `640 B`, `12.3 kB`, `1.2 MB`."""
+    size = float(nbytes)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def clock_time(seconds: float) -> str:
+    """A duration for people: `0:07.3`, `12:34`, `1:02:03`."""
+    if seconds < 60:
+        return f"0:{seconds:04.1f}"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
