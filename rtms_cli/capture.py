@@ -80,16 +80,21 @@ def capture_line(frame: Frame) -> bytes:
         frame.channel.encode(),
         frame.direction.encode(),
     )
-    message, raw = frame.message, frame.raw
-    if type(message) not in _PACKETS:
-        if isinstance(message, Unreadable | UnreadableWebhook):
-            return start + _unreadable(raw) + b"}\n"
-        if not isinstance(message, Message) or isinstance(message, _MIGHT_BE_SECRET):
-            raw = redact(raw)
+    if isinstance(frame.message, Unreadable | UnreadableWebhook):
+        return start + _unreadable(frame.raw) + b"}\n"
+    raw = kept_raw(frame)
     if b"\n" in raw or b"\r" in raw:
         # In valid JSON a literal line break can only be white space.
         raw = raw.replace(b"\n", b" ").replace(b"\r", b" ")
     return b'%b"data": %b}\n' % (start, raw)
+
+
+def kept_raw(frame: Frame) -> bytes:
+    """A frame's bytes as the capture keeps them: redacted where they may hold a secret."""
+    message = frame.message
+    if type(message) not in _PACKETS and (not isinstance(message, Message) or isinstance(message, _MIGHT_BE_SECRET)):
+        return redact(frame.raw)
+    return frame.raw
 
 
 def redact(raw: bytes) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from rtms_cli.capture import Header, capture_line
+from rtms_cli.capture import Header, capture_line, kept_raw
 from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import (
@@ -654,7 +654,7 @@ class Recorder:
                 name, msg_type = "further types", None
             tally = tallies.setdefault(name, _Tally(msg_type))
         tally.count += 1
-        tally.nbytes += len(frame.raw)
+        tally.nbytes += len(frame.raw if isinstance(message, Unreadable) else kept_raw(frame))
 
     def _audio_tally(self) -> dict[str, _Tally]:
         return {MessageType.MEDIA_DATA_AUDIO.name: self._received_audio} if self._received_audio.count else {}

@@ -39,7 +39,7 @@ from rtms_cli.protocol.webhooks import (
     UrlValidation,
     Webhook,
 )
-from rtms_cli.view.text import escape
+from rtms_cli.view.text import escape, size_of
 
 _ARROWS = {Direction.IN: "←", Direction.OUT: "→", Direction.STATE: "·"}
 
