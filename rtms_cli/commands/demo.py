@@ -1,6 +1,5 @@
 """`rtms demo`: the whole way, with no account: a stand-in for Zoom, webhook, handshakes, media, files."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -18,14 +17,19 @@ def demo(
     plain: Plain = False,
     as_json: Json = False,
 ) -> None:
-    """Record a simulated meeting over real sockets on this machine; no Zoom account is needed.
+    """Record a simulated meeting; needs no Zoom account.
 
-    Example: rtms demo --seconds 20 --out /tmp/demo
+    A stand-in for Zoom and a listener run in this process and talk over real sockets on this machine.
+
+    \b
+    Example:
+      rtms demo --seconds 20 --out /tmp/demo
     """
+    import asyncio
     import secrets
 
     from rtms_cli.commands.running import media_request, running_station
-    from rtms_cli.protocol.numbers import Product, StopReason
+    from rtms_cli.protocol.numbers import Product
     from rtms_cli.protocol.signatures import handshake_signature
     from rtms_cli.simulator.scenario import Scenario
     from rtms_cli.simulator.server import App, Simulator
@@ -55,10 +59,11 @@ def demo(
             station.notice(f"the stand-in for Zoom is at port {simulator.port}, the webhook listener at {url}")
             stream = simulator.announce(Product.MEETING, Scenario(seconds))
             await simulator.post(url, stream, "started")
-            report = await stream.done()
-            await simulator.post(url, stream, "stopped", StopReason.STOP_BC_MEETING_ENDED)
+            reason = await stream.done()
+            await simulator.post(url, stream, "stopped", reason)
             await station.idle()
             await listener.stop()
+            report = stream.report()
             for finding in report.findings:
                 station.notice(f"the stand-in found fault with us: {finding.channel}: {finding.what}")
             if report.findings:

@@ -1,6 +1,5 @@
 """`rtms join`: one stream, from a saved or pasted payload."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,10 +39,16 @@ def join(
     plain: Plain = False,
     as_json: Json = False,
 ) -> None:
-    """Record one stream that you have the webhook's payload of: the whole body, its payload, or the object in it.
+    """Record one stream from its webhook's payload.
 
-    Example: rtms join payload.json --media audio,transcript
+    The payload is the whole body, its payload, or the object in it.
+
+    \b
+    Example:
+      rtms join payload.json --media audio,transcript
     """
+    import asyncio
+
     from rtms_cli.commands.running import media_request, running_station
     from rtms_cli.commands.settings import load_credentials
     from rtms_cli.wire.hosts import HostPolicy

@@ -1,6 +1,5 @@
 """`rtms listen`: webhooks in, recordings out."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -36,10 +35,16 @@ def listen(
     plain: Plain = False,
     as_json: Json = False,
 ) -> None:
-    """Wait for Zoom's webhooks and record every stream that they announce. Ctrl-C finishes the recordings.
+    """Record every stream that Zoom's webhooks announce.
 
-    Example: rtms listen --port 8080 --media audio,transcript
+    Ctrl-C finishes the recordings; a second one ends the process at once.
+
+    \b
+    Example:
+      rtms listen --port 8080 --media audio,transcript
     """
+    import asyncio
+
     from rtms_cli.commands.running import media_request, running_station
     from rtms_cli.commands.settings import load_credentials
     from rtms_cli.wire.hosts import HostPolicy

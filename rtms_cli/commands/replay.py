@@ -21,9 +21,13 @@ def replay(
     speed: Annotated[str, typer.Option(help="1, 2, … times as fast as it was, or max.")] = "max",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Make a recording's files again from its capture, byte for byte.
+    """Make a recording again from its capture.
 
-    Example: rtms replay recordings/20261122T221500Z_meeting_abc --out again
+    The new files are those of the live session, byte for byte.
+
+    \b
+    Example:
+      rtms replay recordings/20261122T221500Z_meeting_abc --out again
     """
     from rtms_cli.capture import Capture
     from rtms_cli.recording.names import new_folder

@@ -61,7 +61,8 @@ async def running_station(
         trusted=trusted,
         max_streams=max_streams,
     )
-    _obey_signals(station)
+    stopping: list[asyncio.Task[None]] = []
+    on_signals(lambda who: stopping.append(asyncio.create_task(station.stop(who), name=f"stop after {who}")))
     progress = asyncio.create_task(station.report_progress(PROGRESS_S), name="progress")
     try:
         yield station
@@ -75,14 +76,17 @@ PROGRESS_S = 10.0
 """How often lines tell how far every stream is."""
 
 
-def _obey_signals(station: Station) -> None:
+def on_signals(stop: Callable[[str], None]) -> None:
+    """Have SIGINT and SIGTERM call `stop` with who asked; asked twice, the process ends at once."""
     loop = asyncio.get_running_loop()
-    tasks: list[asyncio.Task[None]] = []
+    asked = False
 
     def on_signal(name: str) -> None:
-        if tasks:
-            os._exit(130)  # asked twice: what is on disk is valid, as after kill -9
-        tasks.append(loop.create_task(station.stop(name), name=f"stop after {name}"))
+        nonlocal asked
+        if asked:
+            os._exit(130)  # what is on disk is valid, as after kill -9
+        asked = True
+        stop(name)
 
     loop.add_signal_handler(signal.SIGINT, on_signal, "Ctrl-C")
     loop.add_signal_handler(signal.SIGTERM, on_signal, "SIGTERM")

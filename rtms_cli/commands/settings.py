@@ -63,14 +63,18 @@ class Credentials(Struct, frozen=True):
             return handshake_signature(pair.client_id.value, pair.client_secret.value, stream.id, stream.stream_id)
         if stream.signature is not None:
             return stream.signature
-        names = "ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET"
-        where = f"{MARKETPLACE} → App Credentials"
-        if stream.product is Product.VIDEO_SDK:
-            names = "ZOOM_VIDEO_SDK_KEY and ZOOM_VIDEO_SDK_SECRET"
-        raise Problem(
-            "There are no credentials to sign the handshake with, and the payload has no signature of its own.",
-            f"Set {names} in the environment or in .env. {where}.",
-        )
+        raise credentials_missing(stream.product)
+
+
+def credentials_missing(product: Product) -> Problem:
+    """What to tell where handshakes cannot be signed."""
+    names = "ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET"
+    if product is Product.VIDEO_SDK:
+        names = "ZOOM_VIDEO_SDK_KEY and ZOOM_VIDEO_SDK_SECRET"
+    return Problem(
+        "There are no credentials to sign the handshake with.",
+        f"Set {names} in the environment or in .env. {MARKETPLACE} → App Credentials has both.",
+    )
 
 
 _NAMES = {

@@ -36,6 +36,18 @@ class Stream(Struct, frozen=True):
         return {}
 
 
+class Ids(Struct, frozen=True):
+    """What a handshake's signature is made of, and what people confuse it with."""
+
+    product: Product
+    id: str
+    stream_id: str
+    signature: Signature | None = None
+    """A ready-made one, where the payload has it."""
+    number: str | None = None
+    """The meeting's or webinar's number, which signs nothing."""
+
+
 class StreamStart(Struct, frozen=True):
     """`…rtms_started`: a stream is there, or is there again at another server."""
 
@@ -140,6 +152,27 @@ def read_payload(text: bytes) -> Stream:
     return _stream(_guess_product(payload), payload, whole(posted.get("event_ts")))
 
 
+def read_ids(text: bytes) -> Ids:
+    """Read only what signs a handshake, from any webhook, payload or object that has it.
+
+    :raises ValueError: with a line that says what is missing.
+    """
+    posted = loads(text)
+    if not isinstance(posted, dict):
+        raise ValueError(f"a JSON object is expected, not a {type(posted).__name__}")
+    payload = _flat(posted.get("payload", posted))
+    known = _EVENT.fullmatch(str(posted.get("event", "")))
+    product = (_PRODUCTS.get(known["product"]) if known else None) or _guess_product(payload)
+    number = payload.get("meeting_id", payload.get("webinar_id"))
+    return Ids(
+        product,
+        _identity(product, payload),
+        _text(payload, "rtms_stream_id"),
+        _ready_made(payload),
+        str(number) if isinstance(number, str | int) else None,
+    )
+
+
 def first_url(given: object) -> str | None:
     """The signaling URL of `server_urls`: of a string or list the first WebSocket URL, of an object the best key's."""
     if isinstance(given, Mapping):
@@ -173,26 +206,27 @@ def _flat(payload: object) -> dict[str, object]:
     return {**payload, **inner} if isinstance(inner, dict) else payload
 
 
-def _stream(product: Product, payload: dict[str, object], event_ts: int | None) -> Stream:
+def _identity(product: Product, payload: dict[str, object]) -> str:
     identity = next((value for name in _ID_FIELDS[product] if (value := payload.get(name))), None)
     if not isinstance(identity, str):
         raise ValueError(f"no {' or '.join(_ID_FIELDS[product])} in the payload")
     if len(identity) > _LONGEST_ID:
         raise ValueError(f"{_ID_FIELDS[product][0]} is {len(identity)} characters long")
+    return identity
+
+
+def _ready_made(payload: dict[str, object]) -> Signature | None:
+    signature = payload.get("signature")
+    return Signature(signature) if isinstance(signature, str) and signature else None
+
+
+def _stream(product: Product, payload: dict[str, object], event_ts: int | None) -> Stream:
+    identity = _identity(product, payload)
     urls = payload.get("server_urls")
     url = first_url(urls)
     if url is None:
         raise ValueError("no ws:// or wss:// URL in server_urls")
-    signature = payload.get("signature")
-    return Stream(
-        product,
-        identity,
-        _text(payload, "rtms_stream_id"),
-        url,
-        event_ts,
-        Signature(signature) if isinstance(signature, str) and signature else None,
-        urls,
-    )
+    return Stream(product, identity, _text(payload, "rtms_stream_id"), url, event_ts, _ready_made(payload), urls)
 
 
 def _text(payload: dict[str, object], name: str) -> str:

@@ -46,13 +46,24 @@ class App(Struct, frozen=True):
 class LiveStream:
     """One announced stream: wait for its end with `done`."""
 
-    def __init__(self, product: Product, identity: str, stream_id: str, url: str, zoom: Zoom, driver: Driver) -> None:
+    def __init__(
+        self,
+        product: Product,
+        identity: str,
+        stream_id: str,
+        url: str,
+        zoom: Zoom,
+        driver: Driver,
+        signature: Signature | None = None,
+    ) -> None:
         self.product = product
         self.identity = identity
         self.stream_id = stream_id
         self.url = url
         self.zoom = zoom
         self.driver = driver
+        self.signature = signature
+        """The ready-made one that the started webhook carries, if it does."""
         self.running: asyncio.Task[StopReason] | None = None
         self.webhook_findings: list[Finding] = []
         self.event_ts = int(time.time() * 1000)
@@ -72,16 +83,21 @@ class LiveStream:
         }
         if what == "started":
             payload |= {"operator_id": "simulated-operator", "server_urls": self.url}
+            if self.signature is not None:
+                payload["signature"] = self.signature
         if reason is not None:
             payload["stop_reason"] = int(reason)
         event_ts = self.event_ts if what == "started" else int(time.time() * 1000)
         body = {"event": _EVENTS[self.product].format(what), "event_ts": event_ts, "payload": payload}
         return json.dumps(body).encode()
 
-    async def done(self) -> Report:
-        """Wait until the stream has ended, and tell what the client did."""
+    async def done(self) -> StopReason:
+        """Wait until the stream has ended, and tell why."""
         assert self.running is not None, "the simulator starts it"
-        await self.running
+        return await self.running
+
+    def report(self) -> Report:
+        """What the client did so far."""
         report = self.zoom.report()
         return Report(
             report.product,
@@ -132,8 +148,7 @@ class Simulator:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for stream in self._streams.values():
-            stream.driver.stop("the simulator")
+        self.end()
         for stream in self._streams.values():
             if stream.running is not None:
                 await stream.running
@@ -146,7 +161,9 @@ class Simulator:
         """Where it listens."""
         return self._port
 
-    def announce(self, product: Product, scenario: Scenario, number: int = 1) -> LiveStream:
+    def announce(
+        self, product: Product, scenario: Scenario, number: int = 1, *, with_signature: bool = False
+    ) -> LiveStream:
         """Make a stream that clients can join; its ids are derived from product and number."""
         digest = hashlib.sha256(f"{product} {number} {time.time_ns()}".encode()).hexdigest()
         identity = digest[:22] + "==" if product in (Product.MEETING, Product.WEBINAR) else digest[:24]
@@ -158,27 +175,29 @@ class Simulator:
             if kind in spelled_out(self._app.scopes)
         }
         urls["all"] = f"{base}/media/{stream_id}/all"
-        app = self._app
+        signature = handshake_signature(self._app.client_id, self._app.client_secret, identity, stream_id)
         zoom = Zoom(
             product=product,
             identity=identity,
             stream_id=stream_id,
-            signature=handshake_signature(app.client_id, app.client_secret, identity, stream_id),
+            signature=signature,
             urls=urls,
             scenario=scenario,
             epoch_ms=int(time.time() * 1000),
-            scopes=app.scopes,
+            scopes=self._app.scopes,
             speed=self._speed,
         )
         driver = Driver(zoom, None, Clock(self._speed))
-        stream = LiveStream(product, identity, stream_id, f"{base}/signaling/{stream_id}", zoom, driver)
+        url = f"{base}/signaling/{stream_id}"
+        stream = LiveStream(product, identity, stream_id, url, zoom, driver, signature if with_signature else None)
         self._streams[stream_id] = stream
         stream.running = asyncio.create_task(_run(driver), name=f"simulated stream {stream_id}")
         return stream
 
-    def signature(self, stream: LiveStream) -> Signature:
-        """The handshake signature that is right for a stream."""
-        return handshake_signature(self._app.client_id, self._app.client_secret, stream.identity, stream.stream_id)
+    def end(self) -> None:
+        """End every stream, as their hosts do."""
+        for stream in self._streams.values():
+            stream.driver.stop("the host")
 
     async def post(self, url: str, stream: LiveStream, what: str, reason: StopReason | None = None) -> None:
         """Post a signed webhook; an answer that is wrong or late is a finding of the stream.

@@ -23,6 +23,11 @@ def _visible(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
+def show_spaces(text: str) -> str:
+    """The text on one line, with white space that can be seen."""
+    return escape(text, 10_000).replace(" ", "␠")
+
+
 def size_of(nbytes: int) -> str:
     """A size for people: `640 B`, `12.3 kB`, `1.2 MB`."""
     size = float(nbytes)

@@ -1,0 +1,169 @@
+"""`rtms simulate`: be Zoom, for a client under test."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtms_cli.commands.options import ClientId, ClientSecret, SecretToken
+from rtms_cli.errors import Exit, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rtms_cli.protocol.numbers import MediaType, Product
+    from rtms_cli.simulator.server import App, LiveStream
+    from rtms_cli.simulator.zoom import Report
+
+
+def simulate(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 0,
+    products: Annotated[
+        str, typer.Option(help="meeting, webinar, session, contact_center, phone, separated by commas; or all.")
+    ] = "meeting",
+    streams: Annotated[int, typer.Option(help="Streams of each product, at once.", min=1, max=1000)] = 1,
+    seconds: Annotated[float, typer.Option(help="How long each session is.", min=0.1, max=86400)] = 10,
+    speed: Annotated[float, typer.Option(help="How many times faster than real time.", min=0.01, max=1000)] = 1,
+    scopes: Annotated[str, typer.Option(help="The media that the app may have: audio,transcript or all.")] = "all",
+    webhook: Annotated[str | None, typer.Option(help="URL to post signed started and stopped webhooks to.")] = None,
+    payload_out: Annotated[Path | None, typer.Option(help="File to write the started webhook's body to.")] = None,
+    client_id: ClientId = None,
+    client_secret: ClientSecret = None,
+    secret_token: SecretToken = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Be Zoom, for a client under test.
+
+    Announces streams, sends media, and tells what the client did wrong (exit code 1 then). The client signs with the credentials that are configured here; without any, with throw-away ones that are shown.
+    Without --webhook and --payload-out the started webhook's body is printed.
+
+    \b
+    Example:
+      rtms simulate --webhook http://127.0.0.1:8080/webhook --products all
+    """
+    import asyncio
+
+    from rtms_cli.commands.running import on_signals
+    from rtms_cli.protocol.media import parse_media
+    from rtms_cli.simulator.scenario import Scenario
+    from rtms_cli.simulator.server import Simulator
+
+    wanted = read_products(products)
+    try:
+        scoped = parse_media(scopes)
+    except ValueError as error:
+        raise Problem(f"--scopes: {error}") from None
+    app, thrown_away = _app(
+        {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}, scoped
+    )
+
+    async def play(simulator: Simulator, stream: "LiveStream") -> "Report":
+        if webhook is not None:
+            await simulator.post(webhook, stream, "started")
+        reason = await stream.done()
+        if webhook is not None:
+            await simulator.post(webhook, stream, "stopped", reason)
+        return stream.report()
+
+    async def run() -> "Sequence[Report]":
+        async with Simulator(app, host, port, speed) as simulator:
+            typer.echo(f"the stand-in for Zoom listens at ws://{host}:{simulator.port}", err=True)
+            for line in thrown_away:
+                typer.echo(line, err=True)
+            live = [
+                simulator.announce(product, Scenario(seconds), number, with_signature=bool(thrown_away))
+                for product in wanted
+                for number in range(1, streams + 1)
+            ]
+            on_signals(lambda _: simulator.end())
+            if payload_out is not None:
+                await asyncio.to_thread(_write_payloads, payload_out, live)
+            elif webhook is None:
+                for stream in live:
+                    typer.echo(stream.webhook("started").decode())
+            return await asyncio.gather(*(play(simulator, stream) for stream in live))
+
+    reports = asyncio.run(run())
+    print_reports(reports, as_json=as_json)
+    if any(report.findings for report in reports):
+        raise typer.Exit(Exit.MISMATCH)
+
+
+def read_products(text: str) -> "Sequence[Product]":
+    """Read `--products`.
+
+    :raises Problem: where a name is none; it names those that are.
+    """
+    from rtms_cli.protocol.numbers import Product
+
+    if text == "all":
+        return list(Product)
+    try:
+        return [Product(name.strip()) for name in text.split(",")]
+    except ValueError as error:
+        raise Problem(f"--products: {error}.", f"Use {', '.join(Product)}, or all.") from None
+
+
+def print_reports(reports: "Sequence[Report]", *, as_json: bool) -> None:
+    """What the clients did, and what they did wrong, on standard output."""
+    import msgspec
+
+    from rtms_cli.view.text import escape
+
+    if as_json:
+        typer.echo(msgspec.json.encode(reports).decode())
+        return
+    for report in reports:
+        progress = "ready" if report.ready else "joined, but never ready" if report.joined else "no client joined"
+        slowest = f", slowest {report.slowest_answer_ms:.0f} ms" if report.slowest_answer_ms is not None else ""
+        media = {name: count for name, count in report.sent.items() if name.startswith("MEDIA_DATA_")}
+        sent = ", ".join(f"{count} {name.removeprefix('MEDIA_DATA_').lower()}" for name, count in media.items())
+        typer.echo(
+            f"{report.product} {report.stream_id[:8]}: {progress}; sent {sent or 'no media'}; "
+            f"keep-alives {report.answered}/{report.keep_alives} answered{slowest}"
+        )
+        for finding in report.findings:
+            where = f"{finding.at_ms / 1000:8.3f} {finding.channel or '-'}"
+            typer.secho(f"  WRONG {where}: {escape(finding.what)}", fg="red")
+    wrong = sum(len(report.findings) for report in reports)
+    if wrong:
+        typer.secho(f"{wrong} findings: the client broke the protocol.", fg="red")
+    else:
+        typer.secho("clean: the client did everything right.", fg="green")
+
+
+def _app(options: "dict[str, str | None]", scopes: "MediaType") -> "tuple[App, Sequence[str]]":
+    """The app that clients have to be, and the lines that tell them where nothing is configured."""
+    import secrets
+
+    from rtms_cli.commands.settings import load_credentials
+    from rtms_cli.simulator.server import App
+
+    credentials = load_credentials(options)
+    pair, token = credentials.oauth, credentials.secret_token
+    if pair is not None:
+        return App(pair.client_id.value, pair.client_secret.value, token.value if token else "", scopes), ()
+    app = App(
+        secrets.token_urlsafe(16),
+        secrets.token_urlsafe(24),
+        token.value if token else secrets.token_urlsafe(16),
+        scopes,
+    )
+    lines = [
+        "no credentials are configured; a client may use these, which end with this process:",
+        f"  export ZOOM_CLIENT_ID={app.client_id} ZOOM_CLIENT_SECRET={app.client_secret}",
+    ]
+    if token is None:
+        lines.append(f"  export ZOOM_SECRET_TOKEN={app.secret_token}")
+    return app, lines
+
+
+def _write_payloads(path: Path, live: "Sequence[LiveStream]") -> None:
+    """One file a stream: `payload.json`, `payload-2.json`, …"""
+    for number, stream in enumerate(live, 1):
+        target = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        try:
+            target.write_bytes(stream.webhook("started") + b"\n")
+        except OSError as error:
+            raise Problem(f"Cannot write {target}: {error.strerror}.", "Choose another --payload-out.") from None
