@@ -27,6 +27,7 @@ def demo(
     """
     import asyncio
     import secrets
+    import time
 
     from rtms_cli.commands.running import media_request, running_station
     from rtms_cli.protocol.numbers import Product
@@ -39,10 +40,13 @@ def demo(
     request = media_request(media, split=split)
     app = App(secrets.token_urlsafe(16), secrets.token_urlsafe(24), secrets.token_urlsafe(16))
 
+    started = time.monotonic()
+
     async def run() -> Exit:
         async with (
             Simulator(app) as simulator,
             running_station(
+                f"demo of {seconds:g} seconds",
                 out=out,
                 request=request,
                 sign=lambda stream: handshake_signature(app.client_id, app.client_secret, stream.id, stream.stream_id),
@@ -50,6 +54,7 @@ def demo(
                 trusted=True,
                 as_json=as_json,
                 plain=plain,
+                progress=lambda: (time.monotonic() - started) / seconds,
             ) as station,
         ):
             listener = Listener(

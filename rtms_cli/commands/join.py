@@ -59,6 +59,7 @@ def join(
 
     async def run() -> "Outcome":
         async with running_station(
+            "join",
             out=out,
             request=request,
             sign=credentials.sign,

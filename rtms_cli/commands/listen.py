@@ -58,6 +58,7 @@ def listen(
 
     async def run() -> None:
         async with running_station(
+            f"listen on http://{host}:{port}{path}",
             out=out,
             request=request,
             sign=credentials.sign,

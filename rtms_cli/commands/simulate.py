@@ -35,8 +35,9 @@ def simulate(
 ) -> None:
     """Be Zoom, for a client under test.
 
-    Announces streams, sends media, and tells what the client did wrong (exit code 1 then). The client signs with the credentials that are configured here; without any, with throw-away ones that are shown.
-    Without --webhook and --payload-out the started webhook's body is printed.
+    Announces streams, sends media, and tells what the client did wrong (exit code 1 then). The client signs with the
+    credentials that are configured here; without any, with throw-away ones that are shown. Without --webhook and
+    --payload-out the started webhook's body is printed.
 
     \b
     Example:

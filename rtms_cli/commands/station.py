@@ -23,8 +23,9 @@ from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, S
 from rtms_cli.recording.names import new_folder
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
 from rtms_cli.recording.writer import Sink, Writer
-from rtms_cli.session.session import Session, SessionSnapshot
+from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
+from rtms_cli.view.streams import StreamView
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
 
@@ -49,15 +50,6 @@ class Outcome(Struct, frozen=True):
         if self.finish.status == "interrupted":
             return Exit.INTERRUPTED
         return Exit.LOSSES if self.snapshot.losses else Exit.OK
-
-
-class StreamView(Struct, frozen=True):
-    """One stream as it stands, for views."""
-
-    folder: Path
-    at_us: int
-    session: SessionSnapshot
-    recording: RecorderSnapshot
 
 
 class Observer(Protocol):
@@ -169,6 +161,12 @@ class Station:
                 run.driver.stop(who)
         await self.idle()
         self._stopped.set()
+
+    def end(self, stream_id: str, who: str) -> None:
+        """End one stream's session cleanly."""
+        run = self._runs.get(stream_id)
+        if run is not None and run.driver is not None:
+            run.driver.stop(who)
 
     async def stopped(self) -> None:
         """Wait until somebody has asked for the end, and it has come."""

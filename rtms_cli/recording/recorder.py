@@ -108,6 +108,8 @@ class RecorderSnapshot(Struct, frozen=True):
     transcript: tuple[tuple[str, str], ...] = ()
     """The last lines: name, text."""
     chat: tuple[tuple[str, str], ...] = ()
+    keep_alive: dict[str, tuple[int, int, float | None]] = {}
+    """By channel: received, answered, slowest answer in ms."""
     losses: int = 0
     warnings: tuple[str, ...] = ()
     backlog_nbytes: int = 0
@@ -681,6 +683,9 @@ class Recorder:
             ),
             transcript=tuple(self._last_words),
             chat=tuple(self._last_chat),
+            keep_alive={
+                name: (one.received, one.answered, one.slowest_ms) for name, one in list(self._keep_alive.items())
+            },
             losses=sum(loss.count for loss in self._losses.values()),
             warnings=tuple(self._warnings),
             written_nbytes=self._written,

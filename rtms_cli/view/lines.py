@@ -27,8 +27,8 @@ from rtms_cli.view.text import clock_time, escape, size_of
 class PlainLines:
     """Writes a line for everything worth one; keep-alives and media packets only show in the progress lines."""
 
-    def __init__(self, out: TextIO = sys.stderr) -> None:
-        self._out = out
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
         self._products: dict[str, Product] = {}
 
     def on_notice(self, text: str) -> None:
@@ -72,8 +72,8 @@ class PlainLines:
 class JsonLines:
     """Writes one JSON object an event; see the module's text for its names."""
 
-    def __init__(self, out: TextIO = sys.stdout) -> None:
-        self._out = out
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
         self._products: dict[str, Product] = {}
 
     def on_notice(self, text: str) -> None:

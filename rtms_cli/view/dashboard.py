@@ -1,0 +1,377 @@
+"""The dashboard as a picture of a moment: pure functions from snapshots to what Rich draws.
+
+`screen.py` decides when to draw; nothing here has a clock, a terminal or a state of its own but `History`.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from math import log10
+
+from msgspec import Struct
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from rtms_cli.machine import Frame
+from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.numbers import Product, StreamState
+from rtms_cli.session.session import ChannelSnapshot, Phase
+from rtms_cli.view.gist import frame_line
+from rtms_cli.view.streams import StreamView
+from rtms_cli.view.text import clock_time, escape, size_of
+
+WIDE = 110
+"""From this many columns on the detail of a stream stands in two columns."""
+
+KEEP_ALIVE_LATE_S, KEEP_ALIVE_LOST_S = 20, 45
+"""A server asks every 10 s, and cuts the connection after three unanswered ones (PROTOCOL §9)."""
+
+_MEDIA = ("MEDIA_DATA_AUDIO", "MEDIA_DATA_VIDEO", "MEDIA_DATA_SHARE", "MEDIA_DATA_TRANSCRIPT", "MEDIA_DATA_CHAT")
+_BARS = "▁▂▃▄▅▆▇█"
+_PHASES = {
+    Phase.UP: ("●", "green"),
+    Phase.OPENING: ("◌", "yellow"),
+    Phase.SHAKING: ("◐", "yellow"),
+    Phase.WAITING: ("◌", "red"),
+    Phase.GONE: ("○", "dim"),
+    Phase.IDLE: ("○", "dim"),
+}
+_METER_WIDTH = 12
+_SPARK_WIDTH = 24
+
+
+class History:
+    """How the counters of streams have grown, a sample a second; the only memory of the dashboard."""
+
+    def __init__(self) -> None:
+        self._samples: dict[str, deque[tuple[int, dict[str, int], int]]] = {}
+
+    def sample(self, views: Iterable[StreamView]) -> None:
+        """Remember what the counters are now, and forget streams that are gone."""
+        seen = {}
+        for view in views:
+            stream_id = view.session.stream.stream_id
+            samples = self._samples.get(stream_id) or deque(maxlen=_SPARK_WIDTH + 1)
+            if not samples or view.at_us - samples[-1][0] >= 1_000_000:
+                samples.append((view.at_us, view.recording.counts, sum(view.recording.nbytes.values())))
+            seen[stream_id] = samples
+        self._samples = seen
+
+    def rates(self, stream_id: str, name: str | None = None) -> Sequence[float]:
+        """Messages a second between the samples, oldest first: of one type, or of all."""
+        rates = []
+        samples = list(self._samples.get(stream_id, ()))
+        for (before_us, before, _), (after_us, after, _) in pairwise(samples):
+            grown = (
+                sum(after.values()) - sum(before.values()) if name is None else after.get(name, 0) - before.get(name, 0)
+            )
+            rates.append(grown * 1_000_000 / (after_us - before_us))
+        return rates
+
+    def bytes_per_s(self, stream_id: str) -> float:
+        """Bytes a second over the last samples."""
+        samples = list(self._samples.get(stream_id, ()))
+        if len(samples) < 2:
+            return 0.0
+        first, last = samples[-min(4, len(samples))], samples[-1]
+        return (last[2] - first[2]) * 1_000_000 / (last[0] - first[0])
+
+
+class Moment(Struct, frozen=True):
+    """All that one picture shows."""
+
+    title: str
+    views: Sequence[StreamView]
+    chosen: int = 0
+    """Which of the views is shown in full."""
+    progress: float | None = None
+    """0 to 1, where the end is known."""
+    notices: Sequence[str] = ()
+    frames: Sequence[Frame] | None = None
+    """The chosen stream's last frames, where they are wanted."""
+    paused: bool = False
+    help: bool = False
+    keys: bool = True
+    """Whether keys can be pressed."""
+    free_nbytes: int | None = None
+
+
+KEYS = (
+    ("↑ ↓", "another stream"),
+    ("r", "messages as they come"),
+    ("p", "hold the picture still"),
+    ("s", "end this stream's recording"),
+    ("q", "finish all recordings and quit"),
+    ("?", "this list"),
+)
+
+
+def draw(moment: Moment, history: History, width: int, height: int) -> RenderableType:
+    """The whole picture, at most `height` lines as far as lists can be cut."""
+    parts: list[RenderableType] = [_head(moment, width)]
+    if moment.help:
+        return Group(*parts, _help())
+    chosen = moment.views[moment.chosen] if moment.views else None
+    if len(moment.views) > 1:
+        parts.append(_streams(moment, history, max(3, height // 3)))
+    if chosen is None:
+        parts.append(Text("\n  no stream yet: waiting for a webhook\n", style="dim"))
+    else:
+        parts.append(_stream_head(chosen, width))
+        if moment.frames is not None:
+            parts.append(_messages(chosen, moment.frames, max(3, height - 14)))
+        elif width >= WIDE:
+            both = Table.grid(expand=True, padding=(0, 1, 0, 0))
+            both.add_column(ratio=5)
+            both.add_column(ratio=3)
+            both.add_row(
+                Group(_sockets(chosen), _counts(chosen, history)),
+                Group(_people(chosen), _words(chosen, 8)),
+            )
+            parts.append(both)
+        else:
+            parts += [_sockets(chosen), _counts(chosen, history), _people(chosen), _words(chosen, 3)]
+        parts += _remarks(chosen)
+    parts += [Text(f" {escape(notice, width - 2)}", style="dim", no_wrap=True) for notice in moment.notices[-3:]]
+    if moment.keys:
+        parts.append(Text(" ↑↓ stream  r messages  p pause  s stop  q quit  ? help", style="dim"))
+    return Group(*parts)
+
+
+def _head(moment: Moment, width: int) -> RenderableType:
+    line = Table.grid(expand=True)
+    line.add_column(no_wrap=True, ratio=1)
+    line.add_column(justify="right", no_wrap=True)
+    left = Text.assemble((" rtms ", "bold reverse"), " ", moment.title)
+    if moment.paused:
+        left.append("  HELD STILL", style="bold yellow")
+    facts = []
+    if moment.views:
+        backlog = sum(view.recording.backlog_nbytes for view in moment.views)
+        facts.append(f"backlog {size_of(backlog)}")
+    if moment.free_nbytes is not None:
+        facts.append(f"{size_of(moment.free_nbytes)} free")
+    right = Text("  ".join(facts) + " ", style="dim")
+    if moment.progress is not None:
+        done = round(min(1.0, moment.progress) * 20)
+        right = Text.assemble(("━" * done, "green"), ("━" * (20 - done), "dim"), f" {moment.progress:4.0%}  ", right)
+    line.add_row(left, right)
+    return line
+
+
+def _help() -> RenderableType:
+    table = Table.grid(padding=(0, 3))
+    for key, what in KEYS:
+        table.add_row(Text(key, style="bold"), what)
+    return Panel(table, title="keys", expand=False)
+
+
+def _streams(moment: Moment, history: History, room: int) -> RenderableType:
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("", "stream", "product", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("for", "messages", "/s", "size", "losses"):
+        table.add_column(name, justify="right", no_wrap=True)
+    first = max(0, min(moment.chosen - room // 2, len(moment.views) - room))
+    for number, view in list(enumerate(moment.views))[first : first + room]:
+        stream, recording = view.session.stream, view.recording
+        rates = history.rates(stream.stream_id)
+        table.add_row(
+            "▸" if number == moment.chosen else "",
+            escape(stream.stream_id, 12),
+            stream.product.title,
+            _state(view),
+            clock_time(view.at_us / 1_000_000),
+            f"{sum(recording.counts.values()):,}",
+            f"{rates[-1]:.0f}" if rates else "",
+            size_of(sum(recording.nbytes.values())),
+            Text(str(recording.losses), style="bold red") if recording.losses else Text("-", style="dim"),
+        )
+    hidden = len(moment.views) - room
+    return Group(table, Text(f"  … and {hidden} more", style="dim")) if hidden > 0 else table
+
+
+def _state(view: StreamView) -> Text:
+    session = view.session
+    if session.ending:
+        return Text("ending", style="yellow")
+    phases = {channel.phase for channel in session.channels if channel.phase not in (Phase.GONE, Phase.IDLE)}
+    if Phase.WAITING in phases:
+        return Text("lost, coming back", style="bold red")
+    if phases - {Phase.UP}:
+        return Text("connecting", style="yellow")
+    if session.stream_state is not None and session.stream_state != StreamState.ACTIVE:
+        return Text(StreamState.label(session.stream_state).partition(" ")[2].lower(), style="yellow")
+    return Text("streaming", style="green")
+
+
+def _stream_head(view: StreamView, width: int) -> RenderableType:
+    session, stream = view.session, view.session.stream
+    line = Text(" ", no_wrap=True, overflow="ellipsis")
+    line.append(stream.product.title, style="bold")
+    line.append(f" {escape(stream.id, 40)}  ")
+    line.append_text(_state(view))
+    line.append(f"  {clock_time(view.at_us / 1_000_000)}")
+    where = Text(f" → {escape(str(view.folder))}", style="dim", no_wrap=True, overflow="ellipsis")
+    steps = Text(" ", overflow="fold")
+    shown = session.steps[-8:]
+    if len(shown) < len(session.steps):
+        steps.append("… ", style="dim")
+    for number, (name, at_us) in enumerate(shown):
+        bad = name.endswith("lost") or name == "failover"
+        steps.append(" ─ " if number else "", style="dim")
+        steps.append(f"{'✗' if bad else '✓'} {name}", style="red" if bad else "green")
+        steps.append(f" {at_us / 1_000_000:.2f}", style="dim")
+    return Group(line, where, steps)
+
+
+def _sockets(view: StreamView) -> RenderableType:
+    channels = view.session.channels
+    rebuilt = any(channel.connects > 1 for channel in channels)
+    table = Table(box=None, header_style="dim", padding=(0, 1, 0, 1))
+    for name in ("socket", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("for", "keep-alive", "last", "slowest", "heard", *(("tries",) if rebuilt else ())):
+        table.add_column(name, justify="right", no_wrap=True)
+    for channel in channels:
+        sign, style = _PHASES[channel.phase]
+        received, answered, slowest_ms = view.recording.keep_alive.get(channel.name, (0, 0, None))
+        table.add_row(
+            channel.name,
+            Text(f"{sign} {channel.phase}", style=style),
+            _age(view.at_us, channel.since_us),
+            Text(f"{answered}/{received}", style="red" if received - answered > 1 else ""),
+            _keep_alive_age(view, channel),
+            "" if slowest_ms is None else f"{slowest_ms:.1f}ms",
+            _age(view.at_us, channel.last_in_us),
+            *((str(channel.connects),) if rebuilt else ()),
+        )
+    notes: list[RenderableType] = [
+        Text(f"   {channel.name}: {note}", style="dim", no_wrap=True, overflow="ellipsis")
+        for channel in channels
+        if (note := _closed(channel))
+    ]
+    return Group(table, *notes)
+
+
+def _age(at_us: int, since_us: int | None) -> str:
+    return "" if since_us is None else clock_time(max(0, at_us - since_us) / 1_000_000)
+
+
+def _keep_alive_age(view: StreamView, channel: ChannelSnapshot) -> Text:
+    if channel.phase is not Phase.UP:
+        return Text()
+    age_s = (view.at_us - (channel.last_keep_alive_us or channel.since_us)) / 1_000_000
+    style = "red" if age_s > KEEP_ALIVE_LOST_S else "yellow" if age_s > KEEP_ALIVE_LATE_S else ""
+    return Text(clock_time(max(0.0, age_s)) if channel.last_keep_alive_us is not None else "", style=style)
+
+
+def _closed(channel: ChannelSnapshot) -> str:
+    code = "" if channel.close_code is None else f"closed with {channel.close_code} "
+    return f"{code}{escape(channel.note, 80)}"
+
+
+def _counts(view: StreamView, history: History) -> RenderableType:
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 1))
+    table.add_column("media", no_wrap=True)
+    for name in ("messages", "/s", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    stream_id, recording = view.session.stream.stream_id, view.recording
+    for name in _MEDIA:
+        if count := recording.counts.get(name):
+            rates = history.rates(stream_id, name)
+            table.add_row(
+                name.removeprefix("MEDIA_DATA_").lower(),
+                f"{count:,}",
+                f"{rates[-1]:.0f}" if rates else "",
+                size_of(recording.nbytes.get(name, 0)),
+                Text(sparkline(rates), style="cyan"),
+            )
+    others = {name: count for name, count in recording.counts.items() if name not in _MEDIA}
+    if others:
+        nbytes = sum(recording.nbytes.get(name, 0) for name in others)
+        table.add_row("other", f"{sum(others.values()):,}", "", size_of(nbytes), "")
+    per_s = history.bytes_per_s(stream_id)
+    written = f"{len(recording.tracks)} files, {size_of(recording.written_nbytes)} written"
+    lines: list[RenderableType] = [table, Text(f" {size_of(round(per_s))}/s in, {written}", style="dim")]
+    lines += [
+        Text(f" {name} is not granted: {escape(why, 200)}", style="yellow", no_wrap=True, overflow="ellipsis")
+        for name, why in view.session.refused.items()
+    ]
+    return Group(*lines)
+
+
+def sparkline(rates: Sequence[float]) -> str:
+    """Rates as bars, scaled to the highest."""
+    top = max(rates, default=0.0)
+    if top <= 0:
+        return ""
+    return "".join(_BARS[min(len(_BARS) - 1, int(rate / top * (len(_BARS) - 1) + 0.5))] for rate in rates)
+
+
+def _people(view: StreamView) -> RenderableType:
+    session = view.session
+    levels: dict[UserId, float] = {
+        track.user_id: track.level for track in view.recording.tracks if track.kind == "audio"
+    }
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 1))
+    table.add_column("who", no_wrap=True)
+    table.add_column("level", no_wrap=True)
+    names: Mapping[UserId, str] = session.participants
+    mixed = levels.get(0)
+    if mixed is not None:
+        table.add_row(Text("everybody (mixed)", style="dim"), meter(mixed))
+    for user_id, name in list(names.items())[:8]:
+        speaking = user_id is not None and user_id == session.speaker
+        style = "bold green" if speaking else ""
+        level = meter(levels[user_id]) if user_id in levels else Text("speaking", style="green") if speaking else Text()
+        table.add_row(Text(escape(name or str(user_id), 28), style=style), level)
+    if len(names) > 8:
+        table.add_row(Text(f"… and {len(names) - 8} more", style="dim"), "")
+    return table if table.row_count else Text()
+
+
+def meter(level: float) -> Text:
+    """A peak from 0 to 1 as a bar, on a scale of 48 dB."""
+    decibels = 20 * log10(level) if level > 0 else -96.0
+    full = round(max(0.0, min(1.0, 1 + decibels / 48)) * _METER_WIDTH)
+    style = "red" if level > 0.98 else "green"
+    return Text.assemble(("▮" * full, style), ("▯" * (_METER_WIDTH - full), "dim"))
+
+
+def _words(view: StreamView, room: int) -> RenderableType:
+    lines: list[RenderableType] = []
+    for words, sign in ((view.recording.transcript, "“"), (view.recording.chat, "✉")):
+        for name, text in words[-room:]:
+            line = Text(f" {sign} ", style="dim", no_wrap=True, overflow="ellipsis")
+            line.append(f"{escape(name, 24)}: ", style="bold not dim")
+            line.append(escape(text, 200), style="not dim")
+            lines.append(line)
+    return Group(*lines)
+
+
+def _messages(view: StreamView, frames: Sequence[Frame], room: int) -> RenderableType:
+    product: Product = view.session.stream.product
+    lines = [
+        Text(
+            f"{frame.at_us / 1_000_000:9.3f}  {frame_line(frame, product)}",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+        for frame in frames[-room:]
+    ]
+    return Panel(Group(*lines), title="messages, without media", title_align="left", border_style="dim")
+
+
+def _remarks(view: StreamView) -> list[RenderableType]:
+    remarks: list[RenderableType] = []
+    if view.recording.losses:
+        remarks.append(Text(f" {view.recording.losses} LOSSES: see the manifest", style="bold red"))
+    remarks += [
+        Text(f" ! {escape(warning, 300)}", style="yellow", no_wrap=True, overflow="ellipsis")
+        for warning in view.recording.warnings[-3:]
+    ]
+    return remarks

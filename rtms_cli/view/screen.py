@@ -1,0 +1,213 @@
+"""When to draw the dashboard, on what terminal, and what its keys do."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+import termios
+import tty
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from rtms_cli.machine import Finish, Frame
+from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse
+from rtms_cli.protocol.numbers import StopReason
+from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.view.dashboard import History, Moment, draw
+from rtms_cli.view.lines import read_manifest
+from rtms_cli.view.streams import StreamView
+from rtms_cli.view.table import summary_table
+
+REFRESH_S = 0.5
+"""A picture costs about 10 ms: twice a second keeps it under 3 % of a core."""
+
+_LAST_FRAMES = 200
+
+
+class Screen:
+    """An observer that draws; enter it for as long as it shall own the terminal.
+
+    :param title: what runs, for the first line.
+    :param look: gives the streams as they stand.
+    :param end: ends one stream, by its id, or all of them with `None`.
+    :param progress: how far it is, from 0 to 1, where the end is known.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        look: Callable[[], Sequence[StreamView]],
+        end: Callable[[str | None], None],
+        out: Path,
+        progress: Callable[[], float | None] = lambda: None,
+        console: Console | None = None,
+    ) -> None:
+        self._title = title
+        self._look = look
+        self._end = end
+        self._out = out
+        self._progress = progress
+        self._console = console or Console()
+        self._history = History()
+        self._notices: deque[str] = deque(maxlen=20)
+        self._frames: dict[str, deque[Frame]] = {}
+        self._finished: list[Path] = []
+        self._chosen = 0
+        self._views: Sequence[StreamView] = ()
+        self._showing_frames = False
+        self._paused = False
+        self._help = False
+        self._has_keys = False
+        self._live: Live | None = None
+        self._stack = contextlib.ExitStack()
+        """What gives the terminal back."""
+
+    # What it is told.
+
+    def on_notice(self, text: str) -> None:
+        """Something that concerns no stream that runs."""
+        self._notices.append(text)
+
+    def on_started(self, stream: Stream, folder: Path) -> None:
+        """A recording began."""
+        self._frames[stream.stream_id] = deque(maxlen=_LAST_FRAMES)
+
+    def on_frame(self, stream_id: str, frame: Frame) -> None:
+        """A frame that is no media packet."""
+        frames = self._frames.get(stream_id)
+        if frames is not None and not isinstance(frame.message, KeepAliveRequest | KeepAliveResponse):
+            frames.append(frame)
+
+    def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
+        """The dashboard looks by itself."""
+
+    def on_finished(self, stream: Stream, folder: Path, finish: Finish) -> None:
+        """A session ended."""
+        self._frames.pop(stream.stream_id, None)
+        self._finished.append(folder)
+        reason = "" if finish.stop_reason is None else f", reason {StopReason.label(finish.stop_reason)}"
+        self.on_notice(f"{finish.status}{reason}: {folder}")
+
+    # The terminal.
+
+    async def __aenter__(self) -> "Screen":
+        self._live = Live(console=self._console, screen=True, auto_refresh=False)
+        self._live.start()
+        self._stack.callback(self._live.stop)
+        try:
+            self._has_keys = self._take_keys()
+        except BaseException:
+            self._stack.close()
+            raise
+        self._drawing = asyncio.create_task(self._draw_again(), name="dashboard")
+        return self
+
+    def restore(self) -> None:
+        """Give the terminal back as it was."""
+        self._stack.close()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._drawing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._drawing
+        self.restore()
+        for folder in self._finished:
+            self._console.print(summary_table(folder, read_manifest(folder)))
+            self._console.print()
+
+    async def _draw_again(self) -> None:
+        while True:
+            self.draw()
+            await asyncio.sleep(REFRESH_S)
+
+    def draw(self) -> None:
+        """Draw a picture of this moment."""
+        assert self._live is not None, "a screen is entered first"
+        self._live.update(self.picture(), refresh=True)
+
+    def picture(self) -> RenderableType:
+        """The picture of this moment, for the console's size."""
+        if not self._paused:
+            self._views = self._look()
+            self._history.sample(self._views)
+        self._chosen = max(0, min(self._chosen, len(self._views) - 1))
+        frames = None
+        if self._showing_frames and self._views:
+            frames = list(self._frames.get(self._views[self._chosen].session.stream.stream_id, ()))
+        width, height = self._console.size
+        moment = Moment(
+            title=self._title,
+            views=self._views,
+            chosen=self._chosen,
+            progress=self._progress(),
+            notices=list(self._notices),
+            frames=frames,
+            paused=self._paused,
+            help=self._help,
+            keys=self._has_keys,
+            free_nbytes=_free(self._out),
+        )
+        return draw(moment, self._history, width, height)
+
+    def _take_keys(self) -> bool:
+        """Read single keys, where standard input is a terminal."""
+        if not sys.stdin.isatty():
+            return False
+        descriptor = sys.stdin.fileno()
+        before = termios.tcgetattr(descriptor)
+        tty.setcbreak(descriptor)
+        self._stack.callback(termios.tcsetattr, descriptor, termios.TCSADRAIN, before)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(descriptor, self._on_keys)
+        self._stack.callback(loop.remove_reader, descriptor)
+        return True
+
+    def _on_keys(self) -> None:
+        pressed = os.read(sys.stdin.fileno(), 64).decode(errors="replace")
+        self.press(pressed)
+        self.draw()
+
+    def press(self, pressed: str) -> None:
+        """Obey keys: a text as a terminal sends it."""
+        if self._help and pressed:
+            self._help = False
+            return
+        for arrow, key in (("\x1b[A", "k"), ("\x1b[B", "j"), ("\x1bOA", "k"), ("\x1bOB", "j")):
+            pressed = pressed.replace(arrow, key)
+        for key in pressed:
+            match key:
+                case "k":
+                    self._chosen -= 1
+                case "j" | "\t":
+                    self._chosen += 1
+                case "r":
+                    self._showing_frames = not self._showing_frames
+                case "p" | " ":
+                    self._paused = not self._paused
+                case "s" if self._views:
+                    self._end(self._views[self._chosen].session.stream.stream_id)
+                case "q":
+                    self._end(None)
+                case "?" | "h":
+                    self._help = True
+                case _:
+                    pass
+            self._chosen = max(0, min(self._chosen, len(self._views) - 1))
+
+
+def _free(folder: Path) -> int | None:
+    """Bytes that are free where recordings go."""
+    for place in (folder, *folder.absolute().parents):
+        try:
+            return shutil.disk_usage(place).free
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
