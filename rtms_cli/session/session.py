@@ -435,7 +435,7 @@ class Session:
         self._close_asked_by = who
         self._ending = f"asked to stop by {who}"
         if self._signaling.phase is not Phase.UP:
-            self._finish("complete" if self._media_seen else "interrupted", None, who)
+            self._finish_asked()
             return
         self._send(self._signaling, StreamCloseRequest(self._stream.stream_id))
         self._end_us = at_us + CLOSE_ANSWER_S * _US
@@ -466,7 +466,7 @@ class Session:
                 self._stream_state = state
             case StreamCloseResponse():
                 if self._close_asked_by:
-                    self._finish("complete" if self._media_seen else "interrupted", None, self._close_asked_by)
+                    self._finish_asked()
             case _:
                 pass  # kept in the capture, counted by the recorder
 
@@ -757,9 +757,14 @@ class Session:
         else:
             self._warn(channel.name, f"given up: {why}")
 
+    def _finish_asked(self) -> None:
+        """End as somebody on our side wanted: well, if recording had begun at all."""
+        begun = self._media_seen or self._ready_sent
+        self._finish("complete" if begun else "interrupted", None, self._close_asked_by)
+
     def _finish_ended(self, at_us: int) -> None:
         if self._close_asked_by and self._end_reason is None:
-            self._finish("complete" if self._media_seen else "interrupted", None, self._close_asked_by)
+            self._finish_asked()
             return
         reason = self._end_reason
         known = StopReason.member(reason) if reason is not None else None

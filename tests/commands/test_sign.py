@@ -1,0 +1,146 @@
+"""`rtms sign`, held against HMACs that the test makes by itself."""
+
+import base64
+import hashlib
+import hmac
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from processes import CREDENTIALS, rtms
+
+UUID, STREAM, NUMBER = "AbC/+1 23==", "stream123==", "123456789"
+ID, SECRET, TOKEN = CREDENTIALS["ZOOM_CLIENT_ID"], CREDENTIALS["ZOOM_CLIENT_SECRET"], CREDENTIALS["ZOOM_SECRET_TOKEN"]
+PAYLOAD = {"meeting_id": NUMBER, "meeting_uuid": UUID, "rtms_stream_id": STREAM}
+
+
+def digest(text: str, key: str = SECRET) -> bytes:
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).digest()
+
+
+RIGHT = digest(f"{ID},{UUID},{STREAM}")
+
+
+@pytest.fixture
+def payload(tmp_path: Path) -> Path:
+    path = tmp_path / "payload.json"
+    path.write_text(json.dumps({"event": "meeting.rtms_started", "payload": {"object": PAYLOAD}}))
+    return path
+
+
+def test_the_signature_alone_is_on_standard_output(payload: Path) -> None:
+    done = rtms("sign", payload, cwd=payload.parent, settings=CREDENTIALS)
+    assert (done.returncode, done.stdout) == (0, RIGHT.hex() + "\n")
+    assert f"{ID},AbC/+1␠23==,{STREAM}" in done.stderr
+    assert SECRET not in done.stderr
+    given = rtms("sign", "--id", UUID, "--stream-id", STREAM, cwd=payload.parent, settings=CREDENTIALS)
+    assert given.stdout == done.stdout
+
+
+def test_json_has_all_parts_but_the_secret(payload: Path) -> None:
+    done = rtms("sign", payload, "--json", cwd=payload.parent, settings=CREDENTIALS)
+    parts = json.loads(done.stdout)
+    assert (parts["signature"], parts["client_id"], parts["id"], parts["stream_id"]) == (RIGHT.hex(), ID, UUID, STREAM)
+    assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (base64.b64encode(RIGHT).decode(), "base64"),
+        (RIGHT.hex().upper(), "upper case"),
+        (digest(f"{ID},{UUID},{STREAM}", TOKEN).hex(), "secret token was used"),
+        (digest(f"{ID},{NUMBER},{STREAM}").hex(), f"meeting number {NUMBER}"),
+        (digest(f"{ID},{STREAM},{UUID}").hex(), "swapped"),
+        (digest(f"{ID},{UUID},{STREAM}", SECRET + "\n").hex(), "a line break was pasted after the client secret"),
+        (digest(f"{ID},{UUID},{STREAM}", " " + SECRET).hex(), "a blank was pasted before the client secret"),
+        (digest(f"{ID},{quote(UUID, safe='')},{STREAM}").hex(), "URL-encoded"),
+        (digest(f"{ID}, {UUID}, {STREAM}").hex(), "blanks after the commas"),
+        (digest(f"{UUID},{STREAM}").hex(), "client id is missing"),
+        (base64.b64encode(digest(f"{ID},{STREAM},{UUID}")).decode(), "swapped; and it is base64"),
+        (digest("something else").hex(), "development credentials"),
+    ],
+)
+def test_the_mistake_is_named(given: str, named: str, payload: Path) -> None:
+    done = rtms("sign", payload, "--verify", given, cwd=payload.parent, settings=CREDENTIALS)
+    assert done.returncode == 1
+    assert done.stdout.startswith("mismatch: ")
+    assert named in done.stdout
+
+
+def test_a_right_one_is_a_match_and_a_pasted_line_break_in_our_own_secret_is_found(payload: Path) -> None:
+    done = rtms("sign", payload, "--verify", RIGHT.hex(), cwd=payload.parent, settings=CREDENTIALS)
+    assert (done.returncode, done.stdout) == (0, "match\n")
+    spoilt = CREDENTIALS | {"ZOOM_CLIENT_SECRET": SECRET + " "}
+    done = rtms("sign", payload, "--verify", RIGHT.hex(), cwd=payload.parent, settings=spoilt)
+    assert done.returncode == 1
+    assert "configured here has white space around it" in done.stdout
+
+
+BODY = '{"event": "meeting.rtms_started",  "payload": {"name": "Zoë"}}'
+STAMP = "1738394112"
+
+
+def webhook(text: str, key: str = TOKEN) -> str:
+    return "v0=" + digest(text, key).hex()
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "named"),
+    [
+        (webhook(f"v0:{STAMP}:{BODY}"), 0, "match"),
+        (webhook(f"v0:{STAMP}:{BODY}", SECRET), 1, "the client secret was used"),
+        (webhook(f"v0:{STAMP}:{json.dumps(json.loads(BODY))}"), 1, "parsed and written again"),
+        (
+            webhook(f"v0:{STAMP}:{json.dumps(json.loads(BODY), separators=(',', ':'), ensure_ascii=False)}"),
+            1,
+            "JSON.stringify",
+        ),
+        (webhook(f"{STAMP}:{BODY}"), 1, "does not begin with 'v0:'"),
+        (webhook(f"v0:{STAMP}:{BODY}")[3:], 1, "'v0=' is missing"),
+        (webhook(f"v0:{STAMP}:{BODY}\n"), 1, "a line break follows the body"),
+        (webhook("nothing"), 1, "none of the usual mistakes"),
+    ],
+)
+def test_webhook(given: str, code: int, named: str, tmp_path: Path) -> None:
+    (tmp_path / "body.json").write_text(BODY)
+    arguments = ["sign", "webhook", "body.json", "--timestamp", STAMP]
+    done = rtms(*arguments, "--verify", given, cwd=tmp_path, settings=CREDENTIALS)
+    assert done.returncode == code
+    assert named in done.stdout
+    assert "more than 300 s is refused" in done.stderr
+    made = rtms(*arguments, cwd=tmp_path, settings=CREDENTIALS)
+    assert made.stdout == webhook(f"v0:{STAMP}:{BODY}") + "\n"
+
+
+def test_challenge(tmp_path: Path) -> None:
+    done = rtms("sign", "challenge", "qgg8vlvZRS6UYooatFL8Aw", cwd=tmp_path, settings=CREDENTIALS)
+    encrypted = digest("qgg8vlvZRS6UYooatFL8Aw", TOKEN).hex()
+    assert json.loads(done.stdout) == {"plainToken": "qgg8vlvZRS6UYooatFL8Aw", "encryptedToken": encrypted}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["sign", "payload.json"], "Set ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET"),
+        (["sign", "challenge", "x"], "Set ZOOM_SECRET_TOKEN"),
+        (["sign", "none.json"], "Cannot read none.json: No such file or directory."),
+        (["sign", "--id", "x"], "Give a payload's file, or both --id and --stream-id."),
+        (["join", "empty.json"], "The payload announces no stream"),
+        (["listen", "--media", "sound"], "--media"),
+        (["replay", "empty.json"], "empty.json"),
+        (["replay", "payload.json", "--speed", "fast"], "--speed fast is no speed"),
+        (["simulate", "--products", "zoom"], "Use meeting, webinar, session, contact_center, phone, or all."),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_and_what_to_do_in_another(
+    arguments: list[str], line: str, payload: Path
+) -> None:
+    (payload.parent / "empty.json").write_text("{}")
+    done = rtms(*arguments, cwd=payload.parent)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert line in done.stderr
+    assert len(done.stderr.splitlines()) <= 3
+    assert "Traceback" not in done.stderr

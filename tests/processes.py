@@ -1,0 +1,86 @@
+"""Runs `rtms` as its users do: as a process, with nothing configured but what a test says."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+RTMS = [sys.executable, "-m", "rtms_cli"]
+CREDENTIALS = {"ZOOM_CLIENT_ID": "an-app", "ZOOM_CLIENT_SECRET": "its secret", "ZOOM_SECRET_TOKEN": "a token"}
+
+
+def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment, without anything that configures `rtms`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ZOOM_", "ZM_", "RTMS_"))}
+    return kept | {"PYTHONUNBUFFERED": "1"} | dict(settings or {})
+
+
+def rtms(
+    *arguments: str | Path, cwd: Path, settings: Mapping[str, str] | None = None, stdin: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    """Run `rtms` to its end."""
+    return subprocess.run(
+        [*RTMS, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(settings),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+class Running:
+    """An `rtms` that runs."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.lines: list[str] = []
+
+    async def line_with(self, text: str) -> str:
+        """Wait for a line of its output."""
+        assert self.process.stdout is not None
+        while line := (await self.process.stdout.readline()).decode():
+            self.lines.append(line.rstrip("\n"))
+            if text in line:
+                return self.lines[-1]
+        raise AssertionError(f"no line has {text!r}: {self.lines}")
+
+    async def event(self, name: str) -> dict[str, object]:
+        """Wait for an event of its JSON lines."""
+        event: dict[str, object] = json.loads(await self.line_with(f'"event":"{name}"'))
+        return event
+
+    async def exit_code(self) -> int:
+        """Wait for its end; what it still says is kept."""
+        rest, _ = await self.process.communicate()
+        self.lines += rest.decode().splitlines()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+
+@asynccontextmanager
+async def running(
+    *arguments: str | Path, cwd: Path, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Running]:
+    """Start `rtms`; what still runs at the end is killed. Its standard error comes with its output."""
+    process = await asyncio.create_subprocess_exec(
+        *RTMS,
+        *map(str, arguments),
+        cwd=cwd,
+        env=environment(settings),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        yield Running(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
