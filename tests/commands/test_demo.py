@@ -129,7 +129,7 @@ async def test_join_takes_a_payload_with_its_own_signature(way: str, tmp_path: P
 
 async def test_a_wrong_signature_is_named_on_both_sides(tmp_path: Path) -> None:
     payload = tmp_path / "payload.json"
-    arguments = ["--payload-out", payload, "--seconds", "1", "--json"]
+    arguments = ["--payload-out", str(payload), "--seconds", "1", "--json"]
     async with running("simulate", *arguments, cwd=tmp_path, settings=CREDENTIALS) as simulate:
         while not payload.exists() or not payload.read_text().endswith("\n"):
             await asyncio.sleep(0.02)

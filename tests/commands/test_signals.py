@@ -63,6 +63,8 @@ async def test_twice_ends_at_once(tmp_path: Path) -> None:
             await join.line_with("CLIENT_READY_ACK")
             join.process.send_signal(signal.SIGINT)
             await asked_to_close.wait()
+            while not list(tmp_path.glob("recordings/*/manifest.json")):
+                await asyncio.sleep(0.02)
             join.process.send_signal(signal.SIGINT)
             assert await join.exit_code() == 130
     (folder,) = (tmp_path / "recordings").iterdir()

@@ -292,8 +292,8 @@ def test_who_asks_for_the_end_gets_a_clean_one() -> None:
 def test_the_end_does_not_wait_for_an_answer_for_ever() -> None:
     machine = session()
     play(machine, CONNECTED)
-    commands = play(machine, "5 signaling stopping Ctrl-C\n<< send signaling 21\n7 tick\n<< finish interrupted None")
-    assert commands[-1] == Finish("interrupted", None, "Ctrl-C")
+    commands = play(machine, "5 signaling stopping Ctrl-C\n<< send signaling 21\n7 tick\n<< finish complete None")
+    assert commands[-1] == Finish("complete", None, "Ctrl-C")
 
 
 def test_asking_for_the_end_before_anything_is_up_ends_at_once() -> None:
