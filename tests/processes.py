@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -62,6 +62,12 @@ class Running:
         self.lines += rest.decode().splitlines()
         assert self.process.returncode is not None
         return self.process.returncode
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that nobody announces: a file that another process writes. The test's time-out bounds it."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

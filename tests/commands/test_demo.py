@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from harness import read_jsonl, read_wav, same_files
-from processes import CREDENTIALS, rtms, running
+from processes import CREDENTIALS, rtms, running, until
 
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.simulator.media import mixed
@@ -116,8 +116,7 @@ async def test_listen_and_simulate_are_content_with_each_other_for_every_product
 async def test_join_takes_a_payload_with_its_own_signature(way: str, tmp_path: Path) -> None:
     payload = tmp_path / "payload.json"
     async with running("simulate", "--payload-out", payload, "--seconds", "1", "--json", cwd=tmp_path) as simulate:
-        while not payload.exists() or not payload.read_text().endswith("\n"):
-            await asyncio.sleep(0.02)
+        await until(lambda: payload.exists() and payload.read_text().endswith("\n"))
         given = (str(payload), "") if way == "file" else ("-", payload.read_text())
         joined = await asyncio.to_thread(rtms, "join", given[0], "--media", "audio", cwd=tmp_path, stdin=given[1])
         assert joined.returncode == 0, joined.stdout + joined.stderr
@@ -131,8 +130,7 @@ async def test_a_wrong_signature_is_named_on_both_sides(tmp_path: Path) -> None:
     payload = tmp_path / "payload.json"
     arguments = ["--payload-out", str(payload), "--seconds", "1", "--json"]
     async with running("simulate", *arguments, cwd=tmp_path, settings=CREDENTIALS) as simulate:
-        while not payload.exists() or not payload.read_text().endswith("\n"):
-            await asyncio.sleep(0.02)
+        await until(lambda: payload.exists() and payload.read_text().endswith("\n"))
         wrong = CREDENTIALS | {"ZOOM_CLIENT_SECRET": "another"}
         joined = await asyncio.to_thread(rtms, "join", payload, cwd=tmp_path, settings=wrong)
         assert joined.returncode == 3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from harness import read_wav
-from processes import CREDENTIALS, running
+from processes import CREDENTIALS, running, until
 from websockets.asyncio.server import ServerConnection, serve
 
 STREAMS = 20
@@ -63,8 +63,7 @@ async def test_twice_ends_at_once(tmp_path: Path) -> None:
             await join.line_with("CLIENT_READY_ACK")
             join.process.send_signal(signal.SIGINT)
             await asked_to_close.wait()
-            while not list(tmp_path.glob("recordings/*/manifest.json")):
-                await asyncio.sleep(0.02)
+            await until(lambda: list(tmp_path.glob("recordings/*/manifest.json")))
             join.process.send_signal(signal.SIGINT)
             assert await join.exit_code() == 130
     (folder,) = (tmp_path / "recordings").iterdir()
