@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rtms_cli.commands.station import Station
+from rtms_cli.commands.station import Station, recorder_in
 from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
@@ -47,7 +47,7 @@ class Silent:
 def make_station(out: Path, writer: Writer, request: MediaRequest | None = None, *, trusted: bool = False) -> Station:
     """A station that signs everything with the same signature and watches nothing."""
     return Station(
-        out=out,
+        make_recorder=recorder_in(out),
         request=request or MediaRequest(),
         sign=lambda stream: stream.signature or Signature("0" * 64),
         dial=Dialer(HostPolicy()),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rtms_cli.commands.station import Station
+from rtms_cli.commands.station import Station, recorder_in
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.signatures import handshake_signature
@@ -31,7 +31,7 @@ async def draw(out: Path) -> str:
     writer = Writer()
     screen = Screen("demo", lambda: station.views(), lambda _: None, out, lambda: SHOWN_AT_S / SECONDS, console)
     station = Station(
-        out=out,
+        make_recorder=recorder_in(out),
         request=MediaRequest(split=True),
         sign=lambda stream: handshake_signature(app.client_id, app.client_secret, stream.id, stream.stream_id),
         dial=Dialer(HostPolicy()),

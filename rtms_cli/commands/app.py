@@ -41,11 +41,12 @@ def _register() -> None:
     from rtms_cli.commands.demo import demo
     from rtms_cli.commands.join import join
     from rtms_cli.commands.listen import listen
+    from rtms_cli.commands.repair import repair
     from rtms_cli.commands.replay import replay
     from rtms_cli.commands.sign import sign
     from rtms_cli.commands.simulate import simulate
 
-    for command in (demo, listen, join, replay, simulate):
+    for command in (demo, listen, join, replay, repair, simulate):
         app.command()(command)
     app.add_typer(sign)
 

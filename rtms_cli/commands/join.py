@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtms_cli.commands.options import (
+    CaFile,
     ClientId,
     ClientSecret,
+    Insecure,
     Json,
+    KeepRevoked,
     MaxBuffer,
     Media,
+    Mode,
     Out,
     Plain,
     Split,
@@ -36,6 +40,10 @@ def join(
     max_buffer: MaxBuffer = 256,
     client_id: ClientId = None,
     client_secret: ClientSecret = None,
+    ca_file: CaFile = None,
+    insecure: Insecure = False,
+    mode: Mode = "600",
+    keep_revoked: KeepRevoked = False,
     plain: Plain = False,
     as_json: Json = False,
 ) -> None:
@@ -49,12 +57,13 @@ def join(
     """
     import asyncio
 
-    from rtms_cli.commands.running import media_request, running_station
+    from rtms_cli.commands.running import file_mode, media_request, running_station, tls_options
     from rtms_cli.commands.settings import load_credentials
     from rtms_cli.wire.hosts import HostPolicy
 
     credentials = load_credentials({"client_id": client_id, "client_secret": client_secret})
     request = media_request(media, split=split)
+    permissions, tls = file_mode(mode), tls_options(ca_file, insecure=insecure)
     stream, body = read_stream(payload)
 
     async def run() -> "Outcome":
@@ -66,6 +75,9 @@ def join(
             policy=HostPolicy(anything=True),
             trusted=True,
             max_buffer_mib=max_buffer,
+            mode=permissions,
+            keep_revoked=keep_revoked,
+            tls=tls,
             as_json=as_json,
             plain=plain,
         ) as station:

@@ -7,11 +7,15 @@ import typer
 
 from rtms_cli.commands.options import (
     AllowHost,
+    CaFile,
     ClientId,
     ClientSecret,
+    Insecure,
     Json,
+    KeepRevoked,
     MaxBuffer,
     Media,
+    Mode,
     Out,
     Plain,
     SecretToken,
@@ -32,6 +36,10 @@ def listen(
     client_id: ClientId = None,
     client_secret: ClientSecret = None,
     secret_token: SecretToken = None,
+    ca_file: CaFile = None,
+    insecure: Insecure = False,
+    mode: Mode = "600",
+    keep_revoked: KeepRevoked = False,
     plain: Plain = False,
     as_json: Json = False,
 ) -> None:
@@ -44,9 +52,11 @@ def listen(
       rtms listen --port 8080 --media audio,transcript
     """
     import asyncio
+    import shlex
 
-    from rtms_cli.commands.running import media_request, running_station
+    from rtms_cli.commands.running import file_mode, media_request, running_station, tls_options
     from rtms_cli.commands.settings import load_credentials
+    from rtms_cli.recording.repair import unfinished
     from rtms_cli.wire.hosts import HostPolicy
     from rtms_cli.wire.listener import Listener
 
@@ -55,6 +65,7 @@ def listen(
     )
     token = credentials.secret_token.value if credentials.secret_token else None
     request = media_request(media, split=split)
+    permissions, tls = file_mode(mode), tls_options(ca_file, insecure=insecure)
 
     async def run() -> None:
         async with running_station(
@@ -66,12 +77,17 @@ def listen(
             trusted=token is not None,
             max_streams=max_streams,
             max_buffer_mib=max_buffer,
+            mode=permissions,
+            keep_revoked=keep_revoked,
+            tls=tls,
             as_json=as_json,
             plain=plain,
         ) as station:
             listener = Listener(host, port, path, token, station.take, station.health, station.notice)
             bound = await listener.start()
             station.notice(f"listening on http://{host}:{bound}{path}")
+            for folder in await asyncio.to_thread(lambda: list(unfinished(out))):
+                station.notice(f"unfinished: rtms repair {shlex.quote(str(folder))}")
             if token is None:
                 station.notice(
                     "WARNING: webhooks are not verified, anybody can send them: set ZOOM_SECRET_TOKEN "

@@ -17,3 +17,9 @@ MaxBuffer = Annotated[int, typer.Option(help="MiB that may wait for the disk, in
 ClientId = Annotated[str | None, typer.Option(help="Client id (ZOOM_CLIENT_ID).")]
 ClientSecret = Annotated[str | None, typer.Option(help="Client secret (better: ZOOM_CLIENT_SECRET).")]
 SecretToken = Annotated[str | None, typer.Option(help="Secret token of webhooks (better: ZOOM_SECRET_TOKEN).")]
+KeepRevoked = Annotated[
+    bool, typer.Option("--keep-revoked", help="Keep what Zoom wants deleted (stop reason 8); are you allowed to?")
+]
+CaFile = Annotated[Path | None, typer.Option(help="A PEM file with the authorities to trust, instead of the system's.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Do not verify the servers' certificates.")]
+Mode = Annotated[str, typer.Option(help="Permissions of the files, in octal; folders can be entered by who may read.")]

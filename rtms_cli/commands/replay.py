@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.commands.options import KeepRevoked
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def replay(
     capture: Annotated[Path, typer.Argument(help="A capture.jsonl (also .gz or .zst), or a recording's folder.")],
     out: Annotated[Path, typer.Option(help="Folder for the new recording.")] = Path("recordings"),
     speed: Annotated[str, typer.Option(help="1, 2, … times as fast as it was, or max.")] = "max",
+    keep_revoked: KeepRevoked = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Make a recording again from its capture.
@@ -41,7 +43,7 @@ def replay(
         folder = new_folder(out, source.header)
     except OSError as error:
         raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
-    recorder = Recorder(folder, source.header)
+    recorder = Recorder(folder, source.header, keep_revoked=keep_revoked)
     rehearsal = Rehearsal(source, source.header.product, source.header.rtms_stream_id)
     batch = []
     for frame in paced(source, pace):

@@ -2,20 +2,25 @@
 
 import asyncio
 import os
+import shutil
 import signal
+import ssl
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from rtms_cli.commands.station import Observer, Station
+from rtms_cli.commands.station import Observer, Station, recorder_in
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.media import MediaRequest, params_fault, parse_media
 from rtms_cli.protocol.messages import Signature
+from rtms_cli.protocol.numbers import MediaType
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.writer import Writer
 from rtms_cli.view.lines import JsonLines, PlainLines
-from rtms_cli.wire.dialer import Dialer
+from rtms_cli.view.text import size_of
+from rtms_cli.wire.dialer import Dialer, tls_context
 from rtms_cli.wire.hosts import HostPolicy
 
 
@@ -34,6 +39,68 @@ def media_request(media: str, *, split: bool) -> MediaRequest:
     return request
 
 
+def file_mode(text: str) -> int:
+    """Read `--mode`.
+
+    :raises Problem: where it is no octal number, or its owner could not write the files.
+    """
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = 0
+    if mode & 0o600 != 0o600 or mode & ~0o666:
+        raise Problem(f"--mode {text} makes no files that we could write.", "Use 600, 640, 644 or 660, for example.")
+    return mode
+
+
+def tls_options(ca_file: Path | None, *, insecure: bool) -> ssl.SSLContext | None:
+    """What `--ca-file` and `--insecure` ask for; `None` is the system's store.
+
+    :raises Problem: where the file holds no certificate.
+    """
+    if insecure:
+        print(  # noqa: T201
+            "warning: --insecure: anybody on the way can read and change what is recorded", file=sys.stderr
+        )
+    elif ca_file is None:
+        return None
+    try:
+        return tls_context(None if ca_file is None else str(ca_file), verify=not insecure)
+    except OSError as error:
+        raise Problem(
+            f"--ca-file {ca_file} cannot be used: {error.strerror or error}.", "Give a PEM file with certificates."
+        ) from None
+
+
+BYTES_PER_S = {
+    MediaType.AUDIO: 80_000,
+    MediaType.VIDEO: 1_200_000,
+    MediaType.SHARE: 500_000,
+    MediaType.TRANSCRIPT: 300,
+    MediaType.CHAT: 100,
+}
+"""What a stream of each kind takes on the disk, its capture included: L16 at 16 kHz, JPG at 5 fps HD and 1 fps FHD."""
+
+
+def check_out(out: Path, request: MediaRequest) -> str | None:
+    """Whether recordings can be made there at all.
+
+    :returns: a warning, where there is room for less than an hour of what is asked for.
+    :raises Problem: where nothing can be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out) as probe:
+            probe.write(b"rtms")
+    except OSError as error:
+        raise Problem(f"Cannot write to {out}: {error.strerror}.", "Choose another folder with --out.") from None
+    hour = 3600 * sum(rate for kind, rate in BYTES_PER_S.items() if kind in request.types)
+    free = shutil.disk_usage(out).free
+    if free < hour:
+        return f"{size_of(free)} are free in {out}; an hour of one stream may take {size_of(hour)}"
+    return None
+
+
 @asynccontextmanager
 async def running_station(
     title: str,
@@ -45,6 +112,9 @@ async def running_station(
     trusted: bool,
     max_streams: int = 1000,
     max_buffer_mib: int = 256,
+    mode: int = 0o600,
+    keep_revoked: bool = False,
+    tls: ssl.SSLContext | None = None,
     as_json: bool = False,
     plain: bool = False,
     progress: Callable[[], float | None] = lambda: None,
@@ -57,6 +127,7 @@ async def running_station(
     :param title: what runs, for the dashboard's first line.
     :param progress: how far it is, from 0 to 1, where the end is known.
     """
+    remark = check_out(out, request)
     writer = Writer(max_buffer_mib << 20)
     tasks: set[asyncio.Task[None]] = set()
 
@@ -85,16 +156,18 @@ async def running_station(
             restore = screen.restore
             await stack.enter_async_context(screen)
         station = Station(
-            out=out,
+            make_recorder=recorder_in(out, mode=mode, keep_revoked=keep_revoked),
             request=request,
             sign=sign,
-            dial=Dialer(policy),
+            dial=Dialer(policy, tls),
             writer=writer,
             observer=observer,
             trusted=trusted,
             max_streams=max_streams,
         )
         on_signals(stop, restore)
+        if remark is not None:
+            station.notice(f"WARNING: {remark}")
         reporting = asyncio.create_task(station.report_progress(PROGRESS_S), name="progress")
         try:
             yield station

@@ -20,8 +20,10 @@ from rtms_cli.machine import WEBHOOK, Direction, Finish, Frame, FrameSink
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop, Webhook
+from rtms_cli.recording.files import Files, folder_mode
 from rtms_cli.recording.names import new_folder
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
+from rtms_cli.recording.repair import this_process
 from rtms_cli.recording.writer import Sink, Writer
 from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
@@ -95,7 +97,7 @@ class _Run:
 class Station:
     """Records any number of streams.
 
-    :param out: where recordings go.
+    :param make_recorder: begins a recording; may wait for a disk, and raise `Problem`.
     :param sign: gives a stream's handshake signature.
     :param trusted: whether webhooks are verified before they get here.
     """
@@ -103,7 +105,7 @@ class Station:
     def __init__(
         self,
         *,
-        out: Path,
+        make_recorder: Callable[[Header], Recorder],
         request: MediaRequest,
         sign: Callable[[Stream], Signature],
         dial: Dial,
@@ -112,7 +114,7 @@ class Station:
         trusted: bool = False,
         max_streams: int = 1000,
     ) -> None:
-        self._out = out
+        self._make_recorder = make_recorder
         self._request = request
         self._sign = sign
         self._dial = dial
@@ -274,9 +276,20 @@ class Station:
     async def _new_recorder(self, stream: Stream) -> Recorder:
         created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         header = Header(1, created, f"rtms-cli {__version__}", stream.product, stream.id, stream.stream_id)
+        return await asyncio.to_thread(self._make_recorder, header)
+
+
+def recorder_in(out: Path, *, mode: int = 0o600, keep_revoked: bool = False) -> Callable[[Header], Recorder]:
+    """What makes recordings in a folder, each with a folder of its own.
+
+    :param mode: permissions of their files.
+    """
+
+    def make(header: Header) -> Recorder:
         try:
-            return Recorder(await asyncio.to_thread(new_folder, self._out, header), header)
+            folder = new_folder(out, header, folder_mode(mode))
         except OSError as error:
-            raise Problem(
-                f"Cannot make a folder in {self._out}: {error.strerror}.", "Choose another with --out."
-            ) from error
+            raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
+        return Recorder(folder, header, files=Files(folder, mode), keep_revoked=keep_revoked, process=this_process())
+
+    return make

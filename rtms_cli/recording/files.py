@@ -11,14 +11,22 @@ _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os
 _CHUNK = 1 << 20
 
 
+def folder_mode(file_mode: int) -> int:
+    """The permissions of a folder: entered by whoever may read its files."""
+    return file_mode | (file_mode & 0o444) >> 2
+
+
 class Files:
     """The files of one folder, by their relative names (`audio/mixed.wav`). Folders are made as needed.
 
-    :param folder: exists; what is made in it can be read by its owner only.
+    :param folder: exists.
+    :param mode: the permissions of files that are made; who may read a file may enter its folder. The user's umask
+        still takes some away.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mode: int = 0o600) -> None:
         self.folder = folder
+        self._mode = mode
         self._made = {"."}
 
     def append(self, name: str, data: bytes) -> None:
@@ -74,12 +82,20 @@ class Files:
         with os.fdopen(descriptor, "rb") as source:
             return source.read()
 
+    def remove(self, name: str) -> None:
+        """Take a file away, if it is there, and its folder with the last one."""
+        (self.folder / name).unlink(missing_ok=True)
+        parent, _, _ = name.rpartition("/")
+        if parent and parent in self._made and not any((self.folder / parent).iterdir()):
+            (self.folder / parent).rmdir()
+            self._made.discard(parent)
+
     def _open(self, name: str, flags: int) -> int:
         parent, _, _ = name.rpartition("/")
         if parent and parent not in self._made:
-            (self.folder / parent).mkdir(mode=0o700, exist_ok=True)
+            (self.folder / parent).mkdir(mode=folder_mode(self._mode), exist_ok=True)
             self._made.add(parent)
-        return os.open(self.folder / name, flags | _FLAGS, 0o600)
+        return os.open(self.folder / name, flags | _FLAGS, self._mode)
 
 
 class _Replacement:

@@ -5,6 +5,7 @@ they stand in a track, where they are on the recording's (since `origin_ms`).
 """
 
 import json
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct, field
@@ -120,6 +121,8 @@ class Manifest(Struct):
     id: str
     rtms_stream_id: str
     generator: str
+    process: str | None
+    """Who records, while it does: `<process id>@<host>`."""
     started_at: str
     ended_at: str | None
     origin_ms: int | None
@@ -136,6 +139,15 @@ class Manifest(Struct):
     stop: Stop | None
     warnings: list[Warned] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """A recording's manifest.
+
+        :raises OSError: where there is none.
+        :raises ValueError: where it is no manifest of ours.
+        """
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=cls)
 
     def encode(self) -> bytes:
         """The file's bytes: indented, for people read it too.

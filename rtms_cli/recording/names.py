@@ -67,9 +67,10 @@ def slug(text: str, length: int) -> str:
     return "-".join(kept.split())[:length].strip("-")
 
 
-def new_folder(parent: Path, header: Header) -> Path:
+def new_folder(parent: Path, header: Header, mode: int = 0o700) -> Path:
     """Make the folder of a new recording: `<started, UTC>_<product>_<stream id>`, `_2`, … where there is one.
 
+    :param mode: its permissions, less what the user's umask takes away.
     :raises OSError: where it cannot be made.
     """
     try:
@@ -85,7 +86,7 @@ def new_folder(parent: Path, header: Header) -> Path:
     while True:
         folder = parent / (name if number == 1 else f"{name}_{number}")
         try:
-            folder.mkdir(mode=0o700)
+            folder.mkdir(mode=mode)
         except FileExistsError:
             number += 1
         else:

@@ -78,6 +78,8 @@ MOST_REMARKS = 500
 """Different warnings, different losses and undocumented message types; further ones of a sort are counted together."""
 _STATUSES = frozenset(("complete", "interrupted", "failed", "revoked"))
 
+_NOT_WRITTEN = "could not be written"
+
 _Track = AudioTrack | PictureTrack | TextTrack
 
 
@@ -154,14 +156,25 @@ class Recorder:
     :param header: the capture's first line; the recording's ids and its start come from it.
     :param max_gap_ms: a timestamp further off than this has jumped.
     :param files: where to write, if not straight into the folder.
+    :param keep_revoked: keep what Zoom wants deleted (stop reason 8, PROTOCOL §8).
+    :param process: who records, for the manifest of a recording that is not finished; see `repair.this_process`.
     """
 
     def __init__(
-        self, folder: Path, header: Header, *, max_gap_ms: int = 3_600_000, files: Files | None = None
+        self,
+        folder: Path,
+        header: Header,
+        *,
+        max_gap_ms: int = 3_600_000,
+        files: Files | None = None,
+        keep_revoked: bool = False,
+        process: str | None = None,
     ) -> None:
         self.folder = folder
         self._header = header
         self._files = files or Files(folder)
+        self._keep_revoked = keep_revoked
+        self._process = process
         self._product = Product(header.product) if header.product in tuple(Product) else Product.MEETING
         self._by_channel_id = self._product in (Product.CONTACT_CENTER, Product.PHONE)
         self._time = SessionTime(max_gap_ms)
@@ -252,7 +265,7 @@ class Recorder:
         try:
             self._files.replace(MANIFEST, content)
         except OSError as error:
-            self._lose("could not be written", MANIFEST, len(content), error)
+            self._lose(_NOT_WRITTEN, MANIFEST, len(content), error)
         return len(content)
 
     def close(self) -> None:
@@ -262,6 +275,8 @@ class Recorder:
         self._flush()
         stopped = "complete" if self._stop is not None else "interrupted"
         self._status = self._said_status or stopped
+        if self._status == "revoked" and not self._keep_revoked:
+            self._delete()
         self.checkpoint()
         self._publish()
 
@@ -278,6 +293,10 @@ class Recorder:
     def note_defect(self, text: str) -> None:
         """Put into `losses` that a defect of ours cost something."""
         self._lose("a defect in rtms", CAPTURE, 0, text)
+
+    def write_failures(self) -> int:
+        """How many writes have failed so far."""
+        return sum(loss.count for (what, _), loss in self._losses.items() if what == _NOT_WRITTEN)
 
     def snapshot(self) -> RecorderSnapshot:
         """The counters as of the last batch; may be called from any thread."""
@@ -299,6 +318,7 @@ class Recorder:
             id=header.id,
             rtms_stream_id=header.rtms_stream_id,
             generator=header.generator,
+            process=self._process if self._status == "recording" else None,
             started_at=header.created,
             ended_at=None if self._status == "recording" else _later(header.created, self._at_us),
             origin_ms=origin_ms,
@@ -319,6 +339,20 @@ class Recorder:
         )
 
     # Writing.
+
+    def _delete(self) -> None:
+        """Take away everything that was recorded, and all that tells of it by name; the manifest remains."""
+        paths = [track.path for track in self._tracks]
+        paths += [f"{track.path}.index.jsonl" for track in self._tracks if isinstance(track, PictureTrack)]
+        self._tracks, self._participants, self._warnings, self._losses = [], {}, {}, {}
+        self._last_words.clear()
+        self._last_chat.clear()
+        for path in [*paths, CAPTURE]:
+            try:
+                self._files.remove(path)
+            except OSError as error:
+                self._lose("could not be deleted", path, 0, error)
+        self.warn(f"the stream was revoked: all {len(paths) + 1} files of its recording were deleted")
 
     def _capture(self, frames: Sequence[Frame]) -> None:
         lines = b"".join(map(capture_line, frames))
@@ -344,7 +378,7 @@ class Recorder:
         try:
             work(self._files)
         except OSError as error:
-            self._lose("could not be written", path, nbytes, error, count)
+            self._lose(_NOT_WRITTEN, path, nbytes, error, count)
             return False
         self._written += nbytes
         return True

@@ -132,7 +132,7 @@ class JsonLines:
                 "status": finish.status,
                 "reason": finish.stop_reason,
                 "said_by": finish.said_by,
-                "tracks": read_manifest(folder).tracks,
+                "tracks": Manifest.read(folder).tracks,
             }
         )
 
@@ -144,26 +144,21 @@ class JsonLines:
 def print_summary(folder: Path, *, as_json: bool) -> None:
     """What was written, and where: a table on a terminal, lines elsewhere, or the manifest as JSON."""
     if as_json:
-        manifest = read_manifest(folder)
+        manifest = Manifest.read(folder)
         sys.stdout.write(msgspec.json.encode({"folder": str(folder), "manifest": manifest}).decode() + "\n")
     elif sys.stdout.isatty():
         from rich.console import Console
 
         from rtms_cli.view.table import summary_table
 
-        Console().print(summary_table(folder, read_manifest(folder)))
+        Console().print(summary_table(folder, Manifest.read(folder)))
     else:
         sys.stdout.write("\n".join([str(folder), *summary_lines(folder)]) + "\n")
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """A recording's manifest."""
-    return msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
-
-
 def summary_lines(folder: Path) -> Sequence[str]:
     """What was written, and where: a line a file."""
-    manifest = read_manifest(folder)
+    manifest = Manifest.read(folder)
     lines = [f"  {track.path}  {'  '.join(track_facts(track))}" for track in manifest.tracks]
     lines += [f"  warning: {escape(warned.text)}" for warned in manifest.warnings]
     lines += [f"  LOSS: {escape(loss.what)} in {escape(loss.where)} ({loss.count})" for loss in manifest.losses]

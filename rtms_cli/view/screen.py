@@ -18,9 +18,9 @@ from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse
 from rtms_cli.protocol.numbers import StopReason
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.view.dashboard import History, Moment, draw
-from rtms_cli.view.lines import read_manifest
 from rtms_cli.view.streams import StreamView
 from rtms_cli.view.table import summary_table
 
@@ -118,7 +118,7 @@ class Screen:
             await self._drawing
         self.restore()
         for folder in self._finished:
-            self._console.print(summary_table(folder, read_manifest(folder)))
+            self._console.print(summary_table(folder, Manifest.read(folder)))
             self._console.print()
 
     async def _draw_again(self) -> None:

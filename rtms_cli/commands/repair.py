@@ -1,0 +1,45 @@
+"""`rtms repair`: finish recordings whose process died."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtms_cli.commands.options import KeepRevoked
+from rtms_cli.errors import Exit
+
+
+def repair(
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings' folders.")],
+    keep_revoked: KeepRevoked = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a recording.")] = False,
+) -> None:
+    """Finish recordings whose process died.
+
+    Makes from the capture what the other files lack, and writes the final manifest. Doing it again changes nothing.
+
+    \b
+    Example:
+      rtms repair recordings/20261122T221500Z_meeting_abc
+    """
+    import msgspec
+
+    from rtms_cli.recording.repair import repair as repair_one
+
+    code = Exit.OK
+    for folder in recordings:
+        done = repair_one(folder, keep_revoked=keep_revoked)
+        if done.problems or done.losses:
+            code = Exit.LOSSES
+        if as_json:
+            typer.echo(msgspec.json.encode(done, enc_hook=str).decode())
+            continue
+        typer.echo(f"{folder}: {done.status}, {len(done.changed)} files made or mended")
+        for name in done.changed:
+            typer.echo(f"  {name}")
+        for name in done.kept:
+            typer.echo(f"  {name} has more than the capture: kept")
+        for problem in done.problems:
+            typer.echo(f"  warning: {problem}", err=True)
+    if code is not Exit.OK:
+        raise typer.Exit(code)
