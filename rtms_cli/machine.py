@@ -22,6 +22,8 @@ WEBHOOK = "webhook"
 SIGNALING = "signaling"
 MEDIA = "media"
 """Channel of the unified media socket; a split one is `media.audio`, `media.video`, …"""
+BROKEN = 1006
+"""The close code of a connection that broke; no close frame can have it (RFC 6455, 7.4.1)."""
 
 
 class Direction(StrEnum):
@@ -86,9 +88,9 @@ def frame_of(at_us: int, channel: str, direction: Direction, raw: bytes) -> Fram
     return Frame(at_us, channel, direction, raw, read_webhook(raw) if channel == WEBHOOK else read(raw))
 
 
-def sent_frame(at_us: int, channel: str, message: Message) -> Frame:
+def sent_frame(at_us: int, channel: str, message: Message, raw: bytes | None = None) -> Frame:
     """The frame of a message that we send; its `raw` is what goes over the wire."""
-    return Frame(at_us, channel, Direction.OUT, encode(message), message)
+    return Frame(at_us, channel, Direction.OUT, encode(message) if raw is None else raw, message)
 
 
 def state_frame(at_us: int, channel: str, state: ChannelState) -> Frame:
@@ -117,6 +119,8 @@ class Send(Struct, frozen=True):
     message: Message
     binary: bool = False
     """In a binary WebSocket frame; text where the peer does not care."""
+    raw: bytes | None = None
+    """What goes over the wire instead of the documented form: a simulated server's faults."""
 
 
 class Close(Struct, frozen=True):
@@ -124,6 +128,7 @@ class Close(Struct, frozen=True):
 
     channel: str
     code: int = 1000
+    """`BROKEN` breaks the connection instead."""
     reason: str = ""
 
 
@@ -132,6 +137,13 @@ class Warn(Struct, frozen=True):
 
     channel: str
     text: str
+
+
+class Announce(Struct, frozen=True):
+    """Post a webhook: `started`, `interrupted` or `stopped`; a simulated server's affair."""
+
+    what: str
+    reason: int | None = None
 
 
 class Finish(Struct, frozen=True):
@@ -143,7 +155,7 @@ class Finish(Struct, frozen=True):
     said_by: str
 
 
-Command = Open | Send | Close | Warn | Finish
+Command = Open | Send | Close | Warn | Announce | Finish
 
 
 class Machine(Protocol):

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from rtms_cli.machine import (
     SIGNALING,
     WEBHOOK,
+    Announce,
     ChannelState,
     Close,
     Command,
@@ -137,6 +138,8 @@ def describe(command: Command) -> str:
             return f"close {channel}"
         case Warn(channel, text):
             return f"warn {channel}: {text}"
+        case Announce(what):
+            return f"announce {what}"
         case Finish(status, reason):
             return f"finish {status} {reason if reason is None else int(reason)}"
 

@@ -76,7 +76,7 @@ class Observer(Protocol):
 class _Run:
     """One stream that is being recorded; its recorder and clock outlive an interruption."""
 
-    def __init__(self, stream: Stream, session: Session) -> None:
+    def __init__(self, stream: Stream, session: Session, clock: Clock) -> None:
         self.stream = stream
         self.session = session
         self.early: list[bytes] = []
@@ -84,7 +84,7 @@ class _Run:
         self.driver: Driver | None = None
         self.recorder: Recorder | None = None
         self.sink: Sink | None = None
-        self.clock = Clock()
+        self.clock = clock
 
     def post(self, body: bytes) -> None:
         """Hand a webhook on."""
@@ -113,7 +113,9 @@ class Station:
         observer: Observer,
         trusted: bool = False,
         max_streams: int = 1000,
+        make_clock: Callable[[], Clock] = Clock,
     ) -> None:
+        self._make_clock = make_clock
         self._make_recorder = make_recorder
         self._request = request
         self._sign = sign
@@ -232,7 +234,7 @@ class Station:
     def _enter(self, stream: Stream, body: bytes | None) -> _Run:
         """Take a stream in, before anything is waited for: from here on its webhook, sent again, is a retry."""
         session = Session(stream, self._sign(stream), self._request, trusted=self._trusted)
-        run = self._interrupted.pop(stream.stream_id, None) or _Run(stream, session)
+        run = self._interrupted.pop(stream.stream_id, None) or _Run(stream, session, self._make_clock())
         run.session, run.driver = session, None
         run.early = [] if body is None else [body]
         self._runs[stream.stream_id] = run

@@ -17,6 +17,7 @@ from rtms_cli.protocol.numbers import (
     SampleRate,
 )
 from rtms_cli.simulator import media
+from rtms_cli.simulator.faults import Deviation, Strike
 
 
 class Person(Struct, frozen=True):
@@ -34,6 +35,8 @@ class Scenario(Struct, frozen=True):
 
     seconds: float = 10.0
     people: tuple[Person, ...] = PEOPLE
+    strikes: tuple[Strike, ...] = ()
+    deviations: frozenset[Deviation] = frozenset()
 
     @property
     def duration_ms(self) -> int:

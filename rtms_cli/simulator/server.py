@@ -10,6 +10,7 @@ from msgspec import Struct
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from rtms_cli.errors import Exit, Problem
+from rtms_cli.machine import Announce
 from rtms_cli.protocol.media import MEDIA_NAMES, spelled_out
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product, StopReason
@@ -105,6 +106,7 @@ class LiveStream:
             report.joined,
             report.ready,
             report.sent,
+            report.untaken,
             report.keep_alives,
             report.answered,
             report.slowest_answer_ms,
@@ -117,13 +119,27 @@ class Simulator:
 
     :param app: whose client is expected.
     :param speed: how many times faster than real time the media come.
+    :param client_in_real_time: whether the client's clock is an ordinary one; then keep-alives and time-outs are, too.
+    :param webhook: where webhooks go that a scenario's faults ask for.
     """
 
-    def __init__(self, app: App, host: str = "127.0.0.1", port: int = 0, speed: float = 1) -> None:
+    def __init__(
+        self,
+        app: App,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        speed: float = 1,
+        *,
+        client_in_real_time: bool = True,
+        webhook: str | None = None,
+    ) -> None:
         self._app = app
         self._host = host
         self._port = port
         self._speed = speed
+        self._client_speed = speed if client_in_real_time else 1
+        self.webhook = webhook
+        self._posting: set[asyncio.Task[None]] = set()
         self._streams: dict[str, LiveStream] = {}
         self._server: Server | None = None
 
@@ -152,6 +168,8 @@ class Simulator:
         for stream in self._streams.values():
             if stream.running is not None:
                 await stream.running
+        if self._posting:
+            await asyncio.wait(self._posting)
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
@@ -185,9 +203,9 @@ class Simulator:
             scenario=scenario,
             epoch_ms=int(time.time() * 1000),
             scopes=self._app.scopes,
-            speed=self._speed,
+            speed=self._client_speed,
         )
-        driver = Driver(zoom, None, Clock(self._speed))
+        driver = Driver(zoom, None, Clock(self._speed), announce=lambda command: self._announce(stream, command))
         url = f"{base}/signaling/{stream_id}"
         stream = LiveStream(product, identity, stream_id, url, zoom, driver, signature if with_signature else None)
         self._streams[stream_id] = stream
@@ -231,11 +249,27 @@ class Simulator:
             text = f"the {what} webhook was answered after {took_s:.1f} s: Zoom waits {WEBHOOK_TIMEOUT_S:.0f} s"
             stream.webhook_findings.append(Finding(0, "webhook", text))
 
+    def _announce(self, stream: LiveStream, command: Announce) -> None:
+        """Do what a fault asks for; a started webhook of a new server has its URL, and a time of its own."""
+        generation = stream.zoom.generation
+        if command.what == "started" and f"server={generation}" not in stream.url and generation > 1:
+            stream.url = f"{stream.url.partition('?')[0]}?server={generation}"
+            stream.event_ts += 1
+        if self.webhook is not None:
+            reason = None if command.reason is None else StopReason(command.reason)  # type: ignore[call-arg]
+            task = asyncio.create_task(self.post(self.webhook, stream, command.what, reason), name="webhook")
+            self._posting.add(task)
+            task.add_done_callback(self._posting.discard)
+
     async def _serve(self, connection: ServerConnection) -> None:
-        parts = connection.request.path.split("?")[0].strip("/").split("/") if connection.request else []
+        path, _, query = (connection.request.path if connection.request else "").partition("?")
+        parts = path.strip("/").split("/")
         stream = self._streams.get(parts[1]) if len(parts) > 1 and parts[0] in ("signaling", "media") else None
         if stream is None or stream.running is None or stream.running.done():
             await connection.close(1008, "no such stream")
+            return
+        if stream.zoom.generation > 1 and query != f"server={stream.zoom.generation}":
+            await connection.close(1011, "this server is dead")
             return
         socket = TaskSocket(connection)
         stream.driver.attach(stream.channel_name(parts[0]), socket)

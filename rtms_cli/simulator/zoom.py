@@ -19,7 +19,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from rtms_cli.machine import ChannelState, Close, Command, Direction, Finish, Frame, Send, State
+from rtms_cli.machine import BROKEN, Announce, ChannelState, Close, Command, Direction, Finish, Frame, Send, State
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, NO_SCOPE, MediaParams, params_fault, spelled_out
 from rtms_cli.protocol.messages import (
     Audio,
@@ -42,6 +42,7 @@ from rtms_cli.protocol.messages import (
     StreamStateRequest,
     StreamStateResponse,
     StreamStateUpdate,
+    Unreadable,
     VideoSubscriptionRequest,
     VideoSubscriptionResponse,
 )
@@ -56,6 +57,7 @@ from rtms_cli.protocol.numbers import (
     StopReason,
     StreamState,
 )
+from rtms_cli.simulator.faults import STRAY, Deviation, Fault, Strike, spoilt, spoken
 from rtms_cli.simulator.scenario import Cue, Scenario, show
 
 KEEP_ALIVE_S = 10
@@ -74,6 +76,7 @@ FIRST_CONTACT_S = 60
 """How long the URLs of a webhook are valid."""
 
 _US = 1_000_000
+_NEVER_US = 1 << 62
 _BY_THEMSELVES = (MeetingEvent.FIRST_PACKET_TIMESTAMP, MeetingEvent.MEDIA_CONNECTION_INTERRUPTED)
 
 
@@ -94,6 +97,8 @@ class Report(Struct, frozen=True):
     ready: bool
     sent: dict[str, int]
     """Messages sent to the client, by the type's name."""
+    untaken: dict[str, int]
+    """Messages that were due while nobody was there to take them."""
     keep_alives: int
     answered: int
     slowest_answer_ms: float | None
@@ -170,14 +175,28 @@ class Zoom:
         self._cues: dict[MediaType | None, Iterator[Cue]] = {}
         self._next: dict[MediaType | None, Cue] = {}
         self._held: deque[Audio] = deque()
+        self._deviations = scenario.deviations
+        self._strikes = deque(sorted(scenario.strikes, key=lambda strike: strike.at_ms))
+        self._refusals: dict[Fault, deque[int]] = {}
+        self._spoil: Fault | None = None
+        self._swapped: Audio | None = None
+        self._generation = 1
         self._cameras: set[object] = set()
         self._sequence = 0
         self._sent: Counter[str] = Counter()
+        self._untaken: Counter[str] = Counter()
         self._keep_alives = 0
         self._answered = 0
         self._slowest_us: int | None = None
         self._findings: list[Finding] = []
         self._over = False
+        while self._strikes and self._strikes[0].at_ms < 0:
+            self._strike(self._strikes.popleft())
+
+    @property
+    def generation(self) -> int:
+        """Which of the servers is alive: 1, and one more after each failover."""
+        return self._generation
 
     @property
     def deadline_us(self) -> int | None:
@@ -188,6 +207,7 @@ class Zoom:
         times += [channel.keep_alive_us for channel in self._channels.values() if channel.phase is _Phase.ACCEPTED]
         if self._begin_us is not None:
             times += [self._begin_us + cue.at_ms * 1000 for cue in self._next.values()]
+            times += [self._begin_us + strike.at_ms * 1000 for strike in list(self._strikes)[:1]]
             times.append(self._begin_us + self._scenario.duration_ms * 1000)
         return min((time for time in times if time is not None), default=None)
 
@@ -199,6 +219,7 @@ class Zoom:
             self._joined,
             self._was_ready,
             dict(self._sent),
+            dict(self._untaken + Counter(map(_plain_name, self._held))),
             self._keep_alives,
             self._answered,
             None if self._slowest_us is None else self._slowest_us / 1000 / self._speed,
@@ -234,21 +255,17 @@ class Zoom:
             self._end(StopReason.STOP_BC_AWAIT_RECONNECTION_TIMEOUT)
         return self._hand_out()
 
-    def stop(self, reason: StopReason) -> Sequence[Command]:
-        """End the stream, as a host does."""
-        if not self._over:
-            self._end(reason)
-        return self._hand_out()
-
     # Sockets.
 
     def _on_state(self, name: str, state: ChannelState) -> None:
         if state.state is State.OPEN:
-            self._channels[name] = _Channel(name, self._now_us)
+            opened = self._channels[name] = _Channel(name, self._now_us)
+            if Deviation.EARLY_KEEP_ALIVE in self._deviations and not opened.is_media:
+                self._ask_alive(opened)
         elif state.state is State.CLOSED and not state.ours:
-            channel = self._channels.pop(name, None)
-            if channel is not None and channel.phase is _Phase.ACCEPTED:
-                self._lost(channel)
+            closed = self._channels.pop(name, None)
+            if closed is not None and closed.phase is _Phase.ACCEPTED:
+                self._lost(closed)
         elif state.state is State.STOPPING:
             self._end(StopReason.STOP_BC_HOST_TRIGGERED)
 
@@ -270,9 +287,13 @@ class Zoom:
             self._signaling = None
             self._ready = False
 
-    def _refuse(self, channel: _Channel, answer: Message, what: str) -> None:
+    def _refuse(
+        self, channel: _Channel, answer: SignalingHandshakeResponse | MediaHandshakeResponse, what: str
+    ) -> None:
+        """Refuse a handshake. That the app has no scope for something is nothing that the client did wrong."""
         channel.phase = _Phase.REFUSED
-        self._find(channel.name, what)
+        if answer.status_code not in NO_SCOPE.values():
+            self._find(channel.name, what)
         self._send(channel, answer)
         self._close(channel, 1000, "refused")
 
@@ -305,6 +326,16 @@ class Zoom:
                 self._find(channel.name, f"{_name(message)} is nothing that a client sends here")
 
     def _on_signaling_handshake(self, channel: _Channel, asked: SignalingHandshakeRequest) -> None:
+        if self._due_refusal(Fault.HANG_UP) is not None:
+            channel.phase = _Phase.REFUSED
+            self._close(channel, 1000, "")
+            return
+        if (refusal := self._due_refusal(Fault.REFUSE_SIGNALING)) is not None:
+            channel.phase = _Phase.REFUSED
+            self._send(channel, SignalingHandshakeResponse(refusal, "a scenario's", sequence=asked.sequence))
+            if Deviation.SILENT_REFUSAL not in self._deviations:
+                self._close(channel, 1000, "refused")
+            return
         status, why = self._check_identity(asked)
         if status is StatusCode.STATUS_OK and self._signaling is not None:
             status, why = StatusCode.STATUS_DUPLICATE_SIGNAL_REQUEST, "another signaling connection is open"
@@ -317,10 +348,16 @@ class Zoom:
         self._ready = False
         self._give_up_us = None if self._begin_us is None else self._give_up_us
         self._begin_keep_alive(channel)
-        urls = {key: url for key, url in self._urls.items() if key == "all" or _KINDS[key] in self._scopes}
+        server = "" if self._generation == 1 else f"?server={self._generation}"
+        urls = {key: url + server for key, url in self._urls.items() if key == "all" or _KINDS[key] in self._scopes}
         self._send(channel, SignalingHandshakeResponse(StatusCode.STATUS_OK, "", urls, asked.sequence))
 
     def _on_media_handshake(self, channel: _Channel, asked: MediaHandshakeRequest) -> None:
+        if (refusal := self._due_refusal(Fault.REFUSE_MEDIA)) is not None:
+            channel.phase = _Phase.REFUSED
+            self._send(channel, MediaHandshakeResponse(refusal, "a scenario's", sequence=asked.sequence))
+            self._close(channel, 1000, "refused")
+            return
         status, why = self._check_identity(asked)
         kinds = MediaType(0)
         if status is StatusCode.STATUS_OK:
@@ -334,6 +371,8 @@ class Zoom:
         self._params = params.or_else(self._params)
         self._begin_keep_alive(channel)
         self._send(channel, MediaHandshakeResponse(StatusCode.STATUS_OK, "", params, asked.sequence))
+        if Deviation.NO_MEDIA_ANSWER in self._deviations:
+            self._ready = self._was_ready = True
         if self._was_ready and self._signaling is not None:
             self._resume()
 
@@ -386,6 +425,8 @@ class Zoom:
             self._find(channel.name, "7 CLIENT_READY_ACK before any media connection was accepted")
         elif message.stream_id != self._stream_id:
             self._find(channel.name, "7 CLIENT_READY_ACK with a wrong rtms_stream_id")
+        elif Deviation.NO_MEDIA_ANSWER in self._deviations:
+            pass  # media flows since `3`
         elif self._ready:
             self._find(channel.name, "7 CLIENT_READY_ACK twice on one signaling connection")
         elif any(other.is_media and other.phase is _Phase.NEW for other in self._channels.values()):
@@ -430,7 +471,8 @@ class Zoom:
     # Keep-alive.
 
     def _begin_keep_alive(self, channel: _Channel) -> None:
-        channel.keep_alive_us = self._now_us + round(KEEP_ALIVE_S * _US * self._speed)
+        never = channel.is_media and Deviation.SIGNALING_KEEP_ALIVE_ONLY in self._deviations
+        channel.keep_alive_us = _NEVER_US if never else self._now_us + round(KEEP_ALIVE_S * _US * self._speed)
 
     def _ask_alive(self, channel: _Channel) -> None:
         if len(channel.asked) >= MOST_UNANSWERED:
@@ -450,7 +492,8 @@ class Zoom:
         if asked_us is None:
             self._find(channel.name, "13 KEEP_ALIVE_RESP that answers nothing")
             return
-        if message.timestamp != self._zoom_ms(asked_us):
+        bare = Deviation.BARE_KEEP_ALIVE in self._deviations
+        if str(message.timestamp) != str(None if bare else self._zoom_ms(asked_us)):
             self._find(channel.name, f"13 KEEP_ALIVE_RESP with timestamp {message.timestamp}, not the one of the 12")
         self._answered += 1
         took_us = self._now_us - asked_us
@@ -485,6 +528,11 @@ class Zoom:
         while self._next:
             kind = min(self._next, key=lambda each: self._next[each].at_ms)
             cue = self._next[kind]
+            if self._strikes and self._strikes[0].at_ms <= min(now_ms, cue.at_ms):
+                self._strike(self._strikes.popleft())
+                if self._over:
+                    return
+                continue
             if cue.at_ms > now_ms:
                 break
             self._perform(cue)
@@ -503,13 +551,99 @@ class Zoom:
                 self._send(self._signaling, event)
             return
         channel = self._taker(cue.kind)
-        if channel is not None:
+        if isinstance(cue.message, Audio):
+            self._perform_audio(channel, cue.message)
+        elif channel is not None:
             self._send(channel, cue.message)
-        elif isinstance(cue.message, Audio):
-            self._held.append(cue.message)
-            newest_ms = cue.message.timestamp or 0
+        else:
+            self._untaken[_plain_name(cue.message)] += 1
+
+    def _perform_audio(self, channel: _Channel | None, message: Audio) -> None:
+        if channel is None:
+            self._held.append(message)
+            newest_ms = message.timestamp or 0
             while newest_ms - (self._held[0].timestamp or 0) > HELD_AUDIO_MS:
-                self._held.popleft()
+                self._untaken[_plain_name(self._held.popleft())] += 1
+            return
+        fault, self._spoil = self._spoil, None
+        if fault is Fault.SWAP:
+            self._swapped = message
+            return
+        self._send(channel, message, spoilt(channel.name, message, fault) if fault in _SPOILING else None)
+        if fault is Fault.DUPLICATE:
+            self._send(channel, message)
+        if self._swapped is not None:
+            self._send(channel, self._swapped)
+            self._swapped = None
+
+    # Faults.
+
+    def _strike(self, strike: Strike) -> None:
+        """Let a fault of the scenario happen; it is nothing that the client did wrong."""
+        match strike.fault:
+            case Fault.DROP_SIGNALING:
+                self._leave(self._sockets(), "signaling", BROKEN)
+            case Fault.DROP_MEDIA:
+                self._leave(self._sockets(media_only=True), "media", BROKEN)
+            case Fault.CLOSE_MEDIA:
+                self._leave(self._sockets(media_only=True), "media", strike.number)
+            case Fault.FAILOVER:
+                self._generation += 1
+                self._leave(self._sockets(), "signaling", BROKEN)
+                self._out.append(Announce("started"))
+            case Fault.SAY_INTERRUPTED:
+                if self._signaling is not None:
+                    self._send(
+                        self._signaling, StreamStateUpdate(StreamState.INTERRUPTED, strike.number, self._zoom_ms())
+                    )
+                media_only = strike.number in _MEDIA_REASONS
+                self._leave(self._sockets(media_only=media_only), "media" if media_only else "signaling")
+            case Fault.EVENT_7:
+                if self._signaling is not None:
+                    event = EventUpdate(MeetingEvent.MEDIA_CONNECTION_INTERRUPTED, self._zoom_ms(), {})
+                    self._send(self._signaling, event)
+                self._leave(self._sockets(media_only=True), "media")
+            case Fault.WEBHOOK_INTERRUPTED:
+                self._leave(self._sockets(), "signaling")
+                self._out.append(Announce("interrupted"))
+            case Fault.SILENCE:
+                self._leave(self._sockets(), "signaling")
+                noticed_s = KEEP_ALIVE_S * (MOST_UNANSWERED + 1)
+                self._give_up_us = self._now_us + round((noticed_s + RETURN_S["signaling"]) * _US * self._speed)
+            case Fault.RETRY_WEBHOOK:
+                self._out.append(Announce("started"))
+            case Fault.STOP:
+                self._end(StopReason(strike.number))  # type: ignore[call-arg]
+            case Fault.STOP_WEBHOOK_ONLY:
+                self._leave(self._sockets(), "signaling", BROKEN)
+                self._out.append(Announce("stopped", strike.number))
+                self._end(StopReason(strike.number))  # type: ignore[call-arg]
+            case Fault.REFUSE_SIGNALING | Fault.REFUSE_MEDIA | Fault.HANG_UP:
+                self._refusals.setdefault(strike.fault, deque()).extend([strike.number] * strike.times)
+            case Fault.BAD_JSON | Fault.BAD_UTF8 | Fault.UNKNOWN_TYPE:
+                raw, binary = STRAY[strike.fault]
+                if (channel := self._taker(MediaType.AUDIO)) is not None:
+                    self._out.append(Send(channel.name, Unreadable("on purpose"), binary, raw))
+            case Fault.DUPLICATE | Fault.SWAP | Fault.BAD_BASE64 | Fault.ODD_AUDIO:
+                self._spoil = strike.fault
+
+    def _sockets(self, *, media_only: bool = False) -> Sequence[_Channel]:
+        return [channel for channel in self._channels.values() if channel.is_media or not media_only]
+
+    def _leave(self, channels: Sequence[_Channel], kind: str, code: int | None = None) -> None:
+        """Know these sockets no more, and wait for the client to come back; close them, or leave them open and dead."""
+        for channel in channels:
+            if code is not None:
+                self._close(channel, code, "")
+            self._channels.pop(channel.name, None)
+            if channel is self._signaling:
+                self._signaling = None
+                self._ready = False
+        self._give_up_us = self._now_us + round(RETURN_S[kind] * _US * self._speed)
+
+    def _due_refusal(self, fault: Fault) -> int | None:
+        codes = self._refusals.get(fault)
+        return codes.popleft() if codes else None
 
     def _taker(self, kind: MediaType) -> _Channel | None:
         if not self._ready:
@@ -523,7 +657,9 @@ class Zoom:
         if self._signaling is not None:
             now_ms = self._zoom_ms()
             self._send(self._signaling, SessionStateUpdate(self._session_id(), SessionState.STOPPED, reason, now_ms))
-            self._send(self._signaling, StreamStateUpdate(StreamState.TERMINATED, reason, now_ms))
+            media = next((channel for channel in self._channels.values() if channel.kinds), self._signaling)
+            last = media if Deviation.END_ON_MEDIA in self._deviations else self._signaling
+            self._send(last, StreamStateUpdate(StreamState.TERMINATED, reason, now_ms))
         unanswered = [channel for channel in self._channels.values() if len(channel.asked) > 1]
         for channel in unanswered:
             self._find(channel.name, f"{len(channel.asked)} keep-alives were not answered")
@@ -533,9 +669,11 @@ class Zoom:
 
     # Small things.
 
-    def _send(self, channel: _Channel, message: Message) -> None:
-        self._sent[MessageType.label(message.msg_type).partition(" ")[2]] += 1
-        self._out.append(Send(channel.name, message))
+    def _send(self, channel: _Channel, message: Message, said: Send | None = None) -> None:
+        said = said or spoken(channel.name, message, self._deviations)
+        if said is not None:
+            self._sent[_plain_name(message)] += 1
+            self._out.append(said)
 
     def _hand_out(self) -> Sequence[Command]:
         out, self._out = self._out, []
@@ -552,6 +690,17 @@ class Zoom:
 
 
 _KINDS = {name: kind for kind, name in MEDIA_NAMES.items()}
+
+
+_SPOILING = (Fault.BAD_BASE64, Fault.ODD_AUDIO)
+_MEDIA_REASONS = (
+    StopReason.STOP_BC_DATA_CONNECTION_INTERRUPTED,
+    StopReason.STOP_BC_DATA_CONNECTION_CLOSED_ABNORMALLY,
+)
+
+
+def _plain_name(message: Message) -> str:
+    return MessageType.label(message.msg_type).partition(" ")[2]
 
 
 def _name(message: Message) -> str:

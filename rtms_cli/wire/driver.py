@@ -19,7 +19,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Protocol
 
 from rtms_cli.machine import (
+    BROKEN,
     SIGNALING,
+    Announce,
     ChannelState,
     Close,
     Command,
@@ -65,6 +67,7 @@ class Driver:
     :param sink: where frames are kept, or `None` where nobody keeps them.
     :param dial: opens sockets for a machine that commands `Open`.
     :param on_frame: is told of every frame that is not a media packet; for views, so it must be quick.
+    :param announce: posts webhooks for a machine that commands `Announce`.
     """
 
     def __init__(
@@ -74,12 +77,14 @@ class Driver:
         clock: Clock,
         dial: Dial | None = None,
         on_frame: Callable[[Frame], None] | None = None,
+        announce: Callable[[Announce], None] | None = None,
     ) -> None:
         self._machine = machine
         self._sink = sink
         self._clock = clock
         self._dial = dial
         self._on_frame = on_frame
+        self._announce = announce
         self._links: dict[str, _Link] = {}
         self._open_sockets: set[Socket] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -141,10 +146,10 @@ class Driver:
     def _execute(self, commands: Iterable[Command], at_us: int) -> None:
         for command in commands:
             match command:
-                case Send(channel, message, binary):
+                case Send(channel, message, binary, raw):
                     link = self._links.get(channel)
                     if link is not None and link.socket is not None:
-                        frame = sent_frame(self._clock.now_us(), channel, message)
+                        frame = sent_frame(self._clock.now_us(), channel, message, raw)
                         link.socket.send(frame.raw, binary=binary)
                         self._keep(frame)
                 case Open(channel, url):
@@ -153,6 +158,9 @@ class Driver:
                     self._close(channel, code, reason)
                 case Warn(channel, text):
                     self._keep(state_frame(at_us, channel, ChannelState(State.WARNING, reason=text)))
+                case Announce():
+                    assert self._announce is not None, "a machine that commands Announce needs one who does it"
+                    self._announce(command)
                 case Finish():
                     self._finish = self._finish or command
         due_us = self._machine.deadline_us
@@ -171,7 +179,9 @@ class Driver:
         link = self._links.pop(channel, None)
         if link is None:
             return
-        if link.socket is not None:
+        if link.socket is not None and code == BROKEN:
+            link.socket.abort()
+        elif link.socket is not None:
             link.socket.close(code, reason)
         elif link.connecting is not None:
             link.connecting.cancel()

@@ -1,0 +1,327 @@
+"""The fault matrix: everything that can go wrong between a server, a network, a disk and us, over real sockets.
+
+`python tests/faults/matrix.py` runs all of it and prints the table that the README shows; `test_matrix.py` runs the
+same cases one by one. Both ends live `SPEED` times as fast as the world, so that a minute's wait takes seconds.
+"""
+
+import asyncio
+import errno
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from harness import Silent, read_wav
+from msgspec import Struct
+
+from rtms_cli.capture import Header
+from rtms_cli.commands.station import Station, recorder_in
+from rtms_cli.protocol.media import MediaRequest, parse_media
+from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product
+from rtms_cli.protocol.signatures import handshake_signature
+from rtms_cli.recording.files import Files
+from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.recorder import Recorder
+from rtms_cli.recording.writer import Writer
+from rtms_cli.simulator.faults import Deviation, Fault, Strike
+from rtms_cli.simulator.media import mixed
+from rtms_cli.simulator.scenario import PEOPLE, Scenario
+from rtms_cli.simulator.server import App, Simulator
+from rtms_cli.wire.clock import Clock
+from rtms_cli.wire.dialer import Dialer
+from rtms_cli.wire.hosts import HostPolicy
+from rtms_cli.wire.listener import Listener
+
+SPEED = 20
+RATE, PACKET = 16_000, 320
+
+
+class Case(Struct, frozen=True):
+    """One fault, and what has to become of the recording."""
+
+    name: str
+    strikes: tuple[Strike, ...] = ()
+    deviations: frozenset[Deviation] = frozenset()
+    seconds: float = 30
+    media: str = "audio,transcript"
+    scopes: MediaType = EVERY_MEDIA
+    split: bool = False
+    status: str = "complete"
+    trusted: bool = True
+    """Whether the listener has the secret token."""
+    files: type[Files] = Files
+    unkept: int = 0
+    """Audio packets that reach us spoilt, or that the disk refuses: they are counted in `losses`."""
+    untaken: range = range(1)
+    """How many audio packets may be due while nobody is there to take them."""
+    in_flight: int = 0
+    """How many may be under way when a connection breaks."""
+    rebuilds: int = 0
+    """How often the signaling socket is opened again."""
+    sound: bool = True
+    """Whether there is any sound to look at."""
+
+
+class Result(Struct, frozen=True):
+    """What became of it."""
+
+    sent: int
+    untaken: int
+    kept: int
+    missing_ms: float
+    status: str
+    wrong: tuple[str, ...]
+    """What is not as it has to be; empty is the verdict `good`."""
+
+
+class FullFiles(Files):
+    """A disk without room for sound at its third and fourth write."""
+
+    writes = 0
+
+    def write_at(self, name: str, parts: list[tuple[int, bytes]]) -> None:
+        self.writes += 1
+        if 3 <= self.writes < 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write_at(name, parts)
+
+
+class ReadOnlyTranscript(Files):
+    """A disk that refuses one file for good."""
+
+    def append(self, name: str, data: bytes) -> None:
+        if name == "transcript.jsonl":
+            raise OSError(errno.EROFS, "Read-only file system")
+        super().append(name, data)
+
+
+class StallingFiles(Files):
+    """A disk that does nothing for 20 s of the session's time, once."""
+
+    stalled = False
+
+    def append(self, name: str, data: bytes) -> None:
+        super().append(name, data)
+        if name == "capture.jsonl" and not self.stalled and (self.folder / "audio/mixed.wav").exists():
+            self.stalled = True
+            threading.Event().wait(20 / SPEED)
+
+
+def at(seconds: float, fault: Fault, number: int = 0, times: int = 1) -> Strike:
+    return Strike(round(seconds * 1000), fault, number, times)
+
+
+BEFORE = -1.0
+BREAK = at(5, Fault.DROP_SIGNALING)
+CASES = (
+    Case("nothing goes wrong"),
+    Case("one socket a kind", split=True, media="all"),
+    Case("signaling breaks", (at(5, Fault.DROP_SIGNALING),), rebuilds=1, in_flight=5),
+    Case(
+        "signaling breaks twice", (at(5, Fault.DROP_SIGNALING), at(15, Fault.DROP_SIGNALING)), rebuilds=2, in_flight=9
+    ),
+    Case("media breaks", (at(5, Fault.DROP_MEDIA),), in_flight=5),
+    Case("media breaks, split", (at(5, Fault.DROP_MEDIA),), split=True, in_flight=5),
+    Case("media is closed with 1001", (at(5, Fault.CLOSE_MEDIA, 1001),)),
+    Case("server failover", (at(5, Fault.FAILOVER),), rebuilds=1, in_flight=5),
+    Case("failover, webhook retried", (at(5, Fault.FAILOVER), at(6, Fault.RETRY_WEBHOOK)), rebuilds=1, in_flight=5),
+    Case("webhook comes again", (at(2, Fault.RETRY_WEBHOOK), at(9, Fault.RETRY_WEBHOOK))),
+    *(Case(f"8 INTERRUPTED, reason {n}", (at(5, Fault.SAY_INTERRUPTED, n),), rebuilds=1) for n in (13, 15)),
+    *(Case(f"8 INTERRUPTED, reason {n}", (at(5, Fault.SAY_INTERRUPTED, n),)) for n in (14, 16)),
+    Case("event 7", (at(5, Fault.EVENT_7),)),
+    Case("interrupted webhook", (at(5, Fault.WEBHOOK_INTERRUPTED),), rebuilds=1),
+    Case("event 7 and a broken socket", (at(5, Fault.EVENT_7), at(5.02, Fault.DROP_MEDIA)), in_flight=5),
+    Case("connections die silently", (at(5, Fault.SILENCE),), seconds=90, rebuilds=1, untaken=range(1, 1500)),
+    Case("back, but refused with 8", (at(5, Fault.REFUSE_SIGNALING, 8, 2), BREAK), rebuilds=3, in_flight=5),
+    Case("back, but refused with 45", (at(5, Fault.REFUSE_SIGNALING, 45), BREAK), rebuilds=2, in_flight=5),
+    Case(
+        "media refused with 15 and 16",
+        (at(5, Fault.REFUSE_MEDIA, 15), at(5, Fault.REFUSE_MEDIA, 16), at(5, Fault.DROP_MEDIA)),
+        seconds=60,
+        in_flight=5,
+    ),
+    Case("the first 1 is hung up on", (at(BEFORE, Fault.HANG_UP),), rebuilds=1),
+    Case(
+        "no way back",
+        (at(5, Fault.REFUSE_SIGNALING, 45, 99), BREAK),
+        seconds=200,
+        status="interrupted",
+        untaken=range(9999),
+        in_flight=5,
+        rebuilds=-1,
+    ),
+    Case("wrong signature", (at(BEFORE, Fault.REFUSE_SIGNALING, 3),), status="failed", sound=False),
+    Case("1 is always hung up on", (at(BEFORE, Fault.HANG_UP, 0, 99),), status="failed", sound=False, rebuilds=-1),
+    Case(
+        "refused without a status code",
+        (at(BEFORE, Fault.REFUSE_SIGNALING, 3),),
+        frozenset({Deviation.SILENT_REFUSAL}),
+        status="failed",
+        sound=False,
+    ),
+    Case("no scope for audio", scopes=MediaType.TRANSCRIPT, sound=False),
+    Case("no scope for video", scopes=MediaType.AUDIO | MediaType.TRANSCRIPT, media="all", split=True),
+    *(Case(f"stop reason {n}", (at(10, Fault.STOP, n),), status="interrupted") for n in (*range(10, 20), 24)),
+    *(Case(f"stop reason {n}", (at(10, Fault.STOP, n),)) for n in (1, 6, 7, 25)),
+    Case("only a webhook tells of the stop", (at(10, Fault.STOP_WEBHOOK_ONLY, 6),), untaken=range(500)),
+    Case("revoked, by signaling", (at(10, Fault.STOP, 8),), status="revoked", sound=False),
+    Case("revoked, by a verified webhook", (at(10, Fault.STOP_WEBHOOK_ONLY, 8),), status="revoked", sound=False),
+    Case(
+        "revoked, by a webhook that anybody may have sent",
+        (at(10, Fault.STOP_WEBHOOK_ONLY, 8),),
+        trusted=False,
+        untaken=range(500),
+        rebuilds=-1,
+        in_flight=5,
+    ),
+    Case("a packet comes twice", (at(5, Fault.DUPLICATE),)),
+    Case("packets change places", (at(5, Fault.SWAP),)),
+    Case("payload is no base64", (at(5, Fault.BAD_BASE64),), unkept=1),
+    Case("payload of odd length", (at(5, Fault.ODD_AUDIO),)),
+    Case("a frame is no JSON", (at(5, Fault.BAD_JSON),)),
+    Case("a frame is no UTF-8", (at(5, Fault.BAD_UTF8),)),
+    Case("unknown message type", (at(5, Fault.UNKNOWN_TYPE),)),
+    *(
+        Case(f"server: {deviation}", deviations=frozenset({deviation}))
+        for deviation in Deviation
+        if deviation is not Deviation.SILENT_REFUSAL
+    ),
+    Case("disk full for a while", files=FullFiles, unkept=-1),
+    Case("one file is read-only", files=ReadOnlyTranscript, unkept=-1),
+    Case("disk stalls for 20 s", files=StallingFiles),
+)
+
+
+async def play(case: Case, out: Path) -> Result:
+    """Record a simulated meeting in which the case's fault strikes, and look at what was kept."""
+    app = App("client", "secret", "token", case.scopes)
+    writer = Writer()
+    make = recorder_in(out)
+
+    def make_recorder(header: Header) -> Recorder:
+        plain = make(header)
+        return Recorder(plain.folder, header, files=case.files(plain.folder))
+
+    station = Station(
+        make_recorder=make_recorder,
+        request=MediaRequest(parse_media(case.media), split=case.split),
+        sign=lambda stream: handshake_signature(app.client_id, app.client_secret, stream.id, stream.stream_id),
+        dial=Dialer(HostPolicy()),
+        writer=writer,
+        observer=Silent(),
+        trusted=case.trusted,
+        make_clock=lambda: Clock(SPEED),
+    )
+    token = app.secret_token if case.trusted else None
+    listener = Listener("127.0.0.1", 0, "/webhook", token, station.take, station.health)
+    url = f"http://127.0.0.1:{await listener.start()}/webhook"
+    scenario = Scenario(case.seconds, strikes=case.strikes, deviations=case.deviations)
+    async with Simulator(app, speed=SPEED, client_in_real_time=False, webhook=url) as simulator:
+        stream = simulator.announce(Product.MEETING, scenario)
+        await simulator.post(url, stream, "started")
+        if case.status == "failed":
+            await station.idle()
+            simulator.end()
+        reason = await stream.done()
+        if not any(strike.fault is Fault.STOP_WEBHOOK_ONLY for strike in case.strikes):
+            await simulator.post(url, stream, "stopped", reason)
+        await station.idle()
+    await writer.close()
+    await listener.stop()
+    report = stream.report()
+    folders = await asyncio.to_thread(lambda: list(out.iterdir()))
+    assert len(folders) == 1, f"{len(folders)} recordings of one stream"
+    manifest = Manifest.read(folders[0])
+    sent = report.sent.get("MEDIA_DATA_AUDIO", 0)
+    untaken = report.untaken.get("MEDIA_DATA_AUDIO", 0)
+    kept = sum(track.packets for track in manifest.tracks if track.kind == "audio")
+    wrong = list(look(case, manifest))
+    findings = [finding.what for finding in report.findings if case.status == "complete"]
+    wrong += [f"the server found: {what}" for what in findings if "no client came" not in what]
+    missing_ms = 0.0
+    if case.sound:
+        missing_ms, faults = compare(folders[0], manifest)
+        wrong += faults
+        if case.unkept >= 0 and not 0 <= sent - kept - case.unkept <= case.in_flight:
+            wrong.append(f"{sent} audio packets were sent, {kept} kept")
+        if untaken not in case.untaken:
+            wrong.append(f"{untaken} audio packets found nobody")
+    elif kept:
+        wrong.append(f"{kept} audio packets, where there should be none")
+    return Result(sent, untaken, kept, missing_ms, manifest.status, tuple(wrong))
+
+
+def look(case: Case, manifest: Manifest) -> Sequence[str]:
+    """What of the manifest is not as it has to be."""
+    wrong = []
+    if manifest.status != case.status:
+        wrong.append(f"status {manifest.status}, not {case.status}: {manifest.stop}")
+    opened = [one for one in manifest.connections if one.channel == "signaling"]
+    if case.rebuilds >= 0 and len(opened) - 1 != case.rebuilds:
+        wrong.append(f"signaling was opened {len(opened)} times")
+    spoilt = {Fault.BAD_BASE64, Fault.BAD_JSON, Fault.BAD_UTF8, Fault.ODD_AUDIO}
+    expects_losses = case.unkept or any(strike.fault in spoilt for strike in case.strikes)
+    if bool(manifest.losses) != bool(expects_losses):
+        wrong.append(f"losses {[(loss.what, loss.where, loss.count) for loss in manifest.losses]}")
+    for name, asked in manifest.keep_alive.items():
+        if asked.slowest_ms is not None and asked.slowest_ms > 1000:
+            wrong.append(f"a keep-alive on {name} was answered after {asked.slowest_ms:.0f} ms")
+    if case.status == "revoked" and manifest.tracks:
+        wrong.append("a revoked recording has tracks")
+    return wrong
+
+
+def compare(folder: Path, manifest: Manifest) -> tuple[float, list[str]]:
+    """Hold the sound against what was made: each sample is right, or it is silence inside a gap that is listed.
+
+    :returns: how many ms are missing, and what is wrong.
+    """
+    (track,) = [track for track in manifest.tracks if track.kind == "audio"]
+    rate, samples = read_wav(folder / track.path)
+    assert rate == RATE
+    made = mixed(len(PEOPLE), 0, len(samples), RATE)
+    in_gap = np.zeros(len(samples), bool)
+    for start, end in track.gaps:
+        in_gap[round(start * RATE) : round(end * RATE)] = True
+    wrong = []
+    right = samples == made
+    if any(loss.where == track.path for loss in manifest.losses):
+        right |= samples == 0  # what the disk refused
+    if not right[~in_gap].all():
+        wrong.append(f"{np.count_nonzero(~right[~in_gap])} samples differ from what was sent")
+    if samples[in_gap].any():
+        wrong.append("a gap is not silent")
+    return np.count_nonzero(in_gap) * 1000 / RATE, wrong
+
+
+def table(rows: Sequence[tuple[Case, Result]]) -> str:
+    """The table that the README shows."""
+    lines = [
+        "| fault | audio packets sent | kept | lost before us | silence put in | status | verdict |",
+        "|---|--:|--:|--:|--:|---|---|",
+    ]
+    for case, result in rows:
+        verdict = "good" if not result.wrong else "**BAD** " + "; ".join(result.wrong)
+        silence = f"{result.missing_ms / 1000:.2f} s" if result.missing_ms else ""
+        lost = result.untaken or ""
+        lines.append(
+            f"| {case.name} | {result.sent} | {result.kept} | {lost} | {silence} | {result.status} | {verdict} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    rows = []
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            result = asyncio.run(play(case, Path(folder)))
+        rows.append((case, result))
+        print(f"{case.name}: {'good' if not result.wrong else result.wrong}", file=sys.stderr)
+    print(table(rows))
+    return int(any(result.wrong for _, result in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
