@@ -64,6 +64,8 @@ class ChannelState(Struct, frozen=True, omit_defaults=True):
     status: str = ""
     count: int = 0
     ours: bool = False
+    final: bool = False
+    """Of a refusal: another try would end the same way."""
 
 
 Reading = Message | Webhook | ChannelState

@@ -44,16 +44,25 @@ class Silent:
         self.notices.append(text)
 
 
-def make_station(out: Path, writer: Writer, request: MediaRequest | None = None, *, trusted: bool = False) -> Station:
-    """A station that signs everything with the same signature and watches nothing."""
+def make_station(
+    out: Path,
+    writer: Writer,
+    request: MediaRequest | None = None,
+    *,
+    trusted: bool = False,
+    observer: Silent | None = None,
+    max_streams: int = 1000,
+) -> Station:
+    """A station that signs everything with the same signature."""
     return Station(
         make_recorder=recorder_in(out),
         request=request or MediaRequest(),
         sign=lambda stream: stream.signature or Signature("0" * 64),
         dial=Dialer(HostPolicy()),
         writer=writer,
-        observer=Silent(),
+        observer=observer or Silent(),
         trusted=trusted,
+        max_streams=max_streams,
     )
 
 

@@ -145,10 +145,9 @@ async def running_station(
     async with AsyncExitStack() as stack:
         observer: Observer
         restore: Callable[[], None] = lambda: None  # noqa: E731
-        if as_json:
-            observer = JsonLines()
-        elif plain or not is_terminal():
-            observer = PlainLines()
+        if as_json or plain or not is_terminal():
+            observer = lines = JsonLines() if as_json else PlainLines()
+            stack.callback(lines.close)
         else:
             from rtms_cli.view.screen import Screen
 

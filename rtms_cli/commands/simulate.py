@@ -139,12 +139,20 @@ def _app(options: "dict[str, str | None]", scopes: "MediaType") -> "tuple[App, S
     import secrets
 
     from rtms_cli.commands.settings import load_credentials
+    from rtms_cli.protocol.numbers import Product
     from rtms_cli.simulator.server import App
 
     credentials = load_credentials(options)
-    pair, token = credentials.oauth, credentials.secret_token
-    if pair is not None:
-        return App(pair.client_id.value, pair.client_secret.value, token.value if token else "", scopes), ()
+    pair, token = credentials.pair_for(Product.MEETING), credentials.secret_token
+    sdk = credentials.pair_for(Product.VIDEO_SDK)
+    if pair is not None and sdk is not None:
+        return App(
+            pair.client_id.value,
+            pair.client_secret.value,
+            token.value if token else "",
+            scopes,
+            (sdk.client_id.value, sdk.client_secret.value),
+        ), ()
     app = App(
         secrets.token_urlsafe(16),
         secrets.token_urlsafe(24),

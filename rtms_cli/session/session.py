@@ -383,6 +383,8 @@ class Session:
                 self._on_stopping(state.reason or "us", at_us)
             case State.OPEN if channel is not None and channel.phase is Phase.OPENING:
                 self._shake(channel, at_us)
+            case State.REFUSED if channel is not None and channel.has_socket and state.final and not self._ending:
+                self._give_up(channel, state.reason, at_us)
             case State.REFUSED if channel is not None and channel.has_socket:
                 self._lose(channel, at_us, state.reason, has_socket=False)
             case State.CLOSED if channel is not None and channel.has_socket and not state.ours:
@@ -712,7 +714,7 @@ class Session:
         limit_s = MEDIA_DEADLINE_S if channel.is_media else SIGNALING_DEADLINE_S
         last_us = (channel.lost_us if channel.lost_us is not None else at_us) + limit_s * _US
         if at_us >= last_us:
-            self._give_up(channel, how, at_us)
+            self._give_up(channel, how if channel.is_media else f"no connection for {limit_s} s: {how}", at_us)
             return
         channel.enter(Phase.WAITING, at_us, min(at_us + wait_us, last_us))
         self._warn(channel.name, f"{'lost' if was_up else 'no connection'}: {how}; next try in {wait_us / _US:.1f} s")
@@ -749,11 +751,10 @@ class Session:
         channel.enter(Phase.GONE, at_us)
         channel.note = why
         if not channel.is_media:
-            waited = f"no connection for {SIGNALING_DEADLINE_S} s"
             if self._media_seen:
-                self._finish("interrupted", None, f"{waited}: {why}")
+                self._finish("interrupted", None, why)
             else:
-                self._fail(f"{waited}: {why}")
+                self._fail(why)
         else:
             self._warn(channel.name, f"given up: {why}")
 

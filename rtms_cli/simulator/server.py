@@ -42,6 +42,15 @@ class App(Struct, frozen=True):
     client_secret: str
     secret_token: str
     scopes: MediaType = EVERY_MEDIA
+    video_sdk: tuple[str, str] | None = None
+    """Key and secret that sign for Video SDK, where those are others."""
+
+    def sign(self, product: Product, identity: str, stream_id: str) -> Signature:
+        """The handshake signature that is right for a stream."""
+        pair = (self.client_id, self.client_secret)
+        if product is Product.VIDEO_SDK and self.video_sdk is not None:
+            pair = self.video_sdk
+        return handshake_signature(*pair, identity, stream_id)
 
 
 class LiveStream:
@@ -193,7 +202,7 @@ class Simulator:
             if kind in spelled_out(self._app.scopes)
         }
         urls["all"] = f"{base}/media/{stream_id}/all"
-        signature = handshake_signature(self._app.client_id, self._app.client_secret, identity, stream_id)
+        signature = self._app.sign(product, identity, stream_id)
         zoom = Zoom(
             product=product,
             identity=identity,

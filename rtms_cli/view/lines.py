@@ -21,6 +21,7 @@ from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import Manifest, TrackEntry
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.view.gist import frame_line, gist
+from rtms_cli.view.output import LineOutput
 from rtms_cli.view.text import clock_time, escape, size_of
 
 
@@ -28,7 +29,7 @@ class PlainLines:
     """Writes a line for everything worth one; keep-alives and media packets only show in the progress lines."""
 
     def __init__(self, out: TextIO | None = None) -> None:
-        self._out = out or sys.stdout
+        self._output = LineOutput(out or sys.stdout)
         self._products: dict[str, Product] = {}
 
     def on_notice(self, text: str) -> None:
@@ -64,16 +65,19 @@ class PlainLines:
         for line in summary_lines(folder):
             self._say(line)
 
+    def close(self) -> None:
+        """Write what waits."""
+        self._output.close()
+
     def _say(self, line: str) -> None:
-        self._out.write(line + "\n")
-        self._out.flush()
+        self._output.say(line)
 
 
 class JsonLines:
     """Writes one JSON object an event; see the module's text for its names."""
 
     def __init__(self, out: TextIO | None = None) -> None:
-        self._out = out or sys.stdout
+        self._output = LineOutput(out or sys.stdout)
         self._products: dict[str, Product] = {}
 
     def on_notice(self, text: str) -> None:
@@ -136,9 +140,12 @@ class JsonLines:
             }
         )
 
+    def close(self) -> None:
+        """Write what waits."""
+        self._output.close()
+
     def _say(self, value: object) -> None:
-        self._out.write(msgspec.json.encode(value).decode() + "\n")
-        self._out.flush()
+        self._output.say(msgspec.json.encode(value).decode())
 
 
 def print_summary(folder: Path, *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from websockets.proxy import get_proxy
 from websockets.uri import WebSocketURI, parse_uri
 
 from rtms_cli import __version__
+from rtms_cli.wire.driver import FinalConnectionError
 from rtms_cli.wire.hosts import HostPolicy
 from rtms_cli.wire.sockets import MAX_MESSAGE, ClientSocket
 
@@ -37,16 +38,18 @@ class Dialer:
         """Connect; see `Dial`."""
         try:
             if (problem := self._policy.check_name(url)) is not None:
-                raise _NotAllowedError(problem)
+                raise FinalConnectionError(problem)
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 return await self._open(url)
-        except _NotAllowedError:
+        except FinalConnectionError:
             raise
         except picows.WSInvalidStatusError as error:
             status = error.response.status.value if error.response is not None else "an error"
             raise ConnectionError(f"{_place(url)} answered HTTP {status} instead of opening a WebSocket") from None
         except (InvalidURI, picows.WSInvalidURL):
-            raise ConnectionError(f"{url[:200]!r} is no WebSocket URL") from None
+            raise FinalConnectionError(f"{url[:200]!r} is no WebSocket URL") from None
+        except ssl.SSLCertVerificationError as error:
+            raise FinalConnectionError(f"cannot connect to {_place(url)}: {_why(error)}") from error
         except (TimeoutError, picows.WSError, OSError, EOFError, UnicodeError) as error:
             raise ConnectionError(f"cannot connect to {_place(url)}: {_why(error)}") from error
 
@@ -78,7 +81,7 @@ class Dialer:
         found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         for *_, address in found:
             if (problem := self._policy.check_address(target.host, str(address[0]))) is not None:
-                raise _NotAllowedError(problem)
+                raise FinalConnectionError(problem)
         failure: OSError = socket.gaierror("the host has no address")
         for family, kind, protocol, _, address in found:
             connecting = socket.socket(family, kind, protocol)
@@ -113,10 +116,6 @@ def tls_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SSLCo
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-class _NotAllowedError(ConnectionError):
-    """The policy forbids it; its text is the whole line for people."""
 
 
 def _place(url: str) -> str:

@@ -51,6 +51,10 @@ OUTBOX_LIMIT = 512
 """Messages that may wait to be sent before the machine's next tick waits too (the simulator's media)."""
 
 
+class FinalConnectionError(ConnectionError):
+    """A connection that no further try would make."""
+
+
 class Dial(Protocol):
     """Opens the socket of a channel."""
 
@@ -58,6 +62,7 @@ class Dial(Protocol):
         """Connect.
 
         :raises ConnectionError: with a line for people that says why it did not work.
+        :raises FinalConnectionError: where another try would end the same way.
         """
 
 
@@ -197,7 +202,8 @@ class Driver:
         except ConnectionError as error:
             if self._links.get(link.channel) is link:
                 del self._links[link.channel]
-                self._state(link.channel, ChannelState(State.REFUSED, reason=str(error)))
+                final = isinstance(error, FinalConnectionError)
+                self._state(link.channel, ChannelState(State.REFUSED, reason=str(error), final=final))
             return
         link.connecting = None
         if self._links.get(link.channel) is link:

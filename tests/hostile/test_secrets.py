@@ -1,0 +1,116 @@
+"""No secret and no signature in anything that is printed or written; permissions; limits on what webhooks can do."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from frames import HEADER, ZERO_MS, audio, granted, media
+from harness import Silent, make_station
+from processes import rtms, running
+
+from rtms_cli.commands.station import recorder_in
+from rtms_cli.protocol.signatures import handshake_signature
+from rtms_cli.protocol.webhooks import read_webhook
+from rtms_cli.recording.writer import Writer
+
+SECRET, TOKEN, KEY = "the-client-secret-7f3a", "the-secret-token-91bc", "the-sdk-secret-55aa"
+SETTINGS = {
+    "ZOOM_CLIENT_ID": "app",
+    "ZOOM_CLIENT_SECRET": SECRET,
+    "ZOOM_SECRET_TOKEN": TOKEN,
+    "ZOOM_VIDEO_SDK_KEY": "sdk",
+    "ZOOM_VIDEO_SDK_SECRET": KEY,
+}
+
+
+def started(number: int, url: str = "ws://127.0.0.1:9") -> bytes:
+    payload = {"meeting_uuid": f"uuid{number}", "rtms_stream_id": f"stream{number}", "server_urls": url}
+    return json.dumps({"event": "meeting.rtms_started", "event_ts": 1, "payload": payload}).encode()
+
+
+@pytest.mark.parametrize("output", ["--json", "--plain"])
+async def test_no_secret_and_no_signature_anywhere(output: str, tmp_path: Path) -> None:
+    async with running("--debug", "listen", "--port", "0", output, cwd=tmp_path, settings=SETTINGS) as listen:
+        url = (await listen.line_with("listening on")).split("listening on ")[1].split('"')[0]
+        arguments = ["--webhook", url, "--seconds", "1", "--products", "meeting,session", "--json"]
+        async with running("--debug", "simulate", *arguments, cwd=tmp_path, settings=SETTINGS) as simulate:
+            assert await simulate.exit_code() == 0, simulate.lines
+        # A forged webhook, a recording that cannot be, and a fault of ours on the way would print what they have.
+        arguments = ["--webhook", url, "--seconds", "1"]
+        wrong = SETTINGS | {"ZOOM_SECRET_TOKEN": "another"}
+        async with running("--debug", "simulate", *arguments, cwd=tmp_path, settings=wrong) as forged:
+            await listen.line_with("401")
+            forged.process.terminate()
+            await forged.exit_code()
+        listen.process.terminate()
+        assert await listen.exit_code() == 0
+    printed = "\n".join([*listen.lines, *simulate.lines, *forged.lines]).encode()
+    files = {path: path.read_bytes() for path in (tmp_path / "recordings").rglob("*") if path.is_file()}
+    captures = [content for path, content in files.items() if path.name == "capture.jsonl"]
+    assert len(captures) == 2
+    signatures = set()
+    for content in captures:
+        header = json.loads(content.splitlines()[0])
+        pair = ("sdk", KEY) if header["product"] == "session" else ("app", SECRET)
+        signatures.add(handshake_signature(*pair, header["id"], header["rtms_stream_id"]))
+        assert content.count(b'"[redacted]"') >= 2  # in 1 and in 3
+    for needle in (SECRET, TOKEN, KEY, *signatures):
+        assert needle.encode() not in printed
+        assert not [path for path, content in files.items() if needle.encode() in content]
+
+
+@pytest.mark.parametrize(
+    ("mode", "umask", "file_bits", "folder_bits"),
+    [(0o600, 0o022, 0o600, 0o700), (0o640, 0o022, 0o640, 0o750), (0o666, 0o027, 0o640, 0o750)],
+)
+def test_permissions(mode: int, umask: int, file_bits: int, folder_bits: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        recorder = recorder_in(tmp_path, mode=mode)(HEADER)
+        recorder.fold([granted(), audio(bytes(640), ZERO_MS), media(17, "x", ZERO_MS)])
+        recorder.close()
+    finally:
+        os.umask(before)
+    paths = list(recorder.folder.rglob("*"))
+    assert len(paths) == 5
+    for path in [recorder.folder, *paths]:
+        assert stat.S_IMODE(path.stat().st_mode) == (folder_bits if path.is_dir() else file_bits)
+
+
+@pytest.mark.parametrize("mode", ["200", "777", "rw", "-1"])
+def test_modes_that_make_no_sense(mode: str, tmp_path: Path) -> None:
+    (tmp_path / "payload.json").write_bytes(started(1))
+    done = rtms("join", "payload.json", "--mode", mode, cwd=tmp_path, settings=SETTINGS)
+    assert (done.returncode, f"--mode {mode} makes no files" in done.stderr) == (2, True)
+
+
+async def test_ten_thousand_streams_are_answered_and_not_all_recorded(tmp_path: Path) -> None:
+    writer = Writer()
+    observer = Silent()
+    station = make_station(tmp_path, writer, observer=observer, max_streams=5)
+    for number in range(10_000):
+        body = started(number)
+        station.take(body, read_webhook(body))
+    assert len(observer.notices) == 9_995
+    assert "5 streams run already (--max-streams)" in observer.notices[0]
+    await station.stop("the test")
+    await writer.close()
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 5  # noqa: ASYNC240
+
+
+@pytest.mark.parametrize(
+    "url", ["wss://evil.example/x", "ws://169.254.169.254/latest", "ws://10.0.0.1", "wss://zoom.us.evil.example"]
+)
+async def test_a_webhook_leads_nobody_to_a_host_that_is_not_zooms(url: str, tmp_path: Path) -> None:
+    writer = Writer()
+    observer = Silent()
+    station = make_station(tmp_path, writer, observer=observer)
+    body = started(1, url)
+    station.take(body, read_webhook(body))
+    await station.idle()
+    await writer.close()
+    (finished,) = observer.finished
+    assert finished.status == "failed"
+    assert "is no host of Zoom's; --allow-host" in finished.said_by
