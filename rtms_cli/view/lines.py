@@ -21,7 +21,7 @@ from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import Manifest, TrackEntry
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.view.gist import frame_line, gist
-from rtms_cli.view.output import LineOutput
+from rtms_cli.view.output import MISSED, LineOutput
 from rtms_cli.view.text import clock_time, escape, size_of
 
 
@@ -77,12 +77,12 @@ class JsonLines:
     """Writes one JSON object an event; see the module's text for its names."""
 
     def __init__(self, out: TextIO | None = None) -> None:
-        self._output = LineOutput(out or sys.stdout)
+        self._output = LineOutput(out or sys.stdout, lambda count: _json(_notice(MISSED.format(count))))
         self._products: dict[str, Product] = {}
 
     def on_notice(self, text: str) -> None:
         """Something that concerns no stream that runs."""
-        self._say({"event": "notice", "text": text})
+        self._say(_notice(text))
 
     def on_started(self, stream: Stream, folder: Path) -> None:
         """A recording began."""
@@ -145,7 +145,15 @@ class JsonLines:
         self._output.close()
 
     def _say(self, value: object) -> None:
-        self._output.say(msgspec.json.encode(value).decode())
+        self._output.say(_json(value))
+
+
+def _notice(text: str) -> dict[str, object]:
+    return {"event": "notice", "text": text}
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def print_summary(folder: Path, *, as_json: bool) -> None:

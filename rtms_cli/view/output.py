@@ -3,6 +3,7 @@
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from typing import TextIO
 
 MOST_WAITING = 10_000
@@ -10,14 +11,21 @@ MOST_WAITING = 10_000
 
 CLOSE_TIMEOUT_S = 2.0
 
+MISSED = "{} lines were dropped: whoever reads them is too slow"
+
 
 class LineOutput:
-    """Writes lines in order, never making who says them wait."""
+    """Writes lines in order, never making who says them wait.
 
-    def __init__(self, out: TextIO) -> None:
+    :param missed: makes the line that tells how many were dropped.
+    """
+
+    def __init__(self, out: TextIO, missed: Callable[[int], str] = MISSED.format) -> None:
         self._out = out
+        self._missed = missed
         self._waiting: queue.Queue[str | None] = queue.Queue(MOST_WAITING)
         self._dropped = 0
+        self._told = 0
         self._gone = False
         self._thread = threading.Thread(target=self._write, name="rtms-lines", daemon=True)
         self._thread.start()
@@ -43,12 +51,12 @@ class LineOutput:
                 continue
             try:
                 self._out.write(line + "\n")
+                if (dropped := self._dropped - self._told) > 0:
+                    self._told += dropped
+                    self._out.write(self._missed(dropped) + "\n")
                 if self._waiting.empty():
                     self._out.flush()
             except (OSError, ValueError):
                 # The reader has closed the pipe (`| head`): what is recorded matters more than who looks on.
                 self._gone = True
                 print("warning: nobody reads the output any more; recording goes on", file=sys.stderr)  # noqa: T201
-            dropped, self._dropped = self._dropped, 0
-            if dropped:
-                self.say(f"{dropped} lines were dropped: whoever reads them is too slow")
