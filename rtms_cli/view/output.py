@@ -46,17 +46,23 @@ class LineOutput:
         self._thread.join(CLOSE_TIMEOUT_S)
 
     def _write(self) -> None:
-        while (line := self._waiting.get()) is not None:
+        line: str | None = ""
+        while line is not None:
+            line = self._waiting.get()
             if self._gone:
                 continue
             try:
-                self._out.write(line + "\n")
-                if (dropped := self._dropped - self._told) > 0:
-                    self._told += dropped
-                    self._out.write(self._missed(dropped) + "\n")
-                if self._waiting.empty():
-                    self._out.flush()
+                self._put(line)
             except (OSError, ValueError):
                 # The reader has closed the pipe (`| head`): what is recorded matters more than who looks on.
                 self._gone = True
                 print("warning: nobody reads the output any more; recording goes on", file=sys.stderr)  # noqa: T201
+
+    def _put(self, line: str | None) -> None:
+        if line is not None:
+            self._out.write(line + "\n")
+        if (dropped := self._dropped - self._told) > 0:
+            self._told += dropped
+            self._out.write(self._missed(dropped) + "\n")
+        if self._waiting.empty():
+            self._out.flush()
