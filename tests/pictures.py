@@ -11,7 +11,6 @@ from rich.console import Console
 from rtms_cli.commands.station import Station, recorder_in
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.numbers import Product
-from rtms_cli.protocol.signatures import handshake_signature
 from rtms_cli.protocol.webhooks import read_webhook
 from rtms_cli.recording.writer import Writer
 from rtms_cli.simulator.scenario import Scenario
@@ -33,7 +32,7 @@ async def draw(out: Path) -> str:
     station = Station(
         make_recorder=recorder_in(out),
         request=MediaRequest(split=True),
-        sign=lambda stream: handshake_signature(app.client_id, app.client_secret, stream.id, stream.stream_id),
+        sign=app.sign_stream,
         dial=Dialer(HostPolicy()),
         writer=writer,
         observer=screen,

@@ -31,7 +31,6 @@ def demo(
 
     from rtms_cli.commands.running import media_request, running_station
     from rtms_cli.protocol.numbers import Product
-    from rtms_cli.protocol.signatures import handshake_signature
     from rtms_cli.simulator.scenario import Scenario
     from rtms_cli.simulator.server import App, Simulator
     from rtms_cli.wire.hosts import HostPolicy
@@ -49,7 +48,7 @@ def demo(
                 f"demo of {seconds:g} seconds",
                 out=out,
                 request=request,
-                sign=lambda stream: handshake_signature(app.client_id, app.client_secret, stream.id, stream.stream_id),
+                sign=app.sign_stream,
                 policy=HostPolicy(),
                 trusted=True,
                 as_json=as_json,

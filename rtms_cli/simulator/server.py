@@ -15,6 +15,7 @@ from rtms_cli.protocol.media import MEDIA_NAMES, spelled_out
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product, StopReason
 from rtms_cli.protocol.signatures import handshake_signature, webhook_signature
+from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.zoom import Finding, Report, Zoom
 from rtms_cli.wire.clock import Clock
@@ -45,8 +46,12 @@ class App(Struct, frozen=True):
     video_sdk: tuple[str, str] | None = None
     """Key and secret that sign for Video SDK, where those are others."""
 
+    def sign_stream(self, stream: Stream) -> Signature:
+        """What a client signs a stream's handshakes with."""
+        return self.sign(stream.product, stream.id, stream.stream_id)
+
     def sign(self, product: Product, identity: str, stream_id: str) -> Signature:
-        """The handshake signature that is right for a stream."""
+        """The handshake signature that is right for these ids."""
         pair = (self.client_id, self.client_secret)
         if product is Product.VIDEO_SDK and self.video_sdk is not None:
             pair = self.video_sdk
@@ -189,12 +194,24 @@ class Simulator:
         return self._port
 
     def announce(
-        self, product: Product, scenario: Scenario, number: int = 1, *, with_signature: bool = False
+        self,
+        product: Product,
+        scenario: Scenario,
+        number: int = 1,
+        *,
+        with_signature: bool = False,
+        again: LiveStream | None = None,
     ) -> LiveStream:
-        """Make a stream that clients can join; its ids are derived from product and number."""
+        """Make a stream that clients can join.
+
+        :param number: tells it from others that are made in the same moment.
+        :param again: a stream that has ended, and whose ids this one has.
+        """
         digest = hashlib.sha256(f"{product} {number} {time.time_ns()}".encode()).hexdigest()
         identity = digest[:22] + "==" if product in (Product.MEETING, Product.WEBINAR) else digest[:24]
         stream_id = digest[24:56]
+        if again is not None:
+            identity, stream_id = again.identity, again.stream_id
         base = f"ws://{self._host}:{self._port}"
         urls = {
             name: f"{base}/media/{stream_id}/{name}"

@@ -20,7 +20,6 @@ from rtms_cli.capture import Header
 from rtms_cli.commands.station import Station, recorder_in
 from rtms_cli.protocol.media import MediaRequest, parse_media
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product
-from rtms_cli.protocol.signatures import handshake_signature
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import Recorder
@@ -52,6 +51,7 @@ class Case(Struct, frozen=True):
     trusted: bool = True
     """Whether the listener has the secret token."""
     files: type[Files] = Files
+    max_buffer: int = 256 << 20
     unkept: int = 0
     """Audio packets that reach us spoilt, or that the disk refuses: they are counted in `losses`."""
     untaken: range = range(1)
@@ -191,13 +191,14 @@ CASES = (
     Case("disk full for a while", files=FullFiles, unkept=-1),
     Case("one file is read-only", files=ReadOnlyTranscript, unkept=-1),
     Case("disk stalls for 20 s", files=StallingFiles),
+    Case("disk stalls, and only 1 MiB may wait", files=StallingFiles, max_buffer=1 << 20, media="all"),
 )
 
 
 async def play(case: Case, out: Path) -> Result:
     """Record a simulated meeting in which the case's fault strikes, and look at what was kept."""
     app = App("client", "secret", "token", case.scopes)
-    writer = Writer()
+    writer = Writer(case.max_buffer)
     make = recorder_in(out)
 
     def make_recorder(header: Header) -> Recorder:
@@ -207,7 +208,7 @@ async def play(case: Case, out: Path) -> Result:
     station = Station(
         make_recorder=make_recorder,
         request=MediaRequest(parse_media(case.media), split=case.split),
-        sign=lambda stream: handshake_signature(app.client_id, app.client_secret, stream.id, stream.stream_id),
+        sign=app.sign_stream,
         dial=Dialer(HostPolicy()),
         writer=writer,
         observer=Silent(),
@@ -266,7 +267,8 @@ def look(case: Case, manifest: Manifest) -> Sequence[str]:
     if bool(manifest.losses) != bool(expects_losses):
         wrong.append(f"losses {[(loss.what, loss.where, loss.count) for loss in manifest.losses]}")
     for name, asked in manifest.keep_alive.items():
-        if asked.slowest_ms is not None and asked.slowest_ms > 1000:
+        pushes_back = case.max_buffer <= 1 << 20 and name != "signaling"  # it waits behind media that is not read
+        if asked.slowest_ms is not None and asked.slowest_ms > 1000 and not pushes_back:
             wrong.append(f"a keep-alive on {name} was answered after {asked.slowest_ms:.0f} ms")
     if case.status == "revoked" and manifest.tracks:
         wrong.append("a revoked recording has tracks")
