@@ -188,7 +188,8 @@ def track_facts(track: TrackEntry) -> list[str]:
     if track.user_name:
         facts.append(escape(track.user_name))
     if track.gap_count:
-        facts.append(f"{track.gap_count} gaps")
+        missing = sum(end - start for start, end in track.gaps)
+        facts.append(f"{track.gap_count} gaps of {missing:.2f} s in all")
     return facts
 
 

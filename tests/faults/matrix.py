@@ -1,6 +1,6 @@
 """The fault matrix: everything that can go wrong between a server, a network, a disk and us, over real sockets.
 
-`python tests/faults/matrix.py` runs all of it and prints the table that the README shows; `test_matrix.py` runs the
+`python tests/faults/matrix.py` runs all of it, prints the table and puts it into the README; `test_matrix.py` runs the
 same cases one by one. Both ends live `SPEED` times as fast as the world, so that a minute's wait takes seconds.
 """
 
@@ -34,6 +34,7 @@ from rtms_cli.wire.hosts import HostPolicy
 from rtms_cli.wire.listener import Listener
 
 SPEED = 20
+README = Path(__file__).resolve().parent.parent.parent / "README.md"
 RATE, PACKET = 16_000, 320
 
 
@@ -134,7 +135,7 @@ CASES = (
     Case("interrupted webhook", (at(5, Fault.WEBHOOK_INTERRUPTED),), rebuilds=1),
     Case("event 7 and a broken socket", (at(5, Fault.EVENT_7), at(5.02, Fault.DROP_MEDIA)), in_flight=5),
     Case("connections die silently", (at(5, Fault.SILENCE),), seconds=90, rebuilds=1, untaken=range(1, 1500)),
-    Case("back, but refused with 8", (at(5, Fault.REFUSE_SIGNALING, 8, 2), BREAK), rebuilds=3, in_flight=5),
+    Case("back, but refused with 8", (at(5, Fault.REFUSE_SIGNALING, 8, 2), BREAK), seconds=60, rebuilds=3, in_flight=5),
     Case("back, but refused with 45", (at(5, Fault.REFUSE_SIGNALING, 45), BREAK), rebuilds=2, in_flight=5),
     Case(
         "media refused with 15 and 16",
@@ -321,7 +322,11 @@ def main() -> int:
             result = asyncio.run(play(case, Path(folder)))
         rows.append((case, result))
         print(f"{case.name}: {'good' if not result.wrong else result.wrong}", file=sys.stderr)
-    print(table(rows))
+    text = table(rows)
+    print(text)
+    readme = README.read_text()
+    head, _, rest = readme.partition("<!-- matrix -->")
+    README.write_text(f"{head}<!-- matrix -->\n{text}\n<!-- /matrix -->{rest.partition('<!-- /matrix -->')[2]}")
     return int(any(result.wrong for _, result in rows))
 
 
