@@ -7,7 +7,7 @@ secret (handshakes, webhooks, messages that nobody documented) is rebuilt with `
 import base64
 import gzip
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -73,20 +73,44 @@ class Header(Struct, frozen=True, omit_defaults=True):
 
 def capture_line(frame: Frame) -> bytes:
     """Write a frame as a line of a capture."""
-    at_us = frame.at_us
-    start = b'{"at": %d.%06d, "ch": "%b", "dir": "%b", ' % (
-        at_us // 1_000_000,
-        at_us % 1_000_000,
-        frame.channel.encode(),
-        frame.direction.encode(),
-    )
-    if isinstance(frame.message, Unreadable | UnreadableWebhook):
-        return start + _unreadable(frame.raw) + b"}\n"
-    raw = kept_raw(frame)
+    return b"".join(_pieces(frame))
+
+
+def capture_lines(frames: Iterable[Frame]) -> bytes:
+    """Write frames as lines of a capture; every byte is copied once."""
+    pieces: list[bytes] = []
+    for frame in frames:
+        pieces += _pieces(frame)
+    return b"".join(pieces)
+
+
+def _pieces(frame: Frame) -> tuple[bytes, bytes, bytes, bytes]:
+    """A line in pieces: when, where and which way, what, and the end."""
+    at = b'{"at": %d.%06d' % divmod(frame.at_us, 1_000_000)
+    raw, message = frame.raw, frame.message
+    if type(message) not in _PACKETS:
+        if isinstance(message, Unreadable | UnreadableWebhook):
+            return at, _where(frame.channel, frame.direction), _unreadable(raw), b"}\n"
+        raw = kept_raw(frame)
     if b"\n" in raw or b"\r" in raw:
         # In valid JSON a literal line break can only be white space.
         raw = raw.replace(b"\n", b" ").replace(b"\r", b" ")
-    return b'%b"data": %b}\n' % (start, raw)
+    return at, _WHERE_DATA.get((frame.channel, frame.direction)) or _where_data(frame), raw, b"}\n"
+
+
+_WHERE_DATA: dict[tuple[str, Direction], bytes] = {}
+_MOST_CHANNELS = 1000
+
+
+def _where_data(frame: Frame) -> bytes:
+    where = _where(frame.channel, frame.direction) + b'"data": '
+    if len(_WHERE_DATA) < _MOST_CHANNELS:
+        _WHERE_DATA[frame.channel, frame.direction] = where
+    return where
+
+
+def _where(channel: str, direction: Direction) -> bytes:
+    return b', "ch": "%b", "dir": "%b", ' % (channel.encode(), direction.encode())
 
 
 def kept_raw(frame: Frame) -> bytes:

@@ -72,7 +72,7 @@ Reading = Message | Webhook | ChannelState
 """What a frame can mean: a message on a socket, a webhook, or a change of a channel."""
 
 
-class Frame(Struct, frozen=True):
+class Frame(Struct, frozen=True, gc=False):  # many wait to be written, and none is part of a cycle
     """One thing that crossed a channel, or one change of a channel's state."""
 
     at_us: int

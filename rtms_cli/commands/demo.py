@@ -25,11 +25,10 @@ def demo(
     Example:
       rtms demo --seconds 20 --out /tmp/demo
     """
-    import asyncio
     import secrets
     import time
 
-    from rtms_cli.commands.running import media_request, running_station
+    from rtms_cli.commands.running import media_request, run_loop, running_station
     from rtms_cli.protocol.numbers import Product
     from rtms_cli.simulator.scenario import Scenario
     from rtms_cli.simulator.server import App, Simulator
@@ -74,6 +73,6 @@ def demo(
                 return Exit.MISMATCH
             return max((outcome.exit_code for outcome in station.outcomes), default=Exit.FAULT)
 
-    exit_code = asyncio.run(run())
+    exit_code = run_loop(run())
     if exit_code is not Exit.OK:
         raise typer.Exit(exit_code)

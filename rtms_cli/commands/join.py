@@ -55,9 +55,7 @@ def join(
     Example:
       rtms join payload.json --media audio,transcript
     """
-    import asyncio
-
-    from rtms_cli.commands.running import file_mode, media_request, running_station, tls_options
+    from rtms_cli.commands.running import file_mode, media_request, run_loop, running_station, tls_options
     from rtms_cli.commands.settings import load_credentials
     from rtms_cli.wire.hosts import HostPolicy
 
@@ -83,7 +81,7 @@ def join(
         ) as station:
             return await station.record(stream, body)
 
-    outcome = asyncio.run(run())
+    outcome = run_loop(run())
     if outcome.exit_code is not Exit.OK:
         raise typer.Exit(outcome.exit_code)
 

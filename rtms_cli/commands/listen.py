@@ -54,7 +54,7 @@ def listen(
     import asyncio
     import shlex
 
-    from rtms_cli.commands.running import file_mode, media_request, running_station, tls_options
+    from rtms_cli.commands.running import file_mode, media_request, run_loop, running_station, tls_options
     from rtms_cli.commands.settings import load_credentials
     from rtms_cli.recording.repair import unfinished
     from rtms_cli.wire.hosts import HostPolicy
@@ -99,4 +99,4 @@ def listen(
             finally:
                 await listener.stop()
 
-    asyncio.run(run())
+    run_loop(run())

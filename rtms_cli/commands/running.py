@@ -7,9 +7,10 @@ import signal
 import ssl
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from rtms_cli.commands.station import Observer, Station, recorder_in
 from rtms_cli.errors import Problem
@@ -22,6 +23,8 @@ from rtms_cli.view.lines import JsonLines, PlainLines
 from rtms_cli.view.text import size_of
 from rtms_cli.wire.dialer import Dialer, tls_context
 from rtms_cli.wire.hosts import HostPolicy
+
+T = TypeVar("T")
 
 
 def media_request(media: str, *, split: bool) -> MediaRequest:
@@ -99,6 +102,15 @@ def check_out(out: Path, request: MediaRequest) -> str | None:
     if free < hour:
         return f"{size_of(free)} are free in {out}; an hour of one stream may take {size_of(hour)}"
     return None
+
+
+def run_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine, on uvloop where there is one: it halves what a wake-up costs."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
 @asynccontextmanager

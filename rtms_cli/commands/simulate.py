@@ -45,7 +45,7 @@ def simulate(
     """
     import asyncio
 
-    from rtms_cli.commands.running import on_signals
+    from rtms_cli.commands.running import on_signals, run_loop
     from rtms_cli.protocol.media import parse_media
     from rtms_cli.simulator.scenario import Scenario
     from rtms_cli.simulator.server import Simulator
@@ -85,7 +85,7 @@ def simulate(
                     typer.echo(stream.webhook("started").decode())
             return await asyncio.gather(*(play(simulator, stream) for stream in live))
 
-    reports = asyncio.run(run())
+    reports = run_loop(run())
     print_reports(reports, as_json=as_json)
     if any(report.findings for report in reports):
         raise typer.Exit(Exit.MISMATCH)

@@ -4,8 +4,8 @@
 it cannot read is `Unreadable`, with the reason. `encode()` writes the documented form, so `read(encode(m))` gives `m`
 back.
 
-Media packets are the hot path. They are parsed once, by a typed decoder that does not look into the payload: `data`
-stays a slice of the received bytes until `Media.payload()` decodes it, on the thread that writes files.
+Media packets are the hot path. They are parsed once, by a typed decoder; the base64 in `data` is decoded by
+`Media.payload()`, on the thread that writes files.
 """
 
 import binascii
@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import msgspec
 import pybase64
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.numbers import (
@@ -280,18 +280,19 @@ class Media(Message, frozen=True, gc=False):
     user_name: str | None
     timestamp: int | None
     """Milliseconds on Zoom's clock; `None` where it was missing or no number."""
-    data: bytes | memoryview
-    """The payload as it came: the letters of the base64, in fast reading a slice of the received bytes."""
+    data: str | bytes
+    """The payload as it came: the letters of the base64."""
     length: int | None = None
     """What the server says that the payload's length is."""
     channel_id: UserId = None
 
     def payload(self) -> bytes | None:
         """The decoded payload; `None` where it is not base64 in any tolerated spelling."""
+        data = self.data
         try:
-            return pybase64.b64decode(self.data, validate=True)
-        except binascii.Error:
-            return _decode_sloppy_base64(bytes(self.data))
+            return pybase64.b64decode(data, validate=True)
+        except ValueError:  # binascii's own error is one
+            return _decode_sloppy_base64(data.encode("utf-8", "replace") if isinstance(data, str) else data)
 
     def body(self) -> dict[str, object]:
         """See `Message.body`."""
@@ -300,7 +301,7 @@ class Media(Message, frozen=True, gc=False):
                 user_id=self.user_id,
                 user_name=self.user_name,
                 channel_id=self.channel_id,
-                data=bytes(self.data).decode("ascii", "replace"),
+                data=self.data if isinstance(self.data, str) else self.data.decode("ascii", "replace"),
                 length=self.length,
                 timestamp=self.timestamp,
             )
@@ -499,18 +500,9 @@ def read(raw: bytes) -> Message:
         return _read_slowly(raw)
     kind = _MEDIA.get(packet.msg_type)
     content = packet.content
-    if (
-        kind is None
-        or content is None
-        or content.timestamp is None
-        or type(content.user_id) is str
-        or not raw.isascii()
-    ):
+    if kind is None or content is None or content.timestamp is None or type(content.user_id) is str:
         return _read_slowly(raw)
-    data = memoryview(content.data)
-    if len(data) < 2 or data[0] != _QUOTE:
-        return _read_slowly(raw)
-    return kind(content.user_id, content.user_name, content.timestamp, data[1:-1], content.length, content.channel_id)
+    return kind(content.user_id, content.user_name, content.timestamp, content.data, content.length, content.channel_id)
 
 
 def loads(raw: bytes) -> object:
@@ -552,7 +544,7 @@ def text_or_none(value: object) -> str | None:
 class _Content(Struct, gc=False):
     """The common shape of a media packet, for the fast path."""
 
-    data: Raw = Raw(b"")
+    data: str
     user_id: int | str | None = None
     user_name: str | None = None
     timestamp: int | None = None
@@ -566,7 +558,6 @@ class _Packet(Struct, gc=False):
 
 
 _PACKET = msgspec.json.Decoder(_Packet)
-_QUOTE = 0x22
 _MEDIA: dict[int, type[Media]] = {14: Audio, 15: Video, 16: Share}
 
 
@@ -747,7 +738,7 @@ def _media(body: _Body) -> Message:
         user_id(content.get("user_id")),
         text_or_none(content.get("user_name")),
         whole(content.get("timestamp")),
-        data.encode("utf-8", "backslashreplace") if isinstance(data, str) else b"",
+        data if isinstance(data, str) else "",
         whole(content.get("length")),
         user_id(content.get("channel_id")),
     )

@@ -132,9 +132,10 @@ class AudioTrack:
 
         :returns: how many bytes at its end made no whole sample and were not kept.
         """
+        nbytes = len(pcm)
         self.packets += 1
-        self.nbytes += len(pcm)
-        count, odd = divmod(len(pcm), self._block)
+        self.nbytes += nbytes
+        count, odd = divmod(nbytes, self._block)
         if odd:
             pcm = pcm[:-odd]
         if count == 0:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from rtms_cli.capture import Header, capture_line, kept_raw
+from rtms_cli.capture import Header, capture_lines, kept_raw
 from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import (
@@ -355,7 +355,7 @@ class Recorder:
         self.warn(f"the stream was revoked: all {len(paths) + 1} files of its recording were deleted")
 
     def _capture(self, frames: Sequence[Frame]) -> None:
-        lines = b"".join(map(capture_line, frames))
+        lines = capture_lines(frames)
         if not self._has_header:
             lines = self._header.line() + lines
         if self._write(CAPTURE, lambda files: files.append(CAPTURE, lines), len(lines), max(1, len(frames))):
@@ -402,7 +402,9 @@ class Recorder:
     def _on_audio(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, Audio)
-        channel = self._media_channel(frame.channel)
+        channel = self._channels.get(frame.channel)
+        if channel is None or not channel.has_granted:
+            channel = self._media_channel(frame.channel)
         payload = message.payload()
         if payload is None:
             self._lose("payload is not base64", frame.channel, len(message.data))

@@ -46,7 +46,7 @@ class Segment:
 
     def admits(self, timestamp: int, at_us: int, max_gap_ms: int) -> bool:
         """Whether a timestamp belongs here; if so, take note of it."""
-        if timestamp > self.latest_ms:
+        if timestamp >= self.latest_ms:
             passed_ms = max(0, at_us - self.latest_at_us) // 1000
             lead_ms = timestamp - self.latest_ms - passed_ms
             if lead_ms > max_gap_ms:
@@ -92,6 +92,10 @@ class SessionTime:
     def find(self, timestamp: int, at_us: int, may_open: bool = True) -> Segment | None:
         """The segment that a sane timestamp belongs to, a new one where it has jumped and `may_open`, or `None`."""
         current = self._current
+        if current is not None and 0 <= timestamp - current.latest_ms <= JITTER_MS:
+            current.latest_ms = timestamp  # nearly every packet: `admits` would say the same
+            current.latest_at_us = at_us
+            return current
         if current is not None and current.admits(timestamp, at_us, self._max_gap_ms):
             return current
         for segment in self.segments:

@@ -28,19 +28,26 @@ MANIFEST_BYTES_PER_S = 50_000
 """A large manifest is renewed less often."""
 SLICE = 4 << 20
 URGENT = 1 << 20
-FRAME_COST = 200
-"""Bytes that a waiting frame takes beside its own."""
+FRAME_COST = 300
+"""Bytes that a waiting frame takes beside its own, twice: as it came, and read."""
+SOFT_LIMIT = 16 << 20
+"""What may wait while the thread gets on: who sends faster than it writes is held back from here on."""
+STALLED_S = 0.25
+"""A thread that has not got on for so long waits for a disk: then more may wait, so that keep-alives are read."""
 
 
 class Writer:
     """Runs recorders on one thread.
 
-    :param max_buffer: bytes that all streams together may have waiting. From half of that on, sinks are full and who
-        reads media waits; beyond all of it frames are dropped and counted.
+    :param max_buffer: bytes that all streams together may have waiting. From half of that on, and already from
+        `SOFT_LIMIT` on while the thread gets on, sinks are full and who reads media waits; beyond all of it frames are
+        dropped and counted.
     """
 
     def __init__(self, max_buffer: int = 256 << 20) -> None:
         self.max_buffer = max_buffer
+        self._soft_limit = min(SOFT_LIMIT, max_buffer // 2)
+        self._progress = time.monotonic()
         self._added = 0
         self._taken = 0
         self._sinks: list[Sink] = []
@@ -58,7 +65,10 @@ class Writer:
     @property
     def full(self) -> bool:
         """Whether more waits than should."""
-        return self._added - self._taken >= self.max_buffer // 2
+        backlog = self._added - self._taken
+        if backlog < self._soft_limit:
+            return False
+        return backlog >= self.max_buffer // 2 or time.monotonic() - self._progress < STALLED_S
 
     def open(self, recorder: Recorder) -> "Sink":
         """Start to write a recording; close the sink when its stream is done."""
@@ -88,7 +98,8 @@ class Writer:
             future = loop.create_future()
             self._waiters.append((loop, future))
             self._wake.set()  # in case the thread came by before it could see this waiter
-            await future
+            # A thread that waits for a disk tells nobody: then there is room after all.
+            await asyncio.wait([future], timeout=STALLED_S)
 
     # The writing thread.
 
@@ -121,7 +132,7 @@ class Writer:
         self._let_go()
 
     def _let_go(self) -> None:
-        if self.backlog >= self.max_buffer // 4:
+        if self.backlog >= self._soft_limit // 2:
             return
         while self._waiters:
             _tell(*self._waiters.popleft())
@@ -190,7 +201,7 @@ class Sink:
         return self._recorder.snapshot()
 
     def _keep(self, frame: Frame) -> None:
-        cost = len(frame.raw) + FRAME_COST
+        cost = 2 * len(frame.raw) + FRAME_COST
         self._queue.append(frame)
         self._added += cost
         writer = self._writer
@@ -214,11 +225,12 @@ class Sink:
         while queue and cost < SLICE:
             frame = queue.popleft()
             frames.append(frame)
-            cost += len(frame.raw) + FRAME_COST
+            cost += 2 * len(frame.raw) + FRAME_COST
         if frames:
             self._guarded(lambda: self._recorder.fold(frames))
         self._taken += cost
         self._writer._taken += cost
+        self._writer._progress = time.monotonic()
         return cost >= SLICE
 
     def _checkpoint(self) -> None:

@@ -1,0 +1,179 @@
+"""A neutral load source: WebSocket frames that were made before anybody connects, so that the server costs nothing.
+
+    python load.py SHAPE COUNT STREAMS
+
+It does the upgrade and the handshakes by hand, with nothing of ours, then sends `COUNT` messages of a shape on each
+of `STREAMS` media sockets: `audio`, `mixed` or `share` as fast as they are taken, `realtime` one audio packet every
+20 ms. It prints its port, and at the end how many keep-alives were answered and the slowest answer.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import struct
+import sys
+import time
+
+SHAPE, COUNT, STREAMS = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+START_MS = 1_738_394_112_345
+PARAMS = {
+    "audio": {"content_type": 2, "sample_rate": 1, "channel": 1, "codec": 1, "data_opt": 1, "send_rate": 20},
+    "video": {"content_type": 3, "codec": 7, "resolution": 2, "fps": 25},
+    "share": {"content_type": 3, "codec": 5, "resolution": 3, "fps": 1},
+}
+
+
+def frame(body: object, opcode: int = 1) -> bytes:
+    payload = body if isinstance(body, bytes) else json.dumps(body).encode()
+    size = len(payload)
+    head = (
+        struct.pack("!BB", 0x80 | opcode, size)
+        if size < 126
+        else struct.pack("!BBH", 0x80 | opcode, 126, size)
+        if size < 65536
+        else struct.pack("!BBQ", 0x80 | opcode, 127, size)
+    )
+    return head + payload
+
+
+def media(msg_type: int, payload: bytes | str, at_ms: int) -> bytes:
+    data = payload if isinstance(payload, str) else base64.b64encode(payload).decode()
+    content = {"user_id": 0, "user_name": "", "data": data, "length": len(payload), "timestamp": START_MS + at_ms}
+    return frame({"msg_type": msg_type, "content": content})
+
+
+def made() -> list[bytes]:
+    """All frames of one stream; the clock of `mixed` and `share` goes by 20 ms a message as well."""
+    if SHAPE in ("audio", "realtime"):
+        return [media(14, os.urandom(640), 20 * number) for number in range(COUNT)]
+    if SHAPE == "share":
+        pictures = [b"\xff\xd8" + os.urandom(1_000_000) + b"\xff\xd9" for _ in range(4)]
+        return [media(16, pictures[number % 4], 1000 * number) for number in range(COUNT)]
+    frames = []
+    for number in range(COUNT):  # 25 access units a second of 7.5 kB are 1.5 Mbit/s
+        if number % 300 == 0:
+            frames.append(media(17, "As you can see, it goes up and to the right.", 20 * number))
+        elif number % 3 == 2:
+            frames.append(media(15, b"\0\0\0\1\x41" + os.urandom(7_495), 20 * number))
+        else:
+            frames.append(media(14, os.urandom(640), 20 * number))
+    return frames
+
+
+FRAMES = made()
+BLOBS = [b"".join(FRAMES[first : first + 500]) for first in range(0, len(FRAMES), 500)]
+asked: dict[tuple[object, int], float] = {}
+answers: list[float] = []
+finished = asyncio.Event()
+signaling: dict[str, asyncio.StreamWriter] = {}
+media_sockets: dict[str, asyncio.StreamWriter] = {}
+done = 0
+ready = 0
+all_ready = asyncio.Event()
+
+
+async def hear(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    first, second = await reader.readexactly(2)
+    size = second & 127
+    if size == 126:
+        (size,) = struct.unpack("!H", await reader.readexactly(2))
+    mask = await reader.readexactly(4) if second & 128 else bytes(4)
+    payload = await reader.readexactly(size)
+    return first & 15, bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+
+
+async def stream_out(key: str, writer: asyncio.StreamWriter) -> None:
+    """Send one stream's media, and on signaling a keep-alive every second where it is real time."""
+    global done
+    if SHAPE != "realtime":
+        for blob in BLOBS:
+            writer.write(blob)
+            await writer.drain()
+    else:
+        await all_ready.wait()
+        offset = int(hashlib.sha1(key.encode()).hexdigest(), 16) % 20_000 / 1e6
+        start = time.monotonic() + 0.2 + offset
+        for number, one in enumerate(FRAMES):
+            await asyncio.sleep(start + 0.02 * number - time.monotonic())
+            writer.write(one)
+            if number % 50 == 25 and key in signaling:
+                asked[key, number] = time.monotonic()
+                signaling[key].write(frame({"msg_type": 12, "timestamp": START_MS + number, "sequence": number}))
+        await asyncio.sleep(0.5)
+    done += 1
+    if key in signaling:
+        await asyncio.sleep(0.2)
+        signaling[key].write(frame({"msg_type": 8, "state": 4, "reason": 6}))
+    else:
+        writer.write(frame(struct.pack("!H", 1000), 8))
+    if done == STREAMS:
+        finished.set()
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    global ready
+    head = await reader.readuntil(b"\r\n\r\n")
+    path = head.split(b" ")[1].decode()
+    (key,) = [
+        line.split(b":", 1)[1].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")
+    ]
+    accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
+    writer.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+        + accept + b"\r\n\r\n"
+    )  # fmt: skip
+    kind, _, stream = path.strip("/").partition("/")
+    if kind == "bare":  # no handshakes: for the floor
+        ready += 1
+        if ready == STREAMS:
+            all_ready.set()
+        await stream_out(f"bare {stream}", writer)
+        return
+    try:
+        while True:
+            opcode, payload = await hear(reader)
+            if opcode == 8:
+                break
+            message = json.loads(payload)
+            match message["msg_type"]:
+                case 1:
+                    signaling[stream] = writer
+                    urls = {"all": f"ws://127.0.0.1:{port}/media/{stream}"}
+                    writer.write(frame({"msg_type": 2, "status_code": 0, "media_server": {"server_urls": urls}}))
+                case 3:
+                    media_sockets[stream] = writer
+                    writer.write(frame({"msg_type": 4, "status_code": 0, "media_params": PARAMS}))
+                case 7:
+                    ready += 1
+                    if ready == STREAMS:
+                        all_ready.set()
+                    task = asyncio.create_task(stream_out(stream, media_sockets[stream]))
+                    tasks.add(task)
+                case 13:
+                    answers.append(time.monotonic() - asked[stream, message["sequence"]])
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass  # a client that goes without a word
+    writer.close()
+
+
+tasks: set[asyncio.Task[None]] = set()
+port = 0
+
+
+async def main() -> None:
+    global port
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    print(port, flush=True)
+    await finished.wait()
+    await asyncio.sleep(0.5)
+    print(
+        json.dumps({"asked": len(asked), "answered": len(answers), "slowest_ms": max(answers, default=0) * 1000}),
+        flush=True,
+    )
+
+
+asyncio.run(main())

@@ -1,0 +1,110 @@
+"""Side by side, on pinned cores, against one load: `python tests/benchmarks/run.py [--rounds 5] [--quick]`.
+
+The clients take turns within a round, so that whatever the machine does meanwhile hits all of them. Figures are
+medians; the spread is the range of the ratios to the floor.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+HERE = Path(__file__).resolve().parent
+NODE = HERE / "client.mjs"
+LOADS = {
+    "audio 20 ms, flood": ("audio", 150_000, 1),
+    "audio + H.264 1.5 Mbit/s + transcript": ("mixed", 60_000, 1),
+    "share, frames of 1 MB": ("share", 120, 1),
+}
+CLIENTS = ("floor", "ours", "script", "node")
+
+
+def one_run(client: str, shape: str, count: int, streams: int) -> dict[str, float] | None:
+    """Run a client against a load of its own; `None` where the client cannot run here."""
+    load = subprocess.Popen(
+        [sys.executable, HERE / "load.py", shape, str(count), str(streams)],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {0}),
+    )  # fmt: skip
+    assert load.stdout is not None
+    port = load.stdout.readline().strip()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, str(HERE / "clients.py"), client, port, str(streams), folder]
+            if client == "node":
+                command = ["node", str(NODE), port, str(streams), folder]
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=300,
+                preexec_fn=lambda: os.sched_setaffinity(0, {len(os.sched_getaffinity(0)) - 1}),
+            )  # fmt: skip
+            if done.returncode != 0:
+                print(f"{client}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+                return None
+            result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+            if shape == "realtime":
+                result |= json.loads(load.stdout.readline())
+            return result
+    finally:
+        load.kill()
+        load.communicate()
+
+
+def compare(name: str, load: tuple[str, int, int], clients: list[str], rounds: int) -> None:
+    """Print a table of one load."""
+    runs: dict[str, list[dict[str, float]]] = {client: [] for client in clients}
+    for _ in range(rounds):
+        for client in clients:
+            result = one_run(client, *load)
+            if result is not None:
+                runs[client].append(result)
+    print(f"\n{name}: {load[1]} messages, {rounds} rounds\n")
+    print("| client | CPU µs a message | × floor | spread | messages/s | MB peak |")
+    print("|---|--:|--:|--:|--:|--:|")
+    floors = [run["cpu_s"] / run["messages"] for run in runs["floor"]]
+    for client, results in runs.items():
+        if not results:
+            continue
+        costs = [run["cpu_s"] / run["messages"] for run in results]
+        ratios = [cost / floor for cost, floor in zip(costs, floors, strict=False)]
+        speed = median(run["messages"] / run["wall_s"] for run in results)
+        peak = median(run["peak_mb"] for run in results)
+        print(
+            f"| {client} | {median(costs) * 1e6:.1f} | {median(ratios):.2f} | {min(ratios):.2f}–{max(ratios):.2f} "
+            f"| {speed:,.0f} | {peak:.0f} |"
+        )
+
+
+def real_time(streams: int, seconds: int, clients: list[str]) -> None:
+    """Print a table of many streams at once, each message a wake-up of its own."""
+    print(f"\n{streams} streams of 20 ms packets in real time, in one process on one core, {seconds} s\n")
+    print("| client | core | CPU µs a message | messages | keep-alives answered | slowest | MB peak |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    for client in clients:
+        run = one_run(client, "realtime", seconds * 50, streams)
+        if run is not None:
+            print(
+                f"| {client} | {run['cpu_s'] / seconds:.0%} | {run['cpu_s'] / run['messages'] * 1e6:.1f} "
+                f"| {run['messages']:,.0f} of {seconds * 50 * streams:,} | {run['answered']:.0f} of {run['asked']:.0f} "
+                f"| {run['slowest_ms']:.0f} ms | {run['peak_mb']:.0f} |"
+            )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--clients", default=",".join(CLIENTS))
+    options.add_argument("--streams", type=int, nargs="*", default=[400, 800])
+    options.add_argument("--quick", action="store_true", help="the audio flood only")
+    given = options.parse_args()
+    clients = given.clients.split(",")
+    for name, load in list(LOADS.items())[: 1 if given.quick else None]:
+        compare(name, load, clients, given.rounds)
+    for streams in () if given.quick else given.streams:
+        real_time(streams, 15, [client for client in clients if client != "node"])
+
+
+if __name__ == "__main__":
+    main()
