@@ -36,12 +36,14 @@ class Files:
         """
         descriptor = self._open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
-            size = os.fstat(descriptor).st_size
-            try:
-                _write(descriptor, data)
-            except OSError:
-                os.ftruncate(descriptor, size)
-                raise
+            written = os.write(descriptor, data)
+            if written < len(data):
+                size = os.fstat(descriptor).st_size - written
+                try:
+                    _write(descriptor, memoryview(data)[written:])
+                except OSError:
+                    os.ftruncate(descriptor, size)
+                    raise
         finally:
             os.close(descriptor)
 
@@ -53,8 +55,10 @@ class Files:
         descriptor = self._open(name, os.O_WRONLY)
         try:
             for position, data in parts:
-                os.lseek(descriptor, position, os.SEEK_SET)
-                _write(descriptor, data)
+                written = os.pwrite(descriptor, data, position)
+                if written < len(data):
+                    os.lseek(descriptor, position + written, os.SEEK_SET)
+                    _write(descriptor, memoryview(data)[written:])
         finally:
             os.close(descriptor)
 
@@ -117,10 +121,8 @@ class _Replacement:
             passing.unlink(missing_ok=True)
 
 
-def _write(descriptor: int, data: bytes) -> None:
+def _write(descriptor: int, data: bytes | memoryview) -> None:
     """Write all of it: the system may take less than it is given."""
-    written = os.write(descriptor, data)
-    if written < len(data):
-        rest = memoryview(data)
-        while written < len(data):
-            written += os.write(descriptor, rest[written:])
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

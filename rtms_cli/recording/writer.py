@@ -2,7 +2,7 @@
 
 Theory of operation. `Sink.put` appends to its stream's queue and counts bytes; the thread takes what has come, at most
 `SLICE` bytes of a stream at a time so that one cannot keep the others waiting, and folds it. It sleeps up to
-`PAUSE_S`, so that small frames are written in batches, unless more than `URGENT` bytes have come.
+`PAUSE_S`, so that small frames are written in batches, unless half of the soft limit has come.
 
 Each counter has one writer: the event loop's thread adds, the writing thread takes off. A `deque` may be appended to
 and popped from by two threads. So `put` needs no lock.
@@ -22,15 +22,17 @@ from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
 
 log = logging.getLogger(__name__)
 
-PAUSE_S = 0.2
+PAUSE_S, LONGEST_PAUSE_S = 0.2, 0.7
+PAUSE_PER_STREAM_S = 0.0015
+"""Many streams are written less often, each with more at once; never later than what a killed process may lack."""
 MANIFEST_S = 2.0
+MANIFEST_PER_STREAM_S = 0.01
 MANIFEST_BYTES_PER_S = 50_000
 """A large manifest is renewed less often."""
 SLICE = 4 << 20
-URGENT = 1 << 20
 FRAME_COST = 300
 """Bytes that a waiting frame takes beside its own, twice: as it came, and read."""
-SOFT_LIMIT = 16 << 20
+SOFT_LIMIT, SOFT_LIMIT_PER_STREAM = 16 << 20, 64 << 10
 """What may wait while the thread gets on: who sends faster than it writes is held back from here on."""
 STALLED_S = 0.25
 """A thread that has not got on for so long waits for a disk: then more may wait, so that keep-alives are read."""
@@ -46,11 +48,12 @@ class Writer:
 
     def __init__(self, max_buffer: int = 256 << 20) -> None:
         self.max_buffer = max_buffer
-        self._soft_limit = min(SOFT_LIMIT, max_buffer // 2)
+        self._soft_limit = 0
         self._progress = time.monotonic()
         self._added = 0
         self._taken = 0
         self._sinks: list[Sink] = []
+        self._set_soft_limit()
         self._waiters: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self._wake = threading.Event()
         self._has_work = threading.Event()
@@ -74,12 +77,16 @@ class Writer:
         """Start to write a recording; close the sink when its stream is done."""
         sink = Sink(self, recorder)
         self._sinks.append(sink)
+        self._set_soft_limit()
         if self._thread is None:
             # A daemon: a process that must go at once leaves files that are valid, as after kill -9.
             self._thread = threading.Thread(target=self._run, name="rtms-writer", daemon=True)
             self._thread.start()
         self._has_work.set()
         return sink
+
+    def _set_soft_limit(self) -> None:
+        self._soft_limit = min(self.max_buffer // 2, SOFT_LIMIT + SOFT_LIMIT_PER_STREAM * len(self._sinks))
 
     async def close(self) -> None:
         """Close all sinks that are open, and end the thread."""
@@ -108,7 +115,7 @@ class Writer:
             self._has_work.wait()
             if self._closing:
                 return
-            self._wake.wait(PAUSE_S)
+            self._wake.wait(min(LONGEST_PAUSE_S, max(PAUSE_S, PAUSE_PER_STREAM_S * len(self._sinks))))
             self._wake.clear()
             self._round()
             if not self._sinks:
@@ -206,7 +213,7 @@ class Sink:
         self._added += cost
         writer = self._writer
         writer._added += cost
-        if writer._added - writer._taken > URGENT and not writer._wake.is_set():
+        if writer._added - writer._taken > writer._soft_limit // 2 and not writer._wake.is_set():
             writer._wake.set()
 
     def _report_dropped(self) -> None:
@@ -237,7 +244,7 @@ class Sink:
         now = time.monotonic()
         if self._taken != self._manifest_taken and now >= self._manifest_due:
             self._manifest_taken = self._taken
-            self._manifest_due = now + MANIFEST_S
+            self._manifest_due = now + MANIFEST_S + MANIFEST_PER_STREAM_S * len(self._writer._sinks)
             self._guarded(self._renew_manifest)
 
     def _renew_manifest(self) -> None:
