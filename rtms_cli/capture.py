@@ -6,10 +6,11 @@ secret (handshakes, webhooks, messages that nobody documented) is rebuilt with `
 
 import base64
 import gzip
+import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 from msgspec import Raw, Struct
@@ -18,17 +19,16 @@ from rtms_cli.errors import Problem
 from rtms_cli.machine import Direction, Frame, frame_of
 from rtms_cli.protocol.messages import (
     Audio,
-    MediaHandshakeRequest,
-    Message,
     Share,
-    SignalingHandshakeRequest,
-    SignalingHandshakeResponse,
-    Unknown,
     Unreadable,
     Video,
+    dumps,
     loads,
 )
 from rtms_cli.protocol.webhooks import UnreadableWebhook
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 REDACTED = "[redacted]"
 SECRET_KEYS = frozenset(
@@ -51,9 +51,15 @@ SECRET_KEYS = frozenset(
 )
 """Keys whose values never reach a file, whatever their case."""
 
-_SECRET_TEXT = re.compile(rb'("(?:' + "|".join(sorted(SECRET_KEYS)).encode() + rb')"\s*:\s*)"[^"]*"?', re.IGNORECASE)
+_SECRET_BYTES = tuple(key.encode() for key in SECRET_KEYS)
+_SECRET_TEXT = re.compile(
+    rb'("(?:' + b"|".join(sorted(_SECRET_BYTES)) + rb')"\s*:\s*)'
+    rb'(?:"(?:[^"\\]|\\.)*"?|[\[{].*|[^\s,}\]]+)',
+    re.IGNORECASE | re.DOTALL,
+)
+"""A secret key and its value in what is no JSON; of an object or a list everything that follows."""
+_ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")
 _PACKETS = frozenset((Audio, Video, Share))
-_MIGHT_BE_SECRET = (SignalingHandshakeRequest, SignalingHandshakeResponse, MediaHandshakeRequest, Unknown)
 
 
 class Header(Struct, frozen=True, omit_defaults=True):
@@ -114,29 +120,18 @@ def _where(channel: str, direction: Direction) -> bytes:
 
 
 def kept_raw(frame: Frame) -> bytes:
-    """A frame's bytes as the capture keeps them: redacted where they may hold a secret."""
-    message = frame.message
-    if type(message) not in _PACKETS and (not isinstance(message, Message) or isinstance(message, _MIGHT_BE_SECRET)):
-        return redact(frame.raw)
-    return frame.raw
+    """A frame's bytes as the capture keeps them: redacted, but for media packets, which hold no such keys."""
+    return frame.raw if type(frame.message) in _PACKETS else redact(frame.raw)
 
 
 def redact(raw: bytes) -> bytes:
     """The same JSON with `"[redacted]"` for every value under a key on the list, at any depth."""
     lowered = raw.lower()
-    if b"\\" not in raw and not any(key.encode() in lowered for key in SECRET_KEYS):
+    if b"\\u" not in raw and not any(key in lowered for key in _SECRET_BYTES):
         return raw
-    return dumps(_redacted(loads(raw)))
-
-
-def dumps(value: object) -> bytes:
-    """Compact JSON in UTF-8; what UTF-8 cannot hold (lone surrogates) stays an escape."""
-    try:
-        return msgspec.json.encode(value)
-    except (msgspec.MsgspecError, UnicodeError, OverflowError):
-        import json
-
-        return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
+    value = loads(raw)
+    cleaned = _redacted(value)
+    return raw if cleaned == value else dumps(cleaned)
 
 
 class Capture:
@@ -149,15 +144,19 @@ class Capture:
         self.path = path / "capture.jsonl" if path.is_dir() else path
         self.problems: list[str] = []
         """What the last iteration could not read, with line numbers. A torn last line is none."""
-        with self._open() as lines:
-            first = lines.readline()
         try:
-            self.header = msgspec.json.decode(first, type=Header)
-        except (msgspec.MsgspecError, UnicodeError):
+            with self._open() as lines:
+                self.header = msgspec.json.decode(lines.readline(), type=Header)
+        except (msgspec.MsgspecError, UnicodeError, EOFError, OSError):
             raise Problem(
                 f"{self.path} is no capture: its first line is not a header.",
                 'A capture starts with {"rtms_capture": 1, …}; `rtms demo` makes one.',
             ) from None
+        if self.header.rtms_capture != 1:
+            raise Problem(
+                f"{self.path} is a capture of version {self.header.rtms_capture}; this rtms reads version 1.",
+                "A newer rtms reads it: pip install --upgrade rtms-cli",
+            )
 
     def __iter__(self) -> Iterator[Frame]:
         self.problems = []
@@ -180,12 +179,7 @@ class Capture:
             if self.path.suffix == ".gz":
                 return gzip.open(self.path)
             if self.path.suffix == ".zst":
-                import io
-
-                import zstandard
-
-                source = self.path.open("rb")
-                return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(source, closefd=True))
+                return io.BufferedReader(_Zstd(self.path))
             return self.path.open("rb")
         except OSError as error:
             raise Problem(
@@ -194,11 +188,53 @@ class Capture:
             ) from None
 
 
+class _Zstd(io.RawIOBase):
+    """A .zst file, read as it is decompressed; unlike the library's own reader it notices a file that was cut."""
+
+    def __init__(self, path: Path) -> None:
+        import zstandard
+
+        self._source = path.open("rb")
+        self._make = zstandard.ZstdDecompressor().decompressobj
+        self._error = zstandard.ZstdError
+        self._decompressor = self._make()
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+    def readinto(self, buffer: "Buffer") -> int:
+        view = memoryview(buffer).cast("B")
+        while not self._ready:
+            rest = self._decompressor.unused_data if self._decompressor.eof else b""
+            if self._decompressor.eof:
+                self._decompressor = self._make()  # files may be made of several frames
+            chunk = rest or self._source.read(1 << 16)
+            if not chunk:
+                if self._begun:
+                    raise EOFError("it was cut")
+                return 0
+            try:
+                self._ready = self._decompressor.decompress(chunk)
+            except self._error as error:
+                raise OSError(str(error)) from None
+            self._begun = not self._decompressor.eof
+        taken, self._ready = self._ready[: len(view)], self._ready[len(view) :]
+        view[: len(taken)] = taken
+        return len(taken)
+
+    _begun = False
+
+
 class _Line(Struct):
     at: float
     ch: str
     dir: str
-    data: Raw = Raw(b"")  # a union with Raw is something that msgspec does not decode
+    data: Raw = Raw(b"")  # a union with Raw is something that msgspec does not decode; empty is none
     text: str | None = None
     base64: str | None = None
 
@@ -220,6 +256,8 @@ def read_line(line: bytes) -> Frame | None:
             raw = parts.text.encode("utf-8", "surrogatepass")
         elif parts.base64 is not None:
             raw = base64.b64decode(parts.base64, validate=True)
+        elif not raw:
+            return None
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _read_spliced(line)
     return frame_of(round(parts.at * 1_000_000), parts.ch, direction, raw)
@@ -240,6 +278,17 @@ def _read_spliced(line: bytes) -> Frame | None:
 
 
 def _unreadable(raw: bytes) -> bytes:
+    """What is no message: as data if it is JSON all the same, else as text or bytes."""
+    try:
+        loads(raw)
+    except ValueError:
+        pass
+    else:
+        return b'"data": ' + redact(raw).replace(b"\n", b" ").replace(b"\r", b" ")
+    if b"\\u" in raw and _SECRET_TEXT.search(
+        plain := _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), raw)
+    ):
+        raw = plain
     raw = _SECRET_TEXT.sub(rb'\1"' + REDACTED.encode() + rb'"', raw)
     try:
         return b'"text": ' + msgspec.json.encode(raw.decode())

@@ -39,6 +39,7 @@ def root(
 
 def _register() -> None:
     from rtms_cli.commands.demo import demo
+    from rtms_cli.commands.doctor import doctor
     from rtms_cli.commands.join import join
     from rtms_cli.commands.listen import listen
     from rtms_cli.commands.repair import repair
@@ -46,7 +47,7 @@ def _register() -> None:
     from rtms_cli.commands.sign import sign
     from rtms_cli.commands.simulate import simulate
 
-    for command in (demo, listen, join, replay, repair, simulate):
+    for command in (demo, listen, join, replay, repair, simulate, doctor):
         app.command()(command)
     app.add_typer(sign)
 

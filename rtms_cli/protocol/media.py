@@ -131,7 +131,7 @@ class MediaParams(Struct, frozen=True):
         return cls(
             AudioParams.read(given.get("audio")),
             VideoParams.read(given.get("video")),
-            ShareParams.read(given.get("deskshare", given.get("share"))),
+            ShareParams.read(given.get("share") if given.get("deskshare") is None else given["deskshare"]),
             TranscriptParams.read(given.get("transcript")),
             ChatParams.read(given.get("chat")),
         )

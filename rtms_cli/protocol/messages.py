@@ -486,7 +486,15 @@ class Unreadable(Message, frozen=True):
 
 def encode(message: Message) -> bytes:
     """Write a message in its documented form, as compact JSON."""
-    return msgspec.json.encode({"msg_type": int(message.msg_type)} | message.body())
+    return dumps({"msg_type": int(message.msg_type)} | message.body())
+
+
+def dumps(value: object) -> bytes:
+    """Compact JSON in UTF-8; what UTF-8 cannot hold (lone surrogates) stays an escape."""
+    try:
+        return msgspec.json.encode(value)
+    except (msgspec.MsgspecError, UnicodeError, OverflowError):
+        return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
 
 
 def read(raw: bytes) -> Message:
@@ -500,7 +508,15 @@ def read(raw: bytes) -> Message:
         return _read_slowly(raw)
     kind = _MEDIA.get(packet.msg_type)
     content = packet.content
-    if kind is None or content is None or content.timestamp is None or type(content.user_id) is str:
+    if (
+        kind is None
+        or content is None
+        or content.timestamp is None
+        or type(content.user_id) is str
+        or type(content.channel_id) is str
+        or not (raw.isascii() or _is_utf8(raw))  # the decoder does not look into fields that it skips
+        or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH
+    ):
         return _read_slowly(raw)
     return kind(content.user_id, content.user_name, content.timestamp, content.data, content.length, content.channel_id)
 
@@ -576,6 +592,14 @@ def _read_slowly(raw: bytes) -> Message:
         return Unknown(text_or_none(body["msg_type"]), body)
     reader = _READERS.get(number)
     return reader(body) if reader else Unknown(int(number), body)
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _deeper_than(raw: bytes, limit: int) -> bool:

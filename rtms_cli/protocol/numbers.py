@@ -33,13 +33,15 @@ class Numbered(IntEnum):
             return cls.member(number)
         if not isinstance(value, str):
             return None
-        name = value.strip().upper()
+        name = value.strip().upper().replace("HANDSHAKE", "HAND_SHAKE")
         if name in cls.__members__:
             return cls.__members__[name]
-        for known, member in cls.__members__.items():
-            if name and (name.endswith("_" + known) or known.endswith("_" + name)):
-                return member
-        return None
+        found = [
+            member
+            for known, member in cls.__members__.items()
+            if name and (name.endswith("_" + known) or known.endswith("_" + name))
+        ]
+        return found[0] if len(found) == 1 else None
 
     @classmethod
     def member(cls, number: int) -> int:

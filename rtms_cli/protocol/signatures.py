@@ -12,17 +12,17 @@ MAX_AGE_S = 300
 
 def handshake_signature(client_id: str, client_secret: str, identity: str, stream_id: str) -> Signature:
     """The signature of `1` and `3`: hex HMAC-SHA256 of `{client_id},{id},{rtms_stream_id}`."""
-    return Signature(_hex(client_secret, f"{client_id},{identity},{stream_id}".encode()))
+    return Signature(_hex(client_secret, _bytes(f"{client_id},{identity},{stream_id}")))
 
 
 def webhook_signature(secret_token: str, timestamp: str, body: bytes) -> str:
     """The `x-zm-signature` header of a webhook, over the raw bytes of its body."""
-    return "v0=" + _hex(secret_token, b"v0:" + timestamp.encode() + b":" + body)
+    return "v0=" + _hex(secret_token, b"v0:" + _bytes(timestamp) + b":" + body)
 
 
 def challenge_answer(secret_token: str, plain_token: str) -> dict[str, str]:
     """The answer to `endpoint.url_validation`."""
-    return {"plainToken": plain_token, "encryptedToken": _hex(secret_token, plain_token.encode())}
+    return {"plainToken": plain_token, "encryptedToken": _hex(secret_token, _bytes(plain_token))}
 
 
 class WebhookCheck(StrEnum):
@@ -41,12 +41,17 @@ def check_webhook(
     """Check a webhook's signature, in constant time, and its age."""
     if not signature or not timestamp:
         return WebhookCheck.MISSING
-    if not hmac.compare_digest(webhook_signature(secret_token, timestamp, body).encode(), signature.encode()):
+    if not hmac.compare_digest(webhook_signature(secret_token, timestamp, body).encode(), _bytes(signature)):
         return WebhookCheck.WRONG
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 20):
         return WebhookCheck.MALFORMED
     return WebhookCheck.STALE if abs(now_s - int(timestamp)) > MAX_AGE_S else WebhookCheck.GOOD
 
 
+def _bytes(text: str) -> bytes:
+    """UTF-8, also of lone surrogates: what a hostile webhook holds makes a wrong signature, and no exception."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 def _hex(key: str, message: bytes) -> str:
-    return hmac.new(key.encode(), message, hashlib.sha256).hexdigest()
+    return hmac.new(_bytes(key), message, hashlib.sha256).hexdigest()

@@ -1,7 +1,7 @@
 """What Zoom posts to us: one body, in any of its shapes, becomes one of a few values (PROTOCOL §2)."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -176,17 +176,22 @@ def read_ids(text: bytes) -> Ids:
 def first_url(given: object) -> str | None:
     """The signaling URL of `server_urls`: of a string or list the first WebSocket URL, of an object the best key's."""
     if isinstance(given, Mapping):
-        preferred = [given[key] for key in ("signaling", "signal", "all") if key in given]
-        return next((url for part in [*preferred, *given.values()] if (url := first_url(part))), None)
-    candidates: Sequence[object] = (
-        given.split(",") if isinstance(given, str) else given if isinstance(given, list) else ()
-    )
-    for candidate in candidates:
-        if isinstance(candidate, str) and is_websocket_url(candidate.strip()):
-            return candidate.strip()
-        if isinstance(candidate, Mapping) and (url := first_url(candidate)):
-            return url
+        given = [given[key] for key in sorted(given, key=_url_rank)]
+    flat: list[object] = []
+    for one in given if isinstance(given, list) else [given]:
+        flat += one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else [one]
+    for candidate in flat:
+        for url in candidate.split(",") if isinstance(candidate, str) else ():
+            if is_websocket_url(url.strip()):
+                return url.strip()
     return None
+
+
+_PREFERRED = ("signaling", "signal", "all")
+
+
+def _url_rank(key: object) -> int:
+    return _PREFERRED.index(key) if key in _PREFERRED else len(_PREFERRED)
 
 
 def is_websocket_url(text: str) -> bool:

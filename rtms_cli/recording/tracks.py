@@ -5,8 +5,7 @@ import re
 import msgspec
 from msgspec import Struct
 
-from rtms_cli.capture import dumps
-from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.messages import UserId, dumps
 from rtms_cli.protocol.numbers import Codec
 from rtms_cli.recording.audio import codec_name
 from rtms_cli.recording.files import Files

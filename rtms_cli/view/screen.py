@@ -151,7 +151,7 @@ class Screen:
             paused=self._paused,
             help=self._help,
             keys=self._has_keys,
-            free_nbytes=_free(self._out),
+            free_nbytes=free_space(self._out),
         )
         return draw(moment, self._history, width, height)
 
@@ -201,7 +201,7 @@ class Screen:
             self._chosen = max(0, min(self._chosen, len(self._views) - 1))
 
 
-def _free(folder: Path) -> int | None:
+def free_space(folder: Path) -> int | None:
     """Bytes that are free where recordings go."""
     for place in (folder, *folder.absolute().parents):
         try:

@@ -1,0 +1,302 @@
+"""`rtms doctor`: what is wrong before anything runs, and how to mend it."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from msgspec import Struct
+
+from rtms_cli.commands.options import CaFile, Out
+from rtms_cli.errors import Exit, Problem
+
+
+class Check(Struct, frozen=True):
+    """One line of the doctor's."""
+
+    name: str
+    verdict: str
+    """`ok`, `wrong`, or `unknown` where it could not be looked at."""
+    found: str
+    fix: str = ""
+
+
+def doctor(
+    url: Annotated[
+        str | None, typer.Option(help="Your public webhook URL: it is sent a challenge and a forgery.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="The port that `rtms listen` shall have.", min=1, max=65535)] = 8080,
+    out: Out = Path("recordings"),
+    offline: Annotated[bool, typer.Option("--offline", help="Leave out what needs the network.")] = False,
+    ca_file: CaFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
+    """Check this machine, the credentials and the webhook URL.
+
+    Exit code 1 if something is wrong; what cannot be looked at is no fault.
+
+    \b
+    Example:
+      rtms doctor --url https://your.host/webhook
+    """
+    import msgspec
+
+    found: list[Check] = []
+    for check in _checks(url, port, out, ca_file, offline=offline):
+        found.append(check)
+        if not as_json:
+            _print(check)
+    wrong = sum(check.verdict == "wrong" for check in found)
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+    elif wrong:
+        typer.secho(f"{wrong} things are wrong.", fg="red")
+    else:
+        typer.secho("All is well.", fg="green")
+    if wrong:
+        raise typer.Exit(Exit.MISMATCH)
+
+
+def _print(check: Check) -> None:
+    sign, colour = {"ok": ("✓", "green"), "wrong": ("✗", "red"), "unknown": ("?", "yellow")}[check.verdict]
+    typer.echo(f"{typer.style(sign, fg=colour)} {check.name}: {check.found}")
+    if check.fix:
+        typer.echo(f"    {check.fix}")
+
+
+def _checks(url: str | None, port: int, out: Path, ca_file: Path | None, *, offline: bool) -> Iterator[Check]:
+    yield from _python()
+    yield from _credentials()
+    yield _port(port)
+    yield _disk(out)
+    yield _descriptors()
+    yield _terminal()
+    if offline:
+        return
+    yield from _network(ca_file)
+    if url is not None:
+        yield from _webhook(url)
+
+
+def _python() -> Iterator[Check]:
+    import re
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    number = ".".join(map(str, sys.version_info[:3]))
+    yield Check("Python", "ok" if sys.version_info >= (3, 11) else "wrong", number, "")
+    versions, missing = [], []
+    for line in requires("rtms-cli") or ():
+        if "extra ==" in line:
+            continue
+        name = re.split(r"[^\w.-]", line)[0]
+        try:
+            versions.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            if "win32" not in line:
+                missing.append(name)
+    fix = "Install them: pip install rtms-cli" if missing else ""
+    said = f"{', '.join(missing)} not installed" if missing else ", ".join(versions)
+    yield Check("libraries", "wrong" if missing else "ok", said, fix)
+
+
+def _credentials() -> Iterator[Check]:
+    from rtms_cli.commands.settings import MARKETPLACE, Credential, load_credentials
+
+    try:
+        credentials = load_credentials()
+    except Problem as problem:
+        yield Check("credentials", "wrong", problem.what, problem.remedy)
+        return
+    values: dict[str, Credential] = {}
+    for title, pair in (("client", credentials.oauth), ("Video SDK", credentials.video_sdk)):
+        if pair is not None:
+            values[f"{title} id"], values[f"{title} secret"] = pair.client_id, pair.client_secret
+    if credentials.secret_token is not None:
+        values["secret token"] = credentials.secret_token
+    if credentials.oauth is None and credentials.video_sdk is None:
+        fix = f"Set ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET. {MARKETPLACE} → App Credentials."
+        yield Check("client id and secret", "wrong", "not set", fix)
+    if credentials.secret_token is None:
+        fix = f"Set ZOOM_SECRET_TOKEN, or anybody can send webhooks. {MARKETPLACE} → Feature → Event Subscriptions."
+        yield Check("secret token", "wrong", "not set", fix)
+    for name, value in values.items():
+        yield _plausible(name, value.value, value.source, {n: v.value for n, v in values.items() if n != name})
+
+
+def _plausible(name: str, value: str, source: str, others: dict[str, str]) -> Check:
+    said = f"{len(value)} characters from {source}"
+    if value.strip() != value:
+        return Check(name, "wrong", said, "There is white space around it: paste it again without.")
+    if any(quote in value for quote in "\"'"):
+        return Check(name, "wrong", said, "There are quotation marks in it: take them away.")
+    twin = next((other for other, its in others.items() if its == value), None)
+    if twin is not None:
+        return Check(name, "wrong", said, f"It is the same as the {twin}: one of them was pasted in the wrong place.")
+    if len(value) < 16:
+        return Check(name, "wrong", said, "Zoom's are at least 20 characters long: was all of it pasted?")
+    return Check(name, "ok", said)
+
+
+def _port(port: int) -> Check:
+    import socket
+
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        return Check(f"port {port}", "wrong", error.strerror or str(error), "Stop what runs there, or listen --port N.")
+    return Check(f"port {port}", "ok", "free")
+
+
+def _disk(out: Path) -> Check:
+    from rtms_cli.commands.running import check_out
+    from rtms_cli.protocol.media import MediaRequest
+    from rtms_cli.view.screen import free_space
+    from rtms_cli.view.text import size_of
+
+    existed = out.exists()
+    try:
+        remark = check_out(out, MediaRequest())
+    except Problem as problem:
+        return Check("disk", "wrong", problem.what, problem.remedy)
+    finally:
+        if not existed and out.exists():
+            out.rmdir()
+    if remark is not None:
+        return Check("disk", "wrong", remark, "Free some, or choose another folder with --out.")
+    return Check("disk", "ok", f"{size_of(free_space(out) or 0)} free for {out}")
+
+
+def _descriptors() -> Check:
+    try:
+        import resource
+    except ImportError:
+        return Check("open files", "unknown", "this system does not tell")
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    streams = max(0, soft - 100) // 2
+    if streams < 100:
+        return Check("open files", "wrong", f"at most {soft}: enough for {streams} streams", "Raise it: ulimit -n 4096")
+    return Check("open files", "ok", f"at most {soft}: enough for {streams} streams at once, two sockets each")
+
+
+def _terminal() -> Check:
+    import os
+
+    from rtms_cli.commands.running import is_terminal
+
+    if not is_terminal():
+        return Check("terminal", "ok", "none: output will be plain lines")
+    colour = "no colour (NO_COLOR)" if os.environ.get("NO_COLOR") else "colour"
+    encoding = (sys.stdout.encoding or "").lower()
+    if "utf" not in encoding:
+        return Check("terminal", "wrong", f"it speaks {encoding}", "Set LANG to a UTF-8 locale, such as C.UTF-8.")
+    return Check("terminal", "ok", f"{os.environ.get('TERM')}, UTF-8, {colour}")
+
+
+MOST_SKEW_S = 60
+NETWORK_TIMEOUT_S = 5.0
+ZOOM_URL = "https://zoom.us/"
+
+
+def _network(ca_file: Path | None) -> Iterator[Check]:
+    import ssl
+    import time
+    from email.utils import parsedate_to_datetime
+
+    import httpx
+
+    from rtms_cli.wire.dialer import tls_context
+
+    try:
+        context = tls_context(None if ca_file is None else str(ca_file))
+    except OSError as error:
+        yield Check("certificates", "wrong", f"{ca_file}: {error.strerror or error}", "Give a PEM file with --ca-file.")
+        return
+    try:
+        answer = httpx.head(ZOOM_URL, timeout=NETWORK_TIMEOUT_S, verify=context)
+    except httpx.HTTPError as error:
+        if isinstance(error.__cause__, ssl.SSLError) or "CERTIFICATE" in str(error):
+            yield Check(
+                "TLS to zoom.us", "wrong", str(error), "Is there a proxy that opens TLS? --ca-file names its authority."
+            )
+        else:
+            yield Check("TLS to zoom.us", "unknown", f"not reached: {str(error) or type(error).__name__}")
+        return
+    yield Check("TLS to zoom.us", "ok", "verified; outgoing wss:// goes the same way")
+    date = answer.headers.get("date")
+    if date is None:
+        yield Check("clock", "unknown", "zoom.us tells no time")
+        return
+    skew_s = time.time() - parsedate_to_datetime(date).timestamp()
+    late = abs(skew_s) > MOST_SKEW_S
+    fix = "Set it (NTP): webhooks whose timestamp is more than 300 s off are refused." if late else ""
+    yield Check("clock", "wrong" if late else "ok", f"{abs(skew_s):.0f} s from zoom.us", fix)
+
+
+def _webhook(url: str) -> Iterator[Check]:
+    import json
+    import time
+
+    import httpx
+
+    from rtms_cli.commands.settings import load_credentials
+    from rtms_cli.protocol.signatures import challenge_answer, webhook_signature
+
+    token = load_credentials().secret_token
+    if token is None:
+        yield Check(url, "unknown", "a challenge cannot be signed without ZOOM_SECRET_TOKEN")
+        return
+    challenge = json.dumps({"event": "endpoint.url_validation", "payload": {"plainToken": "rtms-doctor"}}).encode()
+
+    def post(secret: str) -> tuple[httpx.Response, float]:
+        timestamp = str(int(time.time()))
+        headers = {
+            "content-type": "application/json",
+            "x-zm-request-timestamp": timestamp,
+            "x-zm-signature": webhook_signature(secret, timestamp, challenge),
+        }
+        started = time.monotonic()
+        return httpx.post(url, content=challenge, headers=headers, timeout=10), time.monotonic() - started
+
+    yield _ask("validation", lambda: _judge_challenge(*post(token.value), challenge_answer(token.value, "rtms-doctor")))
+    yield _ask("forged webhook", lambda: _judge_forgery(post("a secret token that is not yours")[0]))
+
+
+def _ask(name: str, ask: Callable[[], Check]) -> Check:
+    import httpx
+
+    try:
+        return ask()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        fix = "Does `rtms listen` run, and does the tunnel or proxy lead to it?"
+        return Check(name, "wrong", f"no answer: {str(error) or type(error).__name__}", fix)
+
+
+def _judge_challenge(answer: object, took_s: float, right: dict[str, str]) -> Check:
+    import httpx
+
+    assert isinstance(answer, httpx.Response)
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    said = f"answered {answer.status_code} after {took_s:.2f} s"
+    if answer.status_code != 200:
+        return Check(
+            "validation", "wrong", said, "Zoom wants 200: is the path right, and the secret token the same there?"
+        )
+    if body != right:
+        return Check("validation", "wrong", f"{said}, with a wrong body", "It has another secret token.")
+    if took_s > 3:
+        return Check("validation", "wrong", said, "Zoom waits 3 s.")
+    return Check("validation", "ok", said)
+
+
+def _judge_forgery(answer: object) -> Check:
+    import httpx
+
+    assert isinstance(answer, httpx.Response)
+    said = f"answered {answer.status_code}"
+    if answer.status_code == 200:
+        return Check("forged webhook", "wrong", said, "Anybody can send webhooks there: verify x-zm-signature.")
+    return Check("forged webhook", "ok", said)

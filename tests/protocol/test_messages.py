@@ -1,0 +1,395 @@
+"""Reading every message of PROTOCOL §4 in every tolerated shape, writing the documented one, and never raising."""
+
+import base64
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtms_cli.protocol.media import (
+    DEFAULT_PARAMS,
+    AudioParams,
+    MediaParams,
+    ShareParams,
+    TranscriptParams,
+)
+from rtms_cli.protocol.messages import (
+    MAX_DEPTH,
+    Audio,
+    Chat,
+    ClientReadyAck,
+    EventSubscription,
+    EventUpdate,
+    KeepAliveRequest,
+    KeepAliveResponse,
+    Media,
+    MediaHandshakeRequest,
+    MediaHandshakeResponse,
+    Message,
+    SessionStateRequest,
+    SessionStateResponse,
+    SessionStateUpdate,
+    Share,
+    SignalingHandshakeRequest,
+    SignalingHandshakeResponse,
+    Signature,
+    StreamCloseRequest,
+    StreamCloseResponse,
+    StreamStateRequest,
+    StreamStateResponse,
+    StreamStateUpdate,
+    Transcript,
+    Unknown,
+    Unreadable,
+    Video,
+    VideoSubscriptionRequest,
+    VideoSubscriptionResponse,
+    encode,
+    read,
+)
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "messages.jsonl"
+CASES: dict[str, dict[str, Any]] = {
+    line["case"]: line["message"] for line in map(json.loads, FIXTURES.read_text().splitlines())
+}
+S, M, SIG, T = "stream123==", "AbC123==", Signature("5f" * 32), 1738394112345
+WHO = (16778240, "John Smith")
+PCM = b"AAEC/w=="
+MEDIA = "wss://media.example/"
+L16 = AudioParams(2, 1, 1, 1, 1, 20)
+URLS = {name: MEDIA + name for name in ("audio", "video", "share", "transcript", "chat", "all")}
+ALL = {"all": MEDIA + "all"}
+SMITH = {"user_id": 16778240, "user_name": "John Smith"}
+TWO_SMITHS: dict[str, object] = {"participants": [SMITH, {"user_id": 16778241, "user_name": "John Smith"}]}
+
+EXPECTED: dict[str, Message] = {
+    "1 documented": SignalingHandshakeRequest(M, S, SIG, 1, False),
+    "1 user's document, media_type beside": SignalingHandshakeRequest(M, S, SIG),
+    "1 contact center": SignalingHandshakeRequest("eng1", S, SIG, 1, product_ids={"engagement_id": "eng1"}),
+    "1 phone samples, call_id alone": SignalingHandshakeRequest("call1", S, SIG, 1, product_ids={"call_id": "call1"}),
+    "1 zoom's sdk": SignalingHandshakeRequest(M, S, SIG, 912873465),
+    "2 documented": SignalingHandshakeResponse(0, "", URLS, 1),
+    "2 share for deskshare, srtp_keys": SignalingHandshakeResponse(0, "", {"share": MEDIA + "share"} | ALL, 1),
+    "2 name for number": SignalingHandshakeResponse(0, "", ALL),
+    "2 refused": SignalingHandshakeResponse(3, "invalid signature", {}, 1),
+    "2 refused without status_code": SignalingHandshakeResponse(None, "no"),
+    "2 server_urls a string": SignalingHandshakeResponse(0, "", ALL),
+    "2 server_urls beside": SignalingHandshakeResponse(0, "", ALL),
+    "3 documented": MediaHandshakeRequest(M, S, SIG, 31, DEFAULT_PARAMS, 1),
+    "3 user's document, language": MediaHandshakeRequest(
+        M, S, SIG, 9, MediaParams(audio=L16, transcript=TranscriptParams(5, 9))
+    ),
+    "3 zoom's sdk, media_params null": MediaHandshakeRequest(M, S, SIG, 8, MediaParams(), 1),
+    "4 documented": MediaHandshakeResponse(0, "", DEFAULT_PARAMS, 1),
+    "4 numbers as strings, names, share": MediaHandshakeResponse(
+        0, "", MediaParams(audio=AudioParams(2, 3, 2, 4, None, 20), share=ShareParams(None, 7, None, 15)), 1
+    ),
+    "4 refused": MediaHandshakeResponse(22, "invalid codec", MediaParams(), 1),
+    "5 documented": EventSubscription(((2, True), (3, False))),
+    "5 without subscribe": EventSubscription(((4, True),)),
+    "6 first packet": EventUpdate(1, T),
+    "6 active speaker": EventUpdate(2, T, SMITH),
+    "6 join": EventUpdate(3, T, TWO_SMITHS),
+    "6 leave, no names, string id": EventUpdate(4, T, {"participants": [{"user_id": "16778240"}]}),
+    "6 contact center hold": EventUpdate(12, T, {"user_id": 1}),
+    "6 event_code": EventUpdate(7, T),
+    "6 flat": EventUpdate(5, T, SMITH),
+    "6 name": EventUpdate("PARTICIPANT_JOIN", T),
+    "7 documented": ClientReadyAck(S),
+    "8 documented": StreamStateUpdate(2, 14, T),
+    "8 names": StreamStateUpdate(4, 6, T),
+    "8 stop_reason for reason": StreamStateUpdate(4, 24),
+    "8 undocumented numbers": StreamStateUpdate(77, 99),
+    "9 documented": SessionStateUpdate("session1", 5, 6, T),
+    "9 reason and names": SessionStateUpdate("session1", 5, 1, T),
+    "10 documented": SessionStateRequest("session1"),
+    "11 documented": SessionStateResponse("session1", 2, T),
+    "12 documented": KeepAliveRequest(T, 7),
+    "12 without timestamp": KeepAliveRequest(),
+    "12 name, odd types": KeepAliveRequest(str(T), "7"),
+    "13 documented": KeepAliveResponse(T, 7),
+    "14 documented": Audio(*WHO, T, PCM, 4, 1),
+    "14 mixed, no name, no length": Audio(0, None, T, PCM),
+    "14 flat": Audio(*WHO, T, PCM),
+    "14 numbers as strings": Audio(16778240, None, T, PCM, 4),
+    "14 name for number": Audio(0, None, T, PCM),
+    "14 content missing": Audio(1, None, T, b""),
+    "15 documented": Video(*WHO, T, b"AAAAAWc=", 5),
+    "15 flat": Video(*WHO, T, b"AAAAAWc="),
+    "16 documented": Share(*WHO, T, b"/9j/", 3),
+    "16 flat, name not ascii": Share(1, "Zoë 李", T, b"/9j/"),
+    "17 documented": Transcript(*WHO, T, "Guten Tag, 世界", T - 900, T, 14, 1, 2),
+    "17 text for data, empty, language a name, more": Transcript(
+        1, None, T, "", language="LANGUAGE_ID_GERMAN", extra={"confidence": 0.5}
+    ),
+    "17 flat": Transcript(*WHO, T, "hello"),
+    "18 documented, more": Chat(*WHO, T, "hi", {"message_id": "m1"}),
+    "18 nobody": Chat(None, None, T, "hi"),
+    "18 flat": Chat(*WHO, T, "hi"),
+    "19 documented": StreamStateRequest(S),
+    "20 documented, seconds": StreamStateResponse(S, 1, 1738394112),
+    "21 documented": StreamCloseRequest(S),
+    "22 documented": StreamCloseResponse(S, 0, "", T),
+    **{f"{number} reserved": Unknown(number, CASES[f"{number} reserved"]) for number in range(23, 28)},
+    "28 documented": VideoSubscriptionRequest(16778240, True, T),
+    "29 documented": VideoSubscriptionResponse(16778240, 44, "again", T),
+    "unknown number": Unknown(99, {"msg_type": 99, "content": {"a": [1, None, "é"]}, "b": -0.5}),
+    "unknown name": Unknown("REWIND_RESP", {"msg_type": "REWIND_RESP", "from": T}),
+}
+
+
+def letters(message: Message) -> Message:
+    """A packet's data as bytes: quick reading leaves it in another type than thorough reading."""
+    if isinstance(message, Media) and not isinstance(message.data, bytes):
+        data = message.data.encode() if isinstance(message.data, str) else bytes(message.data)
+        return msgspec.structs.replace(message, data=data)
+    return message
+
+
+def test_every_fixture_is_expected_and_every_type_has_one() -> None:
+    assert CASES.keys() == EXPECTED.keys()
+    assert {int(case.split()[0]) for case in CASES if case[0].isdigit()} == set(range(1, 30))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_reading(case: str) -> None:
+    body, expected = CASES[case], EXPECTED[case]
+    spellings = (
+        json.dumps(body).encode(),  # ASCII only
+        json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+        json.dumps(dict(reversed(body.items())), indent="\t").encode() + b"\n",  # as Zoom's SDK, in binary frames
+    )
+    for raw in spellings:
+        message = read(raw)
+        assert type(message) is type(expected)
+        assert letters(message) == expected
+
+
+# A reading that lost something on the way (a name instead of a number, a flat content) is written as documented.
+@pytest.mark.parametrize("case", [case for case, message in EXPECTED.items() if not isinstance(message, Unknown)])
+def test_what_is_written_reads_back(case: str) -> None:
+    raw = encode(EXPECTED[case])
+    assert json.loads(raw)["msg_type"] == int(EXPECTED[case].msg_type)
+    assert letters(read(raw)) == EXPECTED[case]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "documented" in case and case[:2] != "17"])
+def test_the_documented_form_is_written_field_by_field(case: str) -> None:
+    assert json.loads(encode(EXPECTED[case])) == CASES[case]
+
+
+HELLO = {"protocol_version": 1, "meeting_uuid": "u", "rtms_stream_id": "s", "signature": "f"}
+
+
+@pytest.mark.parametrize(
+    ("message", "written"),
+    [
+        (
+            SignalingHandshakeRequest("u", "s", Signature("f"), 5, True, product_ids={"call_id": "u"}),
+            {"msg_type": 1, **HELLO, "sequence": 5, "buffer_data": True, "call_id": "u"},
+        ),
+        (
+            MediaHandshakeRequest("u", "s", Signature("f"), 8, MediaParams(transcript=TranscriptParams(5, 9, False))),
+            {
+                "msg_type": 3,
+                **HELLO,
+                "media_type": 8,
+                "payload_encryption": False,
+                "media_params": {"transcript": {"content_type": 5, "src_language": 9, "enable_lid": False}},
+            },
+        ),
+        (KeepAliveResponse("x", None), {"msg_type": 13, "timestamp": "x"}),
+        (KeepAliveResponse(1 << 70, 0), {"msg_type": 13, "timestamp": 1 << 70, "sequence": 0}),
+        (VideoSubscriptionRequest(7, False), {"msg_type": 28, "user_id": 7, "subscribe": False}),
+    ],
+)
+def test_what_we_send(message: Message, written: dict[str, object]) -> None:
+    assert json.loads(encode(message)) == written
+
+
+def test_participants_of_events() -> None:
+    def people(case: str) -> object:
+        message = EXPECTED[case]
+        assert isinstance(message, EventUpdate)
+        return message.participants()
+
+    assert people("6 join") == [WHO, (16778241, "John Smith")]
+    assert people("6 active speaker") == [WHO]
+    assert people("6 leave, no names, string id") == [(16778240, None)]
+    assert people("6 first packet") == []
+
+
+def test_a_signature_does_not_show() -> None:
+    message = read(json.dumps(CASES["1 documented"]).encode())
+    assert SIG not in repr(message)
+    assert "'[redacted]'" in repr(message)
+
+
+@pytest.mark.parametrize(
+    ("data", "payload"),
+    [
+        ("AAEC/w==", b"\0\1\2\xff"),
+        ("AAEC/w", b"\0\1\2\xff"),
+        ("AAEC_w", b"\0\1\2\xff"),
+        ("--__", b"\xfb\xef\xff"),
+        ("", b""),
+        ("A", None),
+        ("AA*C", None),
+        ("é", None),
+    ],
+)
+def test_payloads(data: str, payload: bytes | None) -> None:
+    for content in ({"content": data, "timestamp": T}, {"content": {"data": data, "timestamp": T}}):
+        for kind in (14, "14"):  # the number is read quickly, the text thoroughly
+            message = read(json.dumps({"msg_type": kind} | content, ensure_ascii=False).encode())
+            assert isinstance(message, Audio)
+            assert message.payload() == payload
+
+
+@pytest.mark.parametrize(
+    ("data", "payload"),
+    [
+        (rb"\/9j\/", b"\xff\xd8\xff"),
+        (rb"AAA\u002B", b"\0\0\x3e"),  # .NET escapes the plus
+        (rb"AAEC\u002fw\u003d\u003d", b"\0\1\2\xff"),
+        (rb"AAEC\r\n/w==", b"\0\1\2\xff"),  # MIME breaks lines
+    ],
+)
+def test_payloads_with_escapes(data: bytes, payload: bytes) -> None:
+    message = read(b'{"msg_type":16,"content":{"user_id":1,"data":"%b","timestamp":1}}' % data)
+    assert isinstance(message, Share)
+    assert message.payload() == payload
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([14, 15, 16]),
+    st.integers(-(1 << 63), (1 << 63) - 1) | st.text(max_size=3).filter(lambda text: not text.strip().isdigit()),
+    st.none() | st.text(max_size=5),
+    st.integers(-(1 << 63), (1 << 63) - 1),
+    st.binary(max_size=30),
+)
+def test_fast_and_thorough_reading_agree(kind: int, who: int | str, name: str | None, at: int, payload: bytes) -> None:
+    data = base64.b64encode(payload).decode()
+    content = {"user_id": who, "user_name": name, "timestamp": at, "data": data, "length": len(payload)}
+    one = read(json.dumps({"msg_type": kind, "content": content}).encode())
+    other = read(json.dumps({"msg_type": str(kind), "content": content}).encode())
+    assert isinstance(one, Media)
+    assert isinstance(other, Media)
+    assert letters(one) == letters(other)
+    assert one.payload() == other.payload() == payload
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        (b"", "not JSON: Expecting value"),
+        (b"\xff\xfe{}", "not UTF-8 (byte 0)"),
+        (b"[1]", "JSON, but no object: list"),
+        (b"null", "JSON, but no object: NoneType"),
+        (b"{}", "a JSON object without msg_type"),
+        (b'{"msg_type": NaN}', "not JSON: NaN is no JSON"),
+        (b'{"msg_type": 14, "content": {"data": "AAAA", "timestamp": -Infinity}}', "not JSON: -Infinity is no JSON"),
+        (b'{"msg_type": 7}{', "not JSON: Extra data"),
+        (b'{"msg_type": 7, "x": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}", "JSON nested deeper than 64"),
+        (b"[" * 200_000, "JSON nested deeper than 64"),
+    ],
+)
+def test_what_cannot_be_read_says_why(raw: bytes, problem: str) -> None:
+    message = read(raw)
+    assert isinstance(message, Unreadable)
+    assert message.problem.startswith(problem)
+
+
+def test_many_brackets_are_not_depth() -> None:
+    body = {"msg_type": 99, "x": [[] for _ in range(1000)]}
+    assert read(json.dumps(body).encode()) == Unknown(99, body)
+    assert read(json.dumps({"msg_type": 18, "content": '"\\[{' * 100}).encode()) == Chat(
+        None, None, None, '"\\[{' * 100
+    )
+
+
+ODD = st.sampled_from(
+    [
+        "", "-1", "1e999", "\0", "\ud800", "CON", "é" * 4000, "A" * 100_001, "====", 1 << 31, 1 << 63, -(1 << 70),
+        10**4000, 1e308, -0.5, float("nan"), float("inf"), [[[]]], {"a": {"b": []}}, [None] * 50, T + 10**11,
+    ]
+)  # fmt: skip
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | ODD,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def paths(value: object, prefix: tuple[str | int, ...] = ()) -> Iterable[tuple[str | int, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield (*prefix, key)
+        yield from paths(one, (*prefix, key))
+
+
+def finite(value: object) -> bool:
+    if isinstance(value, dict | list):
+        return all(finite(inner) for inner in (value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def changed(case: str, path: tuple[str | int, ...], *value: object) -> object:
+    """The fixture with one field replaced, or dropped where there is no value for it."""
+    body = at = json.loads(json.dumps(CASES[case]))
+    for key in path[:-1]:
+        at = at[key]
+    del at[path[-1]]
+    if value and isinstance(at, list):
+        at.insert(int(path[-1]), *value)
+    elif value:
+        at[path[-1]] = value[0]
+    return body
+
+
+PLACES = [(case, path) for case, body in CASES.items() for path in paths(body) if path != ("msg_type",)]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(PLACES), st.tuples() | st.tuples(ANY), st.booleans())
+def test_a_mutated_field_never_raises_and_never_changes_the_type(
+    place: tuple[str, tuple[str | int, ...]], value: tuple[object, ...], ascii_only: bool
+) -> None:
+    case, path = place
+    body = changed(case, path, *value)
+    raw = json.dumps(body, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    message = read(raw)
+    # NaN and Infinity are no JSON, and a lone surrogate is UTF-8 only as an escape.
+    broken = not finite(body) or b"\xed\xa0\x80" in raw
+    assert type(message) is (Unreadable if broken else type(EXPECTED[case]))
+    if isinstance(message, Unknown):
+        assert message.fields == json.loads(raw)
+    if isinstance(message, Media):
+        message.payload()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_deep_nesting_anywhere_is_not_read(case: str) -> None:
+    for path in (path for name, path in PLACES if name == case):
+        raw = json.dumps(changed(case, path, "deep")).encode().replace(b'"deep"', b"[" * 100 + b"]" * 100)
+        assert read(raw) == Unreadable("JSON nested deeper than 64")
+
+
+@settings(deadline=None)
+@given(st.binary() | ANY.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_and_any_json_give_a_message(raw: bytes) -> None:
+    assert isinstance(read(raw), Message)
+
+
+@settings(deadline=None)
+@given(st.integers().filter(lambda number: not 0 < number < 30), st.dictionaries(st.text(), st.integers() | st.text()))
+def test_unknown_types_and_their_fields_survive(number: int, fields: dict[str, object]) -> None:
+    body = fields | {"msg_type": number}
+    assert read(json.dumps(body).encode()) == Unknown(number, body)

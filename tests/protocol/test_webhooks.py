@@ -1,0 +1,301 @@
+"""Webhooks in every shape of PROTOCOL §2, what people paste of them, and bodies that are none."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtms_cli.protocol.messages import Signature
+from rtms_cli.protocol.numbers import Product
+from rtms_cli.protocol.webhooks import (
+    Ids,
+    OtherWebhook,
+    Stream,
+    StreamInterrupted,
+    StreamStart,
+    StreamStop,
+    UnreadableWebhook,
+    UrlValidation,
+    Webhook,
+    first_url,
+    is_websocket_url,
+    read_ids,
+    read_payload,
+    read_webhook,
+)
+
+FOLDER = Path(__file__).parents[2] / "fixtures" / "webhooks"
+BODIES = {path.stem: path.read_bytes() for path in sorted(FOLDER.glob("*.json"))}
+S, M, U, T = "stream123==", "AbC123==", "wss://rtms-sjc1.zoom.example/signaling", 1738394112345
+SIG = Signature("5f" * 32)
+SEVERAL = f"https://zoom.example, {U} ,wss://other.example"
+
+
+def start(
+    product: Product, identity: str, event_ts: int | None = T, signature: Signature | None = None, urls: object = U
+) -> StreamStart:
+    return StreamStart(Stream(product, identity, S, U, event_ts, signature, urls))
+
+
+EXPECTED: dict[str, Webhook] = {
+    "meeting_started": start(Product.MEETING, M),
+    "meeting_started_object": start(Product.MEETING, M, None, SIG),
+    "webinar_started": start(Product.WEBINAR, M),
+    "webinar_started_webinar_uuid": start(Product.WEBINAR, "Web123=="),
+    "session_started": start(Product.VIDEO_SDK, "Ses123=="),
+    "session_started_session_key": start(Product.VIDEO_SDK, "Key123"),
+    "contact_center_started": start(Product.CONTACT_CENTER, "eng1"),
+    "contactcenter_started": start(Product.CONTACT_CENTER, "eng1"),
+    "phone_started": start(Product.PHONE, "call1"),
+    "phone_call_started": start(Product.PHONE, "call1"),
+    "server_urls_several": start(Product.MEETING, M, urls=SEVERAL),
+    "server_urls_list": start(Product.MEETING, M, urls=[None, "srt://zoom.example", U, "wss://other.example"]),
+    "server_urls_object": start(
+        Product.MEETING, M, urls={"all": "wss://all.example", "signal": "wss://signal.example", "signaling": U}
+    ),
+    "server_urls_object_all": start(Product.MEETING, M, urls={"audio": "wss://audio.example", "all": U}),
+    "event_ts_string": start(Product.MEETING, M),
+    "meeting_stopped": StreamStop(Product.MEETING, S, 6),
+    "session_stopped_object_name": StreamStop(Product.VIDEO_SDK, S, 8),
+    "phone_stopped_without_reason": StreamStop(Product.PHONE, S, None),
+    "meeting_interrupted": StreamInterrupted(Product.MEETING, S, U),
+    "contact_center_interrupted": StreamInterrupted(Product.CONTACT_CENTER, S, None),
+    "url_validation": UrlValidation("plain-token-1"),
+    "concurrency_limited": OtherWebhook("rtms.concurrency_limited", S),
+    "concurrency_near_limit": OtherWebhook("rtms.concurrency_near_limit"),
+    "start_failed": OtherWebhook("rtms.start_failed"),
+}
+
+
+def test_every_fixture_is_expected() -> None:
+    assert BODIES.keys() == EXPECTED.keys()
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_reading(name: str) -> None:
+    assert read_webhook(BODIES[name]) == EXPECTED[name]
+
+
+def hook(event: object = "meeting.rtms_started", **changes: object) -> bytes:
+    """A started webhook with some fields changed; `...` is a field that is not there."""
+    fields: dict[str, object] = {"meeting_uuid": M, "rtms_stream_id": S, "server_urls": U} | changes
+    payload = {name: value for name, value in fields.items() if value is not ...}
+    return json.dumps({"event": event, "event_ts": T, "payload": payload}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"", "not JSON: Expecting value"),
+        (b"\xff", "not UTF-8 (byte 0)"),
+        (b"[" * 1000, "JSON nested deeper than 64"),
+        (b"[]", "no webhook: a JSON object with an 'event' is expected"),
+        (b'{"event": 5}', "no webhook: a JSON object with an 'event' is expected"),
+        (b'{"event": "endpoint.url_validation"}', "endpoint.url_validation without payload.plainToken"),
+        (b'{"event": "meeting.rtms_started"}', "meeting.rtms_started: no meeting_uuid in the payload"),
+        (b'{"event": "meeting.rtms_stopped", "payload": 7}', "meeting.rtms_stopped: no rtms_stream_id in the payload"),
+        (hook(meeting_uuid=...), "meeting.rtms_started: no meeting_uuid in the payload"),
+        (hook(meeting_uuid=123), "meeting.rtms_started: no meeting_uuid in the payload"),
+        (hook("webinar.rtms_started", meeting_uuid=""), "webinar.rtms_started: no meeting_uuid or webinar_uuid"),
+        (hook("session.rtms_started"), "session.rtms_started: no session_id or session_key in the payload"),
+        (hook("phone.rtms_started"), "phone.rtms_started: no call_id in the payload"),
+        (hook("contact_center.voice_rtms_started"), "contact_center.voice_rtms_started: no engagement_id in the pay"),
+        (hook(rtms_stream_id=None), "meeting.rtms_started: no rtms_stream_id in the payload"),
+        (hook(server_urls=...), "meeting.rtms_started: no ws:// or wss:// URL in server_urls"),
+        (hook(server_urls="https://zoom.us"), "meeting.rtms_started: no ws:// or wss:// URL in server_urls"),
+        (hook(meeting_uuid="u" * 10_001), "meeting.rtms_started: meeting_uuid is 10001 characters long"),
+        (hook(rtms_stream_id="s" * 10_001), "meeting.rtms_started: rtms_stream_id is 10001 characters long"),
+    ],
+)
+def test_what_is_no_webhook_says_why(body: bytes, problem: str) -> None:
+    webhook = read_webhook(body)
+    assert isinstance(webhook, UnreadableWebhook)
+    assert webhook.problem.startswith(problem)
+
+
+@pytest.mark.parametrize("event", ["meeting.started", "meeting.rtms_paused", "room.rtms_started", "", "MEETING.rtms_"])
+def test_unknown_events_are_kept_by_name(event: str) -> None:
+    assert read_webhook(hook(event)) == OtherWebhook(event, S)
+
+
+@pytest.mark.parametrize(
+    ("given_urls", "url"),
+    [
+        (U, U),
+        (f" {U} ", U),
+        ("ws://127.0.0.1:8080/x,wss://b", "ws://127.0.0.1:8080/x"),
+        ("", None),
+        (",,", None),
+        ([], None),
+        ([{"all": U}], U),
+        ({"all": "https://no", "video": U}, U),
+        ({"signal": "wss://signal", "all": "wss://all"}, "wss://signal"),
+        ({"signaling": [U], "signal": "wss://signal"}, U),
+        ({}, None),
+        (None, None),
+        (7, None),
+        (True, None),
+    ],
+)
+def test_server_urls(given_urls: object, url: str | None) -> None:
+    assert first_url(given_urls) == url
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("wss://a", True),
+        ("WSS://a", True),
+        ("ws://[::1]:1/x?y", True),
+        ("wss://", False),
+        ("wss:///path", False),
+        ("http://a", False),
+        ("wss://a:0", False),
+        ("wss://a:65536", False),
+        ("wss://[::1", False),
+        ("wss:a", False),
+        ("", False),
+    ],
+)
+def test_websocket_urls(text: str, good: bool) -> None:
+    assert is_websocket_url(text) is good
+
+
+@pytest.mark.parametrize(
+    ("body", "retry"),
+    [
+        (hook(), True),
+        (hook(operator_id="other"), True),
+        (hook(server_urls="wss://other"), False),
+        (hook(server_urls=[U]), False),
+        (hook().replace(str(T).encode(), str(T + 1).encode()), False),
+    ],
+)
+def test_retry_or_failover(body: bytes, retry: bool) -> None:
+    first, second = read_webhook(hook()), read_webhook(body)
+    assert isinstance(first, StreamStart)
+    assert isinstance(second, StreamStart)
+    assert second.stream.is_retry_of(first.stream) is retry
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("meeting_started", {}),
+        ("webinar_started", {}),
+        ("session_started", {}),
+        ("contact_center_started", {"engagement_id": "eng1"}),
+        ("phone_started", {"call_id": "call1"}),
+    ],
+)
+def test_ids_that_handshakes_carry_beside_meeting_uuid(name: str, ids: dict[str, str]) -> None:
+    webhook = read_webhook(BODIES[name])
+    assert isinstance(webhook, StreamStart)
+    assert webhook.stream.product_ids() == ids
+
+
+@pytest.mark.parametrize("name", [name for name, webhook in EXPECTED.items() if isinstance(webhook, StreamStart)])
+def test_people_paste_a_webhook_its_payload_or_the_object_in_it(name: str) -> None:
+    expected = EXPECTED[name]
+    assert isinstance(expected, StreamStart)
+    assert read_payload(BODIES[name]) == expected.stream
+    body = json.loads(BODIES[name])
+    payload = body["payload"]
+    wanted = expected.stream
+    for pasted in (payload, payload.get("object", payload)):
+        stream = read_payload(json.dumps(pasted).encode())
+        assert (stream.id, stream.stream_id, stream.server_url) == (wanted.id, wanted.stream_id, wanted.server_url)
+        assert (stream.event_ts, stream.signature) == (None, wanted.signature)
+        # A webinar's payload tells nothing that a meeting's does not, unless a field has "webinar" in its name.
+        same = wanted.product is not Product.WEBINAR or "webinar_uuid" in payload
+        assert stream.product is (wanted.product if same else Product.MEETING)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "a JSON object is expected, not a list"),
+        (b"{}", "no id in the payload: meeting_uuid, session_id, engagement_id or call_id is expected"),
+        (BODIES["meeting_stopped"], "meeting.rtms_stopped starts no stream: a …rtms_started webhook is expected"),
+        (hook(rtms_stream_id=...), "meeting.rtms_started: no rtms_stream_id in the payload"),
+    ],
+)
+def test_what_cannot_be_joined_says_why(text: bytes, problem: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        read_payload(text)
+    assert str(caught.value).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        (BODIES["meeting_started_object"], Ids(Product.MEETING, M, S, SIG, "123456789")),
+        (BODIES["meeting_stopped"], Ids(Product.MEETING, M, S)),
+        (BODIES["webinar_started_webinar_uuid"], Ids(Product.WEBINAR, "Web123==", S, None, "123456789")),
+        (b'{"call_id": "c", "rtms_stream_id": "s"}', Ids(Product.PHONE, "c", "s")),
+    ],
+)
+def test_ids_to_sign(text: bytes, ids: Ids) -> None:
+    assert read_ids(text) == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b"\xff", "not UTF-8 (byte 0)"),
+        (b"[]", "a JSON object is expected, not a list"),
+        (b"{}", "no id in the payload: meeting_uuid, session_id, engagement_id or call_id is expected"),
+        (b'{"rtms_stream_id": "s"}', "no id in the payload: meeting_uuid, session_id, engagement_id or call_id is ex"),
+        (b'{"meeting_uuid": "u"}', "no rtms_stream_id in the payload"),
+    ],
+)
+def test_ids_that_are_missing(text: bytes, problem: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        read_ids(text)
+    assert str(caught.value).startswith(problem)
+
+
+FIELDS = ["event", "event_ts", "payload", "object", "meeting_uuid", "session_id", "rtms_stream_id", "server_urls"]
+EVENTS = st.sampled_from([json.loads(body)["event"] for body in BODIES.values()])
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from([U, "\ud800", "8"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6),
+    max_leaves=10,
+)
+
+
+@settings(deadline=None)
+@given(st.binary() | ANY.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_and_any_json_give_a_webhook(body: bytes) -> None:
+    assert isinstance(read_webhook(body), Webhook)
+
+
+@settings(deadline=None)
+@given(EVENTS, ANY)
+def test_any_payload_of_a_known_event_gives_that_event_or_says_why_not(event: str, payload: object) -> None:
+    webhook = read_webhook(json.dumps({"event": event, "payload": payload}).encode())
+    match webhook:
+        case UnreadableWebhook(problem):
+            assert problem.startswith((event, "not JSON"))
+        case StreamStart():
+            assert event.endswith("rtms_started")
+            assert webhook.stream.server_url == first_url(webhook.stream.server_urls)
+        case StreamStop():
+            assert event.endswith("rtms_stopped")
+        case StreamInterrupted():
+            assert event.endswith("rtms_interrupted")
+        case UrlValidation():
+            assert event == "endpoint.url_validation"
+        case OtherWebhook(name):
+            assert name == event
+
+
+def test_urls_nested_without_end_take_no_time() -> None:
+    nested: object = "wss://x.zoom.us"
+    for _ in range(60):
+        nested = {"all": nested}
+    assert first_url(nested) is None
+    assert first_url({"all": {"all": "wss://x.zoom.us"}}) == "wss://x.zoom.us"
