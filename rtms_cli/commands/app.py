@@ -40,6 +40,7 @@ def root(
 def _register() -> None:
     from rtms_cli.commands.demo import demo
     from rtms_cli.commands.doctor import doctor
+    from rtms_cli.commands.inspect import inspect
     from rtms_cli.commands.join import join
     from rtms_cli.commands.listen import listen
     from rtms_cli.commands.repair import repair
@@ -47,7 +48,7 @@ def _register() -> None:
     from rtms_cli.commands.sign import sign
     from rtms_cli.commands.simulate import simulate
 
-    for command in (demo, listen, join, replay, repair, simulate, doctor):
+    for command in (demo, listen, join, replay, inspect, repair, simulate, doctor):
         app.command()(command)
     app.add_typer(sign)
 

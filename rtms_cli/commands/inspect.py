@@ -1,8 +1,9 @@
 """`rtms inspect`: what a capture tells."""
 
 import os
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,35 +13,99 @@ from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
     from rtms_cli.capture import Capture
+    from rtms_cli.inspection.filters import Wanted
     from rtms_cli.inspection.reading import Line
+
+FOLLOW_S = 0.2
+"""How often `--follow` looks for new lines."""
+PIPED_WIDTH = 100
 
 
 def inspect(
     capture: Annotated[Path, typer.Argument(help="A capture.jsonl (also .gz or .zst), or a recording's folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    messages: Annotated[bool, typer.Option("--messages", help="List the messages.")] = False,
+    lint: Annotated[bool, typer.Option("--lint", help="Check it against the protocol; findings end with 1.")] = False,
+    timeline: Annotated[bool, typer.Option("--timeline", help="Draw who sent what when.")] = False,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--type", help="Only messages such as audio, EVENT_UPDATE or 12.")
+    ] = None,
+    channel: Annotated[str, typer.Option(help="Only this channel: webhook, signaling, media, media.audio, …")] = "",
+    user: Annotated[str, typer.Option(help="Only messages about this user id or name.")] = "",
+    start: Annotated[float | None, typer.Option("--from", help="Only from this second on.")] = None,
+    end: Annotated[float | None, typer.Option("--to", help="Only up to this second.")] = None,
+    grep: Annotated[str, typer.Option(help="Only what this regular expression finds something in.")] = "",
+    limit: Annotated[int | None, typer.Option(help="At most so many messages.", min=1)] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for more while the capture is written.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the JSON of messages, media cut short.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Do not cut media short.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; with --messages or --lint an object a line.")
+    ] = False,
 ) -> None:
-    """Show what a capture holds."""
+    """Show what a capture holds: a summary, its messages, what is wrong with it, or a timeline.
+
+    \b
+    Examples:
+      rtms inspect recordings/20261122T221500Z_meeting_abc
+      rtms inspect capture.jsonl --messages --type EVENT_UPDATE --raw
+      rtms inspect capture.jsonl --lint
+    """
     from rtms_cli.capture import Capture
+    from rtms_cli.inspection.filters import Wanted, read_types
     from rtms_cli.inspection.reading import numbered
 
+    if messages + lint + timeline > 1:
+        raise Problem("--messages, --lint and --timeline do not go together.", "Use one of them.")
+    filters = (kinds, channel, user, start is not None, end is not None, grep, limit, follow, raw, full)
+    if any(filters) and not messages:
+        raise Problem("--type, --channel, --user, --from and the like choose messages.", "Add --messages.")
+    wanted = Wanted(read_types(kinds or ()), channel, user, start, end)
+    pattern = _pattern(grep)
     source = Capture(capture)
+    clean = True
     try:
-        _summary(source, numbered(source), as_json=as_json)
+        if messages:
+            lines = _followed(source) if follow else numbered(source)
+            _messages(source, lines, wanted, pattern, limit, raw=raw, full=full, as_json=as_json, flush=follow)
+        elif lint:
+            clean = _lint(source, numbered(source), as_json=as_json)
+        elif timeline:
+            _timeline(source, numbered(source), as_json=as_json)
+        else:
+            _summary(source, numbered(source), as_json=as_json)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has seen enough (`| head`); Python must not complain about it at its end either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not clean:
+        raise typer.Exit(Exit.MISMATCH)
+
+
+def _pattern(grep: str) -> re.Pattern[str]:
+    try:
+        return re.compile(grep, re.IGNORECASE)
+    except re.error as error:
+        raise Problem(
+            f"--grep {grep!r} is no regular expression: {error}.", "Put \\ before ( [ { * + ? . | ^ $"
+        ) from None
+
+
+def _followed(source: "Capture") -> "Iterator[Line]":
+    import time
+
+    from rtms_cli.inspection.reading import follow
+
+    return follow(source, lambda: time.sleep(FOLLOW_S))
 
 
 def _summary(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> None:
-    from rtms_cli.capture import dumps
     from rtms_cli.inspection.sheets import sheets
     from rtms_cli.inspection.summary import summarize
     from rtms_cli.view.inspect import plain_sheets, rich_sheets
 
     summary = summarize(str(source.path), source.header, lines)
     if as_json:
-        _say(dumps(summary).decode())
+        _say_json(summary)
     elif sys.stdout.isatty():
         from rich.console import Console
 
@@ -50,5 +115,115 @@ def _summary(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> No
             _say(line)
 
 
+def _messages(
+    source: "Capture",
+    lines: "Iterable[Line]",
+    wanted: "Wanted",
+    pattern: re.Pattern[str],
+    limit: int | None,
+    *,
+    raw: bool,
+    full: bool,
+    as_json: bool,
+    flush: bool,
+) -> None:
+    from rtms_cli.inspection.filters import select, shown_json, type_of
+    from rtms_cli.machine import Frame
+    from rtms_cli.protocol.messages import dumps
+    from rtms_cli.protocol.numbers import MessageType, Product
+    from rtms_cli.view.gist import frame_line, gist
+    from rtms_cli.view.text import escape
+
+    product = Product(source.header.product) if source.header.product in tuple(Product) else Product.MEETING
+    shown = 0
+    for number, frame in select(lines, wanted):
+        if not isinstance(frame, Frame):
+            if pattern.search(frame):
+                _say_json({"line": number, "problem": frame}) if as_json else _say(f"{number:>7} {escape(frame)}")
+                shown += 1
+        else:
+            line = frame_line(frame, product)
+            needs_json = raw or as_json or bool(pattern.pattern)
+            body = shown_json(frame, full=full) if needs_json else None
+            text = dumps(body).decode() if needs_json else ""
+            if pattern.pattern and not (pattern.search(line) or pattern.search(text)):
+                continue
+            shown += 1
+            if as_json:
+                kind = type_of(frame)
+                _say_json(
+                    {
+                        "line": number,
+                        "at": frame.at_us / 1_000_000,
+                        "channel": frame.channel,
+                        "direction": frame.direction.value,
+                        "type": kind,
+                        "name": MessageType.label(kind).partition(" ")[2] if isinstance(kind, int) else None,
+                        "gist": gist(frame, product),
+                        "message": body,
+                    }
+                )
+            else:
+                _say(f"{number:>7} {frame.at_us / 1_000_000:10.3f} {line}")
+                if raw:
+                    _say(escape(text, len(text)))
+        if flush:
+            sys.stdout.flush()
+        if shown == limit:
+            return
+
+
+def _lint(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> bool:
+    from rtms_cli.inspection.lint import lint
+    from rtms_cli.view.text import escape
+
+    count = 0
+    for finding in lint(lines, source.header.product):
+        count += 1
+        if as_json:
+            _say_json(finding)
+        else:
+            where = " ".join(part for part in (escape(finding.channel), escape(finding.text)) if part)
+            _say(f"line {finding.line} at {finding.at:.3f}: {finding.rule} ({finding.section}): {where}")
+    if not as_json:
+        _say(f"{count} findings" if count else "no findings")
+    return not count
+
+
+def _timeline(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> None:
+    import shutil
+
+    from rtms_cli.inspection.lanes import lanes
+    from rtms_cli.view.inspect import timeline
+
+    found = lanes(lines, source.header.product)
+    if as_json:
+        _say_json(found)
+        return
+    on_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size((PIPED_WIDTH, 24)).columns if on_terminal else PIPED_WIDTH
+    rows = timeline(found.lanes, found.seconds, width)
+    if on_terminal:
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(highlight=False)
+        for label, bar, style in rows:
+            console.print(Text.assemble((f"{label}  ", "dim"), (bar, style)), no_wrap=True, crop=True)
+    else:
+        for label, bar, _ in rows:
+            _say(f"{label}  {bar}".rstrip())
+    if found.unlisted:
+        _say(f"{found.unlisted} more lanes are not drawn")
+
+
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
+
+
+def _say_json(value: object) -> None:
+    from msgspec import to_builtins
+
+    from rtms_cli.protocol.messages import dumps
+
+    _say(dumps(to_builtins(value)).decode())

@@ -1,0 +1,146 @@
+"""Which lines of a capture a person wants to see, and their JSON with media cut short."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from rtms_cli.errors import Problem
+from rtms_cli.inspection.reading import Line
+from rtms_cli.machine import Frame
+from rtms_cli.protocol.messages import (
+    Chat,
+    EventUpdate,
+    Media,
+    Message,
+    Transcript,
+    Unknown,
+    Unreadable,
+    UserId,
+    VideoSubscriptionRequest,
+    VideoSubscriptionResponse,
+    loads,
+)
+from rtms_cli.protocol.numbers import MessageType, whole
+from rtms_cli.protocol.webhooks import UnreadableWebhook
+
+SHOWN_LETTERS = 40
+"""Letters of a media payload that are left."""
+_MOST_NAMES = 10_000
+
+
+class Wanted(Struct, frozen=True):
+    """What to show; what is `None` or empty lets everything pass."""
+
+    types: frozenset[int | str] = frozenset()
+    channel: str = ""
+    """A channel's name; `media` is also `media.audio`, …"""
+    user: str = ""
+    """A user id, or a part of a name."""
+    start: float | None = None
+    end: float | None = None
+
+
+def read_types(given: Iterable[str]) -> frozenset[int | str]:
+    """Read `--type`: numbers, Zoom's names, kinds of media (`audio`), or a request and its answer (`KEEP_ALIVE`).
+
+    Several stand with `,` or `|` between them.
+
+    :raises Problem: for a name that no message has.
+    """
+    types: set[int | str] = set()
+    for name in re.split(r"[,|]", ",".join(given)):
+        if not name.strip():
+            continue
+        found = _type(name.strip().upper())
+        if not found:
+            raise Problem(
+                f"There is no message type {name.strip()!r}.",
+                "Use a number such as 12, or a name such as audio, EVENT_UPDATE or KEEP_ALIVE.",
+            )
+        types |= found
+    return frozenset(types)
+
+
+def _type(name: str) -> set[int]:
+    if name.isascii() and name.isdigit():
+        return {int(name)}
+    for kind in MessageType:
+        if name in (kind.name, kind.name.removeprefix("MEDIA_DATA_")):
+            return {int(kind)}
+    return {int(kind) for kind in MessageType if kind.name in (f"{name}_REQ", f"{name}_RESP")}
+
+
+def select(lines: Iterable[Line], wanted: Wanted) -> Iterator[Line]:
+    """The lines that pass; stops reading after `end`."""
+    names: dict[UserId, str] = {}
+    everything = not (wanted.types or wanted.user or wanted.channel)
+    for number, frame in lines:
+        if isinstance(frame, str):
+            if everything and wanted.start is None and wanted.end is None:
+                yield number, frame
+            continue
+        at = frame.at_us / 1_000_000
+        if wanted.end is not None and at > wanted.end:
+            return
+        people = people_of(frame) if wanted.user else []
+        for whose, name in people:
+            if name and len(names) < _MOST_NAMES:
+                names[whose] = name
+        if (
+            (wanted.start is None or at >= wanted.start)
+            and (not wanted.channel or f"{frame.channel}.".startswith(f"{wanted.channel}."))
+            and (not wanted.types or type_of(frame) in wanted.types)
+            and (not wanted.user or any(_is(wanted.user, whose, name or names.get(whose)) for whose, name in people))
+        ):
+            yield number, frame
+
+
+def type_of(frame: Frame) -> int | str | None:
+    """The frame's `msg_type` as a number where it has one."""
+    message = frame.message
+    if isinstance(message, Unknown):
+        return message.type
+    if isinstance(message, Message) and not isinstance(message, Unreadable):
+        return int(message.msg_type)
+    return None
+
+
+def people_of(frame: Frame) -> list[tuple[UserId, str | None]]:
+    """The participants that a frame speaks of, with names where it gives them."""
+    match frame.message:
+        case EventUpdate() as event:
+            return event.participants()
+        case Media(user_id=whose, user_name=name, channel_id=channel):
+            return [(whose, name), *([(channel, None)] if channel is not None else [])]
+        case Transcript(user_id=whose, user_name=name) | Chat(user_id=whose, user_name=name):
+            return [(whose, name)]
+        case VideoSubscriptionRequest(user_id=whose) | VideoSubscriptionResponse(user_id=whose):
+            return [(whose, None)]
+        case _:
+            return []
+
+
+def shown_json(frame: Frame, *, full: bool) -> object:
+    """The frame's JSON as a value, its media payload cut short unless `full`; text where it is no JSON."""
+    if isinstance(frame.message, Unreadable | UnreadableWebhook):
+        return _text(frame)
+    try:
+        body = loads(frame.raw)
+    except ValueError:
+        return _text(frame)
+    if not full and isinstance(frame.message, Media) and isinstance(body, dict):
+        inner = body.get("content")
+        where, key = (inner, "data") if isinstance(inner, dict) else (body, "content" if "content" in body else "data")
+        data = where.get(key)
+        if isinstance(data, str) and len(data) > SHOWN_LETTERS:
+            where[key] = f"{data[:SHOWN_LETTERS]}… ({len(data)} letters)"
+    return body
+
+
+def _text(frame: Frame) -> str:
+    return frame.raw.decode("utf-8", "backslashreplace")
+
+
+def _is(user: str, whose: UserId, name: str | None) -> bool:
+    return user == str(whose) or (whole(user) is None and user.casefold() in (name or "").casefold())

@@ -1,0 +1,172 @@
+"""When there was what: sockets, speakers, media of each participant, text and events, as spans of time."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from rtms_cli.inspection.reading import Line
+from rtms_cli.inspection.summary import step_of, who
+from rtms_cli.machine import ChannelState, Direction, Frame, State
+from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams
+from rtms_cli.protocol.messages import (
+    Chat,
+    EventUpdate,
+    Media,
+    MediaHandshakeResponse,
+    Transcript,
+    UserId,
+    user_id,
+)
+from rtms_cli.protocol.numbers import MeetingEvent
+
+BINS = 4096
+"""How finely a lane remembers time; a bin doubles its length when the capture outgrows them."""
+MOST_LANES = 200
+_SLACK = 1.5
+"""How many packets' lengths after one packet the next must come, or there is a gap."""
+
+
+class Lane(Struct, frozen=True):
+    """One row. `spans` are seconds on the capture's clock, in order, `resolution` apart at least."""
+
+    kind: str
+    """`socket`, `audio`, `video`, `share`, `speaker`, `transcript`, `chat` or `events`."""
+    name: str
+    spans: list[tuple[float, float]]
+
+
+class Timeline(Struct, frozen=True):
+    """All lanes; `resolution` is the shortest span in seconds."""
+
+    seconds: float
+    resolution: float
+    lanes: list[Lane]
+    unlisted: int
+
+
+def lanes(lines: Iterable[Line], product: str) -> Timeline:
+    """Read a capture once and say when there was what."""
+    collector = _Collector(product)
+    for _, frame in lines:
+        if isinstance(frame, Frame):
+            collector.take(frame)
+    return collector.timeline()
+
+
+class Bins:
+    """Which parts of the time something fills, in memory that stays the same."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray(BINS)
+        self.unit_us = 1000
+
+    def fill(self, start_us: int, end_us: int) -> None:
+        """Take note of a span."""
+        while end_us >= self.unit_us * BINS:
+            self.coarsen()
+        first, last = start_us // self.unit_us, max(start_us, end_us - 1) // self.unit_us
+        self._bits[first : last + 1] = b"\x01" * (last + 1 - first)
+
+    def coarsen(self) -> None:
+        """Double the length of a bin."""
+        halves = zip(self._bits[::2], self._bits[1::2], strict=True)
+        self._bits = bytearray(one | other for one, other in halves) + bytearray(BINS // 2)
+        self.unit_us *= 2
+
+    def spans(self, until_us: int) -> list[tuple[float, float]]:
+        """What was filled, in seconds, cut at the capture's end."""
+        found: list[tuple[float, float]] = []
+        start = self._bits.find(1)
+        while start >= 0:
+            end = self._bits.find(0, start)
+            end = BINS if end < 0 else end
+            found.append((start * self.unit_us / 1e6, min(end * self.unit_us, until_us) / 1e6))
+            start = self._bits.find(1, end)
+        return [(start, max(start, end)) for start, end in found]
+
+
+_ORDER = ("socket", "speaker", "audio", "video", "share", "transcript", "chat", "events")
+
+
+class _Collector:
+    def __init__(self, product: str) -> None:
+        self._product = product
+        self._bins: dict[tuple[str, UserId], Bins] = {}
+        self._names: dict[UserId, str] = {}
+        self._opened: dict[str, int] = {}
+        self._speaker: tuple[UserId, int] | None = None
+        self._granted = MediaParams()
+        self._at_us = 0
+        self._unlisted: set[tuple[str, UserId]] = set()
+
+    def take(self, frame: Frame) -> None:
+        """Take the next frame."""
+        at_us = self._at_us = max(self._at_us, frame.at_us)
+        match frame.message:
+            case Media() as media if frame.direction is Direction.IN:
+                kind, whose = MEDIA_NAMES[media.media_type], who(media, self._product)
+                self._name(whose, media.user_name)
+                self._fill(kind, whose, at_us, at_us + round(_SLACK * 1000 * step_of(kind, self._granted)))
+            case Transcript() | Chat() as text:
+                self._name(text.user_id, text.user_name)
+                whose = text.user_id if isinstance(text, Transcript) else None
+                self._fill(MEDIA_NAMES[text.media_type], whose, at_us, at_us + 1)
+            case EventUpdate() as event:
+                self._fill("events", None, at_us, at_us + 1)
+                for whose, name in event.participants():
+                    self._name(whose, name)
+                if event.event_type == MeetingEvent.ACTIVE_SPEAKER_CHANGE:
+                    self._speak()
+                    self._speaker = (user_id(event.fields.get("user_id")), at_us)
+            case MediaHandshakeResponse(params=params):
+                self._granted = params.or_else(self._granted)
+            case ChannelState(state=State.OPEN):
+                self._opened[frame.channel] = at_us
+            case ChannelState(state=State.CLOSED):
+                self._close(frame.channel)
+            case _:
+                pass
+
+    def timeline(self) -> Timeline:
+        """Every lane."""
+        self._speak()
+        for channel in list(self._opened):
+            self._close(channel)
+        ordered = sorted(self._bins.items(), key=lambda item: (_ORDER.index(item[0][0]), str(item[0][1])))
+        return Timeline(
+            self._at_us / 1e6,
+            max((bins.unit_us for _, bins in ordered), default=0) / 1e6,
+            [Lane(kind, self._label(kind, whose), bins.spans(self._at_us)) for (kind, whose), bins in ordered],
+            len(self._unlisted),
+        )
+
+    def _label(self, kind: str, whose: UserId) -> str:
+        if kind == "audio" and not whose:
+            return "everybody"
+        return self._names.get(whose) or ("" if whose is None else str(whose))
+
+    def _name(self, whose: UserId, name: str | None) -> None:
+        if name and (whose in self._names or len(self._names) < MOST_LANES):
+            self._names[whose] = name
+
+    def _fill(self, kind: str, whose: UserId, start_us: int, end_us: int) -> None:
+        bins = self._bins.get((kind, whose))
+        if bins is None:
+            if len(self._bins) >= MOST_LANES:
+                if len(self._unlisted) < MOST_LANES:
+                    self._unlisted.add((kind, whose))
+                return
+            bins = self._bins[kind, whose] = Bins()
+        bins.fill(start_us, end_us)
+
+    def _close(self, channel: str) -> None:
+        opened = self._opened.pop(channel, None)
+        if opened is not None:
+            self._fill("socket", channel, opened, self._at_us)
+
+    def _speak(self) -> None:
+        if self._speaker is not None:
+            whose, since_us = self._speaker
+            if whose is not None:
+                self._fill("speaker", whose, since_us, self._at_us)
+            self._speaker = None

@@ -1,0 +1,205 @@
+"""Arithmetic on timestamps and arrival times, in memory that does not grow with the capture."""
+
+from bisect import bisect_right
+
+from msgspec import Struct
+
+SANE_MS = 10**13
+"""Timestamps are Unix milliseconds: positive, and below this (the year 2286)."""
+JUMP_MS = 3_600_000
+"""A timestamp further than this from where it is due has jumped."""
+PAUSE_MS = 1000
+"""Silence longer than this need not be a loss: the participant may be muted, or the camera off."""
+MOST_GAPS = 1000
+"""Gaps that a track lists: the last ones."""
+_SMOOTHING = 16
+_EXACT_BITS = 10
+
+
+class Spread(Struct, frozen=True):
+    """Percentiles (nearest rank, within 0.2 %) and the largest of some numbers."""
+
+    count: int
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+class Quantiles:
+    """Counts whole numbers in buckets: exact below 1024, 512 buckets a power of two above."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self._count = 0
+        self._largest = 0
+
+    def add(self, value: int) -> None:
+        """Count a number, which is not negative."""
+        shift = max(0, value.bit_length() - _EXACT_BITS)
+        bucket = value >> shift << shift
+        self._counts[bucket] = self._counts.get(bucket, 0) + 1
+        self._count += 1
+        self._largest = max(self._largest, value)
+
+    def spread(self, unit: int = 1000) -> Spread | None:
+        """The percentiles, divided by `unit`; `None` where nothing was counted."""
+        if not self._count:
+            return None
+        p50, p95, p99 = (self._at(percent) / unit for percent in (50, 95, 99))
+        return Spread(self._count, p50, p95, p99, self._largest / unit)
+
+    def _at(self, percent: int) -> int:
+        rank = -(-self._count * percent // 100)
+        for bucket in sorted(self._counts):
+            rank -= self._counts[bucket]
+            if rank <= 0:
+                return bucket
+        return self._largest
+
+
+def is_sane(timestamp: int | None) -> bool:
+    """Whether a number can be a timestamp at all."""
+    return timestamp is not None and 0 < timestamp < SANE_MS
+
+
+class Clock:
+    """The latest timestamp of a track, and whether the next one is possible."""
+
+    __slots__ = ("at_us", "latest_ms")
+
+    def __init__(self, timestamp: int, at_us: int) -> None:
+        self.latest_ms = timestamp
+        self.at_us = at_us
+
+    def lead_ms(self, timestamp: int, at_us: int) -> int:
+        """How far a timestamp runs ahead of the time that has passed; negative behind the latest one."""
+        passed = max(0, at_us - self.at_us) // 1000
+        return max(0, timestamp - self.latest_ms - passed) + min(0, timestamp - self.latest_ms)
+
+    def has_jumped(self, timestamp: int, at_us: int) -> bool:
+        """Whether it is more than an hour away from where it can be."""
+        return abs(self.lead_ms(timestamp, at_us)) > JUMP_MS
+
+
+class Pace:
+    """The timing of one track: what is missing, late, early, doubled, and how much it jitters.
+
+    :param step_ms: what one packet lasts, as granted.
+    :param pictures: gaps are pauses only, since frames may be left out, and several may share a timestamp.
+    :param never_pauses: every missing step is a loss: mixed audio.
+    """
+
+    def __init__(self, step_ms: int, *, pictures: bool = False, never_pauses: bool = False) -> None:
+        self.step_ms = step_ms
+        self._pictures = pictures
+        self._never_pauses = never_pauses
+        self._clock: Clock | None = None
+        self._due_us = 0
+        self._delay_us: int | None = None
+        self._last_data = 0
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self._forgotten = [0, 0, 0]
+        self._done_ms = 0
+        self._begin_ms = 0
+        self.first_ms: int | None = None
+        self.last_ms: int | None = None
+        self.jitter_us = Quantiles()
+        self.late = self.early = self.duplicates = self.out_of_order = self.jumps = self.untimed = 0
+
+    def add(self, timestamp: int | None, at_us: int, data: int) -> None:
+        """Take a packet.
+
+        :param data: a hash of its payload, which tells a doubled picture from a second one of the same moment.
+        """
+        if timestamp is None or not is_sane(timestamp):
+            self.untimed += 1
+            return
+        clock = self._clock
+        if clock is None or clock.has_jumped(timestamp, at_us):
+            self.jumps += clock is not None
+            self._close()
+            self._begin(timestamp, at_us)
+        elif timestamp > clock.latest_ms:
+            self._on_time(clock.latest_ms, timestamp, at_us)
+            clock.latest_ms, clock.at_us = timestamp, at_us
+        elif self._pictures:
+            self.duplicates += timestamp == clock.latest_ms and data == self._last_data
+            self.out_of_order += timestamp < clock.latest_ms
+        elif self._fill(timestamp):
+            self.out_of_order += 1
+        else:
+            self.duplicates += 1
+        self._last_data = data
+        self.first_ms = timestamp if self.first_ms is None else min(self.first_ms, timestamp)
+        self.last_ms = timestamp if self.last_ms is None else max(self.last_ms, timestamp)
+
+    @property
+    def duration_ms(self) -> int | None:
+        """From the first packet to the end of the last, gaps included; jumps are left out."""
+        if self._clock is None:
+            return None
+        return self._done_ms + self._clock.latest_ms - self._begin_ms + (0 if self._pictures else self.step_ms)
+
+    @property
+    def lost(self) -> int | None:
+        """Packets that are missing by their timestamps, in gaps that are no pause; `None` for pictures."""
+        if self._pictures:
+            return None
+        return self._forgotten[2] + sum(map(self._lost_in, self._starts, self._ends))
+
+    def gaps(self) -> tuple[int, int, list[tuple[int, int]]]:
+        """How many, how long in all (ms), and the last ones as timestamps (from, to)."""
+        listed = list(zip(self._starts, self._ends, strict=True))
+        return self._forgotten[0] + len(listed), self._forgotten[1] + sum(end - start for start, end in listed), listed
+
+    def _begin(self, timestamp: int, at_us: int) -> None:
+        self._clock = Clock(timestamp, at_us)
+        self._begin_ms = timestamp
+        self._delay_us = self._due_us = at_us - timestamp * 1000
+
+    def _close(self) -> None:
+        if self._clock is not None:
+            self._done_ms = self.duration_ms or 0
+            self._forget(len(self._starts))
+
+    def _on_time(self, latest_ms: int, timestamp: int, at_us: int) -> None:
+        delay_us = at_us - timestamp * 1000
+        if self._delay_us is not None:
+            self.jitter_us.add(abs(delay_us - self._delay_us))
+        self._delay_us = delay_us
+        behind_us = delay_us - self._due_us
+        self.late += behind_us > self.step_ms * 1000
+        self.early += behind_us < -self.step_ms * 1000
+        self._due_us += behind_us // _SMOOTHING
+        expected = latest_ms + self.step_ms
+        smallest = max(PAUSE_MS, 2 * self.step_ms) if self._pictures else self.step_ms // 2
+        if timestamp - expected > smallest:
+            self._starts.append(expected)
+            self._ends.append(timestamp)
+            if len(self._starts) > MOST_GAPS:
+                self._forget(1)
+
+    def _fill(self, timestamp: int) -> bool:
+        """Put a packet that comes after later ones into the gap it left, if it left one."""
+        half = self.step_ms // 2
+        index = bisect_right(self._starts, timestamp + half) - 1
+        if index < 0 or timestamp + half >= self._ends[index]:
+            return False
+        start, end = self._starts[index], self._ends[index]
+        pieces = [(start, timestamp), (timestamp + self.step_ms, end)]
+        kept = [(low, high) for low, high in pieces if high - low > half]
+        self._starts[index : index + 1] = [low for low, _ in kept]
+        self._ends[index : index + 1] = [high for _, high in kept]
+        return True
+
+    def _forget(self, count: int) -> None:
+        for start, end in zip(self._starts[:count], self._ends[:count], strict=True):
+            self._forgotten[0] += 1
+            self._forgotten[1] += end - start
+            self._forgotten[2] += self._lost_in(start, end)
+        del self._starts[:count], self._ends[:count]
+
+    def _lost_in(self, start: int, end: int) -> int:
+        return round((end - start) / self.step_ms) if self._never_pauses or end - start <= PAUSE_MS else 0

@@ -1,0 +1,55 @@
+"""A capture line by line, with line numbers; also one that is still being written."""
+
+from collections.abc import Callable, Iterator
+
+from rtms_cli.capture import Capture, read_line
+from rtms_cli.errors import Problem
+from rtms_cli.machine import ChannelState, Frame, State
+
+Line = tuple[int, Frame | str]
+"""A line's number (the header is 1), and its frame, or what is wrong with it."""
+
+
+def numbered(capture: Capture) -> Iterator[Line]:
+    """The capture's lines after the header. A torn last line is left out."""
+    number = 1
+    for frame in capture:
+        # Every line gives a frame or a problem, and the problems of the lines before this frame are all there.
+        for problem in _taken(capture.problems):
+            number += 1
+            yield number, problem
+        number += 1
+        yield number, frame
+    for problem in _taken(capture.problems):
+        number += 1
+        yield number, problem
+
+
+def follow(capture: Capture, wait: Callable[[], object]) -> Iterator[Line]:
+    """The same for a capture that is still being written; ends with the frame that says `finished`.
+
+    :param wait: called whenever the file has no further whole line.
+    :raises Problem: where the capture is compressed: such a file does not grow.
+    """
+    if capture.path.suffix in (".gz", ".zst"):
+        raise Problem(f"{capture.path} is compressed: nobody is writing it.", "Leave out --follow.")
+    with capture.path.open("rb") as source:
+        source.readline()
+        number, line = 1, b""
+        while True:
+            line += source.readline()
+            if not line.endswith(b"\n"):
+                wait()
+                continue
+            number += 1
+            frame = read_line(line)
+            line = b""
+            yield number, f"line {number} is no capture line" if frame is None else frame
+            if frame and isinstance(frame.message, ChannelState) and frame.message.state is State.FINISHED:
+                return
+
+
+def _taken(problems: list[str]) -> list[str]:
+    taken = problems.copy()
+    problems.clear()
+    return taken

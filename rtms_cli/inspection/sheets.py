@@ -1,0 +1,261 @@
+"""The summary as tables of plain values, for whoever draws them."""
+
+from msgspec import Struct
+
+from rtms_cli.inspection.measure import Spread
+from rtms_cli.inspection.summary import Summary, Track
+from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams
+from rtms_cli.protocol.numbers import (
+    AudioChannel,
+    Codec,
+    ContentType,
+    DataOption,
+    Language,
+    Numbered,
+    Resolution,
+    SampleRate,
+    StopReason,
+)
+
+Cell = str | int | float | None
+
+_TABLES: dict[str, type[Numbered]] = {
+    "content_type": ContentType,
+    "sample_rate": SampleRate,
+    "channel": AudioChannel,
+    "codec": Codec,
+    "data_opt": DataOption,
+    "resolution": Resolution,
+    "src_language": Language,
+}
+
+
+class Column(Struct, frozen=True):
+    """A column; `unit` is `text`, `count`, `bytes`, `seconds` (a duration), `at` (a moment, in seconds) or `ms`."""
+
+    name: str
+    unit: str = "text"
+
+
+class Sheet(Struct, frozen=True):
+    """A table; one without column names is a list of facts."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: list[tuple[Cell, ...]]
+
+
+def sheets(summary: Summary) -> list[Sheet]:
+    """The summary's tables, without those that have no row."""
+    made = [
+        _facts(summary),
+        _steps(summary),
+        _media(summary),
+        _tracks(summary),
+        _timing(summary),
+        _participants(summary),
+        _messages(summary),
+        _keep_alives(summary),
+        _connections(summary),
+        Sheet(
+            "warnings",
+            (Column("at", "at"), Column("channel"), Column("text")),
+            [(warned.at, warned.channel, warned.text) for warned in summary.warnings],
+        ),
+    ]
+    return [sheet for sheet in made if sheet.rows]
+
+
+def _facts(summary: Summary) -> Sheet:
+    stop = "nothing said so" if summary.stop is None else StopReason.explain(summary.stop.reason)
+    said_by = "" if summary.stop is None else f" (said by {summary.stop.said_by})"
+    rows: list[tuple[Cell, ...]] = [
+        ("capture", summary.capture),
+        ("of", f"{summary.product} {summary.id}, stream {summary.rtms_stream_id}"),
+        ("created", f"{summary.created} by {summary.generator}"),
+        ("length", f"{summary.seconds:.3f} s, {summary.lines} lines"),
+        ("status", summary.status),
+        ("stop", f"{stop}{said_by}"),
+    ]
+    counts = (
+        ("unreadable", summary.unreadable),
+        ("unknown types", summary.unknown),
+        ("dropped", summary.dropped),
+        ("not listed", summary.unlisted),
+    )
+    rows += [(name, str(count)) for name, count in counts if count or name in ("unreadable", "unknown types")]
+    return Sheet("", (Column(""), Column("")), rows)
+
+
+def _steps(summary: Summary) -> Sheet:
+    rows: list[tuple[Cell, ...]] = []
+    before: float | None = None
+    for step in summary.steps:
+        after = None if before is None else (step.at - before) * 1000
+        rows.append((step.at, after, step.step.replace("_", " "), step.channel))
+        before = step.at
+    return Sheet("lifecycle", (Column("at", "at"), Column("after ms", "ms"), Column("step"), Column("channel")), rows)
+
+
+def _media(summary: Summary) -> Sheet:
+    asked, granted = MediaParams.read(summary.asked), MediaParams.read(summary.granted)
+    rows: list[tuple[Cell, ...]] = []
+    for kind in MEDIA_NAMES.values():
+        one, other = _values(getattr(asked, kind)), _values(getattr(granted, kind))
+        if kind in summary.kinds_asked and not one and not other:
+            rows.append((kind, None, "(defaults)", None))
+        rows += [
+            (kind, name, _label(name, one.get(name)), _label(name, other.get(name)))
+            for name in [*one, *(name for name in other if name not in one)]
+        ]
+    return Sheet("media", (Column("kind"), Column("parameter"), Column("asked"), Column("granted")), rows)
+
+
+def _values(params: object) -> dict[str, object]:
+    values = params.to_json() if hasattr(params, "to_json") else {}
+    return values if isinstance(values, dict) else {}
+
+
+def _label(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, int) and name in _TABLES:
+        return _TABLES[name].label(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _whose(track: Track) -> tuple[Cell, Cell]:
+    mixed = track.kind == "audio" and not track.user_id
+    return str(track.user_id), track.user_name or ("everybody" if mixed else None)
+
+
+_USER = (Column("kind"), Column("user"), Column("name"))
+
+
+def _tracks(summary: Summary) -> Sheet:
+    columns = (
+        *_USER,
+        Column("packets", "count"),
+        Column("size", "bytes"),
+        Column("length", "seconds"),
+        Column("gaps", "count"),
+        Column("gaps in all", "seconds"),
+        Column("longest", "seconds"),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for track in summary.tracks:
+        timed = track.step_ms is not None
+        longest = max((end - start for start, end in track.gaps), default=None)
+        gaps = (track.gap_count, track.gap_seconds if track.gap_count else None) if timed else (None, None)
+        rows.append((track.kind, *_whose(track), track.packets, track.bytes, track.duration, *gaps, longest))
+    return Sheet("media received", columns, rows)
+
+
+def _timing(summary: Summary) -> Sheet:
+    columns = (
+        *_USER,
+        Column("step ms", "count"),
+        Column("late", "count"),
+        Column("early", "count"),
+        Column("lost", "count"),
+        Column("double", "count"),
+        Column("order", "count"),
+        Column("jumps", "count"),
+        Column("untimed", "count"),
+        Column("jitter p50", "ms"),
+        Column("p95", "ms"),
+        Column("p99", "ms"),
+        Column("max", "ms"),
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (
+            track.kind,
+            *_whose(track),
+            track.step_ms,
+            track.late,
+            track.early,
+            track.lost,
+            track.duplicates,
+            track.out_of_order,
+            track.jumps,
+            track.untimed,
+            *_percentiles(track.jitter_ms),
+        )
+        for track in summary.tracks
+        if track.step_ms is not None
+    ]
+    return Sheet("timing", columns, rows)
+
+
+def _percentiles(spread: Spread | None) -> tuple[Cell, Cell, Cell, Cell]:
+    return (None,) * 4 if spread is None else (spread.p50, spread.p95, spread.p99, spread.max)
+
+
+def _participants(summary: Summary) -> Sheet:
+    columns = (
+        Column("user"),
+        Column("name"),
+        Column("joined", "at"),
+        Column("left", "at"),
+        Column("speaking", "seconds"),
+        Column("by"),
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (
+            str(person.user_id),
+            person.user_name,
+            person.joined,
+            person.left,
+            person.speaking,
+            person.speaking_from and person.speaking_from.replace("_", " "),
+        )
+        for person in summary.participants
+    ]
+    return Sheet("participants", columns, rows)
+
+
+def _messages(summary: Summary) -> Sheet:
+    columns = (Column("type"), Column("name"), Column("way"), Column("count", "count"), Column("size", "bytes"))
+    rows: list[tuple[Cell, ...]] = [
+        (None if count.msg_type is None else str(count.msg_type), count.name, count.direction, count.count, count.bytes)
+        for count in summary.messages
+    ]
+    return Sheet("messages", columns, rows)
+
+
+def _keep_alives(summary: Summary) -> Sheet:
+    columns = (
+        Column("channel"),
+        Column("asked", "count"),
+        Column("answered", "count"),
+        Column("wrong", "count"),
+        Column("open", "count"),
+        Column("interval p50", "ms"),
+        Column("max", "ms"),
+        Column("answer p50", "ms"),
+        Column("slowest", "ms"),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for facts in summary.keep_alive:
+        interval, answer = _percentiles(facts.interval_ms), _percentiles(facts.answer_ms)
+        counts = (facts.asked, facts.answered, facts.wrong, facts.unanswered)
+        rows.append((facts.channel, *counts, interval[0], interval[3], answer[0], answer[3]))
+    return Sheet("keep-alives", columns, rows)
+
+
+def _connections(summary: Summary) -> Sheet:
+    columns = (
+        Column("channel"),
+        Column("opened", "at"),
+        Column("closed", "at"),
+        Column("code"),
+        Column("by"),
+        Column("reason"),
+        Column("url"),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for socket in summary.connections:
+        by = "refused" if socket.refused else None if socket.closed is None else "us" if socket.ours else "server"
+        code = None if socket.code is None else str(socket.code)
+        rows.append((socket.channel, socket.opened, socket.closed, code, by, socket.reason, socket.url))
+    return Sheet("connections", columns, rows)

@@ -1,0 +1,71 @@
+"""`wss://` with a certificate that nobody trusts: refused at once, trusted with its authority, or with a warning."""
+
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from rtms_cli.wire.dialer import Dialer, tls_context
+from rtms_cli.wire.driver import FinalConnectionError
+from rtms_cli.wire.hosts import HostPolicy
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for localhost, with its key in one file."""
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost "
+        "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout key.pem -out cert.pem".split(),
+        cwd=folder, check=True, capture_output=True,
+    )  # fmt: skip
+    (folder / "both.pem").write_bytes((folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes())
+    return folder
+
+
+@asynccontextmanager
+async def server(certificate: Path, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> AsyncIterator[str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "both.pem")
+    context.maximum_version = newest
+
+    async def echo(socket: ServerConnection) -> None:
+        async for message in socket:
+            await socket.send(message)
+
+    async with serve(echo, "127.0.0.1", 0, ssl=context) as running:
+        yield f"wss://localhost:{next(iter(running.sockets)).getsockname()[1]}/x"
+
+
+async def test_an_unknown_authority_is_refused_for_good_with_what_to_do(certificate: Path) -> None:
+    async with server(certificate) as url:
+        with pytest.raises(FinalConnectionError, match=r"not trusted .*; --ca-file names another authority"):
+            await Dialer(HostPolicy())(url)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+async def test_its_authority_or_no_verification_lets_it_pass(certificate: Path, verify: bool) -> None:
+    context = tls_context(str(certificate / "cert.pem") if verify else None, verify=verify)
+    async with server(certificate) as url:
+        socket = await Dialer(HostPolicy(), context)(url)
+        socket.abort()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
+async def test_what_is_older_than_tls_1_2_is_refused(certificate: Path) -> None:
+    context = tls_context(str(certificate / "cert.pem"))
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    async with server(certificate, ssl.TLSVersion.TLSv1_1) as url:
+        with pytest.raises(ConnectionError, match=r"TLS failed|reset by peer"):
+            await Dialer(HostPolicy(), context)(url)
+
+
+async def test_nobody_there_and_no_websocket_there(unused_tcp_port: int) -> None:
+    with pytest.raises(ConnectionError, match=r"Connect call failed|refused"):
+        await Dialer(HostPolicy())(f"ws://127.0.0.1:{unused_tcp_port}/x")
+    with pytest.raises(FinalConnectionError, match="no host of Zoom's"):
+        await Dialer(HostPolicy())("ws://example.org/x")
