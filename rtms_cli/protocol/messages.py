@@ -10,6 +10,7 @@ Media packets are the hot path. They are parsed once, by a typed decoder; the ba
 
 import binascii
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
@@ -602,25 +603,19 @@ def _is_utf8(raw: bytes) -> bool:
     return True
 
 
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+
+
 def _deeper_than(raw: bytes, limit: int) -> bool:
-    depth, in_string, escaped = 0, False, False
-    for byte in raw:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            if depth > limit:
-                return True
-        elif byte in b"]}":
-            depth -= 1
-    return False
+    # Only frames with many brackets come here; a hostile one of 16 MiB must not hold up the event loop.
+    import numpy as np
+
+    brackets = np.frombuffer(_STRING.sub(b"", raw).translate(None, _NO_BRACKET), dtype=np.uint8)
+    if not len(brackets):
+        return False
+    opening = (brackets == ord("[")) | (brackets == ord("{"))
+    return bool(np.cumsum(np.where(opening, 1, -1), dtype=np.int32).max() > limit)
 
 
 def _refuse_constant(name: str) -> object:
