@@ -6,13 +6,21 @@ so that the file can become RF64 in place when it passes 4 GB (EBU Tech 3306).
 """
 
 import struct
-from collections.abc import Callable
 
 from msgspec import Struct
 
 from rtms_cli.protocol.media import DEFAULT_PARAMS, AudioParams
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.numbers import AudioChannel, Codec, ContentType, SampleRate
+from rtms_cli.recording.codecs import (
+    RATES_HZ,
+    DecodeError,
+    Decoder,
+    SequenceCount,
+    decodes,
+    new_decoder,
+    read_rtp,
+)
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import TrackEntry
 from rtms_cli.recording.timeline import Segment, Timeline
@@ -21,8 +29,8 @@ HEADER_SIZE = 80
 _RIFF_LIMIT = 0xFFFFFFFF
 _METER_MS = 200
 
-Decoder = Callable[[bytes], bytes]
-"""One packet's payload → interleaved 16-bit PCM, little-endian."""
+CONCEAL_MS = 100
+"""The longest gap that a codec may fill with what it guesses: nobody mutes for so short a time."""
 
 
 class AudioForm(Struct, frozen=True):
@@ -53,16 +61,16 @@ def codec_name(codec: int | None) -> str:
 def audio_form(params: AudioParams | None) -> AudioForm:
     """The form that parameters stand for; what is missing or no documented number is Zoom's default."""
     full = (params or AudioParams()).or_else(DEFAULT_PARAMS.audio)
+    codec = full.codec or Codec.L16
     rate = full.sample_rate if isinstance(full.sample_rate, SampleRate) else SampleRate.SR_16K
     stereo = full.channel == AudioChannel.STEREO
-    return AudioForm(full.codec or Codec.L16, rate.hz, 2 if stereo else 1, full.content_type or ContentType.RAW_AUDIO)
+    content_type = full.content_type or ContentType.RAW_AUDIO
+    return AudioForm(codec, RATES_HZ.get(codec, rate.hz), 2 if stereo else 1, content_type)
 
 
-def decoder_for(form: AudioForm) -> Decoder | None:
-    """What turns the packets of a form into PCM, or `None` where nothing here can."""
-    if form.codec == Codec.L16 and form.content_type != ContentType.RTP:
-        return bytes
-    return None
+def is_decoded(form: AudioForm) -> bool:
+    """Whether packets of a form can become PCM here."""
+    return decodes(form.codec) or (form.codec == Codec.L16 and form.content_type != ContentType.RTP)
 
 
 def wav_header(form: AudioForm, nbytes: int) -> bytes:
@@ -108,6 +116,12 @@ class AudioTrack:
         self.level = 0.0
         """Peak of the last 200 ms that were written, 0 to 1."""
         self.dirty = False
+        self.sequences = SequenceCount() if form.content_type == ContentType.RTP else None
+        self.concealed = 0
+        """Samples that were lost and that the codec guessed."""
+        self._decoder: Decoder | None = None
+        if form.codec != Codec.L16:
+            self._decoder = new_decoder(form.codec, form.audio_channels)
         self._block = form.block
         self._zero_ms = segment.zero_ms if segment else 0
         self._runs: list[tuple[int, list[bytes]]] = []  # where in the file's samples, and what to write there
@@ -127,42 +141,75 @@ class AudioTrack:
         """Bytes that wait for the next flush."""
         return self._waiting
 
-    def add(self, timestamp: int | None, pcm: bytes) -> int:
-        """Place one packet's PCM.
+    def add(self, timestamp: int | None, payload: bytes) -> tuple[str, int] | None:
+        """Place one packet.
 
-        :returns: how many bytes at its end made no whole sample and were not kept.
+        :returns: why something of it could not be kept, and how many bytes of it.
         """
-        nbytes = len(pcm)
         self.packets += 1
-        self.nbytes += nbytes
-        count, odd = divmod(nbytes, self._block)
-        if odd:
-            pcm = pcm[:-odd]
-        if count == 0:
-            return odd
-        segment, timeline = self.segment, self.timeline
+        self.nbytes += len(payload)
+        if self._decoder is not None:
+            return self._add_encoded(self._decoder, timestamp, payload)
+        count, odd = divmod(len(payload), self._block)
+        if count:
+            start, skip, kept = self._place(timestamp, count)
+            if kept != count or odd:
+                payload = payload[skip * self._block : (skip + kept) * self._block]
+            if kept:
+                self._put(start, payload)
+        return ("bytes at the end of a packet that make no whole sample", odd) if odd else None
+
+    def _add_encoded(self, decoder: Decoder, timestamp: int | None, packet: bytes) -> tuple[str, int] | None:
+        nbytes = len(packet)
+        if self.sequences is not None:
+            rtp = read_rtp(packet)
+            if rtp is None:
+                return "packet without a good RTP header", nbytes
+            self.sequences.add(rtp.sequence)
+            packet = rtp.payload
+        count = decoder.count(packet)
+        if not count:
+            return f"packet that is not {self.form.codec_name}", nbytes
+        end = self.timeline.end
+        start, skip, kept = self._place(timestamp, count)
+        if not kept:
+            return None
+        if 0 < start - end <= CONCEAL_MS * self.form.rate_hz // 1000:
+            guessed = decoder.conceal(start - end)
+            if guessed:
+                self._put(end, guessed)
+                self.concealed += len(guessed) // self._block
+        fault: tuple[str, int] | None = None
+        try:
+            pcm = decoder.decode(packet)
+        except DecodeError as error:
+            pcm, fault = b"", (f"packet could not be decoded: {error}", nbytes)
+        pcm = pcm.ljust(count * self._block, b"\0")
+        self._put(start, pcm[skip * self._block : (skip + kept) * self._block])
+        return fault
+
+    def _place(self, timestamp: int | None, count: int) -> tuple[int, int, int]:
+        """See `Timeline.place`."""
+        segment = self.segment
         if segment is None or timestamp is None:
-            start, skip, kept = timeline.append(count)
-        else:
-            if segment.zero_ms != self._zero_ms:
-                self.catch_up()
-            if self.first_timestamp is None or timestamp < self.first_timestamp:
-                self.first_timestamp = timestamp
-            if self.last_timestamp is None or timestamp > self.last_timestamp:
-                self.last_timestamp = timestamp
-            start, skip, kept = timeline.place(timestamp - self._zero_ms, count)
-            if kept != count:
-                if kept == 0:
-                    return odd
-                pcm = pcm[skip * self._block : (skip + kept) * self._block]
+            return self.timeline.append(count)
+        if segment.zero_ms != self._zero_ms:
+            self.catch_up()
+        if self.first_timestamp is None or timestamp < self.first_timestamp:
+            self.first_timestamp = timestamp
+        if self.last_timestamp is None or timestamp > self.last_timestamp:
+            self.last_timestamp = timestamp
+        return self.timeline.place(timestamp - self._zero_ms, count)
+
+    def _put(self, start: int, pcm: bytes) -> None:
+        """Keep samples for the next flush."""
         if start == self._run_end:
             self._runs[-1][1].append(pcm)
         else:
             self._runs.append((start, [pcm]))
-        self._run_end = start + kept
+        self._run_end = start + len(pcm) // self._block
         self._waiting += len(pcm)
         self.dirty = True
-        return odd
 
     def catch_up(self) -> None:
         """Take note of a segment's zero that has moved earlier."""
@@ -225,6 +272,8 @@ class AudioTrack:
             gap_count=len(holes),
             duplicates=self.timeline.duplicates,
             overlap=round(self.timeline.overlap / rate, 6),
+            lost=None if self.sequences is None else self.sequences.lost,
+            concealed=round(self.concealed / rate, 6),
         )
 
 

@@ -42,6 +42,12 @@ class TrackEntry(Struct):
     duplicates: int = 0
     overlap: float = 0.0
     """Seconds that had no place between packets that had come before."""
+    lost: int | None = None
+    """RTP packets that are missing by their sequence numbers; `null` where there are none."""
+    concealed: float = 0.0
+    """Seconds of lost audio that the codec guessed; they are among the gaps all the same."""
+    sizes: list[tuple[int | None, int, int]] = []
+    """Pictures' resolutions as they changed: the first one's timestamp, width, height."""
 
 
 class MessageCount(Struct):

@@ -41,6 +41,7 @@ from rtms_cli.protocol.messages import (
     Video,
 )
 from rtms_cli.protocol.numbers import (
+    Attribute,
     MeetingEvent,
     MessageType,
     Product,
@@ -51,7 +52,7 @@ from rtms_cli.protocol.numbers import (
     event_name,
 )
 from rtms_cli.protocol.webhooks import StreamStart, StreamStop, UnreadableWebhook
-from rtms_cli.recording.audio import AudioForm, AudioTrack, Decoder, audio_form, decoder_for
+from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form, is_decoded
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import (
     MANIFEST,
@@ -66,8 +67,9 @@ from rtms_cli.recording.manifest import (
     Warned,
 )
 from rtms_cli.recording.names import Names, participant_stem
+from rtms_cli.recording.pictures import sniff_codec
 from rtms_cli.recording.timeline import SANE_MS, Segment, SessionTime
-from rtms_cli.recording.tracks import EXTENSIONS, PictureTrack, TextTrack, sniff_codec
+from rtms_cli.recording.tracks import EXTENSIONS, PictureTrack, TextTrack
 
 CAPTURE = "capture.jsonl"
 MOST_TRACKS = 5_000
@@ -77,6 +79,9 @@ MOST_PARTICIPANTS = 10_000
 MOST_REMARKS = 500
 """Different warnings, different losses and undocumented message types; further ones of a sort are counted together."""
 _STATUSES = frozenset(("complete", "interrupted", "failed", "revoked"))
+
+_CHANGES: dict[int | None, str] = {int(change): change.name for change in (Attribute.UPDATE, Attribute.DELETE)}
+"""What a transcript line may do to earlier ones (PROTOCOL §5)."""
 
 _NOT_WRITTEN = "could not be written"
 
@@ -133,7 +138,7 @@ class _Tally:
 class _Channel:
     """What is known of one media socket."""
 
-    __slots__ = ("asked", "audio", "decode", "granted", "has_granted", "tracks", "warned")
+    __slots__ = ("asked", "audio", "granted", "has_granted", "is_decoded", "tracks", "warned")
 
     def __init__(self) -> None:
         self.asked = MediaParams()
@@ -145,7 +150,7 @@ class _Channel:
     def settle(self) -> None:
         """Work out the audio's form anew: granted, else asked, else Zoom's default."""
         self.audio: AudioForm = audio_form(self.granted.or_else(self.asked).audio)
-        self.decode: Decoder | None = decoder_for(self.audio)
+        self.is_decoded = is_decoded(self.audio)
         self.tracks: dict[tuple[UserId, UserId, Segment | None], AudioTrack] = {}
 
 
@@ -423,8 +428,7 @@ class Recorder:
         else:
             segment = None
             self.warn(f"{frame.channel}: audio without a usable timestamp; it is in a file of its own, in order")
-        decode = channel.decode
-        if decode is None:
+        if not channel.is_decoded:
             self._lose(f"{channel.audio.codec_name} audio is not decoded; it is in the capture", frame.channel, nbytes)
             return
         track = channel.tracks.get((message.user_id, message.channel_id, segment))
@@ -434,9 +438,9 @@ class Recorder:
                 self._lose("too many tracks", frame.channel, nbytes)
                 return
             channel.tracks[message.user_id, message.channel_id, segment] = track
-        odd = track.add(timestamp, decode(payload))
-        if odd:
-            self._lose("bytes at the end of a packet that make no whole sample", track.path, odd)
+        fault = track.add(timestamp, payload)
+        if fault is not None:
+            self._lose(fault[0], track.path, fault[1])
 
     def _audio_track(self, message: Audio, form: AudioForm, segment: Segment | None) -> AudioTrack | None:
         who = self._who(message)
@@ -497,19 +501,26 @@ class Recorder:
             return
         self._media_channel(frame.channel)
         self._note_time(message.timestamp, frame.at_us)
-        if not message.text:
+        change = _CHANGES.get(message.attribute)
+        if not message.text and change is None:
             return  # an interim result; the capture has it
-        self._text("transcript").add(
-            message.timestamp,
-            {
-                "start_time": message.start_time,
-                "end_time": message.end_time,
-                "user_id": message.user_id,
-                "user_name": message.user_name,
-                "language": message.language,
-                "text": message.text,
-            },
-        )
+        fields: dict[str, object] = {
+            "start_time": message.start_time,
+            "end_time": message.end_time,
+            "user_id": message.user_id,
+            "user_name": message.user_name,
+            "language": message.language,
+            "text": message.text,
+        }
+        if change is not None:
+            fields["attribute"] = change
+        if message.channel_id is not None:
+            fields["channel_id"] = message.channel_id
+        if message.extra:
+            fields["extra"] = message.extra
+        self._text("transcript").add(message.timestamp, fields)
+        if not message.text:
+            return
         self._last_words.append((self._name_of(message.user_id, message.user_name) or "", message.text))
 
     def _on_chat(self, frame: Frame) -> None:

@@ -10,41 +10,14 @@ from rtms_cli.protocol.numbers import Codec
 from rtms_cli.recording.audio import codec_name
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import TrackEntry
+from rtms_cli.recording.pictures import Picture, Size, read_picture
 from rtms_cli.recording.timeline import is_sane
 
 EXTENSIONS: dict[int | None, str] = {Codec.H264: "h264", Codec.JPG: "mjpeg", Codec.PNG: "pngs"}
 """File extensions by codec; what is none of these is kept as `.bin`."""
 
-_MOST_UNITS = 32
-"""How far into an access unit to look for its first slice: parameter sets and SEI come before it."""
-
-
-def sniff_codec(payload: bytes) -> int | None:
-    """Tell a picture's codec from its first bytes, where no server said what it granted."""
-    if payload.startswith(b"\xff\xd8\xff"):
-        return Codec.JPG
-    if payload.startswith(b"\x89PNG"):
-        return Codec.PNG
-    if payload.startswith((b"\0\0\1", b"\0\0\0\1")):
-        return Codec.H264
-    return None
-
-
-def is_key_frame(codec: int | None, payload: bytes) -> bool:
-    """Whether a player can start here: every image, and an H.264 access unit with an IDR slice or an SPS (NAL 5, 7)."""
-    if codec != Codec.H264:
-        return codec in (Codec.JPG, Codec.PNG)
-    position = 0
-    for _ in range(_MOST_UNITS):
-        position = payload.find(b"\0\0\1", position) + 3
-        if position == 2 or position >= len(payload):
-            return False
-        unit = payload[position] & 0x1F
-        if unit in (5, 7):
-            return True
-        if 1 <= unit <= 4:
-            return False
-    return False
+MOST_SIZES = 1_000
+"""Changes of resolution that a track lists."""
 
 
 class _IndexLine(Struct):
@@ -52,6 +25,8 @@ class _IndexLine(Struct):
     length: int
     timestamp: int | None
     key: bool
+    parameter_sets: bool
+    """Whether an SPS or PPS is in it (H.264)."""
 
 
 class PictureTrack:
@@ -68,7 +43,9 @@ class PictureTrack:
         self.first_timestamp: int | None = None
         self.last_timestamp: int | None = None
         self.dirty = False
-        self._waiting: list[tuple[int | None, bytes]] = []
+        self.sizes: list[tuple[int | None, int, int]] = []
+        self._size: Size | None = None
+        self._waiting: list[tuple[int | None, bytes, Picture]] = []
         self._waiting_nbytes = 0
         self._disk_end = 0
 
@@ -91,7 +68,12 @@ class PictureTrack:
         if timestamp is not None and is_sane(timestamp):
             self.first_timestamp = min(timestamp, self.first_timestamp or timestamp)
             self.last_timestamp = max(timestamp, self.last_timestamp or timestamp)
-        self._waiting.append((timestamp, payload))
+        picture = read_picture(self.codec, payload)
+        if picture.size is not None and picture.size != self._size:
+            self._size = picture.size
+            if len(self.sizes) < MOST_SIZES:
+                self.sizes.append((timestamp, *picture.size))
+        self._waiting.append((timestamp, payload, picture))
         self._waiting_nbytes += len(payload)
         self.dirty = True
 
@@ -104,10 +86,10 @@ class PictureTrack:
         :raises OSError: what was to be appended is lost; the next flush goes on behind the last good frame.
         """
         waiting, self._waiting, self._waiting_nbytes, self.dirty = self._waiting, [], 0, False
-        files.append(self.path, b"".join(payload for _, payload in waiting))
+        files.append(self.path, b"".join(payload for _, payload, _ in waiting))
         lines: list[bytes] = []
-        for timestamp, payload in waiting:
-            line = _IndexLine(self._disk_end, len(payload), timestamp, is_key_frame(self.codec, payload))
+        for timestamp, payload, picture in waiting:
+            line = _IndexLine(self._disk_end, len(payload), timestamp, picture.is_key, picture.has_parameter_sets)
             lines.append(_line(line))
             self._disk_end += len(payload)
         files.append(f"{self.path}.index.jsonl", b"".join(lines))
@@ -127,6 +109,7 @@ class PictureTrack:
             last_timestamp=self.last_timestamp,
             duration=self.seconds,
             offset=(first - origin_ms) / 1000 if first is not None and origin_ms is not None else None,
+            sizes=self.sizes,
         )
 
 

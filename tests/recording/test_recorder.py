@@ -260,16 +260,16 @@ def test_the_granted_form_decides_and_another_grant_starts_another_file(tmp_path
         said({"msg_type": 4, "status_code": 0, "media_params": {"audio": stereo}}),
         audio(tone(1, 1920), ZERO_MS + 20),
         state(State.OPEN),
-        said({"msg_type": 4, "status_code": 0, "media_params": {"audio": stereo | {"codec": 4}}}),
-        audio(b"opus", ZERO_MS + 40),
-        audio(b"opus", ZERO_MS + 60),
+        said({"msg_type": 4, "status_code": 0, "media_params": {"audio": stereo | {"codec": 9}}}),
+        audio(b"what", ZERO_MS + 40),
+        audio(b"what", ZERO_MS + 60),
     ]
     manifest = record(tmp_path, [frames])
     with wave.open(str(tmp_path / "audio/mixed_2.wav")) as reader:
         assert (reader.getframerate(), reader.getnchannels(), reader.getnframes()) == (48000, 2, 960 + 960)
     assert samples_of(tmp_path / "audio/mixed.wav").tobytes() == tone(0)
     (loss,) = manifest["losses"]
-    assert (loss["what"], loss["count"]) == ("OPUS audio is not decoded; it is in the capture", 2)
+    assert (loss["what"], loss["count"]) == ("codec 9 audio is not decoded; it is in the capture", 2)
 
 
 def test_media_without_a_grant_is_recorded_with_one_warning(tmp_path: Path) -> None:
@@ -430,3 +430,23 @@ def test_the_snapshot_is_of_the_last_batch(tmp_path: Path) -> None:
     assert 0 < track.level <= 1
     recorder.close()
     assert recorder.snapshot().status == "complete"
+
+
+def test_sentences_are_changed_and_taken_back(tmp_path: Path) -> None:
+    """An interim result without text is nothing; a deletion without text is something (PROTOCOL §5)."""
+    lines_sent = [("Helo", 1), ("", None), ("Hello", 2), ("", 3), (None, 3), ("Bye", 0), ("Bye bye", 9)]
+    frames = [granted()]
+    for number, (text, attribute) in enumerate(lines_sent):
+        fields = {} if attribute is None else {"attribute": attribute}
+        body = {"user_id": 7, "timestamp": ZERO_MS + number, "start_time": number, "channel_id": 3, **fields}
+        frames.append(said({"msg_type": 17, "content": body | ({} if text is None else {"data": text})}))
+    record(tmp_path, [frames])
+    lines = [json.loads(line) for line in (tmp_path / "transcript.jsonl").read_text().splitlines()]
+    assert [(line["text"], line.get("attribute"), line["start_time"], line["channel_id"]) for line in lines] == [
+        ("Helo", None, 0, 3),
+        ("Hello", "UPDATE", 2, 3),
+        ("", "DELETE", 3, 3),
+        (None, "DELETE", 4, 3),
+        ("Bye", None, 5, 3),
+        ("Bye bye", None, 6, 3),
+    ]

@@ -1,0 +1,198 @@
+"""Encoded packets → WAV: real encoders, the recorder, a real reader."""
+
+import math
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from frames import HEADER, ZERO_MS, audio, granted
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtms_cli.machine import Frame
+from rtms_cli.recording.codecs import SequenceCount, opus_samples, read_rtp
+from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.recorder import Recorder
+
+RATES = {"l16": 16_000, "g711": 8_000, "g722": 16_000, "opus": 48_000}
+NUMBERS = {"l16": 1, "g711": 2, "g722": 3, "opus": 4}
+ENCODERS = {"g711": "pcm_alaw", "g722": "g722", "opus": "libopus"}
+_SAMPLE_RATES = {8_000: 0, 16_000: 1, 32_000: 2, 48_000: 3}
+
+
+def sine(rate: int, seconds: float, channels: int = 1) -> np.ndarray:
+    """440 Hz on the left, 880 Hz on the right, a third of full scale; int16, one row a sample."""
+    time = np.arange(int(rate * seconds)) / rate
+    tones = [np.sin(2 * np.pi * 440 * (channel + 1) * time) for channel in range(channels)]
+    return (np.stack(tones, axis=1) * 11_000).astype("<i2")
+
+
+def encoded(codec: str, pcm: np.ndarray) -> list[bytes]:
+    """Packets of 20 ms each."""
+    rate, channels = RATES[codec], pcm.shape[1]
+    each = rate // 50
+    if codec == "l16":
+        return [pcm[start : start + each].tobytes() for start in range(0, len(pcm), each)]
+    encoder = av.CodecContext.create(ENCODERS[codec], "w")
+    assert isinstance(encoder, av.AudioCodecContext)
+    encoder.sample_rate, encoder.layout, encoder.format = rate, "stereo" if channels == 2 else "mono", "s16"
+    packets = []
+    for start in range(0, len(pcm), each):
+        frame = av.AudioFrame.from_ndarray(
+            pcm[start : start + each].reshape(1, -1), format="s16", layout="stereo" if channels == 2 else "mono"
+        )
+        frame.sample_rate, frame.pts = rate, start
+        packets += [bytes(packet) for packet in encoder.encode(frame)]
+    return packets
+
+
+def rtp(packets: Sequence[bytes], first: int = 65_530) -> list[bytes]:
+    """The packets with RTP headers; every second one has an extension and padding, and one contributing source."""
+    return [
+        struct.pack(">BBHII", 0x80, 111, (first + index) & 0xFFFF, index * 960, 7) + packet
+        if index % 2
+        else struct.pack(">BBHIIIHHI", 0xB1, 111, (first + index) & 0xFFFF, index * 960, 7, 9, 0xBEDE, 1, 5)
+        + packet
+        + b"\0\0\3"
+        for index, packet in enumerate(packets)
+    ]
+
+
+def grant(codec: str, channels: int = 1, content_type: int = 2) -> Frame:
+    """A `4` for such audio."""
+    params = {
+        "content_type": content_type, "sample_rate": _SAMPLE_RATES[RATES[codec]], "channel": channels,
+        "codec": NUMBERS[codec], "data_opt": 1, "send_rate": 20,
+    }  # fmt: skip
+    return granted(audio=params)
+
+
+def record(folder: Path, frames: Sequence[Frame]) -> Manifest:
+    """Fold them, and read the manifest."""
+    recorder = Recorder(folder, HEADER)
+    recorder.fold(frames)
+    recorder.close()
+    return Manifest.read(folder)
+
+
+def best_shift(heard: np.ndarray, sent: np.ndarray, most: int) -> int:
+    """By how many samples one signal follows another."""
+    size = len(sent) - most
+    products = [float(np.dot(heard[shift : shift + size].astype(float), sent[:size])) for shift in range(most)]
+    return int(np.argmax(products))
+
+
+_ROWS = [("g711", 1), ("g722", 1), ("opus", 1), ("opus", 2)]
+
+
+@pytest.mark.parametrize(
+    ("codec", "channels", "content_type"),
+    [*((*row, 1) for row in _ROWS), *((*row, 2) for row in _ROWS), ("l16", 1, 2), ("l16", 2, 2)],
+)
+def test_every_codec_becomes_sound(tmp_path: Path, codec: str, channels: int, content_type: int) -> None:
+    rate, pcm = RATES[codec], sine(RATES[codec], 2.0, channels)
+    packets = encoded(codec, pcm)
+    assert len(packets) == 100
+    if content_type == 1:
+        packets = rtp(packets)
+    frames = [audio(packet, ZERO_MS + 20 * index) for index, packet in enumerate(packets)]
+    manifest = record(tmp_path, [grant(codec, channels, content_type), *frames])
+    assert manifest.losses == []
+    [track] = manifest.tracks
+    assert (track.codec, track.rate, track.channels) == (codec.upper(), rate, channels)
+    assert (track.packets, track.duration, track.gap_count, track.concealed) == (100, 2.0, 0, 0.0)
+    assert track.lost == (0 if content_type == 1 else None)
+    heard, heard_rate = soundfile.read(tmp_path / "audio/mixed.wav", dtype="int16", always_2d=True)
+    assert (heard_rate, heard.shape) == (rate, (2 * rate, channels))
+    for channel in range(channels):
+        one, sent = heard[rate // 5 :, channel], pcm[rate // 5 :, channel]
+        # Level within 1 dB; the tone where it was, but for the few milliseconds that an encoder looks ahead.
+        loudness = [math.sqrt(float(np.mean(np.square(each, dtype=float)))) for each in (one, sent)]
+        assert abs(20 * math.log10(loudness[0] / loudness[1])) < 1
+        assert best_shift(one, sent, rate // 440 - 1) / rate < 0.0075
+        tone = np.abs(np.fft.rfft(one.astype(float)))
+        assert abs(float(np.argmax(tone)) * rate / len(one) - 440 * (channel + 1)) < 2
+    if codec == "l16":
+        assert np.array_equal(heard, pcm)
+
+
+def test_lost_packets_are_concealed_and_counted(tmp_path: Path) -> None:
+    packets = rtp(encoded("opus", sine(48_000, 2.0)))
+    kept = [index for index in range(100) if index not in (30, 50, 51, 52) and not 70 <= index < 90]
+    frames = [audio(packets[index], ZERO_MS + 20 * index) for index in kept]
+    manifest = record(tmp_path, [grant("opus", content_type=1), *frames])
+    [track] = manifest.tracks
+    assert track.gaps == [(0.6, 0.62), (1.0, 1.06), (1.4, 1.8)]
+    assert (track.lost, track.concealed, manifest.losses) == (24, 0.08, [])
+    heard, _ = soundfile.read(tmp_path / "audio/mixed.wav", dtype="int16")
+    assert np.abs(heard[int(0.6 * 48_000) : int(0.62 * 48_000)]).max() > 5000
+    assert np.abs(heard[int(1.0 * 48_000) : int(1.02 * 48_000)]).max() > 5000
+    # A pause of 400 ms may be a muted microphone: nothing is invented there.
+    assert not heard[int(1.4 * 48_000) : int(1.8 * 48_000)].any()
+
+
+def test_a_late_packet_takes_the_place_of_its_concealment(tmp_path: Path) -> None:
+    packets = encoded("opus", sine(48_000, 0.4))
+    order = [*range(5), 6, 5, *range(7, 20)]
+    manifest = record(tmp_path, [grant("opus"), *(audio(packets[at], ZERO_MS + 20 * at) for at in order)])
+    [track] = manifest.tracks
+    assert (track.gap_count, track.duplicates, track.duration) == (0, 0, 0.4)
+
+
+def test_a_bad_packet_costs_itself(tmp_path: Path) -> None:
+    packets = encoded("opus", sine(48_000, 1.0))
+    packets[20] = b"\xff\xff\xff\xff"  # 63 frames in one packet: longer than 120 ms
+    packets[30] = packets[30][:1] + b""  # a frame of no length: the codec conceals it
+    packets[40] = bytes((packets[40][0] | 3, 0x41)) + b"\xff\xff"  # padding that is longer than the packet
+    manifest = record(tmp_path, [grant("opus"), *(audio(one, ZERO_MS + 20 * at) for at, one in enumerate(packets))])
+    [track] = manifest.tracks
+    assert [(loss.what.split(":")[0], loss.where, loss.count, loss.bytes) for loss in manifest.losses] == [
+        ("packet that is not OPUS", "audio/mixed.wav", 1, 4),
+        ("packet could not be decoded", "audio/mixed.wav", 1, 4),
+    ]
+    assert (track.packets, track.duration) == (50, 1.0)
+    heard, _ = soundfile.read(tmp_path / "audio/mixed.wav", dtype="int16")
+    assert np.abs(heard[-960:]).max() > 5000
+
+
+def test_a_duplicate_does_not_disturb_the_decoder(tmp_path: Path) -> None:
+    packets = encoded("g722", sine(16_000, 0.4))
+    once = [audio(one, ZERO_MS + 20 * at) for at, one in enumerate(packets)]
+    for folder, frames in ((tmp_path / "once", once), (tmp_path / "twice", [f for one in once for f in (one, one)])):
+        folder.mkdir()
+        record(folder, [grant("g722"), *frames])
+    assert (tmp_path / "once/audio/mixed.wav").read_bytes() == (tmp_path / "twice/audio/mixed.wav").read_bytes()
+
+
+def test_rtp_header_that_is_none(tmp_path: Path) -> None:
+    frames = [grant("g711", content_type=1), audio(b"\0" * 160, ZERO_MS), audio(b"\x80" * 8, ZERO_MS + 20)]
+    manifest = record(tmp_path, frames)
+    assert [(loss.what, loss.count, loss.bytes) for loss in manifest.losses] == [
+        ("packet without a good RTP header", 2, 168)
+    ]
+
+
+@given(st.binary(max_size=60))
+def test_headers_of_any_bytes(packet: bytes) -> None:
+    assert 0 <= opus_samples(packet) <= 5760
+    found = read_rtp(packet)
+    assert found is None or found.payload in packet
+
+
+@given(st.integers(0, 65_535), st.sets(st.integers(1, 298)), st.sets(st.integers(1, 298)))
+def test_sequence_numbers(first: int, missing: set[int], doubled: set[int]) -> None:
+    """Numbers wrap, packets change places with the next; each that is missing is counted."""
+    count = SequenceCount()
+    order = [number for number in range(300) if number not in missing]
+    for at in range(1, len(order) - 2, 7):
+        order[at], order[at + 1] = order[at + 1], order[at]
+    for number in order:
+        count.add((first + number) & 0xFFFF)
+    assert count.lost == len(missing)
+    for number in doubled & set(order):
+        count.add((first + number) & 0xFFFF)
+    assert count.lost <= len(missing)
