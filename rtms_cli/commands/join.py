@@ -7,18 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtms_cli.commands.options import (
+    AudioForm,
     CaFile,
     ClientId,
     ClientSecret,
+    DetectLanguage,
     Insecure,
     Json,
     KeepRevoked,
+    Live,
     MaxBuffer,
     Media,
     Mode,
     Out,
     Plain,
+    Rtp,
+    Separate,
+    ShareForm,
     Split,
+    SpokenLanguage,
+    VideoForm,
+    VideoUser,
 )
 from rtms_cli.errors import Exit, Problem
 
@@ -35,6 +44,15 @@ def join(
         typer.Argument(help="A file with the webhook's JSON, or - for standard input; without it, paste the JSON."),
     ] = None,
     media: Media = "all",
+    audio: AudioForm = "l16",
+    separate: Separate = False,
+    rtp: Rtp = False,
+    video: VideoForm = "jpg",
+    video_user: VideoUser = "",
+    share: ShareForm = "jpg",
+    language: SpokenLanguage = "English",
+    detect_language: DetectLanguage = True,
+    live: Live = False,
     split: Split = False,
     out: Out = Path("recordings"),
     max_buffer: MaxBuffer = 256,
@@ -60,7 +78,19 @@ def join(
     from rtms_cli.wire.hosts import HostPolicy
 
     credentials = load_credentials({"client_id": client_id, "client_secret": client_secret})
-    request = media_request(media, split=split)
+    request = media_request(
+        media,
+        split=split,
+        audio=audio,
+        separate=separate,
+        rtp=rtp,
+        video=video,
+        video_user=video_user,
+        share=share,
+        language=language,
+        detect_language=detect_language,
+        live=live,
+    )
     permissions, tls = file_mode(mode), tls_options(ca_file, insecure=insecure)
     stream, body = read_stream(payload)
 

@@ -7,19 +7,28 @@ import typer
 
 from rtms_cli.commands.options import (
     AllowHost,
+    AudioForm,
     CaFile,
     ClientId,
     ClientSecret,
+    DetectLanguage,
     Insecure,
     Json,
     KeepRevoked,
+    Live,
     MaxBuffer,
     Media,
     Mode,
     Out,
     Plain,
+    Rtp,
     SecretToken,
+    Separate,
+    ShareForm,
     Split,
+    SpokenLanguage,
+    VideoForm,
+    VideoUser,
 )
 
 
@@ -28,6 +37,15 @@ def listen(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
     path: Annotated[str, typer.Option(help="Path of the webhook.")] = "/webhook",
     media: Media = "all",
+    audio: AudioForm = "l16",
+    separate: Separate = False,
+    rtp: Rtp = False,
+    video: VideoForm = "jpg",
+    video_user: VideoUser = "",
+    share: ShareForm = "jpg",
+    language: SpokenLanguage = "English",
+    detect_language: DetectLanguage = True,
+    live: Live = False,
     split: Split = False,
     out: Out = Path("recordings"),
     max_streams: Annotated[int, typer.Option(help="Streams at once; more are answered and not recorded.", min=1)] = 100,
@@ -64,7 +82,19 @@ def listen(
         {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}
     )
     token = credentials.secret_token.value if credentials.secret_token else None
-    request = media_request(media, split=split)
+    request = media_request(
+        media,
+        split=split,
+        audio=audio,
+        separate=separate,
+        rtp=rtp,
+        video=video,
+        video_user=video_user,
+        share=share,
+        language=language,
+        detect_language=detect_language,
+        live=live,
+    )
     permissions, tls = file_mode(mode), tls_options(ca_file, insecure=insecure)
 
     async def run() -> None:

@@ -7,6 +7,19 @@ import typer
 
 Media = Annotated[str, typer.Option(help="audio, video, share, transcript, chat, separated by commas; or all.")]
 Split = Annotated[bool, typer.Option("--split", help="Ask for a socket of its own for each kind of media.")]
+AudioForm = Annotated[
+    str, typer.Option("--audio", help="l16|opus|g711|g722[:RATE[:CHANNELS[:SEND_RATE]]], for example l16:48:2:100.")
+]
+Separate = Annotated[bool, typer.Option("--separate/--mixed", help="Audio of each participant, or of all in one.")]
+Rtp = Annotated[bool, typer.Option("--rtp", help="Ask for audio packets with RTP headers, whose numbers tell losses.")]
+VideoForm = Annotated[str, typer.Option("--video", help="h264|jpg|png[:sd|hd|fhd|qhd[:FPS]], for example h264:fhd:25.")]
+VideoUser = Annotated[str, typer.Option(help="One participant's camera: a user id, a name, or first.")]
+ShareForm = Annotated[str, typer.Option("--share", help="The same for the screen share.")]
+SpokenLanguage = Annotated[str, typer.Option("--language", help="Language of the transcript: German, 14, …")]
+DetectLanguage = Annotated[
+    bool, typer.Option("--detect-language/--no-detect-language", help="Let the transcript follow a change of language.")
+]
+Live = Annotated[bool, typer.Option("--live", help="Drop the audio that Zoom kept before we were connected.")]
 Out = Annotated[Path, typer.Option(help="Folder for recordings.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Print log lines, no dashboard.")]

@@ -14,9 +14,20 @@ from typing import Any, TypeVar
 
 from rtms_cli.commands.station import Observer, Station, recorder_in
 from rtms_cli.errors import Problem
-from rtms_cli.protocol.media import MediaRequest, params_fault, parse_media
+from rtms_cli.protocol.media import (
+    DEFAULT_PARAMS,
+    MediaParams,
+    MediaRequest,
+    TranscriptParams,
+    params_fault,
+    parse_audio,
+    parse_language,
+    parse_media,
+    parse_share,
+    parse_video,
+)
 from rtms_cli.protocol.messages import Signature
-from rtms_cli.protocol.numbers import MediaType
+from rtms_cli.protocol.numbers import ContentType, MediaType
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.writer import Writer
 from rtms_cli.view.lines import JsonLines, PlainLines
@@ -27,19 +38,48 @@ from rtms_cli.wire.hosts import HostPolicy
 T = TypeVar("T")
 
 
-def media_request(media: str, *, split: bool) -> MediaRequest:
+def media_request(
+    media: str,
+    *,
+    split: bool,
+    audio: str = "l16",
+    separate: bool = False,
+    rtp: bool = False,
+    video: str = "jpg",
+    video_user: str = "",
+    share: str = "jpg",
+    language: str = "English",
+    detect_language: bool = True,
+    live: bool = False,
+) -> MediaRequest:
     """Read the options that say what to ask for.
 
     :raises Problem: where they do not make a valid request; it names the valid ones.
     """
+    option = "--media"
     try:
-        request = MediaRequest(parse_media(media), split=split)
+        types = parse_media(media)
+        option = "--audio"
+        audio_params = parse_audio(audio, separate=separate, rtp=rtp)
+        option = "--video"
+        video_params = parse_video(video, one_participant=bool(video_user))
+        option = "--share"
+        share_params = parse_share(share)
+        option = "--language"
+        spoken = parse_language(language)
     except ValueError as error:
-        raise Problem(f"--media: {error}") from None
-    fault = params_fault(request.params, request.types)
+        raise Problem(f"{option}: {error}") from None
+    params = MediaParams(
+        audio_params,
+        video_params,
+        share_params,
+        TranscriptParams(ContentType.TEXT, spoken, detect_language),
+        DEFAULT_PARAMS.chat,
+    )
+    fault = params_fault(params, types)
     if fault is not None:
         raise Problem(fault.text)
-    return request
+    return MediaRequest(types, params, split, False if live else None, video_user)
 
 
 def file_mode(text: str) -> int:

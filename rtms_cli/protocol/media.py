@@ -1,5 +1,6 @@
 """What media may be asked for: parameters, the rows that are valid, and `--media` (PROTOCOL §5)."""
 
+import re
 from collections.abc import Mapping
 from typing import Self
 
@@ -204,6 +205,10 @@ class MediaRequest(Struct, frozen=True):
     types: MediaType = EVERY_MEDIA
     params: MediaParams = DEFAULT_PARAMS
     split: bool = False
+    buffer_data: bool | None = None
+    """Whether audio from before the connection is wanted too; `None` leaves it to the server, which sends it."""
+    video_user: str = ""
+    """Whose camera is wanted (`data_opt` 4): a user id, a name, or `first`."""
 
 
 class Fault(Struct, frozen=True):
@@ -225,6 +230,82 @@ def parse_media(text: str) -> MediaType:
             raise ValueError(f"'{name.strip()}' is not a kind of media: use {', '.join(by_name)}.")
         types |= by_name[name.strip()]
     return types
+
+
+_AUDIO_FORMS = {
+    "l16": AudioParams(codec=Codec.L16),
+    "opus": AudioParams(codec=Codec.OPUS, sample_rate=SampleRate.SR_48K),
+    "g711": AudioParams(codec=Codec.G711, sample_rate=SampleRate.SR_8K),
+    "g722": AudioParams(codec=Codec.G722, sample_rate=SampleRate.SR_16K),
+}
+_PICTURE_FORMS = {"jpg": (Codec.JPG, None), "png": (Codec.PNG, None), "h264": (Codec.H264, 25)}
+"""Codecs by their names on the command line, and the pace where Zoom's default does not go with them."""
+
+
+def parse_audio(text: str, *, separate: bool = False, rtp: bool = False) -> AudioParams:
+    """Read `--audio CODEC[:RATE[:CHANNELS[:SEND_RATE]]]`; the rate is in Hz or kHz.
+
+    :raises ValueError: where a part is no such thing; whether the whole is a valid row is for `audio_fault` to say.
+    """
+    codec, *parts = text.lower().split(":")
+    if codec not in _AUDIO_FORMS or len(parts) > 3:
+        raise ValueError(f"'{text}' is no audio form: use CODEC[:RATE[:CHANNELS[:SEND_RATE]]]. {_audio_rows()}")
+    rate, channels, send_rate = (whole(part.removesuffix("k")) if part else None for part in (parts + [""] * 3)[:3])
+    wrong = [part for part, number in zip(parts, (rate, channels, send_rate), strict=False) if part and number is None]
+    rates = {each.hz: each for each in SampleRate} | {each.hz // 1000: each for each in SampleRate}
+    if wrong or (rate is not None and rate not in rates):
+        raise ValueError(f"'{(wrong or parts)[0]}' in '{text}' is no number that goes there. {_audio_rows()}")
+    return AudioParams(
+        content_type=ContentType.RTP if rtp else None,
+        sample_rate=None if rate is None else rates[rate],
+        channel=channels,
+        data_opt=DataOption.AUDIO_MULTI_STREAMS if separate else None,
+        send_rate=send_rate,
+    ).or_else(_AUDIO_FORMS[codec].or_else(DEFAULT_PARAMS.audio))
+
+
+def _parse_picture(text: str) -> tuple[Codec, int | None, int | None]:
+    codec, *parts = text.lower().split(":")
+    sizes = {size.name.lower(): size for size in Resolution}
+    if codec not in _PICTURE_FORMS or len(parts) > 2:
+        raise ValueError(f"'{text}' is no picture form: use h264|jpg|png[:{'|'.join(sizes)}[:FPS]]. {_PICTURE_ROWS}")
+    size, fps = (parts[0] if parts else ""), (parts[1] if len(parts) > 1 else "")
+    if (size and size not in sizes) or (fps and whole(fps) is None):
+        raise ValueError(f"'{text}' is no picture form: sizes are {', '.join(sizes)}, then a number. {_PICTURE_ROWS}")
+    known, pace = _PICTURE_FORMS[codec]
+    return known, sizes.get(size), whole(fps) if fps else pace
+
+
+def parse_video(text: str, *, one_participant: bool = False) -> VideoParams:
+    """Read `--video CODEC[:SIZE[:FPS]]`.
+
+    :raises ValueError: where a part is no such thing.
+    """
+    codec, size, fps = _parse_picture(text)
+    data_opt = DataOption.VIDEO_SINGLE_INDIVIDUAL_STREAM if one_participant else None
+    return VideoParams(codec=codec, resolution=size, data_opt=data_opt, fps=fps).or_else(DEFAULT_PARAMS.video)
+
+
+def parse_share(text: str) -> ShareParams:
+    """Read `--share CODEC[:SIZE[:FPS]]`.
+
+    :raises ValueError: where a part is no such thing.
+    """
+    codec, size, fps = _parse_picture(text)
+    return ShareParams(codec=codec, resolution=size, fps=fps).or_else(DEFAULT_PARAMS.share)
+
+
+def parse_language(text: str) -> Language:
+    """Read `--language`: a name (`German`, `french (canada)`), or Zoom's number.
+
+    :raises ValueError: with the names that there are.
+    """
+    sought = re.sub("[^a-z0-9-]", "", text.lower())
+    for language in Language:
+        names = (language.gist, language.name.removeprefix("LANGUAGE_ID_"), str(int(language)))
+        if sought in [re.sub("[^a-z0-9-]", "", name.lower()) for name in names]:
+            return language
+    raise ValueError(f"'{text}' is no language of Zoom's: use {', '.join(each.gist for each in Language)}.")
 
 
 class _AudioRow(Struct, frozen=True):
@@ -256,10 +337,14 @@ AUDIO_ROWS = (
 """The audio forms that a server can grant; a form is valid only as a whole row."""
 
 
+def _audio_rows() -> str:
+    return "Valid are: " + "; ".join(map(str, AUDIO_ROWS)) + "."
+
+
 def audio_fault(params: AudioParams) -> Fault | None:
     """What is wrong with audio parameters, or `None`; missing fields are the defaults."""
     full = params.or_else(DEFAULT_PARAMS.audio)
-    rows = "Valid are: " + "; ".join(map(str, AUDIO_ROWS)) + "."
+    rows = _audio_rows()
     row = next((row for row in AUDIO_ROWS if row.codec == full.codec), None)
     if row is None:
         return Fault(StatusCode.STATUS_INVALID_MEDIA_AUDIO_CODEC, f"audio codec {full.codec} is no audio codec. {rows}")

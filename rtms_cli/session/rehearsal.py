@@ -40,7 +40,7 @@ class Rehearsal:
                     split = split or frame.channel != MEDIA
                 case ClientReadyAck():
                     break
-        self._session = Session(stream, Signature(""), MediaRequest(types, params, split), buffer_data=buffer_data)
+        self._session = Session(stream, Signature(""), MediaRequest(types, params, split, buffer_data))
         self._would_send: Counter[tuple[str, int]] = Counter()
         self._was_sent: Counter[tuple[str, int]] = Counter()
         self._started = False
@@ -64,6 +64,8 @@ class Rehearsal:
         """Where what the session would send is not what was sent: a line for each kind of message."""
         lines = []
         for channel, msg_type in sorted(self._would_send.keys() | self._was_sent.keys()):
+            if msg_type == MessageType.VIDEO_SUBSCRIPTION_REQ:
+                continue  # whose camera was wanted is in no message
             would, was = self._would_send[channel, msg_type], self._was_sent[channel, msg_type]
             if would != was:
                 name = MessageType.label(msg_type)

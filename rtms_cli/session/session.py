@@ -66,6 +66,8 @@ from rtms_cli.protocol.messages import (
     StreamStateUpdate,
     Transcript,
     UserId,
+    VideoSubscriptionRequest,
+    VideoSubscriptionResponse,
 )
 from rtms_cli.protocol.numbers import (
     EVERY_MEDIA,
@@ -80,6 +82,7 @@ from rtms_cli.protocol.numbers import (
     whole,
 )
 from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop
+from rtms_cli.session.camera import Camera
 
 SIGNALING_DEADLINE_S = 60
 """How long the server waits for a lost signaling connection, and how long a webhook's URLs are valid (PROTOCOL §9)."""
@@ -157,6 +160,12 @@ _SUBSCRIBED = (
     MeetingEvent.PARTICIPANT_VIDEO_OFF,
 )
 """FIRST_PACKET_TIMESTAMP and MEDIA_CONNECTION_INTERRUPTED come by themselves (PROTOCOL §4)."""
+
+_CAMERA_EVENTS = (
+    MeetingEvent.PARTICIPANT_VIDEO_ON,
+    MeetingEvent.PARTICIPANT_VIDEO_OFF,
+    MeetingEvent.PARTICIPANT_LEAVE,
+)
 
 
 class Phase(StrEnum):
@@ -256,7 +265,6 @@ class Session:
     :param stream: what the webhook announced.
     :param signature: the handshake signature; the session never sees the secret.
     :param request: the media that are wanted.
-    :param buffer_data: whether audio from before the connection is wanted too (PROTOCOL §4).
     :param trusted: whether webhooks were verified; only such a one may have a recording deleted.
     """
 
@@ -266,13 +274,12 @@ class Session:
         signature: Signature,
         request: MediaRequest,
         *,
-        buffer_data: bool | None = None,
         trusted: bool = False,
     ) -> None:
         self._stream = stream
         self._signature = signature
         self._request = request
-        self._buffer_data = buffer_data
+        self._camera = Camera(request.video_user) if request.video_user else None
         self._trusted = trusted
         self._signaling = _Channel(SIGNALING)
         self._channels: dict[str, _Channel] = {SIGNALING: self._signaling}
@@ -466,6 +473,9 @@ class Session:
                 self._session_states[session_id] = state
             case StreamStateResponse(state=state):
                 self._stream_state = state
+            case VideoSubscriptionResponse(user_id=user, status_code=status, reason=reason):
+                if status != StatusCode.STATUS_OK:
+                    self._warn(SIGNALING, f"the camera of {user} is not sent: {_explain(status, reason)}")
             case StreamCloseResponse():
                 if self._close_asked_by:
                     self._finish_asked()
@@ -514,6 +524,10 @@ class Session:
         for user, name in event.participants():
             if name:
                 self._participants[user] = name
+                if self._camera is not None:
+                    self._camera.name(user, name)
+            if self._camera is not None and event.event_type in _CAMERA_EVENTS:
+                self._camera.switch(user, on=event.event_type == MeetingEvent.PARTICIPANT_VIDEO_ON)
         if event.event_type == MeetingEvent.ACTIVE_SPEAKER_CHANGE:
             self._speaker = next((user for user, _ in event.participants()), None)
         elif event.event_type == MeetingEvent.MEDIA_CONNECTION_INTERRUPTED:
@@ -570,6 +584,11 @@ class Session:
                 self._ready_sent = True
                 self._send(self._signaling, ClientReadyAck(self._stream.stream_id))
                 self._step("ready", at_us)
+                if self._camera is not None:
+                    self._camera.forget()
+            if self._ready_sent and self._camera is not None and self._signaling.phase is Phase.UP:
+                for user, wanted in self._camera.moves():
+                    self._send(self._signaling, VideoSubscriptionRequest(user, wanted, self._zoom_ms(at_us)))
             if media and all(channel.phase is Phase.GONE for channel in media):
                 why = "; ".join(dict.fromkeys(channel.note for channel in media if channel.note))
                 if self._media_seen:
@@ -653,7 +672,7 @@ class Session:
                     stream.stream_id,
                     self._signature,
                     self._sequence,
-                    self._buffer_data,
+                    self._request.buffer_data,
                     product_ids=stream.product_ids(),
                 ),
             )
@@ -796,6 +815,11 @@ class Session:
         if self._stream.product is Product.CONTACT_CENTER:
             return (*_SUBSCRIBED[:3], *ContactCenterEvent)
         return _SUBSCRIBED
+
+    def _zoom_ms(self, at_us: int) -> int | None:
+        """About what Zoom's clock says, as far as the webhook told."""
+        sent_ms = self._stream.event_ts
+        return None if sent_ms is None else sent_ms + (at_us - (self._started_us or 0)) // 1000
 
     def _recent(self, at_us: int | None, now_us: int) -> bool:
         return at_us is not None and now_us - at_us < LATE_SIGNAL_S * _US and self._last_loss_us is not None
