@@ -14,6 +14,7 @@ from rtms_cli.commands.options import (
     DetectLanguage,
     Insecure,
     Json,
+    KeepEncoded,
     KeepRevoked,
     Live,
     MaxBuffer,
@@ -62,6 +63,7 @@ def join(
     insecure: Insecure = False,
     mode: Mode = "600",
     keep_revoked: KeepRevoked = False,
+    keep_encoded: KeepEncoded = False,
     plain: Plain = False,
     as_json: Json = False,
 ) -> None:
@@ -105,6 +107,7 @@ def join(
             max_buffer_mib=max_buffer,
             mode=permissions,
             keep_revoked=keep_revoked,
+            keep_encoded=keep_encoded,
             tls=tls,
             as_json=as_json,
             plain=plain,

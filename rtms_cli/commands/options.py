@@ -33,6 +33,9 @@ SecretToken = Annotated[str | None, typer.Option(help="Secret token of webhooks 
 KeepRevoked = Annotated[
     bool, typer.Option("--keep-revoked", help="Keep what Zoom wants deleted (stop reason 8); are you allowed to?")
 ]
+KeepEncoded = Annotated[
+    bool, typer.Option("--keep-encoded", help="Store Opus, G.711 and G.722 as they come too, beside the WAV.")
+]
 CaFile = Annotated[Path | None, typer.Option(help="A PEM file with the authorities to trust, instead of the system's.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Do not verify the servers' certificates.")]
 Mode = Annotated[str, typer.Option(help="Permissions of the files, in octal; folders can be entered by who may read.")]

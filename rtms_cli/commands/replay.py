@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import KeepRevoked
+from rtms_cli.commands.options import KeepEncoded, KeepRevoked
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def replay(
     out: Annotated[Path, typer.Option(help="Folder for the new recording.")] = Path("recordings"),
     speed: Annotated[str, typer.Option(help="1, 2, … times as fast as it was, or max.")] = "max",
     keep_revoked: KeepRevoked = False,
+    keep_encoded: KeepEncoded = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Make a recording again from its capture.
@@ -43,7 +44,7 @@ def replay(
         folder = new_folder(out, source.header)
     except OSError as error:
         raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
-    recorder = Recorder(folder, source.header, keep_revoked=keep_revoked)
+    recorder = Recorder(folder, source.header, keep_revoked=keep_revoked, keep_encoded=keep_encoded)
     rehearsal = Rehearsal(source, source.header.product, source.header.rtms_stream_id)
     batch = []
     for frame in paced(source, pace):

@@ -166,6 +166,7 @@ async def running_station(
     max_buffer_mib: int = 256,
     mode: int = 0o600,
     keep_revoked: bool = False,
+    keep_encoded: bool = False,
     tls: ssl.SSLContext | None = None,
     as_json: bool = False,
     plain: bool = False,
@@ -207,7 +208,7 @@ async def running_station(
             restore = screen.restore
             await stack.enter_async_context(screen)
         station = Station(
-            make_recorder=recorder_in(out, mode=mode, keep_revoked=keep_revoked),
+            make_recorder=recorder_in(out, mode=mode, keep_revoked=keep_revoked, keep_encoded=keep_encoded),
             request=request,
             sign=sign,
             dial=Dialer(policy, tls),

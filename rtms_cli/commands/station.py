@@ -281,7 +281,9 @@ class Station:
         return await asyncio.to_thread(self._make_recorder, header)
 
 
-def recorder_in(out: Path, *, mode: int = 0o600, keep_revoked: bool = False) -> Callable[[Header], Recorder]:
+def recorder_in(
+    out: Path, *, mode: int = 0o600, keep_revoked: bool = False, keep_encoded: bool = False
+) -> Callable[[Header], Recorder]:
     """What makes recordings in a folder, each with a folder of its own.
 
     :param mode: permissions of their files.
@@ -292,6 +294,13 @@ def recorder_in(out: Path, *, mode: int = 0o600, keep_revoked: bool = False) -> 
             folder = new_folder(out, header, folder_mode(mode))
         except OSError as error:
             raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
-        return Recorder(folder, header, files=Files(folder, mode), keep_revoked=keep_revoked, process=this_process())
+        return Recorder(
+            folder,
+            header,
+            files=Files(folder, mode),
+            keep_revoked=keep_revoked,
+            keep_encoded=keep_encoded,
+            process=this_process(),
+        )
 
     return make

@@ -17,10 +17,12 @@ from rtms_cli.recording.codecs import (
     DecodeError,
     Decoder,
     SequenceCount,
+    codec_name,
     decodes,
     new_decoder,
     read_rtp,
 )
+from rtms_cli.recording.encoded import EncodedTrack
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import TrackEntry
 from rtms_cli.recording.timeline import Segment, Timeline
@@ -50,12 +52,6 @@ class AudioForm(Struct, frozen=True):
     def block(self) -> int:
         """Bytes of one sample of all channels in the WAV."""
         return 2 * self.audio_channels
-
-
-def codec_name(codec: int | None) -> str:
-    """`L16`, `JPG`, …"""
-    known = Codec.member(codec) if codec is not None else None
-    return known.name if isinstance(known, Codec) else f"codec {codec}"
 
 
 def audio_form(params: AudioParams | None) -> AudioForm:
@@ -96,12 +92,19 @@ class AudioTrack:
 
     :param segment: the stretch of the session's clock, or `None` for packets without a usable timestamp, which stand
         one after the other.
+    :param encoded: what keeps the packets as they came, where that is wanted.
     """
 
     kind = "audio"
 
     def __init__(
-        self, path: str, user_id: UserId, user_name: str | None, form: AudioForm, segment: Segment | None
+        self,
+        path: str,
+        user_id: UserId,
+        user_name: str | None,
+        form: AudioForm,
+        segment: Segment | None,
+        encoded: EncodedTrack | None = None,
     ) -> None:
         self.path = path
         self.user_id = user_id
@@ -119,6 +122,7 @@ class AudioTrack:
         self.sequences = SequenceCount() if form.content_type == ContentType.RTP else None
         self.concealed = 0
         """Samples that were lost and that the codec guessed."""
+        self._encoded = encoded
         self._decoder: Decoder | None = None
         if form.codec != Codec.L16:
             self._decoder = new_decoder(form.codec, form.audio_channels)
@@ -170,6 +174,8 @@ class AudioTrack:
         count = decoder.count(packet)
         if not count:
             return f"packet that is not {self.form.codec_name}", nbytes
+        if self._encoded is not None:
+            self._encoded.add(timestamp if self.segment is not None else None, packet)
         end = self.timeline.end
         start, skip, kept = self._place(timestamp, count)
         if not kept:

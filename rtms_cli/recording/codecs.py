@@ -21,6 +21,12 @@ _LONGEST_OPUS = 5760
 """Samples in 120 ms, more than which no Opus packet may hold (RFC 6716, 3.4)."""
 
 
+def codec_name(codec: int | None) -> str:
+    """`L16`, `JPG`, …"""
+    known = Codec.member(codec) if codec is not None else None
+    return known.name if isinstance(known, Codec) else f"codec {codec}"
+
+
 class DecodeError(ValueError):
     """A packet that its codec cannot have made."""
 

@@ -53,6 +53,8 @@ from rtms_cli.protocol.numbers import (
 )
 from rtms_cli.protocol.webhooks import StreamStart, StreamStop, UnreadableWebhook
 from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form, is_decoded
+from rtms_cli.recording.encoded import EXTENSIONS as ENCODED_EXTENSIONS
+from rtms_cli.recording.encoded import EncodedTrack, encoded_track
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import (
     MANIFEST,
@@ -85,7 +87,7 @@ _CHANGES: dict[int | None, str] = {int(change): change.name for change in (Attri
 
 _NOT_WRITTEN = "could not be written"
 
-_Track = AudioTrack | PictureTrack | TextTrack
+_Track = AudioTrack | PictureTrack | TextTrack | EncodedTrack
 
 
 class TrackSnapshot(Struct, frozen=True):
@@ -162,6 +164,7 @@ class Recorder:
     :param max_gap_ms: a timestamp further off than this has jumped.
     :param files: where to write, if not straight into the folder.
     :param keep_revoked: keep what Zoom wants deleted (stop reason 8, PROTOCOL §8).
+    :param keep_encoded: store audio packets that are not PCM as they came, too.
     :param process: who records, for the manifest of a recording that is not finished; see `repair.this_process`.
     """
 
@@ -173,12 +176,14 @@ class Recorder:
         max_gap_ms: int = 3_600_000,
         files: Files | None = None,
         keep_revoked: bool = False,
+        keep_encoded: bool = False,
         process: str | None = None,
     ) -> None:
         self.folder = folder
         self._header = header
         self._files = files or Files(folder)
         self._keep_revoked = keep_revoked
+        self._keep_encoded = keep_encoded
         self._process = process
         self._product = Product(header.product) if header.product in tuple(Product) else Product.MEETING
         self._by_channel_id = self._product in (Product.CONTACT_CENTER, Product.PHONE)
@@ -277,6 +282,9 @@ class Recorder:
         """Write what is left and the final manifest."""
         if not self._has_header:
             self._capture(())
+        for track in self._tracks:
+            if isinstance(track, EncodedTrack):
+                track.finish()
         self._flush()
         stopped = "complete" if self._stop is not None else "interrupted"
         self._status = self._said_status or stopped
@@ -450,7 +458,13 @@ class Recorder:
         name = None if who is None else self._name_of(message.user_id, message.user_name)
         stem = "mixed" if who is None else participant_stem(who, name)
         path = self._names.give("audio", stem, "wav")
-        track = self._audio[who, form, segment] = AudioTrack(path, 0 if who is None else who, name, form, segment)
+        whose = 0 if who is None else who
+        encoded = None
+        if self._keep_encoded and form.codec in ENCODED_EXTENSIONS:
+            beside = self._names.give("audio", stem, ENCODED_EXTENSIONS[form.codec])
+            encoded = encoded_track(beside, whose, name, form.codec, form.audio_channels)
+            self._tracks.append(encoded)
+        track = self._audio[who, form, segment] = AudioTrack(path, whose, name, form, segment, encoded)
         self._tracks.append(track)
         if segment is not None and segment is not self._time.segments[0]:
             offset = (segment.zero_ms - self._time.segments[0].zero_ms) / 1000

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from rtms_cli.protocol.messages import UserId, dumps
 from rtms_cli.protocol.numbers import Codec
-from rtms_cli.recording.audio import codec_name
+from rtms_cli.recording.codecs import codec_name
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import TrackEntry
 from rtms_cli.recording.pictures import Picture, Size, read_picture
