@@ -46,6 +46,8 @@ class State(StrEnum):
     """It was up and is gone; `code` and `reason` are WebSocket's. `ours` is set where the machine had it closed."""
     STOPPING = "stopping"
     """Somebody on this side asked for the end; `reason` says who."""
+    MARK = "mark"
+    """Somebody on this side marked the moment; `reason` is what they said of it."""
     DROPPED = "dropped"
     """`count` media frames were read and not kept, because the disk did not keep up."""
     WARNING = "warning"

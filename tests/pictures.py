@@ -28,7 +28,9 @@ async def draw(out: Path) -> str:
     console = Console(record=True, file=io.StringIO(), width=118, height=30, force_terminal=True)
     app = App("client", "secret", "token")
     writer = Writer()
-    screen = Screen("demo", lambda: station.views(), lambda _: None, out, lambda: SHOWN_AT_S / SECONDS, console)
+    screen = Screen(
+        "demo", lambda: station.views(), lambda _: None, lambda _: None, out, lambda: SHOWN_AT_S / SECONDS, console
+    )
     station = Station(
         make_recorder=recorder_in(out),
         request=MediaRequest(split=True),

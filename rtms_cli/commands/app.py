@@ -2,6 +2,8 @@
 
 import os
 import sys
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,32 +14,71 @@ from rtms_cli.errors import Exit, Problem
 app = typer.Typer(
     name="rtms",
     help="Record, inspect and simulate Zoom Realtime Media Streams.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_FIRST_STEPS = """rtms records, inspects and simulates Zoom Realtime Media Streams.
+
+  rtms demo                   record a meeting of a built-in stand-in for Zoom
+  rtms listen --port 8080     record what Zoom's webhooks announce
+  rtms join payload.json      record one stream, from its webhook
+  rtms inspect                see what the newest recording holds
+  rtms sign payload.json      find out why a signature is wrong
+
+rtms --help lists all commands; rtms COMMAND --help has their options."""
+
+_SHOWN_LIBRARIES = ("picows", "websockets", "msgspec", "av", "soundfile", "numpy", "rich", "typer")
+
+
+class Color(StrEnum):
+    """When output is coloured."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
         typer.echo(f"rtms {__version__} (Python {sys.version.split()[0]})")
+        for name in _SHOWN_LIBRARIES:
+            try:
+                typer.echo(f"  {name} {version(name)}")
+            except PackageNotFoundError:
+                typer.echo(f"  {name} is missing")
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def root(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", envvar="RTMS_DEBUG")] = False,
+    color: Annotated[Color, typer.Option(help="Colours; auto honours NO_COLOR.")] = Color.AUTO,
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", help="Show versions.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Record, inspect and simulate Zoom Realtime Media Streams."""
     if debug:
         os.environ["RTMS_DEBUG"] = "1"
+    if color is not Color.AUTO:
+        os.environ.pop("NO_COLOR", None)
+        os.environ["FORCE_COLOR" if color is Color.ALWAYS else "NO_COLOR"] = "1"
+    if context.invoked_subcommand is None:
+        typer.echo(_FIRST_STEPS)
+        return
+    from rtms_cli.commands.config import default_map, plain_commands, read_settings
+
+    commands = plain_commands(context)
+    context.default_map = default_map(commands, read_settings(commands, Path(), os.environ))
 
 
 def _register() -> None:
+    from rtms_cli.commands.config import config
     from rtms_cli.commands.demo import demo
     from rtms_cli.commands.doctor import doctor
     from rtms_cli.commands.inspect import inspect
@@ -48,7 +89,7 @@ def _register() -> None:
     from rtms_cli.commands.sign import sign
     from rtms_cli.commands.simulate import simulate
 
-    for command in (demo, listen, join, replay, inspect, repair, simulate, doctor):
+    for command in (demo, listen, join, replay, inspect, repair, simulate, doctor, config):
         app.command()(command)
     app.add_typer(sign)
 

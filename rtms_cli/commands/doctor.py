@@ -151,7 +151,7 @@ def _port(port: int) -> Check:
 def _disk(out: Path) -> Check:
     from rtms_cli.commands.running import check_out
     from rtms_cli.protocol.media import MediaRequest
-    from rtms_cli.view.screen import free_space
+    from rtms_cli.recording.files import free_space
     from rtms_cli.view.text import size_of
 
     existed = out.exists()

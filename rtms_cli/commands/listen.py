@@ -76,7 +76,9 @@ def listen(
 
     from rtms_cli.commands.running import file_mode, media_request, run_loop, running_station, tls_options
     from rtms_cli.commands.settings import load_credentials
+    from rtms_cli.recording.files import free_space
     from rtms_cli.recording.repair import unfinished
+    from rtms_cli.view.metrics import exposition
     from rtms_cli.wire.hosts import HostPolicy
     from rtms_cli.wire.listener import Listener
 
@@ -116,7 +118,16 @@ def listen(
             as_json=as_json,
             plain=plain,
         ) as station:
-            listener = Listener(host, port, path, token, station.take, station.health, station.notice)
+            listener = Listener(
+                host,
+                port,
+                path,
+                token,
+                station.take,
+                station.health,
+                station.notice,
+                metrics=lambda answers: exposition(station.figures(answers, free_space(out))),
+            )
             bound = await listener.start()
             station.notice(f"listening on http://{host}:{bound}{path}")
             for folder in await asyncio.to_thread(lambda: list(unfinished(out))):

@@ -195,6 +195,10 @@ async def running_station(
         else:
             station.end(stream_id, "the s key")
 
+    def mark(stream_id: str) -> None:
+        station.mark(stream_id, "the m key")
+        station.notice("marked: a line in events.jsonl")
+
     async with AsyncExitStack() as stack:
         observer: Observer
         restore: Callable[[], None] = lambda: None  # noqa: E731
@@ -204,7 +208,7 @@ async def running_station(
         else:
             from rtms_cli.view.screen import Screen
 
-            observer = screen = Screen(title, lambda: station.views(), end, out, progress)
+            observer = screen = Screen(title, lambda: station.views(), end, mark, out, progress)
             restore = screen.restore
             await stack.enter_async_context(screen)
         station = Station(

@@ -47,6 +47,17 @@ class Credentials(Struct, frozen=True):
     video_sdk: Pair | None = None
     secret_token: Credential | None = None
 
+    def sources(self) -> dict[str, str | None]:
+        """Where each credential came from, by its name; never its value."""
+        found: dict[str, Credential | None] = {"secret_token": self.secret_token}
+        for pair, names in (
+            (self.oauth, ("client_id", "client_secret")),
+            (self.video_sdk, ("video_sdk_key", "video_sdk_secret")),
+        ):
+            found[names[0]] = None if pair is None else pair.client_id
+            found[names[1]] = None if pair is None else pair.client_secret
+        return {name: None if one is None else one.source for name, one in found.items()}
+
     def pair_for(self, product: Product) -> Pair | None:
         """What signs handshakes of this product; each stands in for the other where only one is there."""
         if product is Product.VIDEO_SDK:

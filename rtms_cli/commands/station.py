@@ -5,7 +5,7 @@ writer's thread or in another one.
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from rtms_cli.recording.repair import this_process
 from rtms_cli.recording.writer import Sink, Writer
 from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
+from rtms_cli.view.metrics import Figures, Totals
 from rtms_cli.view.streams import StreamView
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
@@ -129,6 +130,8 @@ class Station:
         self._tasks: set[asyncio.Task[None]] = set()
         self.outcomes: deque[Outcome] = deque(maxlen=MOST_INTERRUPTED)
         """How the last sessions ended."""
+        self._past = Totals()
+        self._ended: Counter[str] = Counter()
         self._stopping = ""
         self._stopped = asyncio.Event()
 
@@ -172,6 +175,12 @@ class Station:
         if run is not None and run.driver is not None:
             run.driver.stop(who)
 
+    def mark(self, stream_id: str, text: str) -> None:
+        """Mark this moment in one stream's events."""
+        run = self._runs.get(stream_id)
+        if run is not None and run.driver is not None:
+            run.driver.mark(text)
+
     async def stopped(self) -> None:
         """Wait until somebody has asked for the end, and it has come."""
         await self._stopped.wait()
@@ -200,6 +209,10 @@ class Station:
             for view in self.views()
         ]
         return {"status": "stopping" if self._stopping else "ok", "streams": streams}
+
+    def figures(self, answers: Mapping[int, int], free_nbytes: int | None) -> Figures:
+        """All figures, for `GET /metrics`; the arguments are not the station's affair."""
+        return Figures(self.views(), self._past, self._ended, answers, free_nbytes)
 
     async def report_progress(self, every_s: float) -> None:
         """Tell whoever watches how far every stream is, again and again."""
@@ -236,6 +249,8 @@ class Station:
         session = Session(stream, self._sign(stream), self._request, trusted=self._trusted)
         run = self._interrupted.pop(stream.stream_id, None) or _Run(stream, session, self._make_clock())
         run.session, run.driver = session, None
+        if run.recorder is not None:
+            self._past.add(run.recorder.snapshot(), -1)  # it goes on counting
         run.early = [] if body is None else [body]
         self._runs[stream.stream_id] = run
         return run
@@ -259,6 +274,8 @@ class Station:
                 self._interrupted.popitem(last=False)
         outcome = Outcome(stream, run.recorder.folder, finish, run.session.nothing_granted, run.recorder.snapshot())
         self.outcomes.append(outcome)
+        self._ended[finish.status] += 1
+        self._past.add(outcome.snapshot)
         self._observer.on_finished(stream, outcome.folder, finish)
         return outcome
 

@@ -141,6 +141,12 @@ class AudioTrack:
         return self.timeline.end / self.form.rate_hz
 
     @property
+    def gaps(self) -> tuple[int, float]:
+        """How many stretches were not sent, and their seconds in all."""
+        count, samples = self.timeline.free
+        return count, samples / self.form.rate_hz
+
+    @property
     def waiting(self) -> int:
         """Bytes that wait for the next flush."""
         return self._waiting

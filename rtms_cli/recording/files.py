@@ -5,6 +5,7 @@ link in a file's place is not followed. Every error is an `OSError`; what to do 
 """
 
 import os
+import shutil
 from pathlib import Path
 
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -14,6 +15,18 @@ _CHUNK = 1 << 20
 def folder_mode(file_mode: int) -> int:
     """The permissions of a folder: entered by whoever may read its files."""
     return file_mode | (file_mode & 0o444) >> 2
+
+
+def free_space(folder: Path) -> int | None:
+    """Bytes that are free where recordings go."""
+    for place in (folder, *folder.absolute().parents):
+        try:
+            return shutil.disk_usage(place).free
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
 
 
 class Files:

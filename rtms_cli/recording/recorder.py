@@ -101,6 +101,9 @@ class TrackSnapshot(Struct, frozen=True):
     packets: int
     level: float = 0.0
     """Peak of the last audio that was written, 0 to 1."""
+    gaps: int = 0
+    gap_seconds: float = 0.0
+    """Silence that nobody sent: a muted participant's too."""
 
 
 class RecorderSnapshot(Struct, frozen=True):
@@ -694,6 +697,8 @@ class Recorder:
                 self._said_status = message.status if message.status in _STATUSES else None
                 if message.code is not None or message.reason:
                     self._stopped(message.code, message.reason)
+            case State.MARK:
+                self._text("events").add(self._time.at(frame.at_us), {"event": "MARK", "text": message.reason})
             case State.STOPPING:
                 pass  # FINISHED will say who asked
 
@@ -738,7 +743,7 @@ class Recorder:
                     track.user_name,
                     track.seconds,
                     track.packets,
-                    track.level if isinstance(track, AudioTrack) else 0.0,
+                    *((track.level, *track.gaps) if isinstance(track, AudioTrack) else ()),
                 )
                 for track in self._tracks
             ),

@@ -89,6 +89,11 @@ class SessionTime:
         """How often a zero has moved."""
         return sum(segment.moves for segment in self.segments)
 
+    def at(self, at_us: int) -> int | None:
+        """About what Zoom's clock says at a moment of ours; `None` before the first media."""
+        current = self._current
+        return None if current is None else current.latest_ms + (at_us - current.latest_at_us) // 1000
+
     def find(self, timestamp: int, at_us: int, may_open: bool = True) -> Segment | None:
         """The segment that a sane timestamp belongs to, a new one where it has jumped and `may_open`, or `None`."""
         current = self._current
@@ -115,11 +120,12 @@ class Timeline:
     :param rate_hz: a multiple of 1000, as every rate of PROTOCOL §5 is; so milliseconds are whole samples.
     """
 
-    __slots__ = ("_hole_ends", "_hole_starts", "_latest_ms", "_per_ms", "duplicates", "end", "overlap")
+    __slots__ = ("_filled", "_hole_ends", "_hole_starts", "_latest_ms", "_per_ms", "duplicates", "end", "overlap")
 
     def __init__(self, rate_hz: int) -> None:
         self._per_ms = rate_hz // 1000
         self._latest_ms = -1
+        self._filled = 0
         self._hole_starts: list[int] = []
         self._hole_ends: list[int] = []
         self.end = 0
@@ -145,17 +151,20 @@ class Timeline:
             self._latest_ms = offset_ms
             if -half < lead <= half:
                 self.end = end + count
+                self._filled += count
                 return end, 0, count
             if lead > 0:
                 self._hole_starts.append(end)
                 self._hole_ends.append(ideal)
                 self.end = ideal + count
+                self._filled += count
                 return ideal, 0, count
             fits = max(0, lead + count)
             if fits == 0:
                 self.duplicates += 1
                 return end, count, 0
             self.end = end + fits
+            self._filled += fits
             self.overlap += count - fits
             return end, count - fits, fits
         return self._place_late(ideal, count)
@@ -164,6 +173,7 @@ class Timeline:
         """Put a packet that has no timestamp at the end; the same result as `place`."""
         start = self.end
         self.end = start + count
+        self._filled += count
         return start, 0, count
 
     def shift(self, milliseconds: int) -> int:
@@ -190,6 +200,11 @@ class Timeline:
         """What is free before the end, in order: (first sample, one past the last)."""
         return list(zip(self._hole_starts, self._hole_ends, strict=True))
 
+    @property
+    def free(self) -> tuple[int, int]:
+        """How many holes there are, and how many samples they have in all."""
+        return len(self._hole_starts), self.end - self._filled
+
     def _place_late(self, ideal: int, count: int) -> tuple[int, int, int]:
         """Put a packet into the hole that more than half of it lies in; jitter moves none by more than that."""
         half = count // 2
@@ -207,6 +222,7 @@ class Timeline:
         stop = min(stop, high)
         kept = stop - start
         self.overlap += count - kept
+        self._filled += kept
         before, after = start > low, stop < high
         if before and after:
             ends[index] = start

@@ -17,6 +17,7 @@ from rich.text import Text
 from rtms_cli.machine import Frame
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.numbers import Product, StreamState
+from rtms_cli.recording.recorder import TrackSnapshot
 from rtms_cli.session.session import ChannelSnapshot, Phase
 from rtms_cli.view.gist import frame_line
 from rtms_cli.view.streams import StreamView
@@ -38,15 +39,25 @@ _PHASES = {
     Phase.GONE: ("○", "dim"),
     Phase.IDLE: ("○", "dim"),
 }
+MOST_PEOPLE = 8
 _METER_WIDTH = 12
 _SPARK_WIDTH = 24
+
+
+class _Sample(Struct, frozen=True):
+    """The counters of a stream at a moment."""
+
+    at_us: int
+    counts: dict[str, int]
+    nbytes: int
+    written_nbytes: int
 
 
 class History:
     """How the counters of streams have grown, a sample a second; the only memory of the dashboard."""
 
     def __init__(self) -> None:
-        self._samples: dict[str, deque[tuple[int, dict[str, int], int]]] = {}
+        self._samples: dict[str, deque[_Sample]] = {}
 
     def sample(self, views: Iterable[StreamView]) -> None:
         """Remember what the counters are now, and forget streams that are gone."""
@@ -54,29 +65,32 @@ class History:
         for view in views:
             stream_id = view.session.stream.stream_id
             samples = self._samples.get(stream_id) or deque(maxlen=_SPARK_WIDTH + 1)
-            if not samples or view.at_us - samples[-1][0] >= 1_000_000:
-                samples.append((view.at_us, view.recording.counts, sum(view.recording.nbytes.values())))
+            if not samples or view.at_us - samples[-1].at_us >= 1_000_000:
+                recording = view.recording
+                nbytes = sum(recording.nbytes.values())
+                samples.append(_Sample(view.at_us, recording.counts, nbytes, recording.written_nbytes))
             seen[stream_id] = samples
         self._samples = seen
 
     def rates(self, stream_id: str, name: str | None = None) -> Sequence[float]:
         """Messages a second between the samples, oldest first: of one type, or of all."""
         rates = []
-        samples = list(self._samples.get(stream_id, ()))
-        for (before_us, before, _), (after_us, after, _) in pairwise(samples):
-            grown = (
-                sum(after.values()) - sum(before.values()) if name is None else after.get(name, 0) - before.get(name, 0)
-            )
-            rates.append(grown * 1_000_000 / (after_us - before_us))
+        for before, after in pairwise(self._samples.get(stream_id, ())):
+            if name is None:
+                grown = sum(after.counts.values()) - sum(before.counts.values())
+            else:
+                grown = after.counts.get(name, 0) - before.counts.get(name, 0)
+            rates.append(grown * 1_000_000 / (after.at_us - before.at_us))
         return rates
 
-    def bytes_per_s(self, stream_id: str) -> float:
-        """Bytes a second over the last samples."""
+    def bytes_per_s(self, stream_id: str) -> tuple[float, float]:
+        """Bytes a second over the last samples: received, and written."""
         samples = list(self._samples.get(stream_id, ()))
         if len(samples) < 2:
-            return 0.0
+            return 0.0, 0.0
         first, last = samples[-min(4, len(samples))], samples[-1]
-        return (last[2] - first[2]) * 1_000_000 / (last[0] - first[0])
+        seconds = (last.at_us - first.at_us) / 1_000_000
+        return (last.nbytes - first.nbytes) / seconds, (last.written_nbytes - first.written_nbytes) / seconds
 
 
 class Moment(Struct, frozen=True):
@@ -102,6 +116,7 @@ KEYS = (
     ("↑ ↓", "another stream"),
     ("r", "messages as they come"),
     ("p", "hold the picture still"),
+    ("m", "mark this moment: a line in events.jsonl"),
     ("s", "end this stream's recording"),
     ("q", "finish all recordings and quit"),
     ("?", "this list"),
@@ -136,7 +151,7 @@ def draw(moment: Moment, history: History, width: int, height: int) -> Renderabl
         parts += _remarks(chosen)
     parts += [Text(f" {escape(notice, width - 2)}", style="dim", no_wrap=True) for notice in moment.notices[-3:]]
     if moment.keys:
-        parts.append(Text(" ↑↓ stream  r messages  p pause  s stop  q quit  ? help", style="dim"))
+        parts.append(Text(" ↑↓ stream  r messages  p pause  m mark  s stop  q quit  ? help", style="dim"))
     return Group(*parts)
 
 
@@ -294,9 +309,9 @@ def _counts(view: StreamView, history: History) -> RenderableType:
     if others:
         nbytes = sum(recording.nbytes.get(name, 0) for name in others)
         table.add_row("other", f"{sum(others.values()):,}", "", size_of(nbytes), "")
-    per_s = history.bytes_per_s(stream_id)
-    written = f"{len(recording.tracks)} files, {size_of(recording.written_nbytes)} written"
-    lines: list[RenderableType] = [table, Text(f" {size_of(round(per_s))}/s in, {written}", style="dim")]
+    received, written = (size_of(round(rate)) for rate in history.bytes_per_s(stream_id))
+    files = f"{len(recording.tracks)} files, {size_of(recording.written_nbytes)}"
+    lines: list[RenderableType] = [table, Text(f" {received}/s in, {written}/s to disk; {files}", style="dim")]
     lines += [
         Text(f" {name} is not granted: {escape(why, 200)}", style="yellow", no_wrap=True, overflow="ellipsis")
         for name, why in view.session.refused.items()
@@ -314,24 +329,39 @@ def sparkline(rates: Sequence[float]) -> str:
 
 def _people(view: StreamView) -> RenderableType:
     session = view.session
-    levels: dict[UserId, float] = {
-        track.user_id: track.level for track in view.recording.tracks if track.kind == "audio"
-    }
+    sound = {track.user_id: track for track in view.recording.tracks if track.kind == "audio"}
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 1))
     table.add_column("who", no_wrap=True)
     table.add_column("level", no_wrap=True)
-    names: Mapping[UserId, str] = session.participants
-    mixed = levels.get(0)
-    if mixed is not None:
-        table.add_row(Text("everybody (mixed)", style="dim"), meter(mixed))
-    for user_id, name in list(names.items())[:8]:
+    table.add_column("gaps", justify="right", no_wrap=True)
+    names: dict[UserId, str] = {user: track.user_name or str(user) for user, track in sound.items() if user}
+    names |= session.participants
+    if (mixed := sound.get(0)) is not None:
+        table.add_row(Text("everybody (mixed)", style="dim"), meter(mixed.level), _gaps(mixed))
+    for user_id, name in _loudest(names, sound, session.speaker)[:MOST_PEOPLE]:
         speaking = user_id is not None and user_id == session.speaker
+        track = sound.get(user_id)
+        level = Text("speaking" if speaking else "", style="green") if track is None else meter(track.level)
         style = "bold green" if speaking else ""
-        level = meter(levels[user_id]) if user_id in levels else Text("speaking", style="green") if speaking else Text()
-        table.add_row(Text(escape(name or str(user_id), 28), style=style), level)
-    if len(names) > 8:
-        table.add_row(Text(f"… and {len(names) - 8} more", style="dim"), "")
+        table.add_row(Text(escape(name or str(user_id), 28), style=style), level, "" if track is None else _gaps(track))
+    if len(names) > MOST_PEOPLE:
+        table.add_row(Text(f"… and {len(names) - MOST_PEOPLE} more", style="dim"), "", "")
     return table if table.row_count else Text()
+
+
+def _loudest(
+    names: Mapping[UserId, str], sound: Mapping[UserId, TrackSnapshot], speaker: UserId
+) -> list[tuple[UserId, str]]:
+    """The participants; where not all have room, those who can be heard come first."""
+    people = list(names.items())
+    if len(people) <= MOST_PEOPLE:
+        return people
+    quiet = {user: (user != speaker, -(sound[user].level if user in sound else 0.0)) for user, _ in people}
+    return sorted(people, key=lambda person: quiet[person[0]])
+
+
+def _gaps(track: TrackSnapshot) -> str:
+    return f"{track.gaps}, {clock_time(track.gap_seconds)}" if track.gaps else ""
 
 
 def meter(level: float) -> Text:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import sys
 import termios
 import tty
@@ -18,6 +17,7 @@ from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse
 from rtms_cli.protocol.numbers import StopReason
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.files import free_space
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.view.dashboard import History, Moment, draw
@@ -36,6 +36,7 @@ class Screen:
     :param title: what runs, for the first line.
     :param look: gives the streams as they stand.
     :param end: ends one stream, by its id, or all of them with `None`.
+    :param mark: marks the moment in one stream's events.
     :param progress: how far it is, from 0 to 1, where the end is known.
     """
 
@@ -44,6 +45,7 @@ class Screen:
         title: str,
         look: Callable[[], Sequence[StreamView]],
         end: Callable[[str | None], None],
+        mark: Callable[[str], None],
         out: Path,
         progress: Callable[[], float | None] = lambda: None,
         console: Console | None = None,
@@ -51,6 +53,7 @@ class Screen:
         self._title = title
         self._look = look
         self._end = end
+        self._mark = mark
         self._out = out
         self._progress = progress
         self._console = console or Console()
@@ -190,6 +193,8 @@ class Screen:
                     self._showing_frames = not self._showing_frames
                 case "p" | " ":
                     self._paused = not self._paused
+                case "m" if self._views:
+                    self._mark(self._views[self._chosen].session.stream.stream_id)
                 case "s" if self._views:
                     self._end(self._views[self._chosen].session.stream.stream_id)
                 case "q":
@@ -199,15 +204,3 @@ class Screen:
                 case _:
                     pass
             self._chosen = max(0, min(self._chosen, len(self._views) - 1))
-
-
-def free_space(folder: Path) -> int | None:
-    """Bytes that are free where recordings go."""
-    for place in (folder, *folder.absolute().parents):
-        try:
-            return shutil.disk_usage(place).free
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return None
-    return None

@@ -127,6 +127,10 @@ class Driver:
         """Ask the machine for a clean end."""
         self._state(SIGNALING, ChannelState(State.STOPPING, reason=who))
 
+    def mark(self, text: str) -> None:
+        """Mark this moment, for a line among the events."""
+        self._state(SIGNALING, ChannelState(State.MARK, reason=text))
+
     def attach(self, channel: str, socket: Socket) -> None:
         """Take over a socket that somebody else opened."""
         self._opened(_Link(channel), socket)

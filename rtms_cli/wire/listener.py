@@ -9,7 +9,8 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
 
 import h11
 import uvicorn
@@ -33,6 +34,8 @@ REQUEST_TIMEOUT_S = 10.0
 """How long a request's header, and then its body, may take to arrive: who drips is cut off."""
 
 MAX_CONNECTIONS = 512
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Prometheus' text format."""
 
 
 class Listener:
@@ -42,6 +45,7 @@ class Listener:
     :param on_webhook: is given each webhook's raw body and reading, after it was answered.
     :param status: what `GET /healthz` answers with.
     :param on_refused: is told, in a line, why a request was not let in.
+    :param metrics: what `GET /metrics` answers with, given how often a webhook was answered, by HTTP status.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Listener:
         status: Callable[[], dict[str, object]],
         on_refused: Callable[[str], None] = log.warning,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
+        metrics: Callable[[Mapping[int, int]], bytes] | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -62,12 +67,15 @@ class Listener:
         self._status = status
         self._on_refused = on_refused
         self._timeout_s = request_timeout_s
-        self._app = Starlette(
-            routes=[
-                Route(path, self._webhook, methods=["POST"]),
-                Route("/healthz", self._health, methods=["GET"]),
-            ]
-        )
+        self._answers: Counter[int] = Counter()
+        routes = [
+            Route(path, self._count, methods=["POST"]),
+            Route("/healthz", self._health, methods=["GET"]),
+        ]
+        if metrics is not None:
+            self._metrics = metrics
+            routes.append(Route("/metrics", self._figures, methods=["GET"]))
+        self._app = Starlette(routes=routes)
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -112,6 +120,11 @@ class Listener:
             self._server.should_exit = True
             await self._serving
 
+    async def _count(self, request: Request) -> Response:
+        answer = await self._webhook(request)
+        self._answers[answer.status_code] += 1
+        return answer
+
     async def _webhook(self, request: Request) -> Response:
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -143,6 +156,9 @@ class Listener:
 
     async def _health(self, request: Request) -> Response:
         return JSONResponse(self._status())
+
+    async def _figures(self, request: Request) -> Response:
+        return Response(self._metrics(self._answers), media_type=METRICS_TYPE)
 
     def _refuse(self, status: int, why: str) -> Response:
         self._on_refused(f"a request was answered {status}: {why}")

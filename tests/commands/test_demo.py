@@ -1,15 +1,17 @@
-"""What issue 2 promises: the demo's recording, the same from its capture, and both ends content with each other."""
+"""The demo's recording, the same from its capture, and a listener and a simulator that are content with each other."""
 
 import asyncio
 import json
 import signal
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import soundfile
 from harness import read_jsonl, read_wav, same_files
 from processes import CREDENTIALS, rtms, running, until
+from prometheus_client.parser import text_string_to_metric_families
 
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.simulator.media import mixed
@@ -89,6 +91,15 @@ def test_demo_of_other_requests(arguments: list[str], kinds: set[str] | None, tm
         assert {track["kind"] for track in finished["tracks"]} == kinds
 
 
+async def scraped(url: str) -> dict[tuple[str, ...], float]:
+    """A listener's figures, by name and labels, as Prometheus' own parser reads them."""
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(url)
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    families = text_string_to_metric_families(answer.text)
+    return {(one.name, *one.labels.values()): one.value for family in families for one in family.samples}
+
+
 async def test_listen_and_simulate_are_content_with_each_other_for_every_product(tmp_path: Path) -> None:
     async with running("listen", "--port", "0", "--json", cwd=tmp_path, settings=CREDENTIALS) as listen:
         url = (await listen.line_with("listening on")).split("listening on ")[1].split('"')[0]
@@ -97,10 +108,20 @@ async def test_listen_and_simulate_are_content_with_each_other_for_every_product
             assert await simulate.exit_code() == 0, simulate.lines
         for _ in range(10):
             assert (await listen.event("finished"))["status"] == "complete"
+        figures = await scraped(url.replace("/webhook", "/metrics"))
         listen.process.send_signal(signal.SIGINT)
         assert await listen.exit_code() == 0, listen.lines
     reports = json.loads(simulate.lines[-1])
     assert len(reports) == 10
+    assert figures["rtms_streams",] == 0
+    assert figures["rtms_recordings_total", "complete"] == 10
+    assert figures["rtms_webhooks_total", "200"] == 20
+    assert figures["rtms_messages_total", "MEDIA_DATA_AUDIO"] == 1000
+    assert figures["rtms_received_bytes_total", "MEDIA_DATA_AUDIO"] > 1000 * 640 * 4 / 3
+    assert figures["rtms_written_bytes_total",] > 1000 * 640
+    assert figures["rtms_keep_alives_received_total",] == figures["rtms_keep_alives_answered_total",]
+    assert (figures["rtms_losses_total",], figures["rtms_backlog_bytes",]) == (0, 0)
+    assert figures["rtms_disk_free_bytes",] > 0
     assert {report["product"] for report in reports} == set(Product)
     assert not any(report["findings"] for report in reports)
     folders = list((tmp_path / "recordings").iterdir())

@@ -23,6 +23,7 @@ from rtms_cli.simulator.faults import Fault, Strike
 from rtms_cli.simulator.media import mixed
 from rtms_cli.simulator.scenario import PEOPLE, Scenario
 from rtms_cli.simulator.server import App, Simulator
+from rtms_cli.view.metrics import exposition
 
 HOUR_S, STEP_MS, RATE = 3600, 1_000, 8_000
 COUNT = RATE * STEP_MS // 1000
@@ -124,6 +125,11 @@ async def test_a_later_webhook_continues_an_interrupted_recording(tmp_path: Path
     (folder,) = await asyncio.to_thread(lambda: list((tmp_path / "out").iterdir()))
     manifest = Manifest.read(folder)
     assert (manifest.status, manifest.losses) == ("complete", [])
+    # What was counted before the interruption is counted once.
+    figures = exposition(station.figures({}, None)).decode()
+    count = manifest.messages["received"]["MEDIA_DATA_AUDIO"].count
+    assert f'rtms_messages_total{{type="MEDIA_DATA_AUDIO"}} {count}.0\n' in figures
+    assert 'rtms_recordings_total{status="interrupted"} 1.0\n' in figures
     _, samples = read_wav(folder / "audio/mixed.wav")
     (track,) = [track for track in manifest.tracks if track.kind == "audio"]
     ((start, end),) = track.gaps

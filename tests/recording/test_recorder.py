@@ -450,3 +450,18 @@ def test_sentences_are_changed_and_taken_back(tmp_path: Path) -> None:
         ("Bye", None, 5, 3),
         ("Bye bye", None, 6, 3),
     ]
+
+
+def test_a_mark_is_an_event_at_the_time_of_the_media(tmp_path: Path) -> None:
+    frames = [
+        state(State.MARK, 10, "signaling", reason="too early to have a time"),
+        granted(),
+        audio(tone(0), ZERO_MS, at_us=1_000_000),
+        state(State.MARK, 3_500_000, "signaling", reason="the m key"),
+    ]
+    record(tmp_path, [frames])
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [(line["t"], line["timestamp"], line["event"], line["text"]) for line in lines] == [
+        (None, None, "MARK", "too early to have a time"),
+        (2.5, ZERO_MS + 2500, "MARK", "the m key"),
+    ]

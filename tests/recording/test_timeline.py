@@ -37,6 +37,7 @@ def test_exact_timestamps_in_any_order_with_gaps_and_duplicates(
     assert timeline.end == max(placed.values()) + count
     free = timeline.end - len(placed) * count
     assert sum(end - start for start, end in timeline.holes()) == free
+    assert timeline.free == (len(timeline.holes()), free)
     assert all(start < end for start, end in timeline.holes())
 
 

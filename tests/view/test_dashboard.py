@@ -94,7 +94,7 @@ def test_rates_and_meters() -> None:
     for second in (1, 2, 3):
         history.sample([view(at_s=second)])
     assert history.rates("stream1", "MEDIA_DATA_AUDIO") == [50, 50]
-    assert history.bytes_per_s("stream1") == 50_000
+    assert history.bytes_per_s("stream1") == (50_000, 0)
     history.sample([])
     assert history.rates("stream1") == []
     assert sparkline([0, 5, 10]) == "▁▅█"
@@ -107,7 +107,8 @@ def test_keys(tmp_path: Path) -> None:
     ended: list[str | None] = []
     views = [view(1), view(2), view(3)]
     console = Console(file=io.StringIO(), width=120, height=40)
-    screen = Screen("x", lambda: list(views), ended.append, tmp_path, console=console)
+    marked: list[str] = []
+    screen = Screen("x", lambda: list(views), ended.append, marked.append, tmp_path, console=console)
 
     def shown() -> str:
         out = io.StringIO()
@@ -117,8 +118,8 @@ def test_keys(tmp_path: Path) -> None:
     assert "▸  stream1" in shown()
     screen.press("\x1b[B\x1b[B\x1b[B")
     assert "▸  stream3" in shown()
-    screen.press("ks")
-    assert ended == ["stream2"]
+    screen.press("kms")
+    assert (marked, ended) == (["stream2"], ["stream2"])
     screen.press("?")
     assert "finish all recordings and quit" in shown()
     screen.press("q")  # closes the help only

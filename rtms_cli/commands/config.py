@@ -1,0 +1,178 @@
+"""Settings from files and the environment, and `rtms config`, which shows what holds and from where.
+
+Options win over the environment (`RTMS_LISTEN_PORT`, or `RTMS_PORT` for every command that has it), that over
+`[tool.rtms]` in pyproject.toml, and that over rtms.toml; both are read from the folder that one is in. In a file, what
+stands before the first table is for every command, and a table (`[listen]`) for one. Credentials have their own names
+and `.env`: see `settings`.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from msgspec import Struct
+
+from rtms_cli.commands.options import Json
+from rtms_cli.errors import Problem
+
+if TYPE_CHECKING:
+    from typer._click.core import Context
+    from typer.core import TyperCommand, TyperOption
+
+FILE = "rtms.toml"
+_SECRET = frozenset(("client-id", "client-secret", "secret-token"))
+"""Options that files and `RTMS_…` do not set: credentials have one place."""
+
+
+class Setting(Struct, frozen=True):
+    """What one option of one command is set to, and where."""
+
+    command: str
+    option: str
+    value: Any
+    source: str
+    """`rtms.toml`, `pyproject.toml`, the environment variable's name, or `default`."""
+
+
+def read_settings(
+    commands: "Mapping[str, TyperCommand]", folder: Path, environment: Mapping[str, str]
+) -> list[Setting]:
+    """Everything that files and the environment set; the last one for an option holds.
+
+    :raises Problem: for a file that cannot be read, and for a name that no option has.
+    """
+    found: list[Setting] = []
+    for source, table in _tables(folder):
+        for key, value in table.items():
+            if isinstance(value, dict) and key in commands:
+                found += [
+                    _setting(commands[key], key, name, inner, f"{source} [{key}]") for name, inner in value.items()
+                ]
+                continue
+            having = [command for command, parsed in commands.items() if _named(key) in _options(parsed)]
+            if not having:
+                raise _unknown(key, source, {option for parsed in commands.values() for option in _options(parsed)})
+            found += [_setting(commands[command], command, key, value, source) for command in having]
+    for command, parsed in commands.items():
+        for name, param in _options(parsed).items():
+            for variable in (f"RTMS_{name}", f"RTMS_{command}_{name}"):
+                variable = variable.upper().replace("-", "_")
+                if variable in environment:
+                    text = environment[variable]
+                    found.append(Setting(command, name, text.split() if param.multiple else text, variable))
+    return found
+
+
+def default_map(commands: "Mapping[str, TyperCommand]", settings: list[Setting]) -> dict[str, dict[str, Any]]:
+    """The settings as the parser takes them."""
+    defaults: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        param = _options(commands[setting.command])[setting.option]
+        defaults.setdefault(setting.command, {})[str(param.name)] = setting.value
+    return defaults
+
+
+def _tables(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, keys in ((FILE, ()), ("pyproject.toml", ("tool", "rtms"))):
+        try:
+            table: Any = tomllib.loads((folder / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            if keys:
+                continue  # somebody else's file, and somebody else's trouble
+            raise Problem(f"{name} cannot be read: {error}.", "It is TOML, as in https://toml.io.") from None
+        for key in keys:
+            table = table.get(key, {}) if isinstance(table, dict) else {}
+        if isinstance(table, dict):
+            yield name, table
+
+
+def _named(key: str) -> str:
+    """An option's name, also where it is written as Python would."""
+    return key.replace("_", "-")
+
+
+def _options(command: "TyperCommand") -> "dict[str, TyperOption]":
+    """A command's options, by the names that they have in files: `max-streams`."""
+    named: dict[str, TyperOption] = {
+        param.opts[0].lstrip("-"): param  # type: ignore[misc]
+        for param in command.params
+        if param.param_type_name == "option"
+    }
+    return {name: option for name, option in named.items() if name not in _SECRET and name != "help"}
+
+
+def _setting(command: "TyperCommand", name: str, key: str, value: Any, source: str) -> Setting:
+    if _named(key) not in _options(command):
+        raise _unknown(key, source, set(_options(command)))
+    return Setting(name, _named(key), value, source)
+
+
+def _unknown(key: str, source: str, names: set[str]) -> Problem:
+    if _named(key) in _SECRET:
+        return Problem(
+            f"{source} holds {key}: credentials do not belong there.", "Put them into the environment or .env."
+        )
+    near = difflib.get_close_matches(_named(key), names, 1)
+    hint = f"Did you mean {near[0]}?" if near else "`rtms COMMAND --help` has the options."
+    return Problem(f"{source}: there is no option {key}.", hint)
+
+
+def config(
+    context: typer.Context,
+    command: Annotated[str | None, typer.Argument(help="Only this command's options.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Defaults too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the settings that hold, and where each comes from.
+
+    \b
+    Example:
+      rtms config listen --all
+    """
+    import json
+
+    from rtms_cli.commands.settings import load_credentials
+    from rtms_cli.view.text import escape
+
+    assert context.parent is not None
+    commands = plain_commands(context.parent)
+    if command is not None and command not in commands:
+        raise Problem(f"There is no command {command} with settings.", f"Use one of {', '.join(commands)}.")
+    held = {(one.command, one.option): one for one in read_settings(commands, Path(), os.environ)}
+    if everything:
+        for name, parsed in commands.items():
+            for option, param in _options(parsed).items():
+                held.setdefault((name, option), Setting(name, option, _plain(param.default), "default"))
+    shown = [one for one in held.values() if command in (None, one.command)]
+    shown.sort(key=lambda one: (list(commands).index(one.command), one.option))
+    credentials = load_credentials({}).sources()
+    if as_json:
+        listed = [{"command": s.command, "option": s.option, "value": s.value, "source": s.source} for s in shown]
+        typer.echo(json.dumps({"settings": listed, "credentials": credentials}, default=str))
+        return
+    for one in shown:
+        typer.echo(f"{one.command:9} {one.option:18} {escape(str(one.value)):24} {one.source}")
+    if not shown:
+        typer.echo(f"No option is set by {FILE}, [tool.rtms] or RTMS_… variables; --all shows the defaults.")
+    for name, source in credentials.items():
+        typer.echo(f"{'':9} {name:18} {'(hidden)' if source else '-':24} {source or 'not configured'}")
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def plain_commands(context: "Context") -> "dict[str, TyperCommand]":
+    """The commands of the program that have options of their own to set."""
+    group: Any = context.command
+    return {
+        name: command
+        for name, command in group.commands.items()
+        if not hasattr(command, "commands") and name != "config"
+    }

@@ -1,0 +1,121 @@
+"""What a station has done, in Prometheus' text format, for `GET /metrics`."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.view.streams import StreamView
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+
+class Totals:
+    """Sums over recorders; counters that a scraper sees never fall."""
+
+    def __init__(self) -> None:
+        self.messages: Counter[str] = Counter()
+        self.nbytes: Counter[str] = Counter()
+        self.keep_alives_received = self.keep_alives_answered = 0
+        self.written_nbytes = self.losses = 0
+
+    def add(self, snapshot: RecorderSnapshot, times: int = 1) -> None:
+        """Add a recorder's counters, or take them away again (`times=-1`)."""
+        for name, count in snapshot.counts.items():
+            self.messages[name] += times * count
+            self.nbytes[name] += times * snapshot.nbytes.get(name, 0)
+        for received, answered, _ in snapshot.keep_alive.values():
+            self.keep_alives_received += times * received
+            self.keep_alives_answered += times * answered
+        self.written_nbytes += times * snapshot.written_nbytes
+        self.losses += times * snapshot.losses
+
+
+class Figures:
+    """A collector for one scrape.
+
+    :param past: what finished recordings had counted.
+    :param ended: how often recordings have ended, by status.
+    :param answers: how often a webhook was answered, by HTTP status.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[StreamView],
+        past: Totals,
+        ended: Mapping[str, int],
+        answers: Mapping[int, int],
+        free_nbytes: int | None,
+    ) -> None:
+        self._views = views
+        self._past = past
+        self._ended = ended
+        self._answers = answers
+        self._free_nbytes = free_nbytes
+
+    def collect(self) -> Iterator["Metric"]:
+        """See `prometheus_client.registry.Collector`."""
+        from prometheus_client.core import GaugeMetricFamily as Gauge
+
+        totals = deepcopy(self._past)
+        for view in self._views:
+            totals.add(view.recording)
+        sockets = [channel for view in self._views for channel in view.session.channels]
+        slowest_ms = [one[2] or 0.0 for view in self._views for one in view.recording.keep_alive.values()]
+        yield Gauge("rtms_streams", "Streams that are being recorded.", len(self._views))
+        yield _by("rtms_recordings", "Recordings that ended.", "status", self._ended.items())
+        yield _by("rtms_webhooks", "Webhooks, by HTTP status of the answer.", "status", self._answers.items())
+        yield _by("rtms_messages", "Messages received.", "type", totals.messages.items())
+        yield _by("rtms_received_bytes", "Bytes of messages received.", "type", totals.nbytes.items())
+        yield _counter("rtms_keep_alives_received", "Keep-alive requests.", totals.keep_alives_received)
+        yield _counter("rtms_keep_alives_answered", "Keep-alive requests answered.", totals.keep_alives_answered)
+        yield Gauge(
+            "rtms_keep_alive_slowest_seconds",
+            "Slowest answer to a keep-alive among the streams that run.",
+            max(slowest_ms, default=0.0) / 1000,
+        )
+        yield _counter("rtms_written_bytes", "Bytes written to recordings.", totals.written_nbytes)
+        yield _counter("rtms_losses", "What could not be kept; see the manifests.", totals.losses)
+        backlog = sum(view.recording.backlog_nbytes for view in self._views)
+        yield Gauge("rtms_backlog_bytes", "Bytes that wait for the disk.", backlog)
+        phases = Counter(channel.phase.value for channel in sockets)
+        yield _gauges("rtms_sockets", "Sockets of the streams that run, by state.", "state", phases.items())
+        retries = sum(max(0, channel.connects - 1) for channel in sockets)
+        yield Gauge("rtms_reconnects", "Connections made anew, of the streams that run.", retries)
+        if self._free_nbytes is not None:
+            yield Gauge("rtms_disk_free_bytes", "Bytes free where recordings go.", self._free_nbytes)
+
+
+def exposition(figures: Figures) -> bytes:
+    """The figures as a scraper reads them."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(figures)
+    return generate_latest(registry)
+
+
+def _counter(name: str, what: str, value: float) -> "Metric":
+    from prometheus_client.core import CounterMetricFamily
+
+    return CounterMetricFamily(name, what, value)
+
+
+def _by(name: str, what: str, label: str, values: Iterable[tuple[object, float]]) -> "Metric":
+    from prometheus_client.core import CounterMetricFamily
+
+    family = CounterMetricFamily(name, what, labels=(label,))
+    for key, value in values:
+        family.add_metric((str(key),), value)
+    return family
+
+
+def _gauges(name: str, what: str, label: str, values: Iterable[tuple[object, float]]) -> "Metric":
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(name, what, labels=(label,))
+    for key, value in values:
+        family.add_metric((str(key),), value)
+    return family

@@ -1,0 +1,89 @@
+"""Settings: files, environment, options, in that order; and what `rtms config` says of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from processes import rtms
+
+FILE = 'media = "audio"\nout = "from-file"\n[listen]\nport = 9999\nallow-host = ["a.example"]\n'
+
+
+def held(cwd: Path, **settings: str) -> dict[tuple[str, str], tuple[object, str]]:
+    done = rtms("config", "--json", cwd=cwd, settings=settings)
+    assert done.returncode == 0, done.stderr
+    return {(s["command"], s["option"]): (s["value"], s["source"]) for s in json.loads(done.stdout)["settings"]}
+
+
+def test_each_source_wins_over_the_one_before(tmp_path: Path) -> None:
+    (tmp_path / "rtms.toml").write_text(FILE)
+    assert held(tmp_path)["listen", "port"] == (9999, "rtms.toml [listen]")
+    assert held(tmp_path)["listen", "allow-host"] == (["a.example"], "rtms.toml [listen]")
+    assert held(tmp_path)["replay", "out"] == ("from-file", "rtms.toml")
+    assert ("replay", "media") not in held(tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[tool.rtms]\nout = "from-project"\n[tool.rtms.listen]\nport = 9998\n')
+    assert held(tmp_path)["listen", "port"] == (9998, "pyproject.toml [listen]")
+    assert held(tmp_path)["join", "out"] == ("from-project", "pyproject.toml")
+    assert held(tmp_path)["join", "media"] == ("audio", "rtms.toml")
+    found = held(tmp_path, RTMS_OUT="from-all", RTMS_LISTEN_OUT="from-one", RTMS_ALLOW_HOST="b.example c.example")
+    assert found["listen", "out"] == ("from-one", "RTMS_LISTEN_OUT")
+    assert found["join", "out"] == ("from-all", "RTMS_OUT")
+    assert found["listen", "allow-host"] == (["b.example", "c.example"], "RTMS_ALLOW_HOST")
+
+
+def test_commands_obey_and_options_win(tmp_path: Path) -> None:
+    (tmp_path / "rtms.toml").write_text('[demo]\nmedia = "transcript"\nseconds = 1\nout = "elsewhere"\njson = true\n')
+    done = rtms("demo", cwd=tmp_path)
+    assert json.loads(done.stdout.splitlines()[-1])["status"] == "complete"
+    [folder] = (tmp_path / "elsewhere").iterdir()
+    assert not (folder / "audio").exists()
+    rtms("demo", "--out", "here", "--media", "audio", cwd=tmp_path)
+    [folder] = (tmp_path / "here").iterdir()
+    assert (folder / "audio").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("prot = 1", "rtms.toml: there is no option prot.\n  Did you mean port?"),
+        ("[listen]\nprot = 1", "rtms.toml [listen]: there is no option prot.\n  Did you mean port?"),
+        ("[lissen]\nport = 1", "rtms.toml: there is no option lissen."),
+        ("[sign]\nid = 1", "rtms.toml: there is no option sign."),
+        ("port = ", "rtms.toml cannot be read"),
+        ('client-secret = "hidden"', "rtms.toml holds client-secret: credentials do not belong there."),
+        (
+            '[listen]\nsecret_token = "hidden"',
+            "rtms.toml [listen] holds secret_token: credentials do not belong there.",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "rtms.toml").write_text(content)
+    done = rtms("config", cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "hidden" not in done.stderr
+
+
+def test_credentials_are_named_not_shown(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("ZOOM_SECRET_TOKEN=hush-token\n")
+    settings = {"ZM_RTMS_CLIENT": "hush-id", "ZM_RTMS_SECRET": "hush-secret"}
+    done = rtms("config", cwd=tmp_path, settings=settings)
+    assert "hush" not in done.stdout + done.stderr
+    assert "ZOOM_SECRET_TOKEN in .env" in done.stdout
+    assert "ZM_RTMS_SECRET" in done.stdout
+    everything = rtms("config", "join", "--all", cwd=tmp_path, settings=settings).stdout
+    assert "max-buffer" in everything
+    assert "listen " not in everything
+
+
+def test_first_steps_and_versions(tmp_path: Path) -> None:
+    assert "rtms demo" in rtms(cwd=tmp_path).stdout
+    versions = rtms("--version", cwd=tmp_path).stdout
+    assert versions.startswith("rtms 0.1.0 (Python 3.")
+    assert "\n  picows " in versions
+
+
+def test_unknown_names_are_suggested(tmp_path: Path) -> None:
+    assert "Did you mean 'listen'?" in rtms("lisen", cwd=tmp_path).stderr
+    assert "--port" in rtms("listen", "--prt", "1", cwd=tmp_path).stderr
