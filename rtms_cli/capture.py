@@ -134,6 +134,10 @@ def redact(raw: bytes) -> bytes:
     return raw if cleaned == value else dumps(cleaned)
 
 
+_TAIL = 1 << 16
+"""Bytes of a file's end that hold its last line: the end of a session is no media packet."""
+
+
 class Capture:
     """A capture file, opened for reading. Iterating gives its frames, in order, as often as one likes.
 
@@ -173,6 +177,17 @@ class Capture:
                         yield frame
             except (EOFError, OSError) as error:
                 self.problems.append(f"the file ends early: {error}")
+
+    def end_us(self) -> int | None:
+        """When the last frame was; `None` where that takes reading all of the file, or the tail is damaged."""
+        if self.path.suffix in (".gz", ".zst"):
+            return None
+        with self.path.open("rb") as source:
+            source.seek(max(0, source.seek(0, io.SEEK_END) - _TAIL))
+            lines = source.read().splitlines(keepends=True)
+        last = next((line for line in reversed(lines) if line.endswith(b"\n")), b"")
+        frame = read_line(last)
+        return None if frame is None else frame.at_us
 
     def _open(self) -> IO[bytes] | gzip.GzipFile:
         try:

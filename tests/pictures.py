@@ -1,4 +1,4 @@
-"""Draws the README's picture anew from a real run: `python tests/pictures.py`."""
+"""Draws the README's picture anew from a real run, and the screens that tests approve: `python tests/pictures.py`."""
 
 import asyncio
 import contextlib
@@ -6,6 +6,7 @@ import io
 import tempfile
 from pathlib import Path
 
+from moments import SCREENS, SIZES, screen
 from rich.console import Console
 
 from rtms_cli.commands.station import Station, recorder_in
@@ -56,4 +57,7 @@ async def draw(out: Path) -> str:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         PICTURE.write_text(asyncio.run(draw(Path("recordings"))))
-    print(PICTURE)
+    SCREENS.mkdir(exist_ok=True)
+    for width, height in SIZES:
+        (SCREENS / f"{width}x{height}.txt").write_text(screen(width, height))
+    print(PICTURE, SCREENS)

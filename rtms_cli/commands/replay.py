@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import KeepEncoded, KeepRevoked
+from rtms_cli.commands.options import KeepEncoded, KeepRevoked, Plain
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -22,17 +22,19 @@ def replay(
     speed: Annotated[str, typer.Option(help="1, 2, … times as fast as it was, or max.")] = "max",
     keep_revoked: KeepRevoked = False,
     keep_encoded: KeepEncoded = False,
+    plain: Plain = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Make a recording again from its capture.
 
-    The new files are those of the live session, byte for byte.
+    The new files are those of the live session, byte for byte. With --speed 1 it can be watched.
 
     \b
     Example:
       rtms replay recordings/20261122T221500Z_meeting_abc --out again
     """
     from rtms_cli.capture import Capture
+    from rtms_cli.commands.running import is_terminal
     from rtms_cli.recording.names import new_folder
     from rtms_cli.recording.recorder import Recorder
     from rtms_cli.session.rehearsal import Rehearsal
@@ -46,16 +48,19 @@ def replay(
         raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
     recorder = Recorder(folder, source.header, keep_revoked=keep_revoked, keep_encoded=keep_encoded)
     rehearsal = Rehearsal(source, source.header.product, source.header.rtms_stream_id)
-    batch = []
-    for frame in paced(source, pace):
-        rehearsal.follow(frame)
-        batch.append(frame)
-        if pace is not None or len(batch) == BATCH:
+    if pace is not None and is_terminal() and not (plain or as_json):
+        import asyncio
+
+        from rtms_cli.commands.watching import watch
+
+        asyncio.run(watch(source, recorder, rehearsal, pace))
+    else:
+        for batch in batches(source, pace):
+            for frame in batch:
+                rehearsal.follow(frame)
             recorder.fold(batch)
-            batch = []
-    recorder.fold(batch)
-    recorder.close()
-    print_summary(folder, as_json=as_json)
+        recorder.close()
+        print_summary(folder, as_json=as_json)
     for line in [*source.problems, *rehearsal.differences()]:
         print(f"warning: {line}", file=sys.stderr)  # noqa: T201
     if source.problems or recorder.snapshot().losses:
@@ -82,12 +87,17 @@ def read_speed(text: str) -> float | None:
     return speed
 
 
-def paced(capture: "Capture", speed: float | None) -> "Iterator[Frame]":
-    """The capture's frames, each when it is due."""
+def batches(capture: "Capture", speed: float | None) -> "Iterator[list[Frame]]":
+    """The capture's frames in batches: by number, or each when it is due."""
     import time
+    from itertools import islice
 
+    frames = iter(capture)
+    if speed is None:
+        while batch := list(islice(frames, BATCH)):
+            yield batch
+        return
     start = time.monotonic()
-    for frame in capture:
-        if speed is not None:
-            time.sleep(max(0.0, start + frame.at_us / 1_000_000 / speed - time.monotonic()))
-        yield frame
+    for frame in frames:
+        time.sleep(max(0.0, start + frame.at_us / 1_000_000 / speed - time.monotonic()))
+        yield [frame]

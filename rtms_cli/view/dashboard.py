@@ -9,8 +9,9 @@ from itertools import pairwise
 from math import log10
 
 from msgspec import Struct
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -123,20 +124,59 @@ KEYS = (
 )
 
 
+class _Part(Struct, frozen=True):
+    """A piece of the picture; the highest rank gives way first where there is no room for all."""
+
+    rank: int
+    least: int
+    """Lines that stay of it as long as they can."""
+    content: RenderableType
+    newest_last: bool = False
+    """Whether its first lines are those to cut."""
+
+
+class _Fitted:
+    """Parts one below the other, cut to so many lines. Each is rendered once."""
+
+    def __init__(self, parts: Sequence[_Part], height: int) -> None:
+        self._parts = parts
+        self._height = height
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        options = options.update(height=None)
+        rendered = [console.render_lines(part.content, options, pad=False) for part in self._parts]
+        by_rank = sorted(range(len(rendered)), key=lambda index: -self._parts[index].rank)
+        excess = sum(map(len, rendered)) - self._height
+        for least in (True, False):
+            for index in by_rank:
+                part = self._parts[index]
+                keep = part.least if least or not part.rank else 0
+                cut = max(0, min(excess, len(rendered[index]) - keep))
+                if cut:
+                    lines = rendered[index]
+                    rendered[index] = lines[cut:] if part.newest_last else lines[:-cut]
+                    excess -= cut
+        new_line = Segment.line()
+        for number, line in enumerate(line for lines in rendered for line in lines):
+            if number:
+                yield new_line
+            yield from line
+
+
 def draw(moment: Moment, history: History, width: int, height: int) -> RenderableType:
-    """The whole picture, at most `height` lines as far as lists can be cut."""
-    parts: list[RenderableType] = [_head(moment, width)]
+    """The whole picture, in `height` lines at most: what matters least gives way."""
+    parts = [_Part(0, 1, _head(moment, width))]
     if moment.help:
-        return Group(*parts, _help())
+        return _Fitted([*parts, _Part(1, 1, _help())], height)
     chosen = moment.views[moment.chosen] if moment.views else None
     if len(moment.views) > 1:
-        parts.append(_streams(moment, history, max(3, height // 3)))
+        parts.append(_Part(4, 3, _streams(moment, history, max(3, height // 4), width)))
     if chosen is None:
-        parts.append(Text("\n  no stream yet: waiting for a webhook\n", style="dim"))
+        parts.append(_Part(1, 1, Text("\n  no stream yet: waiting for a webhook\n", style="dim")))
     else:
-        parts.append(_stream_head(chosen, width))
+        parts.append(_Part(1, 3, _stream_head(chosen, 8 if width >= WIDE else 4)))
         if moment.frames is not None:
-            parts.append(_messages(chosen, moment.frames, max(3, height - 14)))
+            parts.append(_Part(2, 5, _messages(chosen, moment.frames, max(3, height - 14))))
         elif width >= WIDE:
             both = Table.grid(expand=True, padding=(0, 1, 0, 0))
             both.add_column(ratio=5)
@@ -145,23 +185,30 @@ def draw(moment: Moment, history: History, width: int, height: int) -> Renderabl
                 Group(_sockets(chosen), _counts(chosen, history)),
                 Group(_people(chosen), _words(chosen, 8)),
             )
-            parts.append(both)
+            parts.append(_Part(2, 8, both))
         else:
-            parts += [_sockets(chosen), _counts(chosen, history), _people(chosen), _words(chosen, 3)]
-        parts += _remarks(chosen)
-    parts += [Text(f" {escape(notice, width - 2)}", style="dim", no_wrap=True) for notice in moment.notices[-3:]]
+            parts += [
+                _Part(2, 4, _sockets(chosen)),
+                _Part(3, 3, _counts(chosen, history)),
+                _Part(5, 3, _people(chosen)),
+                _Part(6, 1, _words(chosen, 3), newest_last=True),
+            ]
+        parts.append(_Part(2, 2, Group(*_remarks(chosen))))
+    notices = [Text(f" {escape(notice, width - 2)}", style="dim", no_wrap=True) for notice in moment.notices[-3:]]
+    parts.append(_Part(7, 1, Group(*notices), newest_last=True))
     if moment.keys:
-        parts.append(Text(" ↑↓ stream  r messages  p pause  m mark  s stop  q quit  ? help", style="dim"))
-    return Group(*parts)
+        keys = " ↑↓ stream  r messages  p pause  m mark  s stop  q quit  ? help"
+        parts.append(_Part(0, 1, Text(keys, style="dim", no_wrap=True, overflow="crop")))
+    return _Fitted(parts, height)
 
 
 def _head(moment: Moment, width: int) -> RenderableType:
     line = Table.grid(expand=True)
     line.add_column(no_wrap=True, ratio=1)
     line.add_column(justify="right", no_wrap=True)
-    left = Text.assemble((" rtms ", "bold reverse"), " ", moment.title)
-    if moment.paused:
-        left.append("  HELD STILL", style="bold yellow")
+    left = Text.assemble(
+        (" rtms ", "bold reverse"), (" HELD STILL" if moment.paused else "", "bold yellow"), " ", moment.title
+    )
     facts = []
     if moment.views:
         backlog = sum(view.recording.backlog_nbytes for view in moment.views)
@@ -183,9 +230,10 @@ def _help() -> RenderableType:
     return Panel(table, title="keys", expand=False)
 
 
-def _streams(moment: Moment, history: History, room: int) -> RenderableType:
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("", "stream", "product", "state"):
+def _streams(moment: Moment, history: History, room: int, width: int) -> RenderableType:
+    table = Table(box=None, header_style="dim", padding=(0, 2 if width >= WIDE else 1, 0, 0))
+    table.add_column("", min_width=1, no_wrap=True)
+    for name in ("stream", "product", "state"):
         table.add_column(name, no_wrap=True)
     for name in ("for", "messages", "/s", "size", "losses"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -195,7 +243,7 @@ def _streams(moment: Moment, history: History, room: int) -> RenderableType:
         rates = history.rates(stream.stream_id)
         table.add_row(
             "▸" if number == moment.chosen else "",
-            escape(stream.stream_id, 12),
+            escape(stream.stream_id, 12 if width >= WIDE else 9),
             stream.product.title,
             _state(view),
             clock_time(view.at_us / 1_000_000),
@@ -222,7 +270,7 @@ def _state(view: StreamView) -> Text:
     return Text("streaming", style="green")
 
 
-def _stream_head(view: StreamView, width: int) -> RenderableType:
+def _stream_head(view: StreamView, most_steps: int) -> RenderableType:
     session, stream = view.session, view.session.stream
     line = Text(" ", no_wrap=True, overflow="ellipsis")
     line.append(stream.product.title, style="bold")
@@ -231,7 +279,7 @@ def _stream_head(view: StreamView, width: int) -> RenderableType:
     line.append(f"  {clock_time(view.at_us / 1_000_000)}")
     where = Text(f" → {escape(str(view.folder))}", style="dim", no_wrap=True, overflow="ellipsis")
     steps = Text(" ", overflow="fold")
-    shown = session.steps[-8:]
+    shown = session.steps[-most_steps:]
     if len(shown) < len(session.steps):
         steps.append("… ", style="dim")
     for number, (name, at_us) in enumerate(shown):

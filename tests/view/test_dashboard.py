@@ -4,58 +4,17 @@ import io
 from pathlib import Path
 
 import pytest
+from moments import HOSTILE, SCREENS, SIZES, drawn, screen, view
 from msgspec import structs
 from rich.console import Console
 
 from rtms_cli.machine import Direction, frame_of
-from rtms_cli.protocol.numbers import Product
-from rtms_cli.protocol.webhooks import Stream
-from rtms_cli.recording.recorder import RecorderSnapshot, TrackSnapshot
-from rtms_cli.session.session import ChannelSnapshot, Phase, SessionSnapshot
-from rtms_cli.view.dashboard import History, Moment, draw, meter, sparkline
+from rtms_cli.session.session import Phase
+from rtms_cli.view.dashboard import History, Moment, meter, sparkline
 from rtms_cli.view.screen import Screen
-from rtms_cli.view.streams import StreamView
-
-HOSTILE = "Eve\x1b[2J\x07‮\n[bold red]"
 
 
-def view(number: int = 1, at_s: float = 12.5, **channel: object) -> StreamView:
-    stream = Stream(Product.MEETING, f"uuid{number}==", f"stream{number}", "wss://rtms.zoom.us/1")
-    up = ChannelSnapshot("signaling", Phase.UP, 1_000_000, 12_000_000, 3, 11_000_000, 1, None, "")
-    media = structs.replace(up, name="media", **channel)
-    session = SessionSnapshot(
-        stream=stream,
-        steps=(("webhook", 0), ("signaling up", 50_000), ("ready", 70_000), ("media lost", 9_000_000)),
-        channels=(up, media),
-        stream_state=1,
-        session_state=2,
-        participants={16778240: "John Smith", 2: HOSTILE},
-        speaker=16778240,
-        refused={"chat": "status_code 13 STATUS_MEDIA_TYPE_CHAT_NOT_SUPPORT"},
-        ending="",
-    )
-    recording = RecorderSnapshot(
-        folder=Path("recordings/x"),
-        status="recording",
-        counts={"MEDIA_DATA_AUDIO": round(at_s * 50), "KEEP_ALIVE_REQ": 3},
-        nbytes={"MEDIA_DATA_AUDIO": round(at_s * 50_000), "KEEP_ALIVE_REQ": 100},
-        tracks=(TrackSnapshot("audio/mixed.wav", "audio", 0, None, at_s, 625, 0.5),),
-        transcript=(("John Smith", "Good morning"), (HOSTILE, HOSTILE)),
-        keep_alive={"media": (3, 1, 4.25)},
-        losses=7,
-        warnings=(f"media: {HOSTILE}",),
-    )
-    return StreamView(Path("recordings/x"), round(at_s * 1_000_000), session, recording)
-
-
-def drawn(moment: Moment, width: int = 120, height: int = 40, history: History | None = None) -> str:
-    out = io.StringIO()
-    console = Console(file=out, width=width, height=height, color_system=None, legacy_windows=False)
-    console.print(draw(moment, history or History(), width, height))
-    return out.getvalue()
-
-
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize(("width", "height"), SIZES)
 def test_everything_that_matters_is_there_at_every_size(width: int, height: int) -> None:
     text = drawn(Moment("listen", [view()], progress=0.5, notices=["hello"], free_nbytes=5_000_000_000), width, height)
     for part in (
@@ -65,6 +24,12 @@ def test_everything_that_matters_is_there_at_every_size(width: int, height: int)
     ):  # fmt: skip
         assert part in text, part
     assert all(len(line) <= width for line in text.splitlines())
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_screens_are_those_that_were_approved(width: int, height: int) -> None:
+    """Look at the new ones before you approve them: `python tests/pictures.py` writes them."""
+    assert screen(width, height) == (SCREENS / f"{width}x{height}.txt").read_text()
 
 
 def test_nothing_from_outside_reaches_the_terminal_raw() -> None:
@@ -86,7 +51,7 @@ def test_many_streams_are_a_table_around_the_chosen_one() -> None:
     text = drawn(Moment("x", [view(n) for n in range(50)], chosen=40))
     assert "▸  stream40" in text
     assert "stream3 " not in text
-    assert "… and 37 more" in text
+    assert "… and 40 more" in text
 
 
 def test_rates_and_meters() -> None:

@@ -1,0 +1,190 @@
+"""The dashboard in a real pseudo-terminal: what a person would see, keys, resizing, and the terminal given back."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyte
+import pytest
+from processes import RTMS, environment, rtms
+
+ALTERNATE_ON, ALTERNATE_OFF, CURSOR_SHOWN = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
+CRASHING = """
+import asyncio, pathlib
+from rtms_cli.view.screen import Screen
+
+async def main():
+    screen = Screen("crash", lambda: [], lambda _: None, lambda _: None, pathlib.Path("."))
+    async with screen:
+        await asyncio.sleep(0.2)
+        raise RuntimeError("a defect")
+
+asyncio.run(main())
+"""
+
+
+class Terminal:
+    """A terminal with a program in it."""
+
+    def __init__(self, arguments: list[str], cwd: Path, columns: int = 120, lines: int = 40) -> None:
+        self.screen = pyte.Screen(columns, lines)
+        self._stream = pyte.ByteStream(self.screen)
+        self.output = b""
+        self._ours, theirs = pty.openpty()
+        self._size(columns, lines)
+        self.modes = termios.tcgetattr(theirs)
+        self._theirs = theirs  # kept open, so that its modes can be read when the program has gone
+        self.process = subprocess.Popen(
+            arguments,
+            cwd=cwd,
+            env=environment({"TERM": "xterm-256color", "COLORTERM": ""}),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+
+    def _size(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Change the window's size; the system signals the program."""
+        self.screen.resize(lines, columns)
+        self._size(columns, lines)
+
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._ours, keys.encode())
+
+    def read(self, wait_s: float) -> bool:
+        """Take what the program wrote; false where it wrote nothing."""
+        ready, _, _ = select.select([self._ours], [], [], wait_s)
+        if not ready:
+            return False
+        data = os.read(self._ours, 65_536)
+        self.output += data
+        self._stream.feed(data)
+        return True
+
+    @property
+    def text(self) -> str:
+        """What is to be seen."""
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def until(self, condition: Callable[[str], object]) -> str:
+        """Wait until the screen shows something; the test's time-out bounds it."""
+        while not condition(self.text):
+            self.read(0.2)
+            assert self.process.poll() is None or self.read(0.1), f"it ended:\n{self.text}"
+        return self.text
+
+    def end(self) -> int:
+        """Wait for the program's end, reading on."""
+        while self.process.poll() is None:
+            self.read(0.1)
+        while self.read(0.1):
+            pass
+        return self.process.returncode
+
+    def close(self) -> None:
+        """Let go of it."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+        os.close(self._theirs)
+
+    def is_restored(self) -> bool:
+        """Whether the shell that comes next finds everything as it was."""
+        given_back = self.output.rfind(ALTERNATE_OFF) > self.output.rfind(ALTERNATE_ON) >= 0
+        return given_back and CURSOR_SHOWN in self.output and termios.tcgetattr(self._theirs) == self.modes
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Terminal]:
+    """`rtms demo` in a terminal."""
+    terminal = Terminal([*RTMS, "demo", "--seconds", "30"], tmp_path)
+    yield terminal
+    terminal.close()
+
+
+def test_what_a_person_sees_does_and_gets_back(demo: Terminal, tmp_path: Path) -> None:
+    text = demo.until(lambda text: "✓ ready" in text and "Good morning" in text)
+    for part in ("rtms  demo", "● up", "everybody (mixed)", "audio", "? help", "% "):
+        assert part in text, part
+    demo.type("?")
+    assert "finish all recordings and quit" in demo.until(lambda text: "this list" in text)
+    demo.type(" ")
+    demo.until(lambda text: "this list" not in text)
+    demo.type("r")
+    assert "CLIENT_READY_ACK" in demo.until(lambda text: "messages, without media" in text)
+    demo.type("rp")
+    held = demo.until(lambda text: "HELD STILL" in text and "everybody (mixed)" in text)
+    demo.resize(80, 24)
+    assert any("socket" in line and "level" in line for line in held.splitlines())  # two columns
+    small = demo.until(lambda text: "\n who " in text and "? help" in text)
+    assert "HELD STILL" in small
+    demo.type("pm")
+    demo.until(lambda text: "marked: a line in events.jsonl" in text)
+    demo.type("q")
+    assert demo.end() == 0
+    assert demo.is_restored()
+    assert "audio/mixed.wav" in demo.text  # the summary stands where one goes on typing
+    [events] = tmp_path.glob("recordings/*/events.jsonl")
+    assert events.read_text().count('"event":"MARK"') == 1
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 0)])
+def test_signals_give_the_terminal_back(demo: Terminal, sent: signal.Signals, status: int) -> None:
+    demo.until(lambda text: "✓ ready" in text)
+    demo.process.send_signal(sent)
+    assert demo.end() == status
+    assert demo.is_restored()
+
+
+def test_two_interrupts_give_the_terminal_back_too(tmp_path: Path) -> None:
+    terminal = Terminal([*RTMS, "listen", "--port", "0"], tmp_path)
+    try:
+        terminal.until(lambda text: "listening on" in text)
+        terminal.type("\x03")
+        terminal.type("\x03")
+        assert terminal.end() in (0, 130)
+        assert terminal.is_restored()
+    finally:
+        terminal.close()
+
+
+def test_a_crash_gives_the_terminal_back(tmp_path: Path) -> None:
+    terminal = Terminal([sys.executable, "-c", CRASHING], tmp_path)
+    try:
+        assert terminal.end() == 1
+        assert terminal.is_restored()
+        assert "RuntimeError: a defect" in terminal.text
+    finally:
+        terminal.close()
+
+
+def test_a_replay_can_be_watched(tmp_path: Path) -> None:
+    assert rtms("demo", "--seconds", "2", "--out", "made", cwd=tmp_path).returncode == 0
+    [folder] = (tmp_path / "made").iterdir()
+    terminal = Terminal([*RTMS, "replay", str(folder), "--speed", "1", "--out", "again"], tmp_path)
+    try:
+        terminal.until(lambda text: "replay of" in text and "● up" in text)
+        terminal.until(lambda text: "100%" in text or "mixed.wav" in text)
+        assert terminal.end() == 0
+        assert terminal.is_restored()
+    finally:
+        terminal.close()
+    [again] = (tmp_path / "again").iterdir()
+    for name in ("audio/mixed.wav", "transcript.jsonl", "events.jsonl", "capture.jsonl"):
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
