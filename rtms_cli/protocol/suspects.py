@@ -74,6 +74,9 @@ def _handshake_texts(client_id: str, ids: Ids) -> Iterator[Variant]:
 
     yield "", text(client_id, ids.id, ids.stream_id)
     yield "id and stream id are swapped", text(client_id, ids.stream_id, ids.id)
+    bare = (client_id.strip(), ids.id.strip(), ids.stream_id.strip())
+    if bare != (client_id, ids.id, ids.stream_id):
+        yield "white space around the client id or the ids was left out", text(*bare)
     if ids.number is not None:
         what = f"the meeting number {ids.number} was used instead of the uuid"
         yield what, text(client_id, ids.number, ids.stream_id)
