@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from rtms_cli.machine import BROKEN, Announce, ChannelState, Close, Command, Direction, Finish, Frame, Send, State
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, NO_SCOPE, MediaParams, params_fault, spelled_out
@@ -43,12 +43,13 @@ from rtms_cli.protocol.messages import (
     StreamStateResponse,
     StreamStateUpdate,
     Unreadable,
+    UserId,
     VideoSubscriptionRequest,
     VideoSubscriptionResponse,
 )
 from rtms_cli.protocol.numbers import (
     EVERY_MEDIA,
-    Codec,
+    ContentType,
     MediaType,
     MeetingEvent,
     MessageType,
@@ -171,6 +172,8 @@ class Zoom:
         self._ready = False
         self._was_ready = False
         self._joined = False
+        self._stream_state: int | None = StreamState.ACTIVE
+        self._session_state: int | None = SessionState.STARTED
         self._params = MediaParams()
         self._cues: dict[MediaType | None, Iterator[Cue]] = {}
         self._next: dict[MediaType | None, Cue] = {}
@@ -181,7 +184,8 @@ class Zoom:
         self._spoil: Fault | None = None
         self._swapped: Audio | None = None
         self._generation = 1
-        self._cameras: set[object] = set()
+        self._chosen: UserId = None
+        """Whose video the client has chosen with `28`; the last one, for version 1 has one such stream."""
         self._sequence = 0
         self._sent: Counter[str] = Counter()
         self._untaken: Counter[str] = Counter()
@@ -317,9 +321,11 @@ class Zoom:
             case StreamCloseRequest() if not channel.is_media:
                 self._on_close_request(channel, message)
             case SessionStateRequest(session_id=session_id) if not channel.is_media:
-                self._send(channel, SessionStateResponse(session_id, SessionState.STARTED, self._zoom_ms()))
-            case StreamStateRequest() if not channel.is_media:
-                self._send(channel, StreamStateResponse(self._stream_id, StreamState.ACTIVE, self._zoom_ms()))
+                self._send(channel, SessionStateResponse(session_id, self._session_state, self._zoom_ms()))
+            case StreamStateRequest(stream_id=stream_id) if not channel.is_media:
+                if stream_id != self._stream_id:
+                    self._find(channel.name, "19 STREAM_STATE_REQ with a wrong rtms_stream_id")
+                self._send(channel, StreamStateResponse(self._stream_id, self._stream_state, self._zoom_ms()))
             case VideoSubscriptionRequest() if not channel.is_media:
                 self._on_video_subscription(channel, message)
             case _:
@@ -365,7 +371,7 @@ class Zoom:
         if status is not StatusCode.STATUS_OK:
             self._refuse(channel, MediaHandshakeResponse(status, why, sequence=asked.sequence), f"3: {why}")
             return
-        params = asked.params.only(kinds).or_else(DEFAULT_PARAMS).only(kinds)
+        params = _granted(asked.params.only(kinds).or_else(DEFAULT_PARAMS).only(kinds))
         channel.phase = _Phase.ACCEPTED
         channel.kinds = kinds
         self._params = params.or_else(self._params)
@@ -413,10 +419,6 @@ class Zoom:
         fault = params_fault(asked.params, kinds)
         if fault is not None:
             return fault.status, fault.text, none
-        audio = asked.params.audio
-        if MediaType.AUDIO in kinds and audio is not None and audio.codec not in (None, Codec.L16):
-            why = "the stand-in speaks L16 only"
-            return StatusCode.STATUS_INVALID_MEDIA_AUDIO_CODEC, why, none
         return StatusCode.STATUS_OK, "", kinds
 
     def _on_ready(self, channel: _Channel, message: ClientReadyAck) -> None:
@@ -459,13 +461,16 @@ class Zoom:
 
     def _on_video_subscription(self, channel: _Channel, message: VideoSubscriptionRequest) -> None:
         status, why = StatusCode.STATUS_OK, ""
-        if message.subscribe and message.user_id in self._cameras:
+        if message.subscribe and message.user_id == self._chosen:
             status, why = StatusCode.STATUS_DUPLICATE_VIDEO_SUBSCRIPTION, "subscribed already"
-            self._find(channel.name, f"28: {why}")
+        elif all(message.user_id != person.user_id for person in self._scenario.people):
+            status, why = StatusCode.STATUS_INVALID_PAYLOAD, f"no participant has the user_id {message.user_id}"
         elif message.subscribe:
-            self._cameras.add(message.user_id)
-        else:
-            self._cameras.discard(message.user_id)
+            self._chosen = message.user_id
+        elif message.user_id == self._chosen:
+            self._chosen = None
+        if status is not StatusCode.STATUS_OK:
+            self._find(channel.name, f"28: {why}")
         self._send(channel, VideoSubscriptionResponse(message.user_id, status, why, self._zoom_ms()))
 
     # Keep-alive.
@@ -506,16 +511,19 @@ class Zoom:
         self._give_up_us = None
         if self._begin_us is None:
             self._begin_us = self._now_us
-            self._cues[None] = show(self._scenario, self._params, self._epoch_ms, None)
+            self._cues[None] = self._show(None)
         for channel in self._channels.values():
             for kind in MEDIA_NAMES:
                 if kind in channel.kinds and kind not in self._cues:
-                    self._cues[kind] = show(self._scenario, self._params, self._epoch_ms, kind)
+                    self._cues[kind] = self._show(kind)
         for cued, cues in self._cues.items():
             if cued not in self._next and (cue := next(cues, None)) is not None:
                 self._next[cued] = cue
         self._deliver_held()
         self._play((self._now_us - self._begin_us) // 1000)
+
+    def _show(self, kind: MediaType | None) -> Iterator[Cue]:
+        return show(self._scenario, self._params, self._epoch_ms, kind, lambda: self._chosen, self._session_id())
 
     def _deliver_held(self) -> None:
         channel = self._taker(MediaType.AUDIO)
@@ -545,10 +553,10 @@ class Zoom:
             self._end(StopReason.STOP_BC_MEETING_ENDED)
 
     def _perform(self, cue: Cue) -> None:
+        if cue.message is None:
+            return
         if cue.kind is None:
-            event = cue.message
-            if self._signaling is not None and isinstance(event, EventUpdate) and event.event_type in self._events:
-                self._send(self._signaling, event)
+            self._tell(cue.message)
             return
         channel = self._taker(cue.kind)
         if isinstance(cue.message, Audio):
@@ -557,6 +565,16 @@ class Zoom:
             self._send(channel, cue.message)
         else:
             self._untaken[_plain_name(cue.message)] += 1
+
+    def _tell(self, news: Message) -> None:
+        """Events go to who subscribed to them, changes of state to everybody."""
+        if isinstance(news, StreamStateUpdate):
+            self._stream_state = news.state
+        elif isinstance(news, SessionStateUpdate):
+            self._session_state = news.state
+        unwanted = isinstance(news, EventUpdate) and news.event_type not in self._events
+        if self._signaling is not None and not unwanted:
+            self._send(self._signaling, news)
 
     def _perform_audio(self, channel: _Channel | None, message: Audio) -> None:
         if channel is None:
@@ -697,6 +715,16 @@ _MEDIA_REASONS = (
     StopReason.STOP_BC_DATA_CONNECTION_INTERRUPTED,
     StopReason.STOP_BC_DATA_CONNECTION_CLOSED_ABNORMALLY,
 )
+
+
+def _granted(asked: MediaParams) -> MediaParams:
+    """What valid parameters get: what they ask for, but pictures are raw in any case."""
+    video, share = asked.video, asked.share
+    return structs.replace(
+        asked,
+        video=video and structs.replace(video, content_type=ContentType.RAW_VIDEO),
+        share=share and structs.replace(share, content_type=ContentType.RAW_VIDEO),
+    )
 
 
 def _plain_name(message: Message) -> str:
