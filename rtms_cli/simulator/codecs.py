@@ -184,8 +184,8 @@ class ImageEncoder:
     def __init__(self, codec: int | None) -> None:
         self._name, self._format = ("png", "rgb24") if codec == Codec.PNG else ("mjpeg", "yuvj420p")
 
-    def encode(self, picture: Picture, *, key: bool) -> bytes:
-        """The picture as a file; each is a key frame."""
+    def encode(self, picture: Picture) -> bytes:
+        """The picture as a file."""
         import av
 
         rows, width = picture.shape

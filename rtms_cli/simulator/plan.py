@@ -3,7 +3,7 @@
 Spans are pairs of milliseconds since the session began: from the first, up to the second without it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
@@ -49,10 +49,20 @@ class Plan:
     """Everything that follows from the acts. What they do not speak of is made up: speech in turns, cameras on.
 
     :param voices: how many people there are.
-    :param talkers: who speaks all the time, for the sound is the user's own.
+    :param sounds: whose sound is the user's own: how long it is, and when there is something to hear.
+    :param filmed: who has a camera at all; `None` is everybody.
     """
 
-    def __init__(self, acts: Sequence[Act], voices: int, end_ms: int, talkers: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self,
+        acts: Sequence[Act],
+        voices: int,
+        end_ms: int,
+        sounds: Mapping[int, tuple[int, Sequence[Span]]] | None = None,
+        filmed: frozenset[int] | None = None,
+    ) -> None:
+        sounds = sounds or {}
+        self._filmed = filmed
         self._acts = sorted(acts, key=lambda act: act.at_ms)
         self._voices = voices
         self._end_ms = end_ms
@@ -60,13 +70,13 @@ class Plan:
         self.paused = [clip((act.at_ms, act.at_ms + act.for_ms), everything) for act in self._of(Deed.PAUSE)]
         flowing = without([everything], self.paused)
         self.present = [self._while(who, Deed.JOIN, Deed.LEAVE) for who in range(voices)]
-        self.in_turns = not self._of(Deed.SPEAK) and not talkers
+        self.in_turns = not self._of(Deed.SPEAK) and not sounds
         self.talking: list[list[Span]] = []
         """When each person's packets come, where every person has a stream of its own."""
         for who in range(voices):
             allowed = both(both(self.present[who], self._while(who, Deed.UNMUTE, Deed.MUTE)), flowing)
-            if who in talkers:
-                talk = [everything]
+            if who in sounds:
+                talk = [(0, min(sounds[who][0], end_ms))]
             elif self.in_turns:
                 turn, round_ms = media.TURN_MS, media.TURN_MS * voices
                 talk = [(start, start + turn) for start in range(who * turn, end_ms, round_ms)]
@@ -78,8 +88,11 @@ class Plan:
         else:
             shares = [((end_ms // 3, end_ms * 2 // 3), 0)]
         self.shares = [(span, who) for whole, who in shares for span in both([whole], self.present[who])]
-        starts = [(start, who) for who in range(voices) for start, _ in self.talking[who]]
-        self.speakers = sorted(starts)
+        self.speakers = sorted(
+            (start, who)
+            for who in range(voices)
+            for start, _ in (both(sounds[who][1], self.talking[who]) if who in sounds else self.talking[who])
+        )
         """Who begins to speak, and when."""
 
     def is_paused(self, at_ms: int) -> bool:
@@ -95,7 +108,7 @@ class Plan:
 
     def camera(self, who: int, at_ms: int) -> int | None:
         """The resolution of somebody's camera: `None` is as granted, 0 off."""
-        if not within(at_ms, self.present[who]):
+        if not within(at_ms, self.present[who]) or (self._filmed is not None and who not in self._filmed):
             return 0
         last: int | None = None
         for act in self._of(Deed.CAMERA):
@@ -108,7 +121,7 @@ class Plan:
         found, states = [], {who: self.camera(who, 0) != 0 for who in range(self._voices)}
         for act in self._of(Deed.CAMERA):
             is_on = act.camera != 0
-            if states[act.who] != is_on and act.at_ms > 0:
+            if states[act.who] != is_on and act.at_ms > 0 and (self._filmed is None or act.who in self._filmed):
                 found.append((act.at_ms, act.who, is_on))
             states[act.who] = is_on
         return found

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from rtms_cli.protocol.media import AudioParams, MediaParams, TranscriptParams
 from rtms_cli.protocol.messages import (
@@ -29,8 +29,9 @@ from rtms_cli.protocol.numbers import (
     StreamState,
 )
 from rtms_cli.simulator import media
-from rtms_cli.simulator.codecs import SIZES, AudioForm, H264Encoder, Pcm
+from rtms_cli.simulator.codecs import SIZES, AudioForm, H264Encoder, ImageEncoder, Pcm, Picture
 from rtms_cli.simulator.faults import Deviation, Strike
+from rtms_cli.simulator.material import Film, Material, Sound
 from rtms_cli.simulator.plan import Act, Deed, Plan, within
 
 
@@ -54,6 +55,8 @@ class Scenario(Struct, frozen=True):
     strikes: tuple[Strike, ...] = ()
     deviations: frozenset[Deviation] = frozenset()
     acts: tuple[Act, ...] = ()
+    material: Material = Material()
+    """The user's own, in place of what is made up."""
 
     @property
     def duration_ms(self) -> int:
@@ -62,7 +65,37 @@ class Scenario(Struct, frozen=True):
 
     def plan(self) -> Plan:
         """What follows from the acts."""
-        return Plan(self.acts, len(self.people), self.duration_ms)
+        sounds = {who: (sound.duration_ms, sound.loud) for who, sound in enumerate(self.material.sounds)}
+        filmed = None if self.material.film is None else frozenset({0})
+        return Plan(self.acts, len(self.people), self.duration_ms, sounds, filmed)
+
+    def with_material(self, material: Material) -> "Scenario":
+        """The same with the user's own material: its speakers take the places of the made-up people.
+
+        Speakers whose names are known keep their places. Without sound of their own they talk while their lines last.
+        """
+        names = [person.name for person in self.people]
+        fresh = [line.speaker for line in material.lines if line.speaker and line.speaker not in names]
+        if self.acts:
+            names += dict.fromkeys(fresh)
+        else:
+            speakers = list(dict.fromkeys(fresh))
+            names = speakers + names[len(speakers) :] if speakers else names
+            names = names[: max(len(speakers), len(material.sounds), 1 if material.film else 0) or None]
+        while len(names) < len(material.sounds):
+            names.append(f"Participant {len(names) + 1}")
+        known = {person.name: person.user_id for person in self.people} if self.acts else {}
+        people = tuple(
+            Person(known.get(name, PEOPLE[0].user_id + 1024 * number), name) for number, name in enumerate(names)
+        )
+        acts = list(self.acts)
+        for line in material.lines:
+            who = names.index(line.speaker) if line.speaker else 0
+            length = line.end_ms - line.start_ms
+            acts.append(Act(line.start_ms, Deed.TRANSCRIPT, who, length, line.text, line.language))
+            if not material.sounds:
+                acts.append(Act(line.start_ms, Deed.SPEAK, who, length))
+        return structs.replace(self, people=people, acts=tuple(acts), material=material)
 
 
 class Cue(Struct, frozen=True):
@@ -113,10 +146,12 @@ def show(
 class _Voice:
     """One person's sound, cut as it is asked for, in order."""
 
-    def __init__(self, plan: Plan, who: int, voices: int, form: AudioForm) -> None:
+    def __init__(self, scenario: Scenario, plan: Plan, who: int, form: AudioForm) -> None:
         self._plan = plan
         self._who = who
-        self._voices = voices
+        self._voices = len(scenario.people)
+        sounds = scenario.material.sounds
+        self._own = Sound(sounds[who].path, form.rate, form.channels) if who < len(sounds) else None
         self._rate = form.rate
         self._channels = form.channels
 
@@ -127,6 +162,8 @@ class _Voice:
             first, last = from_ms * self._rate // 1000 - start, until_ms * self._rate // 1000 - start
             if first < count and last > 0:
                 heard[max(first, 0) : last] = True
+        if self._own is not None:
+            return np.asarray(self._own.take(start, count) * heard[:, None], np.int16)
         if not heard.any():
             pcm = np.zeros(count, np.int16)
         elif self._plan.in_turns:
@@ -140,7 +177,7 @@ def _audio(scenario: Scenario, plan: Plan, params: AudioParams, epoch_ms: int) -
     form = AudioForm(params)
     separate = params.data_opt == DataOption.AUDIO_MULTI_STREAMS
     people = scenario.people
-    voices = [_Voice(plan, who, len(people), form) for who in range(len(people))]
+    voices = [_Voice(scenario, plan, who, form) for who in range(len(people))]
     encoders = {person.user_id: form.encoder(person.user_id) for person in people} if separate else {0: form.encoder(0)}
     for at_ms in range(0, scenario.duration_ms, form.step_ms):
         start = form.rate * at_ms // 1000
@@ -171,7 +208,14 @@ class _Camera:
     def __init__(self, codec: int | None, fps: int) -> None:
         self._codec = codec
         self._h264 = H264Encoder(fps)
+        self._images = ImageEncoder(codec)
         self._last: tuple[int, int, int] | None = None
+
+    def film(self, number: int, picture: Picture) -> bytes:
+        """One of the user's own pictures."""
+        if self._codec != Codec.H264:
+            return self._images.encode(picture)
+        return self._encode(number, picture, -1)
 
     def picture(self, number: int, size: tuple[int, int], shade: int) -> bytes:
         """A picture of a number. What follows on another scene, or a pause, is a key frame."""
@@ -180,9 +224,13 @@ class _Camera:
             return media.png(number % 100, width, height, shade)
         if self._codec != Codec.H264:
             return media.jpeg(number % 100, width, height, shade)
-        key = self._last != (number - 1, width, shade)
-        self._last = number, width, shade
-        return self._h264.encode(media.yuv(number % 100, width, height, shade), key=key)
+        return self._encode(number, media.yuv(number % 100, width, height, shade), shade)
+
+    def _encode(self, number: int, picture: Picture, scene: int) -> bytes:
+        width = picture.shape[1]
+        key = self._last != (number - 1, width, scene)
+        self._last = number, width, scene
+        return self._h264.encode(picture, key=key)
 
 
 def _video(
@@ -193,17 +241,23 @@ def _video(
     people, fps = scenario.people, video.fps or 5
     individual = video.data_opt == DataOption.VIDEO_SINGLE_INDIVIDUAL_STREAM
     camera = _Camera(video.codec, fps)
+    film = None if scenario.material.film is None else Film(scenario.material.film.path)
     for number in range(scenario.duration_ms * fps // 1000):
         at_ms = number * 1000 // fps
         if individual:
             who = next((who for who, person in enumerate(people) if person.user_id == chosen()), None)
         else:
-            who = plan.speaker(at_ms)
+            who = plan.speaker(at_ms) if film is None else 0
         if who is None or plan.is_paused(at_ms) or (resolution := plan.camera(who, at_ms)) == 0:
             yield Cue(at_ms, MediaType.VIDEO, None)
             continue
         size = SIZES[resolution or video.resolution]
-        payload = camera.picture(number, size, shade_of(who))
+        if film is None:
+            payload = camera.picture(number, size, shade_of(who))
+        elif (picture := film.picture(at_ms, size)) is not None:
+            payload = camera.film(number, picture)
+        else:
+            break
         person = people[who]
         message = Video(person.user_id, person.name, epoch_ms + at_ms, base64.b64encode(payload), len(payload))
         yield Cue(at_ms, MediaType.VIDEO, message)
