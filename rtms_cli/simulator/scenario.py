@@ -55,6 +55,8 @@ class Scenario(Struct, frozen=True):
     strikes: tuple[Strike, ...] = ()
     deviations: frozenset[Deviation] = frozenset()
     acts: tuple[Act, ...] = ()
+    webhook_after_s: float = 0
+    """How long after the start Zoom takes to say so."""
     material: Material = Material()
     """The user's own, in place of what is made up."""
 

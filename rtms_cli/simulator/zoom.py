@@ -115,8 +115,10 @@ class _Phase(StrEnum):
 class _Channel:
     """One socket of a client's."""
 
-    def __init__(self, name: str, at_us: int) -> None:
+    def __init__(self, name: str, at_us: int, generation: int) -> None:
         self.name = name
+        self.generation = generation
+        """Which of the servers it was opened to."""
         self.phase = _Phase.NEW
         self.kinds = MediaType(0)
         self.keep_alive_us = at_us
@@ -181,9 +183,14 @@ class Zoom:
         self._deviations = scenario.deviations
         self._strikes = deque(sorted(scenario.strikes, key=lambda strike: strike.at_ms))
         self._refusals: dict[Fault, deque[int]] = {}
-        self._spoil: Fault | None = None
+        self._spoils: deque[Fault] = deque()
         self._swapped: Audio | None = None
         self._generation = 1
+        self._moves = False
+        self._refused = False
+        self._quiet_until_us = 0
+        self._late: deque[Cue] = deque()
+        self._late_until_ms = 0
         self._chosen: UserId = None
         """Whose video the client has chosen with `28`; the last one, for version 1 has one such stream."""
         self._sequence = 0
@@ -201,6 +208,15 @@ class Zoom:
     def generation(self) -> int:
         """Which of the servers is alive: 1, and one more after each failover."""
         return self._generation
+
+    @property
+    def moves(self) -> bool:
+        """Whether the newest server has a port of its own; tell its URLs to `move_to`."""
+        return self._moves
+
+    def move_to(self, urls: dict[str, str]) -> None:
+        """Hand out these media URLs from now on."""
+        self._urls = urls
 
     @property
     def deadline_us(self) -> int | None:
@@ -255,7 +271,8 @@ class Zoom:
         if self._begin_us is not None:
             self._play((at_us - self._begin_us) // 1000)
         if self._give_up_us is not None and at_us >= self._give_up_us:
-            self._find("", "no client came, or none came back in time")
+            if self._joined or not self._refused:
+                self._find("", "no client came, or none came back in time")
             self._end(StopReason.STOP_BC_AWAIT_RECONNECTION_TIMEOUT)
         return self._hand_out()
 
@@ -263,13 +280,16 @@ class Zoom:
 
     def _on_state(self, name: str, state: ChannelState) -> None:
         if state.state is State.OPEN:
-            opened = self._channels[name] = _Channel(name, self._now_us)
+            opened = self._channels[name] = _Channel(name, self._now_us, self._generation)
             if Deviation.EARLY_KEEP_ALIVE in self._deviations and not opened.is_media:
                 self._ask_alive(opened)
         elif state.state is State.CLOSED and not state.ours:
             closed = self._channels.pop(name, None)
             if closed is not None and closed.phase is _Phase.ACCEPTED:
-                self._lost(closed)
+                if closed.generation == self._generation:
+                    self._lost(closed)
+                else:
+                    self._left(closed)
         elif state.state is State.STOPPING:
             self._end(StopReason.STOP_BC_HOST_TRIGGERED)
 
@@ -283,6 +303,20 @@ class Zoom:
             for media in [media for media in self._channels.values() if media.is_media]:
                 self._close(media, 1000, "signaling was lost")
         self._give_up_us = self._now_us + round(RETURN_S[kind] * _US * self._speed)
+
+    def _left(self, channel: _Channel) -> None:
+        """A client goes away from a server that another one has taken the place of, as it should."""
+        if channel is self._signaling:
+            self._forget_old()
+            self._give_up_us = self._now_us + round(RETURN_S["signaling"] * _US * self._speed)
+
+    def _forget_old(self) -> None:
+        """Know the sockets to older servers no more; they stay open until the client closes them."""
+        for channel in [each for each in self._channels.values() if each.generation < self._generation]:
+            self._channels.pop(channel.name)
+        if self._signaling is not None and self._signaling.generation < self._generation:
+            self._signaling = None
+            self._ready = False
 
     def _close(self, channel: _Channel, code: int, reason: str) -> None:
         self._out.append(Close(channel.name, code, reason))
@@ -332,6 +366,8 @@ class Zoom:
                 self._find(channel.name, f"{_name(message)} is nothing that a client sends here")
 
     def _on_signaling_handshake(self, channel: _Channel, asked: SignalingHandshakeRequest) -> None:
+        if channel.generation == self._generation:
+            self._forget_old()
         if self._due_refusal(Fault.HANG_UP) is not None:
             channel.phase = _Phase.REFUSED
             self._close(channel, 1000, "")
@@ -480,6 +516,9 @@ class Zoom:
         channel.keep_alive_us = _NEVER_US if never else self._now_us + round(KEEP_ALIVE_S * _US * self._speed)
 
     def _ask_alive(self, channel: _Channel) -> None:
+        if self._now_us < self._quiet_until_us:
+            channel.keep_alive_us = self._quiet_until_us
+            return
         if len(channel.asked) >= MOST_UNANSWERED:
             self._find(channel.name, f"{MOST_UNANSWERED} keep-alives were not answered: cut")
             self._close(channel, 1001, "keep-alive time-out")
@@ -543,20 +582,33 @@ class Zoom:
                 continue
             if cue.at_ms > now_ms:
                 break
+            if cue.at_ms >= self._late_until_ms:
+                self._deliver_late()
             self._perform(cue)
             following = next(self._cues[kind], None)
             if following is None:
                 del self._next[kind]
             else:
                 self._next[kind] = following
+        if now_ms >= self._late_until_ms:
+            self._deliver_late()
         if now_ms >= self._scenario.duration_ms:
             self._end(StopReason.STOP_BC_MEETING_ENDED)
+
+    def _deliver_late(self) -> None:
+        """Send what was delayed."""
+        self._late_until_ms = 0
+        while self._late:
+            self._perform(self._late.popleft())
 
     def _perform(self, cue: Cue) -> None:
         if cue.message is None:
             return
         if cue.kind is None:
             self._tell(cue.message)
+            return
+        if cue.at_ms < self._late_until_ms:
+            self._late.append(cue)
             return
         channel = self._taker(cue.kind)
         if isinstance(cue.message, Audio):
@@ -583,16 +635,18 @@ class Zoom:
             while newest_ms - (self._held[0].timestamp or 0) > HELD_AUDIO_MS:
                 self._untaken[_plain_name(self._held.popleft())] += 1
             return
-        fault, self._spoil = self._spoil, None
+        if self._swapped is not None:
+            self._send(channel, message)
+            self._send(channel, self._swapped)
+            self._swapped = None
+            return
+        fault = self._spoils.popleft() if self._spoils else None
         if fault is Fault.SWAP:
             self._swapped = message
             return
         self._send(channel, message, spoilt(channel.name, message, fault) if fault in _SPOILING else None)
         if fault is Fault.DUPLICATE:
             self._send(channel, message)
-        if self._swapped is not None:
-            self._send(channel, self._swapped)
-            self._swapped = None
 
     # Faults.
 
@@ -605,8 +659,13 @@ class Zoom:
                 self._leave(self._sockets(media_only=True), "media", BROKEN)
             case Fault.CLOSE_MEDIA:
                 self._leave(self._sockets(media_only=True), "media", strike.number)
+            case Fault.SPLIT_BRAIN:
+                self._generation += 1
+                self._moves = True
+                self._out.append(Announce("started"))
             case Fault.FAILOVER:
                 self._generation += 1
+                self._moves = bool(strike.number)
                 self._leave(self._sockets(), "signaling", BROKEN)
                 self._out.append(Announce("started"))
             case Fault.SAY_INTERRUPTED:
@@ -641,9 +700,13 @@ class Zoom:
             case Fault.BAD_JSON | Fault.BAD_UTF8 | Fault.UNKNOWN_TYPE:
                 raw, binary = STRAY[strike.fault]
                 if (channel := self._taker(MediaType.AUDIO)) is not None:
-                    self._out.append(Send(channel.name, Unreadable("on purpose"), binary, raw))
+                    self._out.extend([Send(channel.name, Unreadable("on purpose"), binary, raw)] * strike.times)
             case Fault.DUPLICATE | Fault.SWAP | Fault.BAD_BASE64 | Fault.ODD_AUDIO:
-                self._spoil = strike.fault
+                self._spoils.extend([strike.fault] * strike.times)
+            case Fault.SKIP_KEEP_ALIVES:
+                self._quiet_until_us = self._now_us + strike.number * 1000
+            case Fault.DELAY:
+                self._late_until_ms = max(self._late_until_ms, strike.at_ms + strike.number)
 
     def _sockets(self, *, media_only: bool = False) -> Sequence[_Channel]:
         return [channel for channel in self._channels.values() if channel.is_media or not media_only]
@@ -661,7 +724,10 @@ class Zoom:
 
     def _due_refusal(self, fault: Fault) -> int | None:
         codes = self._refusals.get(fault)
-        return codes.popleft() if codes else None
+        if not codes:
+            return None
+        self._refused = True
+        return codes.popleft()
 
     def _taker(self, kind: MediaType) -> _Channel | None:
         if not self._ready:
