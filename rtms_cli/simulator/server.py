@@ -322,7 +322,10 @@ class Simulator:
             stream.event_ts += 1
         if self.webhook is not None:
             reason = None if command.reason is None else StopReason(command.reason)  # type: ignore[call-arg]
-            await self.post(self.webhook, stream, command.what, reason)
+            try:
+                await self.post(self.webhook, stream, command.what, reason)
+            except Problem as problem:
+                stream.webhook_findings.append(Finding(0, "webhook", problem.what))
 
     async def _serve(self, connection: ServerConnection) -> None:
         path, _, query = (connection.request.path if connection.request else "").partition("?")
