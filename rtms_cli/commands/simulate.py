@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rtms_cli.protocol.numbers import MediaType, Product
+    from rtms_cli.simulator.material import Material
     from rtms_cli.simulator.server import App, LiveStream
     from rtms_cli.simulator.zoom import Report
 
@@ -23,9 +24,22 @@ def simulate(
         str, typer.Option(help="meeting, webinar, session, contact_center, phone, separated by commas; or all.")
     ] = "meeting",
     streams: Annotated[int, typer.Option(help="Streams of each product, at once.", min=1, max=1000)] = 1,
-    seconds: Annotated[float, typer.Option(help="How long each session is.", min=0.1, max=86400)] = 10,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="How long each session is; without it 10, or as long as its scenario or your files are.",
+            min=0.1,
+            max=86400,
+            show_default=False,
+        ),
+    ] = None,
     speed: Annotated[float, typer.Option(help="How many times faster than real time.", min=0.01, max=1000)] = 1,
     scopes: Annotated[str, typer.Option(help="The media that the app may have: audio,transcript or all.")] = "all",
+    audio: Annotated[
+        list[Path] | None, typer.Option(help="File with the sound of a participant; repeat it for more of them.")
+    ] = None,
+    video: Annotated[Path | None, typer.Option(help="File with what the first participant's camera sees.")] = None,
+    transcript: Annotated[Path | None, typer.Option(help="What is said: .srt, .vtt or .jsonl.")] = None,
     webhook: Annotated[str | None, typer.Option(help="URL to post signed started and stopped webhooks to.")] = None,
     payload_out: Annotated[Path | None, typer.Option(help="File to write the started webhook's body to.")] = None,
     client_id: ClientId = None,
@@ -45,6 +59,8 @@ def simulate(
     """
     import asyncio
 
+    from msgspec import structs
+
     from rtms_cli.commands.running import on_signals, run_loop
     from rtms_cli.protocol.media import parse_media
     from rtms_cli.simulator.scenario import Scenario
@@ -55,6 +71,12 @@ def simulate(
         scoped = parse_media(scopes)
     except ValueError as error:
         raise Problem(f"--scopes: {error}") from None
+    scenario = Scenario()
+    material = _material(audio or [], video, transcript)
+    if material is not None:
+        scenario = scenario.with_material(material)
+        seconds = seconds or max(material.duration_ms / 1000, 0.1)
+    scenario = structs.replace(scenario, seconds=seconds or scenario.seconds)
     app, thrown_away = _app(
         {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}, scoped
     )
@@ -73,7 +95,7 @@ def simulate(
             for line in thrown_away:
                 typer.echo(line, err=True)
             live = [
-                simulator.announce(product, Scenario(seconds), number, with_signature=bool(thrown_away))
+                simulator.announce(product, scenario, number, with_signature=bool(thrown_away))
                 for product in wanted
                 for number in range(1, streams + 1)
             ]
@@ -132,6 +154,19 @@ def print_reports(reports: "Sequence[Report]", *, as_json: bool) -> None:
         typer.secho(f"{wrong} findings: the client broke the protocol.", fg="red")
     else:
         typer.secho("clean: the client did everything right.", fg="green")
+
+
+def _material(audio: "Sequence[Path]", video: Path | None, transcript: Path | None) -> "Material | None":
+    """The user's own files, each looked at once; `None` where there are none."""
+    if not audio and video is None and transcript is None:
+        return None
+    from rtms_cli.simulator.material import Material, load_film, load_sound, load_transcript
+
+    return Material(
+        tuple(map(load_sound, audio)),
+        None if video is None else load_film(video),
+        () if transcript is None else load_transcript(transcript),
+    )
 
 
 def _app(options: "dict[str, str | None]", scopes: "MediaType") -> "tuple[App, Sequence[str]]":

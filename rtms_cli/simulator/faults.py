@@ -33,7 +33,11 @@ class Fault(StrEnum):
     CLOSE_MEDIA = "close-media"
     """The media sockets are closed with the code in `number`."""
     FAILOVER = "failover"
-    """The server dies; another one takes over, and a new started webhook tells where."""
+    """The server dies; another one takes over, and a new started webhook tells where: at the same port, or at another
+    one where `number` is 1."""
+    SPLIT_BRAIN = "split-brain"
+    """Another server takes over, at another port, but the old one does not notice: it goes on until the new one is
+    spoken to."""
     SAY_INTERRUPTED = "say-interrupted"
     """`8` state 2 with the reason in `number`; the sockets that it is about stay open and dead."""
     EVENT_7 = "event-7"
@@ -68,6 +72,10 @@ class Fault(StrEnum):
     """A message type that nobody knows."""
     ODD_AUDIO = "odd-audio"
     """The next audio packet has one byte more."""
+    SKIP_KEEP_ALIVES = "skip-keep-alives"
+    """No keep-alive is asked for `number` milliseconds."""
+    DELAY = "delay"
+    """The media of the next `number` milliseconds come at their end, in a burst."""
 
 
 class Strike(Struct, frozen=True):
@@ -77,7 +85,7 @@ class Strike(Struct, frozen=True):
     fault: Fault
     number: int = 0
     times: int = 1
-    """How often, for refusals."""
+    """How often, for refusals and for what happens to packets."""
 
 
 class Deviation(StrEnum):

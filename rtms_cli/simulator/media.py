@@ -6,6 +6,7 @@ So a test can ask for the very samples and pictures that were sent.
 import struct
 import zlib
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ Pcm = npt.NDArray[np.int16]
 TURN_MS = 4_000
 """How long one participant speaks before the next one does."""
 
-_PAUSE_MS = 400
+PAUSE_MS = 400
 
 
 def speech(voice: int, voices: int, start: int, count: int, rate: int) -> Pcm:
@@ -26,14 +27,24 @@ def speech(voice: int, voices: int, start: int, count: int, rate: int) -> Pcm:
     """
     t = np.arange(start, start + count, dtype=np.float64) / rate
     in_round = (t * 1000) % (TURN_MS * voices) - TURN_MS * voice
-    speaking = (in_round >= 0) & (in_round < TURN_MS - _PAUSE_MS)
+    speaking = (in_round >= 0) & (in_round < TURN_MS - PAUSE_MS)
     if not speaking.any():
         return np.zeros(count, np.int16)
+    return np.asarray(_voice(voice, t, rate) * speaking).astype(np.int16)
+
+
+def talk(voice: int, start: int, count: int, rate: int) -> Pcm:
+    """Samples of one participant that never stops."""
+    t = np.arange(start, start + count, dtype=np.float64) / rate
+    return _voice(voice, t, rate).astype(np.int16)
+
+
+def _voice(voice: int, t: npt.NDArray[np.float64], rate: int) -> npt.NDArray[np.float64]:
     pitch = 105.0 + 45.0 * voice
     phase = 2 * np.pi * pitch * t + 3.0 * np.sin(2 * np.pi * 0.7 * t)
     buzz = sum(np.sin(k * phase) / k for k in range(1, 9) if k * pitch < rate / 2)
     syllables = np.sin(np.pi * 3.7 * t) ** 2 * (0.75 + 0.25 * np.sin(2 * np.pi * 0.9 * t))
-    return np.asarray(9_000 * buzz * syllables * speaking).astype(np.int16)
+    return np.asarray(9_000 * buzz * syllables)
 
 
 def mixed(voices: int, start: int, count: int, rate: int) -> Pcm:
@@ -77,21 +88,33 @@ def blocks(number: int, width: int, height: int, shade: int) -> npt.NDArray[np.u
     return picture
 
 
+def pixels_of(grid: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The blocks as 8×8 pixels each."""
+    return grid.repeat(8, axis=0).repeat(8, axis=1)
+
+
+def yuv(number: int, width: int, height: int, shade: int) -> npt.NDArray[np.uint8]:
+    """A picture of a number in planar YUV 4:2:0, without colour."""
+    picture = np.full((height * 3 // 2, width), 128, np.uint8)
+    picture[:height] = pixels_of(blocks(number, width, height, shade))
+    return picture
+
+
 @cache
 def jpeg(number: int, width: int = 320, height: int = 176, shade: int = 60) -> bytes:
     """A baseline JPEG in grey: every block is flat, so only its DC value is coded."""
     grid = blocks(number, width, height, shade)
-    levels = (grid.astype(np.int32) - 128).ravel()  # quantised by 8, and a flat block's DC is 8 × its value
-    bits: list[str] = []
+    levels = grid.astype(np.int32) - 128  # quantised by 8, and a flat block's DC is 8 × its value
+    rows: dict[tuple[int, ...], str] = {}  # most rows are alike
+    pieces: list[str] = []
     previous = 0
-    for level in levels.tolist():
-        difference, previous = level - previous, level
-        size = abs(difference).bit_length()
-        bits.append(_DC_CODES[size])
-        if size:
-            bits.append(format(difference if difference > 0 else difference + (1 << size) - 1, f"0{size}b"))
-        bits.append(_END_OF_BLOCK)
-    stream = "".join(bits)
+    for row in levels.tolist():
+        coded = (previous, *row)
+        if coded not in rows:
+            rows[coded] = "".join(_coded(level - before) for before, level in pairwise(coded))
+        pieces.append(rows[coded])
+        previous = row[-1]
+    stream = "".join(pieces)
     stream += "1" * (-len(stream) % 8)
     scan = int(stream, 2).to_bytes(len(stream) // 8, "big").replace(b"\xff", b"\xff\x00")
     return b"".join(
@@ -112,22 +135,13 @@ def jpeg(number: int, width: int = 320, height: int = 176, shade: int = 60) -> b
 @cache
 def png(number: int, width: int = 320, height: int = 176, shade: int = 60) -> bytes:
     """A PNG in grey."""
-    pixels = np.kron(blocks(number, width, height, shade), np.ones((8, 8), np.uint8))
+    pixels = pixels_of(blocks(number, width, height, shade))
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
-
-
-def h264(number: int, key_every: int = 30) -> bytes:
-    """An access unit in Annex B form. Its framing is real; what is in its slices is not."""
-    start = b"\0\0\0\1"
-    filling = bytes((number * 7 + i) % 251 + 4 for i in range(300))
-    if number % key_every:
-        return start + b"\x09\xf0" + start + b"\x41" + filling
-    return start + b"\x09\x10" + start + _SPS + start + _PPS + start + b"\x65" + filling * 4
 
 
 SENTENCES = (
@@ -153,8 +167,13 @@ def _huffman(counts: tuple[int, ...]) -> tuple[str, ...]:
 
 _DC_CODES = _huffman(_DC_COUNTS)
 _END_OF_BLOCK = "0000"
-_SPS = bytes.fromhex("6742c01ed9005005bb011000000300100000030320f162e480")
-_PPS = bytes.fromhex("68cb83cb20")
+
+
+def _coded(difference: int) -> str:
+    """The bits of a block: how much brighter it is than the one before it."""
+    size = abs(difference).bit_length()
+    bits = difference if difference > 0 else difference + (1 << size) - 1
+    return _DC_CODES[size] + (format(bits, f"0{size}b") if size else "") + _END_OF_BLOCK
 
 
 def _segment(marker: int, data: bytes) -> bytes:

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 WEBHOOK_TIMEOUT_S = 3.0
 """How long Zoom waits for the answer to a webhook (PROTOCOL §2)."""
 
+_WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104  # told apart, not bound to
+
 _EVENTS = {
     Product.MEETING: "meeting.rtms_{}",
     Product.WEBINAR: "webinar.rtms_{}",
@@ -69,6 +71,7 @@ class LiveStream:
         url: str,
         zoom: Zoom,
         driver: Driver,
+        scenario: Scenario,
         signature: Signature | None = None,
     ) -> None:
         self.product = product
@@ -77,11 +80,14 @@ class LiveStream:
         self.url = url
         self.zoom = zoom
         self.driver = driver
+        self.scenario = scenario
         self.signature = signature
         """The ready-made one that the started webhook carries, if it does."""
         self.running: asyncio.Task[StopReason] | None = None
         self.webhook_findings: list[Finding] = []
         self.event_ts = int(time.time() * 1000)
+        self.port = 0
+        """Where its newest server listens."""
         self._sockets = 0
 
     def channel_name(self, kind: str) -> str:
@@ -135,6 +141,7 @@ class Simulator:
     :param speed: how many times faster than real time the media come.
     :param client_in_real_time: whether the client's clock is an ordinary one; then keep-alives and time-outs are, too.
     :param webhook: where webhooks go that a scenario's faults ask for.
+    :param public_host: the host that URLs name; else the one to listen on, or this machine where that is a wildcard.
     """
 
     def __init__(
@@ -146,6 +153,7 @@ class Simulator:
         *,
         client_in_real_time: bool = True,
         webhook: str | None = None,
+        public_host: str | None = None,
     ) -> None:
         self._app = app
         self._host = host
@@ -153,16 +161,25 @@ class Simulator:
         self._speed = speed
         self._client_speed = speed if client_in_real_time else 1
         self.webhook = webhook
+        self._public_host = public_host or ("127.0.0.1" if host in _WILDCARDS else host)
         self._posting: set[asyncio.Task[None]] = set()
         self._streams: dict[str, LiveStream] = {}
-        self._server: Server | None = None
+        self._servers: list[Server] = []
 
     async def __aenter__(self) -> "Simulator":
+        self._port = await self._listen(self._port)
+        return self
+
+    async def _listen(self, port: int) -> int:
+        """Listen at one more port, and tell which.
+
+        :raises Problem: where it cannot.
+        """
         try:
-            self._server = await serve(
+            server = await serve(
                 self._serve,
                 self._host,
-                self._port,
+                port,
                 compression=None,
                 ping_interval=None,
                 max_size=1 << 20,
@@ -171,11 +188,11 @@ class Simulator:
             )
         except OSError as error:
             raise Problem(
-                f"Cannot listen on {self._host}:{self._port}: {error.strerror or error}.",
+                f"Cannot listen on {self._host}:{port}: {error.strerror or error}.",
                 "Choose another with --host and --port.",
             ) from error
-        self._port = next(iter(self._server.sockets)).getsockname()[1]
-        return self
+        self._servers.append(server)
+        return int(next(iter(server.sockets)).getsockname()[1])
 
     async def __aexit__(self, *_: object) -> None:
         self.end()
@@ -184,9 +201,9 @@ class Simulator:
                 await stream.running
         if self._posting:
             await asyncio.wait(self._posting)
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        for server in self._servers:
+            server.close()
+            await server.wait_closed()
 
     @property
     def port(self) -> int:
@@ -212,36 +229,50 @@ class Simulator:
         stream_id = digest[24:56]
         if again is not None:
             identity, stream_id = again.identity, again.stream_id
-        base = f"ws://{self._host}:{self._port}"
-        urls = {
-            name: f"{base}/media/{stream_id}/{name}"
-            for kind, name in MEDIA_NAMES.items()
-            if kind in spelled_out(self._app.scopes)
-        }
-        urls["all"] = f"{base}/media/{stream_id}/all"
         signature = self._app.sign(product, identity, stream_id)
         zoom = Zoom(
             product=product,
             identity=identity,
             stream_id=stream_id,
             signature=signature,
-            urls=urls,
+            urls=self._media_urls(self._port, stream_id),
             scenario=scenario,
             epoch_ms=int(time.time() * 1000),
             scopes=self._app.scopes,
             speed=self._client_speed,
         )
         driver = Driver(zoom, None, Clock(self._speed), announce=lambda command: self._announce(stream, command))
-        url = f"{base}/signaling/{stream_id}"
-        stream = LiveStream(product, identity, stream_id, url, zoom, driver, signature if with_signature else None)
+        url = f"{self.url(self._port)}/signaling/{stream_id}"
+        stream = LiveStream(
+            product, identity, stream_id, url, zoom, driver, scenario, signature if with_signature else None
+        )
+        stream.port = self._port
         self._streams[stream_id] = stream
         stream.running = asyncio.create_task(_run(driver), name=f"simulated stream {stream_id}")
         return stream
+
+    def url(self, port: int | None = None) -> str:
+        """What clients connect to, as URLs name it."""
+        host = f"[{self._public_host}]" if ":" in self._public_host else self._public_host
+        return f"ws://{host}:{port or self._port}"
+
+    def _media_urls(self, port: int, stream_id: str) -> dict[str, str]:
+        names = [name for kind, name in MEDIA_NAMES.items() if kind in spelled_out(self._app.scopes)]
+        return {name: f"{self.url(port)}/media/{stream_id}/{name}" for name in [*names, "all"]}
 
     def end(self) -> None:
         """End every stream, as their hosts do."""
         for stream in self._streams.values():
             stream.driver.stop("the host")
+
+    async def invite(self, stream: LiveStream) -> None:
+        """Post the started webhook, as late as the stream's scenario says.
+
+        :raises Problem: where nobody answers at all.
+        """
+        assert self.webhook is not None, "somebody has to be told"
+        await asyncio.sleep(stream.scenario.webhook_after_s / self._speed)
+        await self.post(self.webhook, stream, "started")
 
     async def post(self, url: str, stream: LiveStream, what: str, reason: StopReason | None = None) -> None:
         """Post a signed webhook; an answer that is wrong or late is a finding of the stream.
@@ -277,15 +308,24 @@ class Simulator:
 
     def _announce(self, stream: LiveStream, command: Announce) -> None:
         """Do what a fault asks for; a started webhook of a new server has its URL, and a time of its own."""
+        task = asyncio.create_task(self._tell(stream, command), name="webhook")
+        self._posting.add(task)
+        task.add_done_callback(self._posting.discard)
+
+    async def _tell(self, stream: LiveStream, command: Announce) -> None:
         generation = stream.zoom.generation
         if command.what == "started" and f"server={generation}" not in stream.url and generation > 1:
-            stream.url = f"{stream.url.partition('?')[0]}?server={generation}"
+            if stream.zoom.moves:
+                stream.port = await self._listen(0)
+                stream.zoom.move_to(self._media_urls(stream.port, stream.stream_id))
+            stream.url = f"{self.url(stream.port)}/signaling/{stream.stream_id}?server={generation}"
             stream.event_ts += 1
         if self.webhook is not None:
             reason = None if command.reason is None else StopReason(command.reason)  # type: ignore[call-arg]
-            task = asyncio.create_task(self.post(self.webhook, stream, command.what, reason), name="webhook")
-            self._posting.add(task)
-            task.add_done_callback(self._posting.discard)
+            try:
+                await self.post(self.webhook, stream, command.what, reason)
+            except Problem as problem:
+                stream.webhook_findings.append(Finding(0, "webhook", problem.what))
 
     async def _serve(self, connection: ServerConnection) -> None:
         path, _, query = (connection.request.path if connection.request else "").partition("?")
@@ -294,7 +334,9 @@ class Simulator:
         if stream is None or stream.running is None or stream.running.done():
             await connection.close(1008, "no such stream")
             return
-        if stream.zoom.generation > 1 and query != f"server={stream.zoom.generation}":
+        asked_at = int(connection.local_address[1])
+        generation = stream.zoom.generation
+        if (generation > 1 and query != f"server={generation}") or asked_at != stream.port:
             await connection.close(1011, "this server is dead")
             return
         socket = TaskSocket(connection)

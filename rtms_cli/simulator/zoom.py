@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from rtms_cli.machine import BROKEN, Announce, ChannelState, Close, Command, Direction, Finish, Frame, Send, State
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, NO_SCOPE, MediaParams, params_fault, spelled_out
@@ -43,12 +43,13 @@ from rtms_cli.protocol.messages import (
     StreamStateResponse,
     StreamStateUpdate,
     Unreadable,
+    UserId,
     VideoSubscriptionRequest,
     VideoSubscriptionResponse,
 )
 from rtms_cli.protocol.numbers import (
     EVERY_MEDIA,
-    Codec,
+    ContentType,
     MediaType,
     MeetingEvent,
     MessageType,
@@ -114,8 +115,10 @@ class _Phase(StrEnum):
 class _Channel:
     """One socket of a client's."""
 
-    def __init__(self, name: str, at_us: int) -> None:
+    def __init__(self, name: str, at_us: int, generation: int) -> None:
         self.name = name
+        self.generation = generation
+        """Which of the servers it was opened to."""
         self.phase = _Phase.NEW
         self.kinds = MediaType(0)
         self.keep_alive_us = at_us
@@ -171,6 +174,8 @@ class Zoom:
         self._ready = False
         self._was_ready = False
         self._joined = False
+        self._stream_state: int | None = StreamState.ACTIVE
+        self._session_state: int | None = SessionState.STARTED
         self._params = MediaParams()
         self._cues: dict[MediaType | None, Iterator[Cue]] = {}
         self._next: dict[MediaType | None, Cue] = {}
@@ -178,10 +183,16 @@ class Zoom:
         self._deviations = scenario.deviations
         self._strikes = deque(sorted(scenario.strikes, key=lambda strike: strike.at_ms))
         self._refusals: dict[Fault, deque[int]] = {}
-        self._spoil: Fault | None = None
+        self._spoils: deque[Fault] = deque()
         self._swapped: Audio | None = None
         self._generation = 1
-        self._cameras: set[object] = set()
+        self._moves = False
+        self._refused = False
+        self._quiet_until_us = 0
+        self._late: deque[Cue] = deque()
+        self._late_until_ms = 0
+        self._chosen: UserId = None
+        """Whose video the client has chosen with `28`; the last one, for version 1 has one such stream."""
         self._sequence = 0
         self._sent: Counter[str] = Counter()
         self._untaken: Counter[str] = Counter()
@@ -197,6 +208,15 @@ class Zoom:
     def generation(self) -> int:
         """Which of the servers is alive: 1, and one more after each failover."""
         return self._generation
+
+    @property
+    def moves(self) -> bool:
+        """Whether the newest server has a port of its own; tell its URLs to `move_to`."""
+        return self._moves
+
+    def move_to(self, urls: dict[str, str]) -> None:
+        """Hand out these media URLs from now on."""
+        self._urls = urls
 
     @property
     def deadline_us(self) -> int | None:
@@ -251,7 +271,8 @@ class Zoom:
         if self._begin_us is not None:
             self._play((at_us - self._begin_us) // 1000)
         if self._give_up_us is not None and at_us >= self._give_up_us:
-            self._find("", "no client came, or none came back in time")
+            if self._joined or not self._refused:
+                self._find("", "no client came, or none came back in time")
             self._end(StopReason.STOP_BC_AWAIT_RECONNECTION_TIMEOUT)
         return self._hand_out()
 
@@ -259,13 +280,16 @@ class Zoom:
 
     def _on_state(self, name: str, state: ChannelState) -> None:
         if state.state is State.OPEN:
-            opened = self._channels[name] = _Channel(name, self._now_us)
+            opened = self._channels[name] = _Channel(name, self._now_us, self._generation)
             if Deviation.EARLY_KEEP_ALIVE in self._deviations and not opened.is_media:
                 self._ask_alive(opened)
         elif state.state is State.CLOSED and not state.ours:
             closed = self._channels.pop(name, None)
             if closed is not None and closed.phase is _Phase.ACCEPTED:
-                self._lost(closed)
+                if closed.generation == self._generation:
+                    self._lost(closed)
+                else:
+                    self._left(closed)
         elif state.state is State.STOPPING:
             self._end(StopReason.STOP_BC_HOST_TRIGGERED)
 
@@ -279,6 +303,20 @@ class Zoom:
             for media in [media for media in self._channels.values() if media.is_media]:
                 self._close(media, 1000, "signaling was lost")
         self._give_up_us = self._now_us + round(RETURN_S[kind] * _US * self._speed)
+
+    def _left(self, channel: _Channel) -> None:
+        """A client goes away from a server that another one has taken the place of, as it should."""
+        if channel is self._signaling:
+            self._forget_old()
+            self._give_up_us = self._now_us + round(RETURN_S["signaling"] * _US * self._speed)
+
+    def _forget_old(self) -> None:
+        """Know the sockets to older servers no more; they stay open until the client closes them."""
+        for channel in [each for each in self._channels.values() if each.generation < self._generation]:
+            self._channels.pop(channel.name)
+        if self._signaling is not None and self._signaling.generation < self._generation:
+            self._signaling = None
+            self._ready = False
 
     def _close(self, channel: _Channel, code: int, reason: str) -> None:
         self._out.append(Close(channel.name, code, reason))
@@ -317,15 +355,19 @@ class Zoom:
             case StreamCloseRequest() if not channel.is_media:
                 self._on_close_request(channel, message)
             case SessionStateRequest(session_id=session_id) if not channel.is_media:
-                self._send(channel, SessionStateResponse(session_id, SessionState.STARTED, self._zoom_ms()))
-            case StreamStateRequest() if not channel.is_media:
-                self._send(channel, StreamStateResponse(self._stream_id, StreamState.ACTIVE, self._zoom_ms()))
+                self._send(channel, SessionStateResponse(session_id, self._session_state, self._zoom_ms()))
+            case StreamStateRequest(stream_id=stream_id) if not channel.is_media:
+                if stream_id != self._stream_id:
+                    self._find(channel.name, "19 STREAM_STATE_REQ with a wrong rtms_stream_id")
+                self._send(channel, StreamStateResponse(self._stream_id, self._stream_state, self._zoom_ms()))
             case VideoSubscriptionRequest() if not channel.is_media:
                 self._on_video_subscription(channel, message)
             case _:
                 self._find(channel.name, f"{_name(message)} is nothing that a client sends here")
 
     def _on_signaling_handshake(self, channel: _Channel, asked: SignalingHandshakeRequest) -> None:
+        if channel.generation == self._generation:
+            self._forget_old()
         if self._due_refusal(Fault.HANG_UP) is not None:
             channel.phase = _Phase.REFUSED
             self._close(channel, 1000, "")
@@ -365,7 +407,7 @@ class Zoom:
         if status is not StatusCode.STATUS_OK:
             self._refuse(channel, MediaHandshakeResponse(status, why, sequence=asked.sequence), f"3: {why}")
             return
-        params = asked.params.only(kinds).or_else(DEFAULT_PARAMS).only(kinds)
+        params = _granted(asked.params.only(kinds).or_else(DEFAULT_PARAMS).only(kinds))
         channel.phase = _Phase.ACCEPTED
         channel.kinds = kinds
         self._params = params.or_else(self._params)
@@ -413,10 +455,6 @@ class Zoom:
         fault = params_fault(asked.params, kinds)
         if fault is not None:
             return fault.status, fault.text, none
-        audio = asked.params.audio
-        if MediaType.AUDIO in kinds and audio is not None and audio.codec not in (None, Codec.L16):
-            why = "the stand-in speaks L16 only"
-            return StatusCode.STATUS_INVALID_MEDIA_AUDIO_CODEC, why, none
         return StatusCode.STATUS_OK, "", kinds
 
     def _on_ready(self, channel: _Channel, message: ClientReadyAck) -> None:
@@ -459,13 +497,16 @@ class Zoom:
 
     def _on_video_subscription(self, channel: _Channel, message: VideoSubscriptionRequest) -> None:
         status, why = StatusCode.STATUS_OK, ""
-        if message.subscribe and message.user_id in self._cameras:
+        if message.subscribe and message.user_id == self._chosen:
             status, why = StatusCode.STATUS_DUPLICATE_VIDEO_SUBSCRIPTION, "subscribed already"
-            self._find(channel.name, f"28: {why}")
+        elif all(message.user_id != person.user_id for person in self._scenario.people):
+            status, why = StatusCode.STATUS_INVALID_PAYLOAD, f"no participant has the user_id {message.user_id}"
         elif message.subscribe:
-            self._cameras.add(message.user_id)
-        else:
-            self._cameras.discard(message.user_id)
+            self._chosen = message.user_id
+        elif message.user_id == self._chosen:
+            self._chosen = None
+        if status is not StatusCode.STATUS_OK:
+            self._find(channel.name, f"28: {why}")
         self._send(channel, VideoSubscriptionResponse(message.user_id, status, why, self._zoom_ms()))
 
     # Keep-alive.
@@ -475,6 +516,9 @@ class Zoom:
         channel.keep_alive_us = _NEVER_US if never else self._now_us + round(KEEP_ALIVE_S * _US * self._speed)
 
     def _ask_alive(self, channel: _Channel) -> None:
+        if self._now_us < self._quiet_until_us:
+            channel.keep_alive_us = self._quiet_until_us
+            return
         if len(channel.asked) >= MOST_UNANSWERED:
             self._find(channel.name, f"{MOST_UNANSWERED} keep-alives were not answered: cut")
             self._close(channel, 1001, "keep-alive time-out")
@@ -506,16 +550,19 @@ class Zoom:
         self._give_up_us = None
         if self._begin_us is None:
             self._begin_us = self._now_us
-            self._cues[None] = show(self._scenario, self._params, self._epoch_ms, None)
+            self._cues[None] = self._show(None)
         for channel in self._channels.values():
             for kind in MEDIA_NAMES:
                 if kind in channel.kinds and kind not in self._cues:
-                    self._cues[kind] = show(self._scenario, self._params, self._epoch_ms, kind)
+                    self._cues[kind] = self._show(kind)
         for cued, cues in self._cues.items():
             if cued not in self._next and (cue := next(cues, None)) is not None:
                 self._next[cued] = cue
         self._deliver_held()
         self._play((self._now_us - self._begin_us) // 1000)
+
+    def _show(self, kind: MediaType | None) -> Iterator[Cue]:
+        return show(self._scenario, self._params, self._epoch_ms, kind, lambda: self._chosen, self._session_id())
 
     def _deliver_held(self) -> None:
         channel = self._taker(MediaType.AUDIO)
@@ -535,20 +582,33 @@ class Zoom:
                 continue
             if cue.at_ms > now_ms:
                 break
+            if cue.at_ms >= self._late_until_ms:
+                self._deliver_late()
             self._perform(cue)
             following = next(self._cues[kind], None)
             if following is None:
                 del self._next[kind]
             else:
                 self._next[kind] = following
+        if now_ms >= self._late_until_ms:
+            self._deliver_late()
         if now_ms >= self._scenario.duration_ms:
             self._end(StopReason.STOP_BC_MEETING_ENDED)
 
+    def _deliver_late(self) -> None:
+        """Send what was delayed."""
+        self._late_until_ms = 0
+        while self._late:
+            self._perform(self._late.popleft())
+
     def _perform(self, cue: Cue) -> None:
+        if cue.message is None:
+            return
         if cue.kind is None:
-            event = cue.message
-            if self._signaling is not None and isinstance(event, EventUpdate) and event.event_type in self._events:
-                self._send(self._signaling, event)
+            self._tell(cue.message)
+            return
+        if cue.at_ms < self._late_until_ms:
+            self._late.append(cue)
             return
         channel = self._taker(cue.kind)
         if isinstance(cue.message, Audio):
@@ -558,6 +618,16 @@ class Zoom:
         else:
             self._untaken[_plain_name(cue.message)] += 1
 
+    def _tell(self, news: Message) -> None:
+        """Events go to who subscribed to them, changes of state to everybody."""
+        if isinstance(news, StreamStateUpdate):
+            self._stream_state = news.state
+        elif isinstance(news, SessionStateUpdate):
+            self._session_state = news.state
+        unwanted = isinstance(news, EventUpdate) and news.event_type not in self._events
+        if self._signaling is not None and not unwanted:
+            self._send(self._signaling, news)
+
     def _perform_audio(self, channel: _Channel | None, message: Audio) -> None:
         if channel is None:
             self._held.append(message)
@@ -565,16 +635,18 @@ class Zoom:
             while newest_ms - (self._held[0].timestamp or 0) > HELD_AUDIO_MS:
                 self._untaken[_plain_name(self._held.popleft())] += 1
             return
-        fault, self._spoil = self._spoil, None
+        if self._swapped is not None:
+            self._send(channel, message)
+            self._send(channel, self._swapped)
+            self._swapped = None
+            return
+        fault = self._spoils.popleft() if self._spoils else None
         if fault is Fault.SWAP:
             self._swapped = message
             return
         self._send(channel, message, spoilt(channel.name, message, fault) if fault in _SPOILING else None)
         if fault is Fault.DUPLICATE:
             self._send(channel, message)
-        if self._swapped is not None:
-            self._send(channel, self._swapped)
-            self._swapped = None
 
     # Faults.
 
@@ -587,8 +659,13 @@ class Zoom:
                 self._leave(self._sockets(media_only=True), "media", BROKEN)
             case Fault.CLOSE_MEDIA:
                 self._leave(self._sockets(media_only=True), "media", strike.number)
+            case Fault.SPLIT_BRAIN:
+                self._generation += 1
+                self._moves = True
+                self._out.append(Announce("started"))
             case Fault.FAILOVER:
                 self._generation += 1
+                self._moves = bool(strike.number)
                 self._leave(self._sockets(), "signaling", BROKEN)
                 self._out.append(Announce("started"))
             case Fault.SAY_INTERRUPTED:
@@ -623,9 +700,13 @@ class Zoom:
             case Fault.BAD_JSON | Fault.BAD_UTF8 | Fault.UNKNOWN_TYPE:
                 raw, binary = STRAY[strike.fault]
                 if (channel := self._taker(MediaType.AUDIO)) is not None:
-                    self._out.append(Send(channel.name, Unreadable("on purpose"), binary, raw))
+                    self._out.extend([Send(channel.name, Unreadable("on purpose"), binary, raw)] * strike.times)
             case Fault.DUPLICATE | Fault.SWAP | Fault.BAD_BASE64 | Fault.ODD_AUDIO:
-                self._spoil = strike.fault
+                self._spoils.extend([strike.fault] * strike.times)
+            case Fault.SKIP_KEEP_ALIVES:
+                self._quiet_until_us = self._now_us + strike.number * 1000
+            case Fault.DELAY:
+                self._late_until_ms = max(self._late_until_ms, strike.at_ms + strike.number)
 
     def _sockets(self, *, media_only: bool = False) -> Sequence[_Channel]:
         return [channel for channel in self._channels.values() if channel.is_media or not media_only]
@@ -643,7 +724,10 @@ class Zoom:
 
     def _due_refusal(self, fault: Fault) -> int | None:
         codes = self._refusals.get(fault)
-        return codes.popleft() if codes else None
+        if not codes:
+            return None
+        self._refused = True
+        return codes.popleft()
 
     def _taker(self, kind: MediaType) -> _Channel | None:
         if not self._ready:
@@ -697,6 +781,16 @@ _MEDIA_REASONS = (
     StopReason.STOP_BC_DATA_CONNECTION_INTERRUPTED,
     StopReason.STOP_BC_DATA_CONNECTION_CLOSED_ABNORMALLY,
 )
+
+
+def _granted(asked: MediaParams) -> MediaParams:
+    """What valid parameters get: what they ask for, but pictures are raw in any case."""
+    video, share = asked.video, asked.share
+    return structs.replace(
+        asked,
+        video=video and structs.replace(video, content_type=ContentType.RAW_VIDEO),
+        share=share and structs.replace(share, content_type=ContentType.RAW_VIDEO),
+    )
 
 
 def _plain_name(message: Message) -> str:

@@ -102,12 +102,19 @@ class StallingFiles(Files):
     """A disk that does nothing for 20 s of the session's time, once."""
 
     stalled = False
+    seconds = 20
 
     def append(self, name: str, data: bytes) -> None:
         super().append(name, data)
         if name == "capture.jsonl" and not self.stalled and (self.folder / "audio/mixed.wav").exists():
             self.stalled = True
-            threading.Event().wait(20 / SPEED)
+            threading.Event().wait(self.seconds / SPEED)
+
+
+class BrieflyStallingFiles(StallingFiles):
+    """A stall that is shorter than reading may wait, though the buffer is full at once."""
+
+    seconds = 12
 
 
 def at(seconds: float, fault: Fault, number: int = 0, times: int = 1) -> Strike:
@@ -192,7 +199,7 @@ CASES = (
     Case("disk full for a while", files=FullFiles, unkept=-1),
     Case("one file is read-only", files=ReadOnlyTranscript, unkept=-1),
     Case("disk stalls for 20 s", files=StallingFiles),
-    Case("disk stalls, and only 1 MiB may wait", files=StallingFiles, max_buffer=1 << 20, media="all"),
+    Case("disk stalls for 12 s, and only 1 MiB may wait", files=BrieflyStallingFiles, max_buffer=1 << 20, media="all"),
 )
 
 

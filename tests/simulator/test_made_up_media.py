@@ -61,9 +61,3 @@ def test_jpeg_decodes_to_the_picture_that_was_meant(number: int) -> None:
     grey = np.frombuffer(done.stdout, np.uint8).reshape(176, 320)
     meant = np.kron(media.blocks(number, 320, 176, 60), np.ones((8, 8), np.uint8))
     assert np.abs(grey.astype(int) - meant).max() <= 5
-
-
-def test_h264_begins_with_parameter_sets_at_each_key_frame() -> None:
-    kinds = [[unit[0] & 31 for unit in media.h264(number).split(b"\0\0\0\1")[1:]] for number in range(31)]
-    assert kinds[0] == kinds[30] == [9, 7, 8, 5]
-    assert all(each == [9, 1] for each in kinds[1:30])

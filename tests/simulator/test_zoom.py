@@ -255,9 +255,9 @@ def test_requests_are_answered() -> None:
     assert (state["msg_type"], state["rtms_session_id"], state["state"]) == (11, "x", 2)
     (state,) = server.say("signaling", 19, rtms_stream_id="stream1")
     assert (state["msg_type"], state["state"]) == (20, 1)
-    (answer,) = server.say("signaling", 28, user_id=1, subscribe=True)
+    (answer,) = server.say("signaling", 28, user_id=16778240, subscribe=True)
     assert (answer["msg_type"], answer["status_code"]) == (29, 0)
-    (answer,) = server.say("signaling", 28, user_id=1, subscribe=True)
+    (answer,) = server.say("signaling", 28, user_id=16778240, subscribe=True)
     assert answer["status_code"] == 44
     answers = server.say("signaling", 21, rtms_stream_id="stream1")
     assert types(answers) == [22, 9, 8]

@@ -1,0 +1,172 @@
+"""What people do in a session, and what follows from it: who is there, who speaks, who shares, and when.
+
+Spans are pairs of milliseconds since the session began: from the first, up to the second without it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from rtms_cli.protocol.numbers import Language
+from rtms_cli.simulator import media
+
+Span = tuple[int, int]
+
+
+class Deed(StrEnum):
+    """Something that a person does."""
+
+    JOIN = "join"
+    LEAVE = "leave"
+    SPEAK = "speak"
+    MUTE = "mute"
+    UNMUTE = "unmute"
+    SHARE = "share"
+    CAMERA = "camera"
+    CHAT = "chat"
+    TRANSCRIPT = "transcript"
+    PAUSE = "pause"
+    """The host pauses the stream: nothing is sent meanwhile."""
+
+
+class Act(Struct, frozen=True):
+    """A deed: when, whose, and its particulars."""
+
+    at_ms: int
+    deed: Deed
+    who: int = 0
+    """Which of the people, from 0."""
+    for_ms: int = 0
+    """How long somebody speaks or shares, a spoken line takes, or the stream is paused."""
+    text: str = ""
+    language: int = Language.LANGUAGE_ID_ENGLISH
+    camera: int | None = None
+    """The resolution that the camera has from now on; 0 is one that is off, `None` one as it was granted."""
+
+
+class Plan:
+    """Everything that follows from the acts. What they do not speak of is made up: speech in turns, cameras on.
+
+    :param voices: how many people there are.
+    :param sounds: whose sound is the user's own: how long it is, and when there is something to hear.
+    :param filmed: who has a camera at all; `None` is everybody.
+    """
+
+    def __init__(
+        self,
+        acts: Sequence[Act],
+        voices: int,
+        end_ms: int,
+        sounds: Mapping[int, tuple[int, Sequence[Span]]] | None = None,
+        filmed: frozenset[int] | None = None,
+    ) -> None:
+        sounds = sounds or {}
+        self._filmed = filmed
+        self._acts = sorted(acts, key=lambda act: act.at_ms)
+        self._voices = voices
+        self._end_ms = end_ms
+        everything = (0, end_ms)
+        self.paused = [clip((act.at_ms, act.at_ms + act.for_ms), everything) for act in self._of(Deed.PAUSE)]
+        flowing = without([everything], self.paused)
+        self.present = [self._while(who, Deed.JOIN, Deed.LEAVE) for who in range(voices)]
+        self.in_turns = not self._of(Deed.SPEAK) and not sounds
+        self.talking: list[list[Span]] = []
+        """When each person's packets come, where every person has a stream of its own."""
+        for who in range(voices):
+            allowed = both(both(self.present[who], self._while(who, Deed.UNMUTE, Deed.MUTE)), flowing)
+            if who in sounds:
+                talk = [(0, min(sounds[who][0], end_ms))]
+            elif self.in_turns:
+                turn, round_ms = media.TURN_MS, media.TURN_MS * voices
+                talk = [(start, start + turn) for start in range(who * turn, end_ms, round_ms)]
+            else:
+                talk = [(act.at_ms, act.at_ms + act.for_ms) for act in self._of(Deed.SPEAK) if act.who == who]
+            self.talking.append(both(talk, allowed))
+        if self._of(Deed.SHARE):
+            shares = [((act.at_ms, act.at_ms + act.for_ms), act.who) for act in self._of(Deed.SHARE)]
+        else:
+            shares = [((end_ms // 3, end_ms * 2 // 3), 0)]
+        self.shares = [(span, who) for whole, who in shares for span in both([whole], self.present[who])]
+        self.speakers = sorted(
+            (start, who)
+            for who in range(voices)
+            for start, _ in (both(sounds[who][1], self.talking[who]) if who in sounds else self.talking[who])
+        )
+        """Who begins to speak, and when."""
+
+    def is_paused(self, at_ms: int) -> bool:
+        """Whether nothing is sent."""
+        return within(at_ms, self.paused)
+
+    def speaker(self, at_ms: int) -> int | None:
+        """Who spoke last, of those who are there."""
+        for start, who in reversed(self.speakers):
+            if start <= at_ms and within(at_ms, self.present[who]):
+                return who
+        return next((who for who in range(self._voices) if within(at_ms, self.present[who])), None)
+
+    def camera(self, who: int, at_ms: int) -> int | None:
+        """The resolution of somebody's camera: `None` is as granted, 0 off."""
+        if not within(at_ms, self.present[who]) or (self._filmed is not None and who not in self._filmed):
+            return 0
+        last: int | None = None
+        for act in self._of(Deed.CAMERA):
+            if act.who == who and act.at_ms <= at_ms:
+                last = act.camera
+        return last
+
+    def cameras(self) -> list[tuple[int, int, bool]]:
+        """When whose camera goes on or off, after the session began."""
+        found, states = [], {who: self.camera(who, 0) != 0 for who in range(self._voices)}
+        for act in self._of(Deed.CAMERA):
+            is_on = act.camera != 0
+            if states[act.who] != is_on and act.at_ms > 0 and (self._filmed is None or act.who in self._filmed):
+                found.append((act.at_ms, act.who, is_on))
+            states[act.who] = is_on
+        return found
+
+    def acts(self, deed: Deed) -> Sequence[Act]:
+        """The acts of one kind, in order."""
+        return self._of(deed)
+
+    def _of(self, deed: Deed) -> list[Act]:
+        return [act for act in self._acts if act.deed is deed]
+
+    def _while(self, who: int, begin: Deed, end: Deed) -> list[Span]:
+        """The spans between two deeds of a person; it begins inside where `end` comes first, or neither."""
+        acts = [act for act in self._acts if act.who == who and act.deed in (begin, end)]
+        since: int | None = None if acts and acts[0].deed is begin else 0
+        spans: list[Span] = []
+        for act in acts:
+            if act.deed is begin and since is None:
+                since = act.at_ms
+            elif act.deed is end and since is not None:
+                spans.append((since, act.at_ms))
+                since = None
+        if since is not None:
+            spans.append((since, self._end_ms))
+        return [span for span in spans if span[0] < span[1]]
+
+
+def clip(span: Span, to: Span) -> Span:
+    """What of a span lies in another."""
+    return max(span[0], to[0]), min(span[1], to[1])
+
+
+def both(one: Iterable[Span], other: Sequence[Span]) -> list[Span]:
+    """What lies in both."""
+    return [span for mine in one for theirs in other if (span := clip(mine, theirs)) and span[0] < span[1]]
+
+
+def without(spans: Sequence[Span], taken: Iterable[Span]) -> list[Span]:
+    """What is left of spans."""
+    left = list(spans)
+    for start, end in taken:
+        left = [span for a, b in left for span in ((a, min(b, start)), (max(a, end), b)) if span[0] < span[1]]
+    return left
+
+
+def within(at_ms: int, spans: Iterable[Span]) -> bool:
+    """Whether a moment lies in one of them."""
+    return any(start <= at_ms < end for start, end in spans)

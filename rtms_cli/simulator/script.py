@@ -1,0 +1,376 @@
+"""Scenarios in TOML: what happens in a session, and when. A dozen are built in.
+
+    description = "What it is good for, in one line."
+    seconds = 30
+    people = ["John Smith", "Zoë Müller"]
+
+    [[event]]
+    at = 5
+    drop = "signaling"
+
+`EVENTS` has every kind of event with its fields.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from msgspec import Struct, structs
+
+from rtms_cli.errors import Problem
+from rtms_cli.protocol.numbers import Language, Resolution, StatusCode, StopReason
+from rtms_cli.simulator.faults import Deviation, Fault, Strike
+from rtms_cli.simulator.material import read_language
+from rtms_cli.simulator.plan import Act, Deed
+from rtms_cli.simulator.scenario import PEOPLE, Person, Scenario
+
+BEFORE_MS = -1
+"""The time of what has to be so before the session begins: `at = "start"`."""
+
+
+class Script(Struct, frozen=True):
+    """A scenario with its name."""
+
+    name: str
+    description: str
+    scenarios: tuple[Scenario, ...]
+    """One for each stream that it needs: most need one, a list of refusals needs one for each."""
+
+
+def built_in() -> Sequence[Script]:
+    """The scenarios that come with the program, by name."""
+    return [load(name) for name in _names()]
+
+
+def load(name: str) -> Script:
+    """Read a scenario that is built in, or a file.
+
+    :param name: a name, or a path that ends with `.toml`.
+    :raises Problem: with the line and the field that is wrong.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        try:
+            return read(path.read_text("utf-8"), path.stem, name)
+        except OSError as error:
+            raise Problem(f"Cannot read {path}: {error.strerror}.", _LIST) from None
+        except UnicodeDecodeError:
+            raise Problem(f"{path} is no UTF-8 text.", _LIST) from None
+    if name not in _names():
+        raise Problem(f"There is no scenario '{name}'.", f"There are {', '.join(_names())}; or give a file.toml.")
+    return read((_FOLDER / f"{name}.toml").read_text("utf-8"), name, f"{name}.toml")
+
+
+_FOLDER = resources.files("rtms_cli.simulator") / "scenarios"
+_LIST = "`rtms simulate --list` names the scenarios that are built in."
+
+
+def _names() -> Sequence[str]:
+    return sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir() if entry.name.endswith(".toml"))
+
+
+def read(text: str, name: str, where: str) -> Script:
+    """Read a scenario.
+
+    :param where: the file, for errors.
+    :raises Problem: with the line and the field that is wrong.
+    """
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Problem(f"{where} is no TOML: {error}.", "See https://toml.io.") from None
+    top = _Fields(given, where, ())
+    description = top.text("description")
+    seconds = top.number("seconds", 10.0)
+    if not 0.1 <= seconds <= 86_400:
+        raise top.wrong("seconds", "is a number from 0.1 to 86400")
+    names = top.texts("people", [person.name for person in PEOPLE])
+    if not names or len(set(names)) < len(names):
+        raise top.wrong("people", "is a list of at least one name, each once")
+    people = tuple(Person(PEOPLE[0].user_id + 1024 * number, each) for number, each in enumerate(names))
+    server = top.texts("server", [])
+    for each in server:
+        if each not in tuple(Deviation):
+            raise top.wrong("server", f"is a list of {', '.join(Deviation)}")
+    late_s = top.number("webhook_after", 0.0)
+    tables = given.get("event", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise top.wrong("event", "is made of [[event]] tables")
+    top.take("event")
+    top.finish(())
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*event\s*\]\]", line)]
+    acts: list[Act] = []
+    strikes: list[Strike] = []
+    variants: list[Strike] = []
+    for number, table in enumerate(tables):
+        line = f":{lines[number]}" if len(lines) == len(tables) else f": event {number + 1}"
+        event = _Fields(table, f"{where}{line}", names)
+        made = _read_event(event, seconds)
+        acts += [one for one in made if isinstance(one, Act)]
+        new = [one for one in made if isinstance(one, Strike)]
+        if len(new) > 1 and new[0].fault in _REFUSALS:
+            variants = new
+        else:
+            strikes += new
+    whole = Scenario(
+        seconds,
+        people,
+        tuple(strikes),
+        frozenset(map(Deviation, server)),
+        tuple(acts),
+        late_s,
+    )
+    each_of = [structs.replace(whole, strikes=(*strikes, one)) for one in variants] or [whole]
+    return Script(name, description, tuple(each_of))
+
+
+class _Fields:
+    """A table's fields, each read once with its type; what is wrong is named with its line."""
+
+    def __init__(self, table: Mapping[str, object], where: str, people: Sequence[str]) -> None:
+        self._left = dict(table)
+        self._where = where
+        self._people = people
+
+    def has(self, name: str) -> bool:
+        return name in self._left
+
+    def take(self, name: str) -> object:
+        return self._left.pop(name, None)
+
+    def wrong(self, name: str, what: str) -> Problem:
+        return Problem(f"{self._where}: '{name}' {what}.", _LIST)
+
+    def number(self, name: str, default: float | None = None, least: float = 0) -> float:
+        value = self.take(name)
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= 1e9:
+            raise self.wrong(name, f"has to be a number of at least {least:g}" if value is not None else "is missing")
+        return float(value)
+
+    def count(self, name: str, default: int | None = None, most: int = 1_000_000, least: int = 0) -> int:
+        value = self.number(name, default, least)
+        if value != int(value) or value > most:
+            raise self.wrong(name, f"has to be a whole number from {least} to {most}")
+        return int(value)
+
+    def text(self, name: str) -> str:
+        value = self.take(name)
+        if not isinstance(value, str):
+            raise self.wrong(name, "is missing" if value is None else "has to be a text")
+        return value
+
+    def texts(self, name: str, default: list[str]) -> list[str]:
+        value = self.take(name)
+        value = default if value is None else value
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise self.wrong(name, "has to be a list of texts")
+        return value
+
+    def choice(self, name: str, choices: Sequence[str], default: str | None = None) -> str:
+        value = self.take(name)
+        value = default if value is None else value
+        if value not in choices:
+            raise self.wrong(name, f"has to be one of {', '.join(choices)}")
+        return str(value)
+
+    def person(self, name: str) -> int:
+        value = self.take(name)
+        if value not in self._people:
+            raise self.wrong(name, f"has to be one of the people: {', '.join(self._people)}")
+        return self._people.index(str(value))
+
+    def yes(self, name: str) -> None:
+        if self.take(name) is not True:
+            raise self.wrong(name, "can only be true")
+
+    def finish(self, known: Sequence[str]) -> None:
+        for name in self._left:
+            raise self.wrong(name, f"is no field here; there are {', '.join(known)}" if known else "is no field")
+
+
+_Made = Sequence[Act | Strike]
+
+
+def _read_event(event: _Fields, seconds: float) -> _Made:
+    at_ms = BEFORE_MS
+    if event.has("at"):
+        if (at := event.take("at")) != "start":
+            if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at <= seconds:
+                raise event.wrong("at", f'has to be "start", or seconds from 0 to {seconds:g}')
+            at_ms = round(at * 1000)
+    else:
+        raise event.wrong("at", "is missing")
+    verbs = [verb for verb in EVENTS if event.has(verb)]
+    if len(verbs) != 1:
+        raise event.wrong(
+            "event" if not verbs else "', '".join(verbs),
+            f"has to say one thing that happens: {', '.join(EVENTS)}" if not verbs else "are two events: make them two",
+        )
+    fields, reader = EVENTS[verbs[0]]
+    made = reader(event, verbs[0], at_ms)
+    event.finish(("at", verbs[0], *fields))
+    return made
+
+
+def _ms(event: _Fields, name: str) -> int:
+    return round(event.number(name) * 1000)
+
+
+def _deed(event: _Fields, verb: str, at_ms: int) -> _Made:
+    return (Act(max(at_ms, 0), Deed(verb), event.person(verb)),)
+
+
+def _lasting(event: _Fields, verb: str, at_ms: int) -> _Made:
+    return (Act(max(at_ms, 0), Deed(verb), event.person(verb), _ms(event, "for")),)
+
+
+_CAMERAS: Mapping[str, int | None] = {"on": None, "off": 0, **{size.name: int(size) for size in Resolution}}
+
+
+def _camera(event: _Fields, verb: str, at_ms: int) -> _Made:
+    who = event.person(verb)
+    return (Act(max(at_ms, 0), Deed.CAMERA, who, camera=_CAMERAS[event.choice("to", list(_CAMERAS))]),)
+
+
+def _chat(event: _Fields, verb: str, at_ms: int) -> _Made:
+    return (Act(max(at_ms, 0), Deed.CHAT, event.person(verb), text=event.text("text")),)
+
+
+def _transcript(event: _Fields, verb: str, at_ms: int) -> _Made:
+    who, text, for_ms = event.person(verb), event.text("text"), round(event.number("for", 1.5) * 1000)
+    language = read_language(event.take("language") if event.has("language") else int(Language.LANGUAGE_ID_ENGLISH))
+    if language is None:
+        raise event.wrong("language", f"has to be one of {', '.join(each.gist for each in Language)}")
+    return (Act(max(at_ms, 0), Deed.TRANSCRIPT, who, for_ms, text, language),)
+
+
+def _pause(event: _Fields, verb: str, at_ms: int) -> _Made:
+    return (Act(max(at_ms, 0), Deed.PAUSE, for_ms=_ms(event, verb)),)
+
+
+def _one_of(faults: Mapping[str, tuple[Fault, int]]) -> "_Reader":
+    def reader(event: _Fields, verb: str, at_ms: int) -> _Made:
+        fault, number = faults[event.choice(verb, list(faults))]
+        return (Strike(at_ms, fault, number),)
+
+    return reader
+
+
+def _packets(fault: Fault) -> "_Reader":
+    def reader(event: _Fields, verb: str, at_ms: int) -> _Made:
+        return (Strike(at_ms, fault, times=event.count(verb, most=10_000, least=1)),)
+
+    return reader
+
+
+def _lasting_fault(fault: Fault) -> "_Reader":
+    def reader(event: _Fields, verb: str, at_ms: int) -> _Made:
+        return (Strike(at_ms, fault, _ms(event, verb)),)
+
+    return reader
+
+
+def _flag(fault: Fault, number: int = 0) -> "_Reader":
+    def reader(event: _Fields, verb: str, at_ms: int) -> _Made:
+        event.yes(verb)
+        return (Strike(at_ms, fault, number),)
+
+    return reader
+
+
+_CORRUPT = {
+    "base64": Fault.BAD_BASE64,
+    "length": Fault.ODD_AUDIO,
+    "json": Fault.BAD_JSON,
+    "utf8": Fault.BAD_UTF8,
+    "type": Fault.UNKNOWN_TYPE,
+}
+
+
+def _corrupt(event: _Fields, verb: str, at_ms: int) -> _Made:
+    fault = _CORRUPT[event.choice(verb, list(_CORRUPT))]
+    return (Strike(at_ms, fault, times=event.count("times", 1, most=10_000, least=1)),)
+
+
+def _close(event: _Fields, verb: str, at_ms: int) -> _Made:
+    code = event.count(verb, most=4999, least=1000)
+    return (Strike(at_ms, Fault.CLOSE_MEDIA, code),)
+
+
+_REFUSALS = {Fault.REFUSE_SIGNALING: "signaling", Fault.REFUSE_MEDIA: "media"}
+
+
+def _refuse(event: _Fields, verb: str, at_ms: int) -> _Made:
+    given = event.take(verb)
+    listed = given if isinstance(given, list) else [given]
+    codes = [code for code in listed if type(code) is int and code in tuple(StatusCode) and code > 0]
+    if not codes or len(codes) < len(listed):
+        raise event.wrong(verb, f"has to be a status code from 1 to {max(StatusCode)}, or a list of them")
+    on = event.choice("on", list(_REFUSALS.values()), "signaling")
+    times = event.count("times", 1, most=1000, least=1)
+    fault = next(fault for fault, socket in _REFUSALS.items() if socket == on)
+    return tuple(Strike(at_ms, fault, code, times) for code in codes)
+
+
+def _hang_up(event: _Fields, verb: str, at_ms: int) -> _Made:
+    event.yes(verb)
+    return (Strike(at_ms, Fault.HANG_UP, times=event.count("times", 1, most=1000, least=1)),)
+
+
+def _stop(event: _Fields, verb: str, at_ms: int) -> _Made:
+    reason = event.count(verb, most=max(StopReason), least=1)
+    told = event.choice("told", ["signaling", "webhook"], "signaling")
+    return (Strike(at_ms, Fault.STOP if told == "signaling" else Fault.STOP_WEBHOOK_ONLY, reason),)
+
+
+_Reader = Callable[[_Fields, str, int], _Made]
+EVENTS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
+    "join": ((), _deed),
+    "leave": ((), _deed),
+    "mute": ((), _deed),
+    "unmute": ((), _deed),
+    "speak": (("for",), _lasting),
+    "share": (("for",), _lasting),
+    "camera": (("to",), _camera),
+    "chat": (("text",), _chat),
+    "transcript": (("text", "for", "language"), _transcript),
+    "pause": ((), _pause),
+    "drop": ((), _one_of({"signaling": (Fault.DROP_SIGNALING, 0), "media": (Fault.DROP_MEDIA, 0)})),
+    "close": ((), _close),
+    "interrupt": (
+        (),
+        _one_of(
+            {
+                "signaling": (Fault.SAY_INTERRUPTED, StopReason.STOP_BC_SIGNAL_CONNECTION_INTERRUPTED),
+                "media": (Fault.SAY_INTERRUPTED, StopReason.STOP_BC_DATA_CONNECTION_INTERRUPTED),
+                "event": (Fault.EVENT_7, 0),
+                "webhook": (Fault.WEBHOOK_INTERRUPTED, 0),
+            }
+        ),
+    ),
+    "silence": ((), _flag(Fault.SILENCE)),
+    "skip_keep_alives": ((), _lasting_fault(Fault.SKIP_KEEP_ALIVES)),
+    "delay": ((), _lasting_fault(Fault.DELAY)),
+    "duplicate": ((), _packets(Fault.DUPLICATE)),
+    "reorder": ((), _packets(Fault.SWAP)),
+    "corrupt": (("times",), _corrupt),
+    "failover": (
+        (),
+        _one_of(
+            {
+                "same port": (Fault.FAILOVER, 0),
+                "another port": (Fault.FAILOVER, 1),
+                "split brain": (Fault.SPLIT_BRAIN, 0),
+            }
+        ),
+    ),
+    "retry_webhook": ((), _flag(Fault.RETRY_WEBHOOK)),
+    "refuse": (("on", "times"), _refuse),
+    "hang_up": (("times",), _hang_up),
+    "revoke": ((), _flag(Fault.STOP, StopReason.STOP_BC_STREAM_REVOKED)),
+    "stop": (("told",), _stop),
+}
+"""Every kind of event: the field that says it, the others that it may have, and what it means."""
