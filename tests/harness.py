@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import trustme
 
 from rtms_cli.commands.station import Station, recorder_in
 from rtms_cli.machine import Finish, Frame
@@ -65,6 +66,14 @@ def make_station(
         trusted=trusted,
         max_streams=max_streams,
     )
+
+
+def made_certificate(folder: Path) -> Path:
+    """A certificate for localhost with its key (`both.pem`), by an authority of its own (`cert.pem`)."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "cert.pem")
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(folder / "both.pem")
+    return folder
 
 
 def read_wav(path: Path) -> tuple[int, npt.NDArray[np.int16]]:

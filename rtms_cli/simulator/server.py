@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import ssl
 import time
 
 from msgspec import Struct
@@ -141,6 +142,7 @@ class Simulator:
     :param speed: how many times faster than real time the media come.
     :param client_in_real_time: whether the client's clock is an ordinary one; then keep-alives and time-outs are, too.
     :param webhook: where webhooks go that a scenario's faults ask for.
+    :param tls: a certificate and its key: URLs are `wss` then.
     :param public_host: the host that URLs name; else the one to listen on, or this machine where that is a wildcard.
     """
 
@@ -154,9 +156,11 @@ class Simulator:
         client_in_real_time: bool = True,
         webhook: str | None = None,
         public_host: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._app = app
         self._host = host
+        self._tls = tls
         self._port = port
         self._speed = speed
         self._client_speed = speed if client_in_real_time else 1
@@ -184,6 +188,7 @@ class Simulator:
                 ping_interval=None,
                 max_size=1 << 20,
                 close_timeout=2,
+                ssl=self._tls,
                 logger=_quiet(),
             )
         except OSError as error:
@@ -254,7 +259,8 @@ class Simulator:
     def url(self, port: int | None = None) -> str:
         """What clients connect to, as URLs name it."""
         host = f"[{self._public_host}]" if ":" in self._public_host else self._public_host
-        return f"ws://{host}:{port or self._port}"
+        scheme = "ws" if self._tls is None else "wss"
+        return f"{scheme}://{host}:{port or self._port}"
 
     def _media_urls(self, port: int, stream_id: str) -> dict[str, str]:
         names = [name for kind, name in MEDIA_NAMES.items() if kind in spelled_out(self._app.scopes)]

@@ -1,7 +1,7 @@
 """Zoom's own SDK as a client, in a process of its own: prints what it got as JSON lines. Arguments: one JSON object.
 
-    {"ids": {"meeting_uuid": "…"}, "rtms_stream_id": "…", "server_urls": "…", "client": "…", "secret": "…",
-     "kinds": ["audio", …], "audio": {"codec": 1, …}, "seconds": 20}
+{"ids": {"meeting_uuid": "…"}, "rtms_stream_id": "…", "server_urls": "…", "client": "…", "secret": "…",
+ "kinds": ["audio", …], "audio": {"codec": 1, …}, "seconds": 20}
 """
 
 import base64
@@ -14,7 +14,6 @@ from typing import Any
 import rtms
 
 
-
 def say(what: str, **fields: object) -> None:
     os.write(1, json.dumps({"what": what, **fields}).encode() + b"\n")
 
@@ -22,7 +21,7 @@ def say(what: str, **fields: object) -> None:
 def main() -> None:
     wanted: dict[str, Any] = json.loads(sys.argv[1])
     client = rtms.Client()
-    left = threading.Event()
+    joined, left = threading.Event(), threading.Event()
 
     def taker(kind: str) -> Any:
         def take(data: bytes, size: int, timestamp: int, metadata: Any) -> None:
@@ -37,9 +36,19 @@ def main() -> None:
 
         return take
 
-    client.on_join_confirm(lambda reason: say("join", reason=reason))
+    def confirm(reason: int) -> None:
+        say("join", reason=reason)
+        joined.set()
+        if reason != 0:
+            left.set()
+
+    def leave(reason: int) -> None:
+        say("leave", reason=reason)
+        left.set()
+
+    client.on_join_confirm(confirm)
     client.on_session_update(lambda event, session: say("session", event=event, stream=session.streamId))
-    client.on_leave(lambda reason: (say("leave", reason=reason), left.set()))
+    client.on_leave(leave)
     client.on_event_ex(lambda text: say("event", text=text))
     for kind in wanted["kinds"]:
         getattr(client, f"on_{kind}_data")(taker(kind))
@@ -56,6 +65,9 @@ def main() -> None:
         secret=wanted["secret"],
     )
     loop.start()
+    joined.wait(wanted["seconds"])
+    if wanted.get("events") and not left.is_set():
+        client.subscribe_event(wanted["events"])  # before it has joined, the SDK sends no subscription
     left.wait(wanted["seconds"])
     loop.stop()
     loop.join(5)

@@ -1,12 +1,12 @@
 """`wss://` with a certificate that nobody trusts: refused at once, trusted with its authority, or with a warning."""
 
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from harness import made_certificate
 from websockets.asyncio.server import ServerConnection, serve
 
 from rtms_cli.wire.dialer import Dialer, tls_context
@@ -16,15 +16,8 @@ from rtms_cli.wire.hosts import HostPolicy
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for localhost, with its key in one file."""
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost "
-        "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout key.pem -out cert.pem".split(),
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
-    (folder / "both.pem").write_bytes((folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes())
-    return folder
+    """A certificate for localhost, by an authority that nobody knows."""
+    return made_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @asynccontextmanager
