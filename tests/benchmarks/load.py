@@ -25,6 +25,8 @@ PARAMS = {
     "share": {"content_type": 3, "codec": 5, "resolution": 3, "fps": 1},
 }
 
+HEAD = {"protocol_version": 1, "sequence": 1, "status_code": 0, "reason": ""}
+
 
 def frame(body: object, opcode: int = 1) -> bytes:
     payload = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -141,11 +143,13 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             match message["msg_type"]:
                 case 1:
                     signaling[stream] = writer
-                    urls = {"all": f"ws://127.0.0.1:{port}/media/{stream}"}
-                    writer.write(frame({"msg_type": 2, "status_code": 0, "media_server": {"server_urls": urls}}))
+                    url = f"ws://127.0.0.1:{port}/media/{stream}"
+                    urls = {"all": url, "audio": url}  # Zoom's SDK wants a URL for each kind
+                    writer.write(frame({"msg_type": 2, **HEAD, "media_server": {"server_urls": urls}}))
                 case 3:
                     media_sockets[stream] = writer
-                    writer.write(frame({"msg_type": 4, "status_code": 0, "media_params": PARAMS}))
+                    params = {kind: PARAMS[kind] for kind in message.get("media_params") or PARAMS if kind in PARAMS}
+                    writer.write(frame({"msg_type": 4, **HEAD, "payload_encrypted": False, "media_params": params}))
                 case 7:
                     ready += 1
                     if ready == STREAMS:
