@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
     from rtms_cli.protocol.numbers import MediaType, Product
     from rtms_cli.simulator.material import Material
+    from rtms_cli.simulator.scenario import Scenario
     from rtms_cli.simulator.server import App, LiveStream
     from rtms_cli.simulator.zoom import Report
 
 
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    public_host: Annotated[
+        str | None, typer.Option(help="Host that URLs name, where it is another than --host: a container, a tunnel.")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 0,
     products: Annotated[
         str, typer.Option(help="meeting, webinar, session, contact_center, phone, separated by commas; or all.")
@@ -35,6 +39,13 @@ def simulate(
     ] = None,
     speed: Annotated[float, typer.Option(help="How many times faster than real time.", min=0.01, max=1000)] = 1,
     scopes: Annotated[str, typer.Option(help="The media that the app may have: audio,transcript or all.")] = "all",
+    scenario: Annotated[
+        str | None, typer.Option(help="What happens: a name that --list shows, or a file.toml.", metavar="NAME|FILE")
+    ] = None,
+    list_them: Annotated[bool, typer.Option("--list", help="List the scenarios that are built in.")] = False,
+    chaos: Annotated[
+        int | None, typer.Option(help="Random faults; the same for the same number.", metavar="SEED")
+    ] = None,
     audio: Annotated[
         list[Path] | None, typer.Option(help="File with the sound of a participant; repeat it for more of them.")
     ] = None,
@@ -54,50 +65,47 @@ def simulate(
     --payload-out the started webhook's body is printed.
 
     \b
-    Example:
+    Examples:
       rtms simulate --webhook http://127.0.0.1:8080/webhook --products all
+      rtms simulate --webhook http://127.0.0.1:8080/webhook --scenario flaky-network
+      rtms simulate --audio anna.wav --audio bernd.mp3 --video camera.mp4 --transcript said.srt
     """
     import asyncio
 
-    from msgspec import structs
-
     from rtms_cli.commands.running import on_signals, run_loop
     from rtms_cli.protocol.media import parse_media
-    from rtms_cli.simulator.scenario import Scenario
     from rtms_cli.simulator.server import Simulator
 
+    if list_them:
+        _list(as_json=as_json)
+        return
     wanted = read_products(products)
     try:
         scoped = parse_media(scopes)
     except ValueError as error:
         raise Problem(f"--scopes: {error}") from None
-    scenario = Scenario()
-    material = _material(audio or [], video, transcript)
-    if material is not None:
-        scenario = scenario.with_material(material)
-        seconds = seconds or max(material.duration_ms / 1000, 0.1)
-    scenario = structs.replace(scenario, seconds=seconds or scenario.seconds)
+    shows = _shows(scenario, chaos, seconds, _material(audio or [], video, transcript))
     app, thrown_away = _app(
         {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}, scoped
     )
 
     async def play(simulator: Simulator, stream: "LiveStream") -> "Report":
         if webhook is not None:
-            await simulator.post(webhook, stream, "started")
+            await simulator.invite(stream)
         reason = await stream.done()
-        if webhook is not None:
+        if webhook is not None and not stream.end_was_told:
             await simulator.post(webhook, stream, "stopped", reason)
         return stream.report()
 
     async def run() -> "Sequence[Report]":
-        async with Simulator(app, host, port, speed) as simulator:
-            typer.echo(f"the stand-in for Zoom listens at ws://{host}:{simulator.port}", err=True)
+        async with Simulator(app, host, port, speed, webhook=webhook, public_host=public_host) as simulator:
+            typer.echo(f"the stand-in for Zoom listens at {simulator.url()}", err=True)
             for line in thrown_away:
                 typer.echo(line, err=True)
             live = [
-                simulator.announce(product, scenario, number, with_signature=bool(thrown_away))
+                simulator.announce(product, each, number, with_signature=bool(thrown_away))
                 for product in wanted
-                for number in range(1, streams + 1)
+                for number, each in enumerate([*shows] * streams, 1)
             ]
             on_signals(lambda _: simulator.end())
             if payload_out is not None:
@@ -154,6 +162,57 @@ def print_reports(reports: "Sequence[Report]", *, as_json: bool) -> None:
         typer.secho(f"{wrong} findings: the client broke the protocol.", fg="red")
     else:
         typer.secho("clean: the client did everything right.", fg="green")
+
+
+def _list(*, as_json: bool) -> None:
+    """The scenarios that are built in, on standard output."""
+    import msgspec
+
+    from rtms_cli.simulator.script import built_in
+
+    scripts = built_in()
+    if as_json:
+        rows = [
+            {
+                "name": script.name,
+                "description": script.description,
+                "seconds": script.scenarios[0].seconds,
+                "streams": len(script.scenarios),
+            }
+            for script in scripts
+        ]
+        typer.echo(msgspec.json.encode(rows).decode())
+        return
+    width = max(len(script.name) for script in scripts)
+    for script in scripts:
+        typer.echo(f"{script.name:{width}}  {script.description}")
+
+
+def _shows(
+    name: str | None, seed: int | None, seconds: float | None, material: "Material | None"
+) -> "Sequence[Scenario]":
+    """What is played: a scenario for each stream that it needs, with the user's material and chaos in it."""
+    import random
+
+    from msgspec import structs
+
+    from rtms_cli.simulator.chaos import chaos
+    from rtms_cli.simulator.scenario import Scenario
+    from rtms_cli.simulator.script import load
+
+    shows: Sequence[Scenario] = (Scenario(),) if name is None else load(name).scenarios
+    if material is not None:
+        shows = [show.with_material(material) for show in shows]
+        seconds = seconds or (max(material.duration_ms / 1000, 0.1) if name is None else None)
+    shows = [structs.replace(show, seconds=seconds or show.seconds) for show in shows]
+    if seed is None:
+        return shows
+    dice = random.Random(seed)  # noqa: S311  # faults that can be had again, no secrets
+    wild = [structs.replace(show, strikes=(*show.strikes, *chaos(dice, show.duration_ms))) for show in shows]
+    for show in wild:
+        told = ", ".join(f"{strike.fault} at {strike.at_ms / 1000:.1f} s" for strike in show.strikes)
+        typer.echo(f"chaos {seed}: {told or 'nothing, the session is too short'}", err=True)
+    return wild
 
 
 def _material(audio: "Sequence[Path]", video: Path | None, transcript: Path | None) -> "Material | None":

@@ -10,6 +10,10 @@ _FIRST_MS, _LAST_MS = 1_000, 5_000
 _APART_MS = (1_000, 8_000)
 """Between two faults; the last one leaves time to come back before the end."""
 
+_REFUSED_MS = 10_000
+"""What a refusal costs more: a client that waits longer and longer needs that to come back."""
+_REFUSALS = (Fault.REFUSE_SIGNALING, Fault.REFUSE_MEDIA)
+
 
 class Dice(Protocol):
     """What `random.Random(seed)` can do."""
@@ -29,8 +33,10 @@ def chaos(dice: Dice, duration_ms: int) -> tuple[Strike, ...]:
     strikes: list[Strike] = []
     at_ms = dice.randint(_FIRST_MS, _LAST_MS)
     while at_ms < duration_ms - _LAST_MS:
-        strikes += dice.choice(_MAKERS)(at_ms, dice)
-        at_ms += dice.randint(*_APART_MS)
+        new = dice.choice(_MAKERS)(at_ms, dice)
+        strikes += new
+        refused = sum(strike.times for strike in new if strike.fault in _REFUSALS)
+        at_ms += dice.randint(*_APART_MS) + refused * _REFUSED_MS
     return tuple(strikes)
 
 
@@ -58,7 +64,6 @@ _MAKERS: Sequence[_Maker] = (
     _plain(Fault.SAY_INTERRUPTED, StopReason.STOP_BC_SIGNAL_CONNECTION_INTERRUPTED),
     _plain(Fault.SAY_INTERRUPTED, StopReason.STOP_BC_DATA_CONNECTION_CLOSED_ABNORMALLY),
     _plain(Fault.EVENT_7),
-    _plain(Fault.WEBHOOK_INTERRUPTED),
     _plain(Fault.RETRY_WEBHOOK),
     _packets(Fault.DUPLICATE),
     _packets(Fault.SWAP),

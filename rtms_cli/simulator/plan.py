@@ -3,6 +3,7 @@
 Spans are pairs of milliseconds since the session began: from the first, up to the second without it.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
@@ -67,7 +68,7 @@ class Plan:
         self._voices = voices
         self._end_ms = end_ms
         everything = (0, end_ms)
-        self.paused = [clip((act.at_ms, act.at_ms + act.for_ms), everything) for act in self._of(Deed.PAUSE)]
+        self.paused = merged(clip((act.at_ms, act.at_ms + act.for_ms), everything) for act in self._of(Deed.PAUSE))
         flowing = without([everything], self.paused)
         self.present = [self._while(who, Deed.JOIN, Deed.LEAVE) for who in range(voices)]
         self.in_turns = not self._of(Deed.SPEAK) and not sounds
@@ -82,7 +83,7 @@ class Plan:
                 talk = [(start, start + turn) for start in range(who * turn, end_ms, round_ms)]
             else:
                 talk = [(act.at_ms, act.at_ms + act.for_ms) for act in self._of(Deed.SPEAK) if act.who == who]
-            self.talking.append(both(talk, allowed))
+            self.talking.append(merged(both(talk, allowed)))
         if self._of(Deed.SHARE):
             shares = [((act.at_ms, act.at_ms + act.for_ms), act.who) for act in self._of(Deed.SHARE)]
         else:
@@ -101,8 +102,8 @@ class Plan:
 
     def speaker(self, at_ms: int) -> int | None:
         """Who spoke last, of those who are there."""
-        for start, who in reversed(self.speakers):
-            if start <= at_ms and within(at_ms, self.present[who]):
+        for _, who in reversed(self.speakers[: bisect_right(self.speakers, (at_ms, self._voices))]):
+            if within(at_ms, self.present[who]):
                 return who
         return next((who for who in range(self._voices) if within(at_ms, self.present[who])), None)
 
@@ -167,6 +168,24 @@ def without(spans: Sequence[Span], taken: Iterable[Span]) -> list[Span]:
     return left
 
 
-def within(at_ms: int, spans: Iterable[Span]) -> bool:
-    """Whether a moment lies in one of them."""
-    return any(start <= at_ms < end for start, end in spans)
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """The same in order, and none over another."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start < found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
+def touched(spans: Sequence[Span], start_ms: int, end_ms: int) -> Sequence[Span]:
+    """Those of merged spans that something of a stretch lies in."""
+    first = bisect_right(spans, start_ms, key=lambda span: span[1])
+    last = bisect_left(spans, end_ms, key=lambda span: span[0])
+    return spans[first:last]
+
+
+def within(at_ms: int, spans: Sequence[Span]) -> bool:
+    """Whether a moment lies in one of merged spans."""
+    return bool(touched(spans, at_ms, at_ms + 1))

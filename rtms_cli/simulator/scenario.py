@@ -22,9 +22,11 @@ from rtms_cli.protocol.messages import (
 )
 from rtms_cli.protocol.numbers import (
     Codec,
+    ContactCenterEvent,
     DataOption,
     MediaType,
     MeetingEvent,
+    Product,
     SessionState,
     StreamState,
 )
@@ -32,7 +34,7 @@ from rtms_cli.simulator import media
 from rtms_cli.simulator.codecs import SIZES, AudioForm, H264Encoder, ImageEncoder, Pcm, Picture
 from rtms_cli.simulator.faults import Deviation, Strike
 from rtms_cli.simulator.material import Film, Material, Sound
-from rtms_cli.simulator.plan import Act, Deed, Plan, within
+from rtms_cli.simulator.plan import Act, Deed, Plan, touched, within
 
 
 class Person(Struct, frozen=True):
@@ -122,6 +124,7 @@ def show(
     kind: MediaType | None,
     chosen: Callable[[], UserId] = nobody,
     session_id: str = "",
+    product: str = Product.MEETING,
 ) -> Iterator[Cue]:
     """All cues of one kind, in order; pictures and sound are encoded as they are taken.
 
@@ -142,7 +145,7 @@ def show(
         case MediaType.CHAT:
             return _chat(scenario, plan, epoch_ms)
         case _:
-            return _events(scenario, plan, epoch_ms, session_id)
+            return _events(scenario, plan, epoch_ms, session_id, is_call=product == Product.CONTACT_CENTER)
 
 
 class _Voice:
@@ -160,7 +163,8 @@ class _Voice:
     def take(self, start: int, count: int) -> Pcm:
         """Samples (count, channels); silence where the person does not speak."""
         heard = np.zeros(count, bool)
-        for from_ms, until_ms in self._plan.talking[self._who]:
+        span = start * 1000 // self._rate, (start + count) * 1000 // self._rate + 1
+        for from_ms, until_ms in touched(self._plan.talking[self._who], *span):
             first, last = from_ms * self._rate // 1000 - start, until_ms * self._rate // 1000 - start
             if first < count and last > 0:
                 heard[max(first, 0) : last] = True
@@ -337,15 +341,22 @@ def _chat(scenario: Scenario, plan: Plan, epoch_ms: int) -> Iterator[Cue]:
             yield Cue(line.at_ms, MediaType.CHAT, message)
 
 
-def _events(scenario: Scenario, plan: Plan, epoch_ms: int, session_id: str) -> Iterator[Cue]:
+def _events(scenario: Scenario, plan: Plan, epoch_ms: int, session_id: str, *, is_call: bool) -> Iterator[Cue]:
+    """What happens; in a call of Contact Center, whose numbers are its own, nobody has a camera."""
     people, end_ms = scenario.people, scenario.duration_ms
-    cues: list[tuple[int, MeetingEvent, dict[str, object]]] = [(0, MeetingEvent.FIRST_PACKET_TIMESTAMP, {})]
+    cues: list[tuple[int, int, dict[str, object]]] = [(0, MeetingEvent.FIRST_PACKET_TIMESTAMP, {})]
     named = [{"user_id": person.user_id, "user_name": person.name} for person in people]
     bare = [{"user_id": person.user_id} for person in people]
     here = [who for who in range(len(people)) if within(0, plan.present[who])]
     cues.append((0, MeetingEvent.PARTICIPANT_JOIN, {"participants": [named[who] for who in here]}))
     filmed = [bare[who] for who in here if plan.camera(who, 0) != 0]
-    if filmed:
+    if is_call:
+        cues += [(0, ContactCenterEvent.CONSUMER_ANSWERED, {}), (0, ContactCenterEvent.USER_ANSWERED, {})]
+        cues += [(end_ms - 1, ContactCenterEvent.CONSUMER_END, {}), (end_ms - 1, ContactCenterEvent.USER_END, {})]
+        for start_ms, until_ms in plan.paused:
+            cues.append((start_ms, ContactCenterEvent.USER_HOLD, {}))
+            cues.append((until_ms, ContactCenterEvent.USER_UNHOLD, {}))
+    elif filmed:
         cues.append((0, MeetingEvent.PARTICIPANT_VIDEO_ON, {"participants": filmed}))
     for who, spans in enumerate(plan.present):
         for start_ms, until_ms in spans:
@@ -358,7 +369,7 @@ def _events(scenario: Scenario, plan: Plan, epoch_ms: int, session_id: str) -> I
     for (start_ms, until_ms), who in plan.shares:
         cues.append((start_ms, MeetingEvent.SHARING_START, dict(named[who])))
         cues.append((until_ms, MeetingEvent.SHARING_STOP, dict(named[who])))
-    for at_ms, who, is_on in plan.cameras():
+    for at_ms, who, is_on in plan.cameras() if not is_call else ():
         event = MeetingEvent.PARTICIPANT_VIDEO_ON if is_on else MeetingEvent.PARTICIPANT_VIDEO_OFF
         cues.append((at_ms, event, {"participants": [bare[who]]}))
     for (_, before), (at_ms, who) in pairwise([(-1, -1), *plan.speakers]):

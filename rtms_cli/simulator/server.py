@@ -87,6 +87,8 @@ class LiveStream:
         self.running: asyncio.Task[StopReason] | None = None
         self.webhook_findings: list[Finding] = []
         self.event_ts = int(time.time() * 1000)
+        self.end_was_told = False
+        """Whether a fault has posted the stopped webhook already."""
         self.port = 0
         """Where its newest server listens."""
         self._sockets = 0
@@ -326,6 +328,7 @@ class Simulator:
                 stream.zoom.move_to(self._media_urls(stream.port, stream.stream_id))
             stream.url = f"{self.url(stream.port)}/signaling/{stream.stream_id}?server={generation}"
             stream.event_ts += 1
+        stream.end_was_told |= command.what == "stopped"
         if self.webhook is not None:
             reason = None if command.reason is None else StopReason(command.reason)  # type: ignore[call-arg]
             try:

@@ -229,6 +229,7 @@ class Zoom:
             times += [self._begin_us + cue.at_ms * 1000 for cue in self._next.values()]
             times += [self._begin_us + strike.at_ms * 1000 for strike in list(self._strikes)[:1]]
             times.append(self._begin_us + self._scenario.duration_ms * 1000)
+            times.append(self._begin_us + self._late_until_ms * 1000 if self._late else None)
         return min((time for time in times if time is not None), default=None)
 
     def report(self) -> Report:
@@ -562,7 +563,15 @@ class Zoom:
         self._play((self._now_us - self._begin_us) // 1000)
 
     def _show(self, kind: MediaType | None) -> Iterator[Cue]:
-        return show(self._scenario, self._params, self._epoch_ms, kind, lambda: self._chosen, self._session_id())
+        return show(
+            self._scenario,
+            self._params,
+            self._epoch_ms,
+            kind,
+            lambda: self._chosen,
+            self._session_id(),
+            self._product,
+        )
 
     def _deliver_held(self) -> None:
         channel = self._taker(MediaType.AUDIO)

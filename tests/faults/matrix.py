@@ -102,19 +102,12 @@ class StallingFiles(Files):
     """A disk that does nothing for 20 s of the session's time, once."""
 
     stalled = False
-    seconds = 20
 
     def append(self, name: str, data: bytes) -> None:
         super().append(name, data)
         if name == "capture.jsonl" and not self.stalled and (self.folder / "audio/mixed.wav").exists():
             self.stalled = True
-            threading.Event().wait(self.seconds / SPEED)
-
-
-class BrieflyStallingFiles(StallingFiles):
-    """A stall that is shorter than reading may wait, though the buffer is full at once."""
-
-    seconds = 12
+            threading.Event().wait(20 / SPEED)
 
 
 def at(seconds: float, fault: Fault, number: int = 0, times: int = 1) -> Strike:
@@ -199,7 +192,7 @@ CASES = (
     Case("disk full for a while", files=FullFiles, unkept=-1),
     Case("one file is read-only", files=ReadOnlyTranscript, unkept=-1),
     Case("disk stalls for 20 s", files=StallingFiles),
-    Case("disk stalls for 12 s, and only 1 MiB may wait", files=BrieflyStallingFiles, max_buffer=1 << 20, media="all"),
+    Case("disk stalls, and only 4 MiB may wait", files=StallingFiles, max_buffer=4 << 20, media="all"),
 )
 
 
@@ -275,7 +268,7 @@ def look(case: Case, manifest: Manifest) -> Sequence[str]:
     if bool(manifest.losses) != bool(expects_losses):
         wrong.append(f"losses {[(loss.what, loss.where, loss.count) for loss in manifest.losses]}")
     for name, asked in manifest.keep_alive.items():
-        pushes_back = case.max_buffer <= 1 << 20 and name != "signaling"  # it waits behind media that is not read
+        pushes_back = case.max_buffer <= 4 << 20 and name != "signaling"  # it waits behind media that is not read
         if asked.slowest_ms is not None and asked.slowest_ms > 1000 and not pushes_back:
             wrong.append(f"a keep-alive on {name} was answered after {asked.slowest_ms:.0f} ms")
     if case.status == "revoked" and manifest.tracks:

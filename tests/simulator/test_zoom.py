@@ -36,10 +36,10 @@ AUDIO = {"content_type": 2, "sample_rate": 1, "channel": 1, "codec": 1, "data_op
 class Server:
     """A Zoom, and a client that says what a test wants."""
 
-    def __init__(self, scopes: MediaType = EVERY_MEDIA, seconds: float = 5) -> None:
+    def __init__(self, scopes: MediaType = EVERY_MEDIA, seconds: float = 5, scenario: Scenario | None = None) -> None:
         self.zoom = Zoom(
             product="meeting", identity="uuid==", stream_id="stream1", signature=RIGHT, urls=URLS,
-            scenario=Scenario(seconds), epoch_ms=1_738_394_112_345, scopes=scopes,
+            scenario=scenario or Scenario(seconds), epoch_ms=1_738_394_112_345, scopes=scopes,
         )  # fmt: skip
         self.at_us = 0
         self.zoom.tick(0)

@@ -1,0 +1,57 @@
+"""Random faults: the same for the same seed, and nothing that a client cannot come through."""
+
+import random
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+from simulator.standing import record
+from simulator.test_zoom import IDS, Server
+
+from rtms_cli.simulator.chaos import chaos
+from rtms_cli.simulator.faults import Fault, Strike
+from rtms_cli.simulator.scenario import Scenario
+
+
+def strikes_of(seed: int, seconds: int = 60) -> tuple[Strike, ...]:
+    return chaos(random.Random(seed), seconds * 1000)
+
+
+def test_the_same_seed_makes_the_same_faults_and_another_others() -> None:
+    assert strikes_of(7) == strikes_of(7)
+    assert len({strikes_of(seed) for seed in range(200)}) == 200
+    seen = {strike.fault for seed in range(200) for strike in strikes_of(seed)}
+    ends = {Fault.STOP, Fault.STOP_WEBHOOK_ONLY, Fault.SILENCE, Fault.HANG_UP, Fault.WEBHOOK_INTERRUPTED}
+    assert seen == set(Fault) - ends
+    for seed in range(200):
+        times = [strike.at_ms for strike in strikes_of(seed)]
+        assert times == sorted(times)
+        assert 1000 <= times[0]
+        assert times[-1] < 55_000
+    assert strikes_of(1, 4) == ()
+
+
+def test_the_same_seed_sends_the_same_messages() -> None:
+    def heard(seed: int) -> list[dict[str, object]]:
+        server = Server(scenario=Scenario(20, strikes=strikes_of(seed, 20)))
+        server.join(9)
+        server.say("signaling", 7, rtms_stream_id=IDS["rtms_stream_id"])
+        return server.wait(21)
+
+    one = heard(5)
+    assert one == heard(5)
+    assert one != heard(6)
+    assert len(one) > 50
+
+
+@pytest.mark.parametrize("seed", [1, 2, 7, 10, 13])
+async def test_our_recorder_comes_through(seed: int, tmp_path: Path) -> None:
+    scenario = structs.replace(Scenario(60), strikes=strikes_of(seed))
+    (played,) = await record([scenario], tmp_path, "audio,transcript")
+    assert played.manifest.status == "complete"
+    assert [finding.what for finding in played.report.findings] == []
+    sent, kept = played.count("audio")
+    twice = sum(strike.times for strike in scenario.strikes if strike.fault is Fault.DUPLICATE)
+    spoilt = sum(strike.times for strike in scenario.strikes if strike.fault is Fault.BAD_BASE64)
+    assert 3000 <= sent + played.lost("audio") <= 3000 + twice
+    assert sent - kept <= spoilt + 10 * len(scenario.strikes)

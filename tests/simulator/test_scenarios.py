@@ -1,0 +1,250 @@
+"""Scenario files: what they say, what is wrong with them, and how our recorder comes through the built-in ones."""
+
+import importlib.resources
+from pathlib import Path
+
+import pytest
+from harness import read_jsonl
+from msgspec import Struct
+from simulator.standing import Played, record
+
+from rtms_cli.errors import Problem
+from rtms_cli.protocol.numbers import StatusCode
+from rtms_cli.simulator.faults import Deviation, Fault, Strike
+from rtms_cli.simulator.plan import Act, Deed
+from rtms_cli.simulator.script import EVENTS, built_in, load, read
+
+
+class Outcome(Struct, frozen=True):
+    """What has to become of a scenario."""
+
+    status: str = "complete"
+    opened: int = 1
+    """How often signaling is."""
+    audio: int = 0
+    """Packets that are made, each once."""
+    more: int = 0
+    """Packets that are sent twice."""
+    spoilt: int = 0
+    in_flight: int = 0
+    """How many may be under way when a connection breaks."""
+    untaken: range = range(1)
+    silence_s: float = 0
+    kinds: str = "all"
+    speed: float = 20
+    send_rate: int = 20
+
+
+OUTCOMES = {
+    "busy-server": Outcome(opened=5, audio=3000, in_flight=5),
+    "cameras-and-screens": Outcome(audio=2000),
+    "corrupt-packets": Outcome(audio=1000, spoilt=2, silence_s=0.05),
+    "dead-silence": Outcome(opened=2, audio=5000, untaken=range(1, 1500), silence_s=30),
+    "failover": Outcome(opened=3, audio=1500, in_flight=10),
+    "flaky-network": Outcome(opened=2, audio=2000, more=5, in_flight=15),
+    "interrupted": Outcome(opened=3, audio=4000),
+    "long-webinar": Outcome(
+        opened=2, audio=8400, in_flight=5, silence_s=60, kinds="audio,transcript,chat", speed=75, send_rate=100
+    ),
+    "many-languages": Outcome(audio=1000),
+    "no-keep-alives": Outcome(audio=4500),
+    "old-server": Outcome(audio=1000),
+    "pause-and-resume": Outcome(audio=1175, silence_s=6.5),
+    "revoked": Outcome("revoked"),
+    "revoked-by-webhook": Outcome("revoked"),
+    "slow-webhook": Outcome(audio=1000),
+    "split-brain": Outcome(opened=2, audio=1500, in_flight=20),
+}
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+async def test_our_recorder_comes_through(name: str, tmp_path: Path) -> None:
+    meant = OUTCOMES[name]
+    (played,) = await record(load(name).scenarios, tmp_path, meant.kinds, meant.speed, meant.send_rate)
+    assert played.manifest.status == meant.status
+    assert [finding.what for finding in played.report.findings] == []
+    assert played.opened() == meant.opened
+    sent, kept = played.count("audio")
+    if meant.status == "revoked":
+        assert (kept, list(played.manifest.tracks)) == (0, [])
+        return
+    assert sent + played.lost("audio") == meant.audio + meant.more
+    assert played.lost("audio") in meant.untaken
+    assert 0 <= sent - kept - meant.spoilt <= meant.in_flight
+    assert played.silence_s() <= meant.silence_s + meant.in_flight * meant.send_rate / 1000
+    assert bool(played.manifest.losses) == (name == "corrupt-packets")
+    if name in LOOKS:
+        LOOKS[name](played)
+
+
+def look_at_languages(played: Played) -> None:
+    lines = read_jsonl(played.folder / "transcript.jsonl")
+    assert [(line["language"], line["user_name"], line["end_time"], line["start_time"]) for line in lines] == [
+        (language, name, line["timestamp"], line["start_time"])
+        for line, language, name in zip(
+            lines,
+            (9, 14, 20, 13, 0),
+            ("John Smith", "Zoë Müller", "山田 太郎", "Élise Dupont", "أحمد علي"),
+            strict=True,
+        )
+    ]
+    assert lines[2]["text"] == "おはようございます。始めましょう。"
+    (chat,) = read_jsonl(played.folder / "chat.jsonl")
+    assert chat["text"] == "Danke! ありがとう! شكرا 🎉"
+
+
+def look_at_cameras(played: Played) -> None:
+    events = read_jsonl(played.folder / "events.jsonl")
+    wanted = ("PARTICIPANT_VIDEO_OFF", "PARTICIPANT_VIDEO_ON", "SHARING_START", "SHARING_STOP", "PARTICIPANT_LEAVE")
+    first = events[0]["timestamp"]
+    assert isinstance(first, int)
+    seen = [(event["event"], (event["timestamp"] - first) / 1000) for event in events if event["event"] in wanted]  # type: ignore[operator]
+    assert seen == [
+        ("PARTICIPANT_VIDEO_ON", 0), ("PARTICIPANT_VIDEO_OFF", 5), ("SHARING_START", 8), ("SHARING_STOP", 16),
+        ("PARTICIPANT_VIDEO_ON", 17), ("SHARING_START", 22), ("SHARING_STOP", 32), ("PARTICIPANT_LEAVE", 38),
+    ]  # fmt: skip
+
+
+def look_at_pauses(played: Played) -> None:
+    (track,) = [track for track in played.manifest.tracks if track.kind == "audio"]
+    assert [(round(a, 2), round(b, 2)) for a, b in track.gaps] == [(5, 9), (22, 24.5)]
+
+
+LOOKS = {
+    "many-languages": look_at_languages,
+    "cameras-and-screens": look_at_cameras,
+    "pause-and-resume": look_at_pauses,
+}
+
+
+async def test_every_status_code(tmp_path: Path) -> None:
+    played = await record(load("every-status-code").scenarios, tmp_path, "audio")
+    assert len(played) == 45
+    patient = {15, 16, 45}  # our recorder tries again
+    for code, one in enumerate(played, 1):
+        assert one.report.findings == ()
+        assert one.opened() == (2 if code in patient else 1)
+        assert one.manifest.status == ("complete" if code in patient else "failed")
+        if code not in patient:
+            assert StatusCode.label(code) in str(one.manifest.stop)
+
+
+def test_every_built_in_scenario_is_described_and_tried() -> None:
+    scripts = built_in()
+    assert len(scripts) >= 12
+    assert {script.name for script in scripts} == {*OUTCOMES, "every-status-code"}
+    for script in scripts:
+        assert 20 <= len(script.description) <= 110
+        assert script.description.endswith(".")
+    folder = importlib.resources.files("rtms_cli.simulator") / "scenarios"
+    used = "".join(entry.read_text("utf-8") for entry in folder.iterdir())
+    assert {verb for verb in EVENTS if f"\n{verb} = " not in used} == set()
+
+
+HEAD = 'description = "x"\nseconds = 20\npeople = ["Anna", "Bernd"]\n'
+
+
+def strike(at_ms: int, fault: Fault, number: int = 0, times: int = 1) -> Strike:
+    return Strike(at_ms, fault, number, times)
+
+
+@pytest.mark.parametrize(
+    ("event", "meant"),
+    [
+        ('at = 1.5\njoin = "Bernd"', Act(1500, Deed.JOIN, 1)),
+        ('at = 0\nleave = "Anna"', Act(0, Deed.LEAVE, 0)),
+        ('at = 1\nmute = "Anna"', Act(1000, Deed.MUTE)),
+        ('at = 1\nunmute = "Anna"', Act(1000, Deed.UNMUTE)),
+        ('at = 1\nspeak = "Bernd"\nfor = 2.5', Act(1000, Deed.SPEAK, 1, 2500)),
+        ('at = 1\nshare = "Bernd"\nfor = 2', Act(1000, Deed.SHARE, 1, 2000)),
+        ('at = 1\ncamera = "Anna"\nto = "off"', Act(1000, Deed.CAMERA, 0, camera=0)),
+        ('at = 1\ncamera = "Anna"\nto = "on"', Act(1000, Deed.CAMERA, 0)),
+        ('at = 1\ncamera = "Anna"\nto = "FHD"', Act(1000, Deed.CAMERA, 0, camera=3)),
+        ('at = 1\nchat = "Anna"\ntext = "Hi"', Act(1000, Deed.CHAT, 0, text="Hi")),
+        (
+            'at = 1\ntranscript = "Anna"\ntext = "Moin"\nlanguage = "German"',
+            Act(1000, Deed.TRANSCRIPT, 0, 1500, "Moin", 14),
+        ),
+        ("at = 1\npause = 2", Act(1000, Deed.PAUSE, 0, 2000)),
+        ('at = 1\ndrop = "media"', strike(1000, Fault.DROP_MEDIA)),
+        ("at = 1\nclose = 1011", strike(1000, Fault.CLOSE_MEDIA, 1011)),
+        ('at = 1\ninterrupt = "signaling"', strike(1000, Fault.SAY_INTERRUPTED, 13)),
+        ("at = 1\nsilence = true", strike(1000, Fault.SILENCE)),
+        ("at = 1\nskip_keep_alives = 40", strike(1000, Fault.SKIP_KEEP_ALIVES, 40_000)),
+        ("at = 1\ndelay = 0.25", strike(1000, Fault.DELAY, 250)),
+        ("at = 1\nduplicate = 3", strike(1000, Fault.DUPLICATE, 0, 3)),
+        ("at = 1\nreorder = 2", strike(1000, Fault.SWAP, 0, 2)),
+        ('at = 1\ncorrupt = "length"\ntimes = 4', strike(1000, Fault.ODD_AUDIO, 0, 4)),
+        ('at = 1\nfailover = "another port"', strike(1000, Fault.FAILOVER, 1)),
+        ('at = 1\nfailover = "split brain"', strike(1000, Fault.SPLIT_BRAIN)),
+        ("at = 1\nretry_webhook = true", strike(1000, Fault.RETRY_WEBHOOK)),
+        ('at = "start"\nrefuse = 3', strike(-1, Fault.REFUSE_SIGNALING, 3)),
+        ('at = 2\nrefuse = 16\non = "media"\ntimes = 2', strike(2000, Fault.REFUSE_MEDIA, 16, 2)),
+        ('at = "start"\nhang_up = true\ntimes = 3', strike(-1, Fault.HANG_UP, 0, 3)),
+        ("at = 1\nrevoke = true", strike(1000, Fault.STOP, 8)),
+        ('at = 1\nstop = 6\ntold = "webhook"', strike(1000, Fault.STOP_WEBHOOK_ONLY, 6)),
+    ],
+)
+def test_events(event: str, meant: Act | Strike) -> None:
+    (scenario,) = read(f"{HEAD}\n[[event]]\n{event}\n", "x", "x.toml").scenarios
+    assert [*scenario.acts, *scenario.strikes] == [meant]
+    assert ([person.name for person in scenario.people], scenario.seconds) == (["Anna", "Bernd"], 20)
+
+
+def test_a_file_is_a_scenario_too_and_a_list_of_refusals_needs_a_stream_for_each(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'description = "Mine."\nserver = ["flat", "binary"]\nwebhook_after = 2.5\n\n'
+        '[[event]]\nat = "start"\nrefuse = [3, 45]\n[[event]]\nat = 2\ndrop = "media"\n'
+    )
+    script = load(str(path))
+    assert (script.name, script.description) == ("mine", "Mine.")
+    assert [scenario.strikes[-1].number for scenario in script.scenarios] == [3, 45]
+    for scenario in script.scenarios:
+        assert scenario.deviations == {Deviation.FLAT, Deviation.BINARY}
+        assert (scenario.webhook_after_s, scenario.seconds) == (2.5, 10)
+        assert scenario.strikes[0] == strike(2000, Fault.DROP_MEDIA)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("description = \nseconds = 3", "x.toml is no TOML: Invalid value"),
+        ("seconds = 3", "x.toml: 'description' is missing"),
+        (HEAD + "minutes = 3", "x.toml: 'minutes' is no field"),
+        (HEAD.replace("20", "nan"), "'seconds' has to be a number"),
+        (HEAD.replace("20", "0"), "'seconds' is a number from 0.1"),
+        (HEAD.replace('"Bernd"', '"Anna"'), "'people' is a list of at least one name, each once"),
+        (HEAD + 'server = ["odd"]', "'server' is a list of flat, names"),
+        (HEAD + "event = 3", "'event' is made of"),
+        (HEAD + '[[event]]\ndrop = "media"', "x.toml:4: 'at' is missing"),
+        (HEAD + '\n[[event]]\nat = 99\ndrop = "media"', "x.toml:5: 'at' has to be \"start\", or seconds from 0 to 20"),
+        (HEAD + "[[event]]\nat = 1", "x.toml:4: 'event' has to say one thing that happens: join"),
+        (HEAD + '[[event]]\nat = 1\ndrop = "media"\npause = 1', "'pause', 'drop' are two events"),
+        (HEAD + '[[event]]\nat = 1\ndrop = "audio"', "'drop' has to be one of signaling, media"),
+        (HEAD + '[[event]]\nat = 1\njoin = "Zoë"', "'join' has to be one of the people: Anna, Bernd"),
+        (HEAD + '[[event]]\nat = 1\nspeak = "Anna"', "'for' is missing"),
+        (HEAD + '[[event]]\nat = 1\nspeak = "Anna"\nfor = -1', "'for' has to be a number of at least 0"),
+        (HEAD + '[[event]]\nat = 1\njoin = "Anna"\nfor = 1', "'for' is no field here; there are at, join"),
+        (HEAD + "[[event]]\nat = 1\nrefuse = 99", "'refuse' has to be a status code from 1 to 45"),
+        (HEAD + "[[event]]\nat = 1\nrefuse = [3, true]", "'refuse' has to be a status code"),
+        (HEAD + "[[event]]\nat = 1\nstop = 0", "'stop' has to be a number of at least 1"),
+        (HEAD + "[[event]]\nat = 1\nrevoke = false", "'revoke' can only be true"),
+        (HEAD + "[[event]]\nat = 1\nduplicate = 1.5", "'duplicate' has to be a whole number from 1"),
+        (HEAD + '[[event]]\nat = 1\nchat = "Anna"\ntext = 3', "'text' has to be a text"),
+        (
+            HEAD + '[[event]]\nat = 1\ntranscript = "Anna"\ntext = "x"\nlanguage = "Klingon"',
+            "'language' has to be one of none, Arabic",
+        ),
+    ],
+)
+def test_wrong_files_are_described_with_line_and_field(text: str, what: str) -> None:
+    with pytest.raises(Problem, match=what):
+        read(text, "x", "x.toml")
+
+
+def test_names_and_files_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="no scenario 'flaky'"):
+        load("flaky")
+    with pytest.raises(Problem, match="Cannot read"):
+        load(str(tmp_path / "none.toml"))
