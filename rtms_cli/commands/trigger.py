@@ -91,11 +91,11 @@ def trigger(
 
     import msgspec
 
-    from rtms_cli.commands.running import tls_options
+    from rtms_cli.commands.running import check_http_url, tls_options
     from rtms_cli.commands.settings import MARKETPLACE, load_credentials
     from rtms_cli.simulator.webhooks import VALIDATION, Sent
 
-    _check_url(to)
+    check_http_url("--to", to)
     token = load_credentials({"secret_token": secret_token}).secret_token
     if token is None and not forge:
         raise Problem(
@@ -157,18 +157,6 @@ def _print(told: Told) -> None:
         typer.echo(f"    it said: {escape(told.body)}")
     if told.fix:
         typer.echo(f"    {told.fix}")
-
-
-def _check_url(url: str) -> None:
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise Problem(f"--to {url} is no http:// or https:// URL.", "Give the whole URL, with its path.")
 
 
 def _read(path: str) -> bytes:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
 import h11
 import uvicorn
@@ -42,6 +42,7 @@ class Listener:
     :param on_webhook: is given each webhook's raw body and reading, after it was answered.
     :param status: what `GET /healthz` answers with.
     :param on_refused: is told, in a line, why a request was not let in.
+    :param forward: is given the raw body and headers of everything that was let in, after it was answered.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Listener:
         status: Callable[[], dict[str, object]],
         on_refused: Callable[[str], None] = log.warning,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
+        forward: Callable[[bytes, Sequence[tuple[bytes, bytes]]], None] | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -62,6 +64,7 @@ class Listener:
         self._status = status
         self._on_refused = on_refused
         self._timeout_s = request_timeout_s
+        self._forward = forward
         self._app = Starlette(
             routes=[
                 Route(path, self._webhook, methods=["POST"]),
@@ -134,12 +137,17 @@ class Listener:
                     return self._refuse(
                         403, "Zoom validates this URL, which needs the secret token: set ZOOM_SECRET_TOKEN"
                     )
-                return JSONResponse(challenge_answer(self._secret_token, plain_token))
+                answer: Response = JSONResponse(challenge_answer(self._secret_token, plain_token))
             case _:
-                return Response(status_code=200, background=BackgroundTask(self._hand_on, body, webhook))
+                answer = Response(status_code=200)
+        answer.background = BackgroundTask(self._hand_on, body, webhook, request.headers.raw)
+        return answer
 
-    async def _hand_on(self, body: bytes, webhook: Webhook) -> None:
-        self._on_webhook(body, webhook)
+    async def _hand_on(self, body: bytes, webhook: Webhook, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        if not isinstance(webhook, UrlValidation):
+            self._on_webhook(body, webhook)
+        if self._forward is not None:
+            self._forward(body, headers)
 
     async def _health(self, request: Request) -> Response:
         return JSONResponse(self._status())

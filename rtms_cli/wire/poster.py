@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import time
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 import httpx
@@ -28,18 +29,23 @@ class NoAnswerError(ConnectionError):
 
 
 async def post(
-    url: str, body: bytes, headers: dict[str, str], timeout_s: float, tls: ssl.SSLContext | None = None
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str] | Sequence[tuple[bytes, bytes]],
+    timeout_s: float,
+    tls: ssl.SSLContext | None = None,
 ) -> Answer:
     """Post a body once. Redirects are not followed, as Zoom follows none; a proxy is used but to this machine itself.
 
     :raises NoAnswerError: where nobody answers, or not in time.
     """
-    through_proxy = not is_loopback(urlsplit(url).hostname or "")
-    started = time.monotonic()
+    parts = urlsplit(url)
+    through_proxy = not is_loopback(parts.hostname or "")
+    verify = tls or parts.scheme == "https"  # reading the system's certificates takes longer than most answers
     try:
         async with asyncio.timeout(timeout_s):
-            async with httpx.AsyncClient(timeout=timeout_s, trust_env=through_proxy, verify=tls or True) as client:
-                started = time.monotonic()  # making the client reads certificates, which takes longer than most answers
+            async with httpx.AsyncClient(timeout=timeout_s, trust_env=through_proxy, verify=verify) as client:
+                started = time.monotonic()
                 async with client.stream("POST", url, content=body, headers=headers) as answer:
                     got = bytearray()
                     async for chunk in answer.aiter_bytes():
@@ -48,6 +54,6 @@ async def post(
                             break
                     return Answer(answer.status_code, time.monotonic() - started, bytes(got[:MOST_ANSWER]))
     except TimeoutError:
-        raise NoAnswerError(f"nothing within {timeout_s:.0f} s") from None
+        raise NoAnswerError(f"nothing within {timeout_s:g} s") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NoAnswerError(str(error) or type(error).__name__) from error
