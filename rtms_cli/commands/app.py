@@ -88,8 +88,9 @@ def _register() -> None:
     from rtms_cli.commands.replay import replay
     from rtms_cli.commands.sign import sign
     from rtms_cli.commands.simulate import simulate
+    from rtms_cli.commands.trigger import trigger
 
-    for command in (demo, listen, join, replay, inspect, repair, simulate, doctor, config):
+    for command in (demo, listen, join, replay, inspect, repair, simulate, trigger, doctor, config):
         app.command()(command)
     app.add_typer(sign)
 

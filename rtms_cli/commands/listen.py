@@ -37,6 +37,9 @@ def listen(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
     path: Annotated[str, typer.Option(help="Path of the webhook.")] = "/webhook",
+    forward_to: Annotated[
+        str | None, typer.Option(help="URL of an app that verified webhooks are passed on to.")
+    ] = None,
     media: Media = "all",
     audio: AudioForm = "l16",
     separate: Separate = False,
@@ -73,8 +76,16 @@ def listen(
     """
     import asyncio
     import shlex
+    from contextlib import AsyncExitStack
 
-    from rtms_cli.commands.running import file_mode, media_request, run_loop, running_station, tls_options
+    from rtms_cli.commands.running import (
+        check_http_url,
+        file_mode,
+        media_request,
+        run_loop,
+        running_station,
+        tls_options,
+    )
     from rtms_cli.commands.settings import load_credentials
     from rtms_cli.recording.files import free_space
     from rtms_cli.recording.repair import unfinished
@@ -82,6 +93,8 @@ def listen(
     from rtms_cli.wire.hosts import HostPolicy
     from rtms_cli.wire.listener import Listener
 
+    if forward_to is not None:
+        check_http_url("--forward-to", forward_to)
     credentials = load_credentials(
         {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}
     )
@@ -102,22 +115,30 @@ def listen(
     permissions, tls = file_mode(mode), tls_options(ca_file, insecure=insecure)
 
     async def run() -> None:
-        async with running_station(
-            f"listen on http://{host}:{port}{path}",
-            out=out,
-            request=request,
-            sign=credentials.sign,
-            policy=HostPolicy(tuple(allow_host or ())),
-            trusted=token is not None,
-            max_streams=max_streams,
-            max_buffer_mib=max_buffer,
-            mode=permissions,
-            keep_revoked=keep_revoked,
-            keep_encoded=keep_encoded,
-            tls=tls,
-            as_json=as_json,
-            plain=plain,
-        ) as station:
+        async with (
+            running_station(
+                f"listen on http://{host}:{port}{path}",
+                out=out,
+                request=request,
+                sign=credentials.sign,
+                policy=HostPolicy(tuple(allow_host or ())),
+                trusted=token is not None,
+                max_streams=max_streams,
+                max_buffer_mib=max_buffer,
+                mode=permissions,
+                keep_revoked=keep_revoked,
+                keep_encoded=keep_encoded,
+                tls=tls,
+                as_json=as_json,
+                plain=plain,
+            ) as station,
+            AsyncExitStack() as stack,
+        ):
+            forward = None
+            if forward_to is not None:
+                from rtms_cli.wire.forwarder import Forwarder
+
+                forward = (await stack.enter_async_context(Forwarder(forward_to, station.notice, tls))).put
             listener = Listener(
                 host,
                 port,
@@ -127,6 +148,7 @@ def listen(
                 station.health,
                 station.notice,
                 metrics=lambda answers: exposition(station.figures(answers, free_space(out))),
+                forward=forward,
             )
             bound = await listener.start()
             station.notice(f"listening on http://{host}:{bound}{path}")

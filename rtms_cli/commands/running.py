@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from rtms_cli.commands.station import Observer, Station, recorder_in
 from rtms_cli.errors import Problem
@@ -113,6 +114,20 @@ def tls_options(ca_file: Path | None, *, insecure: bool) -> ssl.SSLContext | Non
         raise Problem(
             f"--ca-file {ca_file} cannot be used: {error.strerror or error}.", "Give a PEM file with certificates."
         ) from None
+
+
+def check_http_url(option: str, url: str) -> None:
+    """Check a URL to post to.
+
+    :raises Problem: where it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise Problem(f"{option} {url} is no http:// or https:// URL.", "Give the whole URL, with its path.")
 
 
 BYTES_PER_S = {

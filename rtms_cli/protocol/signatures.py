@@ -20,6 +20,16 @@ def webhook_signature(secret_token: str, timestamp: str, body: bytes) -> str:
     return "v0=" + _hex(secret_token, b"v0:" + _bytes(timestamp) + b":" + body)
 
 
+def signed_headers(secret_token: str, timestamp_s: int, body: bytes) -> dict[str, str]:
+    """The headers of a webhook as Zoom posts it."""
+    timestamp = str(timestamp_s)
+    return {
+        "content-type": "application/json; charset=utf-8",
+        "x-zm-request-timestamp": timestamp,
+        "x-zm-signature": webhook_signature(secret_token, timestamp, body),
+    }
+
+
 def challenge_answer(secret_token: str, plain_token: str) -> dict[str, str]:
     """The answer to `endpoint.url_validation`."""
     return {"plainToken": plain_token, "encryptedToken": _hex(secret_token, _bytes(plain_token))}

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import logging
 import ssl
 import time
@@ -15,28 +14,19 @@ from rtms_cli.machine import Announce
 from rtms_cli.protocol.media import MEDIA_NAMES, spelled_out
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product, StopReason
-from rtms_cli.protocol.signatures import handshake_signature, webhook_signature
+from rtms_cli.protocol.signatures import handshake_signature, signed_headers
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.webhooks import ANSWER_S, Ids, stream_event, stream_payload, webhook_body
 from rtms_cli.simulator.zoom import Finding, Report, Zoom
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Driver
+from rtms_cli.wire.poster import NoAnswerError, post
 from rtms_cli.wire.sockets import TaskSocket
 
 log = logging.getLogger(__name__)
 
-WEBHOOK_TIMEOUT_S = 3.0
-"""How long Zoom waits for the answer to a webhook (PROTOCOL §2)."""
-
 _WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104  # told apart, not bound to
-
-_EVENTS = {
-    Product.MEETING: "meeting.rtms_{}",
-    Product.WEBINAR: "webinar.rtms_{}",
-    Product.VIDEO_SDK: "session.rtms_{}",
-    Product.CONTACT_CENTER: "contact_center.voice_rtms_{}",
-    Product.PHONE: "phone.rtms_{}",
-}
 
 
 class App(Struct, frozen=True):
@@ -100,20 +90,12 @@ class LiveStream:
 
     def webhook(self, what: str, reason: StopReason | None = None) -> bytes:
         """The body of a webhook about this stream: `started`, `stopped` or `interrupted`."""
-        payload: dict[str, object] = {
-            "account_id": "simulated-account",
-            self.product.id_field: self.identity,
-            "rtms_stream_id": self.stream_id,
-        }
-        if what == "started":
-            payload |= {"operator_id": "simulated-operator", "server_urls": self.url}
-            if self.signature is not None:
-                payload["signature"] = self.signature
-        if reason is not None:
-            payload["stop_reason"] = int(reason)
+        ids = Ids(self.product, self.identity, self.stream_id, self.url)
+        payload = stream_payload(ids, what, None if reason is None else int(reason))
+        if what == "started" and self.signature is not None:
+            payload["signature"] = self.signature
         event_ts = self.event_ts if what == "started" else int(time.time() * 1000)
-        body = {"event": _EVENTS[self.product].format(what), "event_ts": event_ts, "payload": payload}
-        return json.dumps(body).encode()
+        return webhook_body(stream_event(self.product, what), event_ts, payload)
 
     async def done(self) -> StopReason:
         """Wait until the stream has ended, and tell why."""
@@ -287,31 +269,22 @@ class Simulator:
 
         :raises Problem: where nobody answers at all.
         """
-        import httpx
-
         body = stream.webhook(what, reason)
-        timestamp = str(int(time.time()))
-        headers = {
-            "content-type": "application/json",
-            "x-zm-request-timestamp": timestamp,
-            "x-zm-signature": webhook_signature(self._app.secret_token, timestamp, body),
-        }
-        started = time.monotonic()
+        headers = signed_headers(self._app.secret_token, int(time.time()), body)
         try:
-            async with httpx.AsyncClient(timeout=2 * WEBHOOK_TIMEOUT_S, trust_env=False) as client:
-                answer = await client.post(url, content=body, headers=headers)
-        except httpx.HTTPError as error:
+            answer = await post(url, body, headers, 2 * ANSWER_S)
+        except NoAnswerError as error:
             raise Problem(
-                f"The webhook could not be posted to {url}: {str(error) or type(error).__name__}.",
+                f"The webhook could not be posted to {url}: {error}.",
                 "Is `rtms listen` (or your app) running there?",
                 Exit.REFUSED,
             ) from None
-        took_s = time.monotonic() - started
-        if answer.status_code != 200:
-            text = f"the {what} webhook was answered {answer.status_code}, not 200: {answer.text.strip()[:200]}"
+        if answer.status != 200:
+            said = answer.body.decode(errors="replace").strip()[:200]
+            text = f"the {what} webhook was answered {answer.status}, not 200: {said}"
             stream.webhook_findings.append(Finding(0, "webhook", text))
-        elif took_s > WEBHOOK_TIMEOUT_S:
-            text = f"the {what} webhook was answered after {took_s:.1f} s: Zoom waits {WEBHOOK_TIMEOUT_S:.0f} s"
+        elif answer.took_s > ANSWER_S:
+            text = f"the {what} webhook was answered after {answer.took_s:.1f} s: Zoom waits {ANSWER_S:.0f} s"
             stream.webhook_findings.append(Finding(0, "webhook", text))
 
     def _announce(self, stream: LiveStream, command: Announce) -> None:

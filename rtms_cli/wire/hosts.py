@@ -33,7 +33,7 @@ class HostPolicy(Struct, frozen=True):
             return f"the URL of {host!r} has credentials in it"
         if self.anything or self._vouched_for(host) or _matches(host, ZOOM):
             return None
-        if self.loopback and _is_loopback(host):
+        if self.loopback and is_loopback(host):
             return None
         return f"{host!r} is no host of Zoom's; --allow-host {host} allows it"
 
@@ -48,7 +48,7 @@ class HostPolicy(Struct, frozen=True):
         if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
             found = found.ipv4_mapped
         if found.is_loopback:
-            return None if self.loopback and _is_loopback(host) else f"{host!r} leads to this machine ({address})"
+            return None if self.loopback and is_loopback(host) else f"{host!r} leads to this machine ({address})"
         if not found.is_global or found.is_multicast:
             return f"{host!r} leads to the internal address {address}; --allow-host {host} allows it"
         return None
@@ -62,7 +62,8 @@ def _matches(host: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(host, pattern.lower().rstrip(".")) for pattern in patterns)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address says that it is this machine."""
     if host.lower().rstrip(".") == "localhost":
         return True
     try:

@@ -10,7 +10,7 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 import h11
 import uvicorn
@@ -46,6 +46,7 @@ class Listener:
     :param status: what `GET /healthz` answers with.
     :param on_refused: is told, in a line, why a request was not let in.
     :param metrics: what `GET /metrics` answers with, given how often a webhook was answered, by HTTP status.
+    :param forward: is given the raw body and headers of everything that was let in, after it was answered.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Listener:
         on_refused: Callable[[str], None] = log.warning,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
         metrics: Callable[[Mapping[int, int]], bytes] | None = None,
+        forward: Callable[[bytes, Sequence[tuple[bytes, bytes]]], None] | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -67,6 +69,7 @@ class Listener:
         self._status = status
         self._on_refused = on_refused
         self._timeout_s = request_timeout_s
+        self._forward = forward
         self._answers: Counter[int] = Counter()
         routes = [
             Route(path, self._count, methods=["POST"]),
@@ -147,12 +150,17 @@ class Listener:
                     return self._refuse(
                         403, "Zoom validates this URL, which needs the secret token: set ZOOM_SECRET_TOKEN"
                     )
-                return JSONResponse(challenge_answer(self._secret_token, plain_token))
+                answer: Response = JSONResponse(challenge_answer(self._secret_token, plain_token))
             case _:
-                return Response(status_code=200, background=BackgroundTask(self._hand_on, body, webhook))
+                answer = Response(status_code=200)
+        answer.background = BackgroundTask(self._hand_on, body, webhook, request.headers.raw)
+        return answer
 
-    async def _hand_on(self, body: bytes, webhook: Webhook) -> None:
-        self._on_webhook(body, webhook)
+    async def _hand_on(self, body: bytes, webhook: Webhook, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        if not isinstance(webhook, UrlValidation):
+            self._on_webhook(body, webhook)
+        if self._forward is not None:
+            self._forward(body, headers)
 
     async def _health(self, request: Request) -> Response:
         return JSONResponse(self._status())

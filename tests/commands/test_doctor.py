@@ -66,4 +66,4 @@ async def test_the_webhook_url(tmp_path: Path) -> None:
         found = checks("--url", url, cwd=tmp_path, settings=other)
         assert found["validation"]["verdict"] == "wrong"
         found = checks("--url", url.replace("webhook", "other"), cwd=tmp_path, settings=GOOD)
-        assert "is the path right" in found["validation"]["fix"]
+        assert "Is the path right" in found["validation"]["fix"]

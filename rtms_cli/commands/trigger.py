@@ -1,0 +1,290 @@
+"""`rtms trigger`: one webhook as Zoom posts it, and a verdict on the answer."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from msgspec import Struct
+
+from rtms_cli.commands.options import CaFile, Insecure, SecretToken
+from rtms_cli.errors import Exit, Problem
+
+if TYPE_CHECKING:
+    from rtms_cli.simulator.webhooks import Sent
+
+STREAM_EVENTS = ("started", "stopped", "interrupted")
+NAMES = ("url_validation", *STREAM_EVENTS, "concurrency_limited", "concurrency_near_limit", "start_failed")
+NOWHERE = "wss://127.0.0.1:1/no-server-is-here"
+FORGERS_TOKEN = "a secret token that is not yours"  # noqa: S105
+OLD_S = 60
+"""How much older than allowed a stale webhook is."""
+PATIENCE_S = 10.0
+"""How long an answer is waited for: longer than Zoom does, so that there is a time to tell."""
+SHOWN = 300
+"""Characters of an answer's body that are shown."""
+
+
+class Told(Struct, frozen=True):
+    """One answer and its verdict, as `--json` prints it."""
+
+    right: bool
+    what: str
+    fix: str = ""
+    status: int | None = None
+    ms: int | None = None
+    body: str = ""
+    """Its first 300 characters."""
+
+
+class Result(Struct, frozen=True):
+    """What `--json` prints."""
+
+    event: str
+    url: str
+    sent: str
+    """`challenge`, `good`, `forged` or `stale`."""
+    request: str
+    """The body that was posted."""
+    answers: list[Told]
+
+
+def trigger(
+    event: Annotated[
+        str, typer.Argument(help=f"{', '.join(NAMES)}; or an event's whole name, such as meeting.rtms_started.")
+    ],
+    to: Annotated[str, typer.Option("--to", help="The webhook URL of the app.")],
+    product: Annotated[
+        str | None, typer.Option(help="meeting, webinar, session, contact_center or phone.", show_default="meeting")
+    ] = None,
+    payload: Annotated[
+        str | None, typer.Option(help="A file with a webhook or its payload, or -: what it has is sent.")
+    ] = None,
+    identity: Annotated[
+        str | None, typer.Option("--id", help="meeting_uuid, session_id, engagement_id or call_id.")
+    ] = None,
+    stream_id: Annotated[str | None, typer.Option(help="rtms_stream_id.")] = None,
+    server_url: Annotated[
+        list[str] | None, typer.Option(help="A URL for server_urls; can be repeated. Else one that leads nowhere.")
+    ] = None,
+    reason: Annotated[int, typer.Option(help="stop_reason of a stopped webhook.")] = 6,
+    forge: Annotated[bool, typer.Option("--forge", help="Sign with a wrong secret token: must be refused.")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Give it an old timestamp: must be refused.")] = False,
+    retry: Annotated[int, typer.Option(help="Post the same body so many times more.", min=0, max=1000)] = 0,
+    secret_token: SecretToken = None,
+    ca_file: CaFile = None,
+    insecure: Insecure = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+) -> None:
+    """Post one signed webhook to an app, and judge its answer.
+
+    Exit code 1 if the answer is wrong: another status than 200, later than 3 s, a challenge with a wrong answer, a
+    forged or stale webhook that is let in.
+
+    \b
+    Example:
+      rtms trigger started --to http://127.0.0.1:8080/webhook --forge
+    """
+    import asyncio
+    import time
+
+    import msgspec
+
+    from rtms_cli.commands.running import check_http_url, tls_options
+    from rtms_cli.commands.settings import MARKETPLACE, load_credentials
+    from rtms_cli.simulator.webhooks import VALIDATION, Sent
+
+    check_http_url("--to", to)
+    token = load_credentials({"secret_token": secret_token}).secret_token
+    if token is None and not forge:
+        raise Problem(
+            "There is no secret token to sign the webhook with.",
+            f"Set ZOOM_SECRET_TOKEN. {MARKETPLACE} → Feature → Event Subscriptions has it. Or send it with --forge.",
+        )
+    urls = ",".join(server_url) if server_url else None
+    wanted = _Wanted(product, identity, stream_id, urls, reason)
+    saved = b"{}" if payload is None else _read(payload)
+    name, body, plain = _compose(event, saved, int(time.time() * 1000), wanted)
+    if forge:
+        sent = Sent.FORGED
+    elif stale:
+        sent = Sent.STALE
+    else:
+        sent = Sent.CHALLENGE if name == VALIDATION else Sent.GOOD
+    secret = FORGERS_TOKEN if forge or token is None else token.value
+    tls = tls_options(ca_file, insecure=insecure)
+    if not as_json:
+        typer.echo(f"{name} → {to}" + ("" if sent in (Sent.GOOD, Sent.CHALLENGE) else f"  ({sent})"))
+    answers = []
+    for _ in range(retry + 1):
+        answers.append(asyncio.run(_ask(to, body, secret, plain, sent, tls, stale=stale)))
+        if not as_json:
+            _print(answers[-1])
+    if as_json:
+        typer.echo(msgspec.json.encode(Result(name, to, sent, body.decode(errors="replace"), answers)).decode())
+    if not all(told.right for told in answers):
+        raise typer.Exit(Exit.MISMATCH)
+
+
+async def _ask(url: str, body: bytes, secret: str, plain: str, sent: "Sent", tls: object, *, stale: bool) -> Told:
+    import ssl
+    import time
+
+    from rtms_cli.protocol.signatures import MAX_AGE_S, challenge_answer, signed_headers
+    from rtms_cli.simulator.webhooks import judge
+    from rtms_cli.wire.poster import NoAnswerError, post
+
+    assert tls is None or isinstance(tls, ssl.SSLContext)
+    timestamp_s = int(time.time()) - (MAX_AGE_S + OLD_S if stale else 0)
+    try:
+        answer = await post(url, body, signed_headers(secret, timestamp_s, body), PATIENCE_S, tls)
+    except NoAnswerError as error:
+        return Told(False, f"no answer: {error}", "Does the app run, and does the tunnel or proxy lead to it?")
+    judgement = judge(sent, answer, challenge_answer(secret, plain))
+    shown = answer.body.decode(errors="replace").strip()
+    shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
+    return Told(judgement.right, judgement.what, judgement.fix, answer.status, round(answer.took_s * 1000), shown)
+
+
+def _print(told: Told) -> None:
+    from rtms_cli.view.text import escape
+
+    sign = typer.style("✓", fg="green") if told.right else typer.style("✗", fg="red")
+    status = "" if told.status is None else f"{told.status} in {told.ms} ms: "
+    typer.echo(f"{sign} {status}{escape(told.what)}")
+    if told.body:
+        typer.echo(f"    it said: {escape(told.body)}")
+    if told.fix:
+        typer.echo(f"    {told.fix}")
+
+
+def _read(path: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise Problem(f"Cannot read {path}: {error.strerror}.", "Give a file with a webhook's JSON, or -.") from None
+
+
+class _Wanted(Struct, frozen=True):
+    """What the options say about the stream."""
+
+    product: str | None
+    identity: str | None
+    stream_id: str | None
+    server_urls: str | None
+    reason: int
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no option changes what a saved webhook says."""
+        return (self.product, self.identity, self.stream_id, self.server_urls) == (None,) * 4
+
+
+def _compose(event: str, saved: bytes, now_ms: int, wanted: _Wanted) -> tuple[str, bytes, str]:
+    """The event's name, the webhook's body, and the plainToken where it is a challenge.
+
+    A saved webhook of the same event goes out byte for byte where no option changes it.
+    """
+    from rtms_cli.simulator.webhooks import CONCURRENCY, VALIDATION, webhook_body
+
+    posted = _object(saved)
+    given = posted.get("payload", {} if "event" in posted else posted)
+    payload: dict[str, object] = dict(given) if isinstance(given, dict) else {}
+    name = _whole_name(event, wanted.product, posted, payload)
+    if posted.get("event") == name and wanted.nothing:
+        return name, saved, str(payload.get("plainToken", ""))
+    what = name.rpartition("rtms_")[2]
+    if what in STREAM_EVENTS:
+        return name, webhook_body(name, now_ms, _stream_fields(name, what, payload, wanted, now_ms)), ""
+    if not wanted.nothing:
+        raise Problem(f"{name} is about no stream.", "--product, --id, --stream-id and --server-url go with others.")
+    if name == VALIDATION:
+        plain = str(payload.get("plainToken", f"rtms-trigger-{now_ms}"))
+        return name, webhook_body(name, now_ms, {"plainToken": plain}), plain
+    return name, webhook_body(name, now_ms, payload or CONCURRENCY.get(name, {})), ""
+
+
+def _object(saved: bytes) -> dict[str, object]:
+    from rtms_cli.protocol.messages import loads
+
+    try:
+        found = loads(saved)
+    except ValueError as error:
+        raise Problem(f"--payload: {error}.", "It must be a webhook's JSON.") from None
+    if not isinstance(found, dict):
+        raise Problem("--payload is no JSON object.", "Give a whole webhook, or its payload.")
+    return found
+
+
+def _whole_name(event: str, product: str | None, posted: Mapping[str, object], payload: Mapping[str, object]) -> str:
+    """The event's whole name; the product is that of the option, of the saved webhook, or a meeting."""
+    from rtms_cli.protocol.messages import dumps
+    from rtms_cli.protocol.numbers import Product
+    from rtms_cli.protocol.webhooks import read_ids
+    from rtms_cli.simulator.webhooks import VALIDATION, stream_event
+
+    plain = event.replace("-", "_")
+    if plain == "url_validation":
+        return VALIDATION
+    if plain in STREAM_EVENTS:
+        if product is not None:
+            try:
+                return stream_event(Product(product), plain)
+            except ValueError:
+                raise Problem(f"--product {product} is no product.", f"Use {', '.join(Product)}.") from None
+        before, rtms, what = str(posted.get("event")).rpartition("rtms_")
+        if what in STREAM_EVENTS:
+            return before + rtms + plain
+        try:
+            return stream_event(read_ids(dumps(payload)).product, plain)
+        except ValueError:
+            return stream_event(Product.MEETING, plain)
+    if plain in NAMES:
+        return f"rtms.{plain}"
+    if "." not in event:
+        raise Problem(f"{event} is no event.", f"Use {', '.join(NAMES)}, or a whole name such as meeting.rtms_started.")
+    if product is not None:
+        raise Problem(f"{event} names its product itself.", "Leave --product out.")
+    return event
+
+
+def _stream_fields(
+    name: str, what: str, payload: Mapping[str, object], wanted: _Wanted, now_ms: int
+) -> dict[str, object]:
+    """The payload of a webhook about a stream: the options first, then what was saved, then what is made up."""
+    import hashlib
+
+    from rtms_cli.protocol.messages import dumps
+    from rtms_cli.protocol.numbers import Product
+    from rtms_cli.protocol.webhooks import read_ids
+    from rtms_cli.simulator.webhooks import Ids, stream_payload
+
+    try:
+        product = Product(name.partition(".")[0].replace("contactcenter", "contact_center"))
+    except ValueError:
+        raise Problem(f"{name} is no product's event.", f"Products are {', '.join(Product)}.") from None
+    digest = hashlib.sha256(str(now_ms).encode()).hexdigest()
+    identity, stream_id = digest[:22] + "==", digest[24:56]
+    inner = payload.get("object")
+    flat: dict[str, object] = {**payload, **inner} if isinstance(inner, dict) else dict(payload)
+    try:
+        saved = read_ids(dumps(flat))
+        identity, stream_id = saved.id, saved.stream_id
+    except ValueError:
+        if flat:
+            identity = str(flat.get(product.id_field, identity))
+            stream_id = str(flat.get("rtms_stream_id", stream_id))
+    ids = Ids(
+        product,
+        wanted.identity or identity,
+        wanted.stream_id or stream_id,
+        wanted.server_urls or NOWHERE,
+    )
+    fields = stream_payload(ids, what, wanted.reason if what == "stopped" else None)
+    if what == "started" and wanted.server_urls is None and "server_urls" in flat:
+        fields["server_urls"] = flat["server_urls"]
+    not_kept = {"object", "server_urls", "signature", "stop_reason", "rtms_stream_id", "webinar_uuid", "session_key"}
+    not_kept |= {one.id_field for one in Product}
+    fields |= {key: value for key, value in flat.items() if key not in not_kept}
+    return {"object": fields} if isinstance(inner, dict) else fields

@@ -1,0 +1,94 @@
+"""Passes webhooks on to an app under development. Who asked is answered long before: nothing here delays that."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+from rtms_cli.wire.dialer import tls_context
+from rtms_cli.wire.poster import NoAnswerError, post
+
+MOST_WAITING = 100
+"""Webhooks that wait while the app is busy with one; more are not passed on."""
+PATIENCE_S = 10.0
+LAST_PATIENCE_S = 3.0
+"""How long, at the end, the app may take for what still waits."""
+MARK = (b"x-rtms-forwarded", b"1")
+"""Keeps a webhook that comes back to us from going around for ever."""
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Forwarder:
+    """Posts webhooks to a URL, one after the other, in order; `async with` it.
+
+    :param notice: is told, in a line, what the app answered, or why it did not.
+    :param tls: for an https:// URL; the system's authorities where it is `None`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        notice: Callable[[str], None],
+        tls: ssl.SSLContext | None = None,
+        patience_s: float = PATIENCE_S,
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
+        self._url = url
+        self._notice = notice
+        if tls is None and urlsplit(url).scheme == "https":
+            tls = tls_context(None)
+        self._tls = tls
+        self._patience_s = patience_s
+        self._waiting: asyncio.Queue[tuple[bytes, Headers]] = asyncio.Queue(most_waiting)
+        self._work: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Forwarder":
+        self._work = asyncio.create_task(self._post_all(), name="forwarder")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._work is not None
+        try:
+            async with asyncio.timeout(LAST_PATIENCE_S):
+                await self._waiting.join()
+        except TimeoutError:
+            self._notice(f"WARNING: webhooks were not all forwarded: {self._url} was too slow")
+        self._work.cancel()
+        await asyncio.wait([self._work])
+
+    def put(self, body: bytes, headers: Headers) -> None:
+        """Pass a webhook on, with its own headers of Zoom's; never waits."""
+        if MARK in headers:
+            return
+        kept = [(name, value) for name, value in headers if name.startswith(b"x-zm-") or name == b"content-type"]
+        try:
+            self._waiting.put_nowait((body, [*kept, MARK]))
+        except asyncio.QueueFull:
+            self._notice(f"WARNING: {_event(body)} was not forwarded: {self._waiting.qsize()} wait for the app already")
+
+    async def _post_all(self) -> None:
+        while True:
+            body, headers = await self._waiting.get()
+            try:
+                answer = await post(self._url, body, headers, self._patience_s, self._tls)
+            except NoAnswerError as error:
+                self._notice(f"WARNING: {_event(body)} was not forwarded: {error}")
+            else:
+                said = f"forwarded {_event(body)} → {answer.status} in {answer.took_s * 1000:.0f} ms"
+                self._notice(said if answer.status < 300 else f"WARNING: {said}")
+            finally:
+                self._waiting.task_done()
+
+
+class _Event(msgspec.Struct):
+    event: str
+
+
+def _event(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Event).event[:100]
+    except (msgspec.MsgspecError, UnicodeError):
+        return "a webhook"

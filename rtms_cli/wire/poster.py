@@ -1,0 +1,59 @@
+"""Posts webhooks over HTTP, and times the answer."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+import httpx
+from msgspec import Struct
+
+from rtms_cli.wire.hosts import is_loopback
+
+MOST_ANSWER = 1 << 16
+"""How much of an answer's body is read; a challenge's answer has some hundred bytes."""
+
+
+class Answer(Struct, frozen=True):
+    """What came back."""
+
+    status: int
+    took_s: float
+    body: bytes
+    """Its first 64 KiB."""
+
+
+class NoAnswerError(ConnectionError):
+    """Nobody answered; the line says why."""
+
+
+async def post(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str] | Sequence[tuple[bytes, bytes]],
+    timeout_s: float,
+    tls: ssl.SSLContext | None = None,
+) -> Answer:
+    """Post a body once. Redirects are not followed, as Zoom follows none; a proxy is used but to this machine itself.
+
+    :raises NoAnswerError: where nobody answers, or not in time.
+    """
+    parts = urlsplit(url)
+    through_proxy = not is_loopback(parts.hostname or "")
+    verify = tls or parts.scheme == "https"  # reading the system's certificates takes longer than most answers
+    try:
+        async with asyncio.timeout(timeout_s):
+            async with httpx.AsyncClient(timeout=timeout_s, trust_env=through_proxy, verify=verify) as client:
+                started = time.monotonic()
+                async with client.stream("POST", url, content=body, headers=headers) as answer:
+                    got = bytearray()
+                    async for chunk in answer.aiter_bytes():
+                        got += chunk
+                        if len(got) >= MOST_ANSWER:
+                            break
+                    return Answer(answer.status_code, time.monotonic() - started, bytes(got[:MOST_ANSWER]))
+    except TimeoutError:
+        raise NoAnswerError(f"nothing within {timeout_s:g} s") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise NoAnswerError(str(error) or type(error).__name__) from error

@@ -1,0 +1,174 @@
+"""`rtms trigger`: what is posted, and the verdict on every kind of answer."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import running
+
+TOKEN = {"ZOOM_SECRET_TOKEN": "a token"}
+
+
+def sha(message: bytes, key: str = "a token") -> str:
+    return hmac.new(key.encode(), message, hashlib.sha256).hexdigest()
+
+
+class App:
+    """An HTTP server by hand, which answers as it is told to."""
+
+    def __init__(self, answer: Callable[[bytes], tuple[int, str]]) -> None:
+        self.answer = answer
+        self.heard: list[tuple[dict[str, str], bytes]] = []
+        self.url = ""
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator["App"]:
+        async with await asyncio.start_server(self.serve, "127.0.0.1", 0) as server:
+            self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+            yield self
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
+        body = await reader.readexactly(int(headers["content-length"]))
+        self.heard.append((headers, body))
+        status, said = self.answer(body)
+        writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(said.encode())}\r\n\r\n{said}".encode())
+        await writer.drain()
+        writer.close()
+
+
+async def trigger(app: App, *arguments: str | Path, cwd: Path, code: int) -> dict[str, Any]:
+    to = ("--to", app.url, "--json")
+    async with running("trigger", *arguments, *to, cwd=cwd, settings=TOKEN) as process:
+        assert await process.exit_code() == code, process.lines
+        result: dict[str, Any] = json.loads(process.lines[-1])
+    return result
+
+
+def correct(body: bytes) -> tuple[int, str]:
+    plain = json.loads(body)["payload"]["plainToken"]
+    return 200, json.dumps({"plainToken": plain, "encryptedToken": sha(plain.encode())})
+
+
+def always(status: int, text: str = "") -> Callable[[bytes], tuple[int, str]]:
+    return lambda body: (status, text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer", "code", "what"),
+    [
+        (["url-validation"], correct, 0, "the challenge was answered correctly"),
+        (["url_validation"], always(200, "no json"), 1, "no JSON object"),
+        (["url_validation"], always(200, '{"plainToken": "x"}'), 1, "plainToken is not the challenge's"),
+        (["url_validation"], lambda body: (200, correct(body)[1][:-4] + '00"}'), 1, "encryptedToken is wrong"),
+        (["url_validation"], always(204), 1, "Zoom wants 200"),
+        (["url_validation", "--forge"], correct, 1, "the forged webhook was let in"),
+        (["started"], always(200), 0, "accepted"),
+        (["started"], always(204), 0, "accepted"),
+        (["started"], always(302), 1, "Zoom wants 200, and sends the webhook again"),
+        (["started", "--forge"], always(401, "who are you?"), 0, "the forged webhook was refused"),
+        (["stopped", "--forge"], always(404), 1, "not refused with 401"),
+        (["interrupted", "--stale"], always(401), 0, "the stale webhook was refused"),
+        (["interrupted", "--stale"], always(200), 1, "the stale webhook was let in"),
+    ],
+)
+async def test_verdicts(
+    arguments: list[str], answer: Callable[[bytes], tuple[int, str]], code: int, what: str, tmp_path: Path
+) -> None:
+    async with App(answer).listening() as app:
+        result = await trigger(app, *arguments, cwd=tmp_path, code=code)
+    (told,) = result["answers"]
+    assert what in told["what"]
+    assert told["right"] == (code == 0)
+    assert bool(told["fix"]) == (code == 1)
+    headers, body = app.heard[0]
+    assert body.decode() == result["request"]
+    signed = sha(b"v0:" + headers["x-zm-request-timestamp"].encode() + b":" + body)
+    assert (headers["x-zm-signature"] == "v0=" + signed) == ("--forge" not in arguments)
+    age_s = time.time() - int(headers["x-zm-request-timestamp"])
+    assert (age_s > 300) == ("--stale" in arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "event", "payload"),
+    [
+        (
+            ["started", "--product", "phone", "--id", "c1", "--stream-id", "s1", "--server-url", "wss://a/x"],
+            "phone.rtms_started",
+            {"call_id": "c1", "rtms_stream_id": "s1", "server_urls": "wss://a/x"},
+        ),
+        (
+            ["stopped", "--product", "contact_center", "--id", "e1", "--stream-id", "s1", "--reason", "8"],
+            "contact_center.voice_rtms_stopped",
+            {"engagement_id": "e1", "rtms_stream_id": "s1", "stop_reason": 8},
+        ),
+        (["session.rtms_interrupted", "--id", "x"], "session.rtms_interrupted", {"session_id": "x"}),
+        (["concurrency_limited"], "rtms.concurrency_limited", {"concurrency_limit": 2000, "percentage": 100}),
+        (["concurrency-near-limit"], "rtms.concurrency_near_limit", {"concurrency_number": 1601, "percentage": 80}),
+        (
+            ["stopped", "--payload", "saved.json"],
+            "webinar.rtms_stopped",
+            {"account_id": "me", "meeting_uuid": "w==", "rtms_stream_id": "s", "stop_reason": 6},
+        ),
+        (
+            ["started", "--payload", "saved.json", "--stream-id", "t"],
+            "webinar.rtms_started",
+            {"account_id": "me", "meeting_uuid": "w==", "rtms_stream_id": "t", "server_urls": "wss://h/p"},
+        ),
+    ],
+)
+async def test_what_is_posted(arguments: list[str], event: str, payload: dict[str, object], tmp_path: Path) -> None:
+    fields = {"account_id": "me", "meeting_uuid": "w==", "rtms_stream_id": "s", "server_urls": "wss://h/p"}
+    saved = json.dumps({"event": "webinar.rtms_started", "event_ts": 1, "payload": fields})
+    (tmp_path / "saved.json").write_text(saved)
+    async with App(always(200)).listening() as app:
+        await trigger(app, *arguments, cwd=tmp_path, code=0)
+    body = json.loads(app.heard[0][1])
+    assert body["event"] == event
+    assert body["payload"].items() >= payload.items()
+    assert abs(body["event_ts"] / 1000 - time.time()) < 60
+
+
+async def test_a_saved_webhook_goes_out_byte_for_byte_and_again(tmp_path: Path) -> None:
+    saved = b'{"event":  "meeting.rtms_started", "event_ts": 1, "payload": {"object": {"meeting_uuid": "m"}}}\n'
+    (tmp_path / "saved.json").write_bytes(saved)
+    async with App(always(200, "x" * 1000)).listening() as app:
+        result = await trigger(app, "started", "--payload", "saved.json", "--retry", "2", cwd=tmp_path, code=0)
+    assert [body for _, body in app.heard] == [saved] * 3
+    assert [len(told["body"]) for told in result["answers"]] == [301] * 3
+
+
+async def test_nobody_there_and_what_makes_no_sense(tmp_path: Path, unused_tcp_port: int) -> None:
+    app = App(always(200))
+    app.url = f"http://127.0.0.1:{unused_tcp_port}/"
+    (told,) = (await trigger(app, "started", cwd=tmp_path, code=1))["answers"]
+    assert told["what"].startswith("no answer: ")
+    to = ["--to", app.url]
+    for arguments, settings, said in [
+        (["sarted", *to], TOKEN, "sarted is no event."),
+        (["started", *to], {}, "no secret token"),
+        (["started", "--to", "ftp://x"], TOKEN, "no http:// or https:// URL"),
+        (["started", "--product", "zoom", *to], TOKEN, "no product"),
+        (["concurrency_limited", "--id", "x", *to], TOKEN, "about no stream"),
+        (["started", "--payload", "missing.json", *to], TOKEN, "Cannot read missing.json"),
+    ]:
+        async with running("trigger", *arguments, cwd=tmp_path, settings=settings) as process:
+            assert await process.exit_code() == 2
+        assert said in process.lines[0]
+
+
+async def test_our_own_listener_is_right_in_every_way(tmp_path: Path) -> None:
+    async with running("listen", "--port", "0", "--json", cwd=tmp_path, settings=TOKEN) as listen:
+        url = (await listen.line_with("listening on")).split("listening on ")[1].split('"')[0]
+        for arguments in (["url_validation"], ["url_validation", "--forge"], ["interrupted", "--stale"], ["stopped"]):
+            async with running("trigger", *arguments, "--to", url, cwd=tmp_path, settings=TOKEN) as process:
+                assert await process.exit_code() == 0, process.lines
+            assert process.lines[1].startswith("✓ ")
