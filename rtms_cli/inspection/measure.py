@@ -124,6 +124,9 @@ class Pace:
         elif timestamp > clock.latest_ms:
             self._on_time(clock.latest_ms, timestamp, at_us)
             clock.latest_ms, clock.at_us = timestamp, at_us
+        elif timestamp < self._begin_ms:
+            self.out_of_order += 1
+            self._begin_earlier(timestamp)
         elif self._pictures:
             self.duplicates += timestamp == clock.latest_ms and data == self._last_data
             self.out_of_order += timestamp < clock.latest_ms
@@ -159,6 +162,11 @@ class Pace:
         self._begin_ms = timestamp
         self._delay_us = self._due_us = at_us - timestamp * 1000
 
+    def _begin_earlier(self, timestamp: int) -> None:
+        """Put a packet before the one that came first."""
+        self._add_gap(0, timestamp + self.step_ms, self._begin_ms)
+        self._begin_ms = timestamp
+
     def _close(self) -> None:
         if self._clock is not None:
             self._done_ms = self.duration_ms or 0
@@ -173,11 +181,13 @@ class Pace:
         self.late += behind_us > self.step_ms * 1000
         self.early += behind_us < -self.step_ms * 1000
         self._due_us += behind_us // _SMOOTHING
-        expected = latest_ms + self.step_ms
+        self._add_gap(len(self._starts), latest_ms + self.step_ms, timestamp)
+
+    def _add_gap(self, place: int, start: int, end: int) -> None:
         smallest = max(PAUSE_MS, 2 * self.step_ms) if self._pictures else self.step_ms // 2
-        if timestamp - expected > smallest:
-            self._starts.append(expected)
-            self._ends.append(timestamp)
+        if end - start > smallest:
+            self._starts.insert(place, start)
+            self._ends.insert(place, end)
             if len(self._starts) > MOST_GAPS:
                 self._forget(1)
 
