@@ -67,7 +67,8 @@ def inspect(
         raise Problem("--type, --channel, --user, --from and the like choose messages.", "Add --messages.")
     wanted = Wanted(read_types(kinds or ()), channel, user, start, end)
     pattern = _pattern(grep)
-    source = Capture(capture or _newest())
+    capture = capture or _newest()
+    source = Capture(capture)
     clean = True
     try:
         if messages:
@@ -78,7 +79,7 @@ def inspect(
         elif timeline:
             _timeline(source, _read(source), as_json=as_json)
         else:
-            _summary(source, _read(source), as_json=as_json)
+            _summary(source, _read(source), capture if capture.is_dir() else None, as_json=as_json)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has seen enough (`| head`); Python must not complain about it at its end either.
@@ -123,12 +124,17 @@ def _followed(source: "Capture") -> "Iterator[Line]":
     return follow(source, lambda: time.sleep(FOLLOW_S))
 
 
-def _summary(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> None:
+def _summary(source: "Capture", lines: "Iterable[Line]", folder: Path | None, *, as_json: bool) -> None:
+    from msgspec.structs import replace
+
     from rtms_cli.inspection.sheets import sheets
+    from rtms_cli.inspection.sound import look_at
     from rtms_cli.inspection.summary import summarize
     from rtms_cli.view.inspect import plain_sheets, rich_sheets
 
     summary = summarize(str(source.path), source.header, lines)
+    if folder is not None:
+        summary = replace(summary, recorded=look_at(folder)[0])
     if as_json:
         _say_json(summary)
     elif sys.stdout.isatty():

@@ -63,6 +63,32 @@ def is_sane(timestamp: int | None) -> bool:
     return timestamp is not None and 0 < timestamp < SANE_MS
 
 
+class Origin:
+    """Where the first media timestamp, which is a recording's zero, lies on the capture's clock."""
+
+    __slots__ = ("_first_us", "_least_us", "ms")
+
+    def __init__(self) -> None:
+        self.ms: int | None = None
+        self._first_us = self._least_us = 0
+
+    def take(self, timestamp: int | None, at_us: int) -> None:
+        """Take a media message. Of all the least delayed one counts: sound that was buffered comes late."""
+        if timestamp is None or not is_sane(timestamp):
+            return
+        if self.ms is None:
+            self.ms = timestamp
+            self._first_us = self._least_us = at_us
+        zero_us = at_us - (timestamp - self.ms) * 1000
+        if zero_us < self._least_us and self._first_us - zero_us < JUMP_MS * 1000:
+            self._least_us = zero_us
+
+    @property
+    def at_us(self) -> int | None:
+        """Microseconds on the capture's clock; negative where media began before the capture."""
+        return None if self.ms is None else self._least_us
+
+
 class Clock:
     """The latest timestamp of a track, and whether the next one is possible."""
 
@@ -156,6 +182,10 @@ class Pace:
         """How many, how long in all (ms), and the last ones as timestamps (from, to)."""
         listed = list(zip(self._starts, self._ends, strict=True))
         return self._forgotten[0] + len(listed), self._forgotten[1] + sum(end - start for start, end in listed), listed
+
+    def holes(self) -> list[tuple[int, int]]:
+        """Those of the listed gaps that are no pause, as timestamps (from, to)."""
+        return [(start, end) for start, end in zip(self._starts, self._ends, strict=True) if self._lost_in(start, end)]
 
     def _begin(self, timestamp: int, at_us: int) -> None:
         self._clock = Clock(timestamp, at_us)

@@ -52,9 +52,11 @@ def test_who_sent_what_when() -> None:
     assert rough == {
         "socket media": [(1.0, 3.0), (4.0, 10.0)],
         "socket signaling": [(0.0, 10.0)],
+        "reconnect media": [(3.0, 4.0)],
         "speaker Ann": [(1.0, 3.0)],
         "speaker Bob": [(3.0, 10.0)],
         "audio everybody": [(1.0, 3.0), (4.0, 5.0)],
+        "gap everybody": [(3.0, 4.0)],
         "video Ann": [(1.0, 1.3)],
         "share Bob": [(9.0, 10.0)],
         "transcript Bob": [(2.0, 2.0)],

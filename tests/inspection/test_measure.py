@@ -5,7 +5,7 @@ from frames import ZERO_MS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtms_cli.inspection.measure import JUMP_MS, MOST_GAPS, Clock, Pace, Quantiles, is_sane
+from rtms_cli.inspection.measure import JUMP_MS, MOST_GAPS, Clock, Origin, Pace, Quantiles, is_sane
 
 STEP = 20
 
@@ -129,6 +129,17 @@ def test_pauses_jumps_and_gaps_without_end() -> None:
         leaky.add(ZERO_MS + 2 * STEP * number, 40_000 * number, 0)
     count, total_ms, listed = leaky.gaps()
     assert (count, total_ms, len(listed), leaky.lost) == (MOST_GAPS + 9, STEP * (MOST_GAPS + 9), MOST_GAPS, count)
+
+
+def test_where_the_first_timestamp_lies_is_told_by_the_least_delayed() -> None:
+    origin = Origin()
+    origin.take(None, 0)
+    assert (origin.ms, origin.at_us) == (None, None)
+    for timestamp, at_us in ((0, 10_000_000), (1000, 10_000_000), (9_500, 10_200_000), (10_000, 11_000_000)):
+        origin.take(ZERO_MS + timestamp, at_us)  # nine seconds of sound were buffered
+    assert (origin.ms, origin.at_us) == (ZERO_MS, 700_000)
+    origin.take(ZERO_MS + 2 * JUMP_MS, 11_000_000)
+    assert origin.at_us == 700_000
 
 
 def test_a_clock_says_how_far_a_timestamp_runs_ahead() -> None:

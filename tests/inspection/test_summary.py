@@ -53,7 +53,7 @@ def test_of_what_the_demo_records(tmp_path: Path) -> None:
     text = rtms("inspect", recording, cwd=tmp_path).stdout
     assert "stop           6 STOP_BC_MEETING_ENDED: the meeting ended" in text
     assert [line for line in text.splitlines() if line and not line.startswith(" ")] == [
-        "lifecycle", "media", "media received", "timing", "participants", "messages", "connections"
+        "lifecycle", "media", "media received", "timing", "sound", "participants", "messages", "connections"
     ]  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def test_of_an_awkward_session() -> None:
         ("webhook", 0), ("signaling_open", 2), ("signaling_handshake", 3), ("media_open", 3), ("media_handshake", 3),
         ("ready", 3), ("first_media", 4), ("stop", 45),
     ]  # fmt: skip
-    assert (summary.kinds_asked, summary.origin_ms) == (["audio", "video"], ZERO_MS)
+    assert (summary.kinds_asked, summary.origin_ms, summary.origin_at) == (["audio", "video"], ZERO_MS, 4)
 
     ann, mixed, text = summary.tracks
     assert (ann.kind, ann.user_id, ann.user_name, ann.packets, ann.bytes) == ("audio", 7, "Ann B.", 6, 6 * 640)
