@@ -145,11 +145,12 @@ class Capture:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path / "capture.jsonl" if path.is_dir() else path
+        self.path = _in_folder(path) if path.is_dir() else path
+        self._source: IO[bytes] | None = None
         self.problems: list[str] = []
         """What the last iteration could not read, with line numbers. A torn last line is none."""
         try:
-            with self._open() as lines:
+            with self._open() as source, self._lines_of(source) as lines:
                 self.header = msgspec.json.decode(lines.readline(), type=Header)
         except (msgspec.MsgspecError, UnicodeError, EOFError, OSError):
             raise Problem(
@@ -164,7 +165,8 @@ class Capture:
 
     def __iter__(self) -> Iterator[Frame]:
         self.problems = []
-        with self._open() as lines:
+        with self._open() as source, self._lines_of(source) as lines:
+            self._source = source
             lines.readline()
             try:
                 for number, line in enumerate(lines, 2):
@@ -189,12 +191,15 @@ class Capture:
         frame = read_line(last)
         return None if frame is None else frame.at_us
 
-    def _open(self) -> IO[bytes] | gzip.GzipFile:
+    @property
+    def position(self) -> int:
+        """How many bytes of the file the last iteration has read; of a compressed one, compressed bytes."""
+        if self._source is None:
+            return 0
+        return self.path.stat().st_size if self._source.closed else self._source.tell()
+
+    def _open(self) -> IO[bytes]:
         try:
-            if self.path.suffix == ".gz":
-                return gzip.open(self.path)
-            if self.path.suffix == ".zst":
-                return io.BufferedReader(_Zstd(self.path))
             return self.path.open("rb")
         except OSError as error:
             raise Problem(
@@ -202,14 +207,27 @@ class Capture:
                 "Give a capture.jsonl (also .gz or .zst) or a recording's folder.",
             ) from None
 
+    def _lines_of(self, source: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
+        if self.path.suffix == ".gz":
+            return gzip.GzipFile(fileobj=source)
+        return io.BufferedReader(_Zstd(source)) if self.path.suffix == ".zst" else source
+
+
+def _in_folder(folder: Path) -> Path:
+    """The capture of a recording, which may have been compressed."""
+    for name in ("capture.jsonl", "capture.jsonl.zst", "capture.jsonl.gz"):
+        if (folder / name).is_file():
+            return folder / name
+    return folder / "capture.jsonl"
+
 
 class _Zstd(io.RawIOBase):
     """A .zst file, read as it is decompressed; unlike the library's own reader it notices a file that was cut."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, source: IO[bytes]) -> None:
         import zstandard
 
-        self._source = path.open("rb")
+        self._source = source
         self._make = zstandard.ZstdDecompressor().decompressobj
         self._error = zstandard.ZstdError
         self._decompressor = self._make()
@@ -217,10 +235,6 @@ class _Zstd(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
-
-    def close(self) -> None:
-        self._source.close()
-        super().close()
 
     def readinto(self, buffer: "Buffer") -> int:
         view = memoryview(buffer).cast("B")

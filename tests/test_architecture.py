@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "recording": {"recording", "capture", "machine", "protocol"},
     "wire": {"wire", "machine", "protocol"},
     "simulator": {"simulator", "wire", "capture", "machine", "protocol"},
-    "inspection": {"inspection", "capture", "machine", "protocol"},
+    "inspection": {"inspection", "recording", "capture", "machine", "protocol"},
     "view": {"view", "session", "recording", "capture", "machine", "protocol"},
 }
 """What each part may import beside `errors`; `commands` may import everything.

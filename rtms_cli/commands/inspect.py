@@ -22,7 +22,13 @@ PIPED_WIDTH = 100
 
 
 def inspect(
-    capture: Annotated[Path, typer.Argument(help="A capture.jsonl (also .gz or .zst), or a recording's folder.")],
+    capture: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A capture.jsonl (also .gz or .zst), or a recording's folder.",
+            show_default="the newest one in recordings",
+        ),
+    ] = None,
     messages: Annotated[bool, typer.Option("--messages", help="List the messages.")] = False,
     lint: Annotated[bool, typer.Option("--lint", help="Check it against the protocol; findings end with 1.")] = False,
     timeline: Annotated[bool, typer.Option("--timeline", help="Draw who sent what when.")] = False,
@@ -46,13 +52,13 @@ def inspect(
 
     \b
     Examples:
+      rtms inspect
       rtms inspect recordings/20261122T221500Z_meeting_abc
       rtms inspect capture.jsonl --messages --type EVENT_UPDATE --raw
       rtms inspect capture.jsonl --lint
     """
     from rtms_cli.capture import Capture
     from rtms_cli.inspection.filters import Wanted, read_types
-    from rtms_cli.inspection.reading import numbered
 
     if messages + lint + timeline > 1:
         raise Problem("--messages, --lint and --timeline do not go together.", "Use one of them.")
@@ -61,24 +67,44 @@ def inspect(
         raise Problem("--type, --channel, --user, --from and the like choose messages.", "Add --messages.")
     wanted = Wanted(read_types(kinds or ()), channel, user, start, end)
     pattern = _pattern(grep)
+    capture = capture or _newest()
     source = Capture(capture)
     clean = True
     try:
         if messages:
-            lines = _followed(source) if follow else numbered(source)
+            lines = _followed(source) if follow else _read(source, quiet=True)
             _messages(source, lines, wanted, pattern, limit, raw=raw, full=full, as_json=as_json, flush=follow)
         elif lint:
-            clean = _lint(source, numbered(source), as_json=as_json)
+            clean = _lint(source, _read(source), as_json=as_json)
         elif timeline:
-            _timeline(source, numbered(source), as_json=as_json)
+            _timeline(source, _read(source), as_json=as_json)
         else:
-            _summary(source, numbered(source), as_json=as_json)
+            _summary(source, _read(source), capture if capture.is_dir() else None, as_json=as_json)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has seen enough (`| head`); Python must not complain about it at its end either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not clean:
         raise typer.Exit(Exit.MISMATCH)
+
+
+def _newest() -> Path:
+    from rtms_cli.inspection.newest import newest
+    from rtms_cli.view.text import escape
+
+    found = newest(Path("recordings"))
+    typer.echo(f"inspecting {escape(str(found))}", err=True)
+    return found
+
+
+def _read(source: "Capture", *, quiet: bool = False) -> "Iterator[Line]":
+    """The capture's lines, with a bar that tells how far they have been read."""
+    from rtms_cli.inspection.reading import numbered
+    from rtms_cli.view.progress import with_progress
+
+    if quiet:
+        return numbered(source)
+    return with_progress(numbered(source), source.path.stat().st_size, lambda: source.position, "reading")
 
 
 def _pattern(grep: str) -> re.Pattern[str]:
@@ -98,12 +124,17 @@ def _followed(source: "Capture") -> "Iterator[Line]":
     return follow(source, lambda: time.sleep(FOLLOW_S))
 
 
-def _summary(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> None:
+def _summary(source: "Capture", lines: "Iterable[Line]", folder: Path | None, *, as_json: bool) -> None:
+    from msgspec.structs import replace
+
     from rtms_cli.inspection.sheets import sheets
+    from rtms_cli.inspection.sound import look_at
     from rtms_cli.inspection.summary import summarize
     from rtms_cli.view.inspect import plain_sheets, rich_sheets
 
     summary = summarize(str(source.path), source.header, lines)
+    if folder is not None:
+        summary = replace(summary, recorded=look_at(folder)[0])
     if as_json:
         _say_json(summary)
     elif sys.stdout.isatty():

@@ -64,7 +64,8 @@ def unknown_fields(body: Mapping[str, object], product: str) -> Iterator[str]:
     kind = MessageType.find(body.get("msg_type")) or 0
     if kind not in TOP:
         return
-    yield from _beyond(body, TOP[kind] | {"msg_type"}, "")
+    flat = CONTENT.get(kind, frozenset()) if isinstance(body.get("content"), str) else frozenset()
+    yield from _beyond(body, TOP[kind] | flat | {"msg_type"}, "")
     match kind:
         case 2:
             yield from _beyond(body.get("media_server"), frozenset(("server_urls",)), "media_server.")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from rtms_cli.inspection.measure import Origin, Pace
 from rtms_cli.inspection.reading import Line
 from rtms_cli.inspection.summary import step_of, who
 from rtms_cli.machine import ChannelState, Direction, Frame, State
@@ -30,7 +31,8 @@ class Lane(Struct, frozen=True):
     """One row. `spans` are seconds on the capture's clock, in order, `resolution` apart at least."""
 
     kind: str
-    """`socket`, `audio`, `video`, `share`, `speaker`, `transcript`, `chat` or `events`."""
+    """`socket`, `audio`, `video`, `share`, `speaker`, `transcript`, `chat`, `events`, `gap` (lost sound) or
+    `reconnect` (a channel that broke, until it was back)."""
     name: str
     spans: list[tuple[float, float]]
 
@@ -85,7 +87,7 @@ class Bins:
         return [(start, max(start, end)) for start, end in found]
 
 
-_ORDER = ("socket", "speaker", "audio", "video", "share", "transcript", "chat", "events")
+_ORDER = ("socket", "reconnect", "speaker", "audio", "gap", "video", "share", "transcript", "chat", "events")
 
 
 class _Collector:
@@ -94,6 +96,9 @@ class _Collector:
         self._bins: dict[tuple[str, UserId], Bins] = {}
         self._names: dict[UserId, str] = {}
         self._opened: dict[str, int] = {}
+        self._broken: dict[str, int] = {}
+        self._paces: dict[UserId, Pace] = {}
+        self._origin = Origin()
         self._speaker: tuple[UserId, int] | None = None
         self._granted = MediaParams()
         self._at_us = 0
@@ -106,6 +111,7 @@ class _Collector:
             case Media() as media if frame.direction is Direction.IN:
                 kind, whose = MEDIA_NAMES[media.media_type], who(media, self._product)
                 self._name(whose, media.user_name)
+                self._measure(kind, whose, media, frame.at_us)
                 self._fill(kind, whose, at_us, at_us + round(_SLACK * 1000 * step_of(kind, self._granted)))
             case Transcript() | Chat() as text:
                 self._name(text.user_id, text.user_name)
@@ -120,9 +126,15 @@ class _Collector:
                     self._speaker = (user_id(event.fields.get("user_id")), at_us)
             case MediaHandshakeResponse(params=params):
                 self._granted = params.or_else(self._granted)
+                for pace in self._paces.values():
+                    pace.step_ms = step_of("audio", self._granted)
             case ChannelState(state=State.OPEN):
                 self._opened[frame.channel] = at_us
+                if (since_us := self._broken.pop(frame.channel, None)) is not None:
+                    self._fill("reconnect", frame.channel, since_us, at_us)
             case ChannelState(state=State.CLOSED):
+                if frame.channel in self._opened:
+                    self._broken[frame.channel] = at_us
                 self._close(frame.channel)
             case _:
                 pass
@@ -132,6 +144,8 @@ class _Collector:
         self._speak()
         for channel in list(self._opened):
             self._close(channel)
+        for whose, pace in self._paces.items():
+            self._fill_holes(whose, pace)
         ordered = sorted(self._bins.items(), key=lambda item: (_ORDER.index(item[0][0]), str(item[0][1])))
         return Timeline(
             self._at_us / 1e6,
@@ -141,7 +155,7 @@ class _Collector:
         )
 
     def _label(self, kind: str, whose: UserId) -> str:
-        if kind == "audio" and not whose:
+        if kind in ("audio", "gap") and not whose:
             return "everybody"
         return self._names.get(whose) or ("" if whose is None else str(whose))
 
@@ -163,6 +177,26 @@ class _Collector:
         opened = self._opened.pop(channel, None)
         if opened is not None:
             self._fill("socket", channel, opened, self._at_us)
+
+    def _measure(self, kind: str, whose: UserId, message: Media, at_us: int) -> None:
+        self._origin.take(message.timestamp, at_us)
+        if kind != "audio":
+            return
+        pace = self._paces.get(whose)
+        if pace is None:
+            if len(self._paces) >= MOST_LANES:
+                return
+            pace = self._paces[whose] = Pace(step_of(kind, self._granted), never_pauses=not whose)
+        pace.add(message.timestamp, at_us, 0)
+
+    def _fill_holes(self, whose: UserId, pace: Pace) -> None:
+        zero_ms, zero_us = self._origin.ms, self._origin.at_us
+        if zero_ms is None or zero_us is None:
+            return
+        for start, end in pace.holes():
+            start_us, end_us = (max(0, zero_us + (timestamp - zero_ms) * 1000) for timestamp in (start, end))
+            if start_us < end_us <= self._at_us:
+                self._fill("gap", whose, start_us, end_us)
 
     def _speak(self) -> None:
         if self._speaker is not None:

@@ -1,25 +1,25 @@
 """Where a capture departs from the protocol: findings, each with its rule, PROTOCOL section and line.
 
-Rules: `ready-too-early`, `not-ready` (media before 7), `no-media-handshake` (media before 4), `keep-alive-unanswered`,
-`keep-alive-wrong`, `keep-alive-late`, `granted-otherwise`, `slow-handshake`, `two-connections`, `no-stop`,
-`timestamp`, `unknown-type`, `unknown-field`, `unreadable`. A rule that one connection or track breaks all the time is
-told once for it, an unknown type or field once.
+`SECTIONS` lists the rules. A rule that one connection or track breaks all the time is told once for it, an unknown
+type, field or form once.
 """
 
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
+from rtms_cli.inspection.forms import bad_payload, odd_forms, wrong_channel
 from rtms_cli.inspection.keepalives import Asked, KeepAlives
 from rtms_cli.inspection.known import unknown_fields
-from rtms_cli.inspection.measure import JUMP_MS, Clock, is_sane
+from rtms_cli.inspection.measure import JUMP_MS, Clock, Pace, is_sane
 from rtms_cli.inspection.reading import Line
-from rtms_cli.inspection.summary import who
-from rtms_cli.machine import SIGNALING, ChannelState, Direction, Frame, State
-from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams
+from rtms_cli.inspection.summary import step_of, who
+from rtms_cli.machine import SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
+from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, MediaParams
 from rtms_cli.protocol.messages import (
     Chat,
     ClientReadyAck,
+    EventUpdate,
     KeepAliveRequest,
     KeepAliveResponse,
     Media,
@@ -35,29 +35,55 @@ from rtms_cli.protocol.messages import (
     UserId,
     loads,
 )
-from rtms_cli.protocol.numbers import MessageType, SessionState, StatusCode, StreamState
+from rtms_cli.protocol.numbers import (
+    MeetingEvent,
+    MessageType,
+    Product,
+    SessionState,
+    StatusCode,
+    StopReason,
+    StreamState,
+)
 from rtms_cli.protocol.webhooks import StreamInterrupted, StreamStart, StreamStop, UnreadableWebhook
 
 KEEP_ALIVE_US = 10_000_000
 HANDSHAKE_US = 60_000_000
+SILENCE_US = 60_000_000
+"""A connection on which nothing comes for so long is dead: the server asks every 10 s."""
 MOST_TOLD = 1000
 """Findings of one rule; what comes after is counted in its last one."""
 
 SECTIONS = {
-    "ready-too-early": "§1",
-    "not-ready": "§1",
-    "no-media-handshake": "§1",
+    "all-only": "§9",
+    "connection-lost": "§9",
+    "connection-silent": "§9",
+    "granted-otherwise": "§5",
+    "interrupted": "§9",
+    "keep-alive-bare": "§4",
+    "keep-alive-early": "§9",
+    "keep-alive-late": "§9",
+    "keep-alive-missing": "§9",
     "keep-alive-unanswered": "§9",
     "keep-alive-wrong": "§4",
-    "keep-alive-late": "§9",
-    "granted-otherwise": "§5",
-    "slow-handshake": "§9",
-    "two-connections": "§2",
+    "no-media-handshake": "§1",
     "no-stop": "§9",
+    "not-ready": "§1",
+    "odd-form": "§4",
+    "packet-order": "§4",
+    "packet-twice": "§4",
+    "packets-lost": "§4",
+    "payload": "§4",
+    "ready-too-early": "§1",
+    "refused": "§8",
+    "slow-handshake": "§9",
+    "stopped-by-failure": "§9",
     "timestamp": "§4",
-    "unknown-type": "§4",
+    "two-connections": "§2",
     "unknown-field": "§4",
+    "unknown-type": "§4",
     "unreadable": "§4",
+    "webhook-again": "§2",
+    "wrong-channel": "§4",
 }
 """Every rule, with the section of PROTOCOL.md that it comes from."""
 
@@ -76,7 +102,12 @@ class Finding(Struct, frozen=True):
 class _Connection:
     """What a socket has gone through since it opened."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_us: int, *, from_open: bool) -> None:
+        self.from_open = from_open
+        """Whether the capture shows its beginning: a foreign one may have no `open` states."""
+        self.heard_us = self.kept_us = at_us
+        """When anything came, and when a `12` came (or could first be due)."""
+        self.greeted = False
         self.asked: MediaHandshakeRequest | None = None
         self.answered = False
         self.accepted = False
@@ -87,22 +118,22 @@ class _Connection:
 def lint(lines: Iterable[Line], product: str = "meeting") -> Iterator[Finding]:
     """Read a capture once and tell what departs from the protocol, in the order in which it shows."""
     told: dict[str, int] = {}
-    last: Finding | None = None
+    last: dict[str, Finding] = {}
     for finding in _Linter(product).run(lines):
         told[finding.rule] = told.get(finding.rule, 0) + 1
         if told[finding.rule] <= MOST_TOLD:
             yield finding
         else:
-            last = finding
-    for rule, count in told.items():
-        if count > MOST_TOLD and last is not None:
-            text = f"and {count - MOST_TOLD} more findings of this rule"
-            yield Finding(rule, SECTIONS[rule], last.line, last.at, "", text)
+            last[finding.rule] = finding
+    for rule, finding in last.items():
+        text = f"and {told[rule] - MOST_TOLD} more findings of this rule"
+        yield Finding(rule, SECTIONS[rule], finding.line, finding.at, "", text)
 
 
 class _Linter:
     def __init__(self, product: str) -> None:
         self._product = product
+        self._own_events = product == Product.CONTACT_CENTER
         self._line = 1
         self._at_us = 0
         self._channel = ""
@@ -114,6 +145,11 @@ class _Linter:
         self._clocks: dict[tuple[str, UserId], Clock] = {}
         self._odd: set[tuple[str, object]] = set()
         self._stopped = False
+        self._began = self._refused = False
+        self._codec: int | None = None
+        self._granted = MediaParams()
+        self._paces: dict[tuple[str, UserId], Pace] = {}
+        self._last_start: StreamStart | None = None
 
     def run(self, lines: Iterable[Line]) -> Iterator[Finding]:
         """Every finding."""
@@ -123,13 +159,18 @@ class _Linter:
                 yield self._find("unreadable", frame, "")
                 continue
             self._at_us, self._channel = max(self._at_us, frame.at_us), frame.channel
+            if frame.direction is Direction.IN and frame.channel != WEBHOOK:
+                yield from self._on_heard(frame)
             if isinstance(frame.message, ChannelState):
                 yield from self._on_state(frame.message)
             else:
                 yield from self._on_message(frame)
         for channel, asked in self._keep_alives.close_all():
             yield from self._unanswered(channel, asked)
-        if not self._stopped:
+        for channel, connection in self._open.items():
+            yield from self._quiet(channel, connection)
+        yield from self._lost()
+        if not self._stopped and (self._began or not self._refused):
             yield self._find("no-stop", "the capture ends without 8 TERMINATED, 9 STOPPED, 22 or a stopped webhook", "")
 
     def _find(self, rule: str, text: str, channel: str | None = None, line: int = 0, at_us: int = -1) -> Finding:
@@ -149,16 +190,59 @@ class _Linter:
                 if channel in self._open:
                     yield self._find("two-connections", "a second connection is open: it kicks out the first one")
                 self._opening.discard(channel)
-                self._open[channel] = _Connection()
+                self._open[channel] = _Connection(self._at_us, from_open=True)
             case State.CLOSED | State.REFUSED:
                 self._opening.discard(channel)
                 if change.state is State.CLOSED:
-                    yield from self._on_closed(channel)
+                    yield from self._on_closed(channel, change)
+                else:
+                    self._refused = True
+                    yield self._find("refused", f"no connection: {change.reason}")
             case _:
                 pass
 
-    def _on_closed(self, channel: str) -> Iterator[Finding]:
-        self._open.pop(channel, None)
+    def _on_heard(self, frame: Frame) -> Iterator[Finding]:
+        connection = self._connection()
+        if self._at_us - connection.heard_us > SILENCE_US and "silent" not in connection.told:
+            connection.told.add("silent")
+            seconds = (self._at_us - connection.heard_us) / 1_000_000
+            yield self._find("connection-silent", f"nothing came for {seconds:.1f} s")
+        connection.heard_us = self._at_us
+        if isinstance(frame.message, KeepAliveRequest):
+            yield from self._unasked(self._channel, connection)
+            connection.kept_us = self._at_us
+        if isinstance(frame.message, KeepAliveRequest | Unreadable | Unknown):
+            return
+        if not isinstance(frame.message, SignalingHandshakeResponse | MediaHandshakeResponse):
+            self._began = True
+
+    def _unasked(self, channel: str, connection: _Connection) -> Iterator[Finding]:
+        waited_us = self._at_us - connection.kept_us
+        # A connection without traffic is silent, which is another finding.
+        if waited_us > SILENCE_US and not connection.told & {"silent", "12"}:
+            connection.told.add("12")
+            yield self._find("keep-alive-missing", f"no 12 for {waited_us / 1_000_000:.1f} s", channel)
+
+    def _quiet(self, channel: str, connection: _Connection) -> Iterator[Finding]:
+        """What a connection that ends has not brought."""
+        waited_us = self._at_us - connection.heard_us
+        if waited_us > SILENCE_US and "silent" not in connection.told:
+            connection.told.add("silent")
+            yield self._find("connection-silent", f"nothing came for {waited_us / 1_000_000:.1f} s", channel)
+        yield from self._unasked(channel, connection)
+
+    def _on_closed(self, channel: str, change: ChannelState) -> Iterator[Finding]:
+        connection = self._open.pop(channel, None)
+        code = f" with {change.code}" if change.code is not None else ""
+        if connection is not None:
+            yield from self._quiet(channel, connection)
+            if not connection.accepted and not change.ours and not self._stopped:
+                self._refused = True
+                answer = "its handshake was accepted" if connection.answered else "its handshake was answered"
+                yield self._find("refused", f"closed{code} before {answer}")
+            elif not change.ours and not self._stopped:
+                why = f": {change.reason}" if change.reason else ""
+                yield self._find("connection-lost", f"closed{code} before the stream had ended{why}")
         for asked in self._keep_alives.close(channel):
             yield from self._unanswered(channel, asked)
         if channel == SIGNALING:
@@ -171,10 +255,13 @@ class _Linter:
             if incoming:
                 yield from self._on_media(message)
                 yield from self._on_timestamp(message, frame.at_us)
+                if isinstance(message, Media):
+                    yield from self._on_packet(message, frame.at_us)
         elif isinstance(message, Unreadable | UnreadableWebhook):
             yield self._find("unreadable", message.problem)
             return
         elif isinstance(message, KeepAliveRequest):
+            yield from self._on_asked(message, frame.direction)
             given_up = self._keep_alives.ask(self._channel, Asked(self._line, frame.at_us, message))
             if given_up:
                 yield from self._unanswered(self._channel, given_up)
@@ -186,19 +273,31 @@ class _Linter:
 
     def _on_control(self, frame: Frame) -> Iterator[Finding]:
         match frame.message:
-            case StreamStart():
+            case StreamStart() as start:
+                yield from self._on_start(start)
                 self._announced_us = dict.fromkeys(("2", "4"), frame.at_us)
                 self._stopped = False
             case StreamInterrupted():
                 self._announced_us = dict.fromkeys(("2", "4"), frame.at_us)
-            case StreamStop() | StreamCloseResponse(status_code=StatusCode.STATUS_OK):
+                yield self._find("interrupted", "a webhook says that the signaling connection was lost")
+            case StreamStop(reason=reason):
+                yield from self._on_stop(reason)
+            case StreamCloseResponse(status_code=StatusCode.STATUS_OK):
                 self._stopped = True
-            case StreamStateUpdate(state=state):
-                self._stopped = state == StreamState.TERMINATED or (self._stopped and state != StreamState.ACTIVE)
+            case StreamStateUpdate(state=StreamState.TERMINATED, reason=reason):
+                yield from self._on_stop(reason)
+            case StreamStateUpdate(state=state, reason=reason):
+                self._stopped = self._stopped and state != StreamState.ACTIVE
+                if state == StreamState.INTERRUPTED:
+                    yield self._find("interrupted", f"8 says so, reason {StopReason.explain(reason)}")
+            case SessionStateUpdate(state=SessionState.STOPPED, stop_reason=reason):
+                yield from self._on_stop(reason)
             case SessionStateUpdate(state=state):
-                self._stopped = state == SessionState.STOPPED or (self._stopped and state != SessionState.STARTED)
-            case SignalingHandshakeResponse(status_code=StatusCode.STATUS_OK):
-                yield from self._on_handshake("2", "the signaling handshake")
+                self._stopped = self._stopped and state != SessionState.STARTED
+            case EventUpdate(event_type=MeetingEvent.MEDIA_CONNECTION_INTERRUPTED) if not self._own_events:
+                yield self._find("interrupted", "event 7 says that a media connection was lost")
+            case SignalingHandshakeResponse() as greeting:
+                yield from self._on_greeting(greeting)
             case MediaHandshakeRequest() as asked:
                 self._connection().asked = asked
             case MediaHandshakeResponse() as granted:
@@ -210,7 +309,74 @@ class _Linter:
 
     def _connection(self) -> _Connection:
         # A capture that is not ours may have no `open` states.
-        return self._open.setdefault(self._channel, _Connection())
+        return self._open.setdefault(self._channel, _Connection(self._at_us, from_open=False))
+
+    def _on_start(self, start: StreamStart) -> Iterator[Finding]:
+        last, self._last_start = self._last_start, start
+        if last is None or self._stopped:
+            return
+        if start.stream.is_retry_of(last.stream):
+            yield self._find("webhook-again", "the same started webhook again: was the first one answered within 3 s?")
+        else:
+            yield self._find("interrupted", "another started webhook while the stream runs: its server has died")
+
+    def _on_stop(self, reason: int | None) -> Iterator[Finding]:
+        known = None if reason is None else StopReason.member(reason)
+        if not self._stopped and isinstance(known, StopReason) and known.is_failure:
+            yield self._find("stopped-by-failure", f"reason {StopReason.explain(reason)}")
+        self._stopped = True
+
+    def _on_greeting(self, greeting: SignalingHandshakeResponse) -> Iterator[Finding]:
+        connection = self._connection()
+        connection.answered = True
+        if greeting.status_code != StatusCode.STATUS_OK:
+            yield self._refusal("1", greeting.status_code, greeting.reason)
+            return
+        connection.accepted = self._began = True
+        yield from self._on_handshake("2", "the signaling handshake")
+        if set(greeting.server_urls) == {"all"} and self._first("all-only", ""):
+            yield self._find("all-only", "2 names no URL but `all`: clients that want a socket a kind find none")
+
+    def _refusal(self, asked: str, status: int | None, reason: str) -> Finding:
+        self._refused = True
+        code = "no status code" if status is None else StatusCode.explain(status)
+        return self._find("refused", f"{asked} was refused: {code}{f' ({reason})' if reason else ''}")
+
+    def _on_asked(self, message: KeepAliveRequest, direction: Direction) -> Iterator[Finding]:
+        connection = self._connection()
+        early = connection.from_open and not connection.answered and self._channel == SIGNALING
+        if direction is Direction.IN and early and "early" not in connection.told:
+            connection.told.add("early")
+            yield self._find("keep-alive-early", "12 before the 2")
+        if message.timestamp is None and "bare" not in connection.told:
+            connection.told.add("bare")
+            yield self._find("keep-alive-bare", "12 without a timestamp")
+
+    def _on_packet(self, message: Media, at_us: int) -> Iterator[Finding]:
+        kind, whose = MEDIA_NAMES[message.media_type], who(message, self._product)
+        if problem := bad_payload(message, self._codec):
+            yield self._find("payload", f"{kind} of {whose}: {problem}")
+        pace = self._paces.get((kind, whose))
+        if pace is None:
+            if len(self._paces) >= MOST_TOLD:
+                return
+            mixed = kind == "audio" and not whose
+            pace = Pace(step_of(kind, self._granted), pictures=kind != "audio", never_pauses=mixed)
+            self._paces[kind, whose] = pace
+        before = pace.duplicates, pace.out_of_order
+        pace.add(message.timestamp, at_us, hash(message.data))
+        if pace.duplicates > before[0]:
+            yield self._find("packet-twice", f"{kind} of {whose}: {message.timestamp} came before")
+        elif pace.out_of_order > before[1]:
+            yield self._find("packet-order", f"{kind} of {whose}: {message.timestamp} comes after later ones")
+
+    def _lost(self) -> Iterator[Finding]:
+        """What is missing of mixed sound, which never pauses."""
+        for (kind, whose), pace in self._paces.items():
+            if kind == "audio" and not whose and pace.lost:
+                count, total_ms, _ = pace.gaps()
+                text = f"{kind} of {whose}: {pace.lost} packets ({total_ms / 1000:.2f} s) are missing in {count} gaps"
+                yield self._find("packets-lost", text, "")
 
     def _on_handshake(self, number: str, what: str) -> Iterator[Finding]:
         since_us = self._announced_us.pop(number, None)
@@ -222,8 +388,14 @@ class _Linter:
         connection = self._connection()
         connection.answered = True
         if granted.status_code != StatusCode.STATUS_OK:
+            yield self._refusal("3", granted.status_code, granted.reason)
             return
         connection.accepted = True
+        self._granted = granted.params.or_else(self._granted)
+        full = self._granted.or_else(DEFAULT_PARAMS)
+        self._codec = full.audio.codec if full.audio else None
+        for (kind, _), pace in self._paces.items():
+            pace.step_ms = step_of(kind, self._granted)
         yield from self._on_handshake("4", "the media handshake")
         if connection.asked is not None:
             differing = _differences(connection.asked.params, granted.params)
@@ -309,8 +481,15 @@ class _Linter:
         except ValueError:
             return  # a webhook or a state that is unreadable has been told of already
         if isinstance(body, dict) and "msg_type" in body:
+            if (place := wrong_channel(message_type(body), self._channel)) and self._first(
+                "channel", (message_type(body), self._channel)
+            ):
+                yield self._find("wrong-channel", f"{MessageType.label(message_type(body))} belongs on {place}")
+            for form in odd_forms(body):
+                if self._first("form", (message_type(body), form.partition(" ")[0])):
+                    yield self._find("odd-form", f"{MessageType.label(message_type(body))}: {form}")
             for field in unknown_fields(body, self._product):
-                if self._first("field", (body["msg_type"], field)):
+                if self._first("field", (message_type(body), field)):
                     yield self._find("unknown-field", f"{MessageType.label(message_type(body))}: {field}")
 
     def _first(self, what: str, key: object) -> bool:

@@ -63,6 +63,32 @@ def is_sane(timestamp: int | None) -> bool:
     return timestamp is not None and 0 < timestamp < SANE_MS
 
 
+class Origin:
+    """Where the first media timestamp, which is a recording's zero, lies on the capture's clock."""
+
+    __slots__ = ("_first_us", "_least_us", "ms")
+
+    def __init__(self) -> None:
+        self.ms: int | None = None
+        self._first_us = self._least_us = 0
+
+    def take(self, timestamp: int | None, at_us: int) -> None:
+        """Take a media message. Of all the least delayed one counts: sound that was buffered comes late."""
+        if timestamp is None or not is_sane(timestamp):
+            return
+        if self.ms is None:
+            self.ms = timestamp
+            self._first_us = self._least_us = at_us
+        zero_us = at_us - (timestamp - self.ms) * 1000
+        if zero_us < self._least_us and self._first_us - zero_us < JUMP_MS * 1000:
+            self._least_us = zero_us
+
+    @property
+    def at_us(self) -> int | None:
+        """Microseconds on the capture's clock; negative where media began before the capture."""
+        return None if self.ms is None else self._least_us
+
+
 class Clock:
     """The latest timestamp of a track, and whether the next one is possible."""
 
@@ -124,6 +150,9 @@ class Pace:
         elif timestamp > clock.latest_ms:
             self._on_time(clock.latest_ms, timestamp, at_us)
             clock.latest_ms, clock.at_us = timestamp, at_us
+        elif timestamp < self._begin_ms:
+            self.out_of_order += 1
+            self._begin_earlier(timestamp)
         elif self._pictures:
             self.duplicates += timestamp == clock.latest_ms and data == self._last_data
             self.out_of_order += timestamp < clock.latest_ms
@@ -154,10 +183,19 @@ class Pace:
         listed = list(zip(self._starts, self._ends, strict=True))
         return self._forgotten[0] + len(listed), self._forgotten[1] + sum(end - start for start, end in listed), listed
 
+    def holes(self) -> list[tuple[int, int]]:
+        """Those of the listed gaps that are no pause, as timestamps (from, to)."""
+        return [(start, end) for start, end in zip(self._starts, self._ends, strict=True) if self._lost_in(start, end)]
+
     def _begin(self, timestamp: int, at_us: int) -> None:
         self._clock = Clock(timestamp, at_us)
         self._begin_ms = timestamp
         self._delay_us = self._due_us = at_us - timestamp * 1000
+
+    def _begin_earlier(self, timestamp: int) -> None:
+        """Put a packet before the one that came first."""
+        self._add_gap(0, timestamp + self.step_ms, self._begin_ms)
+        self._begin_ms = timestamp
 
     def _close(self) -> None:
         if self._clock is not None:
@@ -173,11 +211,13 @@ class Pace:
         self.late += behind_us > self.step_ms * 1000
         self.early += behind_us < -self.step_ms * 1000
         self._due_us += behind_us // _SMOOTHING
-        expected = latest_ms + self.step_ms
+        self._add_gap(len(self._starts), latest_ms + self.step_ms, timestamp)
+
+    def _add_gap(self, place: int, start: int, end: int) -> None:
         smallest = max(PAUSE_MS, 2 * self.step_ms) if self._pictures else self.step_ms // 2
-        if timestamp - expected > smallest:
-            self._starts.append(expected)
-            self._ends.append(timestamp)
+        if end - start > smallest:
+            self._starts.insert(place, start)
+            self._ends.insert(place, end)
             if len(self._starts) > MOST_GAPS:
                 self._forget(1)
 

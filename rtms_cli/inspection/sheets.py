@@ -31,7 +31,8 @@ _TABLES: dict[str, type[Numbered]] = {
 
 
 class Column(Struct, frozen=True):
-    """A column; `unit` is `text`, `count`, `bytes`, `seconds` (a duration), `at` (a moment, in seconds) or `ms`."""
+    """A column; `unit` is `text`, `count`, `bytes`, `seconds` (a duration), `at` (a moment, in seconds), `ms`,
+    `share` (of 1) or `db`."""
 
     name: str
     unit: str = "text"
@@ -53,6 +54,8 @@ def sheets(summary: Summary) -> list[Sheet]:
         _media(summary),
         _tracks(summary),
         _timing(summary),
+        _sounds(summary),
+        _losses(summary),
         _participants(summary),
         _messages(summary),
         _keep_alives(summary),
@@ -77,6 +80,8 @@ def _facts(summary: Summary) -> Sheet:
         ("status", summary.status),
         ("stop", f"{stop}{said_by}"),
     ]
+    if summary.recorded is not None and summary.recorded.problem:
+        rows.append(("manifest", f"cannot be read: {summary.recorded.problem}"))
     counts = (
         ("unreadable", summary.unreadable),
         ("unknown types", summary.unknown),
@@ -189,6 +194,48 @@ def _timing(summary: Summary) -> Sheet:
 
 def _percentiles(spread: Spread | None) -> tuple[Cell, Cell, Cell, Cell]:
     return (None,) * 4 if spread is None else (spread.p50, spread.p95, spread.p99, spread.max)
+
+
+def _sounds(summary: Summary) -> Sheet:
+    columns: tuple[Column, ...] = (
+        Column("file"),
+        Column("name"),
+        Column("rate", "count"),
+        Column("length", "seconds"),
+        Column("silent", "share"),
+        Column("level dBFS", "db"),
+        Column("peak dBFS", "db"),
+        Column("gaps", "count"),
+        Column("gaps in all", "seconds"),
+        Column("problem"),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for sound in summary.recorded.sounds if summary.recorded else ():
+        name = sound.user_name or (str(sound.user_id) if sound.user_id else "everybody")
+        heard = (sound.rate, sound.duration, sound.silence, sound.rms_dbfs, sound.peak_dbfs)
+        values = (None,) * len(heard) if sound.problem else heard
+        gaps = (sound.gap_count, sound.gap_seconds if sound.gap_count else None)
+        rows.append((sound.path, name, *values, *gaps, sound.problem or None))
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    return Sheet("sound", columns, rows)
+
+
+def _losses(summary: Summary) -> Sheet:
+    columns = (
+        Column("what"),
+        Column("where"),
+        Column("count", "count"),
+        Column("size", "bytes"),
+        Column("first", "at"),
+        Column("last", "at"),
+        Column("error"),
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (loss.what, loss.where, loss.count, loss.bytes, loss.first_at, loss.last_at, loss.first_error)
+        for loss in (summary.recorded.losses if summary.recorded else ())
+    ]
+    return Sheet("losses", columns, rows)
 
 
 def _participants(summary: Summary) -> Sheet:

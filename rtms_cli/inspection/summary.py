@@ -12,8 +12,9 @@ from msgspec import Struct, to_builtins
 
 from rtms_cli.capture import Header
 from rtms_cli.inspection.keepalives import Asked, KeepAlives
-from rtms_cli.inspection.measure import Pace, Quantiles, Spread, is_sane
+from rtms_cli.inspection.measure import Origin, Pace, Quantiles, Spread
 from rtms_cli.inspection.reading import Line
+from rtms_cli.inspection.sound import Recorded
 from rtms_cli.machine import WEBHOOK, ChannelState, Direction, Frame, State
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, MediaParams, media_names
 from rtms_cli.protocol.messages import (
@@ -172,6 +173,8 @@ class Summary(Struct, frozen=True):
     asked: dict[str, object]
     granted: dict[str, object]
     origin_ms: int | None
+    origin_at: float | None
+    """Where `origin_ms` lies on the capture's clock."""
     tracks: list[Track]
     participants: list[Person]
     messages: list[Count]
@@ -183,6 +186,8 @@ class Summary(Struct, frozen=True):
     dropped: int
     warnings: list[Warned]
     unlisted: int
+    recorded: Recorded | None = None
+    """What the recording's files say, where a recording is looked at."""
 
 
 def summarize(name: str, header: Header, lines: Iterable[Line]) -> Summary:
@@ -257,7 +262,7 @@ class _Summarizer:
         self._steps: dict[tuple[str, str], Step] = {}
         self._kinds: set[str] = set()
         self._asked, self._granted = MediaParams(), MediaParams()
-        self._origin_ms: int | None = None
+        self._origin = Origin()
         self._tracks: dict[tuple[str, UserId], _Gathered] = {}
         self._names: dict[UserId, str] = {}
         self._people: dict[UserId, _Somebody] = {}
@@ -378,8 +383,7 @@ class _Summarizer:
         if message.user_name:
             track.name = message.user_name
             self._name(message.user_id, message.user_name)
-        if self._origin_ms is None and is_sane(message.timestamp):
-            self._origin_ms = message.timestamp
+        self._origin.take(message.timestamp, frame.at_us)
         if isinstance(message, Media):
             track.nbytes += payload_size(message.data)
             if track.pace is not None:
@@ -515,7 +519,8 @@ class _Summarizer:
             kinds_asked=[kind for kind in MEDIA_NAMES.values() if kind in self._kinds],
             asked=to_builtins(self._asked.to_json()),
             granted=to_builtins(self._granted.to_json()),
-            origin_ms=self._origin_ms,
+            origin_ms=self._origin.ms,
+            origin_at=None if self._origin.at_us is None else self._origin.at_us / 1_000_000,
             tracks=[self._track(kind, whose, track) for (kind, whose), track in self._tracks.items()],
             participants=[self._participant(whose, person) for whose, person in self._everybody().items()],
             messages=[
@@ -549,7 +554,7 @@ class _Summarizer:
         if pace is None:
             return Track(kind, whose, name, track.packets, track.nbytes, first_at, last_at)
         count, total_ms, listed = pace.gaps()
-        origin = self._origin_ms or 0
+        origin = self._origin.ms or 0
         return Track(
             kind,
             whose,

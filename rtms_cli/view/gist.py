@@ -78,7 +78,7 @@ def gist(frame: Frame, product: Product) -> str:
             return _join(name, escape(f"timestamp {timestamp}"))
         case Media(user_id=user, user_name=person, data=data):
             everybody = not user and isinstance(message, Audio)
-            return _join(name, escape(person or ("everybody" if everybody else str(user))), size_of(len(data) * 3 // 4))
+            return _join(name, escape(person or ("everybody" if everybody else str(user))), size_of(_payload(data)))
         case Transcript(user_name=person, user_id=user, text=text) | Chat(user_name=person, user_id=user, text=text):
             return _join(name, f"{escape(person or str(user))}: {escape(text or '')}")
         case Unknown(type=kind):
@@ -103,6 +103,12 @@ def _state(state: ChannelState) -> str:
             return _join("MARK", escape(state.reason))
         case _:
             return _join(state.state.value, escape(state.reason))
+
+
+def _payload(data: str | bytes) -> int:
+    """How many bytes base64 letters stand for."""
+    letters = data.rstrip("=") if isinstance(data, str) else data.rstrip(b"=")
+    return len(letters) * 3 // 4
 
 
 def _webhook(webhook: Webhook) -> str:

@@ -24,7 +24,7 @@ class Column(Protocol):
 
     @property
     def unit(self) -> str:
-        """`text`, `count`, `bytes`, `seconds`, `at` or `ms`."""
+        """`text`, `count`, `bytes`, `seconds`, `at`, `ms`, `share` or `db`."""
 
 
 class Sheet(Protocol):
@@ -48,7 +48,7 @@ class Lane(Protocol):
 
     @property
     def kind(self) -> str:
-        """`socket`, `audio`, `video`, `share`, `speaker`, `transcript`, `chat` or `events`."""
+        """`socket`, `audio`, `video`, `share`, `speaker`, `transcript`, `chat`, `events`, `gap` or `reconnect`."""
 
     @property
     def name(self) -> str:
@@ -72,6 +72,10 @@ def written(cell: Cell, unit: str) -> str:
             return clock_time(cell)
         case "at":
             return f"{cell:.3f}"
+        case "share":
+            return f"{cell:.0%}"
+        case "db":
+            return f"{cell:.1f}"
         case "ms":
             return f"{cell:,.1f}"
         case _:
@@ -122,10 +126,11 @@ def rich_sheets(sheets: Iterable[Sheet]) -> "RenderableType":
     return Group(*drawn)
 
 
-_CONTINUOUS = frozenset(("socket", "audio", "video", "share", "speaker"))
+_CONTINUOUS = frozenset(("socket", "audio", "video", "share", "speaker", "gap", "reconnect"))
 _STYLES = {
     "socket": "blue", "audio": "green", "video": "magenta", "share": "yellow", "speaker": "bright_green",
-    "transcript": "cyan", "chat": "cyan", "events": "white",
+    "transcript": "cyan", "chat": "cyan", "events": "white", "gap": "bright_red",
+    "reconnect": "red",
 }  # fmt: skip
 _LONGEST_LABEL = 28
 

@@ -1,0 +1,37 @@
+"""How far a long reading has come: a bar on standard error, where that is a terminal."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+Line = TypeVar("Line")
+
+WORTH_A_BAR = 16 << 20
+"""Smaller files are read before anybody wonders."""
+_EVERY = 256
+"""How many lines come between two looks at the position."""
+
+
+def with_progress(lines: Iterable[Line], total: int, position: Callable[[], int], what: str) -> Iterator[Line]:
+    """The same lines; draws how many bytes of all have been read, and cleans up at the end.
+
+    :param total: the file's size in bytes.
+    :param position: how many of them have been read.
+    """
+    if total < WORTH_A_BAR or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield from lines
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    # What is printed meanwhile goes above the bar, unless it goes elsewhere anyway.
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
+    ) as progress:
+        task = progress.add_task(what, total=total)
+        for number, line in enumerate(lines):
+            yield line
+            if number % _EVERY == 0:
+                progress.update(task, completed=position())
