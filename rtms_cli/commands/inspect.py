@@ -235,9 +235,8 @@ def _html(source: "Capture", lines: "Iterable[Line]", folder: Path | None, out: 
     try:
         out.write_bytes(content)
     except OSError as error:
-        raise Problem(
-            f"Cannot write {out}: {error.strerror or error}.", "Name a file in a folder that exists."
-        ) from None
+        what = f"Cannot write {out}: {error.strerror or error}."
+        raise Problem(what, "Name a file in a folder that exists.") from None
     _say(f"{escape(str(out))}  {size_of(len(content))}")
 
 

@@ -1,4 +1,4 @@
-"""The whole inspection as one page that needs nothing but itself, and the recording's WAV files where it lies beside them.
+"""The whole inspection as one page that needs nothing but itself, and the WAV files of the recording it lies in.
 
 Everything from outside travels as JSON in a script element that is not run; the page's own script writes it as text.
 The policy in the page lets no other script or style in, and nothing be fetched but sound.
@@ -33,6 +33,7 @@ from rtms_cli.protocol.numbers import Product, event_name
 MOST_LINES = 20_000
 """Transcript lines, chat messages and events that a page shows; the rest is counted."""
 _TEXT_LANES = frozenset(("transcript", "chat", "events"))
+_HEAD = ("product", "id", "rtms_stream_id", "created", "generator", "seconds", "status", "stop", "steps")
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -70,20 +71,7 @@ def page(header: Header, lines: Iterable[Line], capture: Path, folder: Path | No
     names = _names(summary)
     timeline = lanes.timeline()
     data = {
-        "summary": {
-            name: getattr(summary, name)
-            for name in (
-                "product",
-                "id",
-                "rtms_stream_id",
-                "created",
-                "generator",
-                "seconds",
-                "status",
-                "stop",
-                "steps",
-            )
-        },
+        "summary": {name: getattr(summary, name) for name in _HEAD},
         "counts": {
             "messages": sum(count.count for count in summary.messages),
             "participants": len(summary.participants),
@@ -158,8 +146,8 @@ _LONGEST_S = 120.0
 
 
 def _names(summary: Summary) -> dict[UserId, str]:
-    everybody = [*summary.participants, *summary.tracks]
-    return {one.user_id: one.user_name for one in everybody if one.user_name}
+    tracks = {track.user_id: track.user_name for track in summary.tracks if track.user_name}
+    return {person.user_id: person.user_name for person in summary.participants if person.user_name} | tracks
 
 
 def _sounds(
