@@ -162,6 +162,7 @@ def _sounds(
         yield {
             "name": _name_of(sound, names),
             "path": sound.path,
+            "mixed": not sound.user_id,
             "link": None if folder is None or sound.problem else _link(folder / sound.path, out),
             "offset": sound.offset,
             "duration": sound.duration,

@@ -160,11 +160,8 @@ async def test_names_stay_text_and_clicks_play(tmp_path: Path) -> None:
             shown = str(await window.run(f"document.getElementById('{where}').textContent"))
             assert HOSTILE[0] in shown, where
             assert HOSTILE[1] in shown, where
-        chats = await window.run("[...document.querySelectorAll('#lines li.chat p')].map(p => p.textContent)")
-        assert isinstance(chats, list)
-        # A lone surrogate is no text that the debugging protocol could carry.
-        assert [text for text in chats if text in HOSTILE] == [text for text in HOSTILE if text != "\ud800"]
-        assert len(chats) == len(HOSTILE)
+        written = "[...document.querySelectorAll('#lines li.chat p')].map(line => line.textContent)"
+        assert await window.run(written) == HOSTILE
 
         # A click on a line plays the sound from where it was spoken: 0.3 s after the zero, which lies at 1 s.
         await window.run("document.querySelectorAll('#lines li.transcript')[2].click()")
