@@ -208,7 +208,7 @@ HAND_MADE: list[tuple[str, Sequence[Frame], list[str]]] = [
       "payload 16 media: audio of 0: length says 3, the payload has 640 bytes",
       "payload 17 media: audio of 0: 1 bytes are no whole number of 16 bit samples"]),
     ("mixed sound with a hole", [*begun(), packet(0), packet(5), STOP],
-     ["packets-lost 14 : audio of 0: 4 packets (0.08 s) are missing in 1 gaps"]),
+     ["packets-lost 14 : audio of 0: 4 packets (0.08 s) are missing in 1 gap"]),
     ("one's own sound may pause", [*begun(), packet(0, user_id=5), packet(500, user_id=5), STOP], []),
     ("a second picture of a moment is none that came twice",
      [*begun(), media(15, b"one", ZERO_MS, at_us=at_s(1)), media(15, b"two", ZERO_MS, at_us=at_s(1)),
