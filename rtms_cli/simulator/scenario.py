@@ -59,6 +59,8 @@ class Scenario(Struct, frozen=True):
     acts: tuple[Act, ...] = ()
     webhook_after_s: float = 0
     """How long after the start Zoom takes to say so."""
+    buffered_s: float = 0
+    """How much of it is over when the client is ready: that audio comes first, in a burst, if the client wants it."""
     material: Material = Material()
     """The user's own, in place of what is made up."""
 
