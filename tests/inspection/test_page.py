@@ -117,6 +117,19 @@ def test_a_page_is_bounded(tmp_path: Path) -> None:
     assert (len(lines), data["unsaid"]) == (MOST_LINES, 7)
 
 
+@needs_browser
+async def test_a_page_of_very_many_findings_is_drawn(tmp_path: Path) -> None:
+    frames = [said({"msg_type": 13, "timestamp": 5}, number * 1000, "signaling") for number in range(3000)]
+    html = tmp_path / "page.html"
+    await asyncio.to_thread(html.write_text, build(frames, Header(1, "", ""), tmp_path))
+    async with browser(tmp_path / "profile") as window:
+        await window.open(html.as_uri())
+        assert "502 more are not shown" in str(await window.run("document.getElementById('sheets').textContent"))
+        assert await window.run("document.getElementById('said').hidden")
+        await window.run("document.querySelector('tr.jump').click()")
+        assert window.complaints() == []
+
+
 def test_where_a_page_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "capture.jsonl"
     path.write_bytes(Header(1, "", "").line())
@@ -166,7 +179,9 @@ async def test_names_stay_text_and_clicks_play(tmp_path: Path) -> None:
         # A click on a line plays the sound from where it was spoken: 0.3 s after the zero, which lies at 1 s.
         await window.run("document.querySelectorAll('#lines li.transcript')[2].click()")
         await until_true(window.run, "lead().currentTime > 0.3 && !lead().paused")
-        assert str(await window.run("lead().currentSrc")).endswith("/a%20recording%20%231/audio/7%20%23%3F%25%C3%A9.wav")
+        assert str(await window.run("lead().currentSrc")).endswith(
+            "/a%20recording%20%231/audio/7%20%23%3F%25%C3%A9.wav"
+        )
         assert await window.run("playhead - zero - lead().currentTime < 0.5")
         assert await window.run("document.querySelector('#lines li.now') !== null")
         await window.run("document.getElementById('play').click()")
@@ -191,7 +206,10 @@ async def test_names_stay_text_and_clicks_play(tmp_path: Path) -> None:
         middle = await window.run("(whole.from + whole.to) / 2")
         assert await window.run("playhead") == pytest.approx(middle, abs=0.3)
 
-        # What is found is counted; finding by a word leaves what fits.
+        await window.mouse("mouseWheel", left + width / 4, top + 50, deltaX=0, deltaY=300)
+        assert await window.run("view.from === whole.from && view.to === whole.to")
+
+        # Finding by a word leaves what fits.
         await window.run("find = document.getElementById('find'); find.value = 'SVG'; find.oninput()")
         assert await window.run("document.querySelectorAll('#lines li').length") == 2
         assert window.complaints() == []
