@@ -32,6 +32,8 @@ from rtms_cli.protocol.numbers import Product, event_name
 
 MOST_LINES = 20_000
 """Transcript lines, chat messages and events that a page shows; the rest is counted."""
+MOST_SOUNDS = 100
+"""WAV files that a page draws."""
 _TEXT_LANES = frozenset(("transcript", "chat", "events"))
 _HEAD = ("product", "id", "rtms_stream_id", "created", "generator", "seconds", "status", "stop", "steps")
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
@@ -81,7 +83,7 @@ def page(header: Header, lines: Iterable[Line], capture: Path, folder: Path | No
         "zero": summary.origin_at,
         "sounds": list(_sounds(recorded, outlines, names, folder, out)),
         "lanes": [lane for lane in timeline.lanes if lane.kind not in _TEXT_LANES],
-        "unlisted": timeline.unlisted,
+        "unlisted": timeline.unlisted + max(0, len(recorded.sounds if recorded else ()) - MOST_SOUNDS),
         "said": texts.said(summary, names),
         "unsaid": texts.unlisted,
         "findings": findings,
@@ -157,7 +159,7 @@ def _sounds(
     folder: Path | None,
     out: Path,
 ) -> Iterator[dict[str, object]]:
-    for sound in recorded.sounds if recorded is not None else ():
+    for sound in recorded.sounds[:MOST_SOUNDS] if recorded is not None else ():
         outline = outlines.get(sound.path)
         yield {
             "name": _name_of(sound, names),

@@ -118,14 +118,21 @@ def test_a_page_is_bounded(tmp_path: Path) -> None:
 
 
 @needs_browser
-async def test_a_page_of_very_many_findings_is_drawn(tmp_path: Path) -> None:
+async def test_a_page_of_very_many_things_in_a_very_long_time_is_drawn(tmp_path: Path) -> None:
     frames = [said({"msg_type": 13, "timestamp": 5}, number * 1000, "signaling") for number in range(3000)]
+    frames += [media(17, "x", ZERO_MS, user_id=number, at_us=3 * S) for number in range(1, 1001)]
+    frames += [state(State.OPEN, 10**12 * S)]
     html = tmp_path / "page.html"
-    await asyncio.to_thread(html.write_text, build(frames, Header(1, "", ""), tmp_path))
+    text = build(frames, Header(1, "", ""), tmp_path)
+    await asyncio.to_thread(html.write_text, text)
+    findings = data_of(text)["findings"]
+    assert isinstance(findings, list)
     async with browser(tmp_path / "profile") as window:
         await window.open(html.as_uri())
-        assert "502 more are not shown" in str(await window.run("document.getElementById('sheets').textContent"))
-        assert await window.run("document.getElementById('said').hidden")
+        shown = str(await window.run("document.getElementById('sheets').textContent"))
+        assert f"{len(findings) - 500:,} more are not shown" in shown
+        assert await window.run("document.getElementById('unlisted').textContent") == "701 more lanes are not drawn"
+        assert await window.run("canvas.height * 3 < 32767 && rows.length === 300")
         await window.run("document.querySelector('tr.jump').click()")
         assert window.complaints() == []
 
