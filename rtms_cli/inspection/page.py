@@ -34,7 +34,6 @@ MOST_LINES = 20_000
 """Transcript lines, chat messages and events that a page shows; the rest is counted."""
 MOST_SOUNDS = 100
 """WAV files that a page draws."""
-_TEXT_LANES = frozenset(("transcript", "chat", "events"))
 _HEAD = ("product", "id", "rtms_stream_id", "created", "generator", "seconds", "status", "stop", "steps")
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
@@ -56,7 +55,7 @@ def page(header: Header, lines: Iterable[Line], capture: Path, folder: Path | No
     :param folder: the recording, where there is one: its WAV files are drawn and linked.
     :param out: where the page will lie, for the links.
     """
-    summarizer, lanes, texts = Summarizer(header), LaneCollector(header.product), _Texts(header.product)
+    summarizer, lanes, texts = Summarizer(header), LaneCollector(header.product, text=False), _Texts(header.product)
 
     def watched() -> Iterator[Line]:
         for number, frame in lines:
@@ -82,7 +81,7 @@ def page(header: Header, lines: Iterable[Line], capture: Path, folder: Path | No
         },
         "zero": summary.origin_at,
         "sounds": list(_sounds(recorded, outlines, names, folder, out)),
-        "lanes": [lane for lane in timeline.lanes if lane.kind not in _TEXT_LANES],
+        "lanes": timeline.lanes,
         "unlisted": timeline.unlisted + max(0, len(recorded.sounds if recorded else ()) - MOST_SOUNDS),
         "said": texts.said(summary, names),
         "unsaid": texts.unlisted,
