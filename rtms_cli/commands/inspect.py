@@ -32,6 +32,7 @@ def inspect(
     messages: Annotated[bool, typer.Option("--messages", help="List the messages.")] = False,
     lint: Annotated[bool, typer.Option("--lint", help="Check it against the protocol; findings end with 1.")] = False,
     timeline: Annotated[bool, typer.Option("--timeline", help="Draw who sent what when.")] = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write it as one HTML page to this file.")] = None,
     kinds: Annotated[
         list[str] | None, typer.Option("--type", help="Only messages such as audio, EVENT_UPDATE or 12.")
     ] = None,
@@ -48,7 +49,7 @@ def inspect(
         bool, typer.Option("--json", help="Print JSON; with --messages or --lint an object a line.")
     ] = False,
 ) -> None:
-    """Show what a capture holds: a summary, its messages, what is wrong with it, or a timeline.
+    """Show what a capture holds: a summary, its messages, what is wrong with it, a timeline, or all as a page.
 
     \b
     Examples:
@@ -56,12 +57,15 @@ def inspect(
       rtms inspect recordings/20261122T221500Z_meeting_abc
       rtms inspect capture.jsonl --messages --type EVENT_UPDATE --raw
       rtms inspect capture.jsonl --lint
+      rtms inspect --html meeting.html
     """
     from rtms_cli.capture import Capture
     from rtms_cli.inspection.filters import Wanted, read_types
 
-    if messages + lint + timeline > 1:
-        raise Problem("--messages, --lint and --timeline do not go together.", "Use one of them.")
+    if messages + lint + timeline + (html is not None) > 1:
+        raise Problem("--messages, --lint, --timeline and --html do not go together.", "Use one of them.")
+    if html is not None and as_json:
+        raise Problem("--html and --json do not go together.", "Use one of them.")
     filters = (kinds, channel, user, start is not None, end is not None, grep, limit, follow, raw, full)
     if any(filters) and not messages:
         raise Problem("--type, --channel, --user, --from and the like choose messages.", "Add --messages.")
@@ -76,6 +80,8 @@ def inspect(
             _messages(source, lines, wanted, pattern, limit, raw=raw, full=full, as_json=as_json, flush=follow)
         elif lint:
             clean = _lint(source, _read(source), as_json=as_json)
+        elif html is not None:
+            _html(source, _read(source), capture if capture.is_dir() else None, html)
         elif timeline:
             _timeline(source, _read(source), as_json=as_json)
         else:
@@ -219,6 +225,19 @@ def _lint(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> bool:
     if not as_json:
         _say(f"{count} findings" if count else "no findings")
     return not count
+
+
+def _html(source: "Capture", lines: "Iterable[Line]", folder: Path | None, out: Path) -> None:
+    from rtms_cli.inspection.page import page
+    from rtms_cli.view.text import escape, size_of
+
+    content = page(source.header, lines, source.path, folder, out).encode()
+    try:
+        out.write_bytes(content)
+    except OSError as error:
+        what = f"Cannot write {out}: {error.strerror or error}."
+        raise Problem(what, "Name a file in a folder that exists.") from None
+    _say(f"{escape(str(out))}  {size_of(len(content))}")
 
 
 def _timeline(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> None:

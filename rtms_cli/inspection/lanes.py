@@ -48,7 +48,7 @@ class Timeline(Struct, frozen=True):
 
 def lanes(lines: Iterable[Line], product: str) -> Timeline:
     """Read a capture once and say when there was what."""
-    collector = _Collector(product)
+    collector = LaneCollector(product)
     for _, frame in lines:
         if isinstance(frame, Frame):
             collector.take(frame)
@@ -90,7 +90,9 @@ class Bins:
 _ORDER = ("socket", "reconnect", "speaker", "audio", "gap", "video", "share", "transcript", "chat", "events")
 
 
-class _Collector:
+class LaneCollector:
+    """Takes a capture frame by frame."""
+
     def __init__(self, product: str) -> None:
         self._product = product
         self._bins: dict[tuple[str, UserId], Bins] = {}

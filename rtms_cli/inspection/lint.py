@@ -375,7 +375,8 @@ class _Linter:
         for (kind, whose), pace in self._paces.items():
             if kind == "audio" and not whose and pace.lost:
                 count, total_ms, _ = pace.gaps()
-                text = f"{kind} of {whose}: {pace.lost} packets ({total_ms / 1000:.2f} s) are missing in {count} gaps"
+                gaps = f"{count} gap{'' if count == 1 else 's'}"
+                text = f"{kind} of {whose}: {pace.lost} packets ({total_ms / 1000:.2f} s) are missing in {gaps}"
                 yield self._find("packets-lost", text, "")
 
     def _on_handshake(self, number: str, what: str) -> Iterator[Finding]:

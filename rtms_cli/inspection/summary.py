@@ -192,7 +192,7 @@ class Summary(Struct, frozen=True):
 
 def summarize(name: str, header: Header, lines: Iterable[Line]) -> Summary:
     """Read a capture once and say what is in it."""
-    summarizer = _Summarizer(header)
+    summarizer = Summarizer(header)
     for _, frame in lines:
         summarizer.take(frame)
     return summarizer.summary(name)
@@ -252,7 +252,9 @@ class _Answers:
         self.intervals, self.answers = Quantiles(), Quantiles()
 
 
-class _Summarizer:
+class Summarizer:
+    """Takes a capture line by line."""
+
     def __init__(self, header: Header) -> None:
         self._header = header
         self._at_us = 0

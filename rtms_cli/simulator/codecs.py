@@ -178,6 +178,31 @@ class H264Encoder:
         self._codec = codec
 
 
+class GroupOfPictures:
+    """A key frame and what follows on it, encoded as far as somebody has asked; many streams may share it.
+
+    :param picture: makes the picture of a number.
+    :param first: the key frame's number.
+    :param is_odd: two groups that follow on each other must differ in this, so that their key frames have different
+        `idr_pic_id`s, by which a decoder tells them apart.
+    """
+
+    def __init__(self, fps: int, picture: Callable[[int], Picture], first: int, *, is_odd: bool) -> None:
+        self._encoder = H264Encoder(fps)
+        self._picture = picture
+        self._first = first
+        self._units: list[bytes] = []
+        if is_odd:
+            self._encoder.encode(picture(first), key=True)
+
+    def unit(self, index: int) -> bytes:
+        """The access unit so many pictures after the key frame."""
+        while len(self._units) <= index:
+            at = len(self._units)
+            self._units.append(self._encoder.encode(self._picture(self._first + at), key=at == 0))
+        return self._units[index]
+
+
 class ImageEncoder:
     """JPEG or PNG files of pictures that somebody brought."""
 

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -31,7 +32,16 @@ from rtms_cli.protocol.numbers import (
     StreamState,
 )
 from rtms_cli.simulator import media
-from rtms_cli.simulator.codecs import SIZES, AudioForm, H264Encoder, ImageEncoder, Pcm, Picture
+from rtms_cli.simulator.codecs import (
+    KEY_EVERY_S,
+    SIZES,
+    AudioForm,
+    GroupOfPictures,
+    H264Encoder,
+    ImageEncoder,
+    Pcm,
+    Picture,
+)
 from rtms_cli.simulator.faults import Deviation, Strike
 from rtms_cli.simulator.material import Film, Material, Sound
 from rtms_cli.simulator.plan import Act, Deed, Plan, touched, within
@@ -59,6 +69,8 @@ class Scenario(Struct, frozen=True):
     acts: tuple[Act, ...] = ()
     webhook_after_s: float = 0
     """How long after the start Zoom takes to say so."""
+    buffered_s: float = 0
+    """How much of it is over when the client is ready: that audio comes first, in a burst, if the client wants it."""
     material: Material = Material()
     """The user's own, in place of what is made up."""
 
@@ -208,35 +220,49 @@ def _sum(voices: Sequence[Pcm]) -> Pcm:
     return np.clip(total, -32_768, 32_767).astype(np.int16)
 
 
+@lru_cache(maxsize=64)
+def _counting(fps: int, width: int, height: int, shade: int, first: int, is_odd: bool) -> GroupOfPictures:
+    """Pictures of a counter, which all streams have in common."""
+    return GroupOfPictures(fps, lambda number: media.yuv(number % 100, width, height, shade), first, is_odd=is_odd)
+
+
 class _Camera:
-    """Makes pictures of a counter, in the codec that was granted."""
+    """Makes pictures in the codec that was granted: of a counter, or of the user's film."""
 
     def __init__(self, codec: int | None, fps: int) -> None:
         self._codec = codec
-        self._h264 = H264Encoder(fps)
-        self._images = ImageEncoder(codec)
-        self._last: tuple[int, int, int] | None = None
+        self._fps = fps
+        self._film = H264Encoder(fps) if codec == Codec.H264 else ImageEncoder(codec)
+        self._last: tuple[int, tuple[int, int], int] | None = None
+        self._group: GroupOfPictures | None = None
+        self._since_key = 0
+        self._is_odd = False
 
     def film(self, number: int, picture: Picture) -> bytes:
         """One of the user's own pictures."""
-        if self._codec != Codec.H264:
-            return self._images.encode(picture)
-        return self._encode(number, picture, -1)
+        if isinstance(self._film, ImageEncoder):
+            return self._film.encode(picture)
+        return self._film.encode(picture, key=self._is_cut(number, (picture.shape[1], 0), 0))
 
     def picture(self, number: int, size: tuple[int, int], shade: int) -> bytes:
-        """A picture of a number. What follows on another scene, or a pause, is a key frame."""
+        """A picture of a number."""
         width, height = size
         if self._codec == Codec.PNG:
             return media.png(number % 100, width, height, shade)
         if self._codec != Codec.H264:
             return media.jpeg(number % 100, width, height, shade)
-        return self._encode(number, media.yuv(number % 100, width, height, shade), shade)
+        cut = self._is_cut(number, size, shade)
+        self._since_key += 1
+        if cut or self._group is None or self._since_key >= KEY_EVERY_S * self._fps:
+            self._is_odd = not self._is_odd
+            self._group = _counting(self._fps, width, height, shade, number % 100, self._is_odd)
+            self._since_key = 0
+        return self._group.unit(self._since_key)
 
-    def _encode(self, number: int, picture: Picture, scene: int) -> bytes:
-        width = picture.shape[1]
-        key = self._last != (number - 1, width, scene)
-        self._last = number, width, scene
-        return self._h264.encode(picture, key=key)
+    def _is_cut(self, number: int, size: tuple[int, int], scene: int) -> bool:
+        """Whether this picture follows on another scene or a pause: then it has to be a key frame."""
+        before, self._last = self._last, (number, size, scene)
+        return before != (number - 1, size, scene)
 
 
 def _video(

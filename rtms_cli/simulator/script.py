@@ -29,6 +29,9 @@ from rtms_cli.simulator.scenario import PEOPLE, Person, Scenario
 BEFORE_MS = -1
 """The time of what has to be so before the session begins: `at = "start"`."""
 
+MOST_BUFFERED_S = 60
+"""How much audio Zoom keeps for a client that has not come yet (PROTOCOL §4)."""
+
 
 class Script(Struct, frozen=True):
     """A scenario with its name."""
@@ -95,6 +98,9 @@ def read(text: str, name: str, where: str) -> Script:
         if each not in tuple(Deviation):
             raise top.wrong("server", f"is a list of {', '.join(Deviation)}")
     late_s = top.number("webhook_after", 0.0)
+    buffered_s = top.number("buffered", 0.0)
+    if buffered_s > MOST_BUFFERED_S or buffered_s >= seconds:
+        raise top.wrong("buffered", f"is at most {MOST_BUFFERED_S:g}, and less than the session's seconds")
     tables = given.get("event", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise top.wrong("event", "is made of [[event]] tables")
@@ -121,6 +127,7 @@ def read(text: str, name: str, where: str) -> Script:
         frozenset(map(Deviation, server)),
         tuple(acts),
         late_s,
+        buffered_s,
     )
     each_of = [structs.replace(whole, strikes=(*strikes, one)) for one in variants] or [whole]
     return Script(name, description, tuple(each_of))

@@ -189,6 +189,8 @@ class Zoom:
         self._moves = False
         self._refused = False
         self._quiet_until_us = 0
+        self._buffered_ms = round(scenario.buffered_s * 1000)
+        self._wants_buffered = True
         self._late: deque[Cue] = deque()
         self._late_until_ms = 0
         self._chosen: UserId = None
@@ -390,6 +392,7 @@ class Zoom:
         self._signaling = channel
         self._joined = True
         self._ready = False
+        self._wants_buffered = asked.buffer_data is not False
         self._give_up_us = None if self._begin_us is None else self._give_up_us
         self._begin_keep_alive(channel)
         server = "" if self._generation == 1 else f"?server={self._generation}"
@@ -558,7 +561,7 @@ class Zoom:
         """The client is ready: begin, or go on, with the audio that waited."""
         self._give_up_us = None
         if self._begin_us is None:
-            self._begin_us = self._now_us
+            self._begin_us = self._now_us - self._buffered_ms * 1000
             self._cues[None] = self._show(None)
         for channel in self._channels.values():
             for kind in MEDIA_NAMES:
@@ -634,6 +637,9 @@ class Zoom:
             return
         if cue.kind is None:
             self._tell(cue.message)
+            return
+        if cue.at_ms < self._buffered_ms and not (cue.kind is MediaType.AUDIO and self._wants_buffered):
+            self._untaken[_plain_name(cue.message)] += 1
             return
         if cue.at_ms < self._late_until_ms:
             self._late.append(cue)

@@ -53,6 +53,9 @@ SHOWN: dict[Fault, tuple[Case, set[str]]] = {
     Fault.BAD_JSON: (Case("", (at(2, Fault.BAD_JSON),)), {"unreadable"}),
     Fault.BAD_UTF8: (Case("", (at(2, Fault.BAD_UTF8),)), {"unreadable"}),
     Fault.UNKNOWN_TYPE: (Case("", (at(2, Fault.UNKNOWN_TYPE),)), {"unknown-type"}),
+    Fault.SPLIT_BRAIN: (Case("", (at(2, Fault.SPLIT_BRAIN),)), {"interrupted", "two-connections"}),
+    Fault.SKIP_KEEP_ALIVES: (Case("", (at(2, Fault.SKIP_KEEP_ALIVES, 60_000),), seconds=80), {"keep-alive-missing"}),
+    Fault.DELAY: (Case("", (at(2, Fault.DELAY, 1000),)), set()),  # a server may hold audio back, and send it later
     Fault.ODD_AUDIO: (Case("", (at(2, Fault.ODD_AUDIO),)), {"payload"}),
 }
 DEVIATING: dict[Deviation, tuple[set[str], float]] = {
@@ -79,9 +82,12 @@ def test_every_deliberate_mistake_is_in_the_tables() -> None:
 @pytest.mark.parametrize("fault", Fault)
 async def test_finds_the_simulators_faults(fault: Fault, tmp_path: Path) -> None:
     case, rules = SHOWN[fault]
-    seconds = case.seconds if fault is Fault.SILENCE else 4
+    seconds = case.seconds if case.seconds == 80 else 4
     found = await found_in(case, seconds, tmp_path)
-    assert rules <= found <= rules | {"packets-lost"}  # what is under way when a connection breaks may be lost
+    may_be = {"packets-lost", "connection-lost"}  # time runs fast here: a busy machine may miss keep-alives
+    if fault is Fault.SPLIT_BRAIN:
+        may_be |= {"not-ready", "no-media-handshake"}  # what the old server still says while the new one shakes hands
+    assert rules <= found <= rules | may_be
 
 
 @pytest.mark.parametrize("deviation", Deviation)
@@ -202,7 +208,7 @@ HAND_MADE: list[tuple[str, Sequence[Frame], list[str]]] = [
       "payload 16 media: audio of 0: length says 3, the payload has 640 bytes",
       "payload 17 media: audio of 0: 1 bytes are no whole number of 16 bit samples"]),
     ("mixed sound with a hole", [*begun(), packet(0), packet(5), STOP],
-     ["packets-lost 14 : audio of 0: 4 packets (0.08 s) are missing in 1 gaps"]),
+     ["packets-lost 14 : audio of 0: 4 packets (0.08 s) are missing in 1 gap"]),
     ("one's own sound may pause", [*begun(), packet(0, user_id=5), packet(500, user_id=5), STOP], []),
     ("a second picture of a moment is none that came twice",
      [*begun(), media(15, b"one", ZERO_MS, at_us=at_s(1)), media(15, b"two", ZERO_MS, at_us=at_s(1)),

@@ -175,6 +175,9 @@ def test_h264_has_a_key_frame_every_two_seconds_and_where_another_camera_comes_i
     assert keys == [0, 2000, 4000, 6000, 6500, 8000, 9500]
     for at_ms, kind in kinds.items():
         assert [unit for unit in kind if unit != 6] == ([9, 7, 8, 5] if at_ms in keys else [9, 1])
+    slices = [packet.split(b"\0\0\1\x65")[1] for packet in packets if b"\0\0\1\x65" in packet]
+    ids = [int.from_bytes(each[:2], "big") >> 2 & 1 for each in slices]  # the first bit of idr_pic_id: 1 is 0, 010 is 1
+    assert all(one != other for one, other in pairwise(ids))
     assert max(kinds) == 9900
     assert not any(9000 <= at_ms < 9500 for at_ms in kinds)
     sizes = [picture.shape for picture in see(7, packets)]

@@ -52,7 +52,7 @@ OUTCOMES = {
     "pause-and-resume": Outcome(audio=1175, silence_s=6.5),
     "revoked": Outcome("revoked"),
     "revoked-by-webhook": Outcome("revoked"),
-    "slow-webhook": Outcome(audio=1000),
+    "slow-webhook": Outcome(audio=2000),
     "split-brain": Outcome(opened=2, audio=1500, in_flight=20),
 }
 
@@ -194,7 +194,7 @@ def test_events(event: str, meant: Act | Strike) -> None:
 def test_a_file_is_a_scenario_too_and_a_list_of_refusals_needs_a_stream_for_each(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
-        'description = "Mine."\nserver = ["flat", "binary"]\nwebhook_after = 2.5\n\n'
+        'description = "Mine."\nserver = ["flat", "binary"]\nwebhook_after = 2.5\nbuffered = 3\n\n'
         '[[event]]\nat = "start"\nrefuse = [3, 45]\n[[event]]\nat = 2\ndrop = "media"\n'
     )
     script = load(str(path))
@@ -202,7 +202,7 @@ def test_a_file_is_a_scenario_too_and_a_list_of_refusals_needs_a_stream_for_each
     assert [scenario.strikes[-1].number for scenario in script.scenarios] == [3, 45]
     for scenario in script.scenarios:
         assert scenario.deviations == {Deviation.FLAT, Deviation.BINARY}
-        assert (scenario.webhook_after_s, scenario.seconds) == (2.5, 10)
+        assert (scenario.webhook_after_s, scenario.buffered_s, scenario.seconds) == (2.5, 3, 10)
         assert scenario.strikes[0] == strike(2000, Fault.DROP_MEDIA)
 
 
@@ -216,6 +216,7 @@ def test_a_file_is_a_scenario_too_and_a_list_of_refusals_needs_a_stream_for_each
         (HEAD.replace("20", "0"), "'seconds' is a number from 0.1"),
         (HEAD.replace('"Bernd"', '"Anna"'), "'people' is a list of at least one name, each once"),
         (HEAD + 'server = ["odd"]', "'server' is a list of flat, names"),
+        (HEAD + "buffered = 20", "'buffered' is at most 60, and less than the session's"),
         (HEAD + "event = 3", "'event' is made of"),
         (HEAD + '[[event]]\ndrop = "media"', "x.toml:4: 'at' is missing"),
         (HEAD + '\n[[event]]\nat = 99\ndrop = "media"', "x.toml:5: 'at' has to be \"start\", or seconds from 0 to 20"),

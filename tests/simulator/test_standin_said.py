@@ -47,6 +47,27 @@ def test_a_pause_is_told_and_nothing_is_sent_meanwhile() -> None:
     assert server.findings() == ["19 STREAM_STATE_REQ with a wrong rtms_stream_id"]
 
 
+@pytest.mark.parametrize("wanted", [None, True, False])
+def test_sound_from_before_the_client_came_is_delivered_first_where_it_is_wanted(wanted: bool | None) -> None:
+    server = Server(scenario=Scenario(8, buffered_s=5))
+    server.open("signaling")
+    server.say("signaling", 1, **IDS, **({} if wanted is None else {"buffer_data": wanted}))
+    server.open("media")
+    server.say("media", 3, **IDS, media_type=31, media_params={})
+    burst = server.say("signaling", 7, rtms_stream_id=STREAM)
+    stamps = [
+        message["content"]["timestamp"] - 1_738_394_112_345  # type: ignore[index]
+        for message in burst
+        if message["msg_type"] == 14
+    ]
+    assert stamps == (list(range(0, 5020, 20)) if wanted is not False else [5000])
+    assert [kind for kind in types(burst) if kind in (15, 16, 17, 18)] == [15]  # what is due just now
+    untaken = server.zoom.report().untaken
+    assert (untaken["MEDIA_DATA_VIDEO"], untaken.get("MEDIA_DATA_AUDIO", 0)) == (25, 250 if wanted is False else 0)
+    assert types(server.wait(2.9)).count(14) == 145
+    assert types(server.wait(1))[-2:] == [9, 8]
+
+
 def test_subscriptions_decide_which_events_come() -> None:
     server = Server(seconds=13)
     server.join(8)

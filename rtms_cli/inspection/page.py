@@ -1,0 +1,212 @@
+"""The whole inspection as one page that needs nothing but itself, and the WAV files of the recording it lies in.
+
+Everything from outside travels as JSON in a script element that is not run; the page's own script writes it as text.
+The policy in the page lets no other script or style in, and nothing be fetched but sound.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
+
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
+
+from rtms_cli.capture import Header
+from rtms_cli.inspection.lanes import LaneCollector
+from rtms_cli.inspection.lint import lint
+from rtms_cli.inspection.measure import is_sane
+from rtms_cli.inspection.reading import Line
+from rtms_cli.inspection.sheets import sheets
+from rtms_cli.inspection.sound import Outline, Recorded, Sound, look_at
+from rtms_cli.inspection.summary import Summarizer, Summary
+from rtms_cli.machine import Direction, Frame
+from rtms_cli.protocol.messages import Chat, EventUpdate, Transcript, UserId, user_id
+from rtms_cli.protocol.numbers import Product, event_name
+
+MOST_LINES = 20_000
+"""Transcript lines, chat messages and events that a page shows; the rest is counted."""
+_TEXT_LANES = frozenset(("transcript", "chat", "events"))
+_HEAD = ("product", "id", "rtms_stream_id", "created", "generator", "seconds", "status", "stop", "steps")
+_SLOT = re.compile(r"\{\{(\w+)\}\}")
+
+
+class Said(Struct, frozen=True):
+    """A line of text: seconds on the capture's clock, and until when it was spoken."""
+
+    kind: str
+    """`transcript`, `chat` or `event`."""
+    at: float
+    end: float
+    who: str
+    text: str
+
+
+def page(header: Header, lines: Iterable[Line], capture: Path, folder: Path | None, out: Path) -> str:
+    """Read a capture once and write it as HTML.
+
+    :param folder: the recording, where there is one: its WAV files are drawn and linked.
+    :param out: where the page will lie, for the links.
+    """
+    summarizer, lanes, texts = Summarizer(header), LaneCollector(header.product), _Texts(header.product)
+
+    def watched() -> Iterator[Line]:
+        for number, frame in lines:
+            summarizer.take(frame)
+            if isinstance(frame, Frame):
+                lanes.take(frame)
+                texts.take(frame)
+            yield number, frame
+
+    findings = list(lint(watched(), header.product))
+    summary = summarizer.summary(str(capture))
+    recorded, outlines = look_at(folder) if folder is not None else (None, {})
+    summary = replace(summary, recorded=recorded)
+    names = _names(summary)
+    timeline = lanes.timeline()
+    data = {
+        "summary": {name: getattr(summary, name) for name in _HEAD},
+        "counts": {
+            "messages": sum(count.count for count in summary.messages),
+            "participants": len(summary.participants),
+            "reconnects": sum(len(lane.spans) for lane in timeline.lanes if lane.kind == "reconnect"),
+            "lost": sum(track.lost or 0 for track in summary.tracks),
+        },
+        "zero": summary.origin_at,
+        "sounds": list(_sounds(recorded, outlines, names, folder, out)),
+        "lanes": [lane for lane in timeline.lanes if lane.kind not in _TEXT_LANES],
+        "unlisted": timeline.unlisted,
+        "said": texts.said(summary, names),
+        "unsaid": texts.unlisted,
+        "findings": findings,
+        "sheets": sheets(summary),
+    }
+    return _fill(f"{summary.product or 'capture'} {summary.id}".strip(), to_builtins(data))
+
+
+class _Texts:
+    """What was said and written, and the events."""
+
+    def __init__(self, product: str) -> None:
+        self._product = Product(product) if product in tuple(Product) else Product.MEETING
+        self._lines: list[tuple[str, UserId, str | None, str, int | None, int | None, int]] = []
+        self.unlisted = 0
+
+    def take(self, frame: Frame) -> None:
+        """Take the next frame."""
+        if frame.direction is not Direction.IN:
+            return
+        match frame.message:
+            case Transcript() as line if line.text:
+                start = line.start_time if is_sane(line.start_time) else line.timestamp
+                end = line.end_time if is_sane(line.end_time) else None
+                self._add("transcript", line.user_id, line.user_name, line.text, start, end, frame.at_us)
+            case Chat() as line:
+                self._add("chat", line.user_id, line.user_name, line.text or "", line.timestamp, None, frame.at_us)
+            case EventUpdate() as event:
+                whose = user_id(event.fields.get("user_id"))
+                people = ", ".join(name or str(one) for one, name in event.participants()[:20])
+                text = f"{event_name(self._product, event.event_type)} {people}".strip()
+                self._add("event", whose, None, text, None, None, frame.at_us)
+            case _:
+                pass
+
+    def _add(
+        self, kind: str, whose: UserId, name: str | None, text: str, start: int | None, end: int | None, at_us: int
+    ) -> None:
+        if len(self._lines) < MOST_LINES:
+            self._lines.append((kind, whose, name, text, start, end, at_us))
+        else:
+            self.unlisted += 1
+
+    def said(self, summary: Summary, names: dict[UserId, str]) -> list[Said]:
+        """All lines, in order of time."""
+        zero_ms, zero = summary.origin_ms, summary.origin_at
+        found = []
+        for kind, whose, name, text, start, end, at_us in self._lines:
+            at = at_us / 1_000_000
+            if start is not None and is_sane(start) and zero_ms is not None and zero is not None:
+                placed = zero + (start - zero_ms) / 1000
+                # A timestamp that is far from when the line came tells nothing about when it was spoken.
+                at = placed if abs(placed - at) < _MOST_DELAY_S else at
+            length = (end - start) / 1000 if start is not None and end is not None else 0.0
+            who = "" if kind == "event" else name or names.get(whose) or ("" if whose is None else str(whose))
+            found.append(Said(kind, round(at, 3), round(at + min(max(0.0, length), _LONGEST_S), 3), who, text))
+        return sorted(found, key=lambda line: line.at)
+
+
+_MOST_DELAY_S = 300.0
+_LONGEST_S = 120.0
+
+
+def _names(summary: Summary) -> dict[UserId, str]:
+    tracks = {track.user_id: track.user_name for track in summary.tracks if track.user_name}
+    return {person.user_id: person.user_name for person in summary.participants if person.user_name} | tracks
+
+
+def _sounds(
+    recorded: Recorded | None,
+    outlines: dict[str, Outline],
+    names: dict[UserId, str],
+    folder: Path | None,
+    out: Path,
+) -> Iterator[dict[str, object]]:
+    for sound in recorded.sounds if recorded is not None else ():
+        outline = outlines.get(sound.path)
+        yield {
+            "name": _name_of(sound, names),
+            "path": sound.path,
+            "mixed": not sound.user_id,
+            "link": None if folder is None or sound.problem else _link(folder / sound.path, out),
+            "offset": sound.offset,
+            "duration": sound.duration,
+            "gaps": sound.gaps,
+            "rms": sound.rms_dbfs,
+            "step": 0.0 if outline is None else outline.seconds_a_point,
+            "peaks": [] if outline is None else outline.peaks,
+            "problem": sound.problem,
+        }
+
+
+def _name_of(sound: Sound, names: dict[UserId, str]) -> str:
+    return sound.user_name or names.get(sound.user_id) or (str(sound.user_id) if sound.user_id else "everybody")
+
+
+def _link(path: Path, out: Path) -> str | None:
+    """The relative URL of a file; `None` where there is none, as between two drives."""
+    try:
+        relative = os.path.relpath(path.resolve(), out.resolve().parent)
+    except ValueError:
+        return None
+    # A first part with a colon would be read as a scheme.
+    return "./" + quote(Path(relative).as_posix())
+
+
+def _fill(title: str, data: object) -> str:
+    template = files("rtms_cli.inspection").joinpath("page.html").read_text("utf-8")
+    script, style = (_between(template, f"<{tag}>", f"</{tag}>") for tag in ("script", "style"))
+    policy = (
+        f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; media-src 'self' file:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    slots = {
+        "title": html.escape(title.encode("utf-8", "replace").decode()),
+        "policy": policy,
+        # `<` cannot end the element or open a comment, and pure ASCII holds whatever a name may be made of.
+        "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+    }
+    return _SLOT.sub(lambda slot: slots[slot[1]], template)
+
+
+def _between(text: str, start: str, end: str) -> str:
+    return text.partition(start)[2].partition(end)[0]
+
+
+def _source(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

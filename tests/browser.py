@@ -1,0 +1,130 @@
+"""A real browser, driven over its own debugging protocol: what a page draws, runs, plays and asks for."""
+
+import asyncio
+import base64
+import json
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from processes import until
+from websockets.asyncio.client import ClientConnection, connect
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class Page:
+    """A page in the browser, and everything that happened in it."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._answers: dict[int, asyncio.Future[dict[str, object]]] = {}
+        self._session: str | None = None
+        self.events: list[tuple[str, dict[str, object]]] = []
+        self._reader = asyncio.create_task(self._read())
+
+    async def send(self, method: str, **params: object) -> dict[str, object]:
+        """Ask the browser for something."""
+        number = len(self._answers) + 1
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        message = {"id": number, "method": method, "params": params}
+        await self._socket.send(json.dumps(message | ({"sessionId": self._session} if self._session else {})))
+        answer = await self._answers[number]
+        assert "error" not in answer, answer
+        result = answer["result"]
+        assert isinstance(result, dict)
+        return result
+
+    async def attach(self) -> None:
+        """Open a page and listen to it."""
+        target = await self.send("Target.createTarget", url="about:blank")
+        attached = await self.send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        self._session = str(attached["sessionId"])
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            await self.send(f"{domain}.enable")
+
+    async def open(self, url: str, width: int = 1280, height: int = 800, scheme: str = "light") -> None:
+        """Go to an address and wait until it has loaded."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        await self.send("Emulation.setEmulatedMedia", features=features)
+        await self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
+        await self.send("Page.navigate", url=url)
+        await until(lambda: self.named("Page.loadEventFired"))
+
+    async def run(self, script: str) -> object:
+        """The value of an expression in the page; a promise is waited for."""
+        answer = await self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        result = answer["result"]
+        assert isinstance(result, dict)
+        return result.get("value")
+
+    async def mouse(self, kind: str, x: float, y: float, **more: object) -> None:
+        """Move, press or turn the mouse."""
+        await self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
+
+    async def click(self, x: float, y: float) -> None:
+        """Press and let go."""
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.mouse(kind, x, y, button="left", clickCount=1)
+
+    async def picture(self, path: Path) -> None:
+        """Save what the page looks like."""
+        shot = await self.send("Page.captureScreenshot", format="png")
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(str(shot["data"])))
+
+    def named(self, event: str) -> list[dict[str, object]]:
+        """Everything of a kind that has happened."""
+        return [params for name, params in self.events if name == event]
+
+    def requested(self) -> list[str]:
+        """The addresses that the page asked for."""
+        requests = [params["request"] for params in self.named("Network.requestWillBeSent")]
+        return [str(request["url"]) for request in requests if isinstance(request, dict)]
+
+    def complaints(self) -> list[dict[str, object]]:
+        """Errors, refusals by the page's policy, and dialogs."""
+        kinds = ("Runtime.exceptionThrown", "Log.entryAdded", "Page.javascriptDialogOpening")
+        return [params for name, params in self.events if name in kinds]
+
+    async def _read(self) -> None:
+        async for text in self._socket:
+            message = json.loads(text)
+            if "id" in message:
+                self._answers[message["id"]].set_result(message)
+            else:
+                self.events.append((message["method"], message["params"]))
+
+    async def close(self) -> None:
+        """Stop listening."""
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+
+
+@asynccontextmanager
+async def browser(profile: Path) -> AsyncIterator[Page]:
+    """Start a browser without a window; what it writes goes below `profile`."""
+    assert CHROMIUM is not None
+    process = await asyncio.create_subprocess_exec(
+        CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+        "--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0", f"--user-data-dir={profile}",
+        "about:blank", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        where = profile / "DevToolsActivePort"
+        await until(lambda: process.returncode is not None or (where.exists() and where.read_text().count("\n")))
+        port, path = where.read_text().splitlines()[:2]
+        async with connect(f"ws://127.0.0.1:{port}{path}", max_size=None) as socket:
+            page = Page(socket)
+            await page.attach()
+            try:
+                yield page
+            finally:
+                await page.close()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
