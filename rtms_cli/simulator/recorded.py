@@ -121,8 +121,8 @@ class Recording:
         """Event types that came without a subscription."""
         self.zoom_ms = 0
         """Zoom's clock when the client was ready."""
-        self.params = DEFAULT_PARAMS
-        """What was granted."""
+        self.params = MediaParams()
+        """What was granted; what was asked for, or is usual, where the server did not say."""
         self._begin_us = 0
         self._look_through()
         self.problems = list(capture.problems)
@@ -151,6 +151,7 @@ class Recording:
         asked, granted = MediaParams(), MediaParams()
         subscribed: set[object] = set()
         came: set[object] = set()
+        kinds = MediaType(0)
         for frame in self._capture:
             message = frame.message
             if frame.direction is Direction.OUT:
@@ -170,8 +171,9 @@ class Recording:
                 granted = message.params.or_else(granted)
             if isinstance(message, EventUpdate):
                 came.add(message.event_type)
-            if first is None and type(message) in _KINDS:
-                first = frame
+            if (kind := _KINDS.get(type(message))) is not None:
+                kinds |= kind
+                first = first or frame
             zoom_ms = getattr(message, "timestamp", None)
             if stamp is None and isinstance(zoom_ms, int) and frame.channel != "webhook":
                 stamp = frame.at_us, zoom_ms
@@ -188,7 +190,7 @@ class Recording:
         if stamp is not None:
             self.zoom_ms = stamp[1] + (self._begin_us - stamp[0]) // 1000
         self.unasked = frozenset(came - subscribed)
-        self.params = granted.or_else(asked).or_else(DEFAULT_PARAMS)
+        self.params = granted.or_else(asked).or_else(DEFAULT_PARAMS.only(kinds))
 
     def _due(self, frame: Frame) -> Due | None:
         message = frame.message
@@ -245,6 +247,8 @@ class Recorded(Zoom):
         """Audio that waits for a client that was there and is gone."""
         self._asked_us: int | None = None
         """When the client was asked whether it has read everything."""
+        self._is_deaf = False
+        """Whether it did not answer in time; then it is not asked again."""
         self._end_was_said = False
 
     def report(self) -> Report:
@@ -307,7 +311,7 @@ class Recorded(Zoom):
         """When the next frame is due: on this machine's clock, in µs."""
         if self._begin_us is None:
             return ()
-        if self._asked_us is not None and self._still_reads():
+        if self._asked_us is not None and self._still_reads() and not self._is_deaf:
             return (self._asked_us + self._patience_us,)
         if self._due is None:
             return (self._now_us,)
@@ -399,13 +403,14 @@ class Recorded(Zoom):
 
     def _has_read_all(self) -> bool:
         """Whether the client has read what was sent: asked once, it has answered, or had time enough for it."""
-        if not self._at_once and self._speed <= 1:
+        if self._is_deaf or (not self._at_once and self._speed <= 1):
             return True
         if self._asked_us is None:
             self._asked_us = self._now_us
             for channel in [each for each in self._channels.values() if each.kinds]:
                 self._ask_alive(channel)
-        return not self._still_reads() or self._now_us >= self._asked_us + self._patience_us
+        self._is_deaf = self._still_reads() and self._now_us >= self._asked_us + self._patience_us
+        return self._is_deaf or not self._still_reads()
 
     def _still_reads(self) -> bool:
         return any(channel.asked for channel in self._channels.values() if channel.kinds)
