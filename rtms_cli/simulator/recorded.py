@@ -71,7 +71,7 @@ _US = 1_000_000
 _CLEAN = (1000, 1001, 1005)
 """Close codes of a client that goes for good; one whose connection breaks is waited for."""
 
-_KINDS: dict[type[Message], MediaType] = {
+_KINDS: dict[type[object], MediaType] = {
     Audio: MediaType.AUDIO,
     Video: MediaType.VIDEO,
     Share: MediaType.SHARE,
