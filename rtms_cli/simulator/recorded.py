@@ -62,7 +62,8 @@ from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.zoom import _MEDIA_REASONS, HELD_AUDIO_MS, Finding, Report, Zoom, _Channel, _plain_name
 
 MOST_AT_ONCE = 64
-"""Frames that one tick sends; then whoever runs the machine sees whether the client keeps up."""
+MOST_BYTES_AT_ONCE = 1 << 20
+"""What one tick sends; then whoever runs the machine sees whether the client keeps up."""
 
 READING_S = 10
 """How long the end waits for a client that still reads."""
@@ -323,8 +324,11 @@ class Recorded(Zoom):
         """Send all that is due, in order, but so much at once and no more."""
         assert self._begin_us is not None, "a show that has begun"
         now_us = self._now_us - self._begin_us
+        sent_bytes = 0
         for _ in range(MOST_AT_ONCE):
             due = self._due
+            if sent_bytes > MOST_BYTES_AT_ONCE:
+                return
             if self._over or (due is not None and not self._is_time(due, now_us)):
                 return
             if (due is None or _is_end(due.message)) and not self._has_read_all():
@@ -332,6 +336,7 @@ class Recorded(Zoom):
             if due is None:
                 self._end(StopReason.STOP_BC_MEETING_ENDED)
                 return
+            sent_bytes += len(due.raw)
             self._perform_due(due)
             self._due = next(self._dues, None)
 

@@ -14,6 +14,10 @@ from processes import CREDENTIALS, Running, rtms, running, until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from rtms_cli.capture import Capture
+from rtms_cli.simulator.recorded import Recording
+from rtms_cli.simulator.server import App, Simulator
+
 TIMED = ["capture.jsonl", "manifest.json"]
 """Files that tell when something came."""
 
@@ -165,3 +169,27 @@ def test_what_makes_no_sense(demo: Path, tmp_path: Path) -> None:
     ]:
         done = rtms("replay", demo, *arguments, cwd=tmp_path, settings=CREDENTIALS)
         assert (done.returncode, said in done.stderr) == (2, True)
+
+
+async def test_who_comes_while_another_is_leaving_is_served_from_the_start(demo: Path) -> None:
+    app = App("an-app", "its secret", "")
+    recording = Recording(Capture(demo))
+    async with Simulator(app) as simulator:
+        first = simulator.announce_recorded(recording, at_once=True)
+        payload = json.loads(first.webhook("started"))["payload"]
+        leaving, coming = ByHand(payload), ByHand(payload)
+        async with connect(payload["server_urls"], proxy=None) as signaling:
+            urls = (await leaving.ask(signaling, msg_type=1, **leaving.signed))["media_server"]["server_urls"]
+            async with connect(urls["all"], proxy=None) as media:
+                await leaving.ask(media, msg_type=3, media_type=32, **leaving.signed)
+                media.transport.pause_reading()  # so its closing handshake takes as long as it may
+                await signaling.close()
+                await until(lambda: first.zoom.is_over)
+                running = asyncio.create_task(coming.run())
+                await first.done()
+                second = simulator.announce_recorded(recording, at_once=True)
+                await running
+                await second.done()
+    assert [finding.channel for finding in first.report().findings] == ["signaling"]
+    assert second.report().findings == ()
+    assert coming.frames["audio"] == recorded(demo / "capture.jsonl", 14)
