@@ -159,8 +159,17 @@ def check_out(out: Path, request: MediaRequest) -> str | None:
     return None
 
 
+SWITCH_S = 0.0001
+"""How long the event loop waits for the thread that writes: keep-alives are in the same queue as media."""
+
+
 def run_loop(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine, on uvloop where there is one: it halves what a wake-up costs."""
+    import gc
+
+    gc.freeze()  # what was imported stays: no need to look through it again and again
+    sys.setswitchinterval(SWITCH_S)
+    gc.set_threshold(20_000, 20, 50)  # a packet is no cycle, and hundreds of streams make many objects
     try:
         import uvloop
     except ImportError:

@@ -26,7 +26,9 @@ PAUSE_S, LONGEST_PAUSE_S = 0.2, 0.7
 PAUSE_PER_STREAM_S = 0.0015
 """Many streams are written less often, each with more at once; never later than what a killed process may lack."""
 MANIFEST_S = 2.0
-MANIFEST_PER_STREAM_S = 0.01
+MANIFEST_PER_STREAM_S = 0.05
+MOST_MANIFESTS = 10
+"""Manifests that are renewed in one round: a renamed file is written out by ext4, and frames must not wait for that."""
 MANIFEST_BYTES_PER_S = 50_000
 """A large manifest is renewed less often."""
 SLICE = 4 << 20
@@ -131,8 +133,11 @@ class Writer:
             for sink in list(self._sinks):
                 busy |= sink._fold_some()
                 self._let_go()
+        now, renewed = time.monotonic(), 0
+        for sink in sorted(self._sinks, key=lambda sink: sink._manifest_due):
+            if renewed < MOST_MANIFESTS:
+                renewed += sink._checkpoint(now)
         for sink in list(self._sinks):
-            sink._checkpoint()
             if sink._close_asked and not sink._queue:
                 self._sinks.remove(sink)
                 sink._finish()
@@ -240,12 +245,14 @@ class Sink:
         self._writer._progress = time.monotonic()
         return cost >= SLICE
 
-    def _checkpoint(self) -> None:
-        now = time.monotonic()
-        if self._taken != self._manifest_taken and now >= self._manifest_due:
-            self._manifest_taken = self._taken
-            self._manifest_due = now + MANIFEST_S + MANIFEST_PER_STREAM_S * len(self._writer._sinks)
-            self._guarded(self._renew_manifest)
+    def _checkpoint(self, now: float) -> bool:
+        """Renew the manifest, if it is due and there is something new."""
+        if self._taken == self._manifest_taken or now < self._manifest_due:
+            return False
+        self._manifest_taken = self._taken
+        self._manifest_due = now + MANIFEST_S + MANIFEST_PER_STREAM_S * len(self._writer._sinks)
+        self._guarded(self._renew_manifest)
+        return True
 
     def _renew_manifest(self) -> None:
         self._manifest_due += self._recorder.checkpoint() / MANIFEST_BYTES_PER_S

@@ -388,6 +388,8 @@ def _events(scenario: Scenario, plan: Plan, epoch_ms: int, session_id: str, *, i
         for start_ms, until_ms in spans:
             if start_ms > 0:
                 cues.append((start_ms, MeetingEvent.PARTICIPANT_JOIN, {"participants": [named[who]]}))
+                if not is_call and plan.camera(who, start_ms) != 0:
+                    cues.append((start_ms, MeetingEvent.PARTICIPANT_VIDEO_ON, {"participants": [bare[who]]}))
             if until_ms < end_ms:
                 cues.append((until_ms, MeetingEvent.PARTICIPANT_LEAVE, {"participants": [bare[who]]}))
     if not (plan.acts(Deed.JOIN) or plan.acts(Deed.LEAVE)):

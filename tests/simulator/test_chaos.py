@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
+from faults.matrix import compare
 from msgspec import structs
 from simulator.standing import record
 from simulator.test_zoom import IDS, Server
@@ -52,6 +53,7 @@ async def test_our_recorder_comes_through(seed: int, tmp_path: Path) -> None:
     assert [finding.what for finding in played.report.findings] == []
     sent, kept = played.count("audio")
     twice = sum(strike.times for strike in scenario.strikes if strike.fault is Fault.DUPLICATE)
-    spoilt = sum(strike.times for strike in scenario.strikes if strike.fault is Fault.BAD_BASE64)
     assert 3000 <= sent + played.lost("audio") <= 3000 + twice
-    assert sent - kept <= spoilt + 10 * len(scenario.strikes)
+    assert 2000 < kept <= sent
+    # A burst may be under way when its connection breaks; whatever is missing is a gap that the manifest lists.
+    assert compare(played.folder, played.manifest)[1] == []
