@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import KeepEncoded, KeepRevoked, Plain
+from rtms_cli.commands.options import ClientId, ClientSecret, KeepEncoded, KeepRevoked, Plain, SecretToken
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -19,20 +19,52 @@ if TYPE_CHECKING:
 def replay(
     capture: Annotated[Path, typer.Argument(help="A capture.jsonl (also .gz or .zst), or a recording's folder.")],
     out: Annotated[Path, typer.Option(help="Folder for the new recording.")] = Path("recordings"),
-    speed: Annotated[str, typer.Option(help="1, 2, … times as fast as it was, or max.")] = "max",
+    speed: Annotated[
+        str | None, typer.Option(help="1, 2, … times as fast as it was, or max.", show_default="max; 1 with --serve")
+    ] = None,
     keep_revoked: KeepRevoked = False,
     keep_encoded: KeepEncoded = False,
     plain: Plain = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Be the server that it was recorded from, for any client.")
+    ] = False,
+    host: Annotated[str | None, typer.Option(help="Address to serve at.", show_default="127.0.0.1")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to serve at; 0 takes a free one.", min=0, max=65535, show_default="0")
+    ] = None,
+    webhook: Annotated[
+        str | None, typer.Option(help="URL to post signed started and stopped webhooks to, for the first client.")
+    ] = None,
+    payload_out: Annotated[Path | None, typer.Option(help="File to write the started webhook's body to.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Serve one client only.")] = False,
+    client_id: ClientId = None,
+    client_secret: ClientSecret = None,
+    secret_token: SecretToken = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Make a recording again from its capture.
+    """Make a recording again from its capture, or serve the capture to clients.
 
-    The new files are those of the live session, byte for byte. With --speed 1 it can be watched.
+    The new files are those of the live session, byte for byte. With --speed 1 it can be watched. With --serve, any
+    client that joins with the configured credentials gets what was recorded, with the same timing; what it did wrong
+    is told at the end (exit code 1 then).
 
     \b
-    Example:
+    Examples:
       rtms replay recordings/20261122T221500Z_meeting_abc --out again
+      rtms replay capture.jsonl --serve --port 9000 --payload-out payload.json
     """
+    pace = read_speed(speed or ("1" if serve else "max"))
+    serving = {"host": host, "port": port, "webhook": webhook, "payload_out": payload_out, "once": once or None}
+    credentials = {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}
+    if serve:
+        from rtms_cli.commands.serving import Serving, serve_capture
+
+        given = {name: value for name, value in serving.items() if value is not None}
+        serve_capture(capture, Serving(speed=pace, **given), credentials, as_json=as_json)  # type: ignore[arg-type]
+        return
+    for name, value in (serving | credentials).items():
+        if value is not None:
+            raise Problem(f"--{name.replace('_', '-')} goes with --serve.", "Add --serve, or leave it out.")
     from rtms_cli.capture import Capture
     from rtms_cli.commands.running import is_terminal
     from rtms_cli.recording.names import new_folder
@@ -40,7 +72,6 @@ def replay(
     from rtms_cli.session.rehearsal import Rehearsal
     from rtms_cli.view.lines import print_summary
 
-    pace = read_speed(speed)
     source = Capture(capture)
     try:
         folder = new_folder(out, source.header)

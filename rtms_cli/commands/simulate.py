@@ -85,7 +85,7 @@ def simulate(
     except ValueError as error:
         raise Problem(f"--scopes: {error}") from None
     shows = _shows(scenario, chaos, seconds, _material(audio or [], video, transcript))
-    app, thrown_away = _app(
+    app, thrown_away = simulated_app(
         {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}, scoped
     )
 
@@ -109,7 +109,7 @@ def simulate(
             ]
             on_signals(lambda _: simulator.end())
             if payload_out is not None:
-                await asyncio.to_thread(_write_payloads, payload_out, live)
+                await asyncio.to_thread(write_payloads, payload_out, live)
             elif webhook is None:
                 for stream in live:
                     typer.echo(stream.webhook("started").decode())
@@ -228,7 +228,7 @@ def _material(audio: "Sequence[Path]", video: Path | None, transcript: Path | No
     )
 
 
-def _app(options: "dict[str, str | None]", scopes: "MediaType") -> "tuple[App, Sequence[str]]":
+def simulated_app(options: "dict[str, str | None]", scopes: "MediaType") -> "tuple[App, Sequence[str]]":
     """The app that clients have to be, and the lines that tell them where nothing is configured."""
     import secrets
 
@@ -262,7 +262,7 @@ def _app(options: "dict[str, str | None]", scopes: "MediaType") -> "tuple[App, S
     return app, lines
 
 
-def _write_payloads(path: Path, live: "Sequence[LiveStream]") -> None:
+def write_payloads(path: Path, live: "Sequence[LiveStream]") -> None:
     """One file a stream: `payload.json`, `payload-2.json`, …"""
     for number, stream in enumerate(live, 1):
         target = path if number == 1 else path.with_stem(f"{path.stem}-{number}")

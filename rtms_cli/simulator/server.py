@@ -5,6 +5,7 @@ import hashlib
 import logging
 import ssl
 import time
+from collections.abc import Callable
 
 from msgspec import Struct
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -16,6 +17,7 @@ from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product, StopReason
 from rtms_cli.protocol.signatures import handshake_signature, signed_headers
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.simulator.recorded import Recorded, Recording
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.webhooks import ANSWER_S, Ids, stream_event, stream_payload, webhook_body
 from rtms_cli.simulator.zoom import Finding, Report, Zoom
@@ -81,6 +83,8 @@ class LiveStream:
         """Whether a fault has posted the stopped webhook already."""
         self.port = 0
         """Where its newest server listens."""
+        self.next: asyncio.Future[LiveStream | None] | None = None
+        """The stream that takes its place, for clients that come while it ends; `None` in it: there is none."""
         self._sockets = 0
 
     def channel_name(self, kind: str) -> str:
@@ -186,6 +190,9 @@ class Simulator:
     async def __aexit__(self, *_: object) -> None:
         self.end()
         for stream in self._streams.values():
+            if stream.next is not None and not stream.next.done():
+                stream.next.set_result(None)
+        for stream in self._streams.values():
             if stream.running is not None:
                 await stream.running
         if self._posting:
@@ -230,13 +237,58 @@ class Simulator:
             scopes=self._app.scopes,
             speed=self._client_speed,
         )
-        driver = Driver(zoom, None, Clock(self._speed), announce=lambda command: self._announce(stream, command))
-        url = f"{self.url(self._port)}/signaling/{stream_id}"
-        stream = LiveStream(
-            product, identity, stream_id, url, zoom, driver, scenario, signature if with_signature else None
+        return self._begin(product, identity, stream_id, zoom, scenario, signature if with_signature else None)
+
+    def announce_recorded(
+        self,
+        recording: Recording,
+        *,
+        at_once: bool = False,
+        with_signature: bool = False,
+        on_finding: Callable[[Finding], None] | None = None,
+    ) -> LiveStream:
+        """Make a recorded stream that one client can join; made again when it has ended, another one can.
+
+        :param at_once: send as fast as the client reads.
+        """
+        signature = self._app.sign(recording.product, recording.id, recording.stream_id)
+        zoom = Recorded(
+            recording,
+            signature=signature,
+            urls=self._media_urls(self._port, _in_path(recording.stream_id)),
+            speed=self._client_speed,
+            at_once=at_once,
+            on_finding=on_finding,
         )
+        earlier = self._streams.get(_in_path(recording.stream_id))
+        stream = self._begin(
+            recording.product,
+            recording.id,
+            recording.stream_id,
+            zoom,
+            Scenario(),
+            signature if with_signature else None,
+        )
+        stream.next = asyncio.get_running_loop().create_future()
+        if earlier is not None and earlier.next is not None:
+            earlier.next.set_result(stream)
+        return stream
+
+    def _begin(
+        self,
+        product: Product,
+        identity: str,
+        stream_id: str,
+        zoom: Zoom,
+        scenario: Scenario,
+        signature: Signature | None,
+    ) -> LiveStream:
+        in_path = _in_path(stream_id)
+        driver = Driver(zoom, None, Clock(self._speed), announce=lambda command: self._announce(stream, command))
+        url = f"{self.url(self._port)}/signaling/{in_path}"
+        stream = LiveStream(product, identity, stream_id, url, zoom, driver, scenario, signature)
         stream.port = self._port
-        self._streams[stream_id] = stream
+        self._streams[in_path] = stream
         stream.running = asyncio.create_task(_run(driver), name=f"simulated stream {stream_id}")
         return stream
 
@@ -313,6 +365,8 @@ class Simulator:
         path, _, query = (connection.request.path if connection.request else "").partition("?")
         parts = path.strip("/").split("/")
         stream = self._streams.get(parts[1]) if len(parts) > 1 and parts[0] in ("signaling", "media") else None
+        if stream is not None and stream.zoom.is_over and stream.next is not None:
+            stream = await stream.next
         if stream is None or stream.running is None or stream.running.done():
             await connection.close(1008, "no such stream")
             return
@@ -324,6 +378,11 @@ class Simulator:
         socket = TaskSocket(connection)
         stream.driver.attach(stream.channel_name(parts[0]), socket)
         await socket.wait_closed()
+
+
+def _in_path(stream_id: str) -> str:
+    """A stream's id as URLs have it: a recorded one may hold anything."""
+    return stream_id if stream_id.isalnum() and stream_id.isascii() else hashlib.sha256(stream_id.encode()).hexdigest()
 
 
 async def _run(driver: Driver) -> StopReason:

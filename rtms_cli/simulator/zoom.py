@@ -227,12 +227,13 @@ class Zoom:
             return None
         times = [self._give_up_us]
         times += [channel.keep_alive_us for channel in self._channels.values() if channel.phase is _Phase.ACCEPTED]
-        if self._begin_us is not None:
-            times += [self._begin_us + cue.at_ms * 1000 for cue in self._next.values()]
-            times += [self._begin_us + strike.at_ms * 1000 for strike in list(self._strikes)[:1]]
-            times.append(self._begin_us + self._scenario.duration_ms * 1000)
-            times.append(self._begin_us + self._late_until_ms * 1000 if self._late else None)
+        times += self._show_times()
         return min((time for time in times if time is not None), default=None)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has said its last word; its sockets may still be closing."""
+        return self._over
 
     def report(self) -> Report:
         """What the client did so far."""
@@ -411,7 +412,7 @@ class Zoom:
         if status is not StatusCode.STATUS_OK:
             self._refuse(channel, MediaHandshakeResponse(status, why, sequence=asked.sequence), f"3: {why}")
             return
-        params = _granted(asked.params.only(kinds).or_else(DEFAULT_PARAMS).only(kinds))
+        params = self._grant(asked.params, kinds)
         channel.phase = _Phase.ACCEPTED
         channel.kinds = kinds
         self._params = params.or_else(self._params)
@@ -421,6 +422,10 @@ class Zoom:
             self._ready = self._was_ready = True
         if self._was_ready and self._signaling is not None:
             self._resume()
+
+    def _grant(self, asked: MediaParams, kinds: MediaType) -> MediaParams:
+        """What the client gets that asks for this."""
+        return _granted(asked.only(kinds).or_else(DEFAULT_PARAMS).only(kinds))
 
     def _check_identity(self, asked: SignalingHandshakeRequest | MediaHandshakeRequest) -> tuple[StatusCode, str]:
         """What is wrong with a handshake's ids and signature."""
@@ -475,9 +480,12 @@ class Zoom:
             self._find(channel.name, "7 CLIENT_READY_ACK before every media connection was accepted")
         else:
             self._ready = self._was_ready = True
-            self._send(channel, StreamStateUpdate(StreamState.ACTIVE, timestamp=self._zoom_ms()))
-            self._send(channel, SessionStateUpdate(self._session_id(), SessionState.STARTED, timestamp=self._zoom_ms()))
+            self._say_started(channel)
             self._resume()
+
+    def _say_started(self, channel: _Channel) -> None:
+        self._send(channel, StreamStateUpdate(StreamState.ACTIVE, timestamp=self._zoom_ms()))
+        self._send(channel, SessionStateUpdate(self._session_id(), SessionState.STARTED, timestamp=self._zoom_ms()))
 
     def _on_subscription(self, channel: _Channel, message: EventSubscription) -> None:
         for event, wanted in message.events:
@@ -575,6 +583,17 @@ class Zoom:
             self._session_id(),
             self._product,
         )
+
+    def _show_times(self) -> Sequence[int]:
+        """When something of the show is due: on this machine's clock, in µs."""
+        if self._begin_us is None:
+            return ()
+        due_ms = [cue.at_ms for cue in self._next.values()]
+        due_ms += [strike.at_ms for strike in list(self._strikes)[:1]]
+        due_ms.append(self._scenario.duration_ms)
+        if self._late:
+            due_ms.append(self._late_until_ms)
+        return [self._begin_us + at_ms * 1000 for at_ms in due_ms]
 
     def _deliver_held(self) -> None:
         channel = self._taker(MediaType.AUDIO)
@@ -753,18 +772,21 @@ class Zoom:
         if self._over:
             return
         self._over = True
-        if self._signaling is not None:
-            now_ms = self._zoom_ms()
-            self._send(self._signaling, SessionStateUpdate(self._session_id(), SessionState.STOPPED, reason, now_ms))
-            media = next((channel for channel in self._channels.values() if channel.kinds), self._signaling)
-            last = media if Deviation.END_ON_MEDIA in self._deviations else self._signaling
-            self._send(last, StreamStateUpdate(StreamState.TERMINATED, reason, now_ms))
+        self._say_end(reason)
         unanswered = [channel for channel in self._channels.values() if len(channel.asked) > 1]
         for channel in unanswered:
             self._find(channel.name, f"{len(channel.asked)} keep-alives were not answered")
         for channel in list(self._channels.values()):
             self._out.append(Close(channel.name, 1000, "the stream has ended"))
         self._out.append(Finish("complete", reason, "the simulator"))
+
+    def _say_end(self, reason: StopReason) -> None:
+        if self._signaling is not None:
+            now_ms = self._zoom_ms()
+            self._send(self._signaling, SessionStateUpdate(self._session_id(), SessionState.STOPPED, reason, now_ms))
+            media = next((channel for channel in self._channels.values() if channel.kinds), self._signaling)
+            last = media if Deviation.END_ON_MEDIA in self._deviations else self._signaling
+            self._send(last, StreamStateUpdate(StreamState.TERMINATED, reason, now_ms))
 
     # Small things.
 

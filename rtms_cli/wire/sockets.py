@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 MAX_MESSAGE = 32 << 20
 """Bytes of one message; the largest real ones (a 4K picture in base64) stay under 10 MiB."""
 
+OUTBOX_BYTES = 16 << 20
+"""Bytes that may wait to be sent before the machine's next tick waits too; pictures are large."""
+
 CLOSE_TIMEOUT_S = 2.0
 """How long a closing handshake may take; the peer may be gone."""
 
@@ -41,7 +44,7 @@ class Socket(Protocol):
         """Send a message, or queue it."""
 
     async def drain(self, limit: int) -> None:
-        """Wait until at most so many messages are queued, or it is closed."""
+        """Wait until at most so many messages are queued, and no more than 16 MiB, or it is closed."""
 
     def pause(self) -> None:
         """Read no more, so that TCP holds the sender back; what was read already is still handed over."""
@@ -166,6 +169,7 @@ class TaskSocket:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._outbox: deque[tuple[bytes, bool]] = deque()
+        self._outbox_bytes = 0
         self._has_work = asyncio.Event()
         self._has_sent = asyncio.Event()
         self._may_read = asyncio.Event()
@@ -183,11 +187,12 @@ class TaskSocket:
     def send(self, raw: bytes, *, binary: bool) -> None:
         """See `Socket.send`."""
         self._outbox.append((raw, binary))
+        self._outbox_bytes += len(raw)
         self._has_work.set()
 
     async def drain(self, limit: int) -> None:
         """See `Socket.drain`."""
-        while len(self._outbox) > limit:
+        while len(self._outbox) > limit or self._outbox_bytes > OUTBOX_BYTES:
             self._has_sent.clear()
             await self._has_sent.wait()
 
@@ -220,6 +225,7 @@ class TaskSocket:
                 on_message(await self._connection.recv(decode=False))
         except ConnectionClosed:
             self._outbox.clear()
+            self._outbox_bytes = 0
             self._has_sent.set()
             self._tasks[1].cancel()
         code = self._connection.close_code
@@ -232,6 +238,7 @@ class TaskSocket:
                 self._has_work.clear()
                 while self._outbox:
                     raw, binary = self._outbox.popleft()
+                    self._outbox_bytes -= len(raw)
                     await self._connection.send(raw, text=not binary)
                     self._has_sent.set()
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
