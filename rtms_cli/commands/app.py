@@ -81,6 +81,7 @@ def _register() -> None:
     from rtms_cli.commands.config import config
     from rtms_cli.commands.demo import demo
     from rtms_cli.commands.doctor import doctor
+    from rtms_cli.commands.export import export
     from rtms_cli.commands.inspect import inspect
     from rtms_cli.commands.join import join
     from rtms_cli.commands.listen import listen
@@ -90,7 +91,7 @@ def _register() -> None:
     from rtms_cli.commands.simulate import simulate
     from rtms_cli.commands.trigger import trigger
 
-    for command in (demo, listen, join, replay, inspect, repair, simulate, trigger, doctor, config):
+    for command in (demo, listen, join, replay, inspect, export, repair, simulate, trigger, doctor, config):
         app.command()(command)
     app.add_typer(sign)
 

@@ -1,0 +1,310 @@
+"""`rtms export`: files that people play, read and plot."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtms_cli.errors import Problem
+
+if TYPE_CHECKING:
+    from rtms_cli.export.audio import Progress, Span
+    from rtms_cli.export.source import Recorded, Sentence
+    from rtms_cli.protocol.messages import UserId
+
+_TEXT = ("srt", "vtt", "txt", "md", "json")
+_SOUND = ("wav", "flac", "opus", "mp3")
+_FILM = ("mp4", "mkv")
+_TABLES = ("csv", "parquet")
+_PICTURES = ("frames", "slides")
+_FORMATS = (*_FILM, *_SOUND, *_TEXT, *_PICTURES, *_TABLES)
+_LAYOUTS = ("video", "share", "side")
+
+
+def export(
+    recording: Annotated[Path, typer.Argument(help="A recording's folder, or a capture.")],
+    to: Annotated[
+        list[str] | None, typer.Option("--to", help=f"{', '.join(_FORMATS)}; several with , or repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the new files.", show_default="export/ in the recording")
+    ] = None,
+    user: Annotated[str, typer.Option(help="Only this participant's pictures: a user id or a name.")] = "",
+    layout: Annotated[str, typer.Option(help="video, share, or side (both; encodes them again).")] = "video",
+    blank: Annotated[bool, typer.Option("--blank", help="Black while a camera is off (encodes again).")] = False,
+    merge_gap: Annotated[float, typer.Option(help="Sentences of a speaker so close, in seconds, become one.")] = 1.5,
+    per_speaker: Annotated[bool, typer.Option("--per-speaker", help="A sound file for each participant.")] = False,
+    multichannel: Annotated[bool, typer.Option("--multichannel", help="A channel for each participant.")] = False,
+    trim: Annotated[
+        tuple[str, str] | None, typer.Option(help="Sound from START to END: seconds, or h:mm:ss.", metavar="START END")
+    ] = None,
+    only_speech: Annotated[
+        bool, typer.Option("--only-speech", help="Cut silences out of the sound, and write a map of it.")
+    ] = False,
+    every: Annotated[
+        float | None, typer.Option(help="A frame every so many seconds, not only key frames.", min=0.01)
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the recording into this PNG file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+) -> None:
+    """Turn a recording into files that people play, read and plot.
+
+    Without --to: mp4 (or opus, where there are no pictures), vtt and txt, as far as the recording has them.
+
+    \b
+    Example:
+      rtms export recordings/20261122T221500Z_meeting_abc --to mp4,srt,flac
+    """
+    from rtms_cli.export.source import opened
+
+    if layout not in _LAYOUTS:
+        raise Problem(f"--layout {layout} is none.", f"Use {', '.join(_LAYOUTS)}.")
+    formats = _formats(to or [])
+    span = None if trim is None else _span(*trim)
+    written: list[Path] = []
+    notes: list[str] = []
+    with opened(recording) as recorded, _bar(quiet=as_json) as bar:
+        if not formats and plot is None:
+            formats = _usual(recorded)
+        base = _name(recording)
+        folder = out if out is not None else _beside(recording)
+        whom = _user(recorded, user)
+        for form in formats:
+            progress = bar(form)
+            if form in _FILM:
+                written.append(
+                    _film(recorded, folder / f"{base}.{form}", layout, whom, notes, progress, blank=blank, force=force)
+                )
+            elif form in _SOUND:
+                written += _sound(
+                    recorded, folder, base, form, span, progress,
+                    per_speaker=per_speaker, multichannel=multichannel, only_speech=only_speech, force=force,
+                )  # fmt: skip
+            elif form in _TEXT:
+                written += _text(recorded, folder, base, form, merge_gap, force=force)
+            elif form in _TABLES:
+                written.append(_table(recorded, recording, folder / f"{base}.packets.{form}", progress, force=force))
+            else:
+                written += _pictures(recorded, folder, form, every, whom, layout, progress, force=force)
+            progress(1.0)
+        if plot is not None:
+            from rtms_cli.export.files import made
+            from rtms_cli.export.plot import write_plot
+
+            with made(plot, force=force) as passing:
+                write_plot(recorded, passing)
+            written.append(plot)
+    if as_json:
+        typer.echo(json.dumps({"files": [str(path) for path in written], "notes": notes}))
+        return
+    for path in written:
+        typer.echo(str(path))
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)  # noqa: T201
+
+
+def _formats(given: list[str]) -> list[str]:
+    formats = [name.strip() for name in ",".join(given).split(",") if name.strip()]
+    for name in formats:
+        if name not in _FORMATS:
+            raise Problem(f"--to {name}: there is no such format.", f"Use {', '.join(_FORMATS)}.")
+    return list(dict.fromkeys(formats))
+
+
+def _usual(recorded: "Recorded") -> list[str]:
+    found = []
+    if recorded.tracks("video") or recorded.tracks("share"):
+        found.append("mp4")
+    elif recorded.tracks("audio"):
+        found.append("opus")
+    if recorded.tracks("transcript"):
+        found += ["vtt", "txt"]
+    if not found:
+        raise Problem(f"{recorded.folder} has nothing that is usually exported.", f"--to {', '.join(_TABLES)} may do.")
+    return found
+
+
+def _name(recording: Path) -> str:
+    path = recording.resolve()
+    return path.name if path.is_dir() else path.name.partition(".")[0]
+
+
+def _beside(recording: Path) -> Path:
+    path = recording.resolve()
+    return (path if path.is_dir() else path.parent) / "export"
+
+
+def _user(recorded: "Recorded", wanted: str) -> "UserId":
+    if not wanted:
+        return None
+    names = recorded.names()
+    users = {track.user_id for track in recorded.manifest.tracks if track.user_id} | set(names)
+    found = [one for one in users if str(one) == wanted]
+    found = found or [one for one in users if wanted.casefold() in (names.get(one) or "").casefold()]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(f"{one} {names.get(one, '')}".strip() for one in users)
+    raise Problem(f"--user {wanted} is {'nobody' if not found else 'several people'} here.", f"There are {listed}.")
+
+
+def _span(start: str, end: str) -> "Span":
+    from rtms_cli.export.audio import Span
+
+    def seconds(text: str) -> float:
+        total = 0.0
+        for part in text.split(":"):
+            try:
+                total = total * 60 + float(part)
+            except ValueError:
+                raise Problem(f"--trim {text} is no time.", "Use seconds, or h:mm:ss.") from None
+        return total
+
+    span = Span(seconds(start), seconds(end))
+    if not 0 <= span.start < span.end < float("inf"):
+        raise Problem(f"--trim {start} {end} is no stretch of time.", "START comes before END.")
+    return span
+
+
+def _film(
+    recorded: "Recorded",
+    target: Path,
+    layout: str,
+    user: "UserId",
+    notes: list[str],
+    progress: "Progress",
+    *,
+    blank: bool,
+    force: bool,
+) -> Path:
+    from rtms_cli.export.container import ContainerOptions, write_container
+    from rtms_cli.export.files import made
+
+    if layout == "video" and user is None and not recorded.tracks("video") and recorded.tracks("share"):
+        layout = "share"
+        notes.append("nobody had a camera on: the share is shown")
+    with made(target, force=force) as passing:
+        notes += write_container(recorded, passing, ContainerOptions(layout, user, blank), progress)
+    return target
+
+
+def _sound(
+    recorded: "Recorded",
+    folder: Path,
+    base: str,
+    form: str,
+    span: "Span | None",
+    progress: "Progress",
+    *,
+    per_speaker: bool,
+    multichannel: bool,
+    only_speech: bool,
+    force: bool,
+) -> Iterator[Path]:
+    from rtms_cli.export.audio import cut_map, everybody, export_audio, voices
+    from rtms_cli.export.files import made
+
+    separate = voices(recorded) if per_speaker or multichannel else []
+    if (per_speaker or multichannel) and not separate:
+        raise Problem("This recording has no tracks of single participants.", "Record with --separate for that.")
+    if per_speaker:
+        jobs = [(f"{base}.{voice.stem}", [voice]) for voice in separate]
+    elif multichannel:
+        jobs = [(f"{base}.multichannel", separate)]
+    else:
+        jobs = [(base, [everybody(recorded)])]
+    for number, (name, channels) in enumerate(jobs):
+        target = folder / f"{name}.{form}"
+        with made(target, force=force) as passing:
+            kept = export_audio(
+                recorded, channels, passing, trim=span, only_speech=only_speech,
+                progress=lambda part, number=number: progress((number + part) / len(jobs)),  # type: ignore[misc]
+            )  # fmt: skip
+        yield target
+        if kept is not None:
+            with made(target.with_suffix(f".{form}.cuts.json"), force=force) as passing:
+                passing.write_text(cut_map(kept))
+            yield target.with_suffix(f".{form}.cuts.json")
+
+
+def _text(recorded: "Recorded", folder: Path, base: str, form: str, gap_s: float, *, force: bool) -> Iterator[Path]:
+    from rtms_cli.export.files import made
+    from rtms_cli.export.text import WRITERS, merged
+    from rtms_cli.recording.names import slug
+
+    sentences = recorded.sentences()
+    if not sentences:
+        raise Problem(f"{recorded.folder} has no transcript.", "`rtms inspect` shows what it has.")
+    by_language: dict[str, list[Sentence]] = {}
+    for sentence in sentences:
+        by_language.setdefault(sentence.language, []).append(sentence)
+    for language, said in by_language.items():
+        # Subtitles keep their sentences: each is to be read in the time that it takes to say it.
+        shown = said if form in ("srt", "vtt") else merged(said, gap_s)
+        infix = f".{slug(language, 40) or 'unknown'}" if len(by_language) > 1 else ""
+        target = folder / f"{base}{infix}.{form}"
+        with made(target, force=force) as passing:
+            passing.write_text(WRITERS[form](shown), encoding="utf-8", errors="replace", newline="\n")
+        yield target
+
+
+def _table(recorded: "Recorded", recording: Path, target: Path, progress: "Progress", *, force: bool) -> Path:
+    from rtms_cli.export.files import made
+    from rtms_cli.export.tables import write_table
+
+    with made(target, force=force) as passing:
+        write_table(recording, passing, progress)
+    return target
+
+
+def _pictures(
+    recorded: "Recorded",
+    folder: Path,
+    form: str,
+    every: float | None,
+    user: "UserId",
+    layout: str,
+    progress: "Progress",
+    *,
+    force: bool,
+) -> list[Path]:
+    from rtms_cli.export.pictures import write_frames, write_slides
+
+    out = folder / form
+    if out.exists() and any(out.iterdir()) and not force:
+        raise Problem(f"{out} is there already.", "--force adds to it; --out writes elsewhere.")
+    if form == "slides":
+        return list(write_slides(recorded, out, progress))
+    kind = "share" if layout == "share" else "video"
+    found = list(write_frames(recorded, out, every, kind, user, progress))
+    if not found:
+        raise Problem(f"{recorded.folder} has no such pictures.", "`rtms inspect` shows what it has.")
+    return found
+
+
+@contextmanager
+def _bar(*, quiet: bool) -> "Iterator[Callable[[str], Progress]]":
+    """Progress with the time left, where there is a terminal to draw it on."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:9}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
+
+        def begin(name: str) -> "Callable[[float], None]":
+            task = drawn.add_task(name, total=1.0)
+            return lambda part: drawn.update(task, completed=part)
+
+        yield begin

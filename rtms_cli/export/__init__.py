@@ -1,0 +1,1 @@
+"""A recording → files that people play, read and plot."""

@@ -1,0 +1,104 @@
+"""A recording as one picture: waveforms, gaps, who spoke, pictures, sentences."""
+
+from pathlib import Path
+from typing import Any
+
+from rtms_cli.errors import Problem
+from rtms_cli.export.source import Recorded
+from rtms_cli.export.video import indexed
+
+_POINTS = 2_000
+_COLOURS = {"audio": "#2563eb", "video": "#9333ea", "share": "#d97706", "transcript": "#0d9488", "chat": "#db2777"}
+
+
+def write_plot(recorded: Recorded, target: Path) -> None:
+    """Draw it as PNG (or what else the extension says that matplotlib knows).
+
+    :raises Problem: where matplotlib is missing.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise Problem("--plot needs matplotlib.", "pip install 'rtms-cli[export]'") from None
+    names = recorded.names()
+    lanes: list[tuple[str, Any]] = []
+    for track in recorded.tracks("audio"):
+        who = names.get(track.user_id) or ("everybody" if not track.user_id else str(track.user_id))
+        lanes.append((f"{who}\naudio", ("audio", track)))
+    lanes += [
+        (f"{names.get(track.user_id) or track.user_id or 'everybody'}\n{kind}", (kind, track))
+        for kind in ("video", "share")
+        for track in recorded.tracks(kind)
+    ]
+    if any(True for _ in recorded.lines("transcript")):
+        lanes.append(("transcript", ("transcript", None)))
+    speakers = recorded.speakers()
+    if speakers:
+        lanes.append(("speaker", ("speaker", None)))
+    if not lanes:
+        raise Problem(f"{recorded.folder} has nothing to draw.", "`rtms inspect` shows what it has.")
+    figure = Figure(figsize=(14, 1.2 + 0.75 * len(lanes)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(lanes), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (label, (kind, track)) in zip(axes, lanes, strict=True):
+        _draw(axis, recorded, kind, track, speakers)
+        axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9, parse_math=False)
+        axis.set_yticks([])
+        axis.spines[["top", "right", "left"]].set_visible(False)
+    axes[-1].set_xlim(0, max(recorded.seconds, 0.001))
+    axes[-1].set_xlabel("seconds")
+    manifest = recorded.manifest
+    title = f"{manifest.product} {manifest.id}  {manifest.started_at}  {manifest.status}"
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    figure.savefig(target, dpi=110, format=target.suffix.lstrip(".") or "png")
+
+
+def _draw(axis: Any, recorded: Recorded, kind: str, track: Any, speakers: list[tuple[float, Any, str]]) -> None:
+    match kind:
+        case "audio":
+            times, low, high = _envelope(recorded.folder / track.path, track.offset or 0.0)
+            axis.fill_between(times, low, high, color=_COLOURS["audio"], linewidth=0)
+            axis.set_ylim(-1, 1)
+            for start, end in track.gaps:
+                axis.axvspan(
+                    start + (track.offset or 0.0), end + (track.offset or 0.0), color="#dc2626", alpha=0.18, lw=0
+                )
+        case "video" | "share":
+            origin = recorded.manifest.origin_ms or 0
+            stamps = [(one.timestamp - origin) / 1000 for one in indexed(recorded.folder / track.path) if one.timestamp]
+            keys = [
+                (one.timestamp - origin) / 1000
+                for one in indexed(recorded.folder / track.path)
+                if one.key and one.timestamp
+            ]
+            axis.eventplot(stamps, colors=_COLOURS[kind], lineoffsets=0, linelengths=0.6, linewidths=0.5)
+            if track.codec == "H264":
+                axis.eventplot(keys, colors="black", lineoffsets=0, linelengths=1.0, linewidths=0.8)
+        case "transcript":
+            for sentence in recorded.sentences():
+                axis.axvspan(sentence.start, sentence.end, color=_COLOURS["transcript"], alpha=0.5, lw=0)
+        case _:
+            for number, (start, _, name) in enumerate(speakers):
+                end = speakers[number + 1][0] if number + 1 < len(speakers) else recorded.seconds
+                axis.axvspan(start, end, color=_shade(name), alpha=0.4, lw=0)
+                axis.text(start, 0.5, f" {name}", fontsize=8, va="center", clip_on=True, parse_math=False)
+
+
+def _shade(name: str) -> str:
+    return f"C{sum(name.encode()) % 10}"
+
+
+def _envelope(path: Path, offset: float) -> tuple[Any, Any, Any]:
+    """Lowest and highest sample of each of `_POINTS` stretches; read in blocks."""
+    import numpy as np
+    import soundfile
+
+    with soundfile.SoundFile(path) as source:
+        step = max(1, source.frames // _POINTS)
+        low, high = [], []
+        for block in source.blocks(step, dtype="float32", always_2d=True):
+            low.append(float(block.min()))
+            high.append(float(block.max()))
+        times = offset + np.arange(len(low)) * step / source.samplerate
+    return times, np.array(low), np.array(high)

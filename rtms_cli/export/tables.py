@@ -1,0 +1,106 @@
+"""Packets → a table for whoever plots: one row a media message, as it arrived."""
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rtms_cli.capture import Capture
+from rtms_cli.errors import Problem
+from rtms_cli.machine import Direction
+from rtms_cli.protocol.media import MEDIA_NAMES
+from rtms_cli.protocol.messages import Chat, Media, Transcript
+
+FORMATS = ("csv", "parquet")
+COLUMNS = ("at", "channel", "kind", "user_id", "user_name", "bytes", "timestamp", "t", "delay_ms")
+"""Arrival in seconds on the capture's clock; payload bytes; Zoom's timestamp in ms, and in seconds since the first one;
+how much later than the first packet it came, relative to its timestamp."""
+_ROWS = 50_000
+
+
+def rows(capture: Capture) -> Iterator[tuple[object, ...]]:
+    """Every media message that came in, in order."""
+    first: tuple[int, int] | None = None
+    for frame in capture:
+        message = frame.message
+        if frame.direction is not Direction.IN or not isinstance(message, Media | Transcript | Chat):
+            continue
+        if isinstance(message, Media):
+            nbytes = len(message.payload() or b"")
+        else:
+            nbytes = len((message.text or "").encode("utf-8", "replace"))
+        stamp = message.timestamp
+        t = delay = None
+        if stamp is not None and 0 < stamp < 1 << 62:
+            first = first or (stamp, frame.at_us)
+            t = (stamp - first[0]) / 1000
+            delay = (frame.at_us - first[1]) / 1000 - (stamp - first[0])
+        else:
+            stamp = None
+        user = None if message.user_id is None else str(message.user_id)
+        kind = MEDIA_NAMES[message.media_type]
+        yield frame.at_us / 1_000_000, frame.channel, kind, user, message.user_name, nbytes, stamp, t, delay
+
+
+def write_table(path: Path, target: Path, progress: Callable[[float], None] = lambda _: None) -> int:
+    """Write the table of a capture, by the target's extension.
+
+    :returns: how many rows.
+    :raises Problem: where a library is missing.
+    """
+    capture = Capture(path)
+    end_us = capture.end_us() or 0
+    write, close = _csv(target) if target.suffix == ".csv" else _parquet(target)
+    count = 0
+    batch: list[tuple[object, ...]] = []
+    try:
+        for row in rows(capture):
+            batch.append(row)
+            count += 1
+            if len(batch) == _ROWS:
+                write(batch)
+                batch = []
+                progress(min(1.0, float(row[0]) * 1_000_000 / end_us) if end_us else 0.0)  # type: ignore[arg-type]
+        write(batch)
+    finally:
+        close()
+    return count
+
+
+_Take = Callable[[list[tuple[object, ...]]], object]
+
+
+def _csv(target: Path) -> tuple[_Take, Callable[[], object]]:
+    sink = target.open("w", newline="", encoding="utf-8", errors="replace")
+    writer = csv.writer(sink)
+    writer.writerow(COLUMNS)
+
+    def take(batch: list[tuple[object, ...]]) -> None:
+        # A cell that begins so is a formula to a spreadsheet, and names come from outside.
+        writer.writerows(
+            [f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell for cell in row]
+            for row in batch
+        )
+
+    return take, sink.close
+
+
+def _parquet(target: Path) -> tuple[_Take, Callable[[], object]]:
+    try:
+        import pyarrow as arrow
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise Problem("parquet needs pyarrow.", "pip install 'rtms-cli[export]'") from None
+    kinds = (
+        arrow.float64(), arrow.string(), arrow.string(), arrow.string(), arrow.string(), arrow.int64(), arrow.int64(),
+        arrow.float64(), arrow.float64(),
+    )  # fmt: skip
+    schema: Any = arrow.schema(list(zip(COLUMNS, kinds, strict=True)))
+    writer: Any = parquet.ParquetWriter(target, schema)
+
+    def take(batch: list[tuple[object, ...]]) -> None:
+        columns = list(zip(*batch, strict=True)) or [()] * len(COLUMNS)
+        arrays = [arrow.array(list(column), kind) for column, kind in zip(columns, kinds, strict=True)]
+        writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
+
+    return take, writer.close
