@@ -102,6 +102,7 @@ class Recorded(Struct, frozen=True):
             start = start if start is not None else line.get("t")
             if start is None:
                 continue
+            start = max(0.0, start)  # a sentence may have begun before the first packet that we got
             user, name = line.get("user_id"), line.get("user_name")
             if not user and not name and (at := bisect_right(starts, start) - 1) >= 0:
                 _, user, name = speakers[at]
@@ -111,7 +112,7 @@ class Recorded(Struct, frozen=True):
                 found.pop(key, None)
             elif line.get("text"):
                 found[key] = Sentence(
-                    max(0.0, start),
+                    start,
                     end if end is not None and end > start else start + _SENTENCE_S,
                     user,
                     name or names.get(user) or ("" if user is None else str(user)),
