@@ -280,6 +280,26 @@ def test_wrong_clients_are_refused_and_the_next_is_served(tmp_path: Path) -> Non
     assert "1: the signature is wrong" in [finding.what for finding in client.machine.report().findings]
 
 
+def test_at_once_interruptions_keep_their_pace(tmp_path: Path) -> None:
+    show = lines(
+        (2.0, "signaling", "in", event(7)),
+        (12.0, "signaling", "in", b'{"msg_type":8,"state":2,"reason":13}'),
+        (20.0, "media", "in", audio(1)),
+        (90.0, "media", "in", audio(2)),
+    )
+    client = Client(machine(recording(tmp_path, show), at_once=True))
+    client.join({"media": 1})
+    client.run(until_s=10)
+    assert client.got()[-1] == (10_000, "signaling", b'{"msg_type":8,"state":2,"reason":13}')
+    client.now_us = 13_000_000
+    client.join({"media#2": 1})
+    client.run()
+    assert [row for row in client.got() if row[1] == "media#2"] == [
+        (13_000, "media#2", audio(1)),
+        (13_000, "media#2", audio(2)),
+    ]
+
+
 def test_interruptions_that_the_server_told_of(tmp_path: Path) -> None:
     interrupted = b'{"msg_type":8,"state":2,"reason":16}'
     show = lines((2.0, "signaling", "in", interrupted), (3.0, "media", "in", audio(1)), (9.0, "media", "in", audio(2)))
