@@ -296,6 +296,13 @@ class Recorded(Zoom):
         if left:
             self._end(StopReason.STOP_BC_SIGNAL_CONNECTION_CLOSED_ABNORMALLY)
 
+    def _lost(self, channel: _Channel) -> None:
+        if self._session_state != SessionState.STOPPED:
+            super()._lost(channel)
+        elif channel is self._signaling:  # it may take `9` for the end, and `8` may be a while yet
+            self._signaling = None
+            self._end(StopReason.STOP_BC_MEETING_ENDED)
+
     # The show.
 
     def _resume(self) -> None:

@@ -268,6 +268,17 @@ def test_a_client_that_breaks_comes_back_and_one_that_closes_is_gone(tmp_path: P
     assert "closed the connection before the end" in finding.what
 
 
+def test_a_client_that_takes_9_for_the_end_is_right(tmp_path: Path) -> None:
+    client = Client(machine(recording(tmp_path)))
+    client.join({"media": 32})
+    client.run(until_s=1.15)
+    assert client.got()[-1][2] == STOPPED
+    client.state("media", State.CLOSED, 1000)
+    client.state("signaling", State.CLOSED, 1000)
+    assert client.finish is not None
+    assert client.machine.report().findings == ()
+
+
 def test_wrong_clients_are_refused_and_the_next_is_served(tmp_path: Path) -> None:
     client = Client(machine(recording(tmp_path)))
     client.join({"media": 32}, signature="bad")
