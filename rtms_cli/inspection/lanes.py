@@ -23,6 +23,7 @@ from rtms_cli.protocol.numbers import MeetingEvent
 BINS = 4096
 """How finely a lane remembers time; a bin doubles its length when the capture outgrows them."""
 MOST_LANES = 200
+TEXT_LANES = frozenset(("transcript", "chat", "events"))
 _SLACK = 1.5
 """How many packets' lengths after one packet the next must come, or there is a gap."""
 
@@ -91,10 +92,14 @@ _ORDER = ("socket", "reconnect", "speaker", "audio", "gap", "video", "share", "t
 
 
 class LaneCollector:
-    """Takes a capture frame by frame."""
+    """Takes a capture frame by frame.
 
-    def __init__(self, product: str) -> None:
+    :param text: whether what was said and the events have lanes.
+    """
+
+    def __init__(self, product: str, *, text: bool = True) -> None:
         self._product = product
+        self._text = text
         self._bins: dict[tuple[str, UserId], Bins] = {}
         self._names: dict[UserId, str] = {}
         self._opened: dict[str, int] = {}
@@ -166,6 +171,8 @@ class LaneCollector:
             self._names[whose] = name
 
     def _fill(self, kind: str, whose: UserId, start_us: int, end_us: int) -> None:
+        if kind in TEXT_LANES and not self._text:
+            return
         bins = self._bins.get((kind, whose))
         if bins is None:
             if len(self._bins) >= MOST_LANES:

@@ -50,6 +50,9 @@ KEEP_ALIVE_US = 10_000_000
 HANDSHAKE_US = 60_000_000
 SILENCE_US = 60_000_000
 """A connection on which nothing comes for so long is dead: the server asks every 10 s."""
+AROUND_THE_END_US = 2_000_000
+"""How long before a stop its sockets may be closed: each is read on its own."""
+_PROPER_CLOSES = frozenset((1000, 1005))
 MOST_TOLD = 1000
 """Findings of one rule; what comes after is counted in its last one."""
 
@@ -150,6 +153,8 @@ class _Linter:
         self._granted = MediaParams()
         self._paces: dict[tuple[str, UserId], Pace] = {}
         self._last_start: StreamStart | None = None
+        self._closes: list[tuple[int, Finding]] = []
+        """Proper closes that may turn out to be the end: the stop can come on another socket right after them."""
 
     def run(self, lines: Iterable[Line]) -> Iterator[Finding]:
         """Every finding."""
@@ -159,12 +164,15 @@ class _Linter:
                 yield self._find("unreadable", frame, "")
                 continue
             self._at_us, self._channel = max(self._at_us, frame.at_us), frame.channel
+            if self._closes:
+                yield from self._closed_for_good(self._at_us - AROUND_THE_END_US)
             if frame.direction is Direction.IN and frame.channel != WEBHOOK:
                 yield from self._on_heard(frame)
             if isinstance(frame.message, ChannelState):
                 yield from self._on_state(frame.message)
             else:
                 yield from self._on_message(frame)
+        yield from self._closed_for_good(self._at_us)
         for channel, asked in self._keep_alives.close_all():
             yield from self._unanswered(channel, asked)
         for channel, connection in self._open.items():
@@ -242,12 +250,21 @@ class _Linter:
                 yield self._find("refused", f"closed{code} before {answer}")
             elif not change.ours and not self._stopped:
                 why = f": {change.reason}" if change.reason else ""
-                yield self._find("connection-lost", f"closed{code} before the stream had ended{why}")
+                finding = self._find("connection-lost", f"closed{code} before the stream had ended{why}")
+                if change.code in _PROPER_CLOSES:
+                    self._closes.append((self._at_us, finding))
+                else:
+                    yield finding
         for asked in self._keep_alives.close(channel):
             yield from self._unanswered(channel, asked)
         if channel == SIGNALING:
             # What the old media sockets still deliver was allowed by the old 7.
             self._ready = False
+
+    def _closed_for_good(self, until_us: int) -> Iterator[Finding]:
+        """Closes up to a moment after which no stop came that would explain them."""
+        while self._closes and self._closes[0][0] <= until_us:
+            yield self._closes.pop(0)[1]
 
     def _on_message(self, frame: Frame) -> Iterator[Finding]:
         message, incoming = frame.message, frame.direction is Direction.IN
@@ -284,6 +301,7 @@ class _Linter:
                 yield from self._on_stop(reason)
             case StreamCloseResponse(status_code=StatusCode.STATUS_OK):
                 self._stopped = True
+                self._closes.clear()
             case StreamStateUpdate(state=StreamState.TERMINATED, reason=reason):
                 yield from self._on_stop(reason)
             case StreamStateUpdate(state=state, reason=reason):
@@ -325,6 +343,7 @@ class _Linter:
         if not self._stopped and isinstance(known, StopReason) and known.is_failure:
             yield self._find("stopped-by-failure", f"reason {StopReason.explain(reason)}")
         self._stopped = True
+        self._closes.clear()
 
     def _on_greeting(self, greeting: SignalingHandshakeResponse) -> Iterator[Finding]:
         connection = self._connection()
@@ -375,8 +394,8 @@ class _Linter:
         for (kind, whose), pace in self._paces.items():
             if kind == "audio" and not whose and pace.lost:
                 count, total_ms, _ = pace.gaps()
-                gaps = f"{count} gap{'' if count == 1 else 's'}"
-                text = f"{kind} of {whose}: {pace.lost} packets ({total_ms / 1000:.2f} s) are missing in {gaps}"
+                where = "1 gap" if count == 1 else f"{count} gaps"
+                text = f"{kind} of {whose}: {pace.lost} packets ({total_ms / 1000:.2f} s) are missing in {where}"
                 yield self._find("packets-lost", text, "")
 
     def _on_handshake(self, number: str, what: str) -> Iterator[Finding]:

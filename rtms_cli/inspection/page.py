@@ -32,7 +32,8 @@ from rtms_cli.protocol.numbers import Product, event_name
 
 MOST_LINES = 20_000
 """Transcript lines, chat messages and events that a page shows; the rest is counted."""
-_TEXT_LANES = frozenset(("transcript", "chat", "events"))
+MOST_SOUNDS = 100
+"""WAV files that a page draws."""
 _HEAD = ("product", "id", "rtms_stream_id", "created", "generator", "seconds", "status", "stop", "steps")
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
@@ -54,7 +55,7 @@ def page(header: Header, lines: Iterable[Line], capture: Path, folder: Path | No
     :param folder: the recording, where there is one: its WAV files are drawn and linked.
     :param out: where the page will lie, for the links.
     """
-    summarizer, lanes, texts = Summarizer(header), LaneCollector(header.product), _Texts(header.product)
+    summarizer, lanes, texts = Summarizer(header), LaneCollector(header.product, text=False), _Texts(header.product)
 
     def watched() -> Iterator[Line]:
         for number, frame in lines:
@@ -80,8 +81,8 @@ def page(header: Header, lines: Iterable[Line], capture: Path, folder: Path | No
         },
         "zero": summary.origin_at,
         "sounds": list(_sounds(recorded, outlines, names, folder, out)),
-        "lanes": [lane for lane in timeline.lanes if lane.kind not in _TEXT_LANES],
-        "unlisted": timeline.unlisted,
+        "lanes": timeline.lanes,
+        "unlisted": timeline.unlisted + max(0, len(recorded.sounds if recorded else ()) - MOST_SOUNDS),
         "said": texts.said(summary, names),
         "unsaid": texts.unlisted,
         "findings": findings,
@@ -157,7 +158,7 @@ def _sounds(
     folder: Path | None,
     out: Path,
 ) -> Iterator[dict[str, object]]:
-    for sound in recorded.sounds if recorded is not None else ():
+    for sound in recorded.sounds[:MOST_SOUNDS] if recorded is not None else ():
         outline = outlines.get(sound.path)
         yield {
             "name": _name_of(sound, names),

@@ -1,4 +1,4 @@
-"""The hot path stays short: calls per 20 ms audio packet are counted, not seconds, so that any machine says the same."""
+"""The hot path stays short: calls per 20 ms audio packet are counted, not seconds; any machine says the same."""
 
 import cProfile
 import pstats
@@ -22,7 +22,8 @@ def calls(work: Callable[[], object]) -> float:
     profile.enable()
     work()
     profile.disable()
-    return pstats.Stats(profile).total_calls / PACKETS  # type: ignore[attr-defined]
+    total: int = pstats.Stats(profile).total_calls  # type: ignore[attr-defined]
+    return total / PACKETS
 
 
 def packets() -> list[Frame]:
