@@ -246,6 +246,9 @@ class Recorded(Zoom):
         self._wanted = MediaType(0)
         self._waiting: deque[Due] = deque()
         """Audio that waits for a client that was there and is gone."""
+        self._paced_from: tuple[int, int] | None = None
+        """Since an interruption that the capture tells of, the recorded pace holds also where all goes at once: when
+        that was, on this machine's clock and on the show's."""
         self._asked_us: int | None = None
         """When the client was asked whether it has read everything."""
         self._is_deaf = False
@@ -293,6 +296,13 @@ class Recorded(Zoom):
         if left:
             self._end(StopReason.STOP_BC_SIGNAL_CONNECTION_CLOSED_ABNORMALLY)
 
+    def _lost(self, channel: _Channel) -> None:
+        if self._session_state != SessionState.STOPPED:
+            super()._lost(channel)
+        elif channel is self._signaling:  # it may take `9` for the end, and `8` may be a while yet
+            self._signaling = None
+            self._end(StopReason.STOP_BC_MEETING_ENDED)
+
     # The show.
 
     def _resume(self) -> None:
@@ -314,22 +324,19 @@ class Recorded(Zoom):
             return ()
         if self._asked_us is not None and self._still_reads() and not self._is_deaf:
             return (self._asked_us + self._patience_us,)
-        if self._due is None:
-            return (self._now_us,)
-        if self._at_once:
-            return (self._now_us,) if self._all_are_here() else ()
-        return (self._begin_us + self._due.at_us,)
+        due_us = self._now_us if self._due is None else self._time_of(self._due)
+        return () if due_us is None else (due_us,)
 
     def _play(self, now_ms: int) -> None:
         """Send all that is due, in order, but so much at once and no more."""
         assert self._begin_us is not None, "a show that has begun"
-        now_us = self._now_us - self._begin_us
         sent_bytes = 0
         for _ in range(MOST_AT_ONCE):
             due = self._due
             if sent_bytes > MOST_BYTES_AT_ONCE:
                 return
-            if self._over or (due is not None and not self._is_time(due, now_us)):
+            due_us = self._now_us if due is None else self._time_of(due)
+            if self._over or due_us is None or due_us > self._now_us:
                 return
             if (due is None or _is_end(due.message)) and not self._has_read_all():
                 return
@@ -340,8 +347,18 @@ class Recorded(Zoom):
             self._perform_due(due)
             self._due = next(self._dues, None)
 
-    def _is_time(self, due: Due, now_us: int) -> bool:
-        return self._all_are_here() if self._at_once else due.at_us <= now_us
+    def _time_of(self, due: Due) -> int | None:
+        """When a frame is due, on this machine's clock; `None` while a client is waited for that broke off."""
+        assert self._begin_us is not None, "a show that has begun"
+        if not self._at_once:
+            return self._begin_us + due.at_us
+        if self._all_are_here():
+            self._paced_from = None
+            return self._now_us
+        if self._paced_from is None:
+            return None
+        since_us, at_us = self._paced_from
+        return since_us + due.at_us - at_us
 
     def _all_are_here(self) -> bool:
         """Whether the client has every socket that it had."""
@@ -363,13 +380,18 @@ class Recorded(Zoom):
             if self._is_wanted(message):
                 self._untaken[_plain_name(message)] += 1
         if isinstance(message, StreamStateUpdate):
-            self._on_recorded_state(message)
+            self._on_recorded_state(due, message)
         elif isinstance(message, SessionStateUpdate):
             self._session_state = message.state
         elif isinstance(message, EventUpdate) and message.event_type == MeetingEvent.MEDIA_CONNECTION_INTERRUPTED:
-            self._leave(self._sockets(media_only=True), "media")
+            self._interrupt(due, media_only=True)
 
-    def _on_recorded_state(self, message: StreamStateUpdate) -> None:
+    def _interrupt(self, due: Due, *, media_only: bool) -> None:
+        """Know these sockets no more, as the server did not. A client may wait before it believes the next one."""
+        self._leave(self._sockets(media_only=media_only), "media" if media_only else "signaling")
+        self._paced_from = self._now_us, due.at_us
+
+    def _on_recorded_state(self, due: Due, message: StreamStateUpdate) -> None:
         """Do what the server did when it said this."""
         self._stream_state = message.state
         if message.state == StreamState.TERMINATED:
@@ -377,8 +399,7 @@ class Recorded(Zoom):
             reason = StopReason.member(message.reason or 0)
             self._end(reason if isinstance(reason, StopReason) else StopReason.STOP_BC_MEETING_ENDED)
         elif message.state == StreamState.INTERRUPTED:
-            media_only = message.reason in _MEDIA_REASONS
-            self._leave(self._sockets(media_only=media_only), "media" if media_only else "signaling")
+            self._interrupt(due, media_only=message.reason in _MEDIA_REASONS)
 
     def _taker_of(self, due: Due) -> _Channel | None:
         """The socket for a frame, if there is one and its client wants it."""

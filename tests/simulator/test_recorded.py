@@ -268,6 +268,17 @@ def test_a_client_that_breaks_comes_back_and_one_that_closes_is_gone(tmp_path: P
     assert "closed the connection before the end" in finding.what
 
 
+def test_a_client_that_takes_9_for_the_end_is_right(tmp_path: Path) -> None:
+    client = Client(machine(recording(tmp_path)))
+    client.join({"media": 32})
+    client.run(until_s=1.15)
+    assert client.got()[-1][2] == STOPPED
+    client.state("media", State.CLOSED, 1000)
+    client.state("signaling", State.CLOSED, 1000)
+    assert client.finish is not None
+    assert client.machine.report().findings == ()
+
+
 def test_wrong_clients_are_refused_and_the_next_is_served(tmp_path: Path) -> None:
     client = Client(machine(recording(tmp_path)))
     client.join({"media": 32}, signature="bad")
@@ -278,6 +289,26 @@ def test_wrong_clients_are_refused_and_the_next_is_served(tmp_path: Path) -> Non
     client.say("signaling#2", msg_type=1, **SIGNED)
     assert client.heard[-1][1:] == ("signaling#2", 2)
     assert "1: the signature is wrong" in [finding.what for finding in client.machine.report().findings]
+
+
+def test_at_once_interruptions_keep_their_pace(tmp_path: Path) -> None:
+    show = lines(
+        (2.0, "signaling", "in", event(7)),
+        (12.0, "signaling", "in", b'{"msg_type":8,"state":2,"reason":13}'),
+        (20.0, "media", "in", audio(1)),
+        (90.0, "media", "in", audio(2)),
+    )
+    client = Client(machine(recording(tmp_path, show), at_once=True))
+    client.join({"media": 1})
+    client.run(until_s=10)
+    assert client.got()[-1] == (10_000, "signaling", b'{"msg_type":8,"state":2,"reason":13}')
+    client.now_us = 13_000_000
+    client.join({"media#2": 1})
+    client.run()
+    assert [row for row in client.got() if row[1] == "media#2"] == [
+        (13_000, "media#2", audio(1)),
+        (13_000, "media#2", audio(2)),
+    ]
 
 
 def test_interruptions_that_the_server_told_of(tmp_path: Path) -> None:
