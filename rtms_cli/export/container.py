@@ -271,10 +271,17 @@ def _sound(container: Any, recorded: Recorded, form: str) -> Iterator[_Item]:
     return _sound_items(container, stream, mixer, span, gain, layout)
 
 
+class _Given:
+    """How much sound the encoder has."""
+
+    samples = 0
+
+
 def _sound_items(container: Any, stream: Any, mixer: Mixer, span: Span, gain: float, layout: str) -> Iterator[_Item]:
     import av
     import numpy as np
 
+    given = _Given()
     resampler: Any = av.AudioResampler(stream.codec_context.format or "fltp", layout, stream.rate)
 
     def write(block: Any) -> None:
@@ -283,7 +290,9 @@ def _sound_items(container: Any, stream: Any, mixer: Mixer, span: Span, gain: fl
         else:
             data = np.ascontiguousarray(np.clip(block * gain, -1, 1).T, dtype=np.float32)
             frame: Any = av.AudioFrame.from_ndarray(data, format="fltp", layout=layout)
-            frame.sample_rate = mixer.rate
+            frame.sample_rate, frame.time_base = mixer.rate, Fraction(1, mixer.rate)
+            frame.pts = given.samples  # the encoder's delay is made up for only where it knows the time
+            given.samples += len(block)
             frames = resampler.resample(frame)
         for one in frames:
             container.mux(stream.encode(one))
