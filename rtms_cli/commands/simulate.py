@@ -9,6 +9,7 @@ from rtms_cli.commands.options import ClientId, ClientSecret, SecretToken
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
     from rtms_cli.protocol.numbers import MediaType, Product
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    cert: Annotated[
+        Path | None, typer.Option(help="PEM file with a certificate and its key: URLs are wss:// then.")
+    ] = None,
     public_host: Annotated[
         str | None, typer.Option(help="Host that URLs name, where it is another than --host: a container, a tunnel.")
     ] = None,
@@ -89,6 +93,8 @@ def simulate(
         {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}, scoped
     )
 
+    tls = None if cert is None else _server_context(cert)
+
     async def play(simulator: Simulator, stream: "LiveStream") -> "Report":
         if webhook is not None:
             await simulator.invite(stream)
@@ -98,7 +104,7 @@ def simulate(
         return stream.report()
 
     async def run() -> "Sequence[Report]":
-        async with Simulator(app, host, port, speed, webhook=webhook, public_host=public_host) as simulator:
+        async with Simulator(app, host, port, speed, webhook=webhook, public_host=public_host, tls=tls) as simulator:
             typer.echo(f"the stand-in for Zoom listens at {simulator.url()}", err=True)
             for line in thrown_away:
                 typer.echo(line, err=True)
@@ -119,6 +125,20 @@ def simulate(
     print_reports(reports, as_json=as_json)
     if any(report.findings for report in reports):
         raise typer.Exit(Exit.MISMATCH)
+
+
+def _server_context(cert: Path) -> "ssl.SSLContext":
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(cert)
+    except OSError as error:
+        raise Problem(
+            f"--cert {cert} cannot be used: {error.strerror or error}.",
+            "Give a PEM file with a certificate and its key.",
+        ) from None
+    return context
 
 
 def read_products(text: str) -> "Sequence[Product]":

@@ -1,5 +1,6 @@
 """`wss://` with a certificate that nobody trusts: refused at once, trusted with its authority, or with a warning."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from harness import made_certificate
+from processes import CREDENTIALS, rtms, running, until
 from websockets.asyncio.server import ServerConnection, serve
 
 from rtms_cli.wire.dialer import Dialer, tls_context
@@ -62,3 +64,18 @@ async def test_nobody_there_and_no_websocket_there(unused_tcp_port: int) -> None
         await Dialer(HostPolicy())(f"ws://127.0.0.1:{unused_tcp_port}/x")
     with pytest.raises(FinalConnectionError, match="no host of Zoom's"):
         await Dialer(HostPolicy())("ws://example.org/x")
+
+
+async def test_the_stand_in_speaks_tls_and_our_own_client_trusts_its_authority(
+    certificate: Path, tmp_path: Path
+) -> None:
+    arguments: list[str | Path] = ["--cert", certificate / "both.pem", "--public-host", "localhost", "--seconds", "1", "--json"]
+    payload = tmp_path / "payload.json"
+    async with running("simulate", *arguments, "--payload-out", payload, cwd=tmp_path, settings=CREDENTIALS) as zoom:
+        await until(payload.exists)
+        assert '"wss://localhost:' in payload.read_text()
+        joining: list[str | Path] = ["join", payload, "--ca-file", certificate / "cert.pem", "--json"]
+        done = await asyncio.to_thread(rtms, *joining, cwd=tmp_path, settings=CREDENTIALS)
+        assert (done.returncode, await zoom.exit_code()) == (0, 0), done.stderr
+    broken = await asyncio.to_thread(rtms, "simulate", "--cert", payload, cwd=tmp_path)
+    assert (broken.returncode, "cannot be used" in broken.stderr) == (2, True)
