@@ -17,6 +17,7 @@ import soundfile
 from frames import HEADER, ZERO_MS, audio, granted, media, said
 from processes import rtms
 
+from rtms_cli.export.files import made as whole
 from rtms_cli.machine import Frame
 from rtms_cli.recording.recorder import Recorder
 
@@ -381,3 +382,16 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, arguments: list[str], said:
     done = rtms("export", recording, *arguments, cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
     assert not (recording / "export").exists() or not list((recording / "export").iterdir())
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_export_leaves_nothing(tmp_path: Path, fault: type[BaseException]) -> None:
+    target = tmp_path / "out/film.mp4"
+    with pytest.raises(fault), whole(target, force=False) as passing:
+        passing.write_bytes(b"half")
+        raise fault
+    assert list((tmp_path / "out").iterdir()) == []
+    with whole(target, force=False) as passing:
+        assert (passing.suffix, passing.parent) == (".mp4", target.parent)
+        passing.write_bytes(b"whole")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["film.mp4"]

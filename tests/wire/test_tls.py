@@ -69,7 +69,15 @@ async def test_nobody_there_and_no_websocket_there(unused_tcp_port: int) -> None
 async def test_the_stand_in_speaks_tls_and_our_own_client_trusts_its_authority(
     certificate: Path, tmp_path: Path
 ) -> None:
-    arguments: list[str | Path] = ["--cert", certificate / "both.pem", "--public-host", "localhost", "--seconds", "1", "--json"]
+    arguments: list[str | Path] = [
+        "--cert",
+        certificate / "both.pem",
+        "--public-host",
+        "localhost",
+        "--seconds",
+        "1",
+        "--json",
+    ]
     payload = tmp_path / "payload.json"
     async with running("simulate", *arguments, "--payload-out", payload, cwd=tmp_path, settings=CREDENTIALS) as zoom:
         await until(payload.exists)
