@@ -387,9 +387,14 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, arguments: list[str], said:
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, RuntimeError])
 def test_an_interrupted_export_leaves_nothing(tmp_path: Path, fault: type[BaseException]) -> None:
     target = tmp_path / "out/film.mp4"
-    with pytest.raises(fault), whole(target, force=False) as passing:
-        passing.write_bytes(b"half")
-        raise fault
+
+    def interrupted() -> None:
+        with whole(target, force=False) as passing:
+            passing.write_bytes(b"half")
+            raise fault
+
+    with pytest.raises(fault):
+        interrupted()
     assert list((tmp_path / "out").iterdir()) == []
     with whole(target, force=False) as passing:
         assert (passing.suffix, passing.parent) == (".mp4", target.parent)
