@@ -269,6 +269,7 @@ class _Line(Struct):
 
 
 _LINE = msgspec.json.Decoder(_Line)
+_DIRECTIONS = {direction.value: direction for direction in Direction}
 _SPLICED = re.compile(
     rb'\{"at": (?P<s>\d{1,12})\.(?P<us>\d{6}), "ch": "(?P<ch>[^"\\]*)", "dir": "(?P<dir>in|out|state)", '
     rb'"data": (?P<data>.*)\}\n'
@@ -279,7 +280,7 @@ def read_line(line: bytes) -> Frame | None:
     """Read one line of a capture; `None` where it is none."""
     try:
         parts = _LINE.decode(line)
-        direction = Direction(parts.dir)
+        direction = _DIRECTIONS[parts.dir]
         raw = bytes(parts.data)
         if parts.text is not None:
             raw = parts.text.encode("utf-8", "surrogatepass")
@@ -287,7 +288,7 @@ def read_line(line: bytes) -> Frame | None:
             raw = base64.b64decode(parts.base64, validate=True)
         elif not raw:
             return None
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, KeyError, RecursionError):
         return _read_spliced(line)
     return frame_of(round(parts.at * 1_000_000), parts.ch, direction, raw)
 

@@ -185,7 +185,7 @@ def _descriptors() -> Check:
 def _terminal() -> Check:
     import os
 
-    from rtms_cli.commands.running import is_terminal
+    from rtms_cli.commands.options import is_terminal
 
     if not is_terminal():
         return Check("terminal", "ok", "none: output will be plain lines")

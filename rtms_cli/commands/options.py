@@ -1,5 +1,7 @@
 """Options that several commands have, written once."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -39,3 +41,8 @@ KeepEncoded = Annotated[
 CaFile = Annotated[Path | None, typer.Option(help="A PEM file with the authorities to trust, instead of the system's.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Do not verify the servers' certificates.")]
 Mode = Annotated[str, typer.Option(help="Permissions of the files, in octal; folders can be entered by who may read.")]
+
+
+def is_terminal() -> bool:
+    """Whether there is a terminal to draw on."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"

@@ -1,5 +1,6 @@
 """`rtms replay`: the same files again, from a capture."""
 
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,7 +67,7 @@ def replay(
         if value is not None:
             raise Problem(f"--{name.replace('_', '-')} goes with --serve.", "Add --serve, or leave it out.")
     from rtms_cli.capture import Capture
-    from rtms_cli.commands.running import is_terminal
+    from rtms_cli.commands.options import is_terminal
     from rtms_cli.recording.names import new_folder
     from rtms_cli.recording.recorder import Recorder
     from rtms_cli.session.rehearsal import Rehearsal
@@ -125,6 +126,7 @@ def batches(capture: "Capture", speed: float | None) -> "Iterator[list[Frame]]":
 
     frames = iter(capture)
     if speed is None:
+        gc.set_threshold(20_000, 20, 50)  # frames are no cycles
         while batch := list(islice(frames, BATCH)):
             yield batch
         return

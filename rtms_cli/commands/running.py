@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from rtms_cli.commands.options import is_terminal
 from rtms_cli.commands.station import Observer, Station, recorder_in
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.media import (
@@ -259,11 +260,6 @@ async def running_station(
 
 PROGRESS_S = 10.0
 """How often lines tell how far every stream is."""
-
-
-def is_terminal() -> bool:
-    """Whether there is a terminal to draw on."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def on_signals(stop: Callable[[str], None], before_exit: Callable[[], None] = lambda: None) -> None:

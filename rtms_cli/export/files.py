@@ -18,6 +18,7 @@ def made(target: Path, *, force: bool) -> Iterator[Path]:
     passing = target.with_name(f".{target.stem}.part{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        passing.touch(mode=0o600)  # what was said in a meeting is not for every user of the machine
         yield passing
         passing.replace(target)
     except OSError as error:

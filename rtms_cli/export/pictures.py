@@ -91,8 +91,7 @@ def write_frames(
         due[shot.track.path] = (shot.at // every + 1) * every if every is not None else 0.0
         who = participant_stem(shot.track.user_id, shot.track.user_name) if shot.track.user_id else "mixed"
         path = out / f"{kind}-{timestamp_name(shot.at)}-{who}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(as_png(frame))
+        _save(path, as_png(frame))
         yield path
 
 
@@ -118,16 +117,22 @@ def write_slides(recorded: Recorded, out: Path, progress: Callable[[float], None
             continue
         last = grid
         path = out / f"slide-{len(written) + 1:03}-{timestamp_name(shot.at)}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(as_png(frame))
+        _save(path, as_png(frame))
         written.append(path)
         yield path
     if not written:
         raise Problem(f"{recorded.folder} has no shared screen.", "`rtms inspect` shows what it has.")
     document = out / "slides.pdf"
+    document.touch(mode=0o600)
     first, *others = (Image.open(path) for path in written)
     first.save(document, save_all=True, append_images=others, resolution=96)
     yield document
+
+
+def _save(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(content)
 
 
 def thumbnail(frame: Any) -> "npt.NDArray[np.uint8]":

@@ -344,7 +344,9 @@ def test_tables(meeting: Path) -> None:
 def test_a_plot_and_the_usual(meeting: Path, tmp_path: Path) -> None:
     exported(meeting, "--plot", tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-    assert [path.suffix for path in exported(meeting)] == [".mp4", ".vtt", ".txt"]
+    usual = exported(meeting)
+    assert [path.suffix for path in usual] == [".mp4", ".vtt", ".txt"]
+    assert {path.stat().st_mode & 0o777 for path in [*usual, *exported(meeting, "--to", "slides")]} == {0o600}
     again = rtms("export", meeting, cwd=tmp_path)
     assert (again.returncode, "is there already" in again.stderr) == (2, True)
     assert len(exported(meeting, "--force")) == 3
