@@ -34,6 +34,8 @@ from rtms_cli.wire.hosts import HostPolicy
 from rtms_cli.wire.listener import Listener
 
 SPEED = 20
+IN_FLIGHT = 50
+"""Packets that may be under way when a connection breaks: what a busy machine takes 50 ms to read."""
 README = Path(__file__).resolve().parent.parent.parent / "README.md"
 RATE, PACKET = 16_000, 320
 
@@ -119,29 +121,43 @@ BREAK = at(5, Fault.DROP_SIGNALING)
 CASES = (
     Case("nothing goes wrong"),
     Case("one socket a kind", split=True, media="all"),
-    Case("signaling breaks", (at(5, Fault.DROP_SIGNALING),), rebuilds=1, in_flight=5),
+    Case("signaling breaks", (at(5, Fault.DROP_SIGNALING),), rebuilds=1, in_flight=IN_FLIGHT),
     Case(
-        "signaling breaks twice", (at(5, Fault.DROP_SIGNALING), at(15, Fault.DROP_SIGNALING)), rebuilds=2, in_flight=9
+        "signaling breaks twice",
+        (at(5, Fault.DROP_SIGNALING), at(15, Fault.DROP_SIGNALING)),
+        rebuilds=2,
+        in_flight=2 * IN_FLIGHT,
     ),
-    Case("media breaks", (at(5, Fault.DROP_MEDIA),), in_flight=5),
-    Case("media breaks, split", (at(5, Fault.DROP_MEDIA),), split=True, in_flight=5),
+    Case("media breaks", (at(5, Fault.DROP_MEDIA),), in_flight=IN_FLIGHT),
+    Case("media breaks, split", (at(5, Fault.DROP_MEDIA),), split=True, in_flight=IN_FLIGHT),
     Case("media is closed with 1001", (at(5, Fault.CLOSE_MEDIA, 1001),)),
-    Case("server failover", (at(5, Fault.FAILOVER),), rebuilds=1, in_flight=5),
-    Case("failover, webhook retried", (at(5, Fault.FAILOVER), at(6, Fault.RETRY_WEBHOOK)), rebuilds=1, in_flight=5),
+    Case("server failover", (at(5, Fault.FAILOVER),), rebuilds=1, in_flight=IN_FLIGHT),
+    Case(
+        "failover, webhook retried",
+        (at(5, Fault.FAILOVER), at(6, Fault.RETRY_WEBHOOK)),
+        rebuilds=1,
+        in_flight=IN_FLIGHT,
+    ),
     Case("webhook comes again", (at(2, Fault.RETRY_WEBHOOK), at(9, Fault.RETRY_WEBHOOK))),
     *(Case(f"8 INTERRUPTED, reason {n}", (at(5, Fault.SAY_INTERRUPTED, n),), rebuilds=1) for n in (13, 15)),
     *(Case(f"8 INTERRUPTED, reason {n}", (at(5, Fault.SAY_INTERRUPTED, n),)) for n in (14, 16)),
     Case("event 7", (at(5, Fault.EVENT_7),)),
     Case("interrupted webhook", (at(5, Fault.WEBHOOK_INTERRUPTED),), rebuilds=1),
-    Case("event 7 and a broken socket", (at(5, Fault.EVENT_7), at(5.02, Fault.DROP_MEDIA)), in_flight=5),
+    Case("event 7 and a broken socket", (at(5, Fault.EVENT_7), at(5.02, Fault.DROP_MEDIA)), in_flight=IN_FLIGHT),
     Case("connections die silently", (at(5, Fault.SILENCE),), seconds=90, rebuilds=1, untaken=range(1, 1500)),
-    Case("back, but refused with 8", (at(5, Fault.REFUSE_SIGNALING, 8, 2), BREAK), seconds=60, rebuilds=3, in_flight=5),
-    Case("back, but refused with 45", (at(5, Fault.REFUSE_SIGNALING, 45), BREAK), rebuilds=2, in_flight=5),
+    Case(
+        "back, but refused with 8",
+        (at(5, Fault.REFUSE_SIGNALING, 8, 2), BREAK),
+        seconds=60,
+        rebuilds=3,
+        in_flight=IN_FLIGHT,
+    ),
+    Case("back, but refused with 45", (at(5, Fault.REFUSE_SIGNALING, 45), BREAK), rebuilds=2, in_flight=IN_FLIGHT),
     Case(
         "media refused with 15 and 16",
         (at(5, Fault.REFUSE_MEDIA, 15), at(5, Fault.REFUSE_MEDIA, 16), at(5, Fault.DROP_MEDIA)),
         seconds=60,
-        in_flight=5,
+        in_flight=IN_FLIGHT,
     ),
     Case("the first 1 is hung up on", (at(BEFORE, Fault.HANG_UP),), rebuilds=1),
     Case(
@@ -150,7 +166,7 @@ CASES = (
         seconds=200,
         status="interrupted",
         untaken=range(9999),
-        in_flight=5,
+        in_flight=IN_FLIGHT,
         rebuilds=-1,
     ),
     Case("wrong signature", (at(BEFORE, Fault.REFUSE_SIGNALING, 3),), status="failed", sound=False),
@@ -175,7 +191,7 @@ CASES = (
         trusted=False,
         untaken=range(500),
         rebuilds=-1,
-        in_flight=5,
+        in_flight=IN_FLIGHT,
     ),
     Case("a packet comes twice", (at(5, Fault.DUPLICATE),)),
     Case("packets change places", (at(5, Fault.SWAP),)),
