@@ -102,7 +102,7 @@ BACK_OFF_S = (3, 30)
 LATE_SIGNAL_S = 30
 """A webhook about a loss may come after the loss was mended; so long it is taken to mean that one."""
 
-LINGER_S = 3
+LINGER_S = 1
 """How long media that is still under way may take to arrive after the end was announced."""
 
 CLOSE_ANSWER_S = 2

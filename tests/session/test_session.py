@@ -219,7 +219,7 @@ class End:
 def test_the_end_is_announced_and_media_under_way_may_arrive(case: End) -> None:
     machine = session()
     play(machine, CONNECTED)
-    play(machine, f"{case.lines}\n7.5 media {PACKET}\n8 tick\n<< {case.finish}")
+    play(machine, f"{case.lines}\n5.5 media {PACKET}\n6 tick\n<< {case.finish}")
 
 
 def test_the_session_ends_at_once_when_the_server_has_closed_its_sockets() -> None:
@@ -270,7 +270,7 @@ def test_a_session_that_follows_another_in_the_same_stream_is_not_the_end() -> N
 def test_an_unverified_webhook_cannot_revoke() -> None:
     machine = session(trusted=False)
     play(machine, CONNECTED)
-    play(machine, f"5 {stopped(8)}\n<< warn signaling: an unverified webhook\n8 tick\n<< finish complete None")
+    play(machine, f"5 {stopped(8)}\n<< warn signaling: an unverified webhook\n6 tick\n<< finish complete None")
 
 
 def test_who_asks_for_the_end_gets_a_clean_one() -> None:

@@ -45,7 +45,7 @@ def test_the_same_seed_sends_the_same_messages() -> None:
     assert len(one) > 50
 
 
-@pytest.mark.parametrize("seed", [1, 2, 7, 10, 13])
+@pytest.mark.parametrize("seed", [1, 7, 13])
 async def test_our_recorder_comes_through(seed: int, tmp_path: Path) -> None:
     scenario = structs.replace(Scenario(60), strikes=strikes_of(seed))
     (played,) = await record([scenario], tmp_path, "audio,transcript")
