@@ -118,6 +118,7 @@ async def test_a_later_webhook_continues_an_interrupted_recording(tmp_path: Path
             station.take(body, read_webhook(body))
             await stream.done()
             await station.idle()
+            await asyncio.sleep(0.1)  # the pause that is looked for below: less than half a packet is none
             stream = simulator.announce(Product.MEETING, Scenario(1), again=stream)
         simulator.end()
     await writer.close()
@@ -133,6 +134,7 @@ async def test_a_later_webhook_continues_an_interrupted_recording(tmp_path: Path
     _, samples = read_wav(folder / "audio/mixed.wav")
     (track,) = [track for track in manifest.tracks if track.kind == "audio"]
     ((start, end),) = track.gaps
+    assert end - start >= 0.1
     first, second = round(start * 16_000), round(end * 16_000)
     assert np.array_equal(samples[:first], mixed(len(PEOPLE), 0, first, 16_000))
     assert not samples[first:second].any()
