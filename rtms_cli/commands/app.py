@@ -16,7 +16,7 @@ app = typer.Typer(
     help="Record, inspect and simulate Zoom Realtime Media Streams.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 
 _FIRST_STEPS = """rtms records, inspects and simulates Zoom Realtime Media Streams.

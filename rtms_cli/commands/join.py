@@ -71,6 +71,9 @@ def join(
 
     The payload is the whole body, its payload, or the object in it.
 
+    A FORM may say more: --audio CODEC:RATE:CHANNELS:SEND_RATE, as l16:48:2:100;
+    --video and --share CODEC:sd|hd|fhd|qhd:FPS, as h264:fhd:25.
+
     \b
     Example:
       rtms join payload.json --media audio,transcript

@@ -34,12 +34,10 @@ from rtms_cli.commands.options import (
 
 
 def listen(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
-    path: Annotated[str, typer.Option(help="Path of the webhook.")] = "/webhook",
-    forward_to: Annotated[
-        str | None, typer.Option(help="URL of an app that verified webhooks are passed on to.")
-    ] = None,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", help="0 takes a free one.", min=0, max=65535)] = 8080,
+    path: Annotated[str, typer.Option(metavar="PATH", help="Of the webhook.")] = "/webhook",
+    forward_to: Annotated[str | None, typer.Option(metavar="URL", help="An app to pass verified webhooks to.")] = None,
     media: Media = "all",
     audio: AudioForm = "l16",
     separate: Separate = False,
@@ -52,7 +50,7 @@ def listen(
     live: Live = False,
     split: Split = False,
     out: Out = Path("recordings"),
-    max_streams: Annotated[int, typer.Option(help="Streams at once; more are answered and not recorded.", min=1)] = 100,
+    max_streams: Annotated[int, typer.Option(metavar="N", help="At once; more are not recorded.", min=1)] = 100,
     max_buffer: MaxBuffer = 256,
     allow_host: AllowHost = None,
     client_id: ClientId = None,
@@ -69,6 +67,9 @@ def listen(
     """Record every stream that Zoom's webhooks announce.
 
     Ctrl-C finishes the recordings; a second one ends the process at once.
+
+    A FORM may say more: --audio CODEC:RATE:CHANNELS:SEND_RATE, as l16:48:2:100;
+    --video and --share CODEC:sd|hd|fhd|qhd:FPS, as h264:fhd:25.
 
     \b
     Example:

@@ -16,7 +16,8 @@ What happens to one channel moves others (the joint moves; PROTOCOL §1, §9):
     every media channel GONE           the session has nothing left to do: it fails, or was interrupted
 
 Several signals may tell of one loss (a socket closes, a webhook comes, `8` says so): what is being rebuilt is not
-rebuilt again, and a signal that comes late, after the rebuilding, is not believed until `LATE_SIGNAL_S` have passed.
+rebuilt again, and a signal that comes within `LATE_SIGNAL_S`, after the rebuilding, is believed only if nothing is
+heard for `DOUBT_S` from then on.
 
 The end: `8` TERMINATED, a stop webhook, or `9` STOPPED for the last session announce it. Media may still be under way
 on another socket than the one that brought the news, so the session lingers until the server has closed its sockets,
@@ -100,7 +101,11 @@ BACK_OFF_S = (3, 30)
 """First and longest wait between two tries (PROTOCOL §9)."""
 
 LATE_SIGNAL_S = 30
-"""A webhook about a loss may come after the loss was mended; so long it is taken to mean that one."""
+"""A signal about a loss may come after the loss was mended; so long it is taken to mean that one."""
+
+DOUBT_S = 5
+"""How long a connection may be silent when such a signal has come. One that only had nothing to say is rebuilt in vain:
+that costs little, and a dead one a lot."""
 
 LINGER_S = 1
 """How long media that is still under way may take to arrive after the end was announced."""
@@ -224,6 +229,8 @@ class _Channel:
         """When the present phase has lasted too long, or the next try is due."""
         self.lost_us: int | None = None
         """Since when it has been without a working connection."""
+        self.doubt: tuple[int, str] | None = None
+        """When somebody said late that it is lost, and how."""
         self.tries = 0
         self.connects = 0
         self.last_in_us: int | None = None
@@ -244,6 +251,7 @@ class _Channel:
         self.phase = phase
         self.since_us = at_us
         self.due_us = due_us
+        self.doubt = None
 
     def snapshot(self) -> ChannelSnapshot:
         return ChannelSnapshot(
@@ -434,9 +442,13 @@ class Session:
     def _on_interrupted_webhook(self, url: str | None, at_us: int) -> None:
         if url is not None:
             self._signaling.url = url
-        recently = self._last_loss_us is not None and at_us - self._last_loss_us < LATE_SIGNAL_S * _US
-        if self._signaling.phase is Phase.UP and not recently and not self._ending:
-            self._lose(self._signaling, at_us, "an interrupted webhook came")
+        if self._signaling.phase is not Phase.UP or self._ending:
+            return
+        how = "an interrupted webhook came"
+        if self._is_recent(self._last_loss_us, at_us):
+            self._signaling.doubt = self._signaling.doubt or (at_us, how)
+        else:
+            self._lose(self._signaling, at_us, how)
 
     def _on_stopping(self, who: str, at_us: int) -> None:
         if self._close_asked_by:
@@ -549,7 +561,10 @@ class Session:
         media = [channel for channel in self._channels.values() if channel.is_media]
         if media_type is not None:
             media = [channel for channel in media if media_type & channel.kinds]
-        if any(channel.phase is not Phase.UP or self._recent(channel.lost_us, at_us) for channel in media):
+        if any(channel.phase is not Phase.UP or self._has_lately_lost(channel, at_us) for channel in media):
+            for channel in media:
+                if self._has_lately_lost(channel, at_us) and channel.phase is Phase.UP:
+                    channel.doubt = channel.doubt or (at_us, how)
             return
         quiet = [channel for channel in media if at_us - (channel.last_in_us or 0) > 2 * _US]
         for channel in media if len(media) == 1 else quiet:
@@ -606,6 +621,8 @@ class Session:
         for channel in self._channels.values():
             times.append(channel.due_us)
             times.append(self._silent_us(channel))
+            if channel.doubt is not None:
+                times.append(channel.doubt[0] + DOUBT_S * _US)
         return min((time for time in times if time is not None), default=None)
 
     def _silent_us(self, channel: _Channel) -> int | None:
@@ -619,7 +636,16 @@ class Session:
         heard_us = channel.last_in_us if channel.keep_alives or not channel.is_media else self._heard_us
         return (channel.since_us if heard_us is None else max(heard_us, channel.since_us)) + SILENCE_S * _US
 
+    def _check_doubt(self, channel: _Channel, at_us: int) -> None:
+        if channel.doubt is None or at_us < channel.doubt[0] + DOUBT_S * _US:
+            return
+        (doubted_us, how), channel.doubt = channel.doubt, None
+        heard_us = channel.last_in_us if channel.is_media else self._heard_us
+        if (heard_us is None or heard_us <= doubted_us) and not self._ending:
+            self._lose(channel, at_us, f"{how}, and nothing else for {DOUBT_S} s")
+
     def _check_time(self, channel: _Channel, at_us: int) -> None:
+        self._check_doubt(channel, at_us)
         silent_us = self._silent_us(channel)
         if silent_us is not None and at_us >= silent_us:
             if self._ending:
@@ -821,8 +847,12 @@ class Session:
         sent_ms = self._stream.event_ts
         return None if sent_ms is None else sent_ms + (at_us - (self._started_us or 0)) // 1000
 
-    def _recent(self, at_us: int | None, now_us: int) -> bool:
-        return at_us is not None and now_us - at_us < LATE_SIGNAL_S * _US and self._last_loss_us is not None
+    def _has_lately_lost(self, channel: _Channel, at_us: int) -> bool:
+        return self._last_loss_us is not None and self._is_recent(channel.lost_us, at_us)
+
+    def _is_recent(self, loss_us: int | None, at_us: int) -> bool:
+        """Whether a signal that comes now may tell of that loss."""
+        return loss_us is not None and at_us - loss_us < LATE_SIGNAL_S * _US
 
     def _send(self, channel: _Channel, message: Message) -> None:
         self._out.append(Send(channel.name, message))

@@ -108,7 +108,49 @@ FAILURES = [
         <<   open signaling ws://s
         """
         + AGAIN.format(t=9)
-        + f"12 {INTERRUPTED}",
+        + f"""
+        12   {INTERRUPTED}
+        16.9 media {PACKET}
+        17   tick
+        """,
+    ),
+    Failure(
+        "a late signal, and nothing comes any more: it meant the new connection",
+        f"""
+        5    signaling closed 1006
+        <<   close media
+        <<   warn signaling: lost
+        8.8  tick
+        <<   open signaling ws://s
+        """
+        + AGAIN.format(t=9)
+        + f"""
+        12   {INTERRUPTED}
+        14   {INTERRUPTED}
+        17   tick
+        <<   close signaling
+        <<   close media
+        <<   warn signaling: lost: an interrupted webhook came, and nothing else for 5 s
+        """,
+    ),
+    Failure(
+        "a late event 7, and nothing comes any more on the socket: it is rebuilt",
+        f"""
+        5    media.transcript closed 1006
+        <<   warn media.transcript: lost
+        8.8  tick
+        <<   open media.transcript ws://t
+        8.9  media.transcript open
+        <<   send media.transcript 3
+        9    media.transcript {{"msg_type": 4, "status_code": 0}}
+        10   signaling {{"msg_type": 6, "event": {{"event_type": 7, "media_type": 8}}}}
+        14   media.audio {PACKET}
+        15   tick
+        <<   close media.transcript
+        <<   warn media.transcript: lost: event 7 MEDIA_CONNECTION_INTERRUPTED, and nothing else for 5 s
+        """,
+        TWO_SOCKETS,
+        SPLIT,
     ),
     Failure(
         "an identical started webhook while disconnected reconnects at once",
