@@ -21,6 +21,7 @@ from rtms_cli.protocol.media import (
 )
 from rtms_cli.protocol.messages import (
     MAX_DEPTH,
+    MAX_MEMBERS,
     Audio,
     Chat,
     ClientReadyAck,
@@ -298,7 +299,9 @@ def test_fast_and_thorough_reading_agree(kind: int, who: int | str, name: str | 
         (b'{"msg_type": 14, "content": {"data": "AAAA", "timestamp": -Infinity}}', "not JSON: -Infinity is no JSON"),
         (b'{"msg_type": 7}{', "not JSON: Extra data"),
         (b'{"msg_type": 7, "x": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}", "JSON nested deeper than 64"),
-        (b"[" * 200_000, "JSON nested deeper than 64"),
+        (b"[" * MAX_MEMBERS, "JSON nested deeper than 64"),
+        (b"[" * (16 << 20), "JSON of more than 100000 members"),
+        (b'{"msg_type": 6, "x": [' + b"[]," * 5_000_000 + b"[]]}", "JSON of more than 100000 members"),
     ],
 )
 def test_what_cannot_be_read_says_why(raw: bytes, problem: str) -> None:
