@@ -54,7 +54,7 @@ SECRET_KEYS = frozenset(
 _SECRET_BYTES = tuple(key.encode() for key in SECRET_KEYS)
 _SECRET_TEXT = re.compile(
     rb'("(?:' + b"|".join(sorted(_SECRET_BYTES)) + rb')"\s*:\s*)'
-    rb'(?:"(?:[^"\\]|\\.)*"?|[\[{].*|[^\s,}\]]+)',
+    rb'(?:"(?:[^"\\]++|(?:\\.)++)*+"?|[\[{].*|[^\s,}\]]++)',
     re.IGNORECASE | re.DOTALL,
 )
 """A secret key and its value in what is no JSON; of an object or a list everything that follows."""
@@ -126,12 +126,17 @@ def kept_raw(frame: Frame) -> bytes:
 
 def redact(raw: bytes) -> bytes:
     """The same JSON with `"[redacted]"` for every value under a key on the list, at any depth."""
-    lowered = raw.lower()
-    if b"\\u" not in raw and not any(key in lowered for key in _SECRET_BYTES):
+    if b"\\u" not in raw and not _hides(raw):
         return raw
     value = loads(raw)
     cleaned = _redacted(value)
     return raw if cleaned == value else dumps(cleaned)
+
+
+def _hides(raw: bytes) -> bool:
+    """Whether some secret's key is in it."""
+    lowered = raw.lower()
+    return any(key in lowered for key in _SECRET_BYTES)
 
 
 _TAIL = 1 << 16
@@ -315,11 +320,10 @@ def _unreadable(raw: bytes) -> bytes:
         pass
     else:
         return b'"data": ' + redact(raw).replace(b"\n", b" ").replace(b"\r", b" ")
-    if b"\\u" in raw and _SECRET_TEXT.search(
-        plain := _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), raw)
-    ):
+    if b"\\u" in raw and _hides(plain := _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), raw)):
         raw = plain
-    raw = _SECRET_TEXT.sub(rb'\1"' + REDACTED.encode() + rb'"', raw)
+    if _hides(raw):
+        raw = _SECRET_TEXT.sub(rb'\1"' + REDACTED.encode() + rb'"', raw)
     try:
         return b'"text": ' + msgspec.json.encode(raw.decode())
     except UnicodeDecodeError:

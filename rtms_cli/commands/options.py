@@ -10,7 +10,9 @@ import typer
 Media = Annotated[str, typer.Option(metavar="KINDS", help="audio,video,share,transcript,chat or all.")]
 Split = Annotated[bool, typer.Option("--split", help="A socket for each kind of media.")]
 AudioForm = Annotated[str, typer.Option("--audio", metavar="FORM", help="l16, opus, g711 or g722.")]
-Separate = Annotated[bool, typer.Option("--separate/--mixed", help="Audio of each person, or of all.", show_default=False)]
+Separate = Annotated[
+    bool, typer.Option("--separate/--mixed", help="Audio of each person, or of all.", show_default=False)
+]
 Rtp = Annotated[bool, typer.Option("--rtp", help="Audio with RTP headers: they tell losses.")]
 VideoForm = Annotated[str, typer.Option("--video", metavar="FORM", help="h264, jpg or png.")]
 VideoUser = Annotated[str, typer.Option(metavar="USER", help="One camera: a user id, a name, or first.")]
@@ -23,9 +25,7 @@ Live = Annotated[bool, typer.Option("--live", help="Drop audio from before we we
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where recordings go.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Print log lines, no dashboard.")]
-AllowHost = Annotated[
-    list[str] | None, typer.Option(metavar="HOST", help="May be connected to, as *.zoom.us may.")
-]
+AllowHost = Annotated[list[str] | None, typer.Option(metavar="HOST", help="May be connected to, as *.zoom.us may.")]
 MaxBuffer = Annotated[int, typer.Option(metavar="MIB", help="May wait for the disk, in all.", min=1)]
 ClientId = Annotated[str | None, typer.Option(metavar="ID", help="Client id (ZOOM_CLIENT_ID).")]
 ClientSecret = Annotated[str | None, typer.Option(metavar="SECRET", help="Better: ZOOM_CLIENT_SECRET.")]

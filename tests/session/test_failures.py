@@ -116,7 +116,7 @@ FAILURES = [
     ),
     Failure(
         "a late signal, and nothing comes any more: it meant the new connection",
-        f"""
+        """
         5    signaling closed 1006
         <<   close media
         <<   warn signaling: lost
