@@ -39,6 +39,7 @@ class Files:
 
     def __init__(self, folder: Path, mode: int = 0o600) -> None:
         self.folder = folder
+        self._root = f"{folder}{os.sep}"
         self._mode = mode
         self._made = {"."}
 
@@ -112,7 +113,7 @@ class Files:
         if parent and parent not in self._made:
             (self.folder / parent).mkdir(mode=folder_mode(self._mode), exist_ok=True)
             self._made.add(parent)
-        return os.open(self.folder / name, flags | _FLAGS, self._mode)
+        return os.open(self._root + name, flags | _FLAGS, self._mode)
 
 
 class _Replacement:

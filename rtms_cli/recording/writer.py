@@ -50,7 +50,7 @@ class Writer:
 
     def __init__(self, max_buffer: int = 256 << 20) -> None:
         self.max_buffer = max_buffer
-        self._soft_limit = 0
+        self._soft_limit = self._wake_from = 0
         self._progress = time.monotonic()
         self._added = 0
         self._taken = 0
@@ -89,6 +89,7 @@ class Writer:
 
     def _set_soft_limit(self) -> None:
         self._soft_limit = min(self.max_buffer // 2, SOFT_LIMIT + SOFT_LIMIT_PER_STREAM * len(self._sinks))
+        self._wake_from = self._soft_limit // 2
 
     async def close(self) -> None:
         """Close all sinks that are open, and end the thread."""
@@ -144,7 +145,7 @@ class Writer:
         self._let_go()
 
     def _let_go(self) -> None:
-        if self.backlog >= self._soft_limit // 2:
+        if self.backlog >= self._wake_from:
             return
         while self._waiters:
             _tell(*self._waiters.popleft())
@@ -188,7 +189,12 @@ class Sink:
             return
         if self._dropped:
             self._report_dropped()
-        self._keep(frame)
+        cost = 2 * len(frame.raw) + FRAME_COST
+        self._queue.append(frame)
+        self._added += cost
+        writer._added += cost
+        if writer._added - writer._taken > writer._wake_from and not writer._wake.is_set():
+            writer._wake.set()
 
     async def room(self) -> None:
         """Wait until the sink can take more."""
@@ -212,19 +218,10 @@ class Sink:
                 await future
         return self._recorder.snapshot()
 
-    def _keep(self, frame: Frame) -> None:
-        cost = 2 * len(frame.raw) + FRAME_COST
-        self._queue.append(frame)
-        self._added += cost
-        writer = self._writer
-        writer._added += cost
-        if writer._added - writer._taken > writer._soft_limit // 2 and not writer._wake.is_set():
-            writer._wake.set()
-
     def _report_dropped(self) -> None:
         count, self._dropped = self._dropped, 0
         reason = f"{count} messages were not kept: over {self._writer.max_buffer >> 20} MiB were waiting for the disk"
-        self._keep(state_frame(self._dropped_us, "signaling", ChannelState(State.DROPPED, reason=reason, count=count)))
+        self.put(state_frame(self._dropped_us, "signaling", ChannelState(State.DROPPED, reason=reason, count=count)))
 
     # The writing thread.
 

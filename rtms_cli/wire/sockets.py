@@ -26,6 +26,9 @@ OUTBOX_BYTES = 16 << 20
 CLOSE_TIMEOUT_S = 2.0
 """How long a closing handshake may take; the peer may be gone."""
 
+_TEXT, _BINARY, _CONTINUATION = picows.WSMsgType.TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION
+"""Looked up once, not for each message."""
+
 _NO_CLOSE_FRAME = 1006
 _NO_CODE = 1005
 _TOO_BIG = 1009
@@ -84,7 +87,7 @@ class ClientSocket(picows.WSListener):
     def send(self, raw: bytes, *, binary: bool) -> None:
         """See `Socket.send`."""
         if self._transport is not None and self._closed is None:
-            self._transport.send(picows.WSMsgType.BINARY if binary else picows.WSMsgType.TEXT, raw)
+            self._transport.send(_BINARY if binary else _TEXT, raw)
 
     async def drain(self, limit: int) -> None:
         """See `Socket.drain`: what a client sends is small, and the transport has taken it."""
@@ -122,7 +125,7 @@ class ClientSocket(picows.WSListener):
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         """A frame came: a message, a piece of one, or a close."""
         kind = frame.msg_type
-        if kind is picows.WSMsgType.TEXT or kind is picows.WSMsgType.BINARY or kind is picows.WSMsgType.CONTINUATION:
+        if kind is _TEXT or kind is _BINARY or kind is _CONTINUATION:
             raw = frame.get_payload_as_bytes()
             if not frame.fin or self._fragments:
                 self._assemble(transport, raw, frame.fin)
