@@ -98,12 +98,13 @@ def _pieces(frame: Frame) -> tuple[bytes, bytes, bytes, bytes]:
         if isinstance(message, Unreadable | UnreadableWebhook):
             return at, _where(frame.channel, frame.direction), _unreadable(raw), b"}\n"
         raw = kept_raw(frame)
-    if b"\n" in raw or b"\r" in raw:
+    if _LF in raw or _CR in raw:  # as numbers: to look for bytes takes five times as long
         # In valid JSON a literal line break can only be white space.
         raw = raw.replace(b"\n", b" ").replace(b"\r", b" ")
     return at, _WHERE_DATA.get((frame.channel, frame.direction)) or _where_data(frame), raw, b"}\n"
 
 
+_LF, _CR = b"\n\r"
 _WHERE_DATA: dict[tuple[str, Direction], bytes] = {}
 _MOST_CHANNELS = 1000
 

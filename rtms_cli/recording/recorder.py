@@ -251,16 +251,15 @@ class Recorder:
             for frame in frames:
                 self._at_us = frame.at_us
                 message = frame.message
-                kind = type(message)
-                if kind is Audio and frame.direction is Direction.IN:
+                if type(message) is Audio and frame.direction is Direction.IN:
                     tally = self._received_audio
                     tally.count += 1
                     tally.nbytes += len(frame.raw)
-                    self._on_audio(frame)
+                    self._on_audio(frame, message)
                 else:
                     if isinstance(message, Message):
                         self._count(frame, message)
-                    handler = handlers.get(kind)
+                    handler = handlers.get(type(message))
                     if handler is not None:
                         handler(frame)
             self._flush()
@@ -415,9 +414,7 @@ class Recorder:
 
     # Media.
 
-    def _on_audio(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, Audio)
+    def _on_audio(self, frame: Frame, message: Audio) -> None:
         channel = self._channels.get(frame.channel)
         if channel is None or not channel.has_granted:
             channel = self._media_channel(frame.channel)

@@ -121,6 +121,9 @@ class Writer:
             self._wake.wait(min(LONGEST_PAUSE_S, max(PAUSE_S, PAUSE_PER_STREAM_S * len(self._sinks))))
             self._wake.clear()
             self._round()
+            self._wake.clear()  # what came meanwhile asked for a round that had begun: small batches cost the most
+            if self.backlog > self._wake_from or self._waiters or any(sink._close_asked for sink in self._sinks):
+                self._wake.set()
             if not self._sinks:
                 self._has_work.clear()
                 if self._sinks or self._closing:  # in between

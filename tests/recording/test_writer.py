@@ -12,6 +12,7 @@ from frames import HEADER, ZERO_MS, audio, granted, said, state, tree
 
 from rtms_cli.capture import Capture
 from rtms_cli.machine import Direction, Frame, FrameSink, State, frame_of
+from rtms_cli.protocol.messages import Audio
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.writer import Writer
@@ -145,7 +146,7 @@ def test_a_flood_that_does_not_wait_is_bounded_and_counted(tmp_path: Path) -> No
 
 def test_a_defect_in_one_recorder_stops_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Defective(Recorder):
-        def _on_audio(self, frame: Frame) -> None:
+        def _on_audio(self, frame: Frame, message: Audio) -> None:
             raise ZeroDivisionError
 
     async def run() -> None:
