@@ -1,8 +1,10 @@
 """The thread that writes: one for all recorders of a process, so that the event loop never waits for a disk.
 
 Theory of operation. `Sink.put` appends to its stream's queue and counts bytes; the thread takes what has come, at most
-`SLICE` bytes of a stream at a time so that one cannot keep the others waiting, and folds it. It sleeps up to
-`PAUSE_S`, so that small frames are written in batches, unless half of the soft limit has come.
+`SLICE` bytes of a stream at a time so that one cannot keep the others waiting, and folds it. Each stream has its turn
+once in a period, so that small frames are written in batches, and the turns are spread over the period: while the
+thread works, the event loop gets on slowly, and many short delays are better than a long one. Only where half of the
+soft limit waits, or somebody waits for room, all streams have their turn at once.
 
 Each counter has one writer: the event loop's thread adds, the writing thread takes off. A `deque` may be appended to
 and popped from by two threads. So `put` needs no lock.
@@ -10,6 +12,7 @@ and popped from by two threads. So `put` needs no lock.
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -22,13 +25,15 @@ from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
 
 log = logging.getLogger(__name__)
 
-PAUSE_S, LONGEST_PAUSE_S = 0.2, 0.7
-PAUSE_PER_STREAM_S = 0.0015
+PERIOD_S, LONGEST_PERIOD_S = 0.2, 0.7
+PERIOD_PER_STREAM_S = 0.0015
 """Many streams are written less often, each with more at once; never later than what a killed process may lack."""
+TICK_S = 0.005
+"""The shortest sleep between two turns; of hundreds of streams, several have theirs together."""
 MANIFEST_S = 2.0
 MANIFEST_PER_STREAM_S = 0.05
-MOST_MANIFESTS = 10
-"""Manifests that are renewed in one round: a renamed file is written out by ext4, and frames must not wait for that."""
+MOST_MANIFESTS = 1
+"""Manifests that are renewed in one turn: a renamed file is written out by ext4, and frames must not wait for that."""
 MANIFEST_BYTES_PER_S = 50_000
 """A large manifest is renewed less often."""
 SLICE = 4 << 20
@@ -55,6 +60,8 @@ class Writer:
         self._added = 0
         self._taken = 0
         self._sinks: list[Sink] = []
+        self._next = 0
+        self._last_turn = 0.0
         self._set_soft_limit()
         self._waiters: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self._wake = threading.Event()
@@ -118,30 +125,50 @@ class Writer:
             self._has_work.wait()
             if self._closing:
                 return
-            self._wake.wait(min(LONGEST_PAUSE_S, max(PAUSE_S, PAUSE_PER_STREAM_S * len(self._sinks))))
+            count = max(1, len(self._sinks))
+            period_s = min(LONGEST_PERIOD_S, max(PERIOD_S, PERIOD_PER_STREAM_S * count))
+            self._wake.wait(max(TICK_S, period_s / count))
             self._wake.clear()
-            self._round()
-            self._wake.clear()  # what came meanwhile asked for a round that had begun: small batches cost the most
-            if self.backlog > self._wake_from or self._waiters or any(sink._close_asked for sink in self._sinks):
-                self._wake.set()
+            if self.backlog > self._wake_from or self._waiters:
+                self._take_turns(list(self._sinks))
+                self._wake.clear()  # what came meanwhile asked for this, and small batches cost the most
+                if self.backlog > self._wake_from or self._waiters:
+                    self._wake.set()
+            else:
+                self._take_turns(self._whose_turn(period_s))
             if not self._sinks:
                 self._has_work.clear()
                 if self._sinks or self._closing:  # in between
                     self._has_work.set()
 
-    def _round(self) -> None:
-        """Fold until nothing of what had come is left, in turns."""
+    def _whose_turn(self, period_s: float) -> list["Sink"]:
+        """The next ones in order, as many as the time that has passed is for; and those that are to be closed."""
+        now = time.monotonic()
+        sinks = list(self._sinks)
+        share = min(1.0, (now - self._last_turn) / period_s)
+        self._last_turn = now
+        count = math.ceil(len(sinks) * share)
+        first = self._next if self._next < len(sinks) else 0
+        self._next = first + count
+        chosen = sinks[first : first + count]
+        if self._next > len(sinks):
+            self._next -= len(sinks)
+            chosen += sinks[: self._next]
+        return chosen + [sink for sink in sinks if sink._close_asked and sink not in chosen]
+
+    def _take_turns(self, sinks: list["Sink"]) -> None:
+        """Fold until nothing of what had come is left."""
         busy = True
         while busy:
             busy = False
-            for sink in list(self._sinks):
+            for sink in sinks:
                 busy |= sink._fold_some()
                 self._let_go()
         now, renewed = time.monotonic(), 0
-        for sink in sorted(self._sinks, key=lambda sink: sink._manifest_due):
+        for sink in sinks:
             if renewed < MOST_MANIFESTS:
                 renewed += sink._checkpoint(now)
-        for sink in list(self._sinks):
+        for sink in sinks:
             if sink._close_asked and not sink._queue:
                 self._sinks.remove(sink)
                 sink._finish()

@@ -179,3 +179,25 @@ def test_what_is_put_after_the_end_is_ignored(tmp_path: Path) -> None:
 
     asyncio.run(run())
     assert len(list(Capture(tmp_path))) == 1
+
+
+async def test_every_stream_has_its_turn_though_nobody_asks(tmp_path: Path) -> None:
+    writer = Writer()
+    sinks = []
+    for number in range(150):
+        (tmp_path / str(number)).mkdir()
+        sinks.append(writer.open(Recorder(tmp_path / str(number), HEADER)))
+    for round_ in range(3):
+        for sink in sinks:
+            for frame in packets(2):
+                sink.put(frame)
+        await until(lambda: not any(sink.snapshot().backlog_nbytes for sink in sinks))
+        kept = [sink.snapshot().counts["MEDIA_DATA_AUDIO"] for sink in sinks]
+        assert kept == [2 * (round_ + 1)] * len(sinks)
+    # One that is closed does not wait for its turn, nor takes somebody else's away.
+    for sink in sinks[::2]:
+        await sink.close()
+    for sink in sinks[1::2]:
+        sink.put(packets(1)[-1])
+    await writer.close()
+    assert [sink.snapshot().counts["MEDIA_DATA_AUDIO"] for sink in sinks] == [6, 7] * 75
