@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.commands.options import newest_recording
 from rtms_cli.errors import Problem
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ _LAYOUTS = ("video", "share", "side")
 
 
 def export(
-    recording: Annotated[Path, typer.Argument(help="A recording's folder, or a capture.")],
+    context: typer.Context,
+    recording: Annotated[
+        Path | None,
+        typer.Argument(help="A recording's folder, or a capture.", show_default="the newest one in recordings"),
+    ] = None,
     to: Annotated[
         list[str] | None, typer.Option("--to", help=f"{', '.join(_FORMATS)}; several with , or repeated.")
     ] = None,
@@ -57,7 +62,8 @@ def export(
     Without --to: mp4 (or opus, where there are no pictures), vtt and txt, as far as the recording has them.
 
     \b
-    Example:
+    Examples:
+      rtms export
       rtms export recordings/20261122T221500Z_meeting_abc --to mp4,srt,flac
     """
     from rtms_cli.export.source import opened
@@ -66,6 +72,7 @@ def export(
         raise Problem(f"--layout {layout} is none.", f"Use {', '.join(_LAYOUTS)}.")
     formats = _formats(to or [])
     span = None if trim is None else _span(*trim)
+    recording = recording or newest_recording(context, "exporting")
     written: list[Path] = []
     notes: list[str] = []
     with opened(recording) as recorded, _bar(quiet=as_json) as bar:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.commands.options import newest_recording
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ PIPED_WIDTH = 100
 
 
 def inspect(
+    context: typer.Context,
     capture: Annotated[
         Path | None,
         typer.Argument(
@@ -71,7 +73,7 @@ def inspect(
         raise Problem("--type, --channel, --user, --from and the like choose messages.", "Add --messages.")
     wanted = Wanted(read_types(kinds or ()), channel, user, start, end)
     pattern = _pattern(grep)
-    capture = capture or _newest()
+    capture = capture or newest_recording(context, "inspecting")
     source = Capture(capture)
     clean = True
     try:
@@ -92,15 +94,6 @@ def inspect(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not clean:
         raise typer.Exit(Exit.MISMATCH)
-
-
-def _newest() -> Path:
-    from rtms_cli.inspection.newest import newest
-    from rtms_cli.view.text import escape
-
-    found = newest(Path("recordings"))
-    typer.echo(f"inspecting {escape(str(found))}", err=True)
-    return found
 
 
 def _read(source: "Capture", *, quiet: bool = False) -> "Iterator[Line]":

@@ -32,9 +32,27 @@ ClientSecret = Annotated[str | None, typer.Option(metavar="SECRET", help="Better
 SecretToken = Annotated[str | None, typer.Option(metavar="TOKEN", help="For webhooks (better: ZOOM_SECRET_TOKEN).")]
 KeepRevoked = Annotated[bool, typer.Option("--keep-revoked", help="Keep what Zoom wants deleted, if you may.")]
 KeepEncoded = Annotated[bool, typer.Option("--keep-encoded", help="Store Opus, G.711, G.722 packets too.")]
+Cert = Annotated[Path | None, typer.Option(metavar="PEM", help="A certificate and its key: URLs are wss:// then.")]
+PublicHost = Annotated[
+    str | None, typer.Option(metavar="NAME", help="What URLs name, if not --host: a container, a tunnel.")
+]
 CaFile = Annotated[Path | None, typer.Option(metavar="PEM", help="Authorities to trust, not the system's.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Do not verify the servers' certificates.")]
 Mode = Annotated[str, typer.Option(metavar="OCTAL", help="Permissions of the files.")]
+
+
+def newest_recording(context: typer.Context, doing: str) -> Path:
+    """The newest recording where `listen` is configured to put them, and a line that says which.
+
+    :raises Problem: where there is none.
+    """
+    from rtms_cli.inspection.newest import newest
+    from rtms_cli.view.text import escape
+
+    settings = context.parent.default_map if context.parent is not None else None
+    found = newest(Path((settings or {}).get("listen", {}).get("out", "recordings")))
+    typer.echo(f"{doing} {escape(str(found))}", err=True)
+    return found
 
 
 def is_terminal() -> bool:

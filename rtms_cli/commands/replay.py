@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import ClientId, ClientSecret, KeepEncoded, KeepRevoked, Plain, SecretToken
+from rtms_cli.commands.options import (
+    Cert,
+    ClientId,
+    ClientSecret,
+    KeepEncoded,
+    KeepRevoked,
+    Plain,
+    PublicHost,
+    SecretToken,
+)
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -33,6 +42,8 @@ def replay(
     port: Annotated[
         int | None, typer.Option(help="Port to serve at; 0 takes a free one.", min=0, max=65535, show_default="0")
     ] = None,
+    cert: Cert = None,
+    public_host: PublicHost = None,
     webhook: Annotated[
         str | None, typer.Option(help="URL to post signed started and stopped webhooks to, for the first client.")
     ] = None,
@@ -55,7 +66,15 @@ def replay(
       rtms replay capture.jsonl --serve --port 9000 --payload-out payload.json
     """
     pace = read_speed(speed or ("1" if serve else "max"))
-    serving = {"host": host, "port": port, "webhook": webhook, "payload_out": payload_out, "once": once or None}
+    serving = {
+        "host": host,
+        "port": port,
+        "cert": cert,
+        "public_host": public_host,
+        "webhook": webhook,
+        "payload_out": payload_out,
+        "once": once or None,
+    }
     credentials = {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}
     if serve:
         from rtms_cli.commands.serving import Serving, serve_capture

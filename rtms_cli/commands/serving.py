@@ -24,6 +24,8 @@ class Serving(Struct, frozen=True):
     webhook: str | None = None
     payload_out: Path | None = None
     once: bool = False
+    cert: Path | None = None
+    public_host: str | None = None
 
 
 def serve_capture(path: Path, serving: Serving, options: Mapping[str, str | None], *, as_json: bool) -> None:
@@ -35,7 +37,7 @@ def serve_capture(path: Path, serving: Serving, options: Mapping[str, str | None
 
     from rtms_cli.capture import Capture
     from rtms_cli.commands.running import check_http_url, on_signals, run_loop
-    from rtms_cli.commands.simulate import print_reports, simulated_app, write_payloads
+    from rtms_cli.commands.simulate import print_reports, server_tls, simulated_app, write_payloads
     from rtms_cli.protocol.numbers import EVERY_MEDIA
     from rtms_cli.simulator.recorded import Recording
     from rtms_cli.simulator.server import LiveStream, Simulator
@@ -46,6 +48,7 @@ def serve_capture(path: Path, serving: Serving, options: Mapping[str, str | None
     for line in recording.problems:
         print(f"warning: {line}", file=sys.stderr)  # noqa: T201
     app, thrown_away = simulated_app(dict(options), EVERY_MEDIA)
+    tls = server_tls(serving.cert)
 
     async def run() -> int:
         """How many findings there were."""
@@ -64,7 +67,9 @@ def serve_capture(path: Path, serving: Serving, options: Mapping[str, str | None
                 on_finding=None if as_json else _print_finding,
             )
 
-        async with Simulator(app, serving.host, serving.port, serving.speed or 1) as simulator:
+        async with Simulator(
+            app, serving.host, serving.port, serving.speed or 1, public_host=serving.public_host, tls=tls
+        ) as simulator:
             stream = announce()
             typer.echo(f"the capture is served at {simulator.url()}", err=True)
             for line in thrown_away:

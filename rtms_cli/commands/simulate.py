@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import ClientId, ClientSecret, SecretToken
+from rtms_cli.commands.options import Cert, ClientId, ClientSecret, PublicHost, SecretToken
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -21,12 +21,8 @@ if TYPE_CHECKING:
 
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    cert: Annotated[
-        Path | None, typer.Option(help="PEM file with a certificate and its key: URLs are wss:// then.")
-    ] = None,
-    public_host: Annotated[
-        str | None, typer.Option(help="Host that URLs name, where it is another than --host: a container, a tunnel.")
-    ] = None,
+    cert: Cert = None,
+    public_host: PublicHost = None,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 0,
     products: Annotated[
         str, typer.Option(help="meeting, webinar, session, contact_center, phone, separated by commas; or all.")
@@ -93,7 +89,7 @@ def simulate(
         {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}, scoped
     )
 
-    tls = None if cert is None else _server_context(cert)
+    tls = server_tls(cert)
 
     async def play(simulator: Simulator, stream: "LiveStream") -> "Report":
         if webhook is not None:
@@ -127,7 +123,13 @@ def simulate(
         raise typer.Exit(Exit.MISMATCH)
 
 
-def _server_context(cert: Path) -> "ssl.SSLContext":
+def server_tls(cert: Path | None) -> "ssl.SSLContext | None":
+    """The context for `--cert`.
+
+    :raises Problem: where the file is no certificate with its key.
+    """
+    if cert is None:
+        return None
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

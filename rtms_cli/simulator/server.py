@@ -19,7 +19,7 @@ from rtms_cli.protocol.signatures import handshake_signature, signed_headers
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.simulator.recorded import Recorded, Recording
 from rtms_cli.simulator.scenario import Scenario
-from rtms_cli.simulator.webhooks import ANSWER_S, Ids, stream_event, stream_payload, webhook_body
+from rtms_cli.simulator.webhooks import ACCEPTED, ANSWER_S, Ids, stream_event, stream_payload, webhook_body
 from rtms_cli.simulator.zoom import Finding, Report, Zoom
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Driver
@@ -331,7 +331,7 @@ class Simulator:
                 "Is `rtms listen` (or your app) running there?",
                 Exit.REFUSED,
             ) from None
-        if answer.status != 200:
+        if answer.status not in ACCEPTED:
             said = answer.body.decode(errors="replace").strip()[:200]
             text = f"the {what} webhook was answered {answer.status}, not 200: {said}"
             stream.webhook_findings.append(Finding(0, "webhook", text))

@@ -83,6 +83,8 @@ class Judgement(Struct, frozen=True):
     fix: str = ""
 
 
+ACCEPTED = (200, 204)
+"""What Zoom takes for an answer; of a challenge, 200 only."""
 _REFUSALS = (400, 401, 403)
 _LET_IN = {
     Sent.FORGED: "Anybody can send webhooks there: verify x-zm-signature.",
@@ -101,7 +103,7 @@ def judge(sent: Sent, answer: Answer, right: Mapping[str, str] | None = None) ->
         if answer.status not in _REFUSALS:
             return Judgement(False, f"the {sent} webhook was not refused with 401", "Is the path right?")
         return Judgement(True, f"the {sent} webhook was refused")
-    if answer.status != 200 and (sent is Sent.CHALLENGE or answer.status != 204):
+    if answer.status not in (ACCEPTED[:1] if sent is Sent.CHALLENGE else ACCEPTED):
         fix = "Is the path right, and the secret token the same there?"
         again = "" if sent is Sent.CHALLENGE else ", and sends the webhook again"
         return Judgement(False, f"Zoom wants 200{again}", fix)

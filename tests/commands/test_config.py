@@ -32,11 +32,18 @@ def test_each_source_wins_over_the_one_before(tmp_path: Path) -> None:
 
 
 def test_commands_obey_and_options_win(tmp_path: Path) -> None:
-    (tmp_path / "rtms.toml").write_text('[demo]\nmedia = "transcript"\nseconds = 1\nout = "elsewhere"\njson = true\n')
+    settings = (
+        '[demo]\nmedia = "transcript"\nseconds = 1\nout = "elsewhere"\njson = true\n[listen]\nout = "elsewhere"\n'
+    )
+    (tmp_path / "rtms.toml").write_text(settings)
     done = rtms("demo", cwd=tmp_path)
     assert json.loads(done.stdout.splitlines()[-1])["status"] == "complete"
     [folder] = (tmp_path / "elsewhere").iterdir()
     assert not (folder / "audio").exists()
+    newest = rtms("inspect", cwd=tmp_path)
+    assert (newest.returncode, newest.stderr) == (0, f"inspecting elsewhere/{folder.name}\n")
+    exported = rtms("export", "--to", "csv", cwd=tmp_path)
+    assert exported.stdout == f"elsewhere/{folder.name}/export/{folder.name}.packets.csv\n"
     rtms("demo", "--out", "here", "--media", "audio", cwd=tmp_path)
     [folder] = (tmp_path / "here").iterdir()
     assert (folder / "audio").exists()

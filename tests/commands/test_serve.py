@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import same_files
+from harness import made_certificate, same_files
 from processes import CREDENTIALS, Running, rtms, running, until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -66,6 +66,18 @@ async def test_twice_in_a_row_and_split_the_same_recording(demo: Path, tmp_path:
         await serve.line_with("clean")
         serve.process.terminate()
         assert await serve.exit_code() == 0
+
+
+async def test_over_tls_under_another_name(demo: Path, tmp_path: Path) -> None:
+    certificate = made_certificate(tmp_path)
+    secured = ("--cert", certificate / "both.pem", "--public-host", "localhost")
+    async with running(
+        "replay", demo, "--serve", "--once", "--speed", "max", *secured, cwd=tmp_path, settings=CREDENTIALS
+    ) as serve:
+        payload = await payload_of(serve)
+        assert payload["payload"]["server_urls"].startswith("wss://localhost:")
+        same_recording(demo, await join(payload, tmp_path / "joined", "--ca-file", str(certificate / "cert.pem")))
+        assert await serve.exit_code() == 0, serve.lines
 
 
 async def test_in_real_time_by_webhook(demo: Path, tmp_path: Path) -> None:
