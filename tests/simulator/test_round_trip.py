@@ -14,20 +14,23 @@ from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.webhooks import read_webhook
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.writer import Writer
+from rtms_cli.simulator.material import Material, Sound, load_sound
 from rtms_cli.simulator.media import mixed
 from rtms_cli.simulator.scenario import PEOPLE, Scenario
 from rtms_cli.simulator.server import App, Simulator
 
 SECONDS, SPEED = 4, 4
+SESSION = Scenario(SECONDS)
+SPEECH = sorted((Path(__file__).parents[2] / "fixtures/speech").glob("*.flac"))
 
 
-async def recorded(out: Path, **options: Any) -> tuple[Path, Manifest]:
+async def recorded(out: Path, *, scenario: Scenario = SESSION, **options: Any) -> tuple[Path, Manifest]:
     """Record a session of the stand-in with what these options ask for."""
     app, writer, observer = App("client", "secret", "token"), Writer(), Silent()
     request = media_request(options.pop("media", "all"), split=False, **options)
     station = make_station(out, writer, request, sign=app.sign_stream, observer=observer)
     async with Simulator(app, speed=SPEED) as simulator:
-        stream = simulator.announce(Product.MEETING, Scenario(SECONDS))
+        stream = simulator.announce(Product.MEETING, scenario)
         body = stream.webhook("started")
         station.take(body, read_webhook(body))
         await stream.done()
@@ -66,6 +69,27 @@ async def test_sound(tmp_path: Path, form: str, rate: int, channels: int, likene
             float(np.corrcoef(heard[shift : shift + 2 * rate], said[: 2 * rate])[0, 1]) for shift in range(rate // 100)
         )
         assert best > likeness
+
+
+@pytest.mark.parametrize(
+    ("form", "rate", "likeness"),
+    [("opus", 48_000, 0.9), ("g711", 8_000, 0.99), ("g722", 16_000, 0.95), ("l16:8", 8_000, 0.999)],
+)
+async def test_speech(tmp_path: Path, form: str, rate: int, likeness: float) -> None:
+    """Two people speak, in two languages; each has a file, and says in it what was said, as loud and at that time."""
+    scenario = Scenario(5).with_material(Material(tuple(load_sound(path) for path in SPEECH)))
+    folder, manifest = await recorded(tmp_path, scenario=scenario, media="audio", audio=form, separate=True)
+    tracks = [track for track in manifest.tracks if track.kind == "audio"]
+    assert len(tracks) == 2
+    for track, path in zip(tracks, SPEECH, strict=True):
+        found_rate, heard = read_wav(folder / track.path)
+        assert found_rate == rate
+        said = Sound(path, rate, 1).take(0, len(heard)).reshape(-1).astype(np.float64)
+        heard = heard[: len(said)].astype(np.float64)
+        assert abs(20 * np.log10(said.std() / heard.std())) < 1
+        reach = len(said) - rate // 100
+        best = max(float(np.corrcoef(heard[shift : shift + reach], said[:reach])[0, 1]) for shift in range(rate // 100))
+        assert best > likeness, (path.name, best)
 
 
 @pytest.mark.parametrize(
