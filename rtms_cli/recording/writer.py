@@ -32,8 +32,9 @@ TICK_S = 0.005
 """The shortest sleep between two turns; of hundreds of streams, several have theirs together."""
 MANIFEST_S = 2.0
 MANIFEST_PER_STREAM_S = 0.05
-MOST_MANIFESTS = 1
-"""Manifests that are renewed in one turn: a renamed file is written out by ext4, and frames must not wait for that."""
+STREAMS_PER_MANIFEST = 80
+"""One manifest is renewed for so many streams that have their turn together: a renamed file is written out by ext4, and
+frames must not wait for that."""
 MANIFEST_BYTES_PER_S = 50_000
 """A large manifest is renewed less often."""
 SLICE = 4 << 20
@@ -164,10 +165,10 @@ class Writer:
             for sink in sinks:
                 busy |= sink._fold_some()
                 self._let_go()
-        now, renewed = time.monotonic(), 0
-        for sink in sinks:
-            if renewed < MOST_MANIFESTS:
-                renewed += sink._checkpoint(now)
+        now, due = time.monotonic(), 1 + len(sinks) // STREAMS_PER_MANIFEST
+        for sink in sorted(sinks, key=lambda sink: sink._manifest_due):
+            if due > 0:
+                due -= sink._checkpoint(now)
         for sink in sinks:
             if sink._close_asked and not sink._queue:
                 self._sinks.remove(sink)
