@@ -142,6 +142,8 @@ class _Linter:
         self._channel = ""
         self._open: dict[str, _Connection] = {}
         self._opening: set[str] = set()
+        self._left: dict[str, _Connection] = {}
+        """What we closed: the server may not have heard of it yet, and what it still sends opens nothing."""
         self._ready = False
         self._announced_us: dict[str, int] = {}
         self._keep_alives = KeepAlives()
@@ -198,6 +200,7 @@ class _Linter:
                 if channel in self._open:
                     yield self._find("two-connections", "a second connection is open: it kicks out the first one")
                 self._opening.discard(channel)
+                self._left.pop(channel, None)
                 self._open[channel] = _Connection(self._at_us, from_open=True)
             case State.CLOSED | State.REFUSED:
                 self._opening.discard(channel)
@@ -243,6 +246,8 @@ class _Linter:
         connection = self._open.pop(channel, None)
         code = f" with {change.code}" if change.code is not None else ""
         if connection is not None:
+            if change.ours:
+                self._left[channel] = connection
             yield from self._quiet(channel, connection)
             if not connection.accepted and not change.ours and not self._stopped:
                 self._refused = True
@@ -327,7 +332,8 @@ class _Linter:
 
     def _connection(self) -> _Connection:
         # A capture that is not ours may have no `open` states.
-        return self._open.setdefault(self._channel, _Connection(self._at_us, from_open=False))
+        left = self._left.get(self._channel)
+        return left or self._open.setdefault(self._channel, _Connection(self._at_us, from_open=False))
 
     def _on_start(self, start: StreamStart) -> Iterator[Finding]:
         last, self._last_start = self._last_start, start

@@ -53,7 +53,7 @@ SHOWN: dict[Fault, tuple[Case, set[str]]] = {
     Fault.BAD_JSON: (Case("", (at(2, Fault.BAD_JSON),)), {"unreadable"}),
     Fault.BAD_UTF8: (Case("", (at(2, Fault.BAD_UTF8),)), {"unreadable"}),
     Fault.UNKNOWN_TYPE: (Case("", (at(2, Fault.UNKNOWN_TYPE),)), {"unknown-type"}),
-    Fault.SPLIT_BRAIN: (Case("", (at(2, Fault.SPLIT_BRAIN),)), {"interrupted", "two-connections"}),
+    Fault.SPLIT_BRAIN: (Case("", (at(2, Fault.SPLIT_BRAIN),)), {"interrupted"}),
     Fault.SKIP_KEEP_ALIVES: (Case("", (at(2, Fault.SKIP_KEEP_ALIVES, 60_000),), seconds=80), {"keep-alive-missing"}),
     Fault.DELAY: (Case("", (at(2, Fault.DELAY, 1000),)), set()),  # a server may hold audio back, and send it later
     Fault.ODD_AUDIO: (Case("", (at(2, Fault.ODD_AUDIO),)), {"payload"}),
@@ -186,6 +186,9 @@ HAND_MADE: list[tuple[str, Sequence[Frame], list[str]]] = [
     ("two connections", [*begun(), state(State.OPENING, at_s(2)), state(State.OPEN, at_s(2)), STOP],
      ["two-connections 12 media: connecting while a connection of this channel is there",
       "two-connections 13 media: a second connection is open: it kicks out the first one"]),
+    ("what is still under way on a connection that we closed opens none",
+     [*begun(), state(State.CLOSED, at_s(1), code=1000, ours=True), packet(0), packet(1),
+      state(State.OPENING, at_s(1.1)), packet(2), state(State.OPEN, at_s(1.2)), STOP], []),
     ("no stop", begun(), ["no-stop 11 : the capture ends without 8 TERMINATED, 9 STOPPED, 22 or a stopped webhook"]),
     ("active again after the stop",
      [*begun(), STOP, said({"msg_type": 8, "state": 1}, at_s(2), SIGNALING)],
