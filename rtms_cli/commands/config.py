@@ -2,8 +2,8 @@
 
 Options win over the environment (`RTMS_LISTEN_PORT`, or `RTMS_PORT` for every command that has it), that over
 `[tool.rtms]` in pyproject.toml, and that over rtms.toml; both are read from the folder that one is in. In a file, what
-stands before the first table is for every command, and a table (`[listen]`) for one. Credentials have their own names
-and `.env`: see `settings`.
+stands before the first table is for every command where it means the same (`out` is where recordings are, not what
+`export` makes of them), and a table (`[listen]`) for one. Credentials have their own names and `.env`: see `settings`.
 """
 
 import difflib
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 FILE = "rtms.toml"
 _SECRET = frozenset(("client-id", "client-secret", "secret-token"))
 """Options that files and `RTMS_…` do not set: credentials have one place."""
+_APART = {
+    "out": ("export",),
+    "port": ("simulate", "replay"),
+    "audio": ("simulate",),
+    "video": ("simulate",),
+    "to": ("inspect", "export", "trigger"),
+}
+"""Commands where an option means something else than in others: what is set for every command is not for them."""
 
 
 class Setting(Struct, frozen=True):
@@ -53,13 +61,14 @@ def read_settings(
                     _setting(commands[key], key, name, inner, f"{source} [{key}]") for name, inner in value.items()
                 ]
                 continue
-            having = [command for command, parsed in commands.items() if _named(key) in _options(parsed)]
+            having = [command for command, parsed in commands.items() if _is_common(command, parsed, _named(key))]
             if not having:
                 raise _unknown(key, source, {option for parsed in commands.values() for option in _options(parsed)})
             found += [_setting(commands[command], command, key, value, source) for command in having]
     for command, parsed in commands.items():
         for name, param in _options(parsed).items():
-            for variable in (f"RTMS_{name}", f"RTMS_{command}_{name}"):
+            common = [f"RTMS_{name}"] if _is_common(command, parsed, name) else []
+            for variable in (*common, f"RTMS_{command}_{name}"):
                 variable = variable.upper().replace("-", "_")
                 if variable in environment:
                     text = environment[variable]
@@ -107,6 +116,11 @@ def _options(command: "TyperCommand") -> "dict[str, TyperOption]":
     return {name: option for name, option in named.items() if name not in _SECRET and name != "help"}
 
 
+def _is_common(name: str, command: "TyperCommand", option: str) -> bool:
+    """Whether what is set for every command is for this one."""
+    return option in _options(command) and name not in _APART.get(option, ())
+
+
 def _setting(command: "TyperCommand", name: str, key: str, value: Any, source: str) -> Setting:
     if _named(key) not in _options(command):
         raise _unknown(key, source, set(_options(command)))
@@ -118,6 +132,9 @@ def _unknown(key: str, source: str, names: set[str]) -> Problem:
         return Problem(
             f"{source} holds {key}: credentials do not belong there.", "Put them into the environment or .env."
         )
+    if _named(key) in _APART:
+        commands = " and ".join(f"[{command}]" for command in _APART[_named(key)])
+        return Problem(f"{source}: {key} is not the same in every command.", f"Put it into {commands}.")
     near = difflib.get_close_matches(_named(key), names, 1)
     hint = f"Did you mean {near[0]}?" if near else "`rtms COMMAND --help` has the options."
     return Problem(f"{source}: there is no option {key}.", hint)

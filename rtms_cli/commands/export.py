@@ -142,8 +142,7 @@ def _name(recording: Path) -> str:
 
 
 def _beside(recording: Path) -> Path:
-    path = recording.resolve()
-    return (path if path.is_dir() else path.parent) / "export"
+    return (recording if recording.is_dir() else recording.parent) / "export"
 
 
 def _user(recorded: "Recorded", wanted: str) -> "UserId":

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 def replay(
+    context: typer.Context,
     capture: Annotated[Path, typer.Argument(help="A capture.jsonl (also .gz or .zst), or a recording's folder.")],
     out: Annotated[Path, typer.Option(help="Folder for the new recording.")] = Path("recordings"),
     speed: Annotated[
@@ -82,8 +83,9 @@ def replay(
         given = {name: value for name, value in serving.items() if value is not None}
         serve_capture(capture, Serving(speed=pace, **given), credentials, as_json=as_json)  # type: ignore[arg-type]
         return
-    for name, value in (serving | credentials).items():
-        if value is not None:
+    for name in (*serving, *credentials):
+        given_by = context.get_parameter_source(name)  # a setting may stand there for when it serves
+        if given_by is not None and given_by.name == "COMMANDLINE":
             raise Problem(f"--{name.replace('_', '-')} goes with --serve.", "Add --serve, or leave it out.")
     from rtms_cli.capture import Capture
     from rtms_cli.commands.options import is_terminal

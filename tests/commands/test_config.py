@@ -49,9 +49,28 @@ def test_commands_obey_and_options_win(tmp_path: Path) -> None:
     assert (folder / "audio").exists()
 
 
+def test_what_is_for_every_command_stays_with_those_that_mean_it(tmp_path: Path) -> None:
+    """A form of audio is no file, and a folder of recordings not where their films go."""
+    (tmp_path / "rtms.toml").write_text(
+        'out = "kept"\naudio = "opus"\nport = 9000\nwebhook = "http://127.0.0.1:9/"\n[export]\nto = ["csv"]\n'
+    )
+    having = set(held(tmp_path, RTMS_VIDEO="h264"))
+    assert {("listen", "audio"), ("join", "video"), ("listen", "port"), ("doctor", "port")} <= having
+    assert not having & {("export", "out"), ("simulate", "audio"), ("simulate", "video"), ("simulate", "port")}
+    assert rtms("demo", "--seconds", "1", cwd=tmp_path).returncode == 0
+    [folder] = (tmp_path / "kept").iterdir()
+    exported = rtms("export", cwd=tmp_path)
+    assert exported.stdout == f"kept/{folder.name}/export/{folder.name}.packets.csv\n"
+    # What serves only is set for when it serves; given here, it is a mistake.
+    assert rtms("replay", f"kept/{folder.name}", cwd=tmp_path).returncode == 0
+    refused = rtms("replay", f"kept/{folder.name}", "--webhook", "http://127.0.0.1:9/", cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.splitlines()[0]) == (2, "error: --webhook goes with --serve.")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
+        ('to = "mp4"', "rtms.toml: to is not the same in every command.\n  Put it into [inspect] and"),
         ("prot = 1", "rtms.toml: there is no option prot.\n  Did you mean port?"),
         ("[listen]\nprot = 1", "rtms.toml [listen]: there is no option prot.\n  Did you mean port?"),
         ("[lissen]\nport = 1", "rtms.toml: there is no option lissen."),
