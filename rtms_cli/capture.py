@@ -206,7 +206,7 @@ class Capture:
 
     def _open(self) -> IO[bytes]:
         try:
-            return self.path.open("rb")
+            return self.path.open("rb", buffering=1 << 18)
         except OSError as error:
             raise Problem(
                 f"Cannot read {self.path}: {error.strerror or error}.",

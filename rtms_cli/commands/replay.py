@@ -147,7 +147,7 @@ def batches(capture: "Capture", speed: float | None) -> "Iterator[list[Frame]]":
 
     frames = iter(capture)
     if speed is None:
-        gc.set_threshold(20_000, 20, 50)  # frames are no cycles
+        gc.set_threshold(200_000, 20, 50)  # frames are no cycles
         while batch := list(islice(frames, BATCH)):
             yield batch
         return

@@ -117,7 +117,7 @@ class AudioTrack:
         self.first_timestamp: int | None = None
         self.last_timestamp: int | None = None
         self.level = 0.0
-        """Peak of the last 200 ms that were written, 0 to 1."""
+        """About the peak of the last 200 ms that were written, 0 to 1."""
         self.dirty = False
         self.sequences = SequenceCount() if form.content_type == ContentType.RTP else None
         self.concealed = 0
@@ -290,7 +290,10 @@ class AudioTrack:
 
 
 def _peak(pcm: bytes) -> float:
-    import numpy as np
+    """About the loudest sample, for a meter: some two hundred of them are looked at.
 
-    samples = np.frombuffer(pcm, dtype="<i2")
-    return max(int(samples.max()), -int(samples.min())) / 32768
+    NumPy would look at all in the same time, but costs 15 MB and a tenth of a second to begin with.
+    """
+    samples = memoryview(pcm).cast("h")
+    some = samples[:: len(samples) // 200 | 1]  # an odd step meets both channels
+    return max(max(some), -min(some)) / 32768

@@ -100,7 +100,7 @@ class TrackSnapshot(Struct, frozen=True):
     seconds: float
     packets: int
     level: float = 0.0
-    """Peak of the last audio that was written, 0 to 1."""
+    """About the peak of the last audio that was written, 0 to 1."""
     gaps: int = 0
     gap_seconds: float = 0.0
     """Silence that nobody sent: a muted participant's too."""

@@ -1,12 +1,14 @@
 """WAV files: small ones, ones past 4 GB, and what a killed process leaves."""
 
 import errno
+import math
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import wave
+from array import array
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,27 @@ class ThinFiles(Files):
     def write_at(self, name: str, parts: list[tuple[int, bytes]]) -> None:
         super().write_at(name, parts[: self.room])
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("tone_hz", [110, 440, 1000, 3000])
+def test_the_meter_is_about_right(tmp_path: Path, tone_hz: int, channels: int) -> None:
+    """The second channel is silent: both are looked at."""
+    track = AudioTrack("a.wav", 7, None, audio_form(AudioParams(channel=channels)), None)
+    wave_ = [round(12_000 * math.sin(math.tau * tone_hz * number / 16_000)) for number in range(3200)]
+    pcm = array("h", (value for sample in wave_ for value in (sample, 0)[:channels]))
+    for samples, level in ((pcm.tobytes(), 12_000 / 32768), (bytes(len(pcm) * 2), 0.0)):
+        track.add(None, samples)
+        track.flush(Files(tmp_path))
+        assert track.level == pytest.approx(level, rel=0.1)
+
+
+@pytest.mark.parametrize("pcm", [b"\1\0", b"\0\x80", b"\1\0\0\x80"])
+def test_the_meter_of_few_samples(tmp_path: Path, pcm: bytes) -> None:
+    track = AudioTrack("a.wav", 7, None, audio_form(AudioParams()), None)
+    track.add(None, pcm)
+    track.flush(Files(tmp_path))
+    assert track.level == max(abs(value) for value in array("h", pcm)) / 32768
 
 
 @pytest.mark.parametrize("room", [0, 1])
