@@ -389,7 +389,7 @@ class _Linter:
             pace = Pace(step_of(kind, self._granted), pictures=kind != "audio", never_pauses=mixed)
             self._paces[kind, whose] = pace
         before = pace.duplicates, pace.out_of_order
-        pace.add(message.timestamp, at_us, hash(message.data))
+        pace.add(message.timestamp, at_us, hash(message.letters()))
         if pace.duplicates > before[0]:
             yield self._find("packet-twice", f"{kind} of {whose}: {message.timestamp} came before")
         elif pace.out_of_order > before[1]:

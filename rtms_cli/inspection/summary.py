@@ -36,6 +36,7 @@ from rtms_cli.protocol.messages import (
     Unreadable,
     UserId,
     loads,
+    payload_nbytes,
     user_id,
 )
 from rtms_cli.protocol.numbers import (
@@ -204,12 +205,6 @@ def who(message: Media, product: str) -> UserId:
     if isinstance(message, Audio) and message.channel_id is not None and (by_channel or not message.user_id):
         return message.channel_id
     return 0 if message.user_id is None and isinstance(message, Audio) else message.user_id
-
-
-def payload_size(data: str | bytes) -> int:
-    """How many bytes base64 letters stand for."""
-    letters = data.encode("ascii", "replace") if isinstance(data, str) else data
-    return len(letters) * 3 // 4 - (letters.endswith(b"=") + letters.endswith(b"=="))
 
 
 def step_of(kind: str, params: MediaParams) -> int:
@@ -387,9 +382,10 @@ class Summarizer:
             self._name(message.user_id, message.user_name)
         self._origin.take(message.timestamp, frame.at_us)
         if isinstance(message, Media):
-            track.nbytes += payload_size(message.data)
+            letters = message.letters()
+            track.nbytes += payload_nbytes(letters)
             if track.pace is not None:
-                track.pace.add(message.timestamp, frame.at_us, hash(message.data))
+                track.pace.add(message.timestamp, frame.at_us, hash(letters))
         else:
             track.nbytes += len((message.text or "").encode("utf-8", "surrogatepass"))
 

@@ -19,6 +19,7 @@ from rtms_cli.protocol.messages import (
     Transcript,
     Unknown,
     Unreadable,
+    payload_nbytes,
 )
 from rtms_cli.protocol.numbers import (
     MediaType,
@@ -76,9 +77,10 @@ def gist(frame: Frame, product: Product) -> str:
             return _join(name, SessionState.label(state), why)
         case KeepAliveRequest(timestamp=timestamp) | KeepAliveResponse(timestamp=timestamp):
             return _join(name, escape(f"timestamp {timestamp}"))
-        case Media(user_id=user, user_name=person, data=data):
+        case Media(user_id=user, user_name=person):
             everybody = not user and isinstance(message, Audio)
-            return _join(name, escape(person or ("everybody" if everybody else str(user))), size_of(_payload(data)))
+            nbytes = payload_nbytes(message.letters())
+            return _join(name, escape(person or ("everybody" if everybody else str(user))), size_of(nbytes))
         case Transcript(user_name=person, user_id=user, text=text) | Chat(user_name=person, user_id=user, text=text):
             return _join(name, f"{escape(person or str(user))}: {escape(text or '')}")
         case Unknown(type=kind):
@@ -103,12 +105,6 @@ def _state(state: ChannelState) -> str:
             return _join("MARK", escape(state.reason))
         case _:
             return _join(state.state.value, escape(state.reason))
-
-
-def _payload(data: str | bytes) -> int:
-    """How many bytes base64 letters stand for."""
-    letters = data.rstrip("=") if isinstance(data, str) else data.rstrip(b"=")
-    return len(letters) * 3 // 4
 
 
 def _webhook(webhook: Webhook) -> str:

@@ -114,7 +114,7 @@ class Terminal:
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Terminal]:
     """`rtms demo` in a terminal."""
-    terminal = Terminal([*RTMS, "demo", "--seconds", "30"], tmp_path)
+    terminal = Terminal([*RTMS, "demo", "--seconds", "600"], tmp_path)  # longer than a slow machine needs
     yield terminal
     terminal.close()
 
