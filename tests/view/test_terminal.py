@@ -82,12 +82,18 @@ class Terminal:
         """What is to be seen."""
         return "\n".join(line.rstrip() for line in self.screen.display)
 
-    def until(self, condition: Callable[[str], object]) -> str:
-        """Wait until the screen shows something; the test's time-out bounds it."""
+    def until(self, condition: Callable[[str], object]) -> None:
+        """Wait until the screen shows something; the test's time-out bounds it.
+
+        A picture may be half drawn when it is looked at: what belongs together stands in one condition.
+        """
         while not condition(self.text):
             self.read(0.2)
             assert self.process.poll() is None or self.read(0.1), f"it ended:\n{self.text}"
-        return self.text
+
+    def shows(self, *parts: str) -> None:
+        """Wait until all of this is to be seen at once."""
+        self.until(lambda text: all(part in text for part in parts))
 
     def end(self) -> int:
         """Wait for the program's end, reading on."""
@@ -120,24 +126,24 @@ def demo(tmp_path: Path) -> Iterator[Terminal]:
 
 
 def test_what_a_person_sees_does_and_gets_back(demo: Terminal, tmp_path: Path) -> None:
-    text = demo.until(lambda text: "✓ ready" in text and "Good morning" in text)
-    for part in ("rtms  demo", "● up", "everybody (mixed)", "audio", "? help", "% "):
-        assert part in text, part
+    demo.shows("✓ ready", "Good morning", "rtms  demo", "● up", "everybody (mixed)", "audio", "? help", "% ")
     demo.type("?")
-    assert "finish all recordings and quit" in demo.until(lambda text: "this list" in text)
+    demo.shows("this list", "finish all recordings and quit")
     demo.type(" ")
     demo.until(lambda text: "this list" not in text)
     demo.type("r")
-    assert "CLIENT_READY_ACK" in demo.until(lambda text: "messages, without media" in text)
+    demo.shows("messages, without media", "CLIENT_READY_ACK")
     demo.type("rp")
     in_two_columns = r"\n.*socket.* level.*\n"
     demo.until(lambda text: "HELD STILL" in text and re.search(in_two_columns, text) is not None)
     demo.resize(80, 24)
-    small = demo.until(lambda text: "\n who " in text and "? help" in text)
-    assert "HELD STILL" in small
-    assert not re.search(in_two_columns, small)
+    demo.until(
+        lambda text: (
+            all(part in text for part in ("\n who ", "? help", "HELD STILL")) and not re.search(in_two_columns, text)
+        )
+    )
     demo.type("pm")
-    demo.until(lambda text: "marked: a line in events.jsonl" in text)
+    demo.shows("marked: a line in events.jsonl")
     demo.type("q")
     assert demo.end() == 0
     assert demo.is_restored()
@@ -148,7 +154,7 @@ def test_what_a_person_sees_does_and_gets_back(demo: Terminal, tmp_path: Path) -
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 0)])
 def test_signals_give_the_terminal_back(demo: Terminal, sent: signal.Signals, status: int) -> None:
-    demo.until(lambda text: "✓ ready" in text)
+    demo.shows("✓ ready")
     demo.process.send_signal(sent)
     assert demo.end() == status
     assert demo.is_restored()
@@ -157,7 +163,7 @@ def test_signals_give_the_terminal_back(demo: Terminal, sent: signal.Signals, st
 def test_two_interrupts_give_the_terminal_back_too(tmp_path: Path) -> None:
     terminal = Terminal([*RTMS, "listen", "--port", "0"], tmp_path)
     try:
-        terminal.until(lambda text: "listening on" in text)
+        terminal.shows("listening on")
         terminal.type("\x03")
         terminal.type("\x03")
         assert terminal.end() in (0, 130)
@@ -181,7 +187,7 @@ def test_a_replay_can_be_watched(tmp_path: Path) -> None:
     [folder] = (tmp_path / "made").iterdir()
     terminal = Terminal([*RTMS, "replay", str(folder), "--speed", "1", "--out", "again"], tmp_path)
     try:
-        terminal.until(lambda text: "replay of" in text and "● up" in text)
+        terminal.shows("replay of", "● up")
         terminal.until(lambda text: "100%" in text or "mixed.wav" in text)
         assert terminal.end() == 0
         assert terminal.is_restored()
