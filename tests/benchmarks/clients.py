@@ -11,6 +11,7 @@ import wave
 from pathlib import Path
 from typing import Any
 
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -43,6 +44,32 @@ async def floor() -> int:
                 return count
 
     return sum(await asyncio.gather(*(one(number) for number in range(STREAMS))))
+
+
+async def picows_floor() -> int:
+    """`picows` on uvloop doing the same: what a stream in real time costs before anything is done with it."""
+
+    class Count(WSListener):
+        def __init__(self) -> None:
+            self.messages = 0
+            self.closed = asyncio.Event()
+
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            if frame.msg_type is WSMsgType.CLOSE:
+                transport.disconnect()
+            else:
+                frame.get_payload_as_bytes()
+                self.messages += 1
+
+        def on_ws_disconnected(self, transport: WSTransport) -> None:
+            self.closed.set()
+
+    counts = [Count() for _ in range(STREAMS)]
+    for number, count in enumerate(counts):
+        await ws_connect(lambda count=count: count, f"ws://127.0.0.1:{PORT}/bare/{number}")
+    for count in counts:
+        await count.closed.wait()
+    return sum(count.messages for count in counts)
 
 
 async def script() -> int:
@@ -165,8 +192,8 @@ def main() -> None:
         os.chdir(FOLDER)
         count = sdk()
     else:
-        work = {"floor": floor, "script": script, "ours": ours}[NAME]
-        count = run_loop(work()) if NAME == "ours" else asyncio.run(work())
+        work = {"floor": floor, "picows": picows_floor, "script": script, "ours": ours}[NAME]
+        count = run_loop(work()) if NAME in ("ours", "picows") else asyncio.run(work())
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     result = {

@@ -4,7 +4,8 @@
 
 It does the upgrade and the handshakes by hand, with nothing of ours, then sends `COUNT` messages of a shape on each
 of `STREAMS` media sockets: `audio`, `mixed` or `share` as fast as they are taken, `realtime` one audio packet every
-20 ms. It prints its port, and at the end how many keep-alives were answered and the slowest answer.
+20 ms. It prints its port; in real time a line when media begin and one when they end; and at the end how many
+keep-alives were answered and the slowest answer.
 """
 
 import asyncio
@@ -96,7 +97,7 @@ async def hear(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 async def stream_out(key: str, writer: asyncio.StreamWriter) -> None:
-    """Send one stream's media, and on signaling a keep-alive every second where it is real time."""
+    """Send one stream's media; where it is real time, `pace` does it."""
     global done
     if SHAPE != "realtime":
         for blob in BLOBS:
@@ -116,20 +117,23 @@ async def stream_out(key: str, writer: asyncio.StreamWriter) -> None:
 
 
 async def pace() -> None:
-    """Send in real time, each stream at a phase of its own. One task does it all: with one a stream, this process is
-    busier than those that it measures."""
+    """Send in real time, each stream at a phase of its own, and on signaling a keep-alive every five seconds, at a
+    phase of its own too. One task does it all: with one a stream, this process is busier than those that it measures.
+    """
     await all_ready.wait()
     await asyncio.sleep(SETTLE_S)
+    print("media", flush=True)
     start = time.monotonic()
     for number, one in enumerate(FRAMES):
         for phase in range(PHASES):
             await asyncio.sleep(max(0.0, start + 0.02 * (number + phase / PHASES) - time.monotonic()))
             for key, writer in paced[phase]:
                 writer.write(one)
-                if number % 250 == 25 and key in signaling:
+                if key in signaling and number % 250 == int(key) * 31 % 250:
                     asked[key, number] = time.monotonic()
                     ask = {"msg_type": 12, "timestamp": START_MS + number, "sequence": number}
                     signaling[key].write(frame(ask))
+    print("sent", flush=True)
     await asyncio.sleep(0.5)
     all_sent.set()
 

@@ -8,6 +8,7 @@ medians; the spread is the range of the ratios to the floor. What is not there i
 import argparse
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ LOADS = {
     "audio + H.264 1.5 Mbit/s + transcript": ("mixed", 60_000, 1),
     "share, frames of 1 MB": ("share", 120, 1),
 }
-CLIENTS = ("floor", "ours", "script", "node", "sdk")
+CLIENTS = ("floor", "picows", "ours", "script", "node", "sdk")
 
 
 def one_run(client: str, shape: str, count: int, streams: int) -> dict[str, float] | None:
@@ -37,20 +38,38 @@ def one_run(client: str, shape: str, count: int, streams: int) -> dict[str, floa
             command = [sys.executable, str(HERE / "clients.py"), client, port, str(streams), folder]
             if client == "node":
                 command = ["node", str(NODE), port, str(streams), folder]
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=300,
+            running = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                 preexec_fn=lambda: os.sched_setaffinity(0, {len(os.sched_getaffinity(0)) - 1}),
             )  # fmt: skip
-            if done.returncode != 0:
-                print(f"{client}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
-                return None
-            result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+            while_media = 0.0
             if shape == "realtime":
-                result |= json.loads(load.stdout.readline())
+                for _ in ("media", "sent"):
+                    while not select.select([load.stdout], [], [], 1)[0] and running.poll() is None:
+                        pass  # a client that cannot run ends before it connects
+                    if running.poll() is None:
+                        load.stdout.readline()
+                    while_media = cpu_s(running.pid) - while_media
+            out, errors = running.communicate(timeout=300)
+            if running.returncode != 0:
+                print(f"{client}: {errors.strip().splitlines()[-1:]}", file=sys.stderr)
+                return None
+            result: dict[str, float] = json.loads(out.splitlines()[-1])
+            if shape == "realtime":
+                result |= json.loads(load.stdout.readline()) | {"cpu_s": while_media}
             return result
     finally:
         load.kill()
         load.communicate()
+
+
+def cpu_s(pid: int) -> float:
+    """What a process has used so far (`man 5 proc`); 0 of one that is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def compare(name: str, load: tuple[str, int, int], clients: list[str], rounds: int) -> None:
@@ -58,8 +77,8 @@ def compare(name: str, load: tuple[str, int, int], clients: list[str], rounds: i
     runs: dict[str, list[dict[str, float]]] = {client: [] for client in clients}
     for _ in range(rounds):
         for client in clients:
-            if client == "sdk" and load[0] != "audio":
-                continue  # it wants a socket for each kind
+            if client == "picows" or (client == "sdk" and load[0] != "audio"):
+                continue  # the floor of real time; it wants a socket for each kind
             result = one_run(client, *load)
             if result is not None:
                 runs[client].append(result)
@@ -81,7 +100,7 @@ def compare(name: str, load: tuple[str, int, int], clients: list[str], rounds: i
 
 
 def real_time(streams: int, seconds: int, clients: list[str]) -> None:
-    """Print a table of many streams at once, each message a wake-up of its own."""
+    """Print a table of many streams at once, each message a wake-up of its own; CPU is that while media come."""
     print(f"\n{streams} streams of 20 ms packets in real time, in one process on one core, {seconds} s\n")
     print("| client | core | CPU µs a message | messages | keep-alives answered | 99 % within | slowest | MB peak |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
