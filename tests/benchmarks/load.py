@@ -4,8 +4,8 @@
 
 It does the upgrade and the handshakes by hand, with nothing of ours, then sends `COUNT` messages of a shape on each
 of `STREAMS` media sockets: `audio`, `mixed` or `share` as fast as they are taken, `realtime` one audio packet every
-20 ms. It prints its port; in real time a line when media begin and one when they end; and at the end how many
-keep-alives were answered and the slowest answer.
+20 ms. It prints its port; in real time a line when all streams send and one when the first ends; and at the end how
+many keep-alives were answered and the slowest answer.
 """
 
 import asyncio
@@ -81,9 +81,9 @@ ready = 0
 all_ready = asyncio.Event()
 all_sent = asyncio.Event()
 PHASES = 40
-SETTLE_S = 2.0
-"""Before media come: that hundreds of recordings begin in the same second is not what is measured."""
-paced: defaultdict[int, list[tuple[str, asyncio.StreamWriter]]] = defaultdict(list)
+RAMP = 250
+"""Packets (5 s) over which real-time streams begin, and later end: hundreds of them never begin in the same moment."""
+paced: defaultdict[int, list[tuple[int, str, asyncio.StreamWriter]]] = defaultdict(list)
 
 
 async def hear(reader: asyncio.StreamReader) -> tuple[int, bytes]:
@@ -104,7 +104,8 @@ async def stream_out(key: str, writer: asyncio.StreamWriter) -> None:
             writer.write(blob)
             await writer.drain()
     else:
-        paced[int(hashlib.sha1(key.encode()).hexdigest(), 16) % PHASES].append((key, writer))
+        begin, phase = divmod(int(hashlib.sha1(key.encode()).hexdigest(), 16) % (RAMP * PHASES), PHASES)
+        paced[phase].append((begin, key, writer))
         await all_sent.wait()
     done += 1
     if key in signaling:
@@ -121,19 +122,21 @@ async def pace() -> None:
     phase of its own too. One task does it all: with one a stream, this process is busier than those that it measures.
     """
     await all_ready.wait()
-    await asyncio.sleep(SETTLE_S)
-    print("media", flush=True)
     start = time.monotonic()
-    for number, one in enumerate(FRAMES):
+    for number in range(COUNT + RAMP):
+        if number in (RAMP, COUNT):
+            print("all send" if number == RAMP else "the first ends", flush=True)
         for phase in range(PHASES):
             await asyncio.sleep(max(0.0, start + 0.02 * (number + phase / PHASES) - time.monotonic()))
-            for key, writer in paced[phase]:
-                writer.write(one)
+            for begin, key, writer in paced[phase]:
+                at = number - begin
+                if not 0 <= at < COUNT:
+                    continue
+                writer.write(FRAMES[at])
                 if key in signaling and number % 250 == int(key) * 31 % 250:
                     asked[key, number] = time.monotonic()
                     ask = {"msg_type": 12, "timestamp": START_MS + number, "sequence": number}
                     signaling[key].write(frame(ask))
-    print("sent", flush=True)
     await asyncio.sleep(0.5)
     all_sent.set()
 
