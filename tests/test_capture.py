@@ -147,6 +147,9 @@ def test_a_secret_behind_an_escaped_key() -> None:
     ("raw", "kept"),
     [
         (b'{"msg_type": 1, "signature": "hush', {"text": '{"msg_type": 1, "signature": "[redacted]"'}),
+        (b'"a":1,"token":"hush","secret":["hush"', {"text": '"a":1,"token":"[redacted]","secret":"[redacted]"'}),
+        (rb'"token":"\"secret\":\"hush\"","b":', {"text": '"token":"[redacted]","b":'}),
+        (b'"token","secret" "hush",', {"text": '"token","secret" "hush",'}),
         (b'x {"Signature" : "hush", "b"', {"text": 'x {"Signature" : "[redacted]", "b"'}),
         (b'"token":"hush"\xff', {"base64": base64.b64encode(b'"token":"[redacted]"\xff').decode()}),
     ],
