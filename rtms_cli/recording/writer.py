@@ -185,6 +185,21 @@ class Writer:
 class Sink:
     """Where one stream's frames go to be kept: a `machine.FrameSink`. Use it from one event loop."""
 
+    __slots__ = (
+        "_added",
+        "_close_asked",
+        "_closed",
+        "_dropped",
+        "_dropped_us",
+        "_is_closed",
+        "_manifest_due",
+        "_manifest_taken",
+        "_queue",
+        "_recorder",
+        "_taken",
+        "_writer",
+    )
+
     def __init__(self, writer: Writer, recorder: Recorder) -> None:
         self._writer = writer
         self._recorder = recorder

@@ -219,6 +219,24 @@ class SessionSnapshot(Struct, frozen=True):
 class _Channel:
     """One channel's standing; the session's rules are in `Session`."""
 
+    __slots__ = (
+        "close_code",
+        "connects",
+        "doubt",
+        "due_us",
+        "keep_alives",
+        "kinds",
+        "last_in_us",
+        "last_keep_alive_us",
+        "lost_us",
+        "name",
+        "note",
+        "phase",
+        "since_us",
+        "tries",
+        "url",
+    )
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.kinds = MediaType(0)

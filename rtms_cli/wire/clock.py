@@ -9,6 +9,8 @@ class Clock:
     :param speed: how many of its microseconds pass in a real one; the simulator plays faster by it.
     """
 
+    __slots__ = ("_speed", "_start_ns")
+
     def __init__(self, speed: float = 1) -> None:
         self._start_ns = time.monotonic_ns()
         self._speed = speed

@@ -188,6 +188,7 @@ class Driver:
         link = self._links.pop(channel, None)
         if link is None:
             return
+        link.is_left = True
         if link.socket is not None and code == BROKEN:
             link.socket.abort()
         elif link.socket is not None:
@@ -204,57 +205,30 @@ class Driver:
         try:
             socket = await self._dial(url)
         except ConnectionError as error:
-            if self._links.get(link.channel) is link:
+            if not link.is_left:
+                link.is_left = True
                 del self._links[link.channel]
                 final = isinstance(error, FinalConnectionError)
                 self._state(link.channel, ChannelState(State.REFUSED, reason=str(error), final=final))
             return
         link.connecting = None
-        if self._links.get(link.channel) is link:
+        if not link.is_left:
             self._opened(link, socket)
         else:
             socket.abort()
 
     def _opened(self, link: "_Link", socket: Socket) -> None:
         link.socket = socket
+        former = self._links.get(link.channel, link)
+        if former is not link:
+            former.is_left = True
         self._links[link.channel] = link
         self._open_sockets.add(socket)
         try:
             self._state(link.channel, ChannelState(State.OPEN))
         except Exception as fault:
             self._fail(fault)
-        socket.start(self._message_taker(link, socket), lambda code, reason: self._closed(link, socket, code, reason))
-
-    def _message_taker(self, link: "_Link", socket: Socket) -> Callable[[bytes], None]:
-        """What a socket's messages are handed to: the hot path."""
-        channel, sink, links, now_us = link.channel, self._sink, self._links, self._clock.now_us
-        inward = Direction.IN
-
-        def take(raw: bytes) -> None:
-            try:
-                message = read(raw)
-                frame = Frame(now_us(), channel, inward, raw, message)
-                if links.get(channel) is not link:
-                    self._keep(frame)  # we closed it: kept, but no news to the machine
-                    return
-                if sink is None or not isinstance(message, Media):
-                    self._take(frame)
-                    return
-                if link.dropping:
-                    if sink.full:
-                        link.dropped += 1
-                        return
-                    self._end_drop(link)
-                sink.put(frame)
-                commands = self._machine.receive(frame)
-                if commands:
-                    self._execute(commands, frame.at_us)
-                if sink.full and not link.is_held:
-                    self._hold(link, socket, sink)
-            except Exception as fault:
-                self._fail(fault)
-
-        return take
+        socket.start(_Intake(self, link, socket).take, lambda code, reason: self._closed(link, socket, code, reason))
 
     def _closed(self, link: "_Link", socket: Socket, code: int, reason: str) -> None:
         self._open_sockets.discard(socket)
@@ -262,7 +236,8 @@ class Driver:
         try:
             if link.dropping:
                 self._end_drop(link)
-            if self._links.get(link.channel) is link:
+            if not link.is_left:
+                link.is_left = True
                 del self._links[link.channel]
                 self._state(link.channel, ChannelState(State.CLOSED, code, reason))
         except Exception as fault:
@@ -349,11 +324,63 @@ class Driver:
 class _Link:
     """One channel's socket, while it is opening and while it is open."""
 
+    __slots__ = ("channel", "connecting", "dropped", "dropping", "is_held", "is_left", "socket")
+
     def __init__(self, channel: str) -> None:
         self.channel = channel
         self.socket: Socket | None = None
         self.connecting: asyncio.Task[None] | None = None
+        self.is_left = False
+        """Not the channel's any more: closed, or given up."""
         self.is_held = False
         """Paused until the sink has room, or dropping because it had none for too long."""
         self.dropping = False
         self.dropped = 0
+
+
+class _Intake:
+    """What a socket's messages are handed to: the hot path.
+
+    With hundreds of streams each message finds its stream's memory out of the caches; slots keep what it needs in one
+    place, and what it asks is asked of as few objects as can be.
+    """
+
+    __slots__ = ("_channel", "_clock", "_driver", "_link", "_machine", "_sink", "_socket")
+
+    def __init__(self, driver: Driver, link: _Link, socket: Socket) -> None:
+        self._driver, self._link, self._socket = driver, link, socket
+        self._channel, self._clock, self._machine, self._sink = (
+            link.channel,
+            driver._clock,
+            driver._machine,
+            driver._sink,
+        )
+
+    def take(self, raw: bytes) -> None:
+        """Take one message."""
+        try:
+            message = read(raw)
+            frame = Frame(self._clock.now_us(), self._channel, _IN, raw, message)
+            link, sink = self._link, self._sink
+            if link.is_left:
+                self._driver._keep(frame)  # we closed it: kept, but no news to the machine
+                return
+            if sink is None or not isinstance(message, Media):
+                self._driver._take(frame)
+                return
+            if link.dropping:
+                if sink.full:
+                    link.dropped += 1
+                    return
+                self._driver._end_drop(link)
+            sink.put(frame)
+            commands = self._machine.receive(frame)
+            if commands:
+                self._driver._execute(commands, frame.at_us)
+            if sink.full and not link.is_held:
+                self._driver._hold(link, self._socket, sink)
+        except Exception as fault:
+            self._driver._fail(fault)
+
+
+_IN = Direction.IN

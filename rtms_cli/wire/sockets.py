@@ -65,6 +65,17 @@ class Socket(Protocol):
 class ClientSocket(picows.WSListener):
     """A `Socket` that `picows` reads. Frames that come before `start` are kept for it."""
 
+    __slots__ = (
+        "_closed",
+        "_early",
+        "_fragment_bytes",
+        "_fragments",
+        "_on_closed",
+        "_on_message",
+        "_timer",
+        "_transport",
+    )
+
     def __init__(self) -> None:
         self._transport: picows.WSTransport | None = None
         self._on_message: OnMessage | None = None

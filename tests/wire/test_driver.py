@@ -206,6 +206,34 @@ async def test_a_channel_can_be_opened_anew_in_the_same_breath(run: Run) -> None
     assert states == [State.OPEN, State.OPEN]
 
 
+async def test_a_socket_that_takes_anothers_place_is_the_one_that_is_heard(run: Run) -> None:
+    both = asyncio.Event()
+    accepted: list[TaskSocket] = []
+
+    async def handle(connection: ServerConnection) -> None:
+        accepted.append(TaskSocket(connection))
+        driver.attach("media", accepted[-1])
+        if len(accepted) == 2:
+            both.set()
+        await accepted[-1].wait_closed()
+
+    def react(frame: Frame) -> Sequence[Command]:
+        return [Finish("complete", None, "")] if isinstance(frame.message, Unknown) else []
+
+    machine, sink = Machine([], react), Kept()
+    driver = run(machine, sink)
+    running = asyncio.create_task(driver.run())
+    async with server(handle) as url, connect(url) as former, connect(url) as latter:
+        await both.wait()
+        await former.send(PACKET)
+        await former.close()
+        await accepted[0].wait_closed()
+        await latter.send(json.dumps({"msg_type": 99}))
+        await running
+    assert sink.lines() == ["media state open"] * 2 + ["media in 14", "media in 99"] + sink.lines()[4:]
+    assert [what(frame) for frame in machine.seen] == ["open", "open", "99"]
+
+
 async def test_a_defect_in_the_machine_surfaces(run: Run) -> None:
     def react(frame: Frame) -> Sequence[Command]:
         raise LookupError("a defect")
