@@ -39,7 +39,7 @@ MANIFEST_BYTES_PER_S = 50_000
 """A large manifest is renewed less often."""
 SLICE = 4 << 20
 FRAME_COST = 300
-"""Bytes that a waiting frame takes beside its own, twice: as it came, and read."""
+"""Bytes that a waiting frame may take beside its own, twice: as it came, and, unless it is a packet, read."""
 SOFT_LIMIT, SOFT_LIMIT_PER_STREAM = 16 << 20, 64 << 10
 """What may wait while the thread gets on: who sends faster than it writes is held back from here on."""
 STALLED_S = 0.25
