@@ -9,6 +9,9 @@ The kind of a packet is told by its type, so a client may have split sockets whe
 that asks for fewer kinds gets those. What is granted is what was granted then, whatever is asked for: the packets are
 in that form. `8` TERMINATED comes last, for what followed it in the capture came by another socket.
 
+Where the server had closed a socket in the middle, or it broke, so does the client's: with the same code, and the show
+goes on when the client is back.
+
 Faster than real time, a client may have much to read yet when the end is told. So before the end each media socket
 gets a keep-alive: its answer shows that everything before it was read.
 """
@@ -20,7 +23,7 @@ from msgspec import Struct, structs
 
 from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
-from rtms_cli.machine import ChannelState, Direction, Frame, Send, State
+from rtms_cli.machine import BROKEN, ChannelState, Direction, Frame, Send, State
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, MediaParams
 from rtms_cli.protocol.messages import (
     Audio,
@@ -71,6 +74,8 @@ READING_S = 10
 _US = 1_000_000
 _CLEAN = (1000, 1001, 1005)
 """Close codes of a client that goes for good; one whose connection breaks is waited for."""
+_SENDABLE = (1000, 1001, 1002, 1003, *range(1007, 1015))
+"""Close codes that a close frame may have, beside those from 3000 on (RFC 6455, 7.4)."""
 
 _KINDS: dict[type[object], MediaType] = {
     Audio: MediaType.AUDIO,
@@ -105,6 +110,16 @@ class Due(Struct, frozen=True, gc=False):
     raw: bytes
 
 
+class Drop(Struct, frozen=True, gc=False):
+    """One socket that was lost in the capture, and when."""
+
+    at_us: int
+    """After `7`."""
+    kinds: MediaType
+    """What it carried; none on signaling."""
+    code: int
+
+
 class Recording:
     """A capture, looked through once.
 
@@ -129,14 +144,19 @@ class Recording:
         self.problems = list(capture.problems)
         """Lines that could not be read."""
 
-    def dues(self) -> Iterator[Due]:
+    def dues(self) -> Iterator[Due | Drop]:
         """Everything that is served, in order."""
         last: Due | None = None
+        drops: list[Drop] = []
         at_us = 0
         for frame in self._capture:
             due = self._due(frame)
             if due is None:
+                if last is None and (drop := self._drop(frame)) is not None:
+                    drops.append(drop)  # after the last frame it is the end, and no loss
                 continue
+            yield from drops
+            drops.clear()
             at_us = max(at_us, due.at_us)
             if _is_terminated(due.message):
                 last = due
@@ -205,6 +225,17 @@ class Recording:
             return None  # something strange in the middle of the handshakes, which are live
         return Due(max(0, frame.at_us - self._begin_us), kind, socket == "media", message, frame.raw)
 
+    def _drop(self, frame: Frame) -> Drop | None:
+        state = frame.message
+        socket, _, name = frame.channel.partition(".")
+        if not isinstance(state, ChannelState) or state.state is not State.CLOSED or state.ours:
+            return None
+        if frame.at_us < self._begin_us or socket not in ("signaling", "media"):
+            return None
+        kinds = MediaType(0) if socket == "signaling" else _BY_NAME.get(name, EVERY_MEDIA)
+        code = state.code if state.code in _SENDABLE or 3000 <= (state.code or 0) < 5000 else BROKEN
+        return Drop(frame.at_us - self._begin_us, kinds, code or BROKEN)
+
 
 class Recorded(Zoom):
     """The server's machine for one client of a recording.
@@ -241,8 +272,8 @@ class Recorded(Zoom):
         self._recording = recording
         self._at_once = at_once
         self._on_finding = on_finding
-        self._dues: Iterator[Due] = iter(())
-        self._due: Due | None = None
+        self._dues: Iterator[Due | Drop] = iter(())
+        self._due: Due | Drop | None = None
         self._wanted = MediaType(0)
         self._waiting: deque[Due] = deque()
         """Audio that waits for a client that was there and is gone."""
@@ -338,16 +369,19 @@ class Recorded(Zoom):
             due_us = self._now_us if due is None else self._time_of(due)
             if self._over or due_us is None or due_us > self._now_us:
                 return
-            if (due is None or _is_end(due.message)) and not self._has_read_all():
+            if (due is None or isinstance(due, Drop) or _is_end(due.message)) and not self._has_read_all():
                 return
             if due is None:
                 self._end(StopReason.STOP_BC_MEETING_ENDED)
                 return
-            sent_bytes += len(due.raw)
-            self._perform_due(due)
+            if isinstance(due, Drop):
+                self._perform_drop(due)
+            else:
+                sent_bytes += len(due.raw)
+                self._perform_due(due)
             self._due = next(self._dues, None)
 
-    def _time_of(self, due: Due) -> int | None:
+    def _time_of(self, due: Due | Drop) -> int | None:
         """When a frame is due, on this machine's clock; `None` while a client is waited for that broke off."""
         assert self._begin_us is not None, "a show that has begun"
         if not self._at_once:
@@ -385,6 +419,13 @@ class Recorded(Zoom):
             self._session_state = message.state
         elif isinstance(message, EventUpdate) and message.event_type == MeetingEvent.MEDIA_CONNECTION_INTERRUPTED:
             self._interrupt(due, media_only=True)
+
+    def _perform_drop(self, drop: Drop) -> None:
+        """Close what was closed. Where signaling is lost, the media go with it (PROTOCOL §9)."""
+        lost = [each for each in self._channels.values() if not drop.kinds or each.kinds & drop.kinds]
+        if lost:
+            self._leave(lost, "media" if drop.kinds else "signaling", drop.code)
+            self._paced_from = self._now_us, drop.at_us
 
     def _interrupt(self, due: Due, *, media_only: bool) -> None:
         """Know these sockets no more, as the server did not. A client may wait before it believes the next one."""

@@ -80,6 +80,28 @@ async def test_over_tls_under_another_name(demo: Path, tmp_path: Path) -> None:
         assert await serve.exit_code() == 0, serve.lines
 
 
+async def test_a_connection_that_broke_breaks_again(tmp_path: Path) -> None:
+    (tmp_path / "breaks.toml").write_text(
+        'description = "Media break."\nseconds = 6\npeople = ["Ann"]\n[[event]]\nat = 1\ndrop = "media"\n'
+    )
+    arguments = ("simulate", "--scenario", "breaks.toml", "--payload-out", "payload.json")
+    async with running(*arguments, cwd=tmp_path, settings=CREDENTIALS) as zoom:
+        written = tmp_path / "payload.json"
+        await until(lambda: written.exists() and written.read_text().endswith("\n"))
+        payload = json.loads(written.read_text())
+        recorded = await join(payload, tmp_path / "live", "--media", "audio")
+        assert await zoom.exit_code() == 0, zoom.lines
+    async with running("replay", recorded, "--serve", "--once", cwd=tmp_path, settings=CREDENTIALS) as serve:
+        again = await join(await payload_of(serve), tmp_path / "again", "--media", "audio")
+        assert await serve.exit_code() == 0, serve.lines
+    same_files(recorded / "audio", again / "audio")
+    for folder in (recorded, again):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert manifest["status"] == "complete"
+        closed = [(one["channel"], one["code"]) for one in manifest["connections"] if one["code"] == 1006]
+        assert closed == [("media", 1006)]
+
+
 async def test_in_real_time_by_webhook(demo: Path, tmp_path: Path) -> None:
     async with running("listen", "--port", "0", "--plain", cwd=tmp_path, settings=CREDENTIALS) as listen:
         hook = (await listen.line_with("listening on")).split("listening on ")[1]

@@ -101,7 +101,7 @@ class Client:
         self.heard: list[tuple[int, str, bytes | int]] = []
         self.binary: list[bytes] = []
         self.finish: Finish | None = None
-        self.closed: list[str] = []
+        self.lost: list[tuple[int, str, int]] = []
 
     def take(self, commands: Sequence[Command]) -> None:
         for command in commands:
@@ -115,7 +115,7 @@ class Client:
                     body = {"msg_type": 13, "sequence": command.message.sequence}  # type: ignore[attr-defined]
                     self.say(command.channel, **body, timestamp=command.message.timestamp)  # type: ignore[attr-defined]
             elif isinstance(command, Close):
-                self.closed.append(command.channel)
+                self.lost.append((self.now_us // 1000, command.channel, command.code))
             elif isinstance(command, Finish):
                 self.finish = command
 
@@ -324,6 +324,75 @@ def test_interruptions_that_the_server_told_of(tmp_path: Path) -> None:
     assert [raw for _, channel, raw in client.got() if channel == "media#2"] == [audio(1), audio(2)]
     assert client.machine.report().findings == ()
     assert client.heard[-2:] == [(7500, "signaling", 9), (7500, "signaling", 8)]  # said by ourselves: nobody did then
+
+
+def closed(at_s: float, channel: str, code: int, *, ours: bool = False) -> tuple[float, str, str, dict[str, object]]:
+    return at_s, channel, "state", {"state": "closed", "code": code, "ours": ours}
+
+
+@pytest.mark.parametrize(
+    ("lost", "joined", "closes"),
+    [
+        ([closed(2, "media", 1001), closed(2, "media", 1000, ours=True)], {"media": 9}, [("media", 1001)]),
+        ([closed(2, "media", 1005)], {"media.audio": 1, "media.transcript": 8},
+         [("media.audio", BROKEN), ("media.transcript", BROKEN)]),
+        ([closed(2, "media.audio", 4000)], {"media.audio": 1, "media.transcript": 8}, [("media.audio", 4000)]),
+        ([closed(2, "media.video", 1000)], {"media.audio": 1}, []),
+        ([closed(2, "signaling", 1006), closed(2, "media", 1006)], {"media": 9},
+         [("signaling", BROKEN), ("media", BROKEN)]),
+        ([closed(1, "media", 1006)], {"media": 9}, []),  # before the client was ready
+    ],
+)  # fmt: skip
+def test_sockets_that_were_lost(
+    tmp_path: Path,
+    lost: list[tuple[float, str, str, bytes | dict[str, object]]],
+    joined: dict[str, int],
+    closes: list[tuple[str, int]],
+) -> None:
+    """They are lost again, and the end is not taken for a loss."""
+    show = lines(
+        *sorted(lost, key=lambda line: line[0]),
+        (6.0, "media", "in", audio(1)),
+        (7.0, "signaling", "in", TERMINATED),
+        closed(7.1, "media", 1000),
+        closed(7.1, "signaling", 1005),
+    )
+    client = Client(machine(recording(tmp_path, show)))
+    client.join(joined)
+    client.run(until_s=3)
+    assert client.lost == [(500, name, code) for name, code in closes]
+    client.now_us = 4_000_000
+    for name, _ in closes:
+        client.state(name, State.CLOSED, 1006)
+        if name != "signaling":
+            client.state(f"{name}#2", State.OPEN)
+    if ("signaling", BROKEN) in closes:
+        client.join({"media#2": 9})
+    else:
+        for name, _ in closes:
+            client.say(f"{name}#2", msg_type=3, **SIGNED, media_type=joined[name])
+    client.run()
+    assert [(at, raw) for at, _, raw in client.got() if raw in (audio(1), TERMINATED)] == [
+        (4500, audio(1)),
+        (5500, TERMINATED),
+    ]
+    assert client.machine.report().findings == ()
+
+
+def test_at_once_a_loss_keeps_its_pace(tmp_path: Path) -> None:
+    show = lines(closed(2, "media", 1006), (60.0, "media", "in", audio(1)), (90.0, "media", "in", audio(2)))
+    client = Client(machine(recording(tmp_path, show), at_once=True))
+    client.join({"media": 1})
+    client.run(until_s=2)
+    assert client.lost == [(0, "media", BROKEN)]
+    client.now_us = 3_000_000
+    client.state("media#2", State.OPEN)
+    client.say("media#2", msg_type=3, **SIGNED, media_type=1)
+    client.run()
+    assert [row for row in client.got() if row[1] == "media#2"] == [
+        (3000, "media#2", audio(1)),
+        (3000, "media#2", audio(2)),
+    ]
 
 
 def test_ids_from_the_handshake_and_captures_with_nothing(tmp_path: Path) -> None:
