@@ -165,6 +165,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             opcode, payload = await hear(reader)
             if opcode == 8:
                 break
+            if opcode == 9:  # a ping, which `websockets` sends every 20 s
+                writer.write(frame(payload, 10))
+                continue
             message = json.loads(payload)
             match message["msg_type"]:
                 case 1:
