@@ -217,6 +217,9 @@ def _network(ca_file: Path | None) -> Iterator[Check]:
         return
     try:
         answer = httpx.head(ZOOM_URL, timeout=NETWORK_TIMEOUT_S, verify=context)
+    except (ValueError, ImportError) as error:
+        yield Check("proxy", "wrong", str(error), "Mend http_proxy, https_proxy or all_proxy in the environment.")
+        return
     except httpx.HTTPError as error:
         if isinstance(error.__cause__, ssl.SSLError) or "CERTIFICATE" in str(error):
             yield Check(

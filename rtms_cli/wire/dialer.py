@@ -3,6 +3,9 @@
 No redirects are followed: they would lead past the check of the address. No compression is offered: it spends CPU to
 win back a quarter of base64, and opens the door to bombs. No pings are sent: they would be a second, invisible
 keep-alive that can close a socket for a reason no capture would show.
+
+Where the environment names a proxy, it is used, but to this machine itself. It resolves names, so only those can be
+checked then.
 """
 
 import asyncio
@@ -11,16 +14,19 @@ import ssl
 from urllib.parse import urlsplit
 
 import picows
-from websockets.exceptions import InvalidURI
-from websockets.proxy import get_proxy
+from python_socks import ProxyError
+from websockets.exceptions import InvalidProxy, InvalidURI
+from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import WebSocketURI, parse_uri
 
 from rtms_cli import __version__
 from rtms_cli.wire.driver import FinalConnectionError
-from rtms_cli.wire.hosts import HostPolicy
+from rtms_cli.wire.hosts import HostPolicy, is_loopback
 from rtms_cli.wire.sockets import MAX_MESSAGE, ClientSocket
 
 OPEN_TIMEOUT_S = 10.0
+_REFUSED_BY_PROXY = (401, 403, 407)
+"""What a proxy answers that will answer the same the next time."""
 
 
 class Dialer:
@@ -36,11 +42,17 @@ class Dialer:
 
     async def __call__(self, url: str) -> ClientSocket:
         """Connect; see `Dial`."""
+        via = ""
         try:
             if (problem := self._policy.check_name(url)) is not None:
                 raise FinalConnectionError(problem)
+            target = parse_uri(url)
+            proxy = None if is_loopback(target.host) else get_proxy(target)
+            if proxy is not None:
+                proxy = proxy if "://" in proxy else f"http://{proxy}"  # as curl reads it
+                via = _through(proxy)
             async with asyncio.timeout(OPEN_TIMEOUT_S):
-                return await self._open(url)
+                return await self._open(url, target, proxy)
         except FinalConnectionError:
             raise
         except picows.WSInvalidStatusError as error:
@@ -49,14 +61,15 @@ class Dialer:
         except (InvalidURI, picows.WSInvalidURL):
             raise FinalConnectionError(f"{url[:200]!r} is no WebSocket URL") from None
         except ssl.SSLCertVerificationError as error:
-            raise FinalConnectionError(f"cannot connect to {_place(url)}: {_why(error)}") from error
+            raise FinalConnectionError(f"cannot connect to {_place(url)}{via}: {_why(error)}") from error
+        except ProxyError as error:
+            is_final = any(f"status {code}" in str(error) for code in _REFUSED_BY_PROXY)
+            kind = FinalConnectionError if is_final else ConnectionError
+            raise kind(f"cannot connect to {_place(url)}{via}: {error}") from None
         except (TimeoutError, picows.WSError, OSError, EOFError, UnicodeError) as error:
-            raise ConnectionError(f"cannot connect to {_place(url)}: {_why(error)}") from error
+            raise ConnectionError(f"cannot connect to {_place(url)}{via}: {_why(error)}") from error
 
-    async def _open(self, url: str) -> ClientSocket:
-        target = parse_uri(url)
-        proxy = get_proxy(target)
-
+    async def _open(self, url: str, target: WebSocketURI, proxy: str | None) -> ClientSocket:
         async def reach(_: picows.WSParsedURL) -> socket.socket | None:
             return None if proxy is not None else await self._reach(target)
 
@@ -116,6 +129,21 @@ def tls_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SSLCo
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _through(proxy: str) -> str:
+    """What is said of a proxy: where it is, without the password that its URL may hold.
+
+    :raises FinalConnectionError: where it is no proxy's URL.
+    """
+    try:
+        parsed = parse_proxy(proxy)
+    except (InvalidProxy, ValueError) as error:
+        why = error.msg if isinstance(error, InvalidProxy) else "it cannot be read"
+        raise FinalConnectionError(
+            f"the proxy that the environment names (http_proxy, https_proxy, all_proxy) is none: {why}"
+        ) from None
+    return f" through the proxy {parsed.host}:{parsed.port}"
 
 
 def _place(url: str) -> str:

@@ -55,5 +55,5 @@ async def post(
                     return Answer(answer.status_code, time.monotonic() - started, bytes(got[:MOST_ANSWER]))
     except TimeoutError:
         raise NoAnswerError(f"nothing within {timeout_s:g} s") from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:  # the last two: a proxy that is none
         raise NoAnswerError(str(error) or type(error).__name__) from error
