@@ -3,6 +3,7 @@
 import os
 import sys
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -96,8 +97,16 @@ def _register() -> None:
     app.add_typer(sign)
 
 
+def _write_what_can_be_written() -> None:
+    """Where output is in some old encoding, a character that it lacks is a question mark, not the end."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main() -> None:
     """Run `rtms`."""
+    _write_what_can_be_written()
     _register()
     try:
         app()

@@ -161,3 +161,13 @@ async def test_a_wrong_signature_is_named_on_both_sides(tmp_path: Path) -> None:
         assert await simulate.exit_code() == 1
     (report,) = json.loads(simulate.lines[-1])
     assert "the signature is wrong" in report["findings"][0]["what"]
+
+
+def test_output_in_an_old_encoding(tmp_path: Path) -> None:
+    """A terminal, or a pipe on Windows, may lack arrows and ticks."""
+    old = {"PYTHONIOENCODING": "ascii"}
+    assert rtms("demo", "--seconds", "1", cwd=tmp_path, settings=old).stderr == ""
+    for arguments in ((), ("--messages",), ("--timeline",)):
+        shown = rtms("inspect", *arguments, cwd=tmp_path, settings=old)
+        assert (shown.returncode, shown.stdout.isascii()) == (0, True), shown.stderr
+    assert "MEDIA_DATA_AUDIO" in rtms("inspect", "--messages", cwd=tmp_path, settings=old).stdout
