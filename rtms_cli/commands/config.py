@@ -88,7 +88,7 @@ def default_map(commands: "Mapping[str, TyperCommand]", settings: list[Setting])
 def _tables(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, keys in ((FILE, ()), ("pyproject.toml", ("tool", "rtms"))):
         try:
-            table: Any = tomllib.loads((folder / name).read_text(encoding="utf-8"))
+            table: Any = tomllib.loads((folder / name).read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:

@@ -29,6 +29,7 @@ from rtms_cli.commands.options import (
     SpokenLanguage,
     VideoForm,
     VideoUser,
+    saved_json,
 )
 from rtms_cli.errors import Exit, Problem
 
@@ -129,7 +130,7 @@ def read_stream(payload: str | None) -> "tuple[Stream, bytes | None]":
     """
     from rtms_cli.protocol.webhooks import StreamStart, read_payload, read_webhook
 
-    text = _read_text(payload)
+    text = saved_json(_read_text(payload))
     try:
         stream = read_payload(text)
     except ValueError as error:

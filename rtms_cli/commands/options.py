@@ -1,5 +1,6 @@
 """Options that several commands have, written once."""
 
+import codecs
 import os
 import sys
 from pathlib import Path
@@ -53,6 +54,16 @@ def newest_recording(context: typer.Context, doing: str) -> Path:
     found = newest(Path((settings or {}).get("listen", {}).get("out", "recordings")))
     typer.echo(f"{doing} {escape(str(found))}", err=True)
     return found
+
+
+def saved_json(raw: bytes) -> bytes:
+    """JSON that somebody saved, in UTF-8: PowerShell writes UTF-16, and some editors put a byte order mark first."""
+    marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    encoding = next((marks[mark] for mark in marks if raw.startswith(mark)), None)
+    try:
+        return raw if encoding is None else raw.decode(encoding).encode()
+    except UnicodeError:
+        return raw  # whoever reads it says that it is no JSON
 
 
 def is_terminal() -> bool:

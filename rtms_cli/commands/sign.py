@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rtms_cli.commands.options import ClientId, ClientSecret, SecretToken
+from rtms_cli.commands.options import ClientId, ClientSecret, SecretToken, saved_json
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def _read_ids(payload: str) -> "Ids":
     from rtms_cli.protocol.webhooks import read_ids
 
     try:
-        return read_ids(_read(payload))
+        return read_ids(saved_json(_read(payload)))
     except ValueError as error:
         raise Problem(
             f"The payload cannot be signed: {error}.", "Give the JSON that Zoom posted, or --id and --stream-id."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
-from rtms_cli.commands.options import CaFile, Insecure, SecretToken
+from rtms_cli.commands.options import CaFile, Insecure, SecretToken, saved_json
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _print(told: Told) -> None:
 
 def _read(path: str) -> bytes:
     try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return saved_json(sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes())
     except OSError as error:
         raise Problem(f"Cannot read {path}: {error.strerror}.", "Give a file with a webhook's JSON, or -.") from None
 

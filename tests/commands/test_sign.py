@@ -38,6 +38,22 @@ def test_the_signature_alone_is_on_standard_output(payload: Path) -> None:
     assert given.stdout == done.stdout
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_payload_as_windows_saves_it(payload: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    payload.write_text(mark + payload.read_text(), encoding=encoding)
+    done = rtms("sign", payload, cwd=payload.parent, settings=CREDENTIALS)
+    assert (done.returncode, done.stdout) == (0, RIGHT.hex() + "\n"), done.stderr
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfeZ\0", b"ZOOM_CLIENT_ID=caf\xe9\n"])
+def test_an_env_file_that_cannot_be_read(payload: Path, content: bytes) -> None:
+    (payload.parent / ".env").write_bytes(content)
+    done = rtms("sign", payload, cwd=payload.parent)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: .env cannot be read: it is not UTF-8 (byte ")
+
+
 def test_json_has_all_parts_but_the_secret(payload: Path) -> None:
     done = rtms("sign", payload, "--json", cwd=payload.parent, settings=CREDENTIALS)
     parts = json.loads(done.stdout)
