@@ -21,6 +21,7 @@ from collections.abc import Callable
 from msgspec import structs
 
 from rtms_cli.machine import WEBHOOK, ChannelState, Direction, Frame, State, state_frame
+from rtms_cli.protocol.messages import Media
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ MANIFEST_BYTES_PER_S = 50_000
 """A large manifest is renewed less often."""
 SLICE = 4 << 20
 FRAME_COST = 300
-"""Bytes that a waiting frame may take beside its own, twice: as it came, and, unless it is a packet, read."""
+"""Bytes that a waiting frame may take beside its own; those are there twice, as they came and read, but in packets."""
 SOFT_LIMIT, SOFT_LIMIT_PER_STREAM = 16 << 20, 64 << 10
 """What may wait while the thread gets on: who sends faster than it writes is held back from here on."""
 STALLED_S = 0.25
@@ -50,8 +51,8 @@ class Writer:
     """Runs recorders on one thread.
 
     :param max_buffer: bytes that all streams together may have waiting. From half of that on, and already from
-        `SOFT_LIMIT` on while the thread gets on, sinks are full and who reads media waits; beyond all of it frames are
-        dropped and counted.
+        `SOFT_LIMIT` on while the thread gets on, sinks are full and who reads media waits: what comes still is what
+        was read in one go. Beyond all of it, other messages are dropped and counted.
     """
 
     def __init__(self, max_buffer: int = 256 << 20) -> None:
@@ -224,18 +225,19 @@ class Sink:
         writer = self._writer
         if self._close_asked:
             return
+        is_packet = isinstance(frame.message, Media)
         if (
             writer._added - writer._taken > writer.max_buffer
+            and not is_packet  # its reader waits
             and frame.direction is not Direction.STATE
             and frame.channel != WEBHOOK
         ):
-            # Media stops at half of this; only a flood of other messages comes here.
             self._dropped += 1
             self._dropped_us = frame.at_us
             return
         if self._dropped:
             self._report_dropped()
-        cost = 2 * len(frame.raw) + FRAME_COST
+        cost = (1 if is_packet else 2) * len(frame.raw) + FRAME_COST
         self._queue.append(frame)
         self._added += cost
         writer._added += cost
@@ -280,7 +282,7 @@ class Sink:
         while queue and cost < SLICE:
             frame = queue.popleft()
             frames.append(frame)
-            cost += 2 * len(frame.raw) + FRAME_COST
+            cost += (1 if isinstance(frame.message, Media) else 2) * len(frame.raw) + FRAME_COST
         if frames:
             self._guarded(lambda: self._recorder.fold(frames))
         self._taken += cost

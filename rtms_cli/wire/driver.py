@@ -234,7 +234,7 @@ class Driver:
         self._open_sockets.discard(socket)
         self._socket_closed.set()
         try:
-            if link.dropping:
+            if link.dropped:
                 self._end_drop(link)
             if not link.is_left:
                 link.is_left = True
@@ -261,9 +261,10 @@ class Driver:
 
     def _end_drop(self, link: "_Link") -> None:
         count, link.dropped = link.dropped, 0
+        how_long = f" for over {STALL_LIMIT_S:.0f} s" if link.dropping else ""
         link.dropping = link.is_held = False
         if count:
-            reason = f"{count} media messages were not kept: the disk did not keep up for over {STALL_LIMIT_S:.0f} s"
+            reason = f"{count} media messages were not kept: the disk did not keep up{how_long}"
             self._state(link.channel, ChannelState(State.DROPPED, reason=reason, count=count))
 
     async def _wait_until_due(self) -> None:
@@ -363,7 +364,10 @@ class _Intake:
             frame = Frame(self._clock.now_us(), self._channel, _IN, raw, message)
             link, sink = self._link, self._sink
             if link.is_left:
-                self._driver._keep(frame)  # we closed it: kept, but no news to the machine
+                if sink is not None and isinstance(message, Media) and sink.full:
+                    link.dropped += 1  # nobody will wait for room
+                else:
+                    self._driver._keep(frame)  # we closed it: kept, but no news to the machine
                 return
             if sink is None or not isinstance(message, Media):
                 self._driver._take(frame)

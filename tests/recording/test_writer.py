@@ -121,6 +121,25 @@ def test_a_stalled_disk_holds_readers_back_and_loses_nothing(tmp_path: Path) -> 
     assert json.loads((tmp_path / "manifest.json").read_bytes())["losses"] == []
 
 
+def test_packets_that_were_read_in_one_go_are_kept_however_little_may_wait(tmp_path: Path) -> None:
+    files = StalledFiles(tmp_path)
+    frames = packets(400)
+
+    async def run() -> None:
+        writer = Writer(max_buffer=100_000)
+        sink = writer.open(Recorder(tmp_path, HEADER, files=files))
+        for frame in frames:
+            sink.put(frame)
+        assert sink.full
+        assert writer.backlog > writer.max_buffer
+        files.go.set()
+        await writer.close()
+
+    asyncio.run(run())
+    assert len(list(Capture(tmp_path))) == len(frames)
+    assert json.loads((tmp_path / "manifest.json").read_bytes())["losses"] == []
+
+
 def test_a_flood_that_does_not_wait_is_bounded_and_counted(tmp_path: Path) -> None:
     files = StalledFiles(tmp_path)
 

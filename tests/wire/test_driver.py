@@ -156,16 +156,19 @@ async def test_a_socket_that_never_opens_is_news(run: Run) -> None:
     assert sink.lines() == ["media state opening", "media state refused", "signaling state finished"]
 
 
-async def test_what_arrives_after_we_closed_is_kept_but_is_no_news_to_the_machine(run: Run) -> None:
+@pytest.mark.parametrize("is_full", [False, True])
+async def test_what_arrives_after_we_closed_is_kept_or_counted_but_is_no_news_to_the_machine(
+    run: Run, is_full: bool
+) -> None:
     async def handle(socket: ServerConnection) -> None:
         await socket.send(json.dumps({"msg_type": 99}))
-        await socket.recv()
         for _ in range(3):
             await socket.send(PACKET)
         await socket.wait_closed()
 
     def react(frame: Frame) -> Sequence[Command]:
         if isinstance(frame.message, Unknown):
+            sink.is_full = is_full
             return [Send("media", KeepAliveResponse(1)), Close("media", 1000, "enough"), Finish("complete", None, "")]
         return []
 
@@ -177,8 +180,10 @@ async def test_what_arrives_after_we_closed_is_kept_but_is_no_news_to_the_machin
     assert "media out 13" in sink.lines()
     assert sink.lines()[-1] == "signaling state finished"
     assert sum(frame.direction is Direction.IN for frame in machine.seen) == 1
-    closed = [frame.message for frame in sink.frames if frame.message.__class__ is ChannelState]
-    assert any(isinstance(state, ChannelState) and state.ours and state.reason == "enough" for state in closed)
+    states = [frame.message for frame in sink.frames if isinstance(frame.message, ChannelState)]
+    assert any(state.ours and state.reason == "enough" for state in states)
+    assert sink.lines().count("media in 14") == (0 if is_full else 3)
+    assert [state.count for state in states if state.state is State.DROPPED] == ([3] if is_full else [])
 
 
 async def test_a_channel_can_be_opened_anew_in_the_same_breath(run: Run) -> None:
