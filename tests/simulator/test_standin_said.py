@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from processes import CREDENTIALS, rtms, running, until
 from simulator.test_zoom import IDS, Server, types
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import EventUpdate
@@ -98,7 +99,7 @@ def test_contact_center_has_events_of_its_own() -> None:
 )
 async def test_where_another_server_takes_over(fault: Strike, same_port: bool, old_is_closed: bool) -> None:
     app = App("client", "secret", "token")
-    async with Simulator(app) as simulator:
+    async with Simulator(app) as simulator, AsyncExitStack() as opened:
         stream = simulator.announce(Product.MEETING, Scenario(30, strikes=(fault,)))
         first, old_url = json.loads(stream.webhook("started")), stream.url
         ids = {
@@ -108,36 +109,31 @@ async def test_where_another_server_takes_over(fault: Strike, same_port: bool, o
             "protocol_version": 1,
         }
 
-        async def shake(url: str) -> dict[str, str]:
+        async def shake(url: str) -> tuple[ClientConnection, dict[str, str]]:
             """A client that gets as far as media."""
-            signaling = await connect(url)
+            signaling = await opened.enter_async_context(connect(url))
             await signaling.send(json.dumps({"msg_type": 1, **ids}))
             answer = json.loads(await signaling.recv())
             assert answer["status_code"] == 0
             urls: dict[str, str] = answer["media_server"]["server_urls"]
-            media = await connect(urls["all"])
+            media = await opened.enter_async_context(connect(urls["all"]))
             await media.send(json.dumps({"msg_type": 3, **ids, "media_type": 1}))
             assert json.loads(await media.recv())["status_code"] == 0
             await signaling.send(json.dumps({"msg_type": 7, "rtms_stream_id": stream.stream_id}))
             assert json.loads(await media.recv())["msg_type"] == 14
-            sockets.append(signaling)
-            sockets.append(media)
-            return urls
+            return media, urls
 
-        sockets: list[object] = []
-        urls = await shake(stream.url)
+        old, urls = await shake(stream.url)
         await until(lambda: stream.url != old_url)
         second = json.loads(stream.webhook("started"))
         assert second["event_ts"] > first["event_ts"]
         assert (stream.port == simulator.port) == same_port
         assert second["payload"]["server_urls"] == f"ws://127.0.0.1:{stream.port}/signaling/{stream.stream_id}?server=2"
-        late = await connect(old_url)
-        await late.wait_closed()
+        async with connect(old_url) as late:
+            await late.wait_closed()
         assert late.close_code == 1011
-        old = sockets[1]
-        assert hasattr(old, "close_code")
         assert (old.close_code is not None) == old_is_closed
-        new_urls = await shake(stream.url)
+        _, new_urls = await shake(stream.url)
         for kind, url in new_urls.items():
             assert url == urls[kind].replace(f":{simulator.port}/", f":{stream.port}/") + "?server=2"
         assert stream.report().findings == ()

@@ -25,8 +25,12 @@ class Proxy:
         self.answer = answer
         self.heads: list[bytes] = []
         self.address = ""
+        self.serving: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.serving.add(asyncio.create_task(self.serve(reader, writer)))
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.heads.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(self.answer)
         if b" 200 " in self.answer:
@@ -56,6 +60,8 @@ async def proxied(answer: bytes = b"HTTP/1.1 200 OK\r\n\r\n", certificate: Path 
         async with await asyncio.start_server(proxy, "127.0.0.1", 0) as listening:
             proxy.address = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
             yield proxy
+        if proxy.serving:
+            await asyncio.wait(proxy.serving)  # else the loop would end before their sockets have
 
 
 @pytest.fixture(autouse=True)
