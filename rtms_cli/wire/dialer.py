@@ -73,20 +73,26 @@ class Dialer:
         async def reach(_: picows.WSParsedURL) -> socket.socket | None:
             return None if proxy is not None else await self._reach(target)
 
-        _, listener = await picows.ws_connect(
-            ClientSocket,
-            url,
-            ssl_context=self._context() if target.secure else None,
-            websocket_handshake_timeout=None,
-            enable_auto_pong=True,
-            max_frame_size=MAX_MESSAGE,
-            max_redirects=0,
-            extra_headers=[("User-Agent", f"rtms-cli/{__version__}")],
-            proxy=proxy,
-            socket_factory=reach,
-        )
-        assert isinstance(listener, ClientSocket)
-        return listener
+        opened = ClientSocket()
+        try:
+            await picows.ws_connect(
+                lambda *_: opened,
+                url,
+                ssl_context=self._context() if target.secure else None,
+                # picows leaves a connection open whose handshake nobody waits for any more: this closes a silent
+                # one, and `abort` the one that is answered after all.
+                websocket_handshake_timeout=OPEN_TIMEOUT_S,
+                enable_auto_pong=True,
+                max_frame_size=MAX_MESSAGE,
+                max_redirects=0,
+                extra_headers=[("User-Agent", f"rtms-cli/{__version__}")],
+                proxy=proxy,
+                socket_factory=reach,
+            )
+        except BaseException:
+            opened.abort()
+            raise
+        return opened
 
     async def _reach(self, target: WebSocketURI) -> socket.socket:
         """Connect to the first address of the host that answers, if all of them are allowed."""

@@ -66,6 +66,7 @@ class ClientSocket(picows.WSListener):
     """A `Socket` that `picows` reads. Frames that come before `start` are kept for it."""
 
     __slots__ = (
+        "_aborted",
         "_closed",
         "_early",
         "_fragment_bytes",
@@ -84,6 +85,7 @@ class ClientSocket(picows.WSListener):
         self._fragments: list[bytes] = []
         self._fragment_bytes = 0
         self._closed: tuple[int, str] | None = None
+        self._aborted = False
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, on_message: OnMessage, on_closed: OnClosed) -> None:
@@ -123,7 +125,8 @@ class ClientSocket(picows.WSListener):
         self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.abort)
 
     def abort(self) -> None:
-        """See `Socket.abort`."""
+        """See `Socket.abort`; what is not open yet is closed as soon as it is."""
+        self._aborted = True
         if self._transport is not None:
             self._transport.disconnect(graceful=False)
 
@@ -132,6 +135,8 @@ class ClientSocket(picows.WSListener):
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         """The handshake is done."""
         self._transport = transport
+        if self._aborted:
+            self.abort()
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         """A frame came: a message, a piece of one, or a close."""
