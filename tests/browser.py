@@ -71,6 +71,11 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             await self.mouse(kind, x, y, button="left", clickCount=1)
 
+    async def press(self, key: str) -> None:
+        """Press a key and let it go."""
+        for kind in ("keyDown", "keyUp"):
+            await self.send("Input.dispatchKeyEvent", type=kind, key=key)
+
     async def picture(self, path: Path) -> None:
         """Save what the page looks like."""
         shot = await self.send("Page.captureScreenshot", format="png")

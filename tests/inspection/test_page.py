@@ -194,6 +194,22 @@ async def test_names_stay_text_and_clicks_play(tmp_path: Path) -> None:
         await window.run("document.getElementById('play').click()")
         assert await window.run("lead().paused")
 
+        # So does Enter, on the line that Tab and arrows lead to.
+        await window.run("document.querySelector('#lines li[tabindex=\"0\"]').focus()")
+        for key in ("ArrowDown", "ArrowDown", "ArrowUp", "End", "ArrowDown", "Home", "ArrowDown"):
+            await window.press(key)
+        lines = "[...document.querySelectorAll('#lines li')]"
+        assert await window.run(f"{lines}.indexOf(document.activeElement)") == 1
+        assert await window.run(f"{lines}.filter(line => line.tabIndex === 0).length") == 1
+        await window.run(
+            f"{lines}.forEach((line, number) => line.addEventListener('click', () => {{ entered = number }}))"
+        )
+        await window.press("Enter")
+        await until_true(window.run, "!lead().paused")
+        assert await window.run("entered") == 1
+        await window.press(" ")
+        assert await window.run("lead().paused")
+
         # The wheel zooms in around the pointer; the buttons lead back.
         box = await window.run("(({left, top, width}) => [left, top, width])(canvas.getBoundingClientRect())")
         assert isinstance(box, list)
