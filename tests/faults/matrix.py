@@ -9,7 +9,6 @@ import errno
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -222,43 +221,8 @@ CASES = (
 )
 
 
-STOOD_STILL_S = 0.1
-"""Two seconds of the session's: nothing can be told of a client in a machine that does nothing for so long."""
-MOST_TRIES = 3
-
-
 async def play(case: Case, out: Path) -> Result:
-    """Record a simulated meeting in which the case's fault strikes, and look at what was kept.
-
-    Played again where something is wrong and the machine had stood still meanwhile, as virtual ones do now and then.
-    """
-    for attempt in range(1, MOST_TRIES + 1):
-        folder = out / str(attempt)
-        await asyncio.to_thread(folder.mkdir)
-        watching = asyncio.create_task(longest_standstill_s())
-        result = await play_once(case, folder)
-        watching.cancel()
-        stood_s = await watching
-        if not result.wrong or stood_s < STOOD_STILL_S:
-            break
-        print(f"{case.name}: the machine stood still for {stood_s:.2f} s: {result.wrong}", file=sys.stderr)
-    return result
-
-
-async def longest_standstill_s() -> float:
-    """Until it is cancelled: how long the event loop did not get on at most, beside what this thread worked itself."""
-    longest = 0.0
-    try:
-        while True:
-            before, worked = time.monotonic(), time.thread_time()
-            await asyncio.sleep(0.005)
-            longest = max(longest, time.monotonic() - before - (time.thread_time() - worked))
-    except asyncio.CancelledError:
-        return longest
-
-
-async def play_once(case: Case, out: Path) -> Result:
-    """One try."""
+    """Record a simulated meeting in which the case's fault strikes, and look at what was kept."""
     app = App("client", "secret", "token", case.scopes)
     writer = Writer(case.max_buffer)
     make = recorder_in(out)

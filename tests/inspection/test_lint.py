@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from faults.matrix import BEFORE, Case, at, play_once
+from faults.matrix import BEFORE, Case, at, play
 from frames import ZERO_MS, audio, granted, media, said, state
 from processes import rtms
 
@@ -107,7 +107,7 @@ async def test_finds_the_simulators_deviations(deviation: Deviation, tmp_path: P
 
 async def found_in(case: Case, seconds: float, out: Path) -> set[str]:
     played = Case(case.name, case.strikes, case.deviations, seconds, status=case.status, sound=case.sound)
-    await play_once(played, out)
+    await play(played, out)
     (recording,) = out.iterdir()  # noqa: ASYNC240
     return {finding.rule for finding in lint(numbered(Capture(recording)))}
 
