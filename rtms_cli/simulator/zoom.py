@@ -173,6 +173,8 @@ class Zoom:
         self._events: set[int] = set(map(int, _BY_THEMSELVES))
         self._ready = False
         self._was_ready = False
+        self._has_accepted_media = False
+        """Since the signaling handshake: a `7` may cross the loss of the media connection."""
         self._joined = False
         self._stream_state: int | None = StreamState.ACTIVE
         self._session_state: int | None = SessionState.STARTED
@@ -391,7 +393,7 @@ class Zoom:
         channel.phase = _Phase.ACCEPTED
         self._signaling = channel
         self._joined = True
-        self._ready = False
+        self._ready = self._has_accepted_media = False
         self._wants_buffered = asked.buffer_data is not False
         self._give_up_us = None if self._begin_us is None else self._give_up_us
         self._begin_keep_alive(channel)
@@ -415,6 +417,7 @@ class Zoom:
         params = self._grant(asked.params, kinds)
         channel.phase = _Phase.ACCEPTED
         channel.kinds = kinds
+        self._has_accepted_media = True
         self._params = params.or_else(self._params)
         self._begin_keep_alive(channel)
         self._send(channel, MediaHandshakeResponse(StatusCode.STATUS_OK, "", params, asked.sequence))
@@ -467,8 +470,7 @@ class Zoom:
         return StatusCode.STATUS_OK, "", kinds
 
     def _on_ready(self, channel: _Channel, message: ClientReadyAck) -> None:
-        media = [other for other in self._channels.values() if other.kinds]
-        if not media:
+        if not self._has_accepted_media:
             self._find(channel.name, "7 CLIENT_READY_ACK before any media connection was accepted")
         elif message.stream_id != self._stream_id:
             self._find(channel.name, "7 CLIENT_READY_ACK with a wrong rtms_stream_id")

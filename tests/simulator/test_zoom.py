@@ -18,6 +18,7 @@ from rtms_cli.machine import (
 )
 from rtms_cli.protocol.messages import KeepAliveRequest, Signature, encode
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType
+from rtms_cli.simulator.faults import Fault, Strike
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.zoom import Zoom
 
@@ -214,6 +215,23 @@ def test_what_a_client_must_not_say(channel: str, msg_type: int, fields: dict[st
     server.say(channel, msg_type, **fields)
     (finding,) = server.findings()
     assert found in finding
+
+
+def test_ready_that_crosses_the_loss_of_the_media_connection() -> None:
+    """The client could not know: it is ready, and gets media when it is back."""
+    server = Server(scenario=Scenario(5, strikes=(Strike(1000, Fault.EVENT_7),)))
+    server.join()
+    assert 14 in types(server.say("signaling", 7, rtms_stream_id="stream1"))
+    server.close("signaling")
+    server.open("signaling")
+    server.say("signaling", 1, **IDS)
+    server.open("media#2")
+    server.say("media#2", 3, **IDS, media_type=1, media_params={})
+    server.wait(1)
+    assert types(server.say("signaling", 7, rtms_stream_id="stream1")) == [8, 9]
+    server.open("media#3")
+    assert 14 in types(server.say("media#3", 3, **IDS, media_type=1, media_params={}))
+    assert server.findings() == ["the client closed the connection before the end"]
 
 
 def test_ready_too_early_and_twice() -> None:
