@@ -29,7 +29,7 @@ def test_a_process_that_was_stopped() -> None:
         assert watched.stdout is not None
         assert watched.stdout.readline() == "watching\n"
         os.kill(watched.pid, signal.SIGSTOP)
-        time.sleep(0.3)
+        time.sleep(0.3)  # this is the standstill: nothing is waited for
         os.kill(watched.pid, signal.SIGCONT)
         watched.stdin.write("\n")
         watched.stdin.flush()

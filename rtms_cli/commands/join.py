@@ -29,6 +29,7 @@ from rtms_cli.commands.options import (
     SpokenLanguage,
     VideoForm,
     VideoUser,
+    read_input,
     saved_json,
 )
 from rtms_cli.errors import Exit, Problem
@@ -142,13 +143,8 @@ def read_stream(payload: str | None) -> "tuple[Stream, bytes | None]":
 
 
 def _read_text(payload: str | None) -> bytes:
-    if payload is not None and payload != "-":
-        try:
-            return Path(payload).read_bytes()
-        except OSError as error:
-            raise Problem(f"Cannot read {payload}: {error.strerror}.", "Give a file with the webhook's JSON.") from None
-    if payload == "-":
-        return sys.stdin.buffer.read()
+    if payload is not None:
+        return read_input(payload, "Give a file with the webhook's JSON.")
     if not sys.stdin.isatty():
         raise Problem("No payload.", "Give a file, or - to read standard input.")
     typer.echo("Paste the webhook's JSON and press Enter:", err=True)

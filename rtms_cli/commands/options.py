@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from rtms_cli.errors import Problem
+
 Media = Annotated[str, typer.Option(metavar="KINDS", help="audio,video,share,transcript,chat or all.")]
 Split = Annotated[bool, typer.Option("--split", help="A socket for each kind of media.")]
 AudioForm = Annotated[str, typer.Option("--audio", metavar="FORM", help="l16, opus, g711 or g722.")]
@@ -54,6 +56,17 @@ def newest_recording(context: typer.Context, doing: str) -> Path:
     found = newest(Path((settings or {}).get("listen", {}).get("out", "recordings")))
     typer.echo(f"{doing} {escape(str(found))}", err=True)
     return found
+
+
+def read_input(name: str, instead: str) -> bytes:
+    """What is in a file, or with - what comes on standard input.
+
+    :raises Problem: where it cannot be read; `instead` says what to give.
+    """
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise Problem(f"Cannot read {name}: {error.strerror}.", instead) from None
 
 
 def saved_json(raw: bytes) -> bytes:

@@ -1,14 +1,12 @@
 """`rtms sign`: what the right signature is, and why another one is wrong."""
 
 import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from rtms_cli.commands.options import ClientId, ClientSecret, SecretToken, saved_json
+from rtms_cli.commands.options import ClientId, ClientSecret, SecretToken, read_input, saved_json
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -35,6 +33,8 @@ sign = typer.Typer(
     help="Make a signature, or find out why one is wrong.\n\n"
     "\b\nExample:\n  rtms sign payload.json --verify 5d41402abc4b2a76b9719d911017c592…",
 )
+
+_FILE_OR_DASH = "Give a file, or - for standard input."
 
 Verify = Annotated[str | None, typer.Option(help="A signature to compare with; says which mistake made it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print all parts as JSON; never a secret.")]
@@ -131,7 +131,7 @@ def webhook(
     from rtms_cli.protocol.signatures import MAX_AGE_S, webhook_signature
     from rtms_cli.protocol.suspects import webhook_mistakes
 
-    raw = _read(body)
+    raw = read_input(body, _FILE_OR_DASH)
     credentials = load_credentials({"secret_token": secret_token})
     token = _token(credentials)
     right = webhook_signature(token.value, timestamp, raw)
@@ -252,17 +252,8 @@ def _read_ids(payload: str) -> "Ids":
     from rtms_cli.protocol.webhooks import read_ids
 
     try:
-        return read_ids(saved_json(_read(payload)))
+        return read_ids(saved_json(read_input(payload, _FILE_OR_DASH)))
     except ValueError as error:
         raise Problem(
             f"The payload cannot be signed: {error}.", "Give the JSON that Zoom posted, or --id and --stream-id."
         ) from None
-
-
-def _read(name: str) -> bytes:
-    if name == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(name).read_bytes()
-    except OSError as error:
-        raise Problem(f"Cannot read {name}: {error.strerror}.", "Give a file, or - for standard input.") from None

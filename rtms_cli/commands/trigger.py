@@ -1,14 +1,12 @@
 """`rtms trigger`: one webhook as Zoom posts it, and a verdict on the answer."""
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
 
-from rtms_cli.commands.options import CaFile, Insecure, SecretToken, saved_json
+from rtms_cli.commands.options import CaFile, Insecure, SecretToken, read_input, saved_json
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -104,7 +102,7 @@ def trigger(
         )
     urls = ",".join(server_url) if server_url else None
     wanted = _Wanted(product, identity, stream_id, urls, reason)
-    saved = b"{}" if payload is None else _read(payload)
+    saved = b"{}" if payload is None else saved_json(read_input(payload, "Give a file with a webhook's JSON, or -."))
     name, body, plain = _compose(event, saved, int(time.time() * 1000), wanted)
     if forge:
         sent = Sent.FORGED
@@ -157,13 +155,6 @@ def _print(told: Told) -> None:
         typer.echo(f"    it said: {escape(told.body)}")
     if told.fix:
         typer.echo(f"    {told.fix}")
-
-
-def _read(path: str) -> bytes:
-    try:
-        return saved_json(sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes())
-    except OSError as error:
-        raise Problem(f"Cannot read {path}: {error.strerror}.", "Give a file with a webhook's JSON, or -.") from None
 
 
 class _Wanted(Struct, frozen=True):

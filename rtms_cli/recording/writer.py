@@ -225,10 +225,9 @@ class Sink:
         writer = self._writer
         if self._close_asked:
             return
-        is_packet = isinstance(frame.message, Media)
         if (
             writer._added - writer._taken > writer.max_buffer
-            and not is_packet  # its reader waits
+            and not isinstance(frame.message, Media)  # its reader waits
             and frame.direction is not Direction.STATE
             and frame.channel != WEBHOOK
         ):
@@ -237,7 +236,7 @@ class Sink:
             return
         if self._dropped:
             self._report_dropped()
-        cost = (1 if is_packet else 2) * len(frame.raw) + FRAME_COST
+        cost = _cost(frame)
         self._queue.append(frame)
         self._added += cost
         writer._added += cost
@@ -282,7 +281,7 @@ class Sink:
         while queue and cost < SLICE:
             frame = queue.popleft()
             frames.append(frame)
-            cost += (1 if isinstance(frame.message, Media) else 2) * len(frame.raw) + FRAME_COST
+            cost += _cost(frame)
         if frames:
             self._guarded(lambda: self._recorder.fold(frames))
         self._taken += cost
@@ -315,6 +314,11 @@ class Sink:
         except Exception as defect:
             log.exception("a defect in rtms has cost a part of %s; its capture has the frames", self._recorder.folder)
             self._recorder.note_defect(repr(defect))
+
+
+def _cost(frame: Frame) -> int:
+    """What a waiting frame counts for: the same when it is put as when it is taken."""
+    return (1 if isinstance(frame.message, Media) else 2) * len(frame.raw) + FRAME_COST
 
 
 def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> None:

@@ -74,8 +74,8 @@ READING_S = 10
 _US = 1_000_000
 _CLEAN = (1000, 1001, 1005)
 """Close codes of a client that goes for good; one whose connection breaks is waited for."""
-_SENDABLE = (1000, 1001, 1002, 1003, *range(1007, 1015))
-"""Close codes that a close frame may have, beside those from 3000 on (RFC 6455, 7.4)."""
+_SENDABLE = (1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000))
+"""Close codes that a close frame may have (RFC 6455, 7.4)."""
 
 _KINDS: dict[type[object], MediaType] = {
     Audio: MediaType.AUDIO,
@@ -233,8 +233,8 @@ class Recording:
         if frame.at_us < self._begin_us or socket not in ("signaling", "media"):
             return None
         kinds = MediaType(0) if socket == "signaling" else _BY_NAME.get(name, EVERY_MEDIA)
-        code = state.code if state.code in _SENDABLE or 3000 <= (state.code or 0) < 5000 else BROKEN
-        return Drop(frame.at_us - self._begin_us, kinds, code or BROKEN)
+        code = state.code or BROKEN
+        return Drop(frame.at_us - self._begin_us, kinds, code if code in _SENDABLE else BROKEN)
 
 
 class Recorded(Zoom):

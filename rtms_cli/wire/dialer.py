@@ -79,8 +79,6 @@ class Dialer:
                 lambda *_: opened,
                 url,
                 ssl_context=self._context() if target.secure else None,
-                # picows leaves a connection open whose handshake nobody waits for any more: this closes a silent
-                # one, and `abort` the one that is answered after all.
                 websocket_handshake_timeout=OPEN_TIMEOUT_S,
                 enable_auto_pong=True,
                 max_frame_size=MAX_MESSAGE,
@@ -90,6 +88,8 @@ class Dialer:
                 socket_factory=reach,
             )
         except BaseException:
+            # Cancelled, picows leaves the connection open: a silent one until its own time-out, one that is answered
+            # after all for good.
             opened.abort()
             raise
         return opened
