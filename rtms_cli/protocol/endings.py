@@ -1,0 +1,146 @@
+"""How a recording ends: what was said of the end, folded in one place, and one rule that judges it.
+
+The session asks it while the stream runs, the ledger when a capture is folded, and so `repair` when the process died
+before a last word could be written: the same frames give the same answer (PROTOCOL §7–§9).
+"""
+
+from enum import StrEnum
+
+from rtms_cli.protocol.messages import Message, SessionStateResponse, SessionStateUpdate, StreamStateUpdate
+from rtms_cli.protocol.numbers import SessionState, StopReason, StreamState
+from rtms_cli.protocol.webhooks import Stream, StreamStart, StreamStop, Webhook
+
+
+class Status(StrEnum):
+    """`status` of a recording (RECORDING, "manifest.json")."""
+
+    RECORDING = "recording"
+    COMPLETE = "complete"
+    INTERRUPTED = "interrupted"
+    """The stream was lost, or stopped for a failure; a later webhook may continue the recording."""
+    FAILED = "failed"
+    """Nothing was recorded: Zoom refused us, or could not be reached."""
+    REVOKED = "revoked"
+    """Zoom wants what was recorded deleted (stop reason 8)."""
+
+
+class Speaker(StrEnum):
+    """Who said that a stream ended."""
+
+    ZOOM = "zoom"
+    """Zoom, over one of the stream's sockets or by a webhook that was verified."""
+    STRANGER = "stranger"
+    """A webhook that was not verified: anybody may have sent it."""
+    US = "us"
+    """Our own session: it was refused, or no connection came about."""
+    NOBODY = "nobody"
+    """Nobody: the recording was ended from this side, or its process died."""
+
+
+def judge_ending(
+    reason: int | None, said_by: Speaker, *, asked: bool = False, begun: bool = False, is_over: bool = False
+) -> Status:
+    """Decide how a recording ended.
+
+    :param reason: the stop reason, where one was given.
+    :param said_by: who gave it.
+    :param asked: whether we asked the server for the end while it could hear us.
+    :param begun: whether media came, or would have come: we were ready for it.
+    :param is_over: whether the stream was said to be over.
+    """
+    known = StopReason.member(reason) if reason is not None else None
+    if is_over and known == StopReason.STOP_BC_STREAM_REVOKED and said_by is Speaker.ZOOM:
+        return Status.REVOKED
+    if is_over and isinstance(known, StopReason) and known.is_failure:
+        return Status.INTERRUPTED
+    if is_over or (asked and begun):
+        return Status.COMPLETE
+    return Status.INTERRUPTED if begun or said_by is not Speaker.US else Status.FAILED
+
+
+class Outlook:
+    """What has been said of a stream's end so far: a fold over messages and webhooks.
+
+    `8` TERMINATED and a stop webhook are final. `9` STOPPED is the end only where no other session of the stream goes
+    on, and a session that starts takes it back, with its reason.
+
+    :param trusted: whether webhooks were verified; only a verified one may have a recording deleted.
+    """
+
+    def __init__(self, *, trusted: bool = False) -> None:
+        self._trusted = trusted
+        self._stream: Stream | None = None
+        self._sessions: dict[str | None, int | None] = {}
+        self.is_over = False
+        """Whether the stream was said to be over, as far as is known now."""
+        self.is_final = False
+        """Whether nothing but a new announcement can take that back."""
+        self.reason: int | None = None
+        self.said_by = Speaker.NOBODY
+        self.how = ""
+        """Who said so and how, in words: `9 SESSION_STATE_UPDATE on signaling`."""
+
+    @property
+    def session_state(self) -> int | None:
+        """The state of the session that was spoken of last."""
+        return next(reversed(self._sessions.values()), None)
+
+    def judge(self, *, gave_up: bool = False, asked: bool = False, begun: bool = False) -> Status:
+        """How a recording that ends now ended; see `judge_ending`.
+
+        :param gave_up: whether it ends because our session was refused, or found no connection.
+        """
+        said_by = Speaker.US if gave_up and not self.is_over else self.said_by
+        return judge_ending(self.reason, said_by, asked=asked, begun=begun, is_over=self.is_over)
+
+    def take(self, message: Message | Webhook, channel: str) -> bool:
+        """Take note of what came in on a channel.
+
+        :returns: whether it said anything about the end.
+        """
+        match message:
+            case StreamStateUpdate(state=StreamState.TERMINATED, reason=reason):
+                self._end(f"8 STREAM_STATE_UPDATE on {channel}", Speaker.ZOOM, reason, is_final=True)
+            case StreamStop(reason=reason):
+                speaker = Speaker.ZOOM if self._trusted else Speaker.STRANGER
+                self._end("a stop webhook", speaker, reason, is_final=True)
+            case SessionStateUpdate(session_id=session_id, state=state, stop_reason=reason):
+                self._on_session(session_id, state, reason, f"9 SESSION_STATE_UPDATE on {channel}")
+            case SessionStateResponse(session_id=session_id, state=state):
+                self._sessions[session_id] = state
+                return False
+            case StreamStart(stream=stream):
+                if self._stream is None or not stream.is_retry_of(self._stream):
+                    self.announce()
+                self._stream = stream
+                return False
+            case _:
+                return False
+        return True
+
+    def announce(self) -> None:
+        """The stream was announced (anew): whatever was said of an end before is past."""
+        self._sessions.clear()
+        self._take_back()
+        self.is_final = False
+
+    def _on_session(self, session_id: str | None, state: int | None, reason: int | None, how: str) -> None:
+        self._sessions.pop(session_id, None)
+        self._sessions[session_id] = state
+        if all(known == SessionState.STOPPED for known in self._sessions.values()):
+            self._end(how, Speaker.ZOOM, reason, is_final=False)
+        elif not self.is_final:
+            self._take_back()
+
+    def _end(self, how: str, speaker: Speaker, reason: int | None, *, is_final: bool) -> None:
+        if speaker is Speaker.STRANGER and reason == StopReason.STOP_BC_STREAM_REVOKED:
+            reason = None  # anybody may have sent it: nothing is deleted for it
+        if not self.is_over or reason is not None:
+            self.reason, self.said_by = reason, speaker
+        if not self.is_over or is_final:
+            self.how = how
+        self.is_over = True
+        self.is_final = self.is_final or is_final
+
+    def _take_back(self) -> None:
+        self.is_over, self.reason, self.said_by, self.how = False, None, Speaker.NOBODY, ""
