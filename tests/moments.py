@@ -10,7 +10,9 @@ from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.recorder import RecorderSnapshot, TrackSnapshot
-from rtms_cli.session.session import ChannelSnapshot, Phase, SessionSnapshot
+from rtms_cli.session.channel import ChannelSnapshot, Phase
+from rtms_cli.session.life import Stage
+from rtms_cli.session.session import SessionSnapshot
 from rtms_cli.view.dashboard import History, Moment, draw
 from rtms_cli.view.streams import StreamView
 
@@ -26,6 +28,7 @@ def view(number: int = 1, at_s: float = 12.5, **channel: object) -> StreamView:
     media = structs.replace(up, name="media", **channel)
     session = SessionSnapshot(
         stream=stream,
+        stage=Stage.STREAMING,
         steps=(("webhook", 0), ("signaling up", 50_000), ("ready", 70_000), ("media lost", 9_000_000)),
         channels=(up, media),
         stream_state=1,
@@ -72,6 +75,7 @@ def busy(at_s: int) -> list[StreamView]:
     )
     session = SessionSnapshot(
         stream=meeting,
+        stage=Stage.STREAMING,
         steps=(
             ("webhook", 0), ("signaling open", 210_000), ("signaling up", 350_000), ("media open", 420_000),
             ("media up", 510_000), ("ready", 512_000), ("first media", 530_000), ("media.video lost", 402_000_000),

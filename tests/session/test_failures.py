@@ -20,7 +20,7 @@ from script import (
 )
 
 from rtms_cli.protocol.media import MediaRequest
-from rtms_cli.session.session import BACK_OFF_S, back_off_s
+from rtms_cli.session.rules import BACK_OFF_S, back_off_s
 
 UNIFIED = AUDIO_AND_TRANSCRIPT
 TWO_SOCKETS = MediaRequest(AUDIO_AND_TRANSCRIPT.types, split=True)

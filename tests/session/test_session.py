@@ -22,7 +22,8 @@ from rtms_cli.machine import Finish
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product
 from rtms_cli.protocol.webhooks import Stream
-from rtms_cli.session.session import Phase
+from rtms_cli.session.channel import Phase
+from rtms_cli.session.life import Stage
 
 
 def test_handshakes_happen_in_order_and_ready_follows_the_last_media_socket() -> None:
@@ -335,3 +336,130 @@ def test_the_snapshot_tells_the_lifecycle() -> None:
     ]
     assert snapshot.stream is STREAM
     assert MediaType.AUDIO in AUDIO.types
+
+
+SESSION_STOPPED = '5    signaling {"msg_type": 9, "rtms_session_id": "a", "state": 5, "stop_reason": 8}'
+SESSION_STARTED = 'signaling {"msg_type": 9, "rtms_session_id": "b", "state": 2}'
+
+
+def test_the_reason_of_a_former_session_does_not_revoke_a_later_one() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(
+        machine,
+        f"""
+        {SESSION_STOPPED}
+        6    {SESSION_STARTED}
+        7    media {PACKET}
+        20   signaling {{"msg_type": 9, "rtms_session_id": "b", "state": 5}}
+        20.1 signaling closed 1000
+        20.1 media closed 1000
+        <<   finish complete None
+        """,
+    )
+
+
+def test_a_media_socket_that_closes_between_two_sessions_is_rebuilt() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(
+        machine,
+        f"""
+        {SESSION_STOPPED}
+        5.1  media closed 1000
+        6    {SESSION_STARTED}
+        <<   open media ws://m
+        6.1  media open
+        <<   send media 3
+        6.2  media {{"msg_type": 4, "status_code": 0}}
+        """,
+    )
+    assert machine.snapshot().stage is Stage.STREAMING
+
+
+def test_signaling_that_closes_between_two_sessions_is_rebuilt_when_media_tell_of_the_second() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(
+        machine,
+        f"""
+        {SESSION_STOPPED}
+        5.1  signaling closed 1000
+        6    {SESSION_STARTED.replace("signaling", "media")}
+        <<   close media
+        <<   warn signaling: no connection: it closed between two sessions
+        10   tick
+        <<   open signaling ws://s
+        """,
+    )
+    assert machine.snapshot().stage is Stage.INTERRUPTED
+
+
+def test_three_media_sockets_that_close_early_once_each_are_rebuilt() -> None:
+    kinds = MediaType.AUDIO | MediaType.TRANSCRIPT | MediaType.CHAT
+    machine = session(MediaRequest(kinds, split=True))
+    urls = {"audio": "ws://a", "transcript": "ws://t", "chat": "ws://c"}
+    answer = json.dumps({"msg_type": 2, "status_code": 0, "server_urls": urls})
+    opened = "".join(f"<< open media.{name} {url}\n" for name, url in urls.items())
+    shaken = "".join(f"0.3 media.{name} open\n<< send media.{name} 3\n" for name in urls)
+    closed = "".join(f"0.4 media.{name} closed 1000\n<< warn media.{name}: no connection: closed\n" for name in urls)
+    play(
+        machine,
+        f"0 tick\n<< open signaling ws://s\n0.1 signaling open\n<< send signaling 1\n"
+        f"0.2 signaling {answer}\n<< send signaling 5\n{opened}{shaken}{closed}",
+    )
+    assert machine.deadline_us is not None
+    assert {channel.phase for channel in machine.snapshot().channels[1:]} == {Phase.WAITING}
+
+
+def test_who_asks_for_the_end_while_a_connection_is_missing_has_not_got_everything() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(
+        machine,
+        f"""
+        4  media {PACKET}
+        5  signaling closed 1006
+        << close media
+        << warn signaling: lost
+        6  signaling stopping SIGTERM
+        << finish interrupted None
+        """,
+    )
+    machine = session()
+    play(machine, CONNECTED)
+    play(
+        machine,
+        f"""
+        4  media {PACKET}
+        5  media closed 1006
+        << warn media: lost
+        6  signaling stopping SIGTERM
+        << send signaling 21
+        << finish interrupted None
+        """,
+    )
+
+
+def test_a_stream_that_was_stopped_before_it_began_is_not_connected() -> None:
+    play(session(), f"0 {STARTED}\n0 {stopped(6)}\n<< finish complete 6")
+
+
+def test_a_reconnect_that_is_refused_for_good_was_an_interruption_and_no_failure() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(
+        machine,
+        f"""
+        4    media {PACKET}
+        5    signaling closed 1006
+        <<   close media
+        <<   warn signaling: lost
+        8.8  tick
+        <<   open signaling ws://s
+        8.9  signaling open
+        <<   send signaling 1
+        9    signaling {{"msg_type": 2, "status_code": 2}}
+        <<   finish interrupted None
+        """,
+    )

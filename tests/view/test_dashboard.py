@@ -9,7 +9,7 @@ from msgspec import structs
 from rich.console import Console
 
 from rtms_cli.machine import Direction, frame_of
-from rtms_cli.session.session import Phase
+from rtms_cli.session.channel import Phase
 from rtms_cli.view.dashboard import History, Moment, meter, sparkline
 from rtms_cli.view.screen import Screen
 

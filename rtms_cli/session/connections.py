@@ -1,0 +1,277 @@
+"""The channels of a session together: connecting, losing and rebuilding them (PROTOCOL §9).
+
+What comes of a message is `Session`'s affair; here is what follows for the sockets. Commands collect in `out`.
+"""
+
+from collections.abc import Mapping
+
+from rtms_cli.machine import SIGNALING, Close, Command, Open, Warn
+from rtms_cli.protocol.media import MEDIA_NAMES, MediaRequest
+from rtms_cli.protocol.numbers import MediaType
+from rtms_cli.session import rules
+from rtms_cli.session.channel import Channel, Phase
+from rtms_cli.session.handshakes import kinds_wanted, plan_media
+from rtms_cli.session.rules import US, explain_refusal
+
+
+class Connections:
+    """One signaling channel, and the media channels that it leads to.
+
+    :param stream_id: the stream's; the back-off's jitter comes from it.
+    """
+
+    def __init__(self, stream_id: str, request: MediaRequest) -> None:
+        self._stream_id = stream_id
+        self._request = request
+        self.signaling = Channel(SIGNALING)
+        self.channels: dict[str, Channel] = {SIGNALING: self.signaling}
+        self.out: list[Command] = []
+        self.steps: list[tuple[str, int]] = []
+        """The lifecycle so far: what, and when in µs."""
+        self.refused: dict[MediaType, str] = {}
+        """Kinds of media that were asked for and refused, with the reason."""
+        self.heard_us = 0
+        """When anything came on any channel."""
+        self.rebuilds = True
+        """Whether what is lost is rebuilt; not while the end is near."""
+        self.failure: str | None = None
+        """Why no connection will come about any more."""
+        self._last_loss_us: int | None = None
+
+    @property
+    def media(self) -> list[Channel]:
+        """The media channels."""
+        return [channel for channel in self.channels.values() if channel.is_media]
+
+    @property
+    def has_sockets(self) -> bool:
+        """Whether any channel has a socket, or opens one."""
+        return any(channel.has_socket for channel in self.channels.values())
+
+    @property
+    def are_up(self) -> bool:
+        """Whether signaling and all media that are still to be had are up."""
+        media = self.media
+        return (
+            self.signaling.phase is Phase.UP
+            and all(channel.is_settled for channel in media)
+            and any(channel.phase is Phase.UP for channel in media)
+        )
+
+    @property
+    def nothing_granted(self) -> bool:
+        """Whether every kind that was asked for was refused."""
+        return bool(self.refused) and set(kinds_wanted(self._request)) <= set(self.refused)
+
+    def next_us(self) -> int | None:
+        """When time alone changes something."""
+        times = [channel.next_us(self.heard_us) for channel in self.channels.values()]
+        return min((time for time in times if time is not None), default=None)
+
+    def check_time(self, at_us: int) -> None:
+        """Do what is due."""
+        for channel in list(self.channels.values()):
+            self._check_doubt(channel, at_us)
+            silent_us = channel.silent_us(self.heard_us)
+            if silent_us is not None and at_us >= silent_us:
+                self.lose(channel, at_us, f"neither keep-alive nor data for {rules.SILENCE_S} s")
+            elif channel.due_us is not None and at_us >= channel.due_us:
+                self._on_due(channel, at_us)
+
+    def connect(self, channel: Channel, at_us: int, *, anew: bool = False) -> None:
+        """Open a channel's socket.
+
+        :param anew: whether it begins a new life, for which the server waits anew.
+        """
+        if anew:
+            channel.lost_us = at_us
+            channel.tries = 0
+        channel.connects += 1
+        channel.enter(Phase.OPENING, at_us, at_us + rules.HANDSHAKE_S * US)
+        self.out.append(Open(channel.name, channel.url))
+
+    def shake(self, channel: Channel, at_us: int) -> None:
+        """Its socket is open, and the handshake goes out."""
+        channel.enter(Phase.SHAKING, at_us, at_us + rules.HANDSHAKE_S * US)
+        self.step(f"{channel.name} open", at_us)
+
+    def accept(self, channel: Channel, at_us: int) -> None:
+        """Its handshake was accepted."""
+        channel.enter(Phase.UP, at_us)
+        channel.tries = channel.early_closes = 0
+        channel.note = ""
+        self.step(f"{channel.name} up", at_us)
+
+    def open_media(self, urls: Mapping[str, str], at_us: int) -> None:
+        """Open the media sockets that the server's answer allows."""
+        kinds = [kind for kind in kinds_wanted(self._request) if kind not in self.refused]
+        plan = plan_media(kinds, urls, split=self._request.split)
+        for kind in plan.unserved:
+            self.refuse_kind(kind, "the server named no URL for it: the app has probably no scope")
+        for former in self.media:
+            if former.name not in plan.sockets:
+                del self.channels[former.name]
+        for name, (url, carried) in plan.sockets.items():
+            channel = self.channels.setdefault(name, Channel(name))
+            channel.url, channel.kinds = url, carried
+            self.connect(channel, at_us, anew=True)
+        if not plan.sockets:
+            self.failure = "none of the media that were asked for was granted"
+
+    def start_anew(self, url: str, at_us: int, why: str) -> None:
+        """Leave every socket, and connect signaling at another URL."""
+        for channel in self.channels.values():
+            self.drop(channel, at_us, why)
+        self.signaling.url = url
+        self.connect(self.signaling, at_us, anew=True)
+
+    def resume(self, at_us: int) -> None:
+        """Rebuild what was closed while the end seemed near."""
+        self.rebuilds = True
+        if self.signaling.phase is Phase.IDLE:
+            self.lose(self.signaling, at_us, "it closed between two sessions")
+            return
+        for channel in self.media:
+            if channel.phase is Phase.IDLE:
+                self.connect(channel, at_us, anew=True)
+
+    def lose(self, channel: Channel, at_us: int, how: str, *, has_socket: bool = True) -> None:
+        """A connection is gone, or came to nothing: rebuild it later, with what depends on it.
+
+        :param has_socket: whether there is a socket left to close.
+        """
+        was_up = channel.phase is Phase.UP
+        self.drop(channel, at_us, how, has_socket=has_socket)
+        if not self.rebuilds:
+            return
+        if was_up:
+            channel.lost_us = self._last_loss_us = at_us
+            self.step(f"{channel.name} lost", at_us)
+        channel.note = how
+        if not channel.is_media:
+            for other in self.media:
+                if other.phase is not Phase.GONE:
+                    self.drop(other, at_us, "signaling was lost")
+        wait_us = round(rules.back_off_s(channel.tries, self._stream_id) * US)
+        channel.tries += 1
+        last_us = channel.give_up_us(at_us)
+        if at_us >= last_us:
+            self.give_up(
+                channel, how if channel.is_media else f"no connection for {channel.deadline_s} s: {how}", at_us
+            )
+            return
+        channel.enter(Phase.WAITING, at_us, min(at_us + wait_us, last_us))
+        self.warn(channel.name, f"{'lost' if was_up else 'no connection'}: {how}; next try in {wait_us / US:.1f} s")
+
+    def lose_media(self, media_type: int | None, how: str, at_us: int) -> None:
+        """The server misses a media socket: find which. One that is being rebuilt already is that one.
+
+        :param media_type: the kinds that it carries, where the server said so.
+        """
+        media = [each for each in self.media if media_type is None or media_type & each.kinds]
+        lately = [each for each in media if self._was_lost_lately(at_us, each.lost_us)]
+        if lately or any(channel.phase is not Phase.UP for channel in media):
+            for channel in lately:
+                if channel.phase is Phase.UP:
+                    channel.suspect(at_us, how)
+            return
+        quiet = [channel for channel in media if at_us - (channel.last_in_us or 0) > rules.QUIET_S * US]
+        for channel in media if len(media) == 1 else quiet:
+            self.lose(channel, at_us, how)
+
+    def lose_signaling_late(self, how: str, at_us: int) -> None:
+        """A webhook says that signaling was lost: after a loss that is known it may mean that one."""
+        if self._was_lost_lately(at_us, self._last_loss_us):
+            self.signaling.suspect(at_us, how)
+        else:
+            self.lose(self.signaling, at_us, how)
+
+    def close_early(self, channel: Channel, at_us: int, how: str) -> None:
+        """A socket was closed with 1000 right after our handshake."""
+        channel.early_closes += 1
+        how += " right after the handshake"
+        if not channel.is_media:  # where signaling was accepted, the signature is right
+            how += ": many see a wrong signature only as this"
+            if channel.early_closes >= rules.SIGNATURE_TRIES:
+                self.failure = f"{channel.name} {how}. {rules.SIGNATURE_HINT}"
+                self.drop(channel, at_us, how, has_socket=False)
+                return
+        self.lose(channel, at_us, how, has_socket=False)
+
+    def drop(self, channel: Channel, at_us: int, why: str, *, has_socket: bool = True) -> None:
+        """Let go of a channel; its socket, if it has one, is closed."""
+        if has_socket and channel.has_socket:
+            self.out.append(Close(channel.name, 1000, why[:100]))
+        if channel.phase is not Phase.IDLE:
+            channel.enter(Phase.IDLE, at_us)
+
+    def refuse(self, channel: Channel, status: int | None, reason: str, at_us: int, *, again: bool = False) -> None:
+        """A handshake was refused: try again where that can help, say why where it cannot."""
+        why = f"{channel.name} handshake refused: {explain_refusal(status, reason)}"
+        if again or status in rules.RETRYABLE:
+            self.lose(channel, at_us, why)
+        elif channel.is_media:
+            self.drop(channel, at_us, "refused")
+            for kind in MEDIA_NAMES:
+                if kind in channel.kinds:
+                    self.refuse_kind(kind, why)
+            self.give_up(channel, why, at_us)
+        else:
+            self.failure = why
+
+    def ask_for_less(self, channel: Channel, kind: MediaType, why: str, at_us: int) -> None:
+        """One kind was refused: ask for the others of that socket without it."""
+        self.refuse_kind(kind, why)
+        channel.kinds &= ~kind
+        self.drop(channel, at_us, "asking again without it")
+        if channel.kinds:
+            self.connect(channel, at_us)
+        else:
+            self.give_up(channel, why, at_us)
+
+    def refuse_kind(self, kind: MediaType, why: str) -> None:
+        """Note that a kind of media will not come."""
+        self.refused[kind] = why
+        self.warn(SIGNALING, f"{MEDIA_NAMES[kind]} is not granted: {why}")
+
+    def give_up(self, channel: Channel, why: str, at_us: int) -> None:
+        """A channel will not come up any more; without signaling, or without any media, nothing will."""
+        channel.enter(Phase.GONE, at_us)
+        channel.note = why
+        if not channel.is_media:
+            self.failure = why
+            return
+        self.warn(channel.name, f"given up: {why}")
+        media = self.media
+        if all(each.phase is Phase.GONE for each in media):
+            self.failure = "; ".join(dict.fromkeys(each.note for each in media if each.note))
+
+    def warn(self, channel: str, text: str) -> None:
+        """Tell a person, and the manifest."""
+        self.out.append(Warn(channel, text))
+
+    def step(self, name: str, at_us: int) -> None:
+        """Note a step of the lifecycle."""
+        self.steps.append((name, at_us))
+
+    def _on_due(self, channel: Channel, at_us: int) -> None:
+        if channel.phase is Phase.WAITING and at_us >= channel.give_up_us(at_us):
+            self.give_up(channel, channel.note, at_us)
+        elif channel.phase is Phase.WAITING:
+            self.connect(channel, at_us)
+        else:
+            doing = "no connection" if channel.phase is Phase.OPENING else "no answer to the handshake"
+            self.lose(channel, at_us, f"{doing} within {rules.HANDSHAKE_S} s")
+
+    def _check_doubt(self, channel: Channel, at_us: int) -> None:
+        if channel.doubt is None or at_us < channel.doubt[0] + rules.DOUBT_S * US:
+            return
+        (doubted_us, how), channel.doubt = channel.doubt, None
+        heard_us = channel.last_in_us if channel.is_media else self.heard_us
+        if (heard_us is None or heard_us <= doubted_us) and self.rebuilds:
+            self.lose(channel, at_us, f"{how}, and nothing else for {rules.DOUBT_S} s")
+
+    def _was_lost_lately(self, at_us: int, loss_us: int | None) -> bool:
+        """Whether a sign that comes now may tell of that loss."""
+        is_known = loss_us is not None and self._last_loss_us is not None
+        return is_known and at_us - (loss_us or 0) < rules.LATE_SIGNAL_S * US

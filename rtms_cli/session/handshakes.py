@@ -1,0 +1,54 @@
+"""What the two handshakes say, and which socket carries which media (PROTOCOL §1, §4)."""
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from rtms_cli.machine import MEDIA
+from rtms_cli.protocol.media import MEDIA_NAMES, MediaRequest, media_names
+from rtms_cli.protocol.messages import MediaHandshakeRequest, Message, SignalingHandshakeRequest, Signature
+from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType
+from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.session.channel import Channel
+
+
+class MediaPlan(Struct, frozen=True):
+    """Which media sockets to open."""
+
+    sockets: dict[str, tuple[str, MediaType]]
+    """By channel name: the URL, and the kinds to ask for there."""
+    unserved: tuple[MediaType, ...]
+    """Kinds that the server named no URL for."""
+
+
+def kinds_wanted(request: MediaRequest) -> list[MediaType]:
+    """The single kinds that a request asks for."""
+    wanted = media_names(request.types)
+    return [kind for kind, name in MEDIA_NAMES.items() if name in wanted]
+
+
+def plan_media(kinds: Iterable[MediaType], urls: Mapping[str, str], *, split: bool) -> MediaPlan:
+    """Decide which sockets carry which kinds: `all` where there is one, one for each kind where `split` asks for it."""
+    sockets: dict[str, tuple[str, MediaType]] = {}
+    unserved = []
+    for kind in kinds:
+        name = MEDIA_NAMES[kind]
+        own = urls.get(name) if split or "all" not in urls else None
+        channel, url = (MEDIA, urls.get("all")) if own is None else (f"{MEDIA}.{name}", own)
+        if url is None:
+            unserved.append(kind)
+            continue
+        _, carried = sockets.get(channel, ("", MediaType(0)))
+        sockets[channel] = url, carried | kind
+    return MediaPlan(sockets, tuple(unserved))
+
+
+def greeting(channel: Channel, stream: Stream, signature: Signature, request: MediaRequest, sequence: int) -> Message:
+    """The handshake request of a channel that has just opened: `1` on signaling, `3` on media."""
+    ids, product_ids = (stream.id, stream.stream_id, signature), stream.product_ids()
+    if not channel.is_media:
+        return SignalingHandshakeRequest(*ids, sequence, request.buffer_data, product_ids=product_ids)
+    everything = channel.name == MEDIA and channel.kinds == EVERY_MEDIA
+    kinds = MediaType.ALL if everything else channel.kinds
+    params = request.params.only(channel.kinds)
+    return MediaHandshakeRequest(*ids, kinds, params, sequence, product_ids=product_ids)

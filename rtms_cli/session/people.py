@@ -1,0 +1,106 @@
+"""Who takes part, and whose camera to watch where one participant's video is wanted (`data_opt` 4, PROTOCOL §5)."""
+
+from rtms_cli.protocol.messages import EventUpdate, UserId
+from rtms_cli.protocol.numbers import MeetingEvent, whole
+
+FIRST = "first"
+"""Any camera that is on; the next one when it goes off."""
+_MOST = 10_000
+_CAMERA_EVENTS = (
+    MeetingEvent.PARTICIPANT_VIDEO_ON,
+    MeetingEvent.PARTICIPANT_VIDEO_OFF,
+    MeetingEvent.PARTICIPANT_LEAVE,
+)
+
+
+class People:
+    """The participants as events and media name them, and the speaker.
+
+    :param video_user: whose camera is wanted, see `Camera`; empty where that is nobody's in particular.
+    """
+
+    def __init__(self, video_user: str = "") -> None:
+        self.names: dict[UserId, str] = {}
+        self.speaker: UserId = None
+        self._camera = Camera(video_user) if video_user else None
+
+    def name(self, user: UserId, name: str) -> None:
+        """Note a participant's name."""
+        if user is not None and (user in self.names or len(self.names) < _MOST):
+            self.names[user] = name
+
+    def take(self, event: EventUpdate) -> None:
+        """Follow an event."""
+        camera = self._camera
+        for user, name in event.participants():
+            if name:
+                self.name(user, name)
+                if camera is not None:
+                    camera.name(user, name)
+            if camera is not None and event.event_type in _CAMERA_EVENTS:
+                camera.switch(user, on=event.event_type == MeetingEvent.PARTICIPANT_VIDEO_ON)
+        if event.event_type == MeetingEvent.ACTIVE_SPEAKER_CHANGE:
+            self.speaker = next((user for user, _ in event.participants()), None)
+
+    def forget_subscription(self) -> None:
+        """A new connection knows of no subscription."""
+        if self._camera is not None:
+            self._camera.forget()
+
+    def subscriptions(self) -> list[tuple[UserId, bool]]:
+        """Whose camera to subscribe to (true), and whose to give up."""
+        return [] if self._camera is None else self._camera.moves()
+
+
+class Camera:
+    """Follows what events say, and decides what to subscribe to.
+
+    :param wanted: a user id, a name or a part of one, or `first`.
+    """
+
+    def __init__(self, wanted: str) -> None:
+        self._wanted = wanted
+        self._id = whole(wanted)
+        self._names: dict[UserId, str] = {}
+        self._on: dict[UserId, None] = {}
+        self._off: set[UserId] = set()
+        self._watched: UserId = None
+
+    def name(self, user: UserId, name: str) -> None:
+        """Somebody is called so."""
+        if len(self._names) < _MOST:
+            self._names[user] = name
+
+    def switch(self, user: UserId, *, on: bool) -> None:
+        """A camera went on or off, or its owner left."""
+        self._on.pop(user, None)
+        self._off.discard(user)
+        if on and len(self._on) < _MOST:
+            self._on[user] = None
+        elif not on and len(self._off) < _MOST:
+            self._off.add(user)
+
+    def forget(self) -> None:
+        """A new connection knows of no subscription."""
+        self._watched = None
+
+    def moves(self) -> list[tuple[UserId, bool]]:
+        """What to subscribe to (true) and what to give up, so that the right camera is watched."""
+        target = self._target()
+        if target == self._watched:
+            return []
+        moves: list[tuple[UserId, bool]] = [] if self._watched is None else [(self._watched, False)]
+        if target is not None:
+            moves.append((target, True))
+        self._watched = target
+        return moves
+
+    def _target(self) -> UserId:
+        if self._wanted == FIRST:
+            return self._watched if self._watched in self._on else next(iter(self._on), None)
+        if self._id is not None:
+            return None if self._id in self._off else self._id
+        sought = self._wanted.casefold()
+        named = [user for user, name in self._names.items() if sought in name.casefold() and user not in self._off]
+        exact = [user for user in named if self._names[user].casefold() == sought]
+        return self._watched if self._watched in named else next(iter(exact or named), None)
