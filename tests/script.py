@@ -166,6 +166,6 @@ FAILOVER = webhook(
 INTERRUPTED = webhook("meeting.rtms_interrupted", meeting_uuid="uuid==", rtms_stream_id="stream1")
 
 
-def stopped(reason: int) -> str:
+def stopped(reason: int | None) -> str:
     """A stop webhook."""
     return webhook("meeting.rtms_stopped", meeting_uuid="uuid==", rtms_stream_id="stream1", stop_reason=reason)

@@ -342,7 +342,15 @@ SESSION_STOPPED = '5    signaling {"msg_type": 9, "rtms_session_id": "a", "state
 SESSION_STARTED = 'signaling {"msg_type": 9, "rtms_session_id": "b", "state": 2}'
 
 
-def test_the_reason_of_a_former_session_does_not_revoke_a_later_one() -> None:
+@pytest.mark.parametrize(
+    "end",
+    [
+        'signaling {"msg_type": 9, "rtms_session_id": "b", "state": 5}',
+        'signaling {"msg_type": 8, "state": 4}',
+        stopped(None),
+    ],
+)
+def test_the_reason_of_a_former_session_does_not_revoke_a_later_one(end: str) -> None:
     machine = session()
     play(machine, CONNECTED)
     play(
@@ -351,7 +359,7 @@ def test_the_reason_of_a_former_session_does_not_revoke_a_later_one() -> None:
         {SESSION_STOPPED}
         6    {SESSION_STARTED}
         7    media {PACKET}
-        20   signaling {{"msg_type": 9, "rtms_session_id": "b", "state": 5}}
+        20   {end}
         20.1 signaling closed 1000
         20.1 media closed 1000
         <<   finish complete None
