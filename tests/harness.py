@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import trustme
 
-from rtms_cli.commands.station import Station, recorder_in
 from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.recording.writer import Writer
+from rtms_cli.station.station import Station, recorder_in
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
 

@@ -13,8 +13,8 @@ from rtms_cli.recording.recorder import RecorderSnapshot, TrackSnapshot
 from rtms_cli.session.channel import ChannelSnapshot, Phase
 from rtms_cli.session.life import Stage
 from rtms_cli.session.session import SessionSnapshot
+from rtms_cli.station.snapshot import StreamView
 from rtms_cli.view.dashboard import History, Moment, draw
-from rtms_cli.view.streams import StreamView
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 SCREENS = Path(__file__).resolve().parent.parent / "fixtures" / "screens"

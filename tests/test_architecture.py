@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "simulator": {"simulator", "wire", "capture", "machine", "protocol"},
     "export": {"export", "recording", "capture", "machine", "protocol"},
     "inspection": {"inspection", "recording", "capture", "machine", "protocol"},
-    "view": {"view", "session", "recording", "capture", "machine", "protocol"},
+    "station": {"station", "wire", "session", "recording", "capture", "machine", "protocol", "view", "commands"},
+    "view": {"view", "station", "session", "recording", "capture", "machine", "protocol"},
 }
 """What each part may import beside `errors`; `commands` may import everything.
 

@@ -28,10 +28,10 @@ def demo(
     import secrets
     import time
 
-    from rtms_cli.commands.running import media_request, run_loop, running_station
     from rtms_cli.protocol.numbers import Product
     from rtms_cli.simulator.scenario import Scenario
     from rtms_cli.simulator.server import App, Simulator
+    from rtms_cli.station.running import media_request, run_loop, running_station
     from rtms_cli.wire.hosts import HostPolicy
     from rtms_cli.wire.listener import Listener
 

@@ -104,7 +104,7 @@ def _python() -> Iterator[Check]:
 
 
 def _credentials() -> Iterator[Check]:
-    from rtms_cli.commands.settings import MARKETPLACE, Credential, load_credentials
+    from rtms_cli.station.credentials import MARKETPLACE, Credential, load_credentials
 
     try:
         credentials = load_credentials()
@@ -152,9 +152,9 @@ def _port(port: int) -> Check:
 
 
 def _disk(out: Path) -> Check:
-    from rtms_cli.commands.running import check_out
     from rtms_cli.protocol.media import MediaRequest
     from rtms_cli.recording.files import free_space
+    from rtms_cli.station.running import check_out
     from rtms_cli.view.text import size_of
 
     existed = out.exists()
@@ -240,9 +240,9 @@ def _network(ca_file: Path | None) -> Iterator[Check]:
 
 
 def _webhook(url: str) -> Iterator[Check]:
-    from rtms_cli.commands.settings import load_credentials
     from rtms_cli.protocol.signatures import challenge_answer
     from rtms_cli.simulator.webhooks import VALIDATION, Sent, webhook_body
+    from rtms_cli.station.credentials import load_credentials
 
     token = load_credentials().secret_token
     if token is None:

@@ -37,8 +37,8 @@ from rtms_cli.errors import Exit, Problem
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rtms_cli.commands.station import Outcome
     from rtms_cli.protocol.webhooks import Stream
+    from rtms_cli.station.station import Outcome
 
 
 def join(
@@ -80,8 +80,8 @@ def join(
     Example:
       rtms join payload.json --media audio,transcript
     """
-    from rtms_cli.commands.running import file_mode, media_request, run_loop, running_station, tls_options
-    from rtms_cli.commands.settings import load_credentials
+    from rtms_cli.station.credentials import load_credentials
+    from rtms_cli.station.running import file_mode, media_request, run_loop, running_station, tls_options
     from rtms_cli.wire.hosts import HostPolicy
 
     credentials = load_credentials({"client_id": client_id, "client_secret": client_secret})

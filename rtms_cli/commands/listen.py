@@ -79,7 +79,11 @@ def listen(
     import shlex
     from contextlib import AsyncExitStack
 
-    from rtms_cli.commands.running import (
+    from rtms_cli.recording.files import free_space
+    from rtms_cli.recording.repair import unfinished
+    from rtms_cli.station.credentials import load_credentials
+    from rtms_cli.station.metrics import exposition
+    from rtms_cli.station.running import (
         check_http_url,
         file_mode,
         media_request,
@@ -87,10 +91,6 @@ def listen(
         running_station,
         tls_options,
     )
-    from rtms_cli.commands.settings import load_credentials
-    from rtms_cli.recording.files import free_space
-    from rtms_cli.recording.repair import unfinished
-    from rtms_cli.view.metrics import exposition
     from rtms_cli.wire.hosts import HostPolicy
     from rtms_cli.wire.listener import Listener
 

@@ -36,11 +36,11 @@ def serve_capture(path: Path, serving: Serving, options: Mapping[str, str | None
     import asyncio
 
     from rtms_cli.capture import Capture
-    from rtms_cli.commands.running import check_http_url, on_signals, run_loop
     from rtms_cli.commands.simulate import print_reports, server_tls, simulated_app, write_payloads
     from rtms_cli.protocol.numbers import EVERY_MEDIA
     from rtms_cli.simulator.recorded import Recording
     from rtms_cli.simulator.server import LiveStream, Simulator
+    from rtms_cli.station.running import check_http_url, on_signals, run_loop
 
     if serving.webhook is not None:
         check_http_url("--webhook", serving.webhook)

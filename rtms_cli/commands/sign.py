@@ -12,8 +12,8 @@ from rtms_cli.errors import Exit, Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rtms_cli.commands.settings import Credential, Credentials, Pair
     from rtms_cli.protocol.webhooks import Ids
+    from rtms_cli.station.credentials import Credential, Credentials, Pair
 
 
 class _HandshakeFirst(TyperGroup):
@@ -65,11 +65,11 @@ def handshake(
     Example:
       rtms sign payload.json --verify 5d41402abc4b2a76b9719d911017c592…
     """
-    from rtms_cli.commands.settings import credentials_missing, load_credentials
     from rtms_cli.protocol.numbers import Product
     from rtms_cli.protocol.signatures import handshake_signature
     from rtms_cli.protocol.suspects import handshake_mistakes
     from rtms_cli.protocol.webhooks import Ids
+    from rtms_cli.station.credentials import credentials_missing, load_credentials
     from rtms_cli.view.text import show_spaces
 
     if identity is not None and stream_id is not None and payload is None:
@@ -127,9 +127,9 @@ def webhook(
     """
     import time
 
-    from rtms_cli.commands.settings import load_credentials
     from rtms_cli.protocol.signatures import MAX_AGE_S, webhook_signature
     from rtms_cli.protocol.suspects import webhook_mistakes
+    from rtms_cli.station.credentials import load_credentials
 
     raw = read_input(body, _FILE_OR_DASH)
     credentials = load_credentials({"secret_token": secret_token})
@@ -170,8 +170,8 @@ def challenge(
     Example:
       rtms sign challenge qgg8vlvZRS6UYooatFL8Aw
     """
-    from rtms_cli.commands.settings import load_credentials
     from rtms_cli.protocol.signatures import challenge_answer
+    from rtms_cli.station.credentials import load_credentials
 
     configured = _token(load_credentials({"secret_token": secret_token}))
     typer.echo(json.dumps(challenge_answer(configured.value, token)))
@@ -238,7 +238,7 @@ def _other_secrets(credentials: "Credentials", used: "Pair | None") -> "dict[str
 
 
 def _token(credentials: "Credentials") -> "Credential":
-    from rtms_cli.commands.settings import MARKETPLACE
+    from rtms_cli.station.credentials import MARKETPLACE
 
     if credentials.secret_token is None:
         raise Problem(

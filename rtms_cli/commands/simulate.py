@@ -72,9 +72,9 @@ def simulate(
     """
     import asyncio
 
-    from rtms_cli.commands.running import on_signals, run_loop
     from rtms_cli.protocol.media import parse_media
     from rtms_cli.simulator.server import Simulator
+    from rtms_cli.station.running import on_signals, run_loop
 
     if list_them:
         _list(as_json=as_json)
@@ -254,9 +254,9 @@ def simulated_app(options: "dict[str, str | None]", scopes: "MediaType") -> "tup
     """The app that clients have to be, and the lines that tell them where nothing is configured."""
     import secrets
 
-    from rtms_cli.commands.settings import load_credentials
     from rtms_cli.protocol.numbers import Product
     from rtms_cli.simulator.server import App
+    from rtms_cli.station.credentials import load_credentials
 
     credentials = load_credentials(options)
     pair, token = credentials.pair_for(Product.MEETING), credentials.secret_token

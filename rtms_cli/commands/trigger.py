@@ -89,9 +89,9 @@ def trigger(
 
     import msgspec
 
-    from rtms_cli.commands.running import check_http_url, tls_options
-    from rtms_cli.commands.settings import MARKETPLACE, load_credentials
     from rtms_cli.simulator.webhooks import VALIDATION, Sent
+    from rtms_cli.station.credentials import MARKETPLACE, load_credentials
+    from rtms_cli.station.running import check_http_url, tls_options
 
     check_http_url("--to", to)
     token = load_credentials({"secret_token": secret_token}).secret_token

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 from rtms_cli.capture import Capture
-from rtms_cli.commands.running import on_signals
 from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.messages import Media
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.session.rehearsal import Rehearsal
+from rtms_cli.station.running import on_signals
+from rtms_cli.station.snapshot import StreamView
 from rtms_cli.view.screen import Screen
-from rtms_cli.view.streams import StreamView
 
 STEP_S = 0.05
 """Frames that are due within so long are folded together."""

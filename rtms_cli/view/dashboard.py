@@ -20,8 +20,8 @@ from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.numbers import Product, StreamState
 from rtms_cli.recording.recorder import TrackSnapshot
 from rtms_cli.session.channel import ChannelSnapshot, Phase
+from rtms_cli.station.snapshot import StreamView
 from rtms_cli.view.gist import frame_line
-from rtms_cli.view.streams import StreamView
 from rtms_cli.view.text import clock_time, escape, size_of
 
 WIDE = 110

@@ -20,8 +20,8 @@ from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.files import free_space
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.station.snapshot import StreamView
 from rtms_cli.view.dashboard import History, Moment, draw
-from rtms_cli.view.streams import StreamView
 from rtms_cli.view.table import summary_table
 
 REFRESH_S = 0.5

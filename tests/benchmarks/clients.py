@@ -15,13 +15,13 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from rtms_cli.commands.running import run_loop
-from rtms_cli.commands.station import Station, recorder_in
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.writer import Writer
+from rtms_cli.station.running import run_loop
+from rtms_cli.station.station import Station, recorder_in
 from rtms_cli.view.lines import JsonLines
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy

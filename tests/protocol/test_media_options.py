@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtms_cli.commands.running import media_request
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.media import AudioParams, ShareParams, VideoParams, parse_audio, parse_language, parse_video
+from rtms_cli.station.running import media_request
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from harness import Silent, make_station, read_wav
 
-from rtms_cli.commands.running import media_request
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.webhooks import read_webhook
 from rtms_cli.recording.manifest import Manifest
@@ -18,6 +17,7 @@ from rtms_cli.simulator.material import Material, Sound, load_sound
 from rtms_cli.simulator.media import mixed
 from rtms_cli.simulator.scenario import PEOPLE, Scenario
 from rtms_cli.simulator.server import App, Simulator
+from rtms_cli.station.running import media_request
 
 SECONDS, SPEED = 4, 4
 SESSION = Scenario(SECONDS)

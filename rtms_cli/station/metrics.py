@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from rtms_cli.recording.recorder import RecorderSnapshot
-from rtms_cli.view.streams import StreamView
+from rtms_cli.station.snapshot import StreamView
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

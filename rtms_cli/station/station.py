@@ -27,8 +27,8 @@ from rtms_cli.recording.repair import this_process
 from rtms_cli.recording.writer import Sink, Writer
 from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
-from rtms_cli.view.metrics import Figures, Totals
-from rtms_cli.view.streams import StreamView
+from rtms_cli.station.metrics import Figures, Totals
+from rtms_cli.station.snapshot import StreamView
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
 

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from rtms_cli.commands.options import is_terminal
-from rtms_cli.commands.station import Observer, Station, recorder_in
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.media import (
     DEFAULT_PARAMS,
@@ -32,6 +31,7 @@ from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import ContentType, MediaType
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.writer import Writer
+from rtms_cli.station.station import Observer, Station, recorder_in
 from rtms_cli.view.lines import JsonLines, PlainLines
 from rtms_cli.view.text import size_of
 from rtms_cli.wire.dialer import Dialer, tls_context
