@@ -29,7 +29,7 @@ class Silent:
         self.notices: list[str] = []
         self.frames: list[Frame] = []
 
-    def on_started(self, stream: Stream, folder: Path) -> None:
+    def on_started(self, stream: Stream, folder: Path | None) -> None:
         self.started.append(stream)
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
@@ -38,7 +38,7 @@ class Silent:
     def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
         pass
 
-    def on_finished(self, stream: Stream, folder: Path, finish: Finish) -> None:
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
         self.finished.append(finish)
 
     def on_notice(self, text: str) -> None:
@@ -62,7 +62,7 @@ def make_station(
         sign=sign,
         dial=Dialer(HostPolicy()),
         writer=writer,
-        observer=observer or Silent(),
+        observers=[observer or Silent()],
         trusted=trusted,
         max_streams=max_streams,
     )

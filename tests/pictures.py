@@ -30,7 +30,7 @@ async def draw(out: Path) -> str:
     app = App("client", "secret", "token")
     writer = Writer()
     screen = Screen(
-        "demo", lambda: station.views(), lambda _: None, lambda _: None, out, lambda: SHOWN_AT_S / SECONDS, console
+        "demo", lambda: station.snapshots(), lambda _: None, lambda _: None, out, lambda: SHOWN_AT_S / SECONDS, console
     )
     station = Station(
         make_recorder=recorder_in(out),
@@ -38,7 +38,7 @@ async def draw(out: Path) -> str:
         sign=app.sign_stream,
         dial=Dialer(HostPolicy()),
         writer=writer,
-        observer=screen,
+        observers=[screen],
         trusted=True,
     )
     async with Simulator(app) as simulator:

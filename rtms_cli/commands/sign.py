@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rtms_cli.commands.options import ClientId, ClientSecret, SecretToken, read_input, saved_json
+from rtms_cli.commands.options import ClientId, ClientSecret, SecretToken, given_credentials, read_input, saved_json
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def handshake(
     from rtms_cli.protocol.signatures import handshake_signature
     from rtms_cli.protocol.suspects import handshake_mistakes
     from rtms_cli.protocol.webhooks import Ids
-    from rtms_cli.station.credentials import credentials_missing, load_credentials
+    from rtms_cli.station.credentials import credentials_missing
     from rtms_cli.view.text import show_spaces
 
     if identity is not None and stream_id is not None and payload is None:
@@ -78,7 +78,7 @@ def handshake(
         ids = _read_ids(payload)
     else:
         raise Problem("What is to be signed?", "Give a payload's file, or both --id and --stream-id.")
-    credentials = load_credentials({"client_id": client_id, "client_secret": client_secret})
+    credentials = given_credentials(client_id=client_id, client_secret=client_secret)
     pair = credentials.pair_for(ids.product)
     if pair is None:
         raise credentials_missing(ids.product)
@@ -129,10 +129,9 @@ def webhook(
 
     from rtms_cli.protocol.signatures import MAX_AGE_S, webhook_signature
     from rtms_cli.protocol.suspects import webhook_mistakes
-    from rtms_cli.station.credentials import load_credentials
 
     raw = read_input(body, _FILE_OR_DASH)
-    credentials = load_credentials({"secret_token": secret_token})
+    credentials = given_credentials(secret_token=secret_token)
     token = _token(credentials)
     right = webhook_signature(token.value, timestamp, raw)
     notes = [
@@ -171,9 +170,8 @@ def challenge(
       rtms sign challenge qgg8vlvZRS6UYooatFL8Aw
     """
     from rtms_cli.protocol.signatures import challenge_answer
-    from rtms_cli.station.credentials import load_credentials
 
-    configured = _token(load_credentials({"secret_token": secret_token}))
+    configured = _token(given_credentials(secret_token=secret_token))
     typer.echo(json.dumps(challenge_answer(configured.value, token)))
 
 

@@ -5,17 +5,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import Cert, ClientId, ClientSecret, PublicHost, SecretToken
+from rtms_cli.commands.options import (
+    Cert,
+    ClientId,
+    ClientSecret,
+    PublicHost,
+    SecretToken,
+    given_credentials,
+    server_tls,
+)
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Sequence
 
-    from rtms_cli.protocol.numbers import MediaType, Product
+    from rtms_cli.protocol.numbers import Product
     from rtms_cli.simulator.material import Material
     from rtms_cli.simulator.scenario import Scenario
-    from rtms_cli.simulator.server import App, LiveStream
+    from rtms_cli.simulator.server import LiveStream
     from rtms_cli.simulator.zoom import Report
 
 
@@ -75,6 +82,8 @@ def simulate(
     from rtms_cli.protocol.media import parse_media
     from rtms_cli.simulator.server import Simulator
     from rtms_cli.station.running import on_signals, run_loop
+    from rtms_cli.station.serving import simulated_app, write_payloads
+    from rtms_cli.view.report import print_reports
 
     if list_them:
         _list(as_json=as_json)
@@ -85,10 +94,8 @@ def simulate(
     except ValueError as error:
         raise Problem(f"--scopes: {error}") from None
     shows = _shows(scenario, chaos, seconds, _material(audio or [], video, transcript))
-    app, thrown_away = simulated_app(
-        {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}, scoped
-    )
-
+    credentials = given_credentials(client_id=client_id, client_secret=client_secret, secret_token=secret_token)
+    app, thrown_away = simulated_app(credentials, scoped)
     tls = server_tls(cert)
 
     async def play(simulator: Simulator, stream: "LiveStream") -> "Report":
@@ -123,26 +130,6 @@ def simulate(
         raise typer.Exit(Exit.MISMATCH)
 
 
-def server_tls(cert: Path | None) -> "ssl.SSLContext | None":
-    """The context for `--cert`.
-
-    :raises Problem: where the file is no certificate with its key.
-    """
-    if cert is None:
-        return None
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(cert)
-    except OSError as error:
-        raise Problem(
-            f"--cert {cert} cannot be used: {error.strerror or error}.",
-            "Give a PEM file with a certificate and its key.",
-        ) from None
-    return context
-
-
 def read_products(text: str) -> "Sequence[Product]":
     """Read `--products`.
 
@@ -156,34 +143,6 @@ def read_products(text: str) -> "Sequence[Product]":
         return [Product(name.strip()) for name in text.split(",")]
     except ValueError as error:
         raise Problem(f"--products: {error}.", f"Use {', '.join(Product)}, or all.") from None
-
-
-def print_reports(reports: "Sequence[Report]", *, as_json: bool) -> None:
-    """What the clients did, and what they did wrong, on standard output."""
-    import msgspec
-
-    from rtms_cli.view.text import escape
-
-    if as_json:
-        typer.echo(msgspec.json.encode(reports).decode())
-        return
-    for report in reports:
-        progress = "ready" if report.ready else "joined, but never ready" if report.joined else "no client joined"
-        slowest = f", slowest {report.slowest_answer_ms:.0f} ms" if report.slowest_answer_ms is not None else ""
-        media = {name: count for name, count in report.sent.items() if name.startswith("MEDIA_DATA_")}
-        sent = ", ".join(f"{count} {name.removeprefix('MEDIA_DATA_').lower()}" for name, count in media.items())
-        typer.echo(
-            f"{report.product} {report.stream_id[:8]}: {progress}; sent {sent or 'no media'}; "
-            f"keep-alives {report.answered}/{report.keep_alives} answered{slowest}"
-        )
-        for finding in report.findings:
-            where = f"{finding.at_ms / 1000:8.3f} {finding.channel or '-'}"
-            typer.secho(f"  WRONG {where}: {escape(finding.what)}", fg="red")
-    wrong = sum(len(report.findings) for report in reports)
-    if wrong:
-        typer.secho(f"{wrong} findings: the client broke the protocol.", fg="red")
-    else:
-        typer.secho("clean: the client did everything right.", fg="green")
 
 
 def _list(*, as_json: bool) -> None:
@@ -248,47 +207,3 @@ def _material(audio: "Sequence[Path]", video: Path | None, transcript: Path | No
         None if video is None else load_film(video),
         () if transcript is None else load_transcript(transcript),
     )
-
-
-def simulated_app(options: "dict[str, str | None]", scopes: "MediaType") -> "tuple[App, Sequence[str]]":
-    """The app that clients have to be, and the lines that tell them where nothing is configured."""
-    import secrets
-
-    from rtms_cli.protocol.numbers import Product
-    from rtms_cli.simulator.server import App
-    from rtms_cli.station.credentials import load_credentials
-
-    credentials = load_credentials(options)
-    pair, token = credentials.pair_for(Product.MEETING), credentials.secret_token
-    sdk = credentials.pair_for(Product.VIDEO_SDK)
-    if pair is not None and sdk is not None:
-        return App(
-            pair.client_id.value,
-            pair.client_secret.value,
-            token.value if token else "",
-            scopes,
-            (sdk.client_id.value, sdk.client_secret.value),
-        ), ()
-    app = App(
-        secrets.token_urlsafe(16),
-        secrets.token_urlsafe(24),
-        token.value if token else secrets.token_urlsafe(16),
-        scopes,
-    )
-    lines = [
-        "no credentials are configured; a client may use these, which end with this process:",
-        f"  export ZOOM_CLIENT_ID={app.client_id} ZOOM_CLIENT_SECRET={app.client_secret}",
-    ]
-    if token is None:
-        lines.append(f"  export ZOOM_SECRET_TOKEN={app.secret_token}")
-    return app, lines
-
-
-def write_payloads(path: Path, live: "Sequence[LiveStream]") -> None:
-    """One file a stream: `payload.json`, `payload-2.json`, …"""
-    for number, stream in enumerate(live, 1):
-        target = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
-        try:
-            target.write_bytes(stream.webhook("started") + b"\n")
-        except OSError as error:
-            raise Problem(f"Cannot write {target}: {error.strerror}.", "Choose another --payload-out.") from None

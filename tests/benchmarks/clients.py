@@ -128,12 +128,12 @@ async def ours() -> int:
             sign=lambda _: Signature("0" * 64),
             dial=Dialer(HostPolicy()),
             writer=writer,
-            observer=JsonLines(log),
+            observers=[JsonLines(log)],
         )
 
         async def look() -> None:
             while True:
-                station.views()
+                station.snapshots()
                 await asyncio.sleep(0.5)
 
         looking = asyncio.create_task(look())

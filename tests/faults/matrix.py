@@ -237,7 +237,7 @@ async def play(case: Case, out: Path) -> Result:
         sign=app.sign_stream,
         dial=Dialer(HostPolicy()),
         writer=writer,
-        observer=Silent(),
+        observers=[Silent()],
         trusted=case.trusted,
         make_clock=lambda: Clock(SPEED),
     )

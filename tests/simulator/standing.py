@@ -59,7 +59,7 @@ async def record(
         sign=app.sign_stream,
         dial=Dialer(HostPolicy()),
         writer=writer,
-        observer=Silent(),
+        observers=[Silent()],
         trusted=True,
         make_clock=lambda: Clock(speed),
     )
