@@ -71,8 +71,7 @@ def listen(
         check_http_url("--forward-to", forward_to)
     credentials = given_credentials(client_id=client_id, client_secret=client_secret, secret_token=secret_token)
     token = credentials.secret_token.value if credentials.secret_token else None
-    request = media.request()
-    tls = tls_options(recording.ca_file, insecure=recording.insecure)
+    request, tls = media.request(), tls_options(recording.ca_file, insecure=recording.insecure)
     out, policy = recording.out, HostPolicy(tuple(allow_host or ()))
 
     async def run() -> None:

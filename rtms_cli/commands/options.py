@@ -125,6 +125,26 @@ class RecordingOptions(Struct, frozen=True):
     as_json: Json = False
 
 
+class ServerOptions(Struct, frozen=True):
+    """Where a stand-in for Zoom listens, whom it tells of its streams, and which app's client it expects."""
+
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
+    cert: Cert = None
+    public_host: PublicHost = None
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 0
+    webhook: Annotated[str | None, typer.Option(help="URL to post signed started and stopped webhooks to.")] = None
+    payload_out: Annotated[Path | None, typer.Option(help="File to write the started webhook's body to.")] = None
+    client_id: ClientId = None
+    client_secret: ClientSecret = None
+    secret_token: SecretToken = None
+
+    def credentials(self) -> "Credentials":
+        """See `given_credentials`."""
+        return given_credentials(
+            client_id=self.client_id, client_secret=self.client_secret, secret_token=self.secret_token
+        )
+
+
 def option_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command's parameter stand for a group of options: each field of its type, a `Struct`, is one of them."""
     own = inspect.signature(command)

@@ -5,19 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec import Struct
 
 from rtms_cli.commands.options import (
-    Cert,
-    ClientId,
-    ClientSecret,
     KeepEncoded,
     KeepRevoked,
     Plain,
-    PublicHost,
-    SecretToken,
+    ServerOptions,
     check_http_url,
-    given_credentials,
     is_terminal,
     option_groups,
     server_tls,
@@ -26,23 +20,6 @@ from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
     from rtms_cli.station.replaying import Replay
-
-
-class ServingOptions(Struct, frozen=True):
-    """What goes with `--serve`."""
-
-    host: Annotated[str, typer.Option(help="Address to serve at.")] = "127.0.0.1"
-    port: Annotated[int, typer.Option(help="Port to serve at; 0 takes a free one.", min=0, max=65535)] = 0
-    cert: Cert = None
-    public_host: PublicHost = None
-    webhook: Annotated[
-        str | None, typer.Option(help="URL to post signed started and stopped webhooks to, for the first client.")
-    ] = None
-    payload_out: Annotated[Path | None, typer.Option(help="File to write the started webhook's body to.")] = None
-    once: Annotated[bool, typer.Option("--once", help="Serve one client only.")] = False
-    client_id: ClientId = None
-    client_secret: ClientSecret = None
-    secret_token: SecretToken = None
 
 
 @option_groups
@@ -59,8 +36,9 @@ def replay(
     serve: Annotated[
         bool, typer.Option("--serve", help="Be the server that it was recorded from, for any client.")
     ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Serve one client only.")] = False,
     *,
-    serving: ServingOptions,
+    serving: ServerOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Make a recording again from its capture, or serve the capture to clients.
@@ -76,9 +54,9 @@ def replay(
     """
     pace = read_speed(speed or ("1" if serve else "max"))
     if serve:
-        _serve(capture, pace, serving, as_json=as_json)
+        _serve(capture, pace, serving, once=once, as_json=as_json)
         return
-    for name in ServingOptions.__struct_fields__:
+    for name in (*ServerOptions.__struct_fields__, "once"):
         given_by = context.get_parameter_source(name)  # a setting may stand there for when it serves
         if given_by is not None and given_by.name == "COMMANDLINE":
             raise Problem(f"--{name.replace('_', '-')} goes with --serve.", "Add --serve, or leave it out.")
@@ -150,7 +128,7 @@ def _play(replayed: "Replay", speed: float, title: str, folder: Path, *, drawn: 
     asyncio.run(draw() if drawn else replayed.run(speed))
 
 
-def _serve(capture: Path, speed: float | None, options: ServingOptions, *, as_json: bool) -> None:
+def _serve(capture: Path, speed: float | None, options: ServerOptions, *, once: bool, as_json: bool) -> None:
     """Serve a capture to one client after the other, until a signal ends it; tell what each did wrong.
 
     :param speed: `None` is as fast as the client reads.
@@ -170,10 +148,7 @@ def _serve(capture: Path, speed: float | None, options: ServingOptions, *, as_js
     recording = Recording(Capture(capture))
     for line in recording.problems:
         typer.echo(f"warning: {line}", err=True)
-    credentials = given_credentials(
-        client_id=options.client_id, client_secret=options.client_secret, secret_token=options.secret_token
-    )
-    app, thrown_away = simulated_app(credentials, EVERY_MEDIA)
+    app, thrown_away = simulated_app(options.credentials(), EVERY_MEDIA)
     tls = server_tls(options.cert)
 
     async def run() -> int:
@@ -187,7 +162,7 @@ def _serve(capture: Path, speed: float | None, options: ServingOptions, *, as_js
                 recording,
                 at_once=speed is None,
                 with_signature=bool(thrown_away),
-                once=options.once,
+                once=once,
                 on_finding=None if as_json else print_finding,
             )
             for line in (f"the capture is served at {simulator.url()}", *thrown_away):

@@ -4,16 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
-from rtms_cli.commands.options import (
-    Cert,
-    ClientId,
-    ClientSecret,
-    PublicHost,
-    SecretToken,
-    given_credentials,
-    server_tls,
-)
+from rtms_cli.commands.options import ServerOptions, option_groups, server_tls
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -26,15 +19,9 @@ if TYPE_CHECKING:
     from rtms_cli.simulator.zoom import Report
 
 
-def simulate(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    cert: Cert = None,
-    public_host: PublicHost = None,
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 0,
-    products: Annotated[
-        str, typer.Option(help="meeting, webinar, session, contact_center, phone, separated by commas; or all.")
-    ] = "meeting",
-    streams: Annotated[int, typer.Option(help="Streams of each product, at once.", min=1, max=1000)] = 1,
+class ShowOptions(Struct, frozen=True):
+    """What is shown: which scenario, for how long, with which faults and whose media."""
+
     seconds: Annotated[
         float | None,
         typer.Option(
@@ -43,27 +30,70 @@ def simulate(
             max=86400,
             show_default=False,
         ),
-    ] = None,
-    speed: Annotated[float, typer.Option(help="How many times faster than real time.", min=0.01, max=1000)] = 1,
-    scopes: Annotated[str, typer.Option(help="The media that the app may have: audio,transcript or all.")] = "all",
+    ] = None
     scenario: Annotated[
         str | None, typer.Option(help="What happens: a name that --list shows, or a file.toml.", metavar="NAME|FILE")
-    ] = None,
-    list_them: Annotated[bool, typer.Option("--list", help="List the scenarios that are built in.")] = False,
-    chaos: Annotated[
-        int | None, typer.Option(help="Random faults; the same for the same number.", metavar="SEED")
-    ] = None,
+    ] = None
+    chaos: Annotated[int | None, typer.Option(help="Random faults; the same for the same number.", metavar="SEED")] = (
+        None
+    )
     audio: Annotated[
         list[Path] | None, typer.Option(help="File with the sound of a participant; repeat it for more of them.")
-    ] = None,
-    video: Annotated[Path | None, typer.Option(help="File with what the first participant's camera sees.")] = None,
-    transcript: Annotated[Path | None, typer.Option(help="What is said: .srt, .vtt or .jsonl.")] = None,
-    webhook: Annotated[str | None, typer.Option(help="URL to post signed started and stopped webhooks to.")] = None,
-    payload_out: Annotated[Path | None, typer.Option(help="File to write the started webhook's body to.")] = None,
-    client_id: ClientId = None,
-    client_secret: ClientSecret = None,
-    secret_token: SecretToken = None,
+    ] = None
+    video: Annotated[Path | None, typer.Option(help="File with what the first participant's camera sees.")] = None
+    transcript: Annotated[Path | None, typer.Option(help="What is said: .srt, .vtt or .jsonl.")] = None
+
+    def shows(self) -> "Sequence[Scenario]":
+        """What is played: a scenario for each stream that it needs, with the user's material and chaos in it."""
+        import random
+
+        from msgspec import structs
+
+        from rtms_cli.simulator.chaos import chaos
+        from rtms_cli.simulator.scenario import Scenario
+        from rtms_cli.simulator.script import load
+
+        material, seconds = self._material(), self.seconds
+        shows: Sequence[Scenario] = (Scenario(),) if self.scenario is None else load(self.scenario).scenarios
+        if material is not None:
+            shows = [show.with_material(material) for show in shows]
+            seconds = seconds or (max(material.duration_ms / 1000, 0.1) if self.scenario is None else None)
+        shows = [structs.replace(show, seconds=seconds or show.seconds) for show in shows]
+        if self.chaos is None:
+            return shows
+        dice = random.Random(self.chaos)  # noqa: S311  # faults that can be had again, no secrets
+        wild = [structs.replace(show, strikes=(*show.strikes, *chaos(dice, show.duration_ms))) for show in shows]
+        for show in wild:
+            told = ", ".join(f"{strike.fault} at {strike.at_ms / 1000:.1f} s" for strike in show.strikes)
+            typer.echo(f"chaos {self.chaos}: {told or 'nothing, the session is too short'}", err=True)
+        return wild
+
+    def _material(self) -> "Material | None":
+        """The user's own files, each looked at once; `None` where there are none."""
+        if not self.audio and self.video is None and self.transcript is None:
+            return None
+        from rtms_cli.simulator.material import Material, load_film, load_sound, load_transcript
+
+        return Material(
+            tuple(map(load_sound, self.audio or ())),
+            None if self.video is None else load_film(self.video),
+            () if self.transcript is None else load_transcript(self.transcript),
+        )
+
+
+@option_groups
+def simulate(
+    products: Annotated[
+        str, typer.Option(help="meeting, webinar, session, contact_center, phone, separated by commas; or all.")
+    ] = "meeting",
+    streams: Annotated[int, typer.Option(help="Streams of each product, at once.", min=1, max=1000)] = 1,
+    speed: Annotated[float, typer.Option(help="How many times faster than real time.", min=0.01, max=1000)] = 1,
+    scopes: Annotated[str, typer.Option(help="The media that the app may have: audio,transcript or all.")] = "all",
+    list_them: Annotated[bool, typer.Option("--list", help="List the scenarios that are built in.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    *,
+    show: ShowOptions,
+    server: ServerOptions,
 ) -> None:
     """Be Zoom, for a client under test.
 
@@ -93,10 +123,9 @@ def simulate(
         scoped = parse_media(scopes)
     except ValueError as error:
         raise Problem(f"--scopes: {error}") from None
-    shows = _shows(scenario, chaos, seconds, _material(audio or [], video, transcript))
-    credentials = given_credentials(client_id=client_id, client_secret=client_secret, secret_token=secret_token)
-    app, thrown_away = simulated_app(credentials, scoped)
-    tls = server_tls(cert)
+    shows = show.shows()
+    app, thrown_away = simulated_app(server.credentials(), scoped)
+    tls, webhook = server_tls(server.cert), server.webhook
 
     async def play(simulator: Simulator, stream: "LiveStream") -> "Report":
         if webhook is not None:
@@ -107,7 +136,9 @@ def simulate(
         return stream.report()
 
     async def run() -> "Sequence[Report]":
-        async with Simulator(app, host, port, speed, webhook=webhook, public_host=public_host, tls=tls) as simulator:
+        async with Simulator(
+            app, server.host, server.port, speed, webhook=webhook, public_host=server.public_host, tls=tls
+        ) as simulator:
             typer.echo(f"the stand-in for Zoom listens at {simulator.url()}", err=True)
             for line in thrown_away:
                 typer.echo(line, err=True)
@@ -117,8 +148,8 @@ def simulate(
                 for number, each in enumerate([*shows] * streams, 1)
             ]
             on_signals(lambda _: simulator.end())
-            if payload_out is not None:
-                await asyncio.to_thread(write_payloads, payload_out, live)
+            if server.payload_out is not None:
+                await asyncio.to_thread(write_payloads, server.payload_out, live)
             elif webhook is None:
                 for stream in live:
                     typer.echo(stream.webhook("started").decode())
@@ -167,43 +198,3 @@ def _list(*, as_json: bool) -> None:
     width = max(len(script.name) for script in scripts)
     for script in scripts:
         typer.echo(f"{script.name:{width}}  {script.description}")
-
-
-def _shows(
-    name: str | None, seed: int | None, seconds: float | None, material: "Material | None"
-) -> "Sequence[Scenario]":
-    """What is played: a scenario for each stream that it needs, with the user's material and chaos in it."""
-    import random
-
-    from msgspec import structs
-
-    from rtms_cli.simulator.chaos import chaos
-    from rtms_cli.simulator.scenario import Scenario
-    from rtms_cli.simulator.script import load
-
-    shows: Sequence[Scenario] = (Scenario(),) if name is None else load(name).scenarios
-    if material is not None:
-        shows = [show.with_material(material) for show in shows]
-        seconds = seconds or (max(material.duration_ms / 1000, 0.1) if name is None else None)
-    shows = [structs.replace(show, seconds=seconds or show.seconds) for show in shows]
-    if seed is None:
-        return shows
-    dice = random.Random(seed)  # noqa: S311  # faults that can be had again, no secrets
-    wild = [structs.replace(show, strikes=(*show.strikes, *chaos(dice, show.duration_ms))) for show in shows]
-    for show in wild:
-        told = ", ".join(f"{strike.fault} at {strike.at_ms / 1000:.1f} s" for strike in show.strikes)
-        typer.echo(f"chaos {seed}: {told or 'nothing, the session is too short'}", err=True)
-    return wild
-
-
-def _material(audio: "Sequence[Path]", video: Path | None, transcript: Path | None) -> "Material | None":
-    """The user's own files, each looked at once; `None` where there are none."""
-    if not audio and video is None and transcript is None:
-        return None
-    from rtms_cli.simulator.material import Material, load_film, load_sound, load_transcript
-
-    return Material(
-        tuple(map(load_sound, audio)),
-        None if video is None else load_film(video),
-        () if transcript is None else load_transcript(transcript),
-    )

@@ -1,9 +1,9 @@
 """Plain lines and JSON lines: what goes by, for logs and for scripts.
 
 JSON lines are one object an event, with these names: `event` (`notice`, `started`, `frame`, `progress`, `finished`),
-`stream_id`, `folder`; a `frame` has `at` (seconds), `channel`, `direction`, `gist`, and `message` (the JSON as it came,
-without media packets and redacted like a capture); a `progress` has `packets`, `bytes`, `losses`; a `finished` has
-`status`, `reason`, `said_by` and the manifest's `tracks`.
+`stream_id`, `folder` (null where nothing is recorded); a `frame` has `at` (seconds), `channel`, `direction`, `gist`,
+and `message` (the JSON as it came, without media packets and redacted like a capture); a `progress` has `packets`,
+`bytes`, `losses`; a `finished` has `status`, `reason`, `said_by` and the manifest's `tracks`.
 """
 
 import sys
