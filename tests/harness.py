@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import trustme
 
-from rtms_cli.commands.station import Station, recorder_in
 from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.recording.writer import Writer
+from rtms_cli.station.station import Station, recorder_in
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
 
@@ -29,7 +29,7 @@ class Silent:
         self.notices: list[str] = []
         self.frames: list[Frame] = []
 
-    def on_started(self, stream: Stream, folder: Path) -> None:
+    def on_started(self, stream: Stream, folder: Path | None) -> None:
         self.started.append(stream)
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
@@ -38,7 +38,7 @@ class Silent:
     def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
         pass
 
-    def on_finished(self, stream: Stream, folder: Path, finish: Finish) -> None:
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
         self.finished.append(finish)
 
     def on_notice(self, text: str) -> None:
@@ -62,7 +62,7 @@ def make_station(
         sign=sign,
         dial=Dialer(HostPolicy()),
         writer=writer,
-        observer=observer or Silent(),
+        observers=[observer or Silent()],
         trusted=trusted,
         max_streams=max_streams,
     )

@@ -13,8 +13,8 @@ from rtms_cli.recording.recorder import RecorderSnapshot, TrackSnapshot
 from rtms_cli.session.channel import ChannelSnapshot, Phase
 from rtms_cli.session.life import Stage
 from rtms_cli.session.session import SessionSnapshot
+from rtms_cli.station.observing import StreamSnapshot
 from rtms_cli.view.dashboard import History, Moment, draw
-from rtms_cli.view.streams import StreamView
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 SCREENS = Path(__file__).resolve().parent.parent / "fixtures" / "screens"
@@ -22,7 +22,7 @@ SCREENS = Path(__file__).resolve().parent.parent / "fixtures" / "screens"
 HOSTILE = "Eve\x1b[2J\x07‮\n[bold red]"
 
 
-def view(number: int = 1, at_s: float = 12.5, **channel: object) -> StreamView:
+def view(number: int = 1, at_s: float = 12.5, **channel: object) -> StreamSnapshot:
     stream = Stream(Product.MEETING, f"uuid{number}==", f"stream{number}", "wss://rtms.zoom.us/1")
     up = ChannelSnapshot("signaling", Phase.UP, 1_000_000, 12_000_000, 3, 11_000_000, 1, None, "")
     media = structs.replace(up, name="media", **channel)
@@ -49,7 +49,7 @@ def view(number: int = 1, at_s: float = 12.5, **channel: object) -> StreamView:
         losses=7,
         warnings=(f"media: {HOSTILE}",),
     )
-    return StreamView(Path("recordings/x"), round(at_s * 1_000_000), session, recording)
+    return StreamSnapshot(Path("recordings/x"), round(at_s * 1_000_000), session, recording)
 
 
 def drawn(moment: Moment, width: int = 120, height: int = 40, history: History | None = None) -> str:
@@ -59,7 +59,7 @@ def drawn(moment: Moment, width: int = 120, height: int = 40, history: History |
     return out.getvalue()
 
 
-def busy(at_s: int) -> list[StreamView]:
+def busy(at_s: int) -> list[StreamSnapshot]:
     """Three streams in the middle of their lives: one with separate tracks, one that comes back, one that ends."""
     names: dict[UserId, str] = {
         16778240: "John Smith",
@@ -123,7 +123,7 @@ def busy(at_s: int) -> list[StreamView]:
         backlog_nbytes=120_000,
         written_nbytes=at_s * 420_000,
     )  # fmt: skip
-    first = StreamView(recording.folder, at_s * 1_000_000, session, recording)
+    first = StreamSnapshot(recording.folder, at_s * 1_000_000, session, recording)
     coming_back = view(2, 95.0, phase=Phase.WAITING, note="closed with 1006; next try in 5.2 s", close_code=1006)
     ending = view(3, 40.0)
     ending = structs.replace(ending, session=structs.replace(ending.session, ending="a stop webhook"))

@@ -9,13 +9,13 @@ from pathlib import Path
 from moments import SCREENS, SIZES, screen
 from rich.console import Console
 
-from rtms_cli.commands.station import Station, recorder_in
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.webhooks import read_webhook
 from rtms_cli.recording.writer import Writer
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, Simulator
+from rtms_cli.station.station import Station, recorder_in
 from rtms_cli.view.screen import Screen
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
@@ -30,7 +30,7 @@ async def draw(out: Path) -> str:
     app = App("client", "secret", "token")
     writer = Writer()
     screen = Screen(
-        "demo", lambda: station.views(), lambda _: None, lambda _: None, out, lambda: SHOWN_AT_S / SECONDS, console
+        "demo", lambda: station.snapshots(), lambda _: None, lambda _: None, out, lambda: SHOWN_AT_S / SECONDS, console
     )
     station = Station(
         make_recorder=recorder_in(out),
@@ -38,7 +38,7 @@ async def draw(out: Path) -> str:
         sign=app.sign_stream,
         dial=Dialer(HostPolicy()),
         writer=writer,
-        observer=screen,
+        observers=[screen],
         trusted=True,
     )
     async with Simulator(app) as simulator:

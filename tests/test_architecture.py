@@ -20,13 +20,22 @@ MAY_IMPORT = {
     "simulator": {"simulator", "wire", "capture", "machine", "protocol"},
     "export": {"export", "recording", "capture", "machine", "protocol"},
     "inspection": {"inspection", "recording", "capture", "machine", "protocol"},
-    "view": {"view", "session", "recording", "capture", "machine", "protocol"},
+    "station": {"station", "simulator", "wire", "recording", "session", "capture", "machine", "protocol"},
+    "view": {"view", "station", "simulator", "recording", "session", "capture", "machine", "protocol"},
 }
 """What each part may import beside `errors`; `commands` may import everything.
 
 The recorder must not know the session, so that a replay needs none; the simulator must know neither, so that it does
-not inherit our client's errors.
+not inherit our client's errors. The station must not know who looks: views subscribe to it.
 """
+
+NO_COMMANDS = {
+    "__init__": "a package",
+    "app": "registers the commands, and turns a `Problem` into a line and an exit code",
+    "options": "options that several commands have, and what their texts mean",
+    "composing": "puts a station, a view and signals together for `listen`, `join` and `demo`",
+}
+"""Files of `commands/` that are not named after a command, and why they are there."""
 
 
 def part_of(module: str) -> str:
@@ -58,6 +67,44 @@ def test_imports_follow_the_table() -> None:
         if part not in ("__main__", "commands") and imported not in MAY_IMPORT[part] | {"errors", "__version__"}
     ]
     assert not wrong
+
+
+def test_commands_holds_commands_only() -> None:
+    """Each file defines the function that `app` registers under the file's name, and nothing that outlives a call."""
+    for path in sorted((PACKAGE / "commands").glob("*.py")):
+        if path.stem in NO_COMMANDS:
+            continue
+        tree = ast.parse(path.read_text())
+        defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        defined |= {target.id for node in tree.body if isinstance(node, ast.Assign) for target in names(node)}
+        assert path.stem in defined, f"{path.name} defines no command"
+        engines = [node.name for node in tree.body if isinstance(node, ast.ClassDef) and has_state(node)]
+        assert not engines, f"{path.name}: {engines} belong to the station"
+
+
+def names(node: ast.Assign) -> list[ast.Name]:
+    return [target for target in node.targets if isinstance(target, ast.Name)]
+
+
+def has_state(node: ast.ClassDef) -> bool:
+    """Whether a class is more than values: it sets attributes or waits."""
+    return any(
+        isinstance(inner, ast.AsyncFunctionDef) or (isinstance(inner, ast.FunctionDef) and inner.name == "__init__")
+        for inner in node.body
+    )
+
+
+def test_commands_are_not_imported_from_each_other() -> None:
+    commands = [path for path in sorted((PACKAGE / "commands").glob("*.py")) if path.stem not in NO_COMMANDS]
+    shared = {f"rtms_cli.commands.{name}" for name in NO_COMMANDS}
+    found = {
+        (path.name, node.module)
+        for path in commands
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rtms_cli.commands")
+    }
+    assert len(found) >= len(commands) // 2
+    assert not [f"{file} imports {module}" for file, module in sorted(found) if module not in shared]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sign", "--help"], ["join", "--help"]])

@@ -96,6 +96,7 @@ async def test_an_old_server_is_recorded_just_as_well(tmp_path: Path) -> None:
     assert [message["msg_type"] for message in server.heard] == [1, 5, 3, 7, 13]
     assert server.heard[-1] == {"msg_type": 13, "timestamp": 99}
     folder = outcome.folder
+    assert folder is not None
     rate, samples = read_wav(folder / "audio/mixed.wav")
     assert rate == 16_000
     assert np.array_equal(samples, speech())

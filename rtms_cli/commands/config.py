@@ -154,7 +154,7 @@ def config(
     """
     import json
 
-    from rtms_cli.commands.settings import load_credentials
+    from rtms_cli.station.credentials import load_credentials
     from rtms_cli.view.text import escape
 
     assert context.parent is not None

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rtms_cli.commands.options import Json, Media, Out, Plain, Split
+from rtms_cli.commands.options import Json, Media, MediaOptions, Out, Plain, RecordingOptions, Split
 from rtms_cli.errors import Exit
 
 
@@ -28,14 +28,16 @@ def demo(
     import secrets
     import time
 
-    from rtms_cli.commands.running import media_request, run_loop, running_station
+    from rtms_cli.commands.composing import shown_station
     from rtms_cli.protocol.numbers import Product
     from rtms_cli.simulator.scenario import Scenario
     from rtms_cli.simulator.server import App, Simulator
+    from rtms_cli.station.running import run_loop
     from rtms_cli.wire.hosts import HostPolicy
     from rtms_cli.wire.listener import Listener
 
-    request = media_request(media, split=split)
+    request = MediaOptions(media=media, split=split).request()
+    recording = RecordingOptions(out=out, plain=plain, as_json=as_json)
     app = App(secrets.token_urlsafe(16), secrets.token_urlsafe(24), secrets.token_urlsafe(16))
 
     started = time.monotonic()
@@ -43,15 +45,13 @@ def demo(
     async def run() -> Exit:
         async with (
             Simulator(app) as simulator,
-            running_station(
+            shown_station(
                 f"demo of {seconds:g} seconds",
-                out=out,
-                request=request,
-                sign=app.sign_stream,
-                policy=HostPolicy(),
+                recording,
+                request,
+                app.sign_stream,
+                HostPolicy(),
                 trusted=True,
-                as_json=as_json,
-                plain=plain,
                 progress=lambda: (time.monotonic() - started) / seconds,
             ) as station,
         ):

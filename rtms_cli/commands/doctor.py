@@ -12,7 +12,7 @@ from rtms_cli.commands.options import CaFile, Out
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
-    from rtms_cli.simulator.webhooks import Sent
+    from rtms_cli.station.endpoint import Sent
 
 
 class Check(Struct, frozen=True):
@@ -104,7 +104,7 @@ def _python() -> Iterator[Check]:
 
 
 def _credentials() -> Iterator[Check]:
-    from rtms_cli.commands.settings import MARKETPLACE, Credential, load_credentials
+    from rtms_cli.station.credentials import MARKETPLACE, Credential, load_credentials
 
     try:
         credentials = load_credentials()
@@ -152,14 +152,14 @@ def _port(port: int) -> Check:
 
 
 def _disk(out: Path) -> Check:
-    from rtms_cli.commands.running import check_out
+    from rtms_cli.commands.composing import space_warning
     from rtms_cli.protocol.media import MediaRequest
     from rtms_cli.recording.files import free_space
     from rtms_cli.view.text import size_of
 
     existed = out.exists()
     try:
-        remark = check_out(out, MediaRequest())
+        remark = space_warning(out, MediaRequest())
     except Problem as problem:
         return Check("disk", "wrong", problem.what, problem.remedy)
     finally:
@@ -240,9 +240,9 @@ def _network(ca_file: Path | None) -> Iterator[Check]:
 
 
 def _webhook(url: str) -> Iterator[Check]:
-    from rtms_cli.commands.settings import load_credentials
-    from rtms_cli.protocol.signatures import challenge_answer
-    from rtms_cli.simulator.webhooks import VALIDATION, Sent, webhook_body
+    from rtms_cli.simulator.webhooks import VALIDATION, webhook_body
+    from rtms_cli.station.credentials import load_credentials
+    from rtms_cli.station.endpoint import FORGERS_TOKEN, Sent
 
     token = load_credentials().secret_token
     if token is None:
@@ -250,24 +250,20 @@ def _webhook(url: str) -> Iterator[Check]:
         return
     plain = "rtms-doctor"
     challenge = webhook_body(VALIDATION, 0, {"plainToken": plain})
-    right = challenge_answer(token.value, plain)
-    yield _ask("validation", url, challenge, token.value, Sent.CHALLENGE, right)
-    yield _ask("forged webhook", url, challenge, "a secret token that is not yours", Sent.FORGED, right)
+    yield _ask("validation", url, challenge, token.value, Sent.CHALLENGE, plain)
+    yield _ask("forged webhook", url, challenge, FORGERS_TOKEN, Sent.FORGED, plain)
 
 
-def _ask(name: str, url: str, body: bytes, secret_token: str, sent: "Sent", right: dict[str, str]) -> Check:
+def _ask(name: str, url: str, body: bytes, secret_token: str, sent: "Sent", plain: str) -> Check:
     import asyncio
-    import time
 
-    from rtms_cli.protocol.signatures import signed_headers
-    from rtms_cli.simulator.webhooks import judge
-    from rtms_cli.wire.poster import NoAnswerError, post
+    from rtms_cli.station.endpoint import probe
+    from rtms_cli.wire.poster import NoAnswerError
 
     try:
-        answer = asyncio.run(post(url, body, signed_headers(secret_token, int(time.time()), body), 10))
+        answer, judgement = asyncio.run(probe(url, body, secret_token, sent, plain_token=plain))
     except NoAnswerError as error:
         fix = "Does `rtms listen` run, and does the tunnel or proxy lead to it?"
         return Check(name, "wrong", f"no answer: {error}", fix)
-    judgement = judge(sent, answer, right)
     said = f"answered {answer.status} after {answer.took_s:.2f} s: {judgement.what}"
     return Check(name, "ok" if judgement.right else "wrong", said, judgement.fix)

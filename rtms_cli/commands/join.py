@@ -1,73 +1,41 @@
 """`rtms join`: one stream, from a saved or pasted payload."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rtms_cli.commands.options import (
-    AudioForm,
-    CaFile,
     ClientId,
     ClientSecret,
-    DetectLanguage,
-    Insecure,
-    Json,
-    KeepEncoded,
-    KeepRevoked,
-    Live,
-    MaxBuffer,
-    Media,
-    Mode,
-    Out,
-    Plain,
-    Rtp,
-    Separate,
-    ShareForm,
-    Split,
-    SpokenLanguage,
-    VideoForm,
-    VideoUser,
+    MediaOptions,
+    RecordingOptions,
+    given_credentials,
+    option_groups,
     read_input,
     saved_json,
+    tls_options,
 )
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rtms_cli.commands.station import Outcome
     from rtms_cli.protocol.webhooks import Stream
+    from rtms_cli.station.station import Outcome
 
 
+@option_groups
 def join(
     payload: Annotated[
         str | None,
         typer.Argument(help="A file with the webhook's JSON, or - for standard input; without it, paste the JSON."),
     ] = None,
-    media: Media = "all",
-    audio: AudioForm = "l16",
-    separate: Separate = False,
-    rtp: Rtp = False,
-    video: VideoForm = "jpg",
-    video_user: VideoUser = "",
-    share: ShareForm = "jpg",
-    language: SpokenLanguage = "English",
-    detect_language: DetectLanguage = True,
-    live: Live = False,
-    split: Split = False,
-    out: Out = Path("recordings"),
-    max_buffer: MaxBuffer = 256,
+    *,
+    media: MediaOptions,
     client_id: ClientId = None,
     client_secret: ClientSecret = None,
-    ca_file: CaFile = None,
-    insecure: Insecure = False,
-    mode: Mode = "600",
-    keep_revoked: KeepRevoked = False,
-    keep_encoded: KeepEncoded = False,
-    plain: Plain = False,
-    as_json: Json = False,
+    recording: RecordingOptions,
 ) -> None:
     """Record one stream from its webhook's payload.
 
@@ -80,42 +48,19 @@ def join(
     Example:
       rtms join payload.json --media audio,transcript
     """
-    from rtms_cli.commands.running import file_mode, media_request, run_loop, running_station, tls_options
-    from rtms_cli.commands.settings import load_credentials
+    from rtms_cli.commands.composing import shown_station
+    from rtms_cli.station.running import run_loop
     from rtms_cli.wire.hosts import HostPolicy
 
-    credentials = load_credentials({"client_id": client_id, "client_secret": client_secret})
-    request = media_request(
-        media,
-        split=split,
-        audio=audio,
-        separate=separate,
-        rtp=rtp,
-        video=video,
-        video_user=video_user,
-        share=share,
-        language=language,
-        detect_language=detect_language,
-        live=live,
-    )
-    permissions, tls = file_mode(mode), tls_options(ca_file, insecure=insecure)
+    credentials = given_credentials(client_id=client_id, client_secret=client_secret)
+    request = media.request()
+    tls = tls_options(recording.ca_file, insecure=recording.insecure)
     stream, body = read_stream(payload)
+    policy = HostPolicy(anything=True)
 
     async def run() -> "Outcome":
-        async with running_station(
-            "join",
-            out=out,
-            request=request,
-            sign=credentials.sign,
-            policy=HostPolicy(anything=True),
-            trusted=True,
-            max_buffer_mib=max_buffer,
-            mode=permissions,
-            keep_revoked=keep_revoked,
-            keep_encoded=keep_encoded,
-            tls=tls,
-            as_json=as_json,
-            plain=plain,
+        async with shown_station(
+            "join", recording, request, credentials.sign, policy, trusted=True, tls=tls
         ) as station:
             return await station.record(stream, body)
 

@@ -1,6 +1,5 @@
 """`rtms replay`: the same files again, from a capture."""
 
-import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,24 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtms_cli.commands.options import (
-    Cert,
-    ClientId,
-    ClientSecret,
     KeepEncoded,
     KeepRevoked,
     Plain,
-    PublicHost,
-    SecretToken,
+    ServerOptions,
+    check_http_url,
+    is_terminal,
+    option_groups,
+    server_tls,
 )
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rtms_cli.capture import Capture
-    from rtms_cli.machine import Frame
+    from rtms_cli.station.replaying import Replay
 
 
+@option_groups
 def replay(
     context: typer.Context,
     capture: Annotated[Path, typer.Argument(help="A capture.jsonl (also .gz or .zst), or a recording's folder.")],
@@ -39,20 +36,9 @@ def replay(
     serve: Annotated[
         bool, typer.Option("--serve", help="Be the server that it was recorded from, for any client.")
     ] = False,
-    host: Annotated[str | None, typer.Option(help="Address to serve at.", show_default="127.0.0.1")] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Port to serve at; 0 takes a free one.", min=0, max=65535, show_default="0")
-    ] = None,
-    cert: Cert = None,
-    public_host: PublicHost = None,
-    webhook: Annotated[
-        str | None, typer.Option(help="URL to post signed started and stopped webhooks to, for the first client.")
-    ] = None,
-    payload_out: Annotated[Path | None, typer.Option(help="File to write the started webhook's body to.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Serve one client only.")] = False,
-    client_id: ClientId = None,
-    client_secret: ClientSecret = None,
-    secret_token: SecretToken = None,
+    *,
+    serving: ServerOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Make a recording again from its capture, or serve the capture to clients.
@@ -67,33 +53,21 @@ def replay(
       rtms replay capture.jsonl --serve --port 9000 --payload-out payload.json
     """
     pace = read_speed(speed or ("1" if serve else "max"))
-    serving = {
-        "host": host,
-        "port": port,
-        "cert": cert,
-        "public_host": public_host,
-        "webhook": webhook,
-        "payload_out": payload_out,
-        "once": once or None,
-    }
-    credentials = {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}
     if serve:
-        from rtms_cli.commands.serving import Serving, serve_capture
-
-        given = {name: value for name, value in serving.items() if value is not None}
-        serve_capture(capture, Serving(speed=pace, **given), credentials, as_json=as_json)  # type: ignore[arg-type]
+        _serve(capture, pace, serving, once=once, as_json=as_json)
         return
-    for name in (*serving, *credentials):
+    for name in (*ServerOptions.__struct_fields__, "once"):
         given_by = context.get_parameter_source(name)  # a setting may stand there for when it serves
         if given_by is not None and given_by.name == "COMMANDLINE":
             raise Problem(f"--{name.replace('_', '-')} goes with --serve.", "Add --serve, or leave it out.")
     from rtms_cli.capture import Capture
-    from rtms_cli.commands.options import is_terminal
     from rtms_cli.recording.names import new_folder
     from rtms_cli.recording.recorder import Recorder
     from rtms_cli.session.rehearsal import Rehearsal
+    from rtms_cli.station.replaying import Replay
     from rtms_cli.view.lines import print_summary
 
+    drawn = pace is not None and is_terminal() and not (plain or as_json)
     source = Capture(capture)
     try:
         folder = new_folder(out, source.header)
@@ -101,27 +75,17 @@ def replay(
         raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
     recorder = Recorder(folder, source.header, keep_revoked=keep_revoked, keep_encoded=keep_encoded)
     rehearsal = Rehearsal(source, source.header.product, source.header.rtms_stream_id)
-    if pace is not None and is_terminal() and not (plain or as_json):
-        import asyncio
-
-        from rtms_cli.commands.watching import watch
-
-        asyncio.run(watch(source, recorder, rehearsal, pace))
+    replayed = Replay(source, recorder, rehearsal)
+    if pace is None:
+        replayed.run_at_once()
     else:
-        for batch in batches(source, pace):
-            for frame in batch:
-                rehearsal.follow(frame)
-            recorder.fold(batch)
-        recorder.close()
+        _play(replayed, pace, f"replay of {source.path} at {pace:g}×", folder, drawn=drawn)
+    if not drawn:
         print_summary(folder, as_json=as_json)
     for line in [*source.problems, *rehearsal.differences()]:
         print(f"warning: {line}", file=sys.stderr)  # noqa: T201
     if source.problems or recorder.snapshot().losses:
         raise typer.Exit(Exit.LOSSES)
-
-
-BATCH = 256
-"""Frames that are folded at once where nobody waits for them."""
 
 
 def read_speed(text: str) -> float | None:
@@ -140,18 +104,78 @@ def read_speed(text: str) -> float | None:
     return speed
 
 
-def batches(capture: "Capture", speed: float | None) -> "Iterator[list[Frame]]":
-    """The capture's frames in batches: by number, or each when it is due."""
-    import time
-    from itertools import islice
+def _play(replayed: "Replay", speed: float, title: str, folder: Path, *, drawn: bool) -> None:
+    """Replay at a pace, on the dashboard where it is to be drawn."""
+    import asyncio
 
-    frames = iter(capture)
-    if speed is None:
-        gc.set_threshold(200_000, 20, 50)  # frames are no cycles
-        while batch := list(islice(frames, BATCH)):
-            yield batch
-        return
-    start = time.monotonic()
-    for frame in frames:
-        time.sleep(max(0.0, start + frame.at_us / 1_000_000 / speed - time.monotonic()))
-        yield [frame]
+    from rtms_cli.station.running import on_signals
+
+    async def draw() -> None:
+        from rtms_cli.view.screen import Screen
+
+        screen = Screen(
+            title,
+            replayed.snapshots,
+            lambda _: replayed.stop(),
+            lambda _: screen.on_notice("a replay writes what was recorded: nothing is marked"),
+            folder,
+            replayed.progress,
+        )
+        on_signals(lambda _: replayed.stop(), screen.restore)
+        async with screen:
+            await replayed.run(speed, [screen])
+
+    asyncio.run(draw() if drawn else replayed.run(speed))
+
+
+def _serve(capture: Path, speed: float | None, options: ServerOptions, *, once: bool, as_json: bool) -> None:
+    """Serve a capture to one client after the other, until a signal ends it; tell what each did wrong.
+
+    :param speed: `None` is as fast as the client reads.
+    """
+    import asyncio
+
+    from rtms_cli.capture import Capture
+    from rtms_cli.protocol.numbers import EVERY_MEDIA
+    from rtms_cli.simulator.recorded import Recording
+    from rtms_cli.simulator.server import Simulator
+    from rtms_cli.station.running import on_signals, run_loop
+    from rtms_cli.station.serving import ServedCapture, simulated_app, write_payloads
+    from rtms_cli.view.report import print_finding, print_reports
+
+    if options.webhook is not None:
+        check_http_url("--webhook", options.webhook)
+    recording = Recording(Capture(capture))
+    for line in recording.problems:
+        typer.echo(f"warning: {line}", err=True)
+    app, thrown_away = simulated_app(options.credentials(), EVERY_MEDIA)
+    tls = server_tls(options.cert)
+
+    async def run() -> int:
+        """How many findings there were."""
+        wrong = 0
+        async with Simulator(
+            app, options.host, options.port, speed or 1, public_host=options.public_host, tls=tls
+        ) as simulator:
+            served = ServedCapture(
+                simulator,
+                recording,
+                at_once=speed is None,
+                with_signature=bool(thrown_away),
+                once=once,
+                on_finding=None if as_json else print_finding,
+            )
+            for line in (f"the capture is served at {simulator.url()}", *thrown_away):
+                typer.echo(line, err=True)
+            on_signals(lambda _: served.end())
+            if options.payload_out is not None:
+                await asyncio.to_thread(write_payloads, options.payload_out, [served.stream])
+            elif options.webhook is None:
+                typer.echo(served.stream.webhook("started").decode())
+            async for report in served.reports(options.webhook):
+                wrong += len(report.findings)
+                print_reports([report], as_json=as_json)
+        return wrong
+
+    if run_loop(run()):
+        raise typer.Exit(Exit.MISMATCH)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rtms_cli.commands.options import ClientId, ClientSecret, SecretToken, read_input, saved_json
+from rtms_cli.commands.options import ClientId, ClientSecret, SecretToken, given_credentials, read_input, saved_json
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rtms_cli.commands.settings import Credential, Credentials, Pair
     from rtms_cli.protocol.webhooks import Ids
+    from rtms_cli.station.credentials import Credential, Credentials, Pair
 
 
 class _HandshakeFirst(TyperGroup):
@@ -65,11 +65,11 @@ def handshake(
     Example:
       rtms sign payload.json --verify 5d41402abc4b2a76b9719d911017c592…
     """
-    from rtms_cli.commands.settings import credentials_missing, load_credentials
     from rtms_cli.protocol.numbers import Product
     from rtms_cli.protocol.signatures import handshake_signature
     from rtms_cli.protocol.suspects import handshake_mistakes
     from rtms_cli.protocol.webhooks import Ids
+    from rtms_cli.station.credentials import credentials_missing
     from rtms_cli.view.text import show_spaces
 
     if identity is not None and stream_id is not None and payload is None:
@@ -78,7 +78,7 @@ def handshake(
         ids = _read_ids(payload)
     else:
         raise Problem("What is to be signed?", "Give a payload's file, or both --id and --stream-id.")
-    credentials = load_credentials({"client_id": client_id, "client_secret": client_secret})
+    credentials = given_credentials(client_id=client_id, client_secret=client_secret)
     pair = credentials.pair_for(ids.product)
     if pair is None:
         raise credentials_missing(ids.product)
@@ -127,12 +127,11 @@ def webhook(
     """
     import time
 
-    from rtms_cli.commands.settings import load_credentials
     from rtms_cli.protocol.signatures import MAX_AGE_S, webhook_signature
     from rtms_cli.protocol.suspects import webhook_mistakes
 
     raw = read_input(body, _FILE_OR_DASH)
-    credentials = load_credentials({"secret_token": secret_token})
+    credentials = given_credentials(secret_token=secret_token)
     token = _token(credentials)
     right = webhook_signature(token.value, timestamp, raw)
     notes = [
@@ -170,10 +169,9 @@ def challenge(
     Example:
       rtms sign challenge qgg8vlvZRS6UYooatFL8Aw
     """
-    from rtms_cli.commands.settings import load_credentials
     from rtms_cli.protocol.signatures import challenge_answer
 
-    configured = _token(load_credentials({"secret_token": secret_token}))
+    configured = _token(given_credentials(secret_token=secret_token))
     typer.echo(json.dumps(challenge_answer(configured.value, token)))
 
 
@@ -238,7 +236,7 @@ def _other_secrets(credentials: "Credentials", used: "Pair | None") -> "dict[str
 
 
 def _token(credentials: "Credentials") -> "Credential":
-    from rtms_cli.commands.settings import MARKETPLACE
+    from rtms_cli.station.credentials import MARKETPLACE
 
     if credentials.secret_token is None:
         raise Problem(

@@ -4,30 +4,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
-from rtms_cli.commands.options import Cert, ClientId, ClientSecret, PublicHost, SecretToken
+from rtms_cli.commands.options import ServerOptions, option_groups, server_tls
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Sequence
 
-    from rtms_cli.protocol.numbers import MediaType, Product
+    from rtms_cli.protocol.numbers import Product
     from rtms_cli.simulator.material import Material
     from rtms_cli.simulator.scenario import Scenario
-    from rtms_cli.simulator.server import App, LiveStream
+    from rtms_cli.simulator.server import LiveStream
     from rtms_cli.simulator.zoom import Report
 
 
-def simulate(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    cert: Cert = None,
-    public_host: PublicHost = None,
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 0,
-    products: Annotated[
-        str, typer.Option(help="meeting, webinar, session, contact_center, phone, separated by commas; or all.")
-    ] = "meeting",
-    streams: Annotated[int, typer.Option(help="Streams of each product, at once.", min=1, max=1000)] = 1,
+class ShowOptions(Struct, frozen=True):
+    """What is shown: which scenario, for how long, with which faults and whose media."""
+
     seconds: Annotated[
         float | None,
         typer.Option(
@@ -36,27 +30,70 @@ def simulate(
             max=86400,
             show_default=False,
         ),
-    ] = None,
-    speed: Annotated[float, typer.Option(help="How many times faster than real time.", min=0.01, max=1000)] = 1,
-    scopes: Annotated[str, typer.Option(help="The media that the app may have: audio,transcript or all.")] = "all",
+    ] = None
     scenario: Annotated[
         str | None, typer.Option(help="What happens: a name that --list shows, or a file.toml.", metavar="NAME|FILE")
-    ] = None,
-    list_them: Annotated[bool, typer.Option("--list", help="List the scenarios that are built in.")] = False,
-    chaos: Annotated[
-        int | None, typer.Option(help="Random faults; the same for the same number.", metavar="SEED")
-    ] = None,
+    ] = None
+    chaos: Annotated[int | None, typer.Option(help="Random faults; the same for the same number.", metavar="SEED")] = (
+        None
+    )
     audio: Annotated[
         list[Path] | None, typer.Option(help="File with the sound of a participant; repeat it for more of them.")
-    ] = None,
-    video: Annotated[Path | None, typer.Option(help="File with what the first participant's camera sees.")] = None,
-    transcript: Annotated[Path | None, typer.Option(help="What is said: .srt, .vtt or .jsonl.")] = None,
-    webhook: Annotated[str | None, typer.Option(help="URL to post signed started and stopped webhooks to.")] = None,
-    payload_out: Annotated[Path | None, typer.Option(help="File to write the started webhook's body to.")] = None,
-    client_id: ClientId = None,
-    client_secret: ClientSecret = None,
-    secret_token: SecretToken = None,
+    ] = None
+    video: Annotated[Path | None, typer.Option(help="File with what the first participant's camera sees.")] = None
+    transcript: Annotated[Path | None, typer.Option(help="What is said: .srt, .vtt or .jsonl.")] = None
+
+    def shows(self) -> "Sequence[Scenario]":
+        """What is played: a scenario for each stream that it needs, with the user's material and chaos in it."""
+        import random
+
+        from msgspec import structs
+
+        from rtms_cli.simulator.chaos import chaos
+        from rtms_cli.simulator.scenario import Scenario
+        from rtms_cli.simulator.script import load
+
+        material, seconds = self._material(), self.seconds
+        shows: Sequence[Scenario] = (Scenario(),) if self.scenario is None else load(self.scenario).scenarios
+        if material is not None:
+            shows = [show.with_material(material) for show in shows]
+            seconds = seconds or (max(material.duration_ms / 1000, 0.1) if self.scenario is None else None)
+        shows = [structs.replace(show, seconds=seconds or show.seconds) for show in shows]
+        if self.chaos is None:
+            return shows
+        dice = random.Random(self.chaos)  # noqa: S311  # faults that can be had again, no secrets
+        wild = [structs.replace(show, strikes=(*show.strikes, *chaos(dice, show.duration_ms))) for show in shows]
+        for show in wild:
+            told = ", ".join(f"{strike.fault} at {strike.at_ms / 1000:.1f} s" for strike in show.strikes)
+            typer.echo(f"chaos {self.chaos}: {told or 'nothing, the session is too short'}", err=True)
+        return wild
+
+    def _material(self) -> "Material | None":
+        """The user's own files, each looked at once; `None` where there are none."""
+        if not self.audio and self.video is None and self.transcript is None:
+            return None
+        from rtms_cli.simulator.material import Material, load_film, load_sound, load_transcript
+
+        return Material(
+            tuple(map(load_sound, self.audio or ())),
+            None if self.video is None else load_film(self.video),
+            () if self.transcript is None else load_transcript(self.transcript),
+        )
+
+
+@option_groups
+def simulate(
+    products: Annotated[
+        str, typer.Option(help="meeting, webinar, session, contact_center, phone, separated by commas; or all.")
+    ] = "meeting",
+    streams: Annotated[int, typer.Option(help="Streams of each product, at once.", min=1, max=1000)] = 1,
+    speed: Annotated[float, typer.Option(help="How many times faster than real time.", min=0.01, max=1000)] = 1,
+    scopes: Annotated[str, typer.Option(help="The media that the app may have: audio,transcript or all.")] = "all",
+    list_them: Annotated[bool, typer.Option("--list", help="List the scenarios that are built in.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    *,
+    show: ShowOptions,
+    server: ServerOptions,
 ) -> None:
     """Be Zoom, for a client under test.
 
@@ -72,9 +109,11 @@ def simulate(
     """
     import asyncio
 
-    from rtms_cli.commands.running import on_signals, run_loop
     from rtms_cli.protocol.media import parse_media
     from rtms_cli.simulator.server import Simulator
+    from rtms_cli.station.running import on_signals, run_loop
+    from rtms_cli.station.serving import simulated_app, write_payloads
+    from rtms_cli.view.report import print_reports
 
     if list_them:
         _list(as_json=as_json)
@@ -84,12 +123,9 @@ def simulate(
         scoped = parse_media(scopes)
     except ValueError as error:
         raise Problem(f"--scopes: {error}") from None
-    shows = _shows(scenario, chaos, seconds, _material(audio or [], video, transcript))
-    app, thrown_away = simulated_app(
-        {"client_id": client_id, "client_secret": client_secret, "secret_token": secret_token}, scoped
-    )
-
-    tls = server_tls(cert)
+    shows = show.shows()
+    app, thrown_away = simulated_app(server.credentials(), scoped)
+    tls, webhook = server_tls(server.cert), server.webhook
 
     async def play(simulator: Simulator, stream: "LiveStream") -> "Report":
         if webhook is not None:
@@ -100,7 +136,9 @@ def simulate(
         return stream.report()
 
     async def run() -> "Sequence[Report]":
-        async with Simulator(app, host, port, speed, webhook=webhook, public_host=public_host, tls=tls) as simulator:
+        async with Simulator(
+            app, server.host, server.port, speed, webhook=webhook, public_host=server.public_host, tls=tls
+        ) as simulator:
             typer.echo(f"the stand-in for Zoom listens at {simulator.url()}", err=True)
             for line in thrown_away:
                 typer.echo(line, err=True)
@@ -110,8 +148,8 @@ def simulate(
                 for number, each in enumerate([*shows] * streams, 1)
             ]
             on_signals(lambda _: simulator.end())
-            if payload_out is not None:
-                await asyncio.to_thread(write_payloads, payload_out, live)
+            if server.payload_out is not None:
+                await asyncio.to_thread(write_payloads, server.payload_out, live)
             elif webhook is None:
                 for stream in live:
                     typer.echo(stream.webhook("started").decode())
@@ -121,26 +159,6 @@ def simulate(
     print_reports(reports, as_json=as_json)
     if any(report.findings for report in reports):
         raise typer.Exit(Exit.MISMATCH)
-
-
-def server_tls(cert: Path | None) -> "ssl.SSLContext | None":
-    """The context for `--cert`.
-
-    :raises Problem: where the file is no certificate with its key.
-    """
-    if cert is None:
-        return None
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(cert)
-    except OSError as error:
-        raise Problem(
-            f"--cert {cert} cannot be used: {error.strerror or error}.",
-            "Give a PEM file with a certificate and its key.",
-        ) from None
-    return context
 
 
 def read_products(text: str) -> "Sequence[Product]":
@@ -156,34 +174,6 @@ def read_products(text: str) -> "Sequence[Product]":
         return [Product(name.strip()) for name in text.split(",")]
     except ValueError as error:
         raise Problem(f"--products: {error}.", f"Use {', '.join(Product)}, or all.") from None
-
-
-def print_reports(reports: "Sequence[Report]", *, as_json: bool) -> None:
-    """What the clients did, and what they did wrong, on standard output."""
-    import msgspec
-
-    from rtms_cli.view.text import escape
-
-    if as_json:
-        typer.echo(msgspec.json.encode(reports).decode())
-        return
-    for report in reports:
-        progress = "ready" if report.ready else "joined, but never ready" if report.joined else "no client joined"
-        slowest = f", slowest {report.slowest_answer_ms:.0f} ms" if report.slowest_answer_ms is not None else ""
-        media = {name: count for name, count in report.sent.items() if name.startswith("MEDIA_DATA_")}
-        sent = ", ".join(f"{count} {name.removeprefix('MEDIA_DATA_').lower()}" for name, count in media.items())
-        typer.echo(
-            f"{report.product} {report.stream_id[:8]}: {progress}; sent {sent or 'no media'}; "
-            f"keep-alives {report.answered}/{report.keep_alives} answered{slowest}"
-        )
-        for finding in report.findings:
-            where = f"{finding.at_ms / 1000:8.3f} {finding.channel or '-'}"
-            typer.secho(f"  WRONG {where}: {escape(finding.what)}", fg="red")
-    wrong = sum(len(report.findings) for report in reports)
-    if wrong:
-        typer.secho(f"{wrong} findings: the client broke the protocol.", fg="red")
-    else:
-        typer.secho("clean: the client did everything right.", fg="green")
 
 
 def _list(*, as_json: bool) -> None:
@@ -208,87 +198,3 @@ def _list(*, as_json: bool) -> None:
     width = max(len(script.name) for script in scripts)
     for script in scripts:
         typer.echo(f"{script.name:{width}}  {script.description}")
-
-
-def _shows(
-    name: str | None, seed: int | None, seconds: float | None, material: "Material | None"
-) -> "Sequence[Scenario]":
-    """What is played: a scenario for each stream that it needs, with the user's material and chaos in it."""
-    import random
-
-    from msgspec import structs
-
-    from rtms_cli.simulator.chaos import chaos
-    from rtms_cli.simulator.scenario import Scenario
-    from rtms_cli.simulator.script import load
-
-    shows: Sequence[Scenario] = (Scenario(),) if name is None else load(name).scenarios
-    if material is not None:
-        shows = [show.with_material(material) for show in shows]
-        seconds = seconds or (max(material.duration_ms / 1000, 0.1) if name is None else None)
-    shows = [structs.replace(show, seconds=seconds or show.seconds) for show in shows]
-    if seed is None:
-        return shows
-    dice = random.Random(seed)  # noqa: S311  # faults that can be had again, no secrets
-    wild = [structs.replace(show, strikes=(*show.strikes, *chaos(dice, show.duration_ms))) for show in shows]
-    for show in wild:
-        told = ", ".join(f"{strike.fault} at {strike.at_ms / 1000:.1f} s" for strike in show.strikes)
-        typer.echo(f"chaos {seed}: {told or 'nothing, the session is too short'}", err=True)
-    return wild
-
-
-def _material(audio: "Sequence[Path]", video: Path | None, transcript: Path | None) -> "Material | None":
-    """The user's own files, each looked at once; `None` where there are none."""
-    if not audio and video is None and transcript is None:
-        return None
-    from rtms_cli.simulator.material import Material, load_film, load_sound, load_transcript
-
-    return Material(
-        tuple(map(load_sound, audio)),
-        None if video is None else load_film(video),
-        () if transcript is None else load_transcript(transcript),
-    )
-
-
-def simulated_app(options: "dict[str, str | None]", scopes: "MediaType") -> "tuple[App, Sequence[str]]":
-    """The app that clients have to be, and the lines that tell them where nothing is configured."""
-    import secrets
-
-    from rtms_cli.commands.settings import load_credentials
-    from rtms_cli.protocol.numbers import Product
-    from rtms_cli.simulator.server import App
-
-    credentials = load_credentials(options)
-    pair, token = credentials.pair_for(Product.MEETING), credentials.secret_token
-    sdk = credentials.pair_for(Product.VIDEO_SDK)
-    if pair is not None and sdk is not None:
-        return App(
-            pair.client_id.value,
-            pair.client_secret.value,
-            token.value if token else "",
-            scopes,
-            (sdk.client_id.value, sdk.client_secret.value),
-        ), ()
-    app = App(
-        secrets.token_urlsafe(16),
-        secrets.token_urlsafe(24),
-        token.value if token else secrets.token_urlsafe(16),
-        scopes,
-    )
-    lines = [
-        "no credentials are configured; a client may use these, which end with this process:",
-        f"  export ZOOM_CLIENT_ID={app.client_id} ZOOM_CLIENT_SECRET={app.client_secret}",
-    ]
-    if token is None:
-        lines.append(f"  export ZOOM_SECRET_TOKEN={app.secret_token}")
-    return app, lines
-
-
-def write_payloads(path: Path, live: "Sequence[LiveStream]") -> None:
-    """One file a stream: `payload.json`, `payload-2.json`, …"""
-    for number, stream in enumerate(live, 1):
-        target = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
-        try:
-            target.write_bytes(stream.webhook("started") + b"\n")
-        except OSError as error:
-            raise Problem(f"Cannot write {target}: {error.strerror}.", "Choose another --payload-out.") from None

@@ -6,20 +6,28 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
-from rtms_cli.commands.options import CaFile, Insecure, SecretToken, read_input, saved_json
+from rtms_cli.commands.options import (
+    CaFile,
+    Insecure,
+    SecretToken,
+    check_http_url,
+    given_credentials,
+    read_input,
+    saved_json,
+    tls_options,
+)
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
-    from rtms_cli.simulator.webhooks import Sent
+    import ssl
+
+    from rtms_cli.station.endpoint import Sent
 
 STREAM_EVENTS = ("started", "stopped", "interrupted")
 NAMES = ("url_validation", *STREAM_EVENTS, "concurrency_limited", "concurrency_near_limit", "start_failed")
 NOWHERE = "wss://127.0.0.1:1/no-server-is-here"
-FORGERS_TOKEN = "a secret token that is not yours"  # noqa: S105
 OLD_S = 60
 """How much older than allowed a stale webhook is."""
-PATIENCE_S = 10.0
-"""How long an answer is waited for: longer than Zoom does, so that there is a time to tell."""
 SHOWN = 300
 """Characters of an answer's body that are shown."""
 
@@ -89,12 +97,12 @@ def trigger(
 
     import msgspec
 
-    from rtms_cli.commands.running import check_http_url, tls_options
-    from rtms_cli.commands.settings import MARKETPLACE, load_credentials
-    from rtms_cli.simulator.webhooks import VALIDATION, Sent
+    from rtms_cli.simulator.webhooks import VALIDATION
+    from rtms_cli.station.credentials import MARKETPLACE
+    from rtms_cli.station.endpoint import FORGERS_TOKEN, Sent
 
     check_http_url("--to", to)
-    token = load_credentials({"secret_token": secret_token}).secret_token
+    token = given_credentials(secret_token=secret_token).secret_token
     if token is None and not forge:
         raise Problem(
             "There is no secret token to sign the webhook with.",
@@ -125,21 +133,18 @@ def trigger(
         raise typer.Exit(Exit.MISMATCH)
 
 
-async def _ask(url: str, body: bytes, secret: str, plain: str, sent: "Sent", tls: object, *, stale: bool) -> Told:
-    import ssl
-    import time
+async def _ask(
+    url: str, body: bytes, secret: str, plain: str, sent: "Sent", tls: "ssl.SSLContext | None", *, stale: bool
+) -> Told:
+    from rtms_cli.protocol.signatures import MAX_AGE_S
+    from rtms_cli.station.endpoint import probe
+    from rtms_cli.wire.poster import NoAnswerError
 
-    from rtms_cli.protocol.signatures import MAX_AGE_S, challenge_answer, signed_headers
-    from rtms_cli.simulator.webhooks import judge
-    from rtms_cli.wire.poster import NoAnswerError, post
-
-    assert tls is None or isinstance(tls, ssl.SSLContext)
-    timestamp_s = int(time.time()) - (MAX_AGE_S + OLD_S if stale else 0)
+    age_s = MAX_AGE_S + OLD_S if stale else 0
     try:
-        answer = await post(url, body, signed_headers(secret, timestamp_s, body), PATIENCE_S, tls)
+        answer, judgement = await probe(url, body, secret, sent, plain_token=plain, age_s=age_s, tls=tls)
     except NoAnswerError as error:
         return Told(False, f"no answer: {error}", "Does the app run, and does the tunnel or proxy lead to it?")
-    judgement = judge(sent, answer, challenge_answer(secret, plain))
     shown = answer.body.decode(errors="replace").strip()
     shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
     return Told(judgement.right, judgement.what, judgement.fix, answer.status, round(answer.took_s * 1000), shown)

@@ -9,6 +9,11 @@ from msgspec import Struct
 from rtms_cli.protocol.messages import Signature, loads, text_or_none
 from rtms_cli.protocol.numbers import Product, StopReason, whole
 
+ACCEPTED = (200, 204)
+"""The HTTP statuses that Zoom takes for an answer to a webhook; to a challenge, 200 only."""
+ANSWER_S = 3.0
+"""How long Zoom waits for that answer."""
+
 
 class Stream(Struct, frozen=True):
     """What Zoom announces: one stream of one meeting, call or session."""

@@ -16,10 +16,10 @@ from rtms_cli.protocol.media import MEDIA_NAMES, spelled_out
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product, StopReason
 from rtms_cli.protocol.signatures import handshake_signature, signed_headers
-from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.protocol.webhooks import ACCEPTED, ANSWER_S, Stream
 from rtms_cli.simulator.recorded import Recorded, Recording
 from rtms_cli.simulator.scenario import Scenario
-from rtms_cli.simulator.webhooks import ACCEPTED, ANSWER_S, Ids, stream_event, stream_payload, webhook_body
+from rtms_cli.simulator.webhooks import Ids, stream_event, stream_payload, webhook_body
 from rtms_cli.simulator.zoom import Finding, Report, Zoom
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Driver

@@ -20,8 +20,8 @@ from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.numbers import Product, StreamState
 from rtms_cli.recording.recorder import TrackSnapshot
 from rtms_cli.session.channel import ChannelSnapshot, Phase
+from rtms_cli.station.observing import StreamSnapshot
 from rtms_cli.view.gist import frame_line
-from rtms_cli.view.streams import StreamView
 from rtms_cli.view.text import clock_time, escape, size_of
 
 WIDE = 110
@@ -60,7 +60,7 @@ class History:
     def __init__(self) -> None:
         self._samples: dict[str, deque[_Sample]] = {}
 
-    def sample(self, views: Iterable[StreamView]) -> None:
+    def sample(self, views: Iterable[StreamSnapshot]) -> None:
         """Remember what the counters are now, and forget streams that are gone."""
         seen = {}
         for view in views:
@@ -98,7 +98,7 @@ class Moment(Struct, frozen=True):
     """All that one picture shows."""
 
     title: str
-    views: Sequence[StreamView]
+    views: Sequence[StreamSnapshot]
     chosen: int = 0
     """Which of the views is shown in full."""
     progress: float | None = None
@@ -256,7 +256,7 @@ def _streams(moment: Moment, history: History, room: int, width: int) -> Rendera
     return Group(table, Text(f"  … and {hidden} more", style="dim")) if hidden > 0 else table
 
 
-def _state(view: StreamView) -> Text:
+def _state(view: StreamSnapshot) -> Text:
     session = view.session
     if session.ending:
         return Text("ending", style="yellow")
@@ -270,14 +270,14 @@ def _state(view: StreamView) -> Text:
     return Text("streaming", style="green")
 
 
-def _stream_head(view: StreamView, most_steps: int) -> RenderableType:
+def _stream_head(view: StreamSnapshot, most_steps: int) -> RenderableType:
     session, stream = view.session, view.session.stream
     line = Text(" ", no_wrap=True, overflow="ellipsis")
     line.append(stream.product.title, style="bold")
     line.append(f" {escape(stream.id, 40)}  ")
     line.append_text(_state(view))
     line.append(f"  {clock_time(view.at_us / 1_000_000)}")
-    where = Text(f" → {escape(str(view.folder))}", style="dim", no_wrap=True, overflow="ellipsis")
+    where = Text(f" → {escape(str(view.folder or 'nowhere'))}", style="dim", no_wrap=True, overflow="ellipsis")
     steps = Text(" ", overflow="fold")
     shown = session.steps[-most_steps:]
     if len(shown) < len(session.steps):
@@ -290,7 +290,7 @@ def _stream_head(view: StreamView, most_steps: int) -> RenderableType:
     return Group(line, where, steps)
 
 
-def _sockets(view: StreamView) -> RenderableType:
+def _sockets(view: StreamSnapshot) -> RenderableType:
     channels = view.session.channels
     rebuilt = any(channel.connects > 1 for channel in channels)
     table = Table(box=None, header_style="dim", padding=(0, 1, 0, 1))
@@ -323,7 +323,7 @@ def _age(at_us: int, since_us: int | None) -> str:
     return "" if since_us is None else clock_time(max(0, at_us - since_us) / 1_000_000)
 
 
-def _keep_alive_age(view: StreamView, channel: ChannelSnapshot) -> Text:
+def _keep_alive_age(view: StreamSnapshot, channel: ChannelSnapshot) -> Text:
     if channel.phase is not Phase.UP:
         return Text()
     age_s = (view.at_us - (channel.last_keep_alive_us or channel.since_us)) / 1_000_000
@@ -336,7 +336,7 @@ def _closed(channel: ChannelSnapshot) -> str:
     return f"{code}{escape(channel.note, 80)}"
 
 
-def _counts(view: StreamView, history: History) -> RenderableType:
+def _counts(view: StreamSnapshot, history: History) -> RenderableType:
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 1))
     table.add_column("media", no_wrap=True)
     for name in ("messages", "/s", "size"):
@@ -375,7 +375,7 @@ def sparkline(rates: Sequence[float]) -> str:
     return "".join(_BARS[min(len(_BARS) - 1, int(rate / top * (len(_BARS) - 1) + 0.5))] for rate in rates)
 
 
-def _people(view: StreamView) -> RenderableType:
+def _people(view: StreamSnapshot) -> RenderableType:
     session = view.session
     sound = {track.user_id: track for track in view.recording.tracks if track.kind == "audio"}
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 1))
@@ -420,7 +420,7 @@ def meter(level: float) -> Text:
     return Text.assemble(("▮" * full, style), ("▯" * (_METER_WIDTH - full), "dim"))
 
 
-def _words(view: StreamView, room: int) -> RenderableType:
+def _words(view: StreamSnapshot, room: int) -> RenderableType:
     lines: list[RenderableType] = []
     for words, sign in ((view.recording.transcript, "“"), (view.recording.chat, "✉")):
         for name, text in words[-room:]:
@@ -431,7 +431,7 @@ def _words(view: StreamView, room: int) -> RenderableType:
     return Group(*lines)
 
 
-def _messages(view: StreamView, frames: Sequence[Frame], room: int) -> RenderableType:
+def _messages(view: StreamSnapshot, frames: Sequence[Frame], room: int) -> RenderableType:
     product: Product = view.session.stream.product
     lines = [
         Text(
@@ -444,7 +444,7 @@ def _messages(view: StreamView, frames: Sequence[Frame], room: int) -> Renderabl
     return Panel(Group(*lines), title="messages, without media", title_align="left", border_style="dim")
 
 
-def _remarks(view: StreamView) -> list[RenderableType]:
+def _remarks(view: StreamSnapshot) -> list[RenderableType]:
     remarks: list[RenderableType] = []
     if view.recording.losses:
         remarks.append(Text(f" {view.recording.losses} LOSSES: see the manifest", style="bold red"))

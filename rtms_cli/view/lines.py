@@ -1,9 +1,9 @@
 """Plain lines and JSON lines: what goes by, for logs and for scripts.
 
 JSON lines are one object an event, with these names: `event` (`notice`, `started`, `frame`, `progress`, `finished`),
-`stream_id`, `folder`; a `frame` has `at` (seconds), `channel`, `direction`, `gist`, and `message` (the JSON as it came,
-without media packets and redacted like a capture); a `progress` has `packets`, `bytes`, `losses`; a `finished` has
-`status`, `reason`, `said_by` and the manifest's `tracks`.
+`stream_id`, `folder` (null where nothing is recorded); a `frame` has `at` (seconds), `channel`, `direction`, `gist`,
+and `message` (the JSON as it came, without media packets and redacted like a capture); a `progress` has `packets`,
+`bytes`, `losses`; a `finished` has `status`, `reason`, `said_by` and the manifest's `tracks`.
 """
 
 import sys
@@ -36,10 +36,12 @@ class PlainLines:
         """Something that concerns no stream that runs."""
         self._say(escape(text))
 
-    def on_started(self, stream: Stream, folder: Path) -> None:
+    def on_started(self, stream: Stream, folder: Path | None) -> None:
         """A recording began."""
         self._products[stream.stream_id] = stream.product
-        self._say(f"{_short(stream.stream_id)} recording {stream.product.title} {escape(stream.id)} to {folder}")
+        what = f"{stream.product.title} {escape(stream.id)}"
+        doing = f"following {what}" if folder is None else f"recording {what} to {folder}"
+        self._say(f"{_short(stream.stream_id)} {doing}")
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
         """A frame that is no media packet."""
@@ -58,11 +60,11 @@ class PlainLines:
                 f"{packets} messages, {size_of(nbytes)}, {len(snapshot.tracks)} files{losses}"
             )
 
-    def on_finished(self, stream: Stream, folder: Path, finish: Finish) -> None:
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
         """A session ended."""
         reason = "" if finish.stop_reason is None else f", reason {StopReason.label(finish.stop_reason)}"
         self._say(f"{_short(stream.stream_id)} {finish.status}{reason} ({escape(finish.said_by)})")
-        for line in summary_lines(folder):
+        for line in () if folder is None else summary_lines(folder):
             self._say(line)
 
     def close(self) -> None:
@@ -84,7 +86,7 @@ class JsonLines:
         """Something that concerns no stream that runs."""
         self._say(_notice(text))
 
-    def on_started(self, stream: Stream, folder: Path) -> None:
+    def on_started(self, stream: Stream, folder: Path | None) -> None:
         """A recording began."""
         self._products[stream.stream_id] = stream.product
         self._say(
@@ -93,7 +95,7 @@ class JsonLines:
                 "stream_id": stream.stream_id,
                 "product": stream.product,
                 "id": stream.id,
-                "folder": str(folder),
+                "folder": None if folder is None else str(folder),
             }
         )
 
@@ -126,17 +128,17 @@ class JsonLines:
                 }
             )
 
-    def on_finished(self, stream: Stream, folder: Path, finish: Finish) -> None:
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
         """A session ended."""
         self._say(
             {
                 "event": "finished",
                 "stream_id": stream.stream_id,
-                "folder": str(folder),
+                "folder": None if folder is None else str(folder),
                 "status": finish.status,
                 "reason": finish.stop_reason,
                 "said_by": finish.said_by,
-                "tracks": Manifest.read(folder).tracks,
+                "tracks": () if folder is None else Manifest.read(folder).tracks,
             }
         )
 

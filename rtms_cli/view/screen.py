@@ -20,8 +20,8 @@ from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.files import free_space
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.station.observing import StreamSnapshot
 from rtms_cli.view.dashboard import History, Moment, draw
-from rtms_cli.view.streams import StreamView
 from rtms_cli.view.table import summary_table
 
 REFRESH_S = 0.5
@@ -43,7 +43,7 @@ class Screen:
     def __init__(
         self,
         title: str,
-        look: Callable[[], Sequence[StreamView]],
+        look: Callable[[], Sequence[StreamSnapshot]],
         end: Callable[[str | None], None],
         mark: Callable[[str], None],
         out: Path,
@@ -62,7 +62,7 @@ class Screen:
         self._frames: dict[str, deque[Frame]] = {}
         self._finished: list[Path] = []
         self._chosen = 0
-        self._views: Sequence[StreamView] = ()
+        self._views: Sequence[StreamSnapshot] = ()
         self._showing_frames = False
         self._paused = False
         self._help = False
@@ -77,7 +77,7 @@ class Screen:
         """Something that concerns no stream that runs."""
         self._notices.append(text)
 
-    def on_started(self, stream: Stream, folder: Path) -> None:
+    def on_started(self, stream: Stream, folder: Path | None) -> None:
         """A recording began."""
         self._frames[stream.stream_id] = deque(maxlen=_LAST_FRAMES)
 
@@ -90,12 +90,13 @@ class Screen:
     def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
         """The dashboard looks by itself."""
 
-    def on_finished(self, stream: Stream, folder: Path, finish: Finish) -> None:
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
         """A session ended."""
         self._frames.pop(stream.stream_id, None)
-        self._finished.append(folder)
         reason = "" if finish.stop_reason is None else f", reason {StopReason.label(finish.stop_reason)}"
-        self.on_notice(f"{finish.status}{reason}: {folder}")
+        if folder is not None:
+            self._finished.append(folder)
+        self.on_notice(f"{finish.status}{reason}: {folder or stream.stream_id}")
 
     # The terminal.
 

@@ -15,13 +15,13 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from rtms_cli.commands.running import run_loop
-from rtms_cli.commands.station import Station, recorder_in
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.writer import Writer
+from rtms_cli.station.running import run_loop
+from rtms_cli.station.station import Station, recorder_in
 from rtms_cli.view.lines import JsonLines
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
@@ -128,12 +128,12 @@ async def ours() -> int:
             sign=lambda _: Signature("0" * 64),
             dial=Dialer(HostPolicy()),
             writer=writer,
-            observer=JsonLines(log),
+            observers=[JsonLines(log)],
         )
 
         async def look() -> None:
             while True:
-                station.views()
+                station.snapshots()
                 await asyncio.sleep(0.5)
 
         looking = asyncio.create_task(look())

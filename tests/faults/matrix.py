@@ -17,7 +17,6 @@ from harness import Silent, read_wav
 from msgspec import Struct
 
 from rtms_cli.capture import Header
-from rtms_cli.commands.station import Station, recorder_in
 from rtms_cli.protocol.media import MediaRequest, parse_media
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product
 from rtms_cli.recording.files import Files
@@ -28,6 +27,7 @@ from rtms_cli.simulator.faults import Deviation, Fault, Strike
 from rtms_cli.simulator.media import mixed
 from rtms_cli.simulator.scenario import PEOPLE, Scenario
 from rtms_cli.simulator.server import App, Simulator
+from rtms_cli.station.station import Station, recorder_in
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
@@ -237,7 +237,7 @@ async def play(case: Case, out: Path) -> Result:
         sign=app.sign_stream,
         dial=Dialer(HostPolicy()),
         writer=writer,
-        observer=Silent(),
+        observers=[Silent()],
         trusted=case.trusted,
         make_clock=lambda: Clock(SPEED),
     )

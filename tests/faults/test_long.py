@@ -23,7 +23,7 @@ from rtms_cli.simulator.faults import Fault, Strike
 from rtms_cli.simulator.media import mixed
 from rtms_cli.simulator.scenario import PEOPLE, Scenario
 from rtms_cli.simulator.server import App, Simulator
-from rtms_cli.view.metrics import exposition
+from rtms_cli.station.metrics import exposition
 
 HOUR_S, STEP_MS, RATE = 3600, 1_000, 8_000
 COUNT = RATE * STEP_MS // 1000

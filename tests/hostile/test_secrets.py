@@ -10,10 +10,10 @@ from frames import HEADER, ZERO_MS, audio, granted, media
 from harness import Silent, make_station
 from processes import rtms, running
 
-from rtms_cli.commands.station import recorder_in
 from rtms_cli.protocol.signatures import handshake_signature
 from rtms_cli.protocol.webhooks import read_webhook
 from rtms_cli.recording.writer import Writer
+from rtms_cli.station.station import recorder_in
 
 SECRET, TOKEN, KEY = "the-client-secret-7f3a", "the-secret-token-91bc", "the-sdk-secret-55aa"
 SETTINGS = {

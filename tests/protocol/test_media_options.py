@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtms_cli.commands.running import media_request
+from rtms_cli.commands.options import MediaOptions
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.media import AudioParams, ShareParams, VideoParams, parse_audio, parse_language, parse_video
 
@@ -23,7 +23,7 @@ from rtms_cli.protocol.media import AudioParams, ShareParams, VideoParams, parse
     ],
 )
 def test_audio_forms(text: str, params: AudioParams) -> None:
-    assert media_request("audio", split=False, audio=text).params.audio == params
+    assert MediaOptions("audio", audio=text).request().params.audio == params
 
 
 def test_audio_of_each_and_with_rtp_headers() -> None:
@@ -55,12 +55,12 @@ def test_audio_of_each_and_with_rtp_headers() -> None:
 def test_what_is_wrong_is_named(options: dict[str, object], start: str) -> None:
     given_options: dict[str, object] = {"media": "all"} | options
     with pytest.raises(Problem) as raised:
-        media_request(split=False, **given_options)  # type: ignore[arg-type]
+        MediaOptions(**given_options).request()  # type: ignore[arg-type]
     assert raised.value.what.startswith(start)
 
 
 def test_pictures() -> None:
-    request = media_request("all", split=False, video="h264:fhd", share="png:sd:1", video_user="first", live=True)
+    request = MediaOptions(video="h264:fhd", share="png:sd:1", video_user="first", live=True).request()
     assert request.params.video == VideoParams(3, 7, 3, 4, 25)
     assert request.params.share == ShareParams(3, 6, 1, 1)
     assert (request.video_user, request.buffer_data) == ("first", False)

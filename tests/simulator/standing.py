@@ -7,7 +7,6 @@ from pathlib import Path
 from harness import Silent
 from msgspec import Struct
 
-from rtms_cli.commands.station import Station, recorder_in
 from rtms_cli.protocol.media import DEFAULT_PARAMS, AudioParams, MediaParams, MediaRequest, parse_media
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.recording.manifest import Manifest
@@ -15,6 +14,7 @@ from rtms_cli.recording.writer import Writer
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, Simulator
 from rtms_cli.simulator.zoom import Report
+from rtms_cli.station.station import Station, recorder_in
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
@@ -59,7 +59,7 @@ async def record(
         sign=app.sign_stream,
         dial=Dialer(HostPolicy()),
         writer=writer,
-        observer=Silent(),
+        observers=[Silent()],
         trusted=True,
         make_clock=lambda: Clock(speed),
     )

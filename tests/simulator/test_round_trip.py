@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from harness import Silent, make_station, read_wav
 
-from rtms_cli.commands.running import media_request
+from rtms_cli.commands.options import MediaOptions
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.webhooks import read_webhook
 from rtms_cli.recording.manifest import Manifest
@@ -27,7 +27,7 @@ SPEECH = sorted((Path(__file__).parents[2] / "fixtures/speech").glob("*.flac"))
 async def recorded(out: Path, *, scenario: Scenario = SESSION, **options: Any) -> tuple[Path, Manifest]:
     """Record a session of the stand-in with what these options ask for."""
     app, writer, observer = App("client", "secret", "token"), Writer(), Silent()
-    request = media_request(options.pop("media", "all"), split=False, **options)
+    request = MediaOptions(**options).request()
     station = make_station(out, writer, request, sign=app.sign_stream, observer=observer)
     async with Simulator(app, speed=SPEED) as simulator:
         stream = simulator.announce(Product.MEETING, scenario)

@@ -1,12 +1,13 @@
-"""Puts the parts together: one session, one driver and one recording for each stream.
+"""Puts the parts together: one session, one driver and any number of sinks for each stream.
 
 The station is what `listen`, `join` and `demo` run. It lives on the event loop; whatever touches a disk happens on the
-writer's thread or in another one.
+writer's thread or in another one. It knows no screen: views subscribe to it.
 """
 
 import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +17,7 @@ from msgspec import Struct
 from rtms_cli import __version__
 from rtms_cli.capture import Header
 from rtms_cli.errors import Exit, Problem
-from rtms_cli.machine import WEBHOOK, Direction, Finish, Frame, FrameSink
+from rtms_cli.machine import WEBHOOK, Direction, Finish, FrameSink, as_one
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop, Webhook
@@ -27,8 +28,8 @@ from rtms_cli.recording.repair import this_process
 from rtms_cli.recording.writer import Sink, Writer
 from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
-from rtms_cli.view.metrics import Figures, Totals
-from rtms_cli.view.streams import StreamView
+from rtms_cli.station.metrics import Figures, Totals
+from rtms_cli.station.observing import NOT_RECORDED, Observer, Observers, StreamSnapshot
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
 
@@ -40,7 +41,8 @@ class Outcome(Struct, frozen=True):
     """How one stream's session ended, and where its recording is."""
 
     stream: Stream
-    folder: Path
+    folder: Path | None
+    """`None` where nothing is recorded."""
     finish: Finish
     nothing_granted: bool
     snapshot: RecorderSnapshot
@@ -55,23 +57,15 @@ class Outcome(Struct, frozen=True):
         return Exit.LOSSES if self.snapshot.losses else Exit.OK
 
 
-class Observer(Protocol):
-    """Who watches: the dashboard, plain lines, JSON lines. Called on the event loop; must be quick."""
+class Tap(FrameSink, Protocol):
+    """A sink beside the recorder, for one session. One that must not hold the others up is never `full`."""
 
-    def on_started(self, stream: Stream, folder: Path) -> None:
-        """A recording began, or goes on after an interruption."""
+    async def close(self) -> object:
+        """Finish what was put: the session has ended."""
 
-    def on_frame(self, stream_id: str, frame: Frame) -> None:
-        """A frame that is no media packet."""
 
-    def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
-        """How far every stream is; now and then."""
-
-    def on_finished(self, stream: Stream, folder: Path, finish: Finish) -> None:
-        """A session ended, and its files are finished."""
-
-    def on_notice(self, text: str) -> None:
-        """Something that concerns no stream that runs."""
+TapMaker = Callable[[Stream], Tap]
+"""Opens a tap for a session; where it raises `Problem`, the session goes on without it."""
 
 
 class _Run:
@@ -87,6 +81,16 @@ class _Run:
         self.sink: Sink | None = None
         self.clock = clock
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the recording is, if there is one."""
+        return None if self.recorder is None else self.recorder.folder
+
+    def snapshot(self) -> StreamSnapshot:
+        """The stream as it stands."""
+        recording = NOT_RECORDED if self.sink is None else self.sink.snapshot()
+        return StreamSnapshot(self.folder, self.clock.now_us(), self.session.snapshot(), recording)
+
     def post(self, body: bytes) -> None:
         """Hand a webhook on."""
         if self.driver is None:
@@ -96,22 +100,25 @@ class _Run:
 
 
 class Station:
-    """Records any number of streams.
+    """Runs the sessions of any number of streams, each with its sinks: a recorder, taps, both or none.
 
-    :param make_recorder: begins a recording; may wait for a disk, and raise `Problem`.
-    :param sign: gives a stream's handshake signature.
+    :param make_recorder: begins a recording; may wait for a disk, and raise `Problem`. `None` records nothing.
+    :param sign: returns a stream's handshake signature.
+    :param observers: subscribe from the start; see `subscribe`.
+    :param taps: open further sinks for every session.
     :param trusted: whether webhooks are verified before they get here.
     """
 
     def __init__(
         self,
         *,
-        make_recorder: Callable[[Header], Recorder],
+        make_recorder: Callable[[Header], Recorder] | None,
         request: MediaRequest,
         sign: Callable[[Stream], Signature],
         dial: Dial,
         writer: Writer,
-        observer: Observer,
+        observers: Sequence[Observer] = (),
+        taps: Sequence[TapMaker] = (),
         trusted: bool = False,
         max_streams: int = 1000,
         make_clock: Callable[[], Clock] = Clock,
@@ -122,7 +129,8 @@ class Station:
         self._sign = sign
         self._dial = dial
         self._writer = writer
-        self._observer = observer
+        self._observers = Observers(observers)
+        self._taps = taps
         self._trusted = trusted
         self._max_streams = max_streams
         self._runs: dict[str, _Run] = {}
@@ -134,6 +142,14 @@ class Station:
         self._ended: Counter[str] = Counter()
         self._stopping = ""
         self._stopped = asyncio.Event()
+        self._stops: set[asyncio.Task[None]] = set()
+
+    def subscribe(self, observer: Observer) -> None:
+        """Let a view hear of everything from now on; of the streams that run already it hears that they started."""
+        self._observers.add(observer)
+        for run in self._runs.values():
+            if run.driver is not None:
+                observer.on_started(run.stream, run.folder)
 
     def take(self, body: bytes, webhook: Webhook) -> None:
         """Act on a webhook that was answered already."""
@@ -146,7 +162,7 @@ class Station:
             case Verdict.FEED, StreamStop(stream_id=stream_id) | StreamInterrupted(stream_id=stream_id):
                 self._runs[stream_id].post(body)
             case Verdict.TOO_MANY, StreamStart(stream):
-                self._observer.on_notice(
+                self._observers.on_notice(
                     f"stream {stream.stream_id} is not recorded: {len(self._runs)} streams run already (--max-streams)"
                 )
             case _:
@@ -168,6 +184,12 @@ class Station:
                 run.driver.stop(who)
         await self.idle()
         self._stopped.set()
+
+    def request_stop(self, who: str) -> None:
+        """Begin to stop, from a callback that cannot wait; `stopped` waits for it."""
+        task = asyncio.create_task(self.stop(who), name=f"stop after {who}")
+        self._stops.add(task)
+        task.add_done_callback(self._stops.discard)
 
     def end(self, stream_id: str, who: str) -> None:
         """End one stream's session cleanly."""
@@ -191,48 +213,44 @@ class Station:
             await asyncio.wait(self._tasks)
 
     def notice(self, text: str) -> None:
-        """Tell whoever watches something that concerns no stream that runs."""
-        self._observer.on_notice(text)
+        """Tell the observers something that does not concern a running stream."""
+        self._observers.on_notice(text)
 
     def health(self) -> dict[str, object]:
         """What runs, for `GET /healthz`."""
         streams = [
             {
-                "stream_id": view.session.stream.stream_id,
-                "product": view.session.stream.product,
-                "folder": str(view.folder),
-                "seconds": view.at_us / 1_000_000,
-                "state": "ending" if view.session.ending else "recording",
-                "messages": sum(view.recording.counts.values()),
-                "losses": view.recording.losses,
+                "stream_id": one.session.stream.stream_id,
+                "product": one.session.stream.product,
+                "folder": None if one.folder is None else str(one.folder),
+                "seconds": one.at_us / 1_000_000,
+                "state": "ending" if one.session.ending else "recording",
+                "messages": sum(one.recording.counts.values()),
+                "losses": one.recording.losses,
             }
-            for view in self.views()
+            for one in self.snapshots()
         ]
         return {"status": "stopping" if self._stopping else "ok", "streams": streams}
 
     def figures(self, answers: Mapping[int, int], free_nbytes: int | None) -> Figures:
         """All figures, for `GET /metrics`; the arguments are not the station's affair."""
-        return Figures(self.views(), self._past, self._ended, answers, free_nbytes)
+        return Figures(self.snapshots(), self._past, self._ended, answers, free_nbytes)
 
     async def report_progress(self, every_s: float) -> None:
-        """Tell whoever watches how far every stream is, again and again."""
+        """Tell the observers how far every stream is, again and again."""
         while True:
             await asyncio.sleep(every_s)
-            self._observer.on_progress({view.session.stream.stream_id: view.recording for view in self.views()})
+            self._observers.on_progress({one.session.stream.stream_id: one.recording for one in self.snapshots()})
 
-    def views(self) -> Sequence[StreamView]:
-        """The streams that are being recorded, as they stand."""
-        return [
-            StreamView(run.recorder.folder, run.clock.now_us(), run.session.snapshot(), run.sink.snapshot())
-            for run in self._runs.values()
-            if run.recorder is not None and run.sink is not None
-        ]
+    def snapshots(self) -> Sequence[StreamSnapshot]:
+        """The streams that run, as they stand."""
+        return [run.snapshot() for run in self._runs.values() if run.driver is not None or run.sink is not None]
 
     def _begin(self, stream: Stream, body: bytes) -> None:
         try:
             run = self._enter(stream, body)
         except Problem as problem:
-            self._observer.on_notice(f"stream {stream.stream_id} is not recorded: {problem}")
+            self._observers.on_notice(f"stream {stream.stream_id} is not recorded: {problem}")
             return
         task = asyncio.create_task(self._record_in_background(run), name=f"stream {stream.stream_id}")
         self._tasks.add(task)
@@ -242,7 +260,7 @@ class Station:
         try:
             await self._record(run)
         except Problem as problem:
-            self._observer.on_notice(f"stream {run.stream.stream_id} is not recorded: {problem}")
+            self._observers.on_notice(f"stream {run.stream.stream_id} is not recorded: {problem}")
 
     def _enter(self, stream: Stream, body: bytes | None) -> _Run:
         """Take a stream in, before anything is waited for: from here on its webhook, sent again, is a retry."""
@@ -260,11 +278,8 @@ class Station:
         try:
             if run.recorder is None:
                 run.recorder = await self._new_recorder(stream)
-            sink = run.sink = self._writer.open(run.recorder)
-            try:
-                finish = await self._drive(run, run.recorder.folder, sink)
-            finally:
-                await sink.close()
+            async with AsyncExitStack() as closing:
+                finish = await self._drive(run, self._open_sinks(run, closing))
         finally:
             if self._runs.get(stream.stream_id) is run:
                 del self._runs[stream.stream_id]
@@ -272,19 +287,37 @@ class Station:
             self._interrupted[stream.stream_id] = run
             while len(self._interrupted) > MOST_INTERRUPTED:
                 self._interrupted.popitem(last=False)
-        outcome = Outcome(stream, run.recorder.folder, finish, run.session.nothing_granted, run.recorder.snapshot())
+        snapshot = NOT_RECORDED if run.recorder is None else run.recorder.snapshot()
+        outcome = Outcome(stream, run.folder, finish, run.session.nothing_granted, snapshot)
         self.outcomes.append(outcome)
         self._ended[finish.status] += 1
         self._past.add(outcome.snapshot)
-        self._observer.on_finished(stream, outcome.folder, finish)
+        self._observers.on_finished(stream, outcome.folder, finish)
         return outcome
 
-    async def _drive(self, run: _Run, folder: Path, sink: FrameSink) -> Finish:
+    def _open_sinks(self, run: _Run, closing: AsyncExitStack) -> FrameSink | None:
+        """Open the recorder's sink and the taps as one; `closing` closes them, the recorder's first."""
+        sinks: list[FrameSink] = []
+        for open_tap in self._taps:
+            try:
+                tap = open_tap(run.stream)
+            except Problem as problem:
+                self.notice(f"stream {run.stream.stream_id} goes on without one of its taps: {problem}")
+                continue
+            closing.push_async_callback(tap.close)
+            sinks.append(tap)
+        if run.recorder is not None:
+            run.sink = self._writer.open(run.recorder)
+            closing.push_async_callback(run.sink.close)
+            sinks.insert(0, run.sink)
+        return as_one(sinks)
+
+    async def _drive(self, run: _Run, sink: FrameSink | None) -> Finish:
         stream_id = run.stream.stream_id
         driver = Driver(
-            run.session, sink, run.clock, self._dial, lambda frame: self._observer.on_frame(stream_id, frame)
+            run.session, sink, run.clock, self._dial, lambda frame: self._observers.on_frame(stream_id, frame)
         )
-        self._observer.on_started(run.stream, folder)
+        self._observers.on_started(run.stream, run.folder)
         for body in run.early:
             driver.post(WEBHOOK, Direction.IN, body)
         run.driver = driver
@@ -292,7 +325,9 @@ class Station:
             driver.stop(self._stopping)
         return await driver.run()
 
-    async def _new_recorder(self, stream: Stream) -> Recorder:
+    async def _new_recorder(self, stream: Stream) -> Recorder | None:
+        if self._make_recorder is None:
+            return None
         created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         header = Header(1, created, f"rtms-cli {__version__}", stream.product, stream.id, stream.stream_id)
         return await asyncio.to_thread(self._make_recorder, header)

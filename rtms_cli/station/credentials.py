@@ -1,7 +1,6 @@
 """Credentials: from options, the environment or `.env`, in that order, and where each came from."""
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -95,14 +94,19 @@ _NAMES = {
     "video_sdk_secret": ("ZOOM_VIDEO_SDK_SECRET",),
     "secret_token": ("ZOOM_SECRET_TOKEN",),
 }
-_SECRET = ("client_secret", "video_sdk_secret", "secret_token")
+SECRETS = ("client_secret", "video_sdk_secret", "secret_token")
+"""Names of what nobody but us and Zoom may know."""
+
+
+def variable_of(name: str) -> str:
+    """The environment variable that sets a credential."""
+    return _NAMES[name][0]
 
 
 def load_credentials(options: Mapping[str, str | None] | None = None, env_file: Path = Path(".env")) -> Credentials:
     """Find the credentials.
 
-    :param options: values given on the command line, by their names (`client_id`, …). A secret there is used, with a
-        warning: every user of the machine can read it in the process list.
+    :param options: values given on the command line, by their names (`client_id`, …).
     :raises Problem: where one half of a pair is missing.
     """
     found: dict[str, Credential] = {}
@@ -112,11 +116,6 @@ def load_credentials(options: Mapping[str, str | None] | None = None, env_file: 
         given = (options or {}).get(name)
         if given is not None:
             found[name] = Credential(Secret(given), option)
-            if name in _SECRET:
-                print(  # noqa: T201
-                    f"warning: {option} shows in the process list; better set {variables[0]} in the environment",
-                    file=sys.stderr,
-                )
             continue
         for variable in variables:
             if value := os.environ.get(variable):

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from rtms_cli.recording.recorder import RecorderSnapshot
-from rtms_cli.view.streams import StreamView
+from rtms_cli.station.observing import StreamSnapshot
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -43,7 +43,7 @@ class Figures:
 
     def __init__(
         self,
-        views: Sequence[StreamView],
+        views: Sequence[StreamSnapshot],
         past: Totals,
         ended: Mapping[str, int],
         answers: Mapping[int, int],

@@ -1,0 +1,1 @@
+"""The engine: takes starts from anywhere and runs each stream's session with its sinks; it knows no screen."""

@@ -1,0 +1,84 @@
+"""How views subscribe to a station: what they hear of it, and what they see when they look."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+from rtms_cli.machine import Finish, Frame
+from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.session.session import SessionSnapshot
+
+NOT_RECORDED = RecorderSnapshot(Path(), "not recorded")
+"""What stands for the recorder's counters where a stream has no recorder."""
+
+
+class StreamSnapshot(Struct, frozen=True):
+    """One stream as it stands, copied, so that looking never disturbs the data."""
+
+    folder: Path | None
+    """`None` where nothing is recorded."""
+    at_us: int
+    """The session's clock."""
+    session: SessionSnapshot
+    recording: RecorderSnapshot
+
+
+class Observer(Protocol):
+    """Subscribes to a station: the dashboard, plain lines, JSON lines. Called on the event loop; must be quick.
+
+    A folder is `None` where nothing is recorded.
+    """
+
+    def on_started(self, stream: Stream, folder: Path | None) -> None:
+        """A recording began, or goes on after an interruption."""
+
+    def on_frame(self, stream_id: str, frame: Frame) -> None:
+        """A frame that is not a media packet."""
+
+    def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
+        """How far every stream is, by stream id; every few seconds."""
+
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
+        """A session ended, and its files are finished."""
+
+    def on_notice(self, text: str) -> None:
+        """Something that does not concern a running stream."""
+
+
+class Observers:
+    """Any number of observers as one: each hears everything, in the order in which they subscribed."""
+
+    def __init__(self, observers: Iterable[Observer] = ()) -> None:
+        self._observers = list(observers)
+
+    def add(self, observer: Observer) -> None:
+        """Let one more observer hear everything from now on."""
+        self._observers.append(observer)
+
+    def on_started(self, stream: Stream, folder: Path | None) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.on_started(stream, folder)
+
+    def on_frame(self, stream_id: str, frame: Frame) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.on_frame(stream_id, frame)
+
+    def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.on_progress(snapshots)
+
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.on_finished(stream, folder, finish)
+
+    def on_notice(self, text: str) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            observer.on_notice(text)

@@ -1,0 +1,97 @@
+"""A capture becomes a recording again: at once, or at a pace, with views that subscribe as to a live stream."""
+
+import asyncio
+import gc
+from collections.abc import Sequence
+from itertools import islice
+
+from rtms_cli.capture import Capture
+from rtms_cli.machine import Finish, Frame
+from rtms_cli.protocol.messages import Media
+from rtms_cli.recording.recorder import Recorder
+from rtms_cli.session.rehearsal import Rehearsal
+from rtms_cli.station.observing import Observer, Observers, StreamSnapshot
+
+BATCH = 256
+"""Frames that are folded together where nobody waits for them."""
+STEP_S = 0.05
+"""Frames that are due within so long are folded together."""
+
+
+class Replay:
+    """One replay; the recorder is closed in the end, however that comes."""
+
+    def __init__(self, source: Capture, recorder: Recorder, rehearsal: Rehearsal) -> None:
+        self._source = source
+        self._recorder = recorder
+        self._rehearsal = rehearsal
+        self._at_us = 0
+        self._end_us: int | None = None
+        self._stopped = asyncio.Event()
+
+    def run_at_once(self) -> None:
+        """Fold every frame as fast as it goes."""
+        gc.set_threshold(200_000, 20, 50)  # frames are no cycles
+        frames = iter(self._source)
+        try:
+            while batch := list(islice(frames, BATCH)):
+                for frame in batch:
+                    self._rehearsal.follow(frame)
+                self._recorder.fold(batch)
+        finally:
+            self._recorder.close()
+
+    async def run(self, speed: float, observers: Sequence[Observer] = ()) -> None:
+        """Fold every frame when it is due, until the end or `stop`.
+
+        :param speed: how many times as fast as it was recorded.
+        """
+        hearing = Observers(observers)
+        stream = self._rehearsal.session.snapshot().stream
+        self._end_us = await asyncio.to_thread(self._source.end_us)
+        hearing.on_started(stream, self._recorder.folder)
+        try:
+            await self._play(speed, stream.stream_id, hearing)
+        finally:
+            await asyncio.to_thread(self._recorder.close)
+        told = self._recorder.manifest()
+        reason, said_by = (None, "") if told.stop is None else (told.stop.reason, told.stop.said_by)
+        hearing.on_finished(stream, self._recorder.folder, Finish(told.status, reason, said_by))
+
+    def stop(self) -> None:
+        """End it before its time."""
+        self._stopped.set()
+
+    def snapshots(self) -> Sequence[StreamSnapshot]:
+        """The stream as it stands."""
+        session, recording = self._rehearsal.session.snapshot(), self._recorder.snapshot()
+        return [StreamSnapshot(self._recorder.folder, self._at_us, session, recording)]
+
+    def progress(self) -> float | None:
+        """How far it is, from 0 to 1."""
+        return self._at_us / self._end_us if self._end_us else None
+
+    async def _play(self, speed: float, stream_id: str, hearing: Observers) -> None:
+        start = asyncio.get_running_loop().time()
+        batch: list[Frame] = []
+        for frame in self._source:
+            due = start + frame.at_us / 1_000_000 / speed
+            wait_s = due - asyncio.get_running_loop().time()
+            if wait_s > STEP_S:
+                await self._fold(batch)
+                batch = []
+                try:
+                    await asyncio.wait_for(self._stopped.wait(), wait_s)
+                except TimeoutError:
+                    pass  # not stopped: the frame is due
+                else:
+                    return
+            self._rehearsal.follow(frame)
+            if not isinstance(frame.message, Media):
+                hearing.on_frame(stream_id, frame)
+            self._at_us = frame.at_us
+            batch.append(frame)
+        await self._fold(batch)
+
+    async def _fold(self, batch: list[Frame]) -> None:
+        await asyncio.to_thread(self._recorder.fold, batch)

@@ -1,0 +1,148 @@
+"""A station with its writer and dialer, the event loop that it runs on, and what signals do to it."""
+
+import asyncio
+import os
+import shutil
+import signal
+import ssl
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from rtms_cli.errors import Problem
+from rtms_cli.protocol.media import MediaRequest
+from rtms_cli.protocol.messages import Signature
+from rtms_cli.protocol.numbers import MediaType
+from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.writer import Writer
+from rtms_cli.station.observing import Observer
+from rtms_cli.station.station import Station, TapMaker, recorder_in
+from rtms_cli.wire.dialer import Dialer
+from rtms_cli.wire.hosts import HostPolicy
+
+T = TypeVar("T")
+
+BYTES_PER_S = {
+    MediaType.AUDIO: 80_000,
+    MediaType.VIDEO: 1_200_000,
+    MediaType.SHARE: 500_000,
+    MediaType.TRANSCRIPT: 300,
+    MediaType.CHAT: 100,
+}
+"""What a stream of each kind takes on the disk, its capture included: L16 at 16 kHz, JPG at 5 fps HD and 1 fps FHD."""
+
+PROGRESS_S = 10.0
+"""How often observers hear how far every stream is."""
+
+SWITCH_S = 0.0001
+"""How long the event loop waits for the thread that writes: keep-alives are in the same queue as media."""
+
+
+class Room(Struct, frozen=True):
+    """The space on a disk, and what is needed of it."""
+
+    free_nbytes: int
+    hour_nbytes: int
+    """What an hour of one stream may take."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether an hour may not fit."""
+        return self.free_nbytes < self.hour_nbytes
+
+
+def check_out(out: Path, request: MediaRequest) -> Room:
+    """Make the folder for recordings, and see how much room it has for what is asked for.
+
+    :raises Problem: where nothing can be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out) as probe:
+            probe.write(b"rtms")
+    except OSError as error:
+        raise Problem(f"Cannot write to {out}: {error.strerror}.", "Choose another folder with --out.") from None
+    hour = 3600 * sum(rate for kind, rate in BYTES_PER_S.items() if kind in request.types)
+    return Room(shutil.disk_usage(out).free, hour)
+
+
+@asynccontextmanager
+async def running_station(
+    *,
+    out: Path,
+    request: MediaRequest,
+    sign: Callable[[Stream], Signature],
+    policy: HostPolicy,
+    trusted: bool,
+    observers: Sequence[Observer] = (),
+    taps: Sequence[TapMaker] = (),
+    max_streams: int = 1000,
+    max_buffer_mib: int = 256,
+    mode: int = 0o600,
+    keep_revoked: bool = False,
+    keep_encoded: bool = False,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[Station]:
+    """A station that records until it is left; then every recording is finished.
+
+    :param out: the folder for recordings; see `check_out`.
+    :param mode: permissions of the recordings' files.
+    :param tls: how to verify Zoom's servers; `None` is the system's way.
+
+    The other parameters are those of `Station`.
+    """
+    writer = Writer(max_buffer_mib << 20)
+    station = Station(
+        make_recorder=recorder_in(out, mode=mode, keep_revoked=keep_revoked, keep_encoded=keep_encoded),
+        request=request,
+        sign=sign,
+        dial=Dialer(policy, tls),
+        writer=writer,
+        observers=observers,
+        taps=taps,
+        trusted=trusted,
+        max_streams=max_streams,
+    )
+    reporting = asyncio.create_task(station.report_progress(PROGRESS_S), name="progress")
+    try:
+        yield station
+    finally:
+        await station.stop("rtms")
+        await writer.close()
+        reporting.cancel()
+
+
+def run_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine, on uvloop where there is one: it halves what a wake-up costs."""
+    import gc
+
+    gc.freeze()  # what was imported stays: no need to look through it again and again
+    sys.setswitchinterval(SWITCH_S)
+    gc.set_threshold(20_000, 20, 50)  # a packet is no cycle, and hundreds of streams make many objects
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
+
+
+def on_signals(stop: Callable[[str], None], before_exit: Callable[[], None] = lambda: None) -> None:
+    """Have SIGINT and SIGTERM call `stop` with who asked; asked twice, the process ends at once."""
+    loop = asyncio.get_running_loop()
+    asked = False
+
+    def on_signal(name: str) -> None:
+        nonlocal asked
+        if asked:
+            before_exit()
+            os._exit(130)  # what is on disk is valid, as after kill -9
+        asked = True
+        stop(name)
+
+    loop.add_signal_handler(signal.SIGINT, on_signal, "Ctrl-C")
+    loop.add_signal_handler(signal.SIGTERM, on_signal, "SIGTERM")

@@ -1,0 +1,39 @@
+"""What a simulated Zoom says about the clients that it served."""
+
+from collections.abc import Sequence
+
+import typer
+
+from rtms_cli.simulator.zoom import Finding, Report
+from rtms_cli.view.text import escape
+
+
+def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
+    """What the clients did, and what they did wrong, on standard output."""
+    import msgspec
+
+    if as_json:
+        typer.echo(msgspec.json.encode(reports).decode())
+        return
+    for report in reports:
+        progress = "ready" if report.ready else "joined, but never ready" if report.joined else "no client joined"
+        slowest = f", slowest {report.slowest_answer_ms:.0f} ms" if report.slowest_answer_ms is not None else ""
+        media = {name: count for name, count in report.sent.items() if name.startswith("MEDIA_DATA_")}
+        sent = ", ".join(f"{count} {name.removeprefix('MEDIA_DATA_').lower()}" for name, count in media.items())
+        typer.echo(
+            f"{report.product} {report.stream_id[:8]}: {progress}; sent {sent or 'no media'}; "
+            f"keep-alives {report.answered}/{report.keep_alives} answered{slowest}"
+        )
+        for finding in report.findings:
+            where = f"{finding.at_ms / 1000:8.3f} {finding.channel or '-'}"
+            typer.secho(f"  WRONG {where}: {escape(finding.what)}", fg="red")
+    wrong = sum(len(report.findings) for report in reports)
+    if wrong:
+        typer.secho(f"{wrong} findings: the client broke the protocol.", fg="red")
+    else:
+        typer.secho("clean: the client did everything right.", fg="green")
+
+
+def print_finding(finding: Finding) -> None:
+    """Tell of a mistake at once, on standard error: the report comes when the client has gone."""
+    typer.echo(f"wrong: {finding.channel or '-'}: {escape(finding.what)}", err=True)
