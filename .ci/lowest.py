@@ -24,7 +24,9 @@ def main(extras: list[str]) -> None:
     """Print them."""
     requirements = list(PROJECT["dependencies"])
     for extra in extras:
-        requirements += [each for each in PROJECT["optional-dependencies"][extra] if not each.startswith(PROJECT["name"])]
+        requirements += [
+            each for each in PROJECT["optional-dependencies"][extra] if not each.startswith(PROJECT["name"])
+        ]
     print("\n".join(lowest(each) for each in requirements))
 
 

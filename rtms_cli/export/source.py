@@ -18,7 +18,7 @@ from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.numbers import Language
-from rtms_cli.recording.manifest import Manifest, TrackEntry
+from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.recorder import Recorder
 
 _BATCH = 256
@@ -130,19 +130,21 @@ def language_of(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def _manifest(folder: Path) -> Manifest:
+    try:
+        return Manifest.read(folder)
+    except (OSError, ValueError) as error:
+        raise Problem(f"{folder / MANIFEST} cannot be read: {error}.", "`rtms repair` makes a new one.") from None
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Recorded]:
-    """Open a recording's folder, also an unfinished one, or a bare capture, which is replayed into a passing folder.
+    """Open a recording's folder, also an unfinished one, or a bare capture, which is replayed into a temporary folder.
 
     :raises Problem: where it is neither.
     """
-    if path.is_dir() and (path / "manifest.json").is_file():
-        try:
-            yield Recorded(path, Manifest.read(path))
-        except ValueError as error:
-            raise Problem(
-                f"{path / 'manifest.json'} cannot be read: {error}.", "`rtms repair` makes a new one."
-            ) from None
+    if path.is_dir() and (path / MANIFEST).is_file():
+        yield Recorded(path, _manifest(path))
         return
     capture = Capture(path)
     with tempfile.TemporaryDirectory(prefix="rtms-export-") as folder:
