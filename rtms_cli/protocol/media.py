@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Self
 
 from msgspec import Struct, structs
 
+from rtms_cli.protocol.fields import FLAG, NUMBER, Field, Kind, Shape, one_of
 from rtms_cli.protocol.numbers import (
     EVERY_MEDIA,
     AudioChannel,
@@ -14,47 +16,45 @@ from rtms_cli.protocol.numbers import (
     DataOption,
     Language,
     MediaType,
-    Numbered,
     Resolution,
     SampleRate,
     StatusCode,
     whole,
 )
 
-_FIELDS: dict[str, type[Numbered]] = {
-    "content_type": ContentType,
-    "sample_rate": SampleRate,
-    "channel": AudioChannel,
-    "codec": Codec,
-    "data_opt": DataOption,
-    "resolution": Resolution,
-    "src_language": Language,
+_KINDS = {
+    "content_type": one_of(ContentType),
+    "sample_rate": one_of(SampleRate),
+    "channel": one_of(AudioChannel),
+    "codec": one_of(Codec),
+    "data_opt": one_of(DataOption),
+    "resolution": one_of(Resolution),
+    "src_language": one_of(Language),
+    "enable_lid": FLAG,
 }
-"""Which table a field's number belongs to; the others (`fps`, `send_rate`) are plain numbers."""
+"""How a parameter is read; the others (`fps`, `send_rate`) are plain numbers."""
+_OLDER_NAMES = {"src_language": ("language",)}
 
 
 class _Params(Struct, frozen=True):
     """Common ways of the five kinds of parameters; `None` is a field that was not there."""
 
     @classmethod
+    @cache
+    def shape(cls) -> Shape:
+        """The keys of the object: those of the attributes."""
+        return Shape(
+            *(Field(name, _KINDS.get(name, NUMBER), also=_OLDER_NAMES.get(name, ())) for name in cls.__struct_fields__)
+        )
+
+    @classmethod
     def read(cls, given: object) -> Self | None:
-        """Read what came over the wire, in any tolerated shape; `None` where it is no object."""
-        if not isinstance(given, Mapping):
-            return None
-        found: dict[str, object] = {}
-        for name in cls.__struct_fields__:
-            value = given.get(name)
-            if name == "enable_lid":
-                found[name] = value if isinstance(value, bool) else None
-            elif name in _FIELDS:
-                found[name] = _FIELDS[name].find(value)
-            else:
-                found[name] = whole(value)
-        return cls(**found)
+        """Read what came over the wire, in any tolerated shape; `None` where it is not an object."""
+        return cls(**cls.shape().read(given)) if isinstance(given, Mapping) else None
 
     def to_json(self) -> dict[str, object]:
         """The fields that are set, as they are sent."""
-        return {name: value for name, value in structs.asdict(self).items() if value is not None}
+        return self.shape().write(self)
 
     def or_else(self, other: Self | None) -> Self:
         """The same with missing fields taken from another: what was granted over what was asked."""
@@ -101,13 +101,6 @@ class TranscriptParams(_Params, frozen=True):
     src_language: int | None = None
     enable_lid: bool | None = None
 
-    @classmethod
-    def read(cls, given: object) -> Self | None:
-        """Read it, with the older name of the language's field too."""
-        if isinstance(given, Mapping) and "src_language" not in given and "language" in given:
-            given = {**given, "src_language": given["language"]}
-        return super().read(given)
-
 
 class ChatParams(_Params, frozen=True):
     """`media_params.chat`."""
@@ -126,24 +119,12 @@ class MediaParams(Struct, frozen=True):
 
     @classmethod
     def read(cls, given: object) -> Self:
-        """Read what came over the wire; Zoom's key for a share is `deskshare`, some say `share`."""
-        if not isinstance(given, Mapping):
-            return cls()
-        return cls(
-            AudioParams.read(given.get("audio")),
-            VideoParams.read(given.get("video")),
-            ShareParams.read(given.get("share") if given.get("deskshare") is None else given["deskshare"]),
-            TranscriptParams.read(given.get("transcript")),
-            ChatParams.read(given.get("chat")),
-        )
+        """Read what came over the wire; what is not an object has no parameters."""
+        return cls(**MEDIA_PARAMS.read(given)) if isinstance(given, Mapping) else cls()
 
     def to_json(self) -> dict[str, object]:
         """The kinds that are set, under Zoom's keys."""
-        return {
-            "deskshare" if name == "share" else name: params.to_json()
-            for name in self.__struct_fields__
-            if (params := getattr(self, name)) is not None
-        }
+        return MEDIA_PARAMS.write(self)
 
     def only(self, types: MediaType) -> "MediaParams":
         """The parameters of some kinds, for a socket that carries only those."""
@@ -158,6 +139,19 @@ class MediaParams(Struct, frozen=True):
             merged[name] = theirs if mine is None else mine.or_else(theirs)
         return MediaParams(**merged)  # type: ignore[arg-type]  # each kind is merged with its own
 
+
+def _params(key: str, params: type[_Params], name: str = "", also: tuple[str, ...] = ()) -> Field:
+    return Field(key, Kind(params.read, params.to_json), name, also, inside=params.shape())
+
+
+MEDIA_PARAMS = Shape(
+    _params("audio", AudioParams),
+    _params("video", VideoParams),
+    _params("deskshare", ShareParams, "share", also=("share",)),
+    _params("transcript", TranscriptParams),
+    _params("chat", ChatParams),
+)
+"""The object `media_params`."""
 
 MEDIA_NAMES = {
     MediaType.AUDIO: "audio",

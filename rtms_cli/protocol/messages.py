@@ -1,24 +1,41 @@
-"""Every message of PROTOCOL §4: one class each, one liberal reader, one strict builder.
+"""Every message of PROTOCOL §4: one class each, with one definition of what it reads, what it writes and what is known.
 
-`read()` is total: whatever the bytes, it gives a message and never raises. What it does not know is `Unknown`, what
-it cannot read is `Unreadable`, with the reason. `encode()` writes the documented form, so `read(encode(m))` gives `m`
-back.
+`read()` is total: whatever the bytes, it returns a message and never raises. What it does not know is `Unknown`, what
+it cannot read is `Unreadable`, with the reason. `encode()` writes the documented form: `read(encode(m))` returns `m`.
 
 Media packets are the hot path. They are parsed once, by a typed decoder; the base64 in `data` is decoded by
 `Media.payload()`, on the thread that writes files.
 """
 
 import binascii
-import json
-import re
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from enum import StrEnum
+from typing import ClassVar, TypeVar
 
 import msgspec
 import pybase64
 from msgspec import Raw, Struct
 
-from rtms_cli.protocol.media import MediaParams
+from rtms_cli.protocol.fields import (
+    FLAG,
+    NUMBER,
+    NUMBER_AS_IS,
+    NUMBER_OR_NAME,
+    TEXT,
+    WHO,
+    Constant,
+    Field,
+    Key,
+    Kind,
+    Nested,
+    Shape,
+    Texts,
+    one_of,
+)
+from rtms_cli.protocol.fields import UserId as UserId
+from rtms_cli.protocol.fields import text_or_none as text_or_none
+from rtms_cli.protocol.fields import user_id as user_id
+from rtms_cli.protocol.media import MEDIA_PARAMS, MediaParams
 from rtms_cli.protocol.numbers import (
     MediaType,
     MessageType,
@@ -28,16 +45,11 @@ from rtms_cli.protocol.numbers import (
     StreamState,
     whole,
 )
-
-MAX_DEPTH = 64
-"""JSON nested deeper than this is not read (it is kept verbatim): no documented message goes past 5."""
-
-MAX_MEMBERS = 100_000
-"""JSON with more commas or brackets than this is not read either, for a hostile frame of 16 MiB must not hold up the
-event loop: in a picture's base64 there are none, and no documented message has a thousand."""
-
-UserId = int | str | None
-"""A participant: a number, or whatever else a server used; `None` where there was none."""
+from rtms_cli.protocol.strict_json import MAX_DEPTH as MAX_DEPTH
+from rtms_cli.protocol.strict_json import MAX_MEMBERS as MAX_MEMBERS
+from rtms_cli.protocol.strict_json import dumps as dumps
+from rtms_cli.protocol.strict_json import is_utf8
+from rtms_cli.protocol.strict_json import loads as loads
 
 
 class Signature(str):
@@ -49,6 +61,32 @@ class Signature(str):
         return "'[redacted]'"
 
 
+class Route(StrEnum):
+    """Who sends a message, and on which sockets."""
+
+    TO_SIGNALING = "C→S signaling"
+    TO_MEDIA = "C→S media"
+    TO_BOTH = "C→S both"
+    FROM_SIGNALING = "S→C signaling"
+    FROM_MEDIA = "S→C media"
+    FROM_BOTH = "S→C both"
+
+    @property
+    def socket(self) -> str:
+        """`signaling`, `media` or `both`."""
+        return self.partition(" ")[2]
+
+
+class Definition(Struct, frozen=True):
+    """What is known of a type of message."""
+
+    route: Route
+    shape: Shape
+    """The fields beside `msg_type`."""
+    make: "Callable[..., Message] | None" = None
+    """Its class; `None` where no field is documented."""
+
+
 class Message(Struct, frozen=True):
     """What a frame says. Every subclass has its `msg_type`."""
 
@@ -56,13 +94,134 @@ class Message(Struct, frozen=True):
 
     def body(self) -> dict[str, object]:
         """The fields beside `msg_type`, as they are sent."""
-        raise NotImplementedError(f"{type(self).__name__} is never sent")
+        if self.msg_type not in DEFINITIONS:
+            raise NotImplementedError(f"{type(self).__name__} is never sent")
+        return DEFINITIONS[self.msg_type].shape.write(self)
 
 
+DEFINITIONS = dict.fromkeys(range(23, 28), Definition(Route.FROM_MEDIA, Shape(is_open=True)))
+"""What is known of every type, by number. No field of the metadata messages, 23 to 27, is documented."""
+_M = TypeVar("_M", bound=Message)
+
+
+def _defined(number: MessageType, route: Route, *keys: Key) -> Callable[[type[_M]], type[_M]]:
+    """Give a class its type number, its route and its keys, in the order in which they are written."""
+
+    def define(kind: type[_M]) -> type[_M]:
+        kind.msg_type = number
+        DEFINITIONS[number] = Definition(route, Shape(*keys), kind)
+        return kind
+
+    return define
+
+
+def _signature(value: object) -> Signature | None:
+    return Signature(value) if isinstance(value, str) else None
+
+
+def _read_urls(given: object) -> dict[str, str] | None:
+    if isinstance(given, str):
+        given = {"all": given}
+    if not isinstance(given, Mapping):
+        return None
+    return {"share" if key == "deskshare" else key: url for key, url in given.items() if isinstance(url, str) and url}
+
+
+def _write_urls(urls: dict[str, str]) -> dict[str, str] | None:
+    return {"deskshare" if key == "share" else key: url for key, url in urls.items()} or None
+
+
+def _write_params(params: MediaParams) -> dict[str, object] | None:
+    return params.to_json() or None
+
+
+def _read_events(given: object) -> tuple[tuple[int | None, bool], ...]:
+    listed = given if isinstance(given, list) else ()
+    found = [_SUBSCRIPTION.read(event) for event in listed if isinstance(event, Mapping)]
+    return tuple((event["event_type"], event["subscribe"]) for event in found)
+
+
+def _write_events(events: tuple[tuple[int | None, bool], ...]) -> list[dict[str, object]]:
+    return [{"event_type": event, "subscribe": wanted} for event, wanted in events]
+
+
+def _letters(data: str | bytes | Raw) -> bytes:
+    if type(data) is Raw:
+        letters = bytes(memoryview(data)[1:-1])
+        if b"\\" not in letters:
+            return letters
+        data = msgspec.json.decode(data, type=str)
+    return data.encode("utf-8", "replace") if isinstance(data, str) else bytes(data)
+
+
+def _write_data(data: str | bytes | Raw) -> str:
+    return data if isinstance(data, str) else _letters(data).decode("ascii", "replace")
+
+
+_STREAM_ID = Field("rtms_stream_id", TEXT, "stream_id")
+_TIMESTAMP = Field("timestamp", NUMBER)
+_REQUEST = (
+    Field("protocol_version", NUMBER),
+    Field("sequence", NUMBER),
+    Field("meeting_uuid", TEXT, "id", ("session_id", "session_key", "engagement_id", "call_id", "webinar_uuid")),
+    Texts("engagement_id", TEXT, "product_ids", also=("call_id",)),
+    _STREAM_ID,
+    Field("signature", Kind(_signature, str)),
+    Key("rtms_client_agent", TEXT),
+)
+"""What `1` and `3` begin with."""
+_RESULT = (Field("status_code", one_of(StatusCode)), Field("reason", TEXT, empty=str))
+_RESPONSE = (Constant("protocol_version", NUMBER, value=1), Field("sequence", NUMBER), *_RESULT)
+"""What `2` and `4` begin with."""
+_URLS = Shape(*map(Key, ("audio", "video", "share", "deskshare", "transcript", "chat", "all")))
+_SERVER = Shape(Field("server_urls", Kind(_read_urls, _write_urls), empty=dict, inside=_URLS))
+_PARAMS = Field("media_params", Kind(MediaParams.read, _write_params), "params", empty=MediaParams, inside=MEDIA_PARAMS)
+_SUBSCRIBE = Field("subscribe", FLAG, empty=lambda: True)
+_SUBSCRIPTION = Shape(Field("event_type", NUMBER), _SUBSCRIBE)
+_PERSON = (Key("user_id", WHO), Key("user_name", TEXT))
+_EVENT = Shape(
+    Field("event_type", NUMBER_OR_NAME, also=("event_code",), odd=("event",)),
+    _TIMESTAMP,
+    *_PERSON,
+    Key("participants", inside=Shape(*_PERSON)),
+    rest="fields",
+)
+_SESSION_ID = Field("rtms_session_id", TEXT, "session_id")
+_SESSION_STATE = Field("state", one_of(SessionState))
+_STREAM_STATE = Field("state", one_of(StreamState))
+_KEEP_ALIVE = (Field("sequence", NUMBER_AS_IS), Field("timestamp", NUMBER_AS_IS))
+_USER_ID = Field("user_id", WHO)
+_USER = (_USER_ID, Field("user_name", TEXT))
+_CHANNEL_ID = Field("channel_id", WHO)
+# A content that is not an object is its data.
+_DATA = Field("data", Kind(text_or_none, _write_data), odd=("content",), empty=str)
+_TEXT = Field("data", TEXT, "text", also=("text",), odd=("content",))
+_PACKET = Nested("content", inside=Shape(*_USER, _CHANNEL_ID, _DATA, Field("length", NUMBER), _TIMESTAMP))
+_LINE = Shape(
+    *_USER,
+    _CHANNEL_ID,
+    _TEXT,
+    Field("start_time", NUMBER),
+    Field("end_time", NUMBER),
+    _TIMESTAMP,
+    Field("language", NUMBER_OR_NAME),
+    Field("attribute", NUMBER),
+    rest="extra",
+    dropped=("length", "media_type"),
+)
+_CHAT = Shape(*_USER, _TEXT, _TIMESTAMP, rest="extra", dropped=("length", "media_type"), is_open=True)
+
+
+@_defined(
+    MessageType.SIGNALING_HAND_SHAKE_REQ,
+    Route.TO_SIGNALING,
+    *_REQUEST,
+    Field("buffer_data", FLAG),
+    Key("media_type", NUMBER),
+)
 class SignalingHandshakeRequest(Message, frozen=True):
-    """`1`, client → server. `product_ids` holds the product's own id field beside `meeting_uuid`, where one is due."""
+    """`1`. `product_ids` holds the product's own id field beside `meeting_uuid`, where one is due."""
 
-    msg_type: ClassVar[int] = MessageType.SIGNALING_HAND_SHAKE_REQ
     id: str | None
     stream_id: str | None
     signature: Signature | None
@@ -71,45 +230,35 @@ class SignalingHandshakeRequest(Message, frozen=True):
     protocol_version: int | None = 1
     product_ids: dict[str, str] = {}
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(
-            protocol_version=self.protocol_version,
-            sequence=self.sequence,
-            meeting_uuid=self.id,
-            **self.product_ids,
-            rtms_stream_id=self.stream_id,
-            signature=self.signature and str(self.signature),
-            buffer_data=self.buffer_data,
-        )
 
-
+@_defined(
+    MessageType.SIGNALING_HAND_SHAKE_RESP,
+    Route.FROM_SIGNALING,
+    *_RESPONSE,
+    Nested("media_server", inside=_SERVER, required=False),
+    Key("srtp_keys"),
+)
 class SignalingHandshakeResponse(Message, frozen=True):
-    """`2`, server → client. A `status_code` that is missing is not 0: the handshake was refused."""
+    """`2`. A `status_code` that is missing is not 0: the handshake was refused."""
 
-    msg_type: ClassVar[int] = MessageType.SIGNALING_HAND_SHAKE_RESP
     status_code: int | None
     reason: str = ""
     server_urls: dict[str, str] = {}
     """Media URLs by Zoom's keys (`audio`, `all`, …); `deskshare` is read as `share`."""
     sequence: int | None = None
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        urls = {"deskshare" if key == "share" else key: url for key, url in self.server_urls.items()}
-        return _drop_none(
-            protocol_version=1,
-            sequence=self.sequence,
-            status_code=self.status_code,
-            reason=self.reason,
-            media_server={"server_urls": urls} if urls else None,
-        )
 
-
+@_defined(
+    MessageType.DATA_HAND_SHAKE_REQ,
+    Route.TO_MEDIA,
+    *_REQUEST,
+    Field("media_type", Kind(whole, int, is_number=True)),
+    Constant("payload_encryption", FLAG, value=False),
+    _PARAMS,
+)
 class MediaHandshakeRequest(Message, frozen=True):
-    """`3`, client → server."""
+    """`3`."""
 
-    msg_type: ClassVar[int] = MessageType.DATA_HAND_SHAKE_REQ
     id: str | None
     stream_id: str | None
     signature: Signature | None
@@ -119,166 +268,126 @@ class MediaHandshakeRequest(Message, frozen=True):
     protocol_version: int | None = 1
     product_ids: dict[str, str] = {}
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(
-            protocol_version=self.protocol_version,
-            sequence=self.sequence,
-            meeting_uuid=self.id,
-            **self.product_ids,
-            rtms_stream_id=self.stream_id,
-            signature=self.signature and str(self.signature),
-            media_type=None if self.media_type is None else int(self.media_type),
-            payload_encryption=False,
-            media_params=self.params.to_json() or None,
-        )
 
-
+@_defined(
+    MessageType.DATA_HAND_SHAKE_RESP,
+    Route.FROM_MEDIA,
+    *_RESPONSE,
+    Constant("payload_encrypted", FLAG, value=False),
+    _PARAMS,
+)
 class MediaHandshakeResponse(Message, frozen=True):
-    """`4`, server → client; `params` are those granted, which decide the files."""
+    """`4`; `params` are those granted, which decide the files."""
 
-    msg_type: ClassVar[int] = MessageType.DATA_HAND_SHAKE_RESP
     status_code: int | None
     reason: str = ""
     params: MediaParams = MediaParams()
     sequence: int | None = None
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(
-            protocol_version=1,
-            sequence=self.sequence,
-            status_code=self.status_code,
-            reason=self.reason,
-            payload_encrypted=False,
-            media_params=self.params.to_json() or None,
-        )
 
-
+@_defined(
+    MessageType.EVENT_SUBSCRIPTION,
+    Route.TO_SIGNALING,
+    Field("events", Kind(_read_events, _write_events), empty=tuple, inside=_SUBSCRIPTION),
+)
 class EventSubscription(Message, frozen=True):
-    """`5`, client → server: event types by number, with whether they are wanted."""
+    """`5`: event types by number, with whether they are wanted."""
 
-    msg_type: ClassVar[int] = MessageType.EVENT_SUBSCRIPTION
     events: tuple[tuple[int | None, bool], ...]
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return {"events": [{"event_type": event, "subscribe": wanted} for event, wanted in self.events]}
 
-
+@_defined(MessageType.EVENT_UPDATE, Route.FROM_SIGNALING, Nested("event", inside=_EVENT))
 class EventUpdate(Message, frozen=True):
-    """`6`, server → client. `fields` are the event's own, without type and timestamp."""
+    """`6`. `fields` are the event's own, without type and timestamp."""
 
-    msg_type: ClassVar[int] = MessageType.EVENT_UPDATE
     event_type: int | str | None
     timestamp: int | None = None
     fields: dict[str, object] = {}
-
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return {"event": _drop_none(event_type=self.event_type, timestamp=self.timestamp, **self.fields)}
 
     def participants(self) -> list[tuple[UserId, str | None]]:
         """The user ids that the event speaks of, with names where it gives them."""
         listed = self.fields.get("participants")
         people = listed if isinstance(listed, list) else [self.fields]
         return [
-            (user_id(person.get("user_id")), text_or_none(person.get("user_name")))
+            (user_id(person["user_id"]), text_or_none(person.get("user_name")))
             for person in people
             if isinstance(person, Mapping) and person.get("user_id") is not None
         ]
 
 
+@_defined(MessageType.CLIENT_READY_ACK, Route.TO_SIGNALING, _STREAM_ID)
 class ClientReadyAck(Message, frozen=True):
-    """`7`, client → server, on the signaling socket once all media sockets are up."""
+    """`7`, on the signaling socket once all media sockets are up."""
 
-    msg_type: ClassVar[int] = MessageType.CLIENT_READY_ACK
     stream_id: str | None
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(rtms_stream_id=self.stream_id)
 
-
+@_defined(
+    MessageType.STREAM_STATE_UPDATE,
+    Route.FROM_SIGNALING,
+    _STREAM_STATE,
+    Field("reason", one_of(StopReason), odd=("stop_reason",)),
+    _TIMESTAMP,
+)
 class StreamStateUpdate(Message, frozen=True):
-    """`8`, server → client."""
+    """`8`."""
 
-    msg_type: ClassVar[int] = MessageType.STREAM_STATE_UPDATE
     state: int | None
     reason: int | None = None
     timestamp: int | None = None
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(state=self.state, reason=self.reason, timestamp=self.timestamp)
 
-
+@_defined(
+    MessageType.SESSION_STATE_UPDATE,
+    Route.FROM_SIGNALING,
+    _SESSION_ID,
+    _SESSION_STATE,
+    Field("stop_reason", one_of(StopReason), also=("reason",)),
+    _TIMESTAMP,
+)
 class SessionStateUpdate(Message, frozen=True):
-    """`9`, server → client."""
+    """`9`."""
 
-    msg_type: ClassVar[int] = MessageType.SESSION_STATE_UPDATE
     session_id: str | None
     state: int | None
     stop_reason: int | None = None
     timestamp: int | None = None
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(
-            rtms_session_id=self.session_id, state=self.state, stop_reason=self.stop_reason, timestamp=self.timestamp
-        )
 
-
+@_defined(MessageType.SESSION_STATE_REQ, Route.TO_SIGNALING, _SESSION_ID)
 class SessionStateRequest(Message, frozen=True):
-    """`10`, client → server."""
+    """`10`."""
 
-    msg_type: ClassVar[int] = MessageType.SESSION_STATE_REQ
     session_id: str | None
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(rtms_session_id=self.session_id)
 
-
+@_defined(MessageType.SESSION_STATE_RESP, Route.FROM_SIGNALING, _SESSION_ID, _SESSION_STATE, _TIMESTAMP)
 class SessionStateResponse(Message, frozen=True):
-    """`11`, server → client."""
+    """`11`."""
 
-    msg_type: ClassVar[int] = MessageType.SESSION_STATE_RESP
     session_id: str | None
     state: int | None
     timestamp: int | None = None
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(rtms_session_id=self.session_id, state=self.state, timestamp=self.timestamp)
 
-
+@_defined(MessageType.KEEP_ALIVE_REQ, Route.FROM_BOTH, *_KEEP_ALIVE)
 class KeepAliveRequest(Message, frozen=True):
-    """`12`, server → client. Timestamp and sequence go back as they came, whatever their type."""
+    """`12`. Timestamp and sequence go back as they came, whatever their type."""
 
-    msg_type: ClassVar[int] = MessageType.KEEP_ALIVE_REQ
     timestamp: object = None
     sequence: object = None
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(sequence=self.sequence, timestamp=self.timestamp)
 
-
+@_defined(MessageType.KEEP_ALIVE_RESP, Route.TO_BOTH, *_KEEP_ALIVE)
 class KeepAliveResponse(Message, frozen=True):
-    """`13`, client → server: the same timestamp and sequence."""
+    """`13`: the same timestamp and sequence."""
 
-    msg_type: ClassVar[int] = MessageType.KEEP_ALIVE_RESP
     timestamp: object = None
     sequence: object = None
-
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(sequence=self.sequence, timestamp=self.timestamp)
 
 
 class Media(Message, frozen=True, gc=False):
-    """`14`–`16`, server → client: one packet or picture."""
+    """`14` to `16`: one packet or picture."""
 
     media_type: ClassVar[MediaType]
     user_id: UserId
@@ -303,53 +412,34 @@ class Media(Message, frozen=True, gc=False):
 
     def letters(self) -> bytes:
         """The letters of the base64."""
-        data = self.data
-        if type(data) is Raw:
-            letters = bytes(memoryview(data)[1:-1])
-            if b"\\" not in letters:
-                return letters
-            data = msgspec.json.decode(data, type=str)
-        return data.encode("utf-8", "replace") if isinstance(data, str) else bytes(data)
-
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return {
-            "content": _drop_none(
-                user_id=self.user_id,
-                user_name=self.user_name,
-                channel_id=self.channel_id,
-                data=self.data if isinstance(self.data, str) else self.letters().decode("ascii", "replace"),
-                length=self.length,
-                timestamp=self.timestamp,
-            )
-        }
+        return _letters(self.data)
 
 
+@_defined(MessageType.MEDIA_DATA_AUDIO, Route.FROM_MEDIA, _PACKET)
 class Audio(Media, frozen=True, gc=False):
     """`14`."""
 
-    msg_type: ClassVar[int] = MessageType.MEDIA_DATA_AUDIO
     media_type: ClassVar[MediaType] = MediaType.AUDIO
 
 
+@_defined(MessageType.MEDIA_DATA_VIDEO, Route.FROM_MEDIA, _PACKET)
 class Video(Media, frozen=True, gc=False):
     """`15`."""
 
-    msg_type: ClassVar[int] = MessageType.MEDIA_DATA_VIDEO
     media_type: ClassVar[MediaType] = MediaType.VIDEO
 
 
+@_defined(MessageType.MEDIA_DATA_SHARE, Route.FROM_MEDIA, _PACKET)
 class Share(Media, frozen=True, gc=False):
     """`16`."""
 
-    msg_type: ClassVar[int] = MessageType.MEDIA_DATA_SHARE
     media_type: ClassVar[MediaType] = MediaType.SHARE
 
 
+@_defined(MessageType.MEDIA_DATA_TRANSCRIPT, Route.FROM_MEDIA, Nested("content", inside=_LINE))
 class Transcript(Message, frozen=True):
-    """`17`, server → client. Times are milliseconds on Zoom's clock."""
+    """`17`. Times are milliseconds on Zoom's clock."""
 
-    msg_type: ClassVar[int] = MessageType.MEDIA_DATA_TRANSCRIPT
     media_type: ClassVar[MediaType] = MediaType.TRANSCRIPT
     user_id: UserId
     user_name: str | None
@@ -363,28 +453,11 @@ class Transcript(Message, frozen=True):
     channel_id: UserId = None
     extra: dict[str, object] = {}
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return {
-            "content": _drop_none(
-                user_id=self.user_id,
-                user_name=self.user_name,
-                channel_id=self.channel_id,
-                data=self.text,
-                start_time=self.start_time,
-                end_time=self.end_time,
-                timestamp=self.timestamp,
-                language=self.language,
-                attribute=self.attribute,
-                **self.extra,
-            )
-        }
 
-
+@_defined(MessageType.MEDIA_DATA_CHAT, Route.FROM_MEDIA, Nested("content", inside=_CHAT))
 class Chat(Message, frozen=True):
-    """`18`, server → client; `extra` is whatever else the content carried."""
+    """`18`; `extra` is whatever else the content carried."""
 
-    msg_type: ClassVar[int] = MessageType.MEDIA_DATA_CHAT
     media_type: ClassVar[MediaType] = MediaType.CHAT
     user_id: UserId
     user_name: str | None
@@ -392,97 +465,63 @@ class Chat(Message, frozen=True):
     text: str | None
     extra: dict[str, object] = {}
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return {
-            "content": _drop_none(
-                user_id=self.user_id,
-                user_name=self.user_name,
-                data=self.text,
-                timestamp=self.timestamp,
-                **self.extra,
-            )
-        }
 
-
+@_defined(MessageType.STREAM_STATE_REQ, Route.TO_SIGNALING, _STREAM_ID)
 class StreamStateRequest(Message, frozen=True):
-    """`19`, client → server."""
+    """`19`."""
 
-    msg_type: ClassVar[int] = MessageType.STREAM_STATE_REQ
     stream_id: str | None
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(rtms_stream_id=self.stream_id)
 
-
+@_defined(MessageType.STREAM_STATE_RESP, Route.FROM_SIGNALING, _STREAM_ID, _STREAM_STATE, _TIMESTAMP)
 class StreamStateResponse(Message, frozen=True):
-    """`20`, server → client."""
+    """`20`."""
 
-    msg_type: ClassVar[int] = MessageType.STREAM_STATE_RESP
     stream_id: str | None
     state: int | None
     timestamp: int | None = None
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(rtms_stream_id=self.stream_id, state=self.state, timestamp=self.timestamp)
 
-
+@_defined(MessageType.STREAM_CLOSE_REQ, Route.TO_SIGNALING, _STREAM_ID)
 class StreamCloseRequest(Message, frozen=True):
-    """`21`, client → server: asks for a clean end."""
+    """`21`: asks for a clean end."""
 
-    msg_type: ClassVar[int] = MessageType.STREAM_CLOSE_REQ
     stream_id: str | None
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(rtms_stream_id=self.stream_id)
 
-
+@_defined(MessageType.STREAM_CLOSE_RESP, Route.FROM_SIGNALING, _STREAM_ID, *_RESULT, _TIMESTAMP)
 class StreamCloseResponse(Message, frozen=True):
-    """`22`, server → client."""
+    """`22`."""
 
-    msg_type: ClassVar[int] = MessageType.STREAM_CLOSE_RESP
     stream_id: str | None
     status_code: int | None
     reason: str = ""
     timestamp: int | None = None
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(
-            rtms_stream_id=self.stream_id, status_code=self.status_code, reason=self.reason, timestamp=self.timestamp
-        )
 
-
+@_defined(
+    MessageType.VIDEO_SUBSCRIPTION_REQ,
+    Route.TO_SIGNALING,
+    _USER_ID,
+    _SUBSCRIBE,
+    _TIMESTAMP,
+)
 class VideoSubscriptionRequest(Message, frozen=True):
-    """`28`, client → server: wants, or no longer wants, one participant's camera."""
+    """`28`: wants, or no longer wants, one participant's camera."""
 
-    msg_type: ClassVar[int] = MessageType.VIDEO_SUBSCRIPTION_REQ
     user_id: UserId
     subscribe: bool
     timestamp: int | None = None
 
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(user_id=self.user_id, subscribe=self.subscribe, timestamp=self.timestamp)
 
-
+@_defined(MessageType.VIDEO_SUBSCRIPTION_RESP, Route.FROM_SIGNALING, _USER_ID, *_RESULT, _TIMESTAMP)
 class VideoSubscriptionResponse(Message, frozen=True):
-    """`29`, server → client."""
+    """`29`."""
 
-    msg_type: ClassVar[int] = MessageType.VIDEO_SUBSCRIPTION_RESP
     user_id: UserId
     status_code: int | None
     reason: str = ""
     timestamp: int | None = None
-
-    def body(self) -> dict[str, object]:
-        """See `Message.body`."""
-        return _drop_none(
-            user_id=self.user_id, status_code=self.status_code, reason=self.reason, timestamp=self.timestamp
-        )
 
 
 class Unknown(Message, frozen=True):
@@ -506,21 +545,13 @@ def encode(message: Message) -> bytes:
     return dumps({"msg_type": int(message.msg_type)} | message.body())
 
 
-def dumps(value: object) -> bytes:
-    """Compact JSON in UTF-8; what UTF-8 cannot hold (lone surrogates) stays an escape."""
-    try:
-        return msgspec.json.encode(value)
-    except (msgspec.MsgspecError, UnicodeError, OverflowError):
-        return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
-
-
 def read(raw: bytes) -> Message:
     """Read one frame, in any shape that PROTOCOL §4 tolerates.
 
     Total: any bytes give a message, and nothing is raised. The caller keeps `raw`.
     """
     try:
-        packet = _PACKET.decode(raw)
+        packet = _DECODER.decode(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return _read_slowly(raw)
     kind = _MEDIA.get(packet.msg_type)
@@ -533,50 +564,11 @@ def read(raw: bytes) -> Message:
         or type(content.channel_id) is str
         or memoryview(content.data)[0] != _QUOTE
         # The decoder does not look into fields that it skips.
-        or not (raw.isascii() or _is_utf8(raw))
+        or not (raw.isascii() or is_utf8(raw))
         or (len(raw) - len(content.data) > _SHALLOW and raw.count(b"{") + raw.count(b"[") > MAX_DEPTH)
     ):
         return _read_slowly(raw)
     return kind(content.user_id, content.user_name, content.timestamp, content.data, content.length, content.channel_id)
-
-
-def loads(raw: bytes) -> object:
-    """Parse JSON from a hostile source, strictly: no NaN, no invalid UTF-8, no deep nesting, no more than it can mean.
-
-    Accepts what `json` does where the faster parser is too strict (lone surrogates in escapes).
-
-    :raises ValueError: with a reason for people.
-    """
-    brackets = raw.count(b"[") + raw.count(b"{")
-    if max(raw.count(b","), brackets) > MAX_MEMBERS:
-        raise ValueError(f"JSON of more than {MAX_MEMBERS} members")
-    if brackets > MAX_DEPTH and _deeper_than(raw, MAX_DEPTH):
-        raise ValueError(f"JSON nested deeper than {MAX_DEPTH}")
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 (byte {error.start})") from None
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.MsgspecError:
-        pass  # the standard library says what is wrong in better words, or reads it after all
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from None
-
-
-def user_id(value: object) -> UserId:
-    """A user id: numbers may come as strings; other text stays as it is."""
-    number = whole(value)
-    if number is not None:
-        return number
-    return value if isinstance(value, str) else None
-
-
-def text_or_none(value: object) -> str | None:
-    """A text, or `None` where it is none."""
-    return value if isinstance(value, str) else None
 
 
 class _Content(Struct, gc=False):
@@ -595,7 +587,7 @@ class _Packet(Struct, gc=False):
     content: _Content | None = None
 
 
-_PACKET = msgspec.json.Decoder(_Packet)
+_DECODER = msgspec.json.Decoder(_Packet)
 _SHALLOW = 2 * MAX_DEPTH + 44
 """Bytes around a payload that cannot hold too many pairs of brackets beside the least that a packet has: to count them
 costs a microsecond."""
@@ -616,33 +608,8 @@ def _read_slowly(raw: bytes) -> Message:
     number = MessageType.find(body["msg_type"])
     if number is None:
         return Unknown(text_or_none(body["msg_type"]), body)
-    reader = _READERS.get(number)
-    return reader(body) if reader else Unknown(int(number), body)
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
-
-
-def _deeper_than(raw: bytes, limit: int) -> bool:
-    depth = 0
-    for byte in _STRING.sub(b"", raw).translate(None, _NO_BRACKET):
-        depth += 1 if byte in b"[{" else -1
-        if depth > limit:
-            return True
-    return False
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
+    known = DEFINITIONS.get(number)
+    return known.make(**known.shape.read(body)) if known and known.make else Unknown(int(number), body)
 
 
 def payload_nbytes(letters: bytes) -> int:
@@ -660,214 +627,3 @@ def _decode_sloppy_base64(data: bytes) -> bytes | None:
         return pybase64.b64decode(cleaned + b"=" * (-len(cleaned) % 4), validate=True)
     except binascii.Error:
         return None
-
-
-def _drop_none(**fields: object) -> dict[str, object]:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-_Body = dict[str, object]
-_KNOWN_CONTENT = frozenset(
-    ("user_id", "user_name", "data", "text", "content", "timestamp", "length", "msg_type", "media_type")
-)
-
-
-def _flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _signature(value: object) -> Signature | None:
-    return Signature(value) if isinstance(value, str) else None
-
-
-def _id(body: _Body) -> str | None:
-    for name in ("meeting_uuid", "session_id", "session_key", "engagement_id", "call_id", "webinar_uuid"):
-        if isinstance(value := body.get(name), str):
-            return value
-    return None
-
-
-def _product_ids(body: _Body) -> dict[str, str]:
-    return {name: value for name in ("engagement_id", "call_id") if isinstance(value := body.get(name), str)}
-
-
-def _signaling_request(body: _Body) -> Message:
-    return SignalingHandshakeRequest(
-        _id(body),
-        text_or_none(body.get("rtms_stream_id")),
-        _signature(body.get("signature")),
-        whole(body.get("sequence")),
-        _flag(body.get("buffer_data")),
-        whole(body.get("protocol_version")),
-        _product_ids(body),
-    )
-
-
-def _signaling_response(body: _Body) -> Message:
-    server = body.get("media_server")
-    given = server.get("server_urls") if isinstance(server, dict) else body.get("server_urls")
-    if isinstance(given, str):
-        given = {"all": given}
-    urls = {
-        "share" if key == "deskshare" else key: url
-        for key, url in (given.items() if isinstance(given, dict) else ())
-        if isinstance(url, str) and url
-    }
-    return SignalingHandshakeResponse(_status(body), _reason(body), urls, whole(body.get("sequence")))
-
-
-def _media_request(body: _Body) -> Message:
-    return MediaHandshakeRequest(
-        _id(body),
-        text_or_none(body.get("rtms_stream_id")),
-        _signature(body.get("signature")),
-        whole(body.get("media_type")),
-        MediaParams.read(body.get("media_params")),
-        whole(body.get("sequence")),
-        whole(body.get("protocol_version")),
-        _product_ids(body),
-    )
-
-
-def _media_response(body: _Body) -> Message:
-    params = MediaParams.read(body.get("media_params"))
-    return MediaHandshakeResponse(_status(body), _reason(body), params, whole(body.get("sequence")))
-
-
-def _subscription(body: _Body) -> Message:
-    events = body.get("events")
-    return EventSubscription(
-        tuple(
-            (whole(event.get("event_type")), event.get("subscribe") is not False)
-            for event in (events if isinstance(events, list) else ())
-            if isinstance(event, dict)
-        )
-    )
-
-
-def _event(body: _Body) -> Message:
-    given = body.get("event")
-    event = given if isinstance(given, dict) else {key: value for key, value in body.items() if key != "msg_type"}
-    kind = event.get("event_type", event.get("event_code", given if isinstance(given, str) else None))
-    number = whole(kind)
-    fields = {key: value for key, value in event.items() if key not in ("event_type", "event_code", "timestamp")}
-    return EventUpdate(text_or_none(kind) if number is None else number, whole(event.get("timestamp")), fields)
-
-
-def _stream_state(body: _Body) -> Message:
-    reason = body.get("reason", body.get("stop_reason"))
-    return StreamStateUpdate(StreamState.find(body.get("state")), StopReason.find(reason), whole(body.get("timestamp")))
-
-
-def _session_state(body: _Body) -> Message:
-    reason = body.get("stop_reason", body.get("reason"))
-    return SessionStateUpdate(
-        text_or_none(body.get("rtms_session_id")),
-        SessionState.find(body.get("state")),
-        StopReason.find(reason),
-        whole(body.get("timestamp")),
-    )
-
-
-def _content(body: _Body) -> _Body:
-    """Bring the shapes of media content to one: nested, or a plain value with its fields beside it."""
-    given = body.get("content")
-    if isinstance(given, dict):
-        return given
-    beside = {key: value for key, value in body.items() if key not in ("msg_type", "content")}
-    return beside if given is None else beside | {"data": given}
-
-
-def _media(body: _Body) -> Message:
-    content = _content(body)
-    data = content.get("data")
-    return _MEDIA[MessageType.find(body["msg_type"]) or 0](
-        user_id(content.get("user_id")),
-        text_or_none(content.get("user_name")),
-        whole(content.get("timestamp")),
-        data if isinstance(data, str) else "",
-        whole(content.get("length")),
-        user_id(content.get("channel_id")),
-    )
-
-
-_TRANSCRIPT_FIELDS = frozenset(("start_time", "end_time", "language", "attribute", "channel_id"))
-
-
-def _transcript(body: _Body) -> Message:
-    content = _content(body)
-    language = content.get("language")
-    return Transcript(
-        user_id(content.get("user_id")),
-        text_or_none(content.get("user_name")),
-        whole(content.get("timestamp")),
-        text_or_none(content.get("data", content.get("text"))),
-        whole(content.get("start_time")),
-        whole(content.get("end_time")),
-        text_or_none(language) if whole(language) is None else whole(language),
-        whole(content.get("attribute")),
-        user_id(content.get("channel_id")),
-        {key: value for key, value in content.items() if key not in _KNOWN_CONTENT | _TRANSCRIPT_FIELDS},
-    )
-
-
-def _chat(body: _Body) -> Message:
-    content = _content(body)
-    return Chat(
-        user_id(content.get("user_id")),
-        text_or_none(content.get("user_name")),
-        whole(content.get("timestamp")),
-        text_or_none(content.get("data", content.get("text"))),
-        {key: value for key, value in content.items() if key not in _KNOWN_CONTENT},
-    )
-
-
-def _status(body: _Body) -> int | None:
-    return StatusCode.find(body.get("status_code"))
-
-
-def _reason(body: _Body) -> str:
-    return text_or_none(body.get("reason")) or ""
-
-
-def _stream_id(body: _Body) -> str | None:
-    return text_or_none(body.get("rtms_stream_id"))
-
-
-_READERS: dict[int, Callable[[_Body], Message]] = {
-    MessageType.SIGNALING_HAND_SHAKE_REQ: _signaling_request,
-    MessageType.SIGNALING_HAND_SHAKE_RESP: _signaling_response,
-    MessageType.DATA_HAND_SHAKE_REQ: _media_request,
-    MessageType.DATA_HAND_SHAKE_RESP: _media_response,
-    MessageType.EVENT_SUBSCRIPTION: _subscription,
-    MessageType.EVENT_UPDATE: _event,
-    MessageType.CLIENT_READY_ACK: lambda body: ClientReadyAck(_stream_id(body)),
-    MessageType.STREAM_STATE_UPDATE: _stream_state,
-    MessageType.SESSION_STATE_UPDATE: _session_state,
-    MessageType.SESSION_STATE_REQ: lambda body: SessionStateRequest(text_or_none(body.get("rtms_session_id"))),
-    MessageType.SESSION_STATE_RESP: lambda body: SessionStateResponse(
-        text_or_none(body.get("rtms_session_id")), SessionState.find(body.get("state")), whole(body.get("timestamp"))
-    ),
-    MessageType.KEEP_ALIVE_REQ: lambda body: KeepAliveRequest(body.get("timestamp"), body.get("sequence")),
-    MessageType.KEEP_ALIVE_RESP: lambda body: KeepAliveResponse(body.get("timestamp"), body.get("sequence")),
-    MessageType.MEDIA_DATA_AUDIO: _media,
-    MessageType.MEDIA_DATA_VIDEO: _media,
-    MessageType.MEDIA_DATA_SHARE: _media,
-    MessageType.MEDIA_DATA_TRANSCRIPT: _transcript,
-    MessageType.MEDIA_DATA_CHAT: _chat,
-    MessageType.STREAM_STATE_REQ: lambda body: StreamStateRequest(_stream_id(body)),
-    MessageType.STREAM_STATE_RESP: lambda body: StreamStateResponse(
-        _stream_id(body), StreamState.find(body.get("state")), whole(body.get("timestamp"))
-    ),
-    MessageType.STREAM_CLOSE_REQ: lambda body: StreamCloseRequest(_stream_id(body)),
-    MessageType.STREAM_CLOSE_RESP: lambda body: StreamCloseResponse(
-        _stream_id(body), _status(body), _reason(body), whole(body.get("timestamp"))
-    ),
-    MessageType.VIDEO_SUBSCRIPTION_REQ: lambda body: VideoSubscriptionRequest(
-        user_id(body.get("user_id")), body.get("subscribe") is not False, whole(body.get("timestamp"))
-    ),
-    MessageType.VIDEO_SUBSCRIPTION_RESP: lambda body: VideoSubscriptionResponse(
-        user_id(body.get("user_id")), _status(body), _reason(body), whole(body.get("timestamp"))
-    ),
-}
-"""One reader for each documented type; 23–27 carry nothing that is documented and stay `Unknown`."""

@@ -54,6 +54,7 @@ from rtms_cli.protocol.messages import (
     encode,
     read,
 )
+from rtms_cli.protocol.numbers import MediaType, SessionState, StatusCode, StopReason, StreamState
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "messages.jsonl"
 CASES: dict[str, dict[str, Any]] = {
@@ -180,6 +181,52 @@ def test_what_is_written_reads_back(case: str) -> None:
 @pytest.mark.parametrize("case", [case for case in CASES if "documented" in case and case[:2] != "17"])
 def test_the_documented_form_is_written_field_by_field(case: str) -> None:
     assert json.loads(encode(EXPECTED[case])) == CASES[case]
+
+
+WRITTEN: dict[str, str] = {
+    line["case"]: line["written"]
+    for line in map(json.loads, FIXTURES.with_name("written.jsonl").read_text().splitlines())
+}
+MORE: dict[str, Message] = {
+    "1 everything": SignalingHandshakeRequest("u", "s", SIG, 5, True, 2, {"engagement_id": "e", "call_id": "c"}),
+    "1 nothing": SignalingHandshakeRequest(None, None, None, protocol_version=None),
+    "1 empty": SignalingHandshakeRequest("", "", SIG),
+    "2 nothing": SignalingHandshakeResponse(None),
+    "3 everything": MediaHandshakeRequest(
+        "u", "s", SIG, MediaType.AUDIO | MediaType.VIDEO, DEFAULT_PARAMS, 5, 2, {"call_id": "u"}
+    ),
+    "3 nothing": MediaHandshakeRequest(None, None, None, None, protocol_version=None),
+    "3 empty params": MediaHandshakeRequest("u", "s", SIG, 1, MediaParams(audio=AudioParams())),
+    "4 nothing": MediaHandshakeResponse(None),
+    "5 nothing": EventSubscription(()),
+    "5 no type": EventSubscription(((None, True), (6, False))),
+    "6 nothing": EventUpdate(None),
+    "6 null among the fields": EventUpdate(2, T, {"user_id": 0, "user_name": None, "odd": [None, {"a": None}]}),
+    "8 nothing": StreamStateUpdate(None),
+    "8 members": StreamStateUpdate(StreamState.TERMINATED, StopReason.STOP_BC_MEETING_ENDED, T),
+    "9 members": SessionStateUpdate("s", SessionState.STOPPED, StopReason.STOP_BC_MEETING_ENDED, T),
+    "12 sequence only": KeepAliveRequest(None, 7),
+    "13 odd types": KeepAliveResponse({"a": [1]}, 1 << 70),
+    "14 text": Audio(7, 'Zoë "q" \ud800', T, "AAEC/w==", 4, "left"),
+    "14 nothing": Audio(None, None, None, ""),
+    "14 as it came": read(b'{"msg_type":14,"content":{"user_id":1,"data":"AA\\/\\u002b","timestamp":1}}'),
+    "15 channel": Video(1, None, T, b"AAAA", None, 0),
+    "16 not base64": Share("x", None, T, b"\xff\x00"),
+    "17 everything": Transcript(0, "", T, "é\n", 1, 2, "de", 3, "left", {"b": 1, "a": None, "c": {"d": None}}),
+    "17 nothing": Transcript(None, None, None, None),
+    "18 null among the rest": Chat(1, "n", T, "", {"sender": {"user_id": None}, "operation_type": 1, "x": None}),
+    "18 nothing": Chat(None, None, None, None),
+    "22 nothing": StreamCloseResponse(None, None),
+    "28 nobody": VideoSubscriptionRequest(None, False),
+    "29 text": VideoSubscriptionResponse("abc", StatusCode.STATUS_OK, "", 0),
+}
+"""Messages in which something is missing, empty or odd."""
+
+
+def test_every_message_is_written_byte_for_byte_as_before() -> None:
+    known = {case: message for case, message in (EXPECTED | MORE).items() if not isinstance(message, Unknown)}
+    assert {case: encode(message).decode() for case, message in known.items()} == WRITTEN
+    assert {int(case.split()[0]) for case in WRITTEN} == {*range(1, 23), 28, 29}
 
 
 HELLO = {"protocol_version": 1, "meeting_uuid": "u", "rtms_stream_id": "s", "signature": "f"}
