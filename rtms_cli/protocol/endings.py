@@ -110,9 +110,10 @@ class Outlook:
                 self._sessions[session_id] = state
                 return False
             case StreamStart(stream=stream):
-                if self._stream is None or not stream.is_retry_of(self._stream):
+                former = self._stream
+                if former is None or not (stream.is_retry_of(former) or stream.is_older_than(former)):
+                    self._stream = stream
                     self.announce()
-                self._stream = stream
                 return False
             case _:
                 return False

@@ -34,6 +34,10 @@ class Stream(Struct, frozen=True):
         """Whether this is the same announcement again rather than a failover (PROTOCOL §2)."""
         return self.event_ts == earlier.event_ts and self.server_urls == earlier.server_urls
 
+    def is_older_than(self, other: "Stream") -> bool:
+        """Whether this announcement is news from the past: time decides, not the order of arrival (PROTOCOL §2)."""
+        return self.event_ts is not None and other.event_ts is not None and self.event_ts < other.event_ts
+
     def product_ids(self) -> dict[str, str]:
         """The product's own id field, which goes into handshakes beside `meeting_uuid` (PROTOCOL §4)."""
         if self.product in (Product.CONTACT_CENTER, Product.PHONE):

@@ -67,6 +67,7 @@ class Channel:
         "doubt",
         "due_us",
         "early_closes",
+        "has_been_up",
         "keep_alives",
         "kinds",
         "last_in_us",
@@ -92,6 +93,8 @@ class Channel:
         """Since when it has been without a working connection."""
         self.doubt: tuple[int, str] | None = None
         """When somebody said late that it is lost, and how."""
+        self.has_been_up = False
+        """Whether its handshake was ever accepted."""
         self.tries = 0
         self.connects = 0
         self.early_closes = 0
@@ -138,25 +141,22 @@ class Channel:
         """When the server waits for it no longer."""
         return (at_us if self.lost_us is None else self.lost_us) + self.deadline_s * US
 
-    def silent_us(self, heard_us: int) -> int | None:
+    def silent_us(self, heard_us: int | None) -> int | None:
         """When a connection that stays silent counts as dead.
 
-        Some servers send keep-alives on the signaling socket only: a media socket that never had one may be silent as
-        long as there is life elsewhere.
-
-        :param heard_us: when anything came on any channel.
+        :param heard_us: when anything came on any channel, where life elsewhere is enough.
         """
         if self.phase is not Phase.UP:
             return None
-        last_us = self.last_in_us if self.keep_alives or not self.is_media else heard_us
+        last_us = self.last_in_us if heard_us is None else heard_us
         return (self.since_us if last_us is None else max(last_us, self.since_us)) + SILENCE_S * US
 
     def suspect(self, at_us: int, how: str) -> None:
         """Note that somebody said, late, that it is lost; the first one counts."""
         self.doubt = self.doubt or (at_us, how)
 
-    def next_us(self, heard_us: int) -> int | None:
-        """When time alone changes something about it."""
+    def next_us(self, heard_us: int | None) -> int | None:
+        """When time alone changes something about it; see `silent_us`."""
         times = [self.due_us, self.silent_us(heard_us)]
         if self.doubt is not None:
             times.append(self.doubt[0] + DOUBT_S * US)

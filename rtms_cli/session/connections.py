@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from rtms_cli.machine import SIGNALING, Close, Command, Open, Warn
 from rtms_cli.protocol.media import MEDIA_NAMES, MediaRequest
-from rtms_cli.protocol.numbers import MediaType
+from rtms_cli.protocol.numbers import MediaType, StatusCode
 from rtms_cli.session import rules
 from rtms_cli.session.channel import Channel, Phase
 from rtms_cli.session.handshakes import kinds_wanted, plan_media
@@ -65,14 +65,14 @@ class Connections:
 
     def next_us(self) -> int | None:
         """When time alone changes something."""
-        times = [channel.next_us(self.heard_us) for channel in self.channels.values()]
+        times = [channel.next_us(self._life_elsewhere(channel)) for channel in self.channels.values()]
         return min((time for time in times if time is not None), default=None)
 
     def check_time(self, at_us: int) -> None:
         """Do what is due."""
         for channel in list(self.channels.values()):
             self._check_doubt(channel, at_us)
-            silent_us = channel.silent_us(self.heard_us)
+            silent_us = channel.silent_us(self._life_elsewhere(channel))
             if silent_us is not None and at_us >= silent_us:
                 self.lose(channel, at_us, f"neither keep-alive nor data for {rules.SILENCE_S} s")
             elif channel.due_us is not None and at_us >= channel.due_us:
@@ -98,6 +98,7 @@ class Connections:
     def accept(self, channel: Channel, at_us: int) -> None:
         """Its handshake was accepted."""
         channel.enter(Phase.UP, at_us)
+        channel.has_been_up = True
         channel.tries = channel.early_closes = 0
         channel.note = ""
         self.step(f"{channel.name} up", at_us)
@@ -175,9 +176,11 @@ class Connections:
                 if channel.phase is Phase.UP:
                     channel.suspect(at_us, how)
             return
-        quiet = [channel for channel in media if at_us - (channel.last_in_us or 0) > rules.QUIET_S * US]
-        for channel in media if len(media) == 1 else quiet:
-            self.lose(channel, at_us, how)
+        for channel in media:
+            if len(media) == 1 or at_us - (channel.last_in_us or 0) > rules.QUIET_S * US:
+                self.lose(channel, at_us, how)
+            else:
+                channel.suspect(at_us, how)
 
     def lose_signaling_late(self, how: str, at_us: int) -> None:
         """A webhook says that signaling was lost: after a loss that is known it may mean that one."""
@@ -205,11 +208,17 @@ class Connections:
         if channel.phase is not Phase.IDLE:
             channel.enter(Phase.IDLE, at_us)
 
-    def refuse(self, channel: Channel, status: int | None, reason: str, at_us: int, *, again: bool = False) -> None:
+    def refuse(self, channel: Channel, status: int | None, reason: str, at_us: int) -> None:
         """A handshake was refused: try again where that can help, say why where it cannot."""
         why = f"{channel.name} handshake refused: {explain_refusal(status, reason)}"
-        if again or status in rules.RETRYABLE:
+        again = status in rules.RETRYABLE
+        if not channel.is_media:
+            is_early = channel.has_been_up or channel.connects < rules.DUPLICATE_TRIES
+            again = again or (status == StatusCode.STATUS_DUPLICATE_SIGNAL_REQUEST and is_early)
+        if again:
             self.lose(channel, at_us, why)
+        elif channel.has_been_up and status == StatusCode.STATUS_INVALID_MESSAGE_TYPE and channel.is_media:
+            self.lose(self.signaling, at_us, f"{why} So the server has no signaling connection of ours")
         elif channel.is_media:
             self.drop(channel, at_us, "refused")
             for kind in MEDIA_NAMES:
@@ -268,8 +277,16 @@ class Connections:
             return
         (doubted_us, how), channel.doubt = channel.doubt, None
         heard_us = channel.last_in_us if channel.is_media else self.heard_us
-        if (heard_us is None or heard_us <= doubted_us) and self.rebuilds:
+        if (heard_us is None or heard_us <= doubted_us + rules.UNDER_WAY_S * US) and self.rebuilds:
             self.lose(channel, at_us, f"{how}, and nothing else for {rules.DOUBT_S} s")
+
+    def _life_elsewhere(self, channel: Channel) -> int | None:
+        """When anything came on any channel, where that shows that this one lives; else `None`.
+
+        Some servers send keep-alives on the signaling socket only: then a media socket may be silent.
+        """
+        asks = not channel.is_media or any(each.keep_alives for each in self.media)
+        return None if asks else self.heard_us
 
     def _was_lost_lately(self, at_us: int, loss_us: int | None) -> bool:
         """Whether a sign that comes now may tell of that loss."""

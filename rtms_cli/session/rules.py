@@ -47,6 +47,9 @@ DOUBT_S = 5
 """How long a connection may be silent after such a sign. One that only had nothing to say is rebuilt in vain: that
 costs little, and a dead one a lot."""
 
+UNDER_WAY_S = 1
+"""What comes so soon after such a sign may have been under way already, and proves nothing."""
+
 QUIET_S = 2
 """How long a media socket must be silent to be the one that an `8` or an event 7 means, where it names none."""
 
@@ -55,6 +58,9 @@ LINGER_S = 1
 
 CLOSE_ANSWER_S = 2
 """How long we wait for `22` when we asked for the end."""
+
+DUPLICATE_TRIES = 3
+"""How often a `1` is sent that is refused as a duplicate: a former client may not be released yet (PROTOCOL §8)."""
 
 SIGNATURE_TRIES = 3
 """Closes with 1000 right after `1` before we believe that the signature is wrong."""

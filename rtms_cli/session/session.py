@@ -238,6 +238,9 @@ class Session:
             return  # the webhook that this session began with; or one that comes after its end, for another session
         if stream.is_retry_of(self._stream) and self._connections.signaling.has_socket:
             return
+        if stream.is_older_than(self._stream):
+            self._connections.warn(SIGNALING, "a started webhook of the past came: ignored")
+            return
         if self._signature == self._stream.signature and stream.signature is not None:
             self._signature = stream.signature
         self._stream = stream
@@ -295,8 +298,7 @@ class Session:
     def _on_signaling_answer(self, channel: Channel, answer: SignalingHandshakeResponse, at_us: int) -> None:
         status = answer.status_code
         if status != StatusCode.STATUS_OK:
-            again = channel.connects > 1 and status == StatusCode.STATUS_DUPLICATE_SIGNAL_REQUEST
-            self._connections.refuse(channel, status, answer.reason, at_us, again=again)
+            self._connections.refuse(channel, status, answer.reason, at_us)
             return
         self._connections.accept(channel, at_us)
         self._ready_sent = False

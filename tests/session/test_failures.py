@@ -49,7 +49,81 @@ class Failure:
     before: str = CONNECTED
 
 
+OLDER = STARTED.replace('"event_ts": 1000', '"event_ts": 999').replace("ws://s", "ws://dead")
+
 FAILURES = [
+    Failure(
+        "a started webhook of the past, at another URL, changes nothing",
+        f"""
+        5  {OLDER}
+        << warn signaling: a started webhook of the past
+        """,
+    ),
+    Failure(
+        "media that were granted are refused with 1: the server has lost our signaling, both are rebuilt",
+        """
+        5    media closed 1006
+        <<   warn media: lost
+        8.8  tick
+        <<   open media ws://m
+        8.9  media open
+        <<   send media 3
+        9    media {"msg_type": 4, "status_code": 1}
+        <<   close signaling
+        <<   close media
+        <<   warn signaling: lost: media handshake refused: status_code 1 STATUS_INVALID_MESSAGE_TYPE
+        """,
+    ),
+    Failure(
+        "event 7 names no socket, and both were heard just now: the one that stays silent is rebuilt",
+        f"""
+        4.9  media.audio {PACKET}
+        4.9  media.transcript {{"msg_type": 12, "timestamp": 1}}
+        <<   send media.transcript 13
+        5    signaling {{"msg_type": 6, "event": {{"event_type": 7}}}}
+        9    media.audio {PACKET}
+        10   tick
+        <<   close media.transcript
+        <<   warn media.transcript: lost: event 7 MEDIA_CONNECTION_INTERRUPTED, and nothing else for 5 s
+        """,
+        TWO_SOCKETS,
+        SPLIT,
+    ),
+    Failure(
+        "what was under way when the sign came does not prove that the connection lives",
+        """
+        5    signaling closed 1006
+        <<   close media
+        <<   warn signaling: lost
+        8.8  tick
+        <<   open signaling ws://s
+        """
+        + AGAIN.format(t=9)
+        + f"""
+        12   {INTERRUPTED}
+        12.2 media {PACKET}
+        17   tick
+        <<   close signaling
+        <<   close media
+        <<   warn signaling: lost: an interrupted webhook came, and nothing else for 5 s
+        """,
+    ),
+    Failure(
+        "a media socket that had no keep-alive yet is dead after 65 s where another has them",
+        """
+        10   media.audio {"msg_type": 12, "timestamp": 1}
+        <<   send media.audio 13
+        40   media.audio {"msg_type": 12, "timestamp": 1}
+        <<   send media.audio 13
+        40   signaling {"msg_type": 12, "timestamp": 1}
+        <<   send signaling 13
+        66   tick
+        <<   close media.transcript
+        <<   warn media.transcript: lost: neither keep-alive nor data for 65 s
+        """,
+        TWO_SOCKETS,
+        SPLIT,
+    ),
     Failure(
         "server failover: another event_ts and URL rebuild both at once",
         f"""
@@ -301,8 +375,8 @@ class Refusal:
         ),
         Refusal(
             '{"msg_type": 2, "status_code": 8}',
-            "signaling handshake refused: status_code 8 STATUS_DUPLICATE_SIGNAL_REQUEST",
-            False,
+            "no connection: signaling handshake refused: status_code 8 STATUS_DUPLICATE_SIGNAL_REQUEST",
+            True,
         ),
         Refusal('{"msg_type": 2}', "signaling handshake refused: no status_code", False),
         Refusal(
@@ -364,6 +438,25 @@ def test_a_close_with_1000_right_after_1_is_explained_and_not_tried_for_ever() -
         "12 tick\n<< open signaling ws://s\n12.1 signaling open\n<< send signaling 1\n12.2 signaling closed 1000\n"
         "<< warn signaling: signaling closed with 1000 right after the handshake\n<< finish failed None",
     )
+
+
+def test_a_first_handshake_that_is_refused_as_a_duplicate_is_tried_three_times() -> None:
+    refused = '{"msg_type": 2, "status_code": 8}'
+    machine = session()
+    for opened_s in (0, 4, 12):
+        play(
+            machine,
+            f"""
+            {opened_s}    tick
+            <<            open signaling ws://s
+            {opened_s}.1  signaling open
+            <<            send signaling 1
+            """,
+        )
+        after = "<< warn signaling: signaling handshake refused\n<< finish failed None"
+        if opened_s < 12:
+            after = "<< close signaling\n<< warn signaling: no connection: signaling handshake refused"
+        play(machine, f"{opened_s}.2 signaling {refused}\n{after}")
 
 
 def test_a_server_that_never_comes_up_is_given_up_after_sixty_seconds() -> None:
