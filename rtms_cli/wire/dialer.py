@@ -9,8 +9,12 @@ checked then.
 """
 
 import asyncio
+import errno
+import os
+import re
 import socket
 import ssl
+from typing import Any
 from urllib.parse import urlsplit
 
 import picows
@@ -22,11 +26,13 @@ from websockets.uri import WebSocketURI, parse_uri
 from rtms_cli import __version__
 from rtms_cli.wire.driver import FinalConnectionError
 from rtms_cli.wire.hosts import HostPolicy, is_loopback
-from rtms_cli.wire.sockets import MAX_MESSAGE, ClientSocket
+from rtms_cli.wire.sockets import CLOSE_TIMEOUT_S, MAX_MESSAGE, ClientSocket
 
 OPEN_TIMEOUT_S = 10.0
 _REFUSED_BY_PROXY = (401, 403, 407)
 """What a proxy answers that will answer the same the next time."""
+_STATUS_LINE = re.compile(rb"HTTP/\d\.\d (\d{3})\b")
+_SWITCHING_PROTOCOLS = 101
 
 
 class Dialer:
@@ -55,9 +61,8 @@ class Dialer:
                 return await self._open(url, target, proxy)
         except FinalConnectionError:
             raise
-        except picows.WSInvalidStatusError as error:
-            status = error.response.status.value if error.response is not None else "an error"
-            raise ConnectionError(f"{_place(url)} answered HTTP {status} instead of opening a WebSocket") from None
+        except picows.WSHandshakeError as error:
+            raise ConnectionError(f"{_place(url)} {_answer(error)}") from None
         except (InvalidURI, picows.WSInvalidURL):
             raise FinalConnectionError(f"{url[:200]!r} is no WebSocket URL") from None
         except ssl.SSLCertVerificationError as error:
@@ -74,6 +79,7 @@ class Dialer:
             return None if proxy is not None else await self._reach(target)
 
         opened = ClientSocket()
+        _ignore_broken_report(asyncio.get_running_loop())
         try:
             await picows.ws_connect(
                 lambda *_: opened,
@@ -86,7 +92,10 @@ class Dialer:
                 extra_headers=[("User-Agent", f"rtms-cli/{__version__}")],
                 proxy=proxy,
                 socket_factory=reach,
+                ssl_shutdown_timeout=CLOSE_TIMEOUT_S if target.secure else None,
             )
+            if not opened.has_opened:  # picows returns all the same when the connection ends in the upgrade
+                raise ConnectionError("the connection ended before the server answered the WebSocket upgrade")
         except BaseException:
             # Cancelled, picows leaves the connection open: a silent one until its own time-out, one that is answered
             # after all for good.
@@ -152,6 +161,34 @@ def _through(proxy: str) -> str:
     return f" through the proxy {parsed.host}:{parsed.port}"
 
 
+def _ignore_broken_report(loop: asyncio.AbstractEventLoop) -> None:
+    """Keep a report that would only break the terminal off it.
+
+    Where a connection ends in the TLS handshake, aiofastnet raises the error, and reports it to the loop as well: the
+    class instead of an instance, on which the standard library's logging fails with a traceback of its own.
+    """
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), type):
+            loop.default_exception_handler(context)
+
+    if loop.get_exception_handler() is None:
+        loop.set_exception_handler(handle)
+
+
+def _answer(error: picows.WSHandshakeError) -> str:
+    """What a server did that answered the upgrade, but not as a WebSocket server; without a word of its own."""
+    status_line = _STATUS_LINE.match(error.raw_header or b"")
+    if status_line is None:
+        return "did not answer the WebSocket upgrade in HTTP"
+    status = int(status_line[1])
+    if status != _SWITCHING_PROTOCOLS:
+        return f"answered HTTP {status} instead of opening a WebSocket"
+    if isinstance(error, picows.WSInvalidHeaderError):
+        return f"answered HTTP {status} with a wrong {error.name} header"
+    return f"answered HTTP {status} with headers that cannot be read"
+
+
 def _place(url: str) -> str:
     """The URL without what may be a secret in it."""
     parts = urlsplit(url)
@@ -170,5 +207,7 @@ def _why(error: Exception) -> str:
             return "the host name is not known"
         case OSError() if error.strerror:
             return error.strerror
+        case ConnectionResetError() if not error.args:
+            return os.strerror(errno.ECONNRESET)
         case _:
             return str(error) or type(error).__name__

@@ -88,6 +88,11 @@ class ClientSocket(picows.WSListener):
         self._aborted = False
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def has_opened(self) -> bool:
+        """Whether the server has answered the upgrade; the connection may be closed again."""
+        return self._transport is not None
+
     def start(self, on_message: OnMessage, on_closed: OnClosed) -> None:
         """See `Socket.start`."""
         self._on_message, self._on_closed = on_message, on_closed
