@@ -1,5 +1,6 @@
 """The commands in one list, and the one place where a `Problem` becomes a line and an exit code."""
 
+import contextlib
 import os
 import sys
 from enum import StrEnum
@@ -113,15 +114,26 @@ def main() -> None:
     except Problem as problem:
         if os.environ.get("RTMS_DEBUG"):
             raise
-        typer.echo(f"error: {problem.what}", err=True)
-        if problem.remedy:
-            typer.echo(f"  {problem.remedy}", err=True)
+        _complain(f"error: {problem.what}", problem.remedy)
         sys.exit(problem.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as fault:
         if os.environ.get("RTMS_DEBUG"):
             raise
-        typer.echo(f"error: this is a defect in rtms: {type(fault).__name__}: {fault}", err=True)
-        typer.echo("  Run it again with --debug for the traceback, and report that.", err=True)
+        _complain(
+            f"error: this is a defect in rtms: {type(fault).__name__}: {fault}",
+            "Run it again with --debug for the traceback, and report that.",
+        )
         sys.exit(Exit.FAULT)
+    finally:
+        from rtms_cli.view.output import drop_dead_output
+
+        drop_dead_output()
+
+
+def _complain(what: str, remedy: str) -> None:
+    with contextlib.suppress(OSError):  # the exit code says it too
+        typer.echo(what, err=True)
+        if remedy:
+            typer.echo(f"  {remedy}", err=True)

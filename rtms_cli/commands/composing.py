@@ -32,8 +32,7 @@ async def shown_station(
 ) -> AsyncIterator[Station]:
     """A station that records until it is left, and that shows itself.
 
-    On a terminal it is a dashboard, elsewhere (or where the options ask for it) lines. SIGINT or SIGTERM end its
-    sessions cleanly; a second one ends the process at once.
+    On a terminal it is a dashboard, elsewhere (or where the options ask for it) lines. For signals see `on_signals`.
 
     :param title: what runs, for the dashboard's first line.
     :param progress: how far it is, from 0 to 1, where the end is known.

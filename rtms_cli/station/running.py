@@ -132,17 +132,34 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
 
 
 def on_signals(stop: Callable[[str], None], before_exit: Callable[[], None] = lambda: None) -> None:
-    """Have SIGINT and SIGTERM call `stop` with who asked; asked twice, the process ends at once."""
+    """Have the first SIGINT, SIGTERM or SIGHUP call `stop` with its name. A second SIGINT or SIGTERM exits at once.
+
+    SIGHUP only ever asks for the end, and never hurries it: a terminal that closes sends it twice (the kernel and the
+    shell), and a service manager sends it right after SIGTERM. Where it was ignored when the process started, as under
+    `nohup`, it stays ignored.
+    """
     loop = asyncio.get_running_loop()
-    asked = False
+    is_stopping = was_asked = False
+
+    def on_hangup() -> None:
+        nonlocal is_stopping
+        if not is_stopping:
+            is_stopping = True
+            stop("SIGHUP")
 
     def on_signal(name: str) -> None:
-        nonlocal asked
-        if asked:
-            before_exit()
-            os._exit(130)  # what is on disk is valid, as after kill -9
-        asked = True
-        stop(name)
+        nonlocal is_stopping, was_asked
+        if was_asked:
+            try:
+                before_exit()
+            finally:
+                os._exit(130)  # what is on disk is valid, as after kill -9
+        was_asked = True
+        if not is_stopping:
+            is_stopping = True
+            stop(name)
 
     loop.add_signal_handler(signal.SIGINT, on_signal, "Ctrl-C")
     loop.add_signal_handler(signal.SIGTERM, on_signal, "SIGTERM")
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, on_hangup)

@@ -1,5 +1,8 @@
 """Lines to a file or pipe, written by a thread: whoever reads them slowly must not hold up keep-alives."""
 
+import contextlib
+import errno
+import os
 import queue
 import sys
 import threading
@@ -12,6 +15,31 @@ MOST_WAITING = 10_000
 CLOSE_TIMEOUT_S = 2.0
 
 MISSED = "{} lines were dropped: whoever reads them is too slow"
+
+
+def drop_dead_output() -> None:
+    """Send output that nobody can receive to the null device, so that no later write fails.
+
+    That is a terminal that was closed, or a pipe without a reader. Python would also fail to flush such an output when
+    it exits, and exit with 120.
+    """
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None and not stream.closed and _is_dead(stream):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+
+
+def _is_dead(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    try:
+        os.get_terminal_size(stream.fileno())
+    except OSError as error:
+        return error.errno == errno.EIO  # anything else is not a terminal
+    return False
 
 
 class LineOutput:
@@ -56,7 +84,9 @@ class LineOutput:
             except (OSError, ValueError):
                 # The reader has closed the pipe (`| head`): what is recorded matters more than who looks on.
                 self._gone = True
-                print("warning: nobody reads the output any more; recording goes on", file=sys.stderr)  # noqa: T201
+                drop_dead_output()
+                with contextlib.suppress(OSError):  # then there is nobody to warn either
+                    print("warning: nobody reads the output any more; recording goes on", file=sys.stderr)  # noqa: T201
 
     def _put(self, line: str | None) -> None:
         if line is not None:

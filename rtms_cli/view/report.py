@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import typer
 
 from rtms_cli.simulator.zoom import Finding, Report
+from rtms_cli.view.output import drop_dead_output
 from rtms_cli.view.text import escape
 
 
 def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
-    """What the clients did, and what they did wrong, on standard output."""
+    """What the clients did, and what they did wrong, on standard output, if anybody can still read it."""
     import msgspec
 
+    drop_dead_output()  # the terminal may be closed, but the exit code still counts
     if as_json:
         typer.echo(msgspec.json.encode(reports).decode())
         return
@@ -36,4 +38,5 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
 
 def print_finding(finding: Finding) -> None:
     """Tell of a mistake at once, on standard error: the report comes when the client has gone."""
+    drop_dead_output()
     typer.echo(f"wrong: {finding.channel or '-'}: {escape(finding.what)}", err=True)

@@ -22,6 +22,7 @@ from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.station.observing import StreamSnapshot
 from rtms_cli.view.dashboard import History, Moment, draw
+from rtms_cli.view.output import drop_dead_output
 from rtms_cli.view.table import summary_table
 
 REFRESH_S = 0.5
@@ -113,17 +114,23 @@ class Screen:
         return self
 
     def restore(self) -> None:
-        """Give the terminal back as it was."""
-        self._stack.close()
+        """Give the terminal back as it was; one that was closed needs nothing."""
+        try:
+            self._stack.close()
+        except (OSError, termios.error):
+            drop_dead_output()
 
     async def __aexit__(self, *_: object) -> None:
         self._drawing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._drawing
         self.restore()
-        for folder in self._finished:
-            self._console.print(summary_table(folder, Manifest.read(folder)))
-            self._console.print()
+        try:
+            for folder in self._finished:
+                self._console.print(summary_table(folder, Manifest.read(folder)))
+                self._console.print()
+        except OSError:
+            drop_dead_output()
 
     async def _draw_again(self) -> None:
         while True:
@@ -131,9 +138,13 @@ class Screen:
             await asyncio.sleep(REFRESH_S)
 
     def draw(self) -> None:
-        """Draw a picture of this moment."""
+        """Draw a picture of this moment. Where the terminal was closed, recording goes on without one."""
         assert self._live is not None, "a screen is entered first"
-        self._live.update(self.picture(), refresh=True)
+        picture = self.picture()
+        try:
+            self._live.update(picture, refresh=True)
+        except OSError:
+            drop_dead_output()
 
     def picture(self) -> RenderableType:
         """The picture of this moment, for the console's size."""
@@ -173,7 +184,14 @@ class Screen:
         return True
 
     def _on_keys(self) -> None:
-        pressed = os.read(sys.stdin.fileno(), 64).decode(errors="replace")
+        descriptor = sys.stdin.fileno()
+        try:
+            pressed = os.read(descriptor, 64).decode(errors="replace")
+        except OSError:
+            pressed = ""
+        if not pressed:  # the terminal was closed: it would be readable for ever
+            asyncio.get_running_loop().remove_reader(descriptor)
+            return
         self.press(pressed)
         self.draw()
 

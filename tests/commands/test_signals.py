@@ -1,19 +1,31 @@
-"""Ctrl-C and SIGTERM: once finishes every recording, twice ends at once; files are whole either way."""
+"""Ctrl-C, SIGTERM, SIGHUP: once finishes every recording, twice ends at once; files are whole either way.
+
+A terminal that closes sends SIGHUP, often twice, and takes the output away: that ends nothing in the middle.
+"""
 
 import asyncio
+import contextlib
+import fcntl
 import json
+import os
+import pty
 import signal
+import subprocess
+import termios
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from harness import read_wav
-from processes import CREDENTIALS, running, until
+from processes import CREDENTIALS, RTMS, Running, environment, running, until
 from websockets.asyncio.server import ServerConnection, serve
 
 STREAMS = 20
+SAID_BY = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("asked", SAID_BY)
 async def test_once_finishes_twenty_recordings(asked: signal.Signals, tmp_path: Path) -> None:
     async with running("listen", "--port", "0", "--json", cwd=tmp_path, settings=CREDENTIALS) as listen:
         url = (await listen.line_with("listening on")).split("listening on ")[1].split('"')[0]
@@ -32,17 +44,18 @@ async def test_once_finishes_twenty_recordings(asked: signal.Signals, tmp_path: 
     for folder in folders:
         manifest = json.loads((folder / "manifest.json").read_text())
         assert manifest["status"] == "complete"
-        assert manifest["stop"]["said_by"] == {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[asked]
+        assert manifest["stop"]["said_by"] == SAID_BY[asked]
         assert manifest["losses"] == []
         if (folder / "audio").exists():
             assert read_wav(folder / "audio/mixed.wav")[0] == 16_000
 
 
-async def test_twice_ends_at_once(tmp_path: Path) -> None:
+@asynccontextmanager
+async def joined_to_a_deaf_server(folder: Path) -> AsyncIterator[tuple[Running, asyncio.Event]]:
+    """An `rtms join` that is ready, and when its server was asked to close the stream, which it never does."""
     asked_to_close = asyncio.Event()
 
     async def deaf(socket: ServerConnection) -> None:
-        """Accepts, and never answers `21`."""
         async for message in socket:
             match json.loads(message)["msg_type"]:
                 case 1:
@@ -55,16 +68,172 @@ async def test_twice_ends_at_once(tmp_path: Path) -> None:
 
     async with serve(deaf, "127.0.0.1", 0) as server:
         url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
-        payload = tmp_path / "payload.json"
+        payload = folder / "payload.json"
         payload.write_text(
             json.dumps({"meeting_uuid": "u", "rtms_stream_id": "s", "server_urls": url, "signature": "0" * 64})
         )
-        async with running("join", payload, "--json", cwd=tmp_path) as join:
+        async with running("join", payload, "--json", cwd=folder) as join:
             await join.line_with("CLIENT_READY_ACK")
-            join.process.send_signal(signal.SIGINT)
-            await asked_to_close.wait()
-            await until(lambda: list(tmp_path.glob("recordings/*/manifest.json")))
-            join.process.send_signal(signal.SIGINT)
-            assert await join.exit_code() == 130
-    (folder,) = (tmp_path / "recordings").iterdir()
-    assert json.loads((folder / "manifest.json").read_text())["status"] == "recording"
+            yield join, asked_to_close
+
+
+def manifest_in(folder: Path) -> dict[str, object]:
+    """The manifest of the only recording that was made here."""
+    (recording,) = (folder / "recordings").iterdir()
+    manifest: dict[str, object] = json.loads((recording / "manifest.json").read_text())
+    return manifest
+
+
+async def test_twice_ends_at_once(tmp_path: Path) -> None:
+    async with joined_to_a_deaf_server(tmp_path) as (join, asked_to_close):
+        join.process.send_signal(signal.SIGINT)
+        await asked_to_close.wait()
+        await until(lambda: list(tmp_path.glob("recordings/*/manifest.json")))
+        join.process.send_signal(signal.SIGINT)
+        assert await join.exit_code() == 130
+    assert manifest_in(tmp_path)["status"] == "recording"
+
+
+@pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGTERM])
+async def test_a_hang_up_never_hurries_the_end(first: signal.Signals, tmp_path: Path) -> None:
+    """A closing terminal sends it twice, systemd right after SIGTERM."""
+    async with joined_to_a_deaf_server(tmp_path) as (join, asked_to_close):
+        join.process.send_signal(first)
+        await asked_to_close.wait()
+        join.process.send_signal(signal.SIGHUP)
+        join.process.send_signal(signal.SIGHUP)
+        assert await join.exit_code() == 0
+    manifest = manifest_in(tmp_path)
+    assert (manifest["status"], manifest["losses"]) == ("complete", [])
+
+
+async def test_after_a_hang_up_the_second_interrupt_ends_at_once(tmp_path: Path) -> None:
+    async with joined_to_a_deaf_server(tmp_path) as (join, asked_to_close):
+        join.process.send_signal(signal.SIGHUP)
+        await asked_to_close.wait()
+        await until(lambda: list(tmp_path.glob("recordings/*/manifest.json")))
+        join.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.1)  # two at once would arrive as one
+        join.process.send_signal(signal.SIGTERM)
+        assert await join.exit_code() == 130
+
+
+class Terminal:
+    """A program in a terminal of its own, whose window can be closed. Nothing it writes is looked at."""
+
+    def __init__(self, arguments: list[str], cwd: Path) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            arguments,
+            cwd=cwd,
+            env=environment({"TERM": "xterm-256color"}),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+        os.set_blocking(self._ours, False)
+        self._is_open = True
+
+    def take_output(self) -> None:
+        """Read what the program wrote, so that it can write more."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._ours, 65_536):
+                pass
+
+    def close_window(self) -> None:
+        """Close the terminal: the system sends SIGHUP, and every write fails from now on."""
+        self._is_open = False
+        os.close(self._ours)
+
+    def end(self) -> int:
+        """Wait for the program's end."""
+        return self.process.wait()
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._is_open:
+            self.close_window()
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def in_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """Starts programs in terminals."""
+    started: list[Terminal] = []
+
+    def start(*arguments: str) -> Terminal:
+        started.append(Terminal(list(arguments), tmp_path))
+        return started[-1]
+
+    yield start
+    for terminal in started:
+        terminal.close()
+
+
+def has_sound(folder: Path) -> bool:
+    return any(path.stat().st_size > 44 for path in folder.glob("recordings/*/audio/mixed.wav"))
+
+
+@pytest.mark.parametrize("view", [[], ["--plain"], ["--json"]], ids=["dashboard", "plain", "json"])
+async def test_a_terminal_that_is_closed(view: list[str], in_terminal: Callable[..., Terminal], tmp_path: Path) -> None:
+    terminal = in_terminal(*RTMS, "demo", "--seconds", "600", *view)
+
+    def is_recording() -> bool:
+        terminal.take_output()
+        return has_sound(tmp_path)
+
+    await until(is_recording)
+    terminal.close_window()
+    assert await asyncio.to_thread(terminal.end) == 0
+    manifest = manifest_in(tmp_path)
+    assert (manifest["status"], manifest["losses"]) == ("complete", [])
+    assert manifest["stop"]["said_by"] == "SIGHUP"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("view", [[], ["--plain"]], ids=["dashboard", "plain"])
+async def test_where_hang_ups_are_ignored_it_goes_on_without_its_terminal(
+    view: list[str], in_terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    """As under `trap '' HUP`; the view loses its terminal, not the recording."""
+    program = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *RTMS, "demo", "--seconds", "4", *view]
+    terminal = in_terminal(*program)
+
+    def is_recording() -> bool:
+        terminal.take_output()
+        return has_sound(tmp_path)
+
+    await until(is_recording)
+    terminal.close_window()
+    assert await asyncio.to_thread(terminal.end) == 0
+    manifest = manifest_in(tmp_path)
+    assert (manifest["status"], manifest["losses"]) == ("complete", [])
+    assert manifest["stop"]["reason"] == 6  # type: ignore[index]
+
+
+async def test_under_nohup_it_goes_on(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("nohup", *RTMS, "demo", "--seconds", "3", "--json"),
+        cwd=tmp_path,
+        env=environment(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    await until(lambda: has_sound(tmp_path))
+    process.send_signal(signal.SIGHUP)
+    assert await process.wait() == 0
+    manifest = manifest_in(tmp_path)
+    assert manifest["status"] == "complete"
+    assert manifest["stop"]["reason"] == 6  # type: ignore[index]
+
+
+async def test_a_stand_in_that_is_hung_up_still_reports(in_terminal: Callable[..., Terminal], tmp_path: Path) -> None:
+    """Nobody reads the report, but the exit code is that of a stand-in without findings."""
+    terminal = in_terminal(*RTMS, "simulate", "--seconds", "600", "--payload-out", "payload.json")
+    await until((tmp_path / "payload.json").exists)
+    terminal.close_window()
+    assert await asyncio.to_thread(terminal.end) == 0
