@@ -38,7 +38,7 @@ async def shown_station(
     :param progress: how far it is, from 0 to 1, where the end is known.
     """
     mode = file_mode(options.mode)
-    remark = space_warning(options.out, request)
+    remark = space_warning(options.out, request, mode)
 
     def end(stream_id: str | None) -> None:
         if stream_id is None:
@@ -84,12 +84,12 @@ async def shown_station(
         yield station
 
 
-def space_warning(out: Path, request: MediaRequest) -> str | None:
+def space_warning(out: Path, request: MediaRequest, mode: int = 0o600) -> str | None:
     """A line where there is room for less than an hour of what is asked for.
 
     :raises Problem: where nothing can be written.
     """
-    room = check_out(out, request)
+    room = check_out(out, request, mode)
     if not room.is_short:
         return None
     return f"{size_of(room.free_nbytes)} are free in {out}; an hour of one stream may take {size_of(room.hour_nbytes)}"

@@ -222,11 +222,12 @@ def _lint(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> bool:
 
 def _html(source: "Capture", lines: "Iterable[Line]", folder: Path | None, out: Path) -> None:
     from rtms_cli.inspection.page import page
+    from rtms_cli.recording.files import atomic_write
     from rtms_cli.view.text import escape, size_of
 
     content = page(source.header, lines, source.path, folder, out).encode()
     try:
-        out.write_bytes(content)
+        atomic_write(out, content)
     except OSError as error:
         what = f"Cannot write {out}: {error.strerror or error}."
         raise Problem(what, "Name a file in a folder that exists.") from None

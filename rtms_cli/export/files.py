@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rtms_cli.errors import Problem
+from rtms_cli.recording.files import atomic_path, make_folder
 
 
 @contextmanager
@@ -15,15 +16,11 @@ def made(target: Path, *, force: bool) -> Iterator[Path]:
     """
     if target.exists() and not force:
         raise Problem(f"{target} is there already.", "--force replaces it; --out writes elsewhere.")
-    passing = target.with_name(f".{target.stem}.part{target.suffix}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        passing.touch(mode=0o600)  # what was said in a meeting is not for every user of the machine
-        yield passing
-        passing.replace(target)
+        make_folder(target.parent)
+        with atomic_path(target) as temporary:
+            yield temporary
     except OSError as error:
         raise Problem(
             f"Cannot write {target}: {error.strerror or error}.", "Choose another folder with --out."
         ) from None
-    finally:
-        passing.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from rtms_cli.errors import Problem
 from rtms_cli.export.source import Recorded
 from rtms_cli.export.video import Shot, shots
 from rtms_cli.protocol.messages import UserId
+from rtms_cli.recording.files import atomic_path, atomic_write, make_folder
 from rtms_cli.recording.names import participant_stem
 
 if TYPE_CHECKING:
@@ -123,16 +124,15 @@ def write_slides(recorded: Recorded, out: Path, progress: Callable[[float], None
     if not written:
         raise Problem(f"{recorded.folder} has no shared screen.", "`rtms inspect` shows what it has.")
     document = out / "slides.pdf"
-    document.touch(mode=0o600)
     first, *others = (Image.open(path) for path in written)
-    first.save(document, save_all=True, append_images=others, resolution=96)
+    with atomic_path(document) as temporary:
+        first.save(temporary, save_all=True, append_images=others, resolution=96)
     yield document
 
 
 def _save(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_bytes(content)
+    make_folder(path.parent)
+    atomic_write(path, content)
 
 
 def thumbnail(frame: Any) -> "npt.NDArray[np.uint8]":

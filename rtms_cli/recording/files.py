@@ -4,8 +4,13 @@ Files are opened for each operation and closed again, so a thousand streams need
 link in a file's place is not followed. Every error is an `OSError`; what to do about it is the caller's affair.
 """
 
+import errno
 import os
 import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -15,6 +20,58 @@ _CHUNK = 1 << 20
 def folder_mode(file_mode: int) -> int:
     """The permissions of a folder: entered by whoever may read its files."""
     return file_mode | (file_mode & 0o444) >> 2
+
+
+def make_folder(folder: Path, mode: int = 0o700) -> None:
+    """Make a folder and the parents that it lacks, all with the same permissions, less what the umask takes away.
+
+    :raises OSError: where that fails, or something else has the name.
+    """
+    missing = takewhile(lambda place: not place.exists(), (folder, *folder.parents))
+    for place in reversed(list(missing)):
+        place.mkdir(mode=mode, exist_ok=True)
+    folder.mkdir(exist_ok=True)
+
+
+@contextmanager
+def atomic_path(target: Path, mode: int = 0o600) -> Iterator[Path]:
+    """A new, empty file to write to by its path, which takes the target's name if the block succeeds.
+
+    For what is written outside a recording, which is as private: the file has its mode from the beginning.
+
+    :raises OSError: where the target cannot be written, or is a symbolic link.
+    """
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, "it is a symbolic link", str(target))
+    temporary = target.with_name(f".{target.stem}.part{target.suffix}")
+    temporary.unlink(missing_ok=True)
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, mode))
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write(target: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a whole file outside a recording, or into a device or pipe that has the name (`/dev/stdout`).
+
+    :raises OSError: as `atomic_path` does.
+    """
+    if _is_stream(target):
+        with target.open("wb") as sink:
+            sink.write(data)
+        return
+    with atomic_path(target, mode) as temporary:
+        temporary.write_bytes(data)
+
+
+def _is_stream(path: Path) -> bool:
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return stat.S_ISCHR(kind) or stat.S_ISFIFO(kind)
 
 
 def free_space(folder: Path) -> int | None:

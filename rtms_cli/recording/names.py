@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rtms_cli.capture import Header
 from rtms_cli.protocol.messages import UserId
+from rtms_cli.recording.files import make_folder
 
 _ID_LENGTH = 32
 _NAME_LENGTH = 30
@@ -70,7 +71,7 @@ def slug(text: str, length: int) -> str:
 def new_folder(parent: Path, header: Header, mode: int = 0o700) -> Path:
     """Make the folder of a new recording: `<started, UTC>_<product>_<stream id>`, `_2`, … where there is one.
 
-    :param mode: its permissions, less what the user's umask takes away.
+    :param mode: its permissions, and those of parents that have to be made, less what the user's umask takes away.
     :raises OSError: where it cannot be made.
     """
     try:
@@ -81,7 +82,7 @@ def new_folder(parent: Path, header: Header, mode: int = 0o700) -> Path:
     if product.replace("-", "_") == header.product:
         product = header.product
     stream = re.sub(r"[^A-Za-z0-9]+", "-", header.rtms_stream_id[:_STREAM_LENGTH]).strip("-") or "stream"
-    parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent, mode)
     number, name = 1, f"{started}_{product}_{stream}"
     while True:
         folder = parent / (name if number == 1 else f"{name}_{number}")

@@ -19,6 +19,7 @@ from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import MediaType
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.files import folder_mode, make_folder
 from rtms_cli.recording.writer import Writer
 from rtms_cli.station.observing import Observer
 from rtms_cli.station.station import Station, TapMaker, recorder_in
@@ -56,13 +57,14 @@ class Room(Struct, frozen=True):
         return self.free_nbytes < self.hour_nbytes
 
 
-def check_out(out: Path, request: MediaRequest) -> Room:
+def check_out(out: Path, request: MediaRequest, mode: int = 0o600) -> Room:
     """Make the folder for recordings, and see how much room it has for what is asked for.
 
+    :param mode: the permissions of the recordings' files; a folder that has to be made gets those that go with it.
     :raises Problem: where nothing can be written.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out, folder_mode(mode))
         with tempfile.TemporaryFile(dir=out) as probe:
             probe.write(b"rtms")
     except OSError as error:

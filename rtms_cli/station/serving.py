@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import MediaType, Product
+from rtms_cli.recording.files import atomic_write
 from rtms_cli.simulator.recorded import Recording
 from rtms_cli.simulator.server import App, LiveStream, Simulator
 from rtms_cli.simulator.zoom import Finding, Report
@@ -44,7 +45,7 @@ def write_payloads(path: Path, live: Sequence[LiveStream]) -> None:
     for number, stream in enumerate(live, 1):
         target = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
         try:
-            target.write_bytes(stream.webhook("started") + b"\n")
+            atomic_write(target, stream.webhook("started") + b"\n")
         except OSError as error:
             raise Problem(f"Cannot write {target}: {error.strerror}.", "Choose another --payload-out.") from None
 
