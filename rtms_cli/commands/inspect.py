@@ -33,6 +33,9 @@ def inspect(
     ] = None,
     messages: Annotated[bool, typer.Option("--messages", help="List the messages.")] = False,
     lint: Annotated[bool, typer.Option("--lint", help="Check it against the protocol; findings end with 1.")] = False,
+    explain: Annotated[
+        str, typer.Option(metavar="<rule>", help="Print what the protocol says about a rule of --lint.")
+    ] = "",
     timeline: Annotated[bool, typer.Option("--timeline", help="Draw who sent what when.")] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write it as one HTML page to this file.")] = None,
     kinds: Annotated[
@@ -59,18 +62,17 @@ def inspect(
       rtms inspect recordings/20261122T221500Z_meeting_abc
       rtms inspect capture.jsonl --messages --type EVENT_UPDATE --raw
       rtms inspect capture.jsonl --lint
+      rtms inspect --explain connection-silent
       rtms inspect --html meeting.html
     """
     from rtms_cli.capture import Capture
     from rtms_cli.inspection.filters import Wanted, read_types
 
-    if messages + lint + timeline + (html is not None) > 1:
-        raise Problem("--messages, --lint, --timeline and --html do not go together.", "Use one of them.")
-    if html is not None and as_json:
-        raise Problem("--html and --json do not go together.", "Use one of them.")
     filters = (kinds, channel, user, start is not None, end is not None, grep, limit, follow, raw, full)
-    if any(filters) and not messages:
-        raise Problem("--type, --channel, --user, --from and the like choose messages.", "Add --messages.")
+    _check_modes((messages, lint, timeline, html is not None, bool(explain)), as_json, any(filters))
+    if explain:
+        _explain(explain, as_json=as_json)
+        return
     wanted = Wanted(read_types(kinds or ()), channel, user, start, end)
     pattern = _pattern(grep)
     capture = capture or newest_recording(context, "inspecting")
@@ -94,6 +96,16 @@ def inspect(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not clean:
         raise typer.Exit(Exit.MISMATCH)
+
+
+def _check_modes(modes: tuple[bool, bool, bool, bool, bool], as_json: bool, has_filters: bool) -> None:
+    messages, _, _, html, _ = modes
+    if sum(modes) > 1:
+        raise Problem("--messages, --lint, --timeline, --html and --explain do not go together.", "Use one of them.")
+    if html and as_json:
+        raise Problem("--html and --json do not go together.", "Use one of them.")
+    if has_filters and not messages:
+        raise Problem("--type, --channel, --user, --from and the like choose messages.", "Add --messages.")
 
 
 def _read(source: "Capture", *, quiet: bool = False) -> "Iterator[Line]":
@@ -204,20 +216,53 @@ def _messages(
 
 
 def _lint(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> bool:
+    from msgspec import to_builtins
+
+    from rtms_cli.inspection.documents import sections
     from rtms_cli.inspection.lint import lint
     from rtms_cli.view.text import escape
 
-    count = 0
+    count, named = 0, {}
     for finding in lint(lines, source.header.product):
         count += 1
+        section = sections()[finding.section]
         if as_json:
-            _say_json(finding)
+            _say_json({**to_builtins(finding), "link": section.link})
         else:
+            named[section.number] = section
             where = " ".join(part for part in (escape(finding.channel), escape(finding.text)) if part)
-            _say(f"line {finding.line} at {finding.at:.3f}: {finding.rule} ({finding.section}): {where}")
+            _say(f"line {finding.line} at {finding.at:.3f}: {finding.rule} ({section.title}): {where}")
     if not as_json:
+        for section in named.values():
+            _say(f"{section.title}: {section.link}")
         _say(f"{count} findings" if count else "no findings")
     return not count
+
+
+def _explain(rule: str, *, as_json: bool) -> None:
+    from rtms_cli.inspection.documents import sections
+    from rtms_cli.inspection.lint import SECTIONS
+
+    if rule not in SECTIONS:
+        raise Problem(f"--lint has no rule {rule!r}.", f"Its rules are {', '.join(SECTIONS)}.")
+    section = sections()[SECTIONS[rule]]
+    if as_json:
+        _say_json(
+            {
+                "rule": rule,
+                "section": section.number,
+                "title": section.title,
+                "link": section.link,
+                "text": section.text,
+            }
+        )
+    elif sys.stdout.isatty():
+        from rich.console import Console
+        from rich.markdown import Markdown
+
+        Console().print(Markdown(f"# {rule}: {section.title}\n\n{section.text}\n\n{section.link}"))
+    else:
+        _say(f"{rule}: {section.title}\n\n{section.text}\n\n{section.link}")
 
 
 def _html(source: "Capture", lines: "Iterable[Line]", folder: Path | None, out: Path) -> None:

@@ -88,7 +88,7 @@ SECTIONS = {
     "webhook-again": "§2",
     "wrong-channel": "§4",
 }
-"""Every rule, with the section of PROTOCOL.md that it comes from."""
+"""Every rule, with the section of docs/protocol.md that it comes from; see `documents.sections`."""
 
 
 class Finding(Struct, frozen=True):

@@ -19,6 +19,7 @@ from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
 from rtms_cli.capture import Header
+from rtms_cli.inspection.documents import sections
 from rtms_cli.inspection.lanes import LaneCollector
 from rtms_cli.inspection.lint import lint
 from rtms_cli.inspection.measure import is_sane
@@ -85,7 +86,7 @@ def page(header: Header, lines: Iterable[Line], capture: Path, folder: Path | No
         "unlisted": timeline.unlisted + max(0, len(recorded.sounds if recorded else ()) - MOST_SOUNDS),
         "said": texts.said(summary, names),
         "unsaid": texts.unlisted,
-        "findings": findings,
+        "findings": [to_builtins(found) | {"title": sections()[found.section].title} for found in findings],
         "sheets": sheets(summary),
     }
     return _fill(f"{summary.product or 'capture'} {summary.id}".strip(), to_builtins(data))
