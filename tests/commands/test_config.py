@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from processes import rtms
 
+from rtms_cli import __version__
+
 FILE = 'media = "audio"\nout = "from-file"\n[listen]\nport = 9999\nallow-host = ["a.example"]\n'
 
 
@@ -106,7 +108,7 @@ def test_credentials_are_named_not_shown(tmp_path: Path) -> None:
 def test_first_steps_and_versions(tmp_path: Path) -> None:
     assert "rtms demo" in rtms(cwd=tmp_path).stdout
     versions = rtms("--version", cwd=tmp_path).stdout
-    assert versions.startswith("rtms 0.1.0 (Python 3.")
+    assert versions.startswith(f"rtms {__version__} (Python 3.")
     assert "\n  picows " in versions
 
 

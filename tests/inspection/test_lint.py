@@ -1,6 +1,7 @@
 """`--lint`: clean on the demo's capture; finds what the simulator does wrong on purpose, and every rule's case."""
 
 import base64
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from frames import ZERO_MS, audio, granted, media, said, state
 from processes import rtms
 
 from rtms_cli.capture import Capture, Header, capture_lines
+from rtms_cli.inspection.documents import sections
 from rtms_cli.inspection.lint import MOST_TOLD, SECTIONS, Finding, lint
 from rtms_cli.inspection.reading import Line, numbered
 from rtms_cli.machine import Direction, Frame, State, frame_of
@@ -291,7 +293,13 @@ def test_findings_end_with_1_and_are_json_lines_too(tmp_path: Path) -> None:
     done = rtms("inspect", path, "--lint", cwd=tmp_path)
     assert done.returncode == 1
     assert "\x1b" not in done.stdout
-    assert done.stdout.splitlines()[-1] == "2 findings"
+    messages = sections()["§4"]
+    assert done.stdout.splitlines()[1:] == [
+        "line 4 at 0.000: unreadable (Messages): line 4 is no capture line",
+        f"Messages: {messages.link}",
+        "2 findings",
+    ]
     lines = rtms("inspect", path, "--lint", "--json", cwd=tmp_path)
     assert lines.returncode == 1
+    assert [json.loads(line)["link"] for line in lines.stdout.splitlines()] == 2 * [messages.link]
     assert [line.split('"')[3] for line in lines.stdout.splitlines()] == ["unknown-type", "unreadable"]
