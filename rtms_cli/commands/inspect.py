@@ -235,7 +235,7 @@ def _lint(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> bool:
     if not as_json:
         for section in named.values():
             _say(f"{section.title}: {section.link}")
-        _say(f"{count} findings" if count else "no findings")
+        _say(f"{count or 'no'} finding{'' if count == 1 else 's'}")
     return not count
 
 
