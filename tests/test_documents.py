@@ -132,7 +132,7 @@ def test_every_package_is_on_the_map() -> None:
     drawn = set(re.findall(r"── (\S+)", plan))
     there = {f"{path.name}/" for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
     there |= {path.name for path in PACKAGE.glob("*.py") if not path.name.startswith("__")}
-    assert there <= drawn
+    assert there == drawn
 
 
 def test_exit_codes_are_those_of_the_readme() -> None:
