@@ -72,7 +72,8 @@ class ShowOptions(Struct, frozen=True):
         """The user's own files, each looked at once; `None` where there are none."""
         if not self.audio and self.video is None and self.transcript is None:
             return None
-        from rtms_cli.simulator.material import Material, load_film, load_sound, load_transcript
+        from rtms_cli.simulator.decoding import load_film, load_sound
+        from rtms_cli.simulator.material import Material, load_transcript
 
         return Material(
             tuple(map(load_sound, self.audio or ())),

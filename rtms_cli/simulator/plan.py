@@ -10,9 +10,11 @@ from enum import StrEnum
 from msgspec import Struct
 
 from rtms_cli.protocol.numbers import Language
-from rtms_cli.simulator import media
 
 Span = tuple[int, int]
+
+TURN_MS = 4_000
+"""How long one participant speaks before the next one does, where nothing says who speaks."""
 
 
 class Deed(StrEnum):
@@ -79,7 +81,7 @@ class Plan:
             if who in sounds:
                 talk = [(0, min(sounds[who][0], end_ms))]
             elif self.in_turns:
-                turn, round_ms = media.TURN_MS, media.TURN_MS * voices
+                turn, round_ms = TURN_MS, TURN_MS * voices
                 talk = [(start, start + turn) for start in range(who * turn, end_ms, round_ms)]
             else:
                 talk = [(act.at_ms, act.at_ms + act.for_ms) for act in self._of(Deed.SPEAK) if act.who == who]

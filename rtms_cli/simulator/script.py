@@ -21,7 +21,8 @@ from msgspec import Struct, structs
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import Language, Resolution, StatusCode, StopReason
-from rtms_cli.simulator.faults import Deviation, Fault, Strike
+from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.faults import Fault, Strike
 from rtms_cli.simulator.material import read_language
 from rtms_cli.simulator.plan import Act, Deed
 from rtms_cli.simulator.scenario import PEOPLE, Person, Scenario

@@ -58,8 +58,10 @@ from rtms_cli.protocol.numbers import (
     StopReason,
     StreamState,
 )
-from rtms_cli.simulator.faults import STRAY, Deviation, Fault, Strike, spoilt, spoken
-from rtms_cli.simulator.scenario import Cue, Scenario, show
+from rtms_cli.simulator.cues import Cue, make_cues
+from rtms_cli.simulator.deviations import Deviation, spoken
+from rtms_cli.simulator.faults import STRAY, Fault, Strike, spoilt
+from rtms_cli.simulator.scenario import Scenario
 
 KEEP_ALIVE_S = 10
 """How often the server asks on each socket (PROTOCOL §9)."""
@@ -576,7 +578,7 @@ class Zoom:
         self._play((self._now_us - self._begin_us) // 1000)
 
     def _show(self, kind: MediaType | None) -> Iterator[Cue]:
-        return show(
+        return make_cues(
             self._scenario,
             self._params,
             self._epoch_ms,

@@ -23,7 +23,8 @@ from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.writer import Writer
-from rtms_cli.simulator.faults import Deviation, Fault, Strike
+from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.faults import Fault, Strike
 from rtms_cli.simulator.media import mixed
 from rtms_cli.simulator.scenario import PEOPLE, Scenario
 from rtms_cli.simulator.server import App, Simulator

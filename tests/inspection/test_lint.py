@@ -13,7 +13,8 @@ from rtms_cli.capture import Capture, Header, capture_lines
 from rtms_cli.inspection.lint import MOST_TOLD, SECTIONS, Finding, lint
 from rtms_cli.inspection.reading import Line, numbered
 from rtms_cli.machine import Direction, Frame, State, frame_of
-from rtms_cli.simulator.faults import Deviation, Fault
+from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.faults import Fault
 
 OUT = Direction.OUT
 SIGNALING = "signaling"

@@ -6,8 +6,9 @@ from simulator.test_codecs_sent import cues
 from rtms_cli.protocol.media import AudioParams, MediaParams, TranscriptParams, VideoParams
 from rtms_cli.protocol.messages import Audio, EventUpdate, Share, Transcript, Video
 from rtms_cli.protocol.numbers import MediaType, MeetingEvent
+from rtms_cli.simulator.cues import make_cues
 from rtms_cli.simulator.plan import Act, Deed, Span, both, merged, touched, within, without
-from rtms_cli.simulator.scenario import PEOPLE, Scenario, show
+from rtms_cli.simulator.scenario import PEOPLE, Scenario
 
 ACTS = (
     Act(1000, Deed.JOIN, 1),
@@ -55,7 +56,7 @@ def test_packets_come_while_somebody_is_there_speaks_and_is_not_muted() -> None:
 def test_events_tell_of_it() -> None:
     events = [
         (cue.at_ms, cue.message.event_type, cue.message.fields)
-        for cue in show(SCENARIO, MediaParams(), 0, None)
+        for cue in make_cues(SCENARIO, MediaParams(), 0, None)
         if isinstance(cue.message, EventUpdate)
     ]
     one, two, three = ({"user_id": person.user_id, "user_name": person.name} for person in PEOPLE)

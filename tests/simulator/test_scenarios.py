@@ -10,7 +10,8 @@ from simulator.standing import Played, record
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import StatusCode
-from rtms_cli.simulator.faults import Deviation, Fault, Strike
+from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.faults import Fault, Strike
 from rtms_cli.simulator.plan import Act, Deed
 from rtms_cli.simulator.script import EVENTS, built_in, load, read
 

@@ -13,9 +13,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import EventUpdate
 from rtms_cli.protocol.numbers import Product
+from rtms_cli.simulator.cues import make_cues
 from rtms_cli.simulator.faults import Fault, Strike
 from rtms_cli.simulator.plan import Act, Deed
-from rtms_cli.simulator.scenario import Scenario, show
+from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, Simulator
 
 STREAM = IDS["rtms_stream_id"]
@@ -81,7 +82,7 @@ def test_subscriptions_decide_which_events_come() -> None:
 
 def test_contact_center_has_events_of_its_own() -> None:
     scenario = Scenario(5, acts=(Act(2000, Deed.PAUSE, for_ms=1000), Act(1000, Deed.CAMERA, camera=0)))
-    cues = show(scenario, MediaParams(), 0, None, product=Product.CONTACT_CENTER)
+    cues = make_cues(scenario, MediaParams(), 0, None, product=Product.CONTACT_CENTER)
     events = [(cue.at_ms, cue.message.event_type) for cue in cues if isinstance(cue.message, EventUpdate)]
     assert [event for event in events if isinstance(event[1], int) and event[1] >= 7] == [
         (0, 8), (0, 10), (2000, 12), (3000, 13), (4999, 9), (4999, 11)
