@@ -1,15 +1,26 @@
-"""What goes wrong on purpose: faults that strike at a time, and old or odd servers' ways of speaking (PROTOCOL §9)."""
+"""What goes wrong on purpose (PROTOCOL §9): each fault, and what it does to a stream.
+
+A handler acts on three objects, by what is public on them: the stream's server (`Zoom.say`, `announce`, `fail_over`,
+`refuse_next`, `end`), its client (`Client.lose`, `send_stray`, `skip_keep_alives`), and the show that the fault is a
+part of (`MadeUp.spoil`, `delay`).
+"""
 
 import base64
 import json
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from rtms_cli.machine import Send
-from rtms_cli.protocol.messages import (
-    Audio,
-)
+from rtms_cli.machine import BROKEN, MEDIA, SIGNALING
+from rtms_cli.protocol.messages import Audio, EventUpdate, StreamStateUpdate
+from rtms_cli.protocol.numbers import MediaType, MeetingEvent, StopReason, StreamState
+from rtms_cli.simulator.client import KEEP_ALIVE_S, MOST_UNANSWERED, what_is_lost
+
+if TYPE_CHECKING:
+    from rtms_cli.simulator.show import MadeUp
+    from rtms_cli.simulator.zoom import Zoom
 
 
 class Fault(StrEnum):
@@ -77,24 +88,126 @@ class Strike(Struct, frozen=True):
     """How often, for refusals and for what happens to packets."""
 
 
-def spoilt(channel: str, message: Audio, fault: Fault) -> Send:
-    """An audio packet, spoilt by `BAD_BASE64` or `ODD_AUDIO`."""
+Handler = Callable[["Zoom", "MadeUp", Strike], None]
+"""Lets a fault happen; nothing of it is a mistake of the client."""
+
+
+def _break(what: str) -> Handler:
+    return lambda zoom, show, strike: zoom.client.lose(what, BROKEN)
+
+
+def _close_media(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    zoom.client.lose(MEDIA, strike.number)
+
+
+def _failover(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    zoom.client.lose(SIGNALING, BROKEN)
+    zoom.fail_over(moves=bool(strike.number))
+
+
+def _split_brain(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    zoom.fail_over(moves=True)
+
+
+def _say_interrupted(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    zoom.say(StreamStateUpdate(StreamState.INTERRUPTED, strike.number, zoom.client.zoom_ms()))
+    zoom.client.lose(what_is_lost(strike.number))
+
+
+def _event_7(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    zoom.say(EventUpdate(MeetingEvent.MEDIA_CONNECTION_INTERRUPTED, zoom.client.zoom_ms(), {}))
+    zoom.client.lose(MEDIA)
+
+
+def _webhook_interrupted(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    zoom.client.lose(SIGNALING)
+    zoom.announce("interrupted")
+
+
+def _silence(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    zoom.client.lose(SIGNALING, after_s=KEEP_ALIVE_S * (MOST_UNANSWERED + 1))
+
+
+def _retry_webhook(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    zoom.announce("started")
+
+
+def _stop(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    zoom.end(StopReason(strike.number))  # type: ignore[call-arg]  # the one-argument call looks it up
+
+
+def _stop_by_webhook(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    zoom.client.lose(SIGNALING, BROKEN)
+    zoom.announce("stopped", strike.number)
+    _stop(zoom, show, strike)
+
+
+def _refuse(what: str) -> Handler:
+    return lambda zoom, show, strike: zoom.refuse_next(what, strike.number, strike.times)
+
+
+def _hang_up(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    zoom.refuse_next(SIGNALING, None, strike.times)
+
+
+def _stray(raw: bytes) -> Handler:
+    def handler(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+        if (socket := zoom.client.taker(MediaType.AUDIO)) is not None:
+            for _ in range(strike.times):
+                zoom.client.send_stray(socket, raw)
+
+    return handler
+
+
+def _spoil(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    show.spoil(strike.fault, strike.times)
+
+
+def _skip_keep_alives(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    zoom.client.skip_keep_alives(strike.number)
+
+
+def _delay(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    show.delay(strike.at_ms + strike.number)
+
+
+HANDLERS: Mapping[Fault, Handler] = {
+    Fault.DROP_SIGNALING: _break(SIGNALING),
+    Fault.DROP_MEDIA: _break(MEDIA),
+    Fault.CLOSE_MEDIA: _close_media,
+    Fault.FAILOVER: _failover,
+    Fault.SPLIT_BRAIN: _split_brain,
+    Fault.SAY_INTERRUPTED: _say_interrupted,
+    Fault.EVENT_7: _event_7,
+    Fault.WEBHOOK_INTERRUPTED: _webhook_interrupted,
+    Fault.RETRY_WEBHOOK: _retry_webhook,
+    Fault.STOP: _stop,
+    Fault.STOP_WEBHOOK_ONLY: _stop_by_webhook,
+    Fault.SILENCE: _silence,
+    Fault.REFUSE_SIGNALING: _refuse(SIGNALING),
+    Fault.REFUSE_MEDIA: _refuse(MEDIA),
+    Fault.HANG_UP: _hang_up,
+    Fault.DUPLICATE: _spoil,
+    Fault.SWAP: _spoil,
+    Fault.BAD_BASE64: _spoil,
+    Fault.ODD_AUDIO: _spoil,
+    Fault.BAD_JSON: _stray(b'{"msg_type": 14, "content": {'),
+    Fault.BAD_UTF8: _stray(b'{"msg_type": 17, "content": {"data": "\xff\xfe"}}'),
+    Fault.UNKNOWN_TYPE: _stray(b'{"msg_type": 99, "news": "from the future"}'),
+    Fault.SKIP_KEEP_ALIVES: _skip_keep_alives,
+    Fault.DELAY: _delay,
+}
+"""What each fault does."""
+
+
+def spoilt(message: Audio, fault: Fault | None) -> bytes | None:
+    """An audio packet as `BAD_BASE64` or `ODD_AUDIO` spoils it; `None` where a fault leaves it alone."""
+    if fault not in (Fault.BAD_BASE64, Fault.ODD_AUDIO):
+        return None
     payload = message.payload() or b""
     text = base64.b64encode(payload + b"\1").decode() if fault is Fault.ODD_AUDIO else "!" + "*" * 40
     body = message.body()
-    body["content"] = {**_content(body), "data": text, "length": len(payload)}
-    return Send(channel, message, raw=json.dumps({"msg_type": int(message.msg_type), **body}).encode())
-
-
-STRAY = {
-    Fault.BAD_JSON: (b'{"msg_type": 14, "content": {', False),
-    Fault.BAD_UTF8: (b'{"msg_type": 17, "content": {"data": "\xff\xfe"}}', True),
-    Fault.UNKNOWN_TYPE: (b'{"msg_type": 99, "news": "from the future"}', False),
-}
-"""Frames that are no message that anybody knows, and whether they are binary."""
-
-
-def _content(body: dict[str, object]) -> dict[str, object]:
     content = body["content"]
-    assert isinstance(content, dict)
-    return content
+    assert isinstance(content, dict), "audio in the documented form"
+    body["content"] = {**content, "data": text, "length": len(payload)}
+    return json.dumps({"msg_type": int(message.msg_type), **body}).encode()

@@ -20,6 +20,7 @@ from rtms_cli.protocol.messages import KeepAliveRequest, Signature, encode
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType
 from rtms_cli.simulator.faults import Fault, Strike
 from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.show import MadeUp
 from rtms_cli.simulator.zoom import Zoom
 
 RIGHT = Signature("a" * 64)
@@ -40,7 +41,7 @@ class Server:
     def __init__(self, scopes: MediaType = EVERY_MEDIA, seconds: float = 5, scenario: Scenario | None = None) -> None:
         self.zoom = Zoom(
             product="meeting", identity="uuid==", stream_id="stream1", signature=RIGHT, urls=URLS,
-            scenario=scenario or Scenario(seconds), epoch_ms=1_738_394_112_345, scopes=scopes,
+            show=MadeUp(scenario or Scenario(seconds)), epoch_ms=1_738_394_112_345, scopes=scopes,
         )  # fmt: skip
         self.at_us = 0
         self.zoom.tick(0)
