@@ -8,7 +8,7 @@ import numpy as np
 from rtms_cli.errors import Problem
 from rtms_cli.simulator.codecs import Pcm, Picture
 from rtms_cli.simulator.material import FilmFile, SoundFile
-from rtms_cli.simulator.plan import Span
+from rtms_cli.simulator.schedule import Span
 
 _SCAN_HZ, _SCAN_MS = 8_000, 500
 _LOUD = 300

@@ -78,97 +78,97 @@ class Fault(StrEnum):
     """The media of the next `number` milliseconds come at their end, in a burst."""
 
 
-class Strike(Struct, frozen=True):
-    """A fault, and when it strikes; before the session begins where `at_ms` is negative."""
+class FaultAt(Struct, frozen=True):
+    """A fault, and when it happens; before the session begins where `at_ms` is negative."""
 
     at_ms: int
-    fault: Fault
+    kind: Fault
     number: int = 0
     times: int = 1
     """How often, for refusals and for what happens to packets."""
 
 
-Handler = Callable[["Zoom", "MadeUp", Strike], None]
+Handler = Callable[["Zoom", "MadeUp", FaultAt], None]
 """Lets a fault happen; nothing of it is a mistake of the client."""
 
 
 def _break(what: str) -> Handler:
-    return lambda zoom, show, strike: zoom.client.lose(what, BROKEN)
+    return lambda zoom, show, fault: zoom.client.lose(what, BROKEN)
 
 
-def _close_media(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
-    zoom.client.lose(MEDIA, strike.number)
+def _close_media(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.client.lose(MEDIA, fault.number)
 
 
-def _failover(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+def _failover(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
     zoom.client.lose(SIGNALING, BROKEN)
-    zoom.fail_over(moves=bool(strike.number))
+    zoom.fail_over(moves=bool(fault.number))
 
 
-def _split_brain(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+def _split_brain(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
     zoom.fail_over(moves=True)
 
 
-def _say_interrupted(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
-    zoom.say(StreamStateUpdate(StreamState.INTERRUPTED, strike.number, zoom.client.zoom_ms()))
-    zoom.client.lose(what_is_lost(strike.number))
+def _say_interrupted(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.say(StreamStateUpdate(StreamState.INTERRUPTED, fault.number, zoom.client.zoom_ms()))
+    zoom.client.lose(what_is_lost(fault.number))
 
 
-def _event_7(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+def _event_7(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
     zoom.say(EventUpdate(MeetingEvent.MEDIA_CONNECTION_INTERRUPTED, zoom.client.zoom_ms(), {}))
     zoom.client.lose(MEDIA)
 
 
-def _webhook_interrupted(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+def _webhook_interrupted(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
     zoom.client.lose(SIGNALING)
     zoom.announce("interrupted")
 
 
-def _silence(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+def _silence(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
     zoom.client.lose(SIGNALING, after_s=KEEP_ALIVE_S * (MOST_UNANSWERED + 1))
 
 
-def _retry_webhook(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+def _retry_webhook(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
     zoom.announce("started")
 
 
-def _stop(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
-    zoom.end(StopReason(strike.number))  # type: ignore[call-arg]  # the one-argument call looks it up
+def _stop(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.end(StopReason(fault.number))  # type: ignore[call-arg]  # the one-argument call looks it up
 
 
-def _stop_by_webhook(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+def _stop_by_webhook(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
     zoom.client.lose(SIGNALING, BROKEN)
-    zoom.announce("stopped", strike.number)
-    _stop(zoom, show, strike)
+    zoom.announce("stopped", fault.number)
+    _stop(zoom, show, fault)
 
 
 def _refuse(what: str) -> Handler:
-    return lambda zoom, show, strike: zoom.refuse_next(what, strike.number, strike.times)
+    return lambda zoom, show, fault: zoom.refuse_next(what, fault.number, fault.times)
 
 
-def _hang_up(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
-    zoom.refuse_next(SIGNALING, None, strike.times)
+def _hang_up(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.refuse_next(SIGNALING, None, fault.times)
 
 
 def _stray(raw: bytes) -> Handler:
-    def handler(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
+    def handler(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
         if (socket := zoom.client.taker(MediaType.AUDIO)) is not None:
-            for _ in range(strike.times):
+            for _ in range(fault.times):
                 zoom.client.send_stray(socket, raw)
 
     return handler
 
 
-def _spoil(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
-    show.spoil(strike.fault, strike.times)
+def _spoil(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    show.spoil(fault.kind, fault.times)
 
 
-def _skip_keep_alives(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
-    zoom.client.skip_keep_alives(strike.number)
+def _skip_keep_alives(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.client.skip_keep_alives(fault.number)
 
 
-def _delay(zoom: "Zoom", show: "MadeUp", strike: Strike) -> None:
-    show.delay(strike.at_ms + strike.number)
+def _delay(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    show.delay(fault.at_ms + fault.number)
 
 
 HANDLERS: Mapping[Fault, Handler] = {

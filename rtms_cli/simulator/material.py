@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import Language, whole
-from rtms_cli.simulator.plan import Span
+from rtms_cli.simulator.schedule import Span
 
 
 class SoundFile(Struct, frozen=True):

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from rtms_cli.simulator.plan import TURN_MS
+from rtms_cli.simulator.schedule import TURN_MS
 
 Pcm = npt.NDArray[np.int16]
 

@@ -3,9 +3,9 @@
 from msgspec import Struct, structs
 
 from rtms_cli.simulator.deviations import Deviation
-from rtms_cli.simulator.faults import Strike
+from rtms_cli.simulator.faults import FaultAt
 from rtms_cli.simulator.material import Material
-from rtms_cli.simulator.plan import Act, Deed, Plan
+from rtms_cli.simulator.schedule import Event, EventKind, Schedule
 
 
 class Person(Struct, frozen=True):
@@ -19,15 +19,15 @@ PEOPLE = (Person(16778240, "John Smith"), Person(16779264, "Zoë Müller"), Pers
 
 
 class Scenario(Struct, frozen=True):
-    """A session. What its acts do not speak of is made up: everybody speaks in turn, and the first one shares a screen
+    """A session. What its events leave open is made up: everybody speaks in turn, and the first one shares a screen
     in the middle third.
     """
 
     seconds: float = 10.0
     people: tuple[Person, ...] = PEOPLE
-    strikes: tuple[Strike, ...] = ()
+    faults: tuple[FaultAt, ...] = ()
     deviations: frozenset[Deviation] = frozenset()
-    acts: tuple[Act, ...] = ()
+    events: tuple[Event, ...] = ()
     webhook_after_s: float = 0
     """How long after the start Zoom takes to say so."""
     buffered_s: float = 0
@@ -40,11 +40,11 @@ class Scenario(Struct, frozen=True):
         """How long it is."""
         return round(self.seconds * 1000)
 
-    def plan(self) -> Plan:
-        """What follows from the acts."""
+    def schedule(self) -> Schedule:
+        """What follows from the events."""
         sounds = {who: (sound.duration_ms, sound.loud) for who, sound in enumerate(self.material.sounds)}
         filmed = None if self.material.film is None else frozenset({0})
-        return Plan(self.acts, len(self.people), self.duration_ms, sounds, filmed)
+        return Schedule(self.events, len(self.people), self.duration_ms, sounds, filmed)
 
     def with_material(self, material: Material) -> "Scenario":
         """The same with the user's own material: its speakers take the places of the made-up people.
@@ -53,7 +53,7 @@ class Scenario(Struct, frozen=True):
         """
         names = [person.name for person in self.people]
         fresh = [line.speaker for line in material.lines if line.speaker and line.speaker not in names]
-        if self.acts:
+        if self.events:
             names += dict.fromkeys(fresh)
         else:
             speakers = list(dict.fromkeys(fresh))
@@ -61,15 +61,15 @@ class Scenario(Struct, frozen=True):
             names = names[: max(len(speakers), len(material.sounds), 1 if material.film else 0) or None]
         while len(names) < len(material.sounds):
             names.append(f"Participant {len(names) + 1}")
-        known = {person.name: person.user_id for person in self.people} if self.acts else {}
+        known = {person.name: person.user_id for person in self.people} if self.events else {}
         people = tuple(
             Person(known.get(name, PEOPLE[0].user_id + 1024 * number), name) for number, name in enumerate(names)
         )
-        acts = list(self.acts)
+        events = list(self.events)
         for line in material.lines:
             who = names.index(line.speaker) if line.speaker else 0
             length = line.end_ms - line.start_ms
-            acts.append(Act(line.start_ms, Deed.TRANSCRIPT, who, length, line.text, line.language))
+            events.append(Event(line.start_ms, EventKind.TRANSCRIPT, who, length, line.text, line.language))
             if not material.sounds:
-                acts.append(Act(line.start_ms, Deed.SPEAK, who, length))
-        return structs.replace(self, people=people, acts=tuple(acts), material=material)
+                events.append(Event(line.start_ms, EventKind.SPEAK, who, length))
+        return structs.replace(self, people=people, events=tuple(events), material=material)

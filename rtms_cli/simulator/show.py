@@ -44,7 +44,7 @@ class MadeUp:
         self._begin_us: int | None = None
         self._cues: dict[MediaType | None, Iterator[Cue]] = {}
         self._next: dict[MediaType | None, Cue] = {}
-        self._strikes = deque(sorted(scenario.strikes, key=lambda strike: strike.at_ms))
+        self._faults = deque(sorted(scenario.faults, key=lambda fault: fault.at_ms))
         self._spoils: deque[Fault] = deque()
         """What happens to the next audio packets."""
         self._swapped: Audio | None = None
@@ -66,8 +66,8 @@ class MadeUp:
             return None
         due_ms = [cue.at_ms for cue in self._next.values()]
         due_ms.append(self._scenario.duration_ms)
-        if self._strikes:
-            due_ms.append(self._strikes[0].at_ms)
+        if self._faults:
+            due_ms.append(self._faults[0].at_ms)
         if self._late:
             due_ms.append(self._late_until_ms)
         return self._begin_us + min(due_ms) * 1000
@@ -75,8 +75,8 @@ class MadeUp:
     def attach(self, zoom: Zoom) -> None:
         """See `Show.attach`. What has to be so before the session begins happens now."""
         self._zoom = zoom
-        while self._strikes and self._strikes[0].at_ms < 0:
-            self._strike()
+        while self._faults and self._faults[0].at_ms < 0:
+            self._happen()
 
     def start(self) -> None:
         """See `Show.start`."""
@@ -105,8 +105,8 @@ class MadeUp:
             kind = min(self._next, key=lambda each: self._next[each].at_ms, default=None)
             cue = self._next.get(kind)
             next_ms = self._scenario.duration_ms - 1 if cue is None else cue.at_ms
-            if self._strikes and self._strikes[0].at_ms <= min(now_ms, next_ms):
-                self._strike()
+            if self._faults and self._faults[0].at_ms <= min(now_ms, next_ms):
+                self._happen()
                 if self._zoom.is_over:
                     return
                 continue
@@ -165,9 +165,9 @@ class MadeUp:
         else:
             self._next[kind] = following
 
-    def _strike(self) -> None:
-        strike = self._strikes.popleft()
-        HANDLERS[strike.fault](self._zoom, self, strike)
+    def _happen(self) -> None:
+        fault = self._faults.popleft()
+        HANDLERS[fault.kind](self._zoom, self, fault)
 
     def _deliver_late(self) -> None:
         """Send what was delayed."""

@@ -22,13 +22,13 @@ from rtms_cli.simulator.codecs import (
 )
 from rtms_cli.simulator.cues import Cue
 from rtms_cli.simulator.decoding import Film, Sound
-from rtms_cli.simulator.plan import Plan, touched, within
 from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.schedule import Schedule, touched, within
 
 
 def make_media(
     scenario: Scenario,
-    plan: Plan,
+    schedule: Schedule,
     params: MediaParams,
     epoch_ms: int,
     kind: MediaType,
@@ -38,18 +38,18 @@ def make_media(
     match kind:
         case MediaType.AUDIO:
             assert params.audio is not None, "audio that was granted has parameters"
-            return _audio(scenario, plan, params.audio, epoch_ms)
+            return _audio(scenario, schedule, params.audio, epoch_ms)
         case MediaType.VIDEO:
-            return _video(scenario, plan, params, epoch_ms, chosen)
+            return _video(scenario, schedule, params, epoch_ms, chosen)
         case _:
-            return _share(scenario, plan, params, epoch_ms)
+            return _share(scenario, schedule, params, epoch_ms)
 
 
 class _Voice:
     """One person's sound, cut as it is asked for, in order."""
 
-    def __init__(self, scenario: Scenario, plan: Plan, who: int, form: AudioForm) -> None:
-        self._plan = plan
+    def __init__(self, scenario: Scenario, schedule: Schedule, who: int, form: AudioForm) -> None:
+        self._schedule = schedule
         self._who = who
         self._voices = len(scenario.people)
         sounds = scenario.material.sounds
@@ -61,7 +61,7 @@ class _Voice:
         """Samples (count, channels); silence where the person does not speak."""
         heard = np.zeros(count, bool)
         span = start * 1000 // self._rate, (start + count) * 1000 // self._rate + 1
-        for from_ms, until_ms in touched(self._plan.talking[self._who], *span):
+        for from_ms, until_ms in touched(self._schedule.talking[self._who], *span):
             first, last = from_ms * self._rate // 1000 - start, until_ms * self._rate // 1000 - start
             if first < count and last > 0:
                 heard[max(first, 0) : last] = True
@@ -69,28 +69,28 @@ class _Voice:
             return np.asarray(self._own.take(start, count) * heard[:, None], np.int16)
         if not heard.any():
             pcm = np.zeros(count, np.int16)
-        elif self._plan.in_turns:
+        elif self._schedule.in_turns:
             pcm = media.speech(self._who, self._voices, start, count, self._rate) * heard
         else:
             pcm = media.talk(self._who, start, count, self._rate) * heard
         return pcm[:, None].repeat(self._channels, axis=1)
 
 
-def _audio(scenario: Scenario, plan: Plan, params: AudioParams, epoch_ms: int) -> Iterator[Cue]:
+def _audio(scenario: Scenario, schedule: Schedule, params: AudioParams, epoch_ms: int) -> Iterator[Cue]:
     form = AudioForm(params)
     separate = params.data_opt == DataOption.AUDIO_MULTI_STREAMS
     people = scenario.people
-    voices = [_Voice(scenario, plan, who, form) for who in range(len(people))]
+    voices = [_Voice(scenario, schedule, who, form) for who in range(len(people))]
     encoders = {person.user_id: form.encoder(person.user_id) for person in people} if separate else {0: form.encoder(0)}
     for at_ms in range(0, scenario.duration_ms, form.step_ms):
         start = form.rate * at_ms // 1000
-        if plan.is_paused(at_ms):
+        if schedule.is_paused(at_ms):
             continue
         if separate:
             sources = [
                 (people[who].user_id, people[who].name, voice.take(start, form.samples))
                 for who, voice in enumerate(voices)
-                if within(at_ms, plan.talking[who])
+                if within(at_ms, schedule.talking[who])
             ]
         else:
             sources = [(0, "", _sum([voice.take(start, form.samples) for voice in voices]))]
@@ -151,7 +151,7 @@ class _Camera:
 
 
 def _video(
-    scenario: Scenario, plan: Plan, params: MediaParams, epoch_ms: int, chosen: Callable[[], UserId]
+    scenario: Scenario, schedule: Schedule, params: MediaParams, epoch_ms: int, chosen: Callable[[], UserId]
 ) -> Iterator[Cue]:
     video = params.video
     assert video is not None, "video that was granted has parameters"
@@ -164,8 +164,8 @@ def _video(
         if individual:
             who = next((who for who, person in enumerate(people) if person.user_id == chosen()), None)
         else:
-            who = plan.speaker(at_ms) if film is None else 0
-        if who is None or plan.is_paused(at_ms) or (resolution := plan.camera(who, at_ms)) == 0:
+            who = schedule.speaker(at_ms) if film is None else 0
+        if who is None or schedule.is_paused(at_ms) or (resolution := schedule.camera(who, at_ms)) == 0:
             yield Cue(at_ms, MediaType.VIDEO, None)
             continue
         size = SIZES[resolution or video.resolution]
@@ -189,16 +189,16 @@ SHARE_SHADE = 150
 """How bright the background of a shared screen is."""
 
 
-def _share(scenario: Scenario, plan: Plan, params: MediaParams, epoch_ms: int) -> Iterator[Cue]:
+def _share(scenario: Scenario, schedule: Schedule, params: MediaParams, epoch_ms: int) -> Iterator[Cue]:
     share = params.share
     assert share is not None, "a share that was granted has parameters"
     fps = share.fps or 1
     camera = _Camera(share.codec, fps)
-    for (start_ms, end_ms), who in plan.shares:
+    for (start_ms, end_ms), who in schedule.shares:
         person = scenario.people[who]
         for number in range((end_ms - start_ms) * fps // 1000):
             at_ms = start_ms + number * 1000 // fps
-            if plan.is_paused(at_ms):
+            if schedule.is_paused(at_ms):
                 continue
             payload = camera.picture(number, SIZES[share.resolution], SHARE_SHADE)
             message = Share(person.user_id, person.name, epoch_ms + at_ms, base64.b64encode(payload), len(payload))

@@ -16,8 +16,8 @@ from rtms_cli.protocol.numbers import MediaType
 from rtms_cli.simulator import media
 from rtms_cli.simulator.codecs import SIZES, delay_of
 from rtms_cli.simulator.cues import Cue, make_cues
-from rtms_cli.simulator.plan import TURN_MS, Act, Deed
 from rtms_cli.simulator.scenario import PEOPLE, Scenario
+from rtms_cli.simulator.schedule import TURN_MS, Event, EventKind
 from rtms_cli.simulator.synthesis import SHARE_SHADE, shade_of
 
 HZ = (8_000, 16_000, 32_000, 48_000)
@@ -166,13 +166,13 @@ def units(payload: bytes) -> list[int]:
 
 
 def test_h264_has_a_key_frame_every_two_seconds_and_where_another_camera_comes_into_view() -> None:
-    acts = (
-        Act(6_500, Deed.CAMERA, 1, camera=2),
-        Act(9_000, Deed.PAUSE, for_ms=500),
-        Act(10_000, Deed.CAMERA, 2, camera=0),
+    events = (
+        Event(6_500, EventKind.CAMERA, 1, camera=2),
+        Event(9_000, EventKind.PAUSE, for_ms=500),
+        Event(10_000, EventKind.CAMERA, 2, camera=0),
     )
     params = MediaParams(video=VideoParams(3, 7, 1, 3, 10))
-    shown = cues(Scenario(12, acts=acts), params, MediaType.VIDEO)
+    shown = cues(Scenario(12, events=events), params, MediaType.VIDEO)
     packets = payloads(shown)
     kinds = {cue.at_ms: units(packet) for cue, packet in zip(shown, packets, strict=True)}
     keys = [at_ms for at_ms, kind in kinds.items() if 5 in kind]

@@ -15,14 +15,14 @@ from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import Audio, UserId
 from rtms_cli.protocol.numbers import MediaType
 from rtms_cli.simulator.cues import Cue
-from rtms_cli.simulator.faults import HANDLERS, Fault, Strike
+from rtms_cli.simulator.faults import HANDLERS, Fault, FaultAt
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.show import MadeUp
 from rtms_cli.simulator.zoom import Zoom
 
 LIGHT = """
 import sys
-from rtms_cli.simulator.script import load
+from rtms_cli.simulator.scenario_file import load
 from rtms_cli.simulator.show import MadeUp
 from rtms_cli.simulator.zoom import Zoom
 for scenario in load("flaky-network").scenarios:
@@ -77,7 +77,7 @@ def test_cues_come_from_what_is_given() -> None:
 
 
 def test_a_fault_after_the_last_packet_happens() -> None:
-    server, _ = cheap(Scenario(3, strikes=(Strike(2_500, Fault.STOP, 8),)))
+    server, _ = cheap(Scenario(3, faults=(FaultAt(2_500, Fault.STOP, 8),)))
     server.say("signaling", 7, rtms_stream_id=IDS["rtms_stream_id"])
     server.wait(2.6)
     assert server.commands[-1] == Finish("complete", 8, "the simulator")
@@ -86,9 +86,9 @@ def test_a_fault_after_the_last_packet_happens() -> None:
 @pytest.mark.parametrize("refusals", [(None, 45), (45, None)])
 def test_refusals_come_in_the_order_of_the_scenario(refusals: tuple[int | None, ...]) -> None:
     faults = [
-        Strike(-1, Fault.HANG_UP) if code is None else Strike(-1, Fault.REFUSE_SIGNALING, code) for code in refusals
+        FaultAt(-1, Fault.HANG_UP) if code is None else FaultAt(-1, Fault.REFUSE_SIGNALING, code) for code in refusals
     ]
-    server = Server(scenario=Scenario(5, strikes=tuple(faults)))
+    server = Server(scenario=Scenario(5, faults=tuple(faults)))
     heard = []
     for number in (1, 2, 3):
         server.open(f"signaling#{number}")
