@@ -51,7 +51,7 @@ class ShowOptions(Struct, frozen=True):
 
         from rtms_cli.simulator.chaos import chaos
         from rtms_cli.simulator.scenario import Scenario
-        from rtms_cli.simulator.script import load
+        from rtms_cli.simulator.scenario_file import load
 
         material, seconds = self._material(), self.seconds
         shows: Sequence[Scenario] = (Scenario(),) if self.scenario is None else load(self.scenario).scenarios
@@ -62,9 +62,9 @@ class ShowOptions(Struct, frozen=True):
         if self.chaos is None:
             return shows
         dice = random.Random(self.chaos)  # noqa: S311  # faults that can be had again, no secrets
-        wild = [structs.replace(show, strikes=(*show.strikes, *chaos(dice, show.duration_ms))) for show in shows]
+        wild = [structs.replace(show, faults=(*show.faults, *chaos(dice, show.duration_ms))) for show in shows]
         for show in wild:
-            told = ", ".join(f"{strike.fault} at {strike.at_ms / 1000:.1f} s" for strike in show.strikes)
+            told = ", ".join(f"{fault.kind} at {fault.at_ms / 1000:.1f} s" for fault in show.faults)
             typer.echo(f"chaos {self.chaos}: {told or 'nothing, the session is too short'}", err=True)
         return wild
 
@@ -72,7 +72,8 @@ class ShowOptions(Struct, frozen=True):
         """The user's own files, each looked at once; `None` where there are none."""
         if not self.audio and self.video is None and self.transcript is None:
             return None
-        from rtms_cli.simulator.material import Material, load_film, load_sound, load_transcript
+        from rtms_cli.simulator.decoding import load_film, load_sound
+        from rtms_cli.simulator.material import Material, load_transcript
 
         return Material(
             tuple(map(load_sound, self.audio or ())),
@@ -180,21 +181,21 @@ def _list(*, as_json: bool) -> None:
     """The scenarios that are built in, on standard output."""
     import msgspec
 
-    from rtms_cli.simulator.script import built_in
+    from rtms_cli.simulator.scenario_file import built_in
 
-    scripts = built_in()
+    files = built_in()
     if as_json:
         rows = [
             {
-                "name": script.name,
-                "description": script.description,
-                "seconds": script.scenarios[0].seconds,
-                "streams": len(script.scenarios),
+                "name": file.name,
+                "description": file.description,
+                "seconds": file.scenarios[0].seconds,
+                "streams": len(file.scenarios),
             }
-            for script in scripts
+            for file in files
         ]
         typer.echo(msgspec.json.encode(rows).decode())
         return
-    width = max(len(script.name) for script in scripts)
-    for script in scripts:
-        typer.echo(f"{script.name:{width}}  {script.description}")
+    width = max(len(file.name) for file in files)
+    for file in files:
+        typer.echo(f"{file.name:{width}}  {file.description}")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rtms_cli.protocol.numbers import StatusCode, StopReason
-from rtms_cli.simulator.faults import Fault, Strike
+from rtms_cli.simulator.faults import Fault, FaultAt
 
 _FIRST_MS, _LAST_MS = 1_000, 5_000
 _APART_MS = (1_000, 8_000)
@@ -25,32 +25,32 @@ class Dice(Protocol):
         """One of a sequence."""
 
 
-_Maker = Callable[[int, Dice], Sequence[Strike]]
+_Maker = Callable[[int, Dice], Sequence[FaultAt]]
 
 
-def chaos(dice: Dice, duration_ms: int) -> tuple[Strike, ...]:
+def chaos(dice: Dice, duration_ms: int) -> tuple[FaultAt, ...]:
     """Faults all through a session of some length, none of which ends it; what a client makes of them is its affair."""
-    strikes: list[Strike] = []
+    faults: list[FaultAt] = []
     at_ms = dice.randint(_FIRST_MS, _LAST_MS)
     while at_ms < duration_ms - _LAST_MS:
         new = dice.choice(_MAKERS)(at_ms, dice)
-        strikes += new
-        refused = sum(strike.times for strike in new if strike.fault in _REFUSALS)
+        faults += new
+        refused = sum(fault.times for fault in new if fault.kind in _REFUSALS)
         at_ms += dice.randint(*_APART_MS) + refused * _REFUSED_MS
-    return tuple(strikes)
+    return tuple(faults)
 
 
 def _plain(fault: Fault, number: int = 0) -> _Maker:
-    return lambda at_ms, dice: (Strike(at_ms, fault, number),)
+    return lambda at_ms, dice: (FaultAt(at_ms, fault, number),)
 
 
 def _packets(fault: Fault) -> _Maker:
-    return lambda at_ms, dice: (Strike(at_ms, fault, times=dice.randint(1, 20)),)
+    return lambda at_ms, dice: (FaultAt(at_ms, fault, times=dice.randint(1, 20)),)
 
 
 def _refused(fault: Fault, code: int, first: Fault) -> _Maker:
     """A lost connection whose way back is refused at first."""
-    return lambda at_ms, dice: (Strike(at_ms, fault, code, dice.randint(1, 2)), Strike(at_ms, first))
+    return lambda at_ms, dice: (FaultAt(at_ms, fault, code, dice.randint(1, 2)), FaultAt(at_ms, first))
 
 
 _MAKERS: Sequence[_Maker] = (
@@ -72,8 +72,8 @@ _MAKERS: Sequence[_Maker] = (
     _packets(Fault.BAD_JSON),
     _packets(Fault.BAD_UTF8),
     _packets(Fault.UNKNOWN_TYPE),
-    lambda at_ms, dice: (Strike(at_ms, Fault.DELAY, dice.randint(50, 3_000)),),
-    lambda at_ms, dice: (Strike(at_ms, Fault.SKIP_KEEP_ALIVES, dice.randint(10_000, 60_000)),),
+    lambda at_ms, dice: (FaultAt(at_ms, Fault.DELAY, dice.randint(50, 3_000)),),
+    lambda at_ms, dice: (FaultAt(at_ms, Fault.SKIP_KEEP_ALIVES, dice.randint(10_000, 60_000)),),
     _refused(Fault.REFUSE_SIGNALING, StatusCode.STATUS_INTERNAL_EXCEPTION, Fault.DROP_SIGNALING),
     _refused(Fault.REFUSE_SIGNALING, StatusCode.STATUS_DUPLICATE_SIGNAL_REQUEST, Fault.DROP_SIGNALING),
     _refused(Fault.REFUSE_MEDIA, StatusCode.STATUS_DUPLICATE_MEDIA_DATA_CONNECTION, Fault.DROP_MEDIA),

@@ -1,26 +1,26 @@
-"""What goes wrong on purpose: faults that strike at a time, and old or odd servers' ways of speaking (PROTOCOL §9)."""
+"""What goes wrong on purpose (PROTOCOL §9): each fault, and what it does to a stream.
+
+A handler acts on three objects, by what is public on them: the stream's server (`Zoom.say`, `announce`, `fail_over`,
+`refuse_next`, `end`), its client (`Client.lose`, `send_stray`, `skip_keep_alives`), and the show that the fault is a
+part of (`MadeUp.spoil`, `delay`).
+"""
 
 import base64
 import json
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from rtms_cli.machine import Send
-from rtms_cli.protocol.messages import (
-    Audio,
-    Chat,
-    KeepAliveRequest,
-    Media,
-    MediaHandshakeResponse,
-    Message,
-    SessionStateUpdate,
-    SignalingHandshakeResponse,
-    StreamStateUpdate,
-    Transcript,
-    encode,
-)
-from rtms_cli.protocol.numbers import MessageType, SessionState, StatusCode, StopReason, StreamState
+from rtms_cli.machine import BROKEN, MEDIA, SIGNALING
+from rtms_cli.protocol.messages import Audio, EventUpdate, StreamStateUpdate
+from rtms_cli.protocol.numbers import MediaType, MeetingEvent, StopReason, StreamState
+from rtms_cli.simulator.client import KEEP_ALIVE_S, MOST_UNANSWERED, what_is_lost
+
+if TYPE_CHECKING:
+    from rtms_cli.simulator.show import MadeUp
+    from rtms_cli.simulator.zoom import Zoom
 
 
 class Fault(StrEnum):
@@ -78,104 +78,136 @@ class Fault(StrEnum):
     """The media of the next `number` milliseconds come at their end, in a burst."""
 
 
-class Strike(Struct, frozen=True):
-    """A fault, and when it strikes; before the session begins where `at_ms` is negative."""
+class FaultAt(Struct, frozen=True):
+    """A fault, and when it happens; before the session begins where `at_ms` is negative."""
 
     at_ms: int
-    fault: Fault
+    kind: Fault
     number: int = 0
     times: int = 1
     """How often, for refusals and for what happens to packets."""
 
 
-class Deviation(StrEnum):
-    """Something that a server does all the time; all of it was seen in the wild."""
-
-    FLAT = "flat"
-    """Content is a plain string, with its fields beside it."""
-    NAMES = "names"
-    """Types, states and reasons are names."""
-    STRINGS = "strings"
-    """Numbers are strings."""
-    BINARY = "binary"
-    """Messages come in binary frames."""
-    NO_MEDIA_ANSWER = "no-media-answer"
-    """`3` is never answered; media just begins."""
-    EARLY_KEEP_ALIVE = "early-keep-alive"
-    """A `12` comes before the `2`."""
-    BARE_KEEP_ALIVE = "bare-keep-alive"
-    """`12` has no timestamp and no sequence."""
-    SIGNALING_KEEP_ALIVE_ONLY = "signaling-keep-alive-only"
-    SILENT_REFUSAL = "silent-refusal"
-    """A refused `1` is answered without a status code, and the socket stays open."""
-    END_ON_MEDIA = "end-on-media"
-    """`8` state 4 comes on the media socket."""
-    ALL_ONLY = "all-only"
-    """`2` has no URL but `all`."""
+Handler = Callable[["Zoom", "MadeUp", FaultAt], None]
+"""Lets a fault happen; nothing of it is a mistake of the client."""
 
 
-def spoken(channel: str, message: Message, deviations: frozenset[Deviation]) -> Send | None:
-    """How a server with these deviations says a message; `None` where it does not."""
-    if not deviations:
-        return Send(channel, message)
-    if isinstance(message, MediaHandshakeResponse) and Deviation.NO_MEDIA_ANSWER in deviations:
-        if message.status_code == StatusCode.STATUS_OK:
-            return None
-    body = json.loads(encode(message))
-    if Deviation.FLAT in deviations and isinstance(message, Media | Transcript | Chat):
-        content = body.pop("content")
-        body |= content | {"content": content["data"]}
-        del body["data"]
-    if isinstance(message, KeepAliveRequest) and Deviation.BARE_KEEP_ALIVE in deviations:
-        body = {"msg_type": body["msg_type"]}
-    if isinstance(message, SignalingHandshakeResponse):
-        if message.status_code != StatusCode.STATUS_OK and Deviation.SILENT_REFUSAL in deviations:
-            del body["status_code"]
-        if Deviation.ALL_ONLY in deviations and "media_server" in body:
-            urls = body["media_server"]["server_urls"]
-            body["media_server"]["server_urls"] = {"all": urls["all"]}
-    if Deviation.NAMES in deviations:
-        body["msg_type"] = MessageType(message.msg_type).name  # type: ignore[call-arg]
-        for key, numbers in _names_of(message):
-            if body.get(key) is not None:
-                body[key] = numbers(body[key]).name
-    if Deviation.STRINGS in deviations:
-        body = {key: _as_strings(value) if key != "media_params" else value for key, value in body.items()}
-    return Send(channel, message, Deviation.BINARY in deviations, json.dumps(body, ensure_ascii=False).encode())
+def _break(what: str) -> Handler:
+    return lambda zoom, show, fault: zoom.client.lose(what, BROKEN)
 
 
-def spoilt(channel: str, message: Audio, fault: Fault) -> Send:
-    """An audio packet, spoilt by `BAD_BASE64` or `ODD_AUDIO`."""
+def _close_media(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.client.lose(MEDIA, fault.number)
+
+
+def _failover(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.client.lose(SIGNALING, BROKEN)
+    zoom.fail_over(moves=bool(fault.number))
+
+
+def _split_brain(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.fail_over(moves=True)
+
+
+def _say_interrupted(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.say(StreamStateUpdate(StreamState.INTERRUPTED, fault.number, zoom.client.zoom_ms()))
+    zoom.client.lose(what_is_lost(fault.number))
+
+
+def _event_7(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.say(EventUpdate(MeetingEvent.MEDIA_CONNECTION_INTERRUPTED, zoom.client.zoom_ms(), {}))
+    zoom.client.lose(MEDIA)
+
+
+def _webhook_interrupted(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.client.lose(SIGNALING)
+    zoom.announce("interrupted")
+
+
+def _silence(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.client.lose(SIGNALING, after_s=KEEP_ALIVE_S * (MOST_UNANSWERED + 1))
+
+
+def _retry_webhook(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.announce("started")
+
+
+def _stop(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.end(StopReason(fault.number))  # type: ignore[call-arg]  # the one-argument call looks it up
+
+
+def _stop_by_webhook(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.client.lose(SIGNALING, BROKEN)
+    zoom.announce("stopped", fault.number)
+    _stop(zoom, show, fault)
+
+
+def _refuse(what: str) -> Handler:
+    return lambda zoom, show, fault: zoom.refuse_next(what, fault.number, fault.times)
+
+
+def _hang_up(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.refuse_next(SIGNALING, None, fault.times)
+
+
+def _stray(raw: bytes) -> Handler:
+    def handler(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+        if (socket := zoom.client.taker(MediaType.AUDIO)) is not None:
+            for _ in range(fault.times):
+                zoom.client.send_stray(socket, raw)
+
+    return handler
+
+
+def _spoil(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    show.spoil(fault.kind, fault.times)
+
+
+def _skip_keep_alives(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    zoom.client.skip_keep_alives(fault.number)
+
+
+def _delay(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
+    show.delay(fault.at_ms + fault.number)
+
+
+HANDLERS: Mapping[Fault, Handler] = {
+    Fault.DROP_SIGNALING: _break(SIGNALING),
+    Fault.DROP_MEDIA: _break(MEDIA),
+    Fault.CLOSE_MEDIA: _close_media,
+    Fault.FAILOVER: _failover,
+    Fault.SPLIT_BRAIN: _split_brain,
+    Fault.SAY_INTERRUPTED: _say_interrupted,
+    Fault.EVENT_7: _event_7,
+    Fault.WEBHOOK_INTERRUPTED: _webhook_interrupted,
+    Fault.RETRY_WEBHOOK: _retry_webhook,
+    Fault.STOP: _stop,
+    Fault.STOP_WEBHOOK_ONLY: _stop_by_webhook,
+    Fault.SILENCE: _silence,
+    Fault.REFUSE_SIGNALING: _refuse(SIGNALING),
+    Fault.REFUSE_MEDIA: _refuse(MEDIA),
+    Fault.HANG_UP: _hang_up,
+    Fault.DUPLICATE: _spoil,
+    Fault.SWAP: _spoil,
+    Fault.BAD_BASE64: _spoil,
+    Fault.ODD_AUDIO: _spoil,
+    Fault.BAD_JSON: _stray(b'{"msg_type": 14, "content": {'),
+    Fault.BAD_UTF8: _stray(b'{"msg_type": 17, "content": {"data": "\xff\xfe"}}'),
+    Fault.UNKNOWN_TYPE: _stray(b'{"msg_type": 99, "news": "from the future"}'),
+    Fault.SKIP_KEEP_ALIVES: _skip_keep_alives,
+    Fault.DELAY: _delay,
+}
+"""What each fault does."""
+
+
+def spoilt(message: Audio, fault: Fault | None) -> bytes | None:
+    """An audio packet as `BAD_BASE64` or `ODD_AUDIO` spoils it; `None` where a fault leaves it alone."""
+    if fault not in (Fault.BAD_BASE64, Fault.ODD_AUDIO):
+        return None
     payload = message.payload() or b""
     text = base64.b64encode(payload + b"\1").decode() if fault is Fault.ODD_AUDIO else "!" + "*" * 40
     body = message.body()
-    body["content"] = {**_content(body), "data": text, "length": len(payload)}
-    return Send(channel, message, raw=json.dumps({"msg_type": int(message.msg_type), **body}).encode())
-
-
-STRAY = {
-    Fault.BAD_JSON: (b'{"msg_type": 14, "content": {', False),
-    Fault.BAD_UTF8: (b'{"msg_type": 17, "content": {"data": "\xff\xfe"}}', True),
-    Fault.UNKNOWN_TYPE: (b'{"msg_type": 99, "news": "from the future"}', False),
-}
-"""Frames that are no message that anybody knows, and whether they are binary."""
-
-
-def _names_of(message: Message) -> tuple[tuple[str, type], ...]:
-    if isinstance(message, StreamStateUpdate):
-        return ("state", StreamState), ("reason", StopReason)
-    if isinstance(message, SessionStateUpdate):
-        return ("state", SessionState), ("stop_reason", StopReason)
-    return ()
-
-
-def _content(body: dict[str, object]) -> dict[str, object]:
     content = body["content"]
-    assert isinstance(content, dict)
-    return content
-
-
-def _as_strings(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _as_strings(inner) for key, inner in value.items()}
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    assert isinstance(content, dict), "audio in the documented form"
+    body["content"] = {**content, "data": text, "length": len(payload)}
+    return json.dumps({"msg_type": int(message.msg_type), **body}).encode()

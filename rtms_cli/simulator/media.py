@@ -11,10 +11,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-Pcm = npt.NDArray[np.int16]
+from rtms_cli.simulator.schedule import TURN_MS
 
-TURN_MS = 4_000
-"""How long one participant speaks before the next one does."""
+Pcm = npt.NDArray[np.int16]
 
 PAUSE_MS = 400
 
@@ -143,14 +142,6 @@ def png(number: int, width: int = 320, height: int = 176, shade: int = 60) -> by
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
 
-
-SENTENCES = (
-    ("Good morning, can everybody hear me?", "Yes, loud and clear."),
-    ("Then let us begin with the numbers.", "One moment, I am sharing my screen."),
-    ("As you can see, it goes up and to the right.", "Und das ist schön so."),
-    ("Any questions so far?", "No, thank you. ありがとう。"),
-)
-"""What is said, by the first and the second participant in turn."""
 
 _DC_COUNTS = (0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0)
 

@@ -16,14 +16,13 @@ Faster than real time, a client may have much to read yet when the end is told. 
 gets a keep-alive: its answer shows that everything before it was read.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 from msgspec import Struct, structs
 
 from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
-from rtms_cli.machine import BROKEN, ChannelState, Direction, Frame, Send, State
+from rtms_cli.machine import BROKEN, MEDIA, SIGNALING, ChannelState, Direction, Frame, State
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, MediaParams
 from rtms_cli.protocol.messages import (
     Audio,
@@ -41,14 +40,12 @@ from rtms_cli.protocol.messages import (
     Share,
     SignalingHandshakeRequest,
     SignalingHandshakeResponse,
-    Signature,
     StreamCloseResponse,
     StreamStateResponse,
     StreamStateUpdate,
     Transcript,
-    Unreadable,
+    UserId,
     Video,
-    VideoSubscriptionRequest,
     VideoSubscriptionResponse,
 )
 from rtms_cli.protocol.numbers import (
@@ -61,8 +58,9 @@ from rtms_cli.protocol.numbers import (
     StopReason,
     StreamState,
 )
-from rtms_cli.simulator.scenario import Scenario
-from rtms_cli.simulator.zoom import _MEDIA_REASONS, HELD_AUDIO_MS, Finding, Report, Zoom, _Channel, _plain_name
+from rtms_cli.simulator.client import what_is_lost
+from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.zoom import Zoom
 
 MOST_AT_ONCE = 64
 MOST_BYTES_AT_ONCE = 1 << 20
@@ -71,9 +69,6 @@ MOST_BYTES_AT_ONCE = 1 << 20
 READING_S = 10
 """How long the end waits for a client that still reads."""
 
-_US = 1_000_000
-_CLEAN = (1000, 1001, 1005)
-"""Close codes of a client that goes for good; one whose connection breaks is waited for."""
 _SENDABLE = (1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000))
 """Close codes that a close frame may have (RFC 6455, 7.4)."""
 
@@ -237,255 +232,154 @@ class Recording:
         return Drop(frame.at_us - self._begin_us, kinds, code if code in _SENDABLE else BROKEN)
 
 
-class Recorded(Zoom):
-    """The server's machine for one client of a recording.
+class Recorded:
+    """A `Show` of a capture, for one client.
 
-    :param signature: the one that is right.
-    :param urls: media URLs by Zoom's keys.
-    :param speed: how much faster than real time this machine's clock runs.
     :param at_once: send as fast as the client reads, whatever the clock says.
-    :param on_finding: is told of each mistake when it is made.
     """
 
-    def __init__(
-        self,
-        recording: Recording,
-        *,
-        signature: Signature,
-        urls: dict[str, str],
-        speed: float = 1,
-        at_once: bool = False,
-        on_finding: Callable[[Finding], None] | None = None,
-    ) -> None:
-        super().__init__(
-            product=recording.product,
-            identity=recording.id,
-            stream_id=recording.stream_id,
-            signature=signature,
-            urls=urls,
-            scenario=Scenario(),
-            epoch_ms=recording.zoom_ms,
-            scopes=EVERY_MEDIA,
-            speed=speed,
-        )
-        self._give_up_us = None
+    deviations: frozenset[Deviation] = frozenset()
+
+    def __init__(self, recording: Recording, *, at_once: bool = False) -> None:
+        self.params = recording.params
         self._recording = recording
         self._at_once = at_once
-        self._on_finding = on_finding
+        self._zoom: Zoom
+        self._begin_us: int | None = None
         self._dues: Iterator[Due | Drop] = iter(())
         self._due: Due | Drop | None = None
-        self._wanted = MediaType(0)
-        self._waiting: deque[Due] = deque()
-        """Audio that waits for a client that was there and is gone."""
         self._paced_from: tuple[int, int] | None = None
         """Since an interruption that the capture tells of, the recorded pace holds also where all goes at once: when
-        that was, on this machine's clock and on the show's."""
-        self._asked_us: int | None = None
-        """When the client was asked whether it has read everything."""
+        that was, on this machine's clock and on the capture's."""
+        self._patient_until_us: int | None = None
+        """How long the client, which was asked whether it has read everything, may take to answer."""
         self._is_deaf = False
         """Whether it did not answer in time; then it is not asked again."""
-        self._end_was_said = False
 
-    def report(self) -> Report:
-        """See `Zoom.report`."""
-        report = super().report()
-        untaken = dict(report.untaken)
-        for due in self._waiting:
-            untaken[_plain_name(due.message)] = untaken.get(_plain_name(due.message), 0) + 1
-        return structs.replace(report, untaken=untaken)
-
-    # What differs from a made-up session.
-
-    def _find(self, channel: str, what: str) -> None:
-        super()._find(channel, what)
-        if self._on_finding is not None:
-            self._on_finding(self._findings[-1])
-
-    def _grant(self, asked: MediaParams, kinds: MediaType) -> MediaParams:
-        return self._recording.params.only(kinds).or_else(super()._grant(asked, kinds))
-
-    def _say_started(self, channel: _Channel) -> None:
-        if self._begin_us is not None:
-            super()._say_started(channel)  # the capture says it only once
-
-    def _say_end(self, reason: StopReason) -> None:
-        if not self._end_was_said:
-            super()._say_end(reason)
-
-    def _on_video_subscription(self, channel: _Channel, message: VideoSubscriptionRequest) -> None:
-        self._send(channel, VideoSubscriptionResponse(message.user_id, StatusCode.STATUS_OK, "", self._zoom_ms()))
-
-    def _on_state(self, name: str, state: ChannelState) -> None:
-        left = (
-            self._signaling is not None
-            and name == self._signaling.name
-            and state.state is State.CLOSED
-            and not state.ours
-            and state.code in _CLEAN
-        )
-        super()._on_state(name, state)
-        if left:
-            self._end(StopReason.STOP_BC_SIGNAL_CONNECTION_CLOSED_ABNORMALLY)
-
-    def _lost(self, channel: _Channel) -> None:
-        if self._session_state != SessionState.STOPPED:
-            super()._lost(channel)
-        elif channel is self._signaling:  # it may take `9` for the end, and `8` may be a while yet
-            self._signaling = None
-            self._end(StopReason.STOP_BC_MEETING_ENDED)
-
-    # The show.
-
-    def _resume(self) -> None:
-        self._give_up_us = None
-        for channel in self._channels.values():
-            self._wanted |= channel.kinds
+    @property
+    def deadline_us(self) -> int | None:
+        """See `Show.deadline_us`."""
         if self._begin_us is None:
-            self._begin_us = self._now_us
+            return None
+        if self._patient_until_us is not None and self._still_reads() and not self._is_deaf:
+            return self._patient_until_us
+        return self._zoom.client.now_us if self._due is None else self._time_of(self._due)
+
+    def attach(self, zoom: Zoom) -> None:
+        """See `Show.attach`."""
+        self._zoom = zoom
+
+    def start(self) -> None:
+        """See `Show.start`. The first time, the capture says that the stream has started."""
+        if self._begin_us is not None:
+            self._zoom.say_started()
+        self.resume()
+
+    def resume(self) -> None:
+        """See `Show.resume`."""
+        if self._begin_us is None:
+            self._begin_us = self._zoom.client.now_us
             self._dues = self._recording.dues()
             self._due = next(self._dues, None)
-        taker = self._taker(MediaType.AUDIO)
-        while taker is not None and self._waiting:
-            self._pass_on(taker, self._waiting.popleft())
-        self._play(0)
+        if self._zoom.client.deliver_held():
+            self._patient_until_us = None
+        self.play()
 
-    def _show_times(self) -> Sequence[int]:
-        """When the next frame is due: on this machine's clock, in µs."""
+    def play(self) -> None:
+        """Send all that is due, in order, but so much at once and no more. See `Show.play`."""
         if self._begin_us is None:
-            return ()
-        if self._asked_us is not None and self._still_reads() and not self._is_deaf:
-            return (self._asked_us + self._patience_us,)
-        due_us = self._now_us if self._due is None else self._time_of(self._due)
-        return () if due_us is None else (due_us,)
-
-    def _play(self, now_ms: int) -> None:
-        """Send all that is due, in order, but so much at once and no more."""
-        assert self._begin_us is not None, "a show that has begun"
-        sent_bytes = 0
+            return
+        client, sent_bytes = self._zoom.client, 0
         for _ in range(MOST_AT_ONCE):
             due = self._due
             if sent_bytes > MOST_BYTES_AT_ONCE:
                 return
-            due_us = self._now_us if due is None else self._time_of(due)
-            if self._over or due_us is None or due_us > self._now_us:
+            due_us = client.now_us if due is None else self._time_of(due)
+            if self._zoom.is_over or due_us is None or due_us > client.now_us:
                 return
             if (due is None or isinstance(due, Drop) or _is_end(due.message)) and not self._has_read_all():
                 return
             if due is None:
-                self._end(StopReason.STOP_BC_MEETING_ENDED)
+                self._zoom.end(StopReason.STOP_BC_MEETING_ENDED)
                 return
             if isinstance(due, Drop):
-                self._perform_drop(due)
+                self._lose(due)
             else:
                 sent_bytes += len(due.raw)
-                self._perform_due(due)
+                self._send(due)
             self._due = next(self._dues, None)
+
+    def choose_video(self, user_id: UserId, *, subscribe: bool) -> tuple[StatusCode, str]:
+        """See `Show.choose_video`: the capture has the video of one participant, whatever the client chooses."""
+        return StatusCode.STATUS_OK, ""
 
     def _time_of(self, due: Due | Drop) -> int | None:
         """When a frame is due, on this machine's clock; `None` while a client is waited for that broke off."""
         assert self._begin_us is not None, "a show that has begun"
         if not self._at_once:
             return self._begin_us + due.at_us
-        if self._all_are_here():
+        client = self._zoom.client
+        if client.is_ready and client.kinds & client.wanted == client.wanted:
             self._paced_from = None
-            return self._now_us
+            return client.now_us
         if self._paced_from is None:
             return None
         since_us, at_us = self._paced_from
         return since_us + due.at_us - at_us
 
-    def _all_are_here(self) -> bool:
-        """Whether the client has every socket that it had."""
-        kinds = MediaType(0)
-        for channel in self._channels.values():
-            kinds |= channel.kinds
-        return self._ready and kinds & self._wanted == self._wanted
+    # Frames and losses.
 
-    def _perform_due(self, due: Due) -> None:
-        channel = self._taker_of(due)
-        message = due.message
-        if channel is not None:
-            self._pass_on(channel, due)
-        elif due.kind is MediaType.AUDIO and due.kind in self._wanted:
-            self._waiting.append(due)
-            while due.at_us - self._waiting[0].at_us > HELD_AUDIO_MS * 1000:
-                self._untaken[_plain_name(self._waiting.popleft().message)] += 1
-        elif due.kind is None or due.kind in self._wanted:
-            if self._is_wanted(message):
-                self._untaken[_plain_name(message)] += 1
-        if isinstance(message, StreamStateUpdate):
-            self._on_recorded_state(due, message)
-        elif isinstance(message, SessionStateUpdate):
-            self._session_state = message.state
-        elif isinstance(message, EventUpdate) and message.event_type == MeetingEvent.MEDIA_CONNECTION_INTERRUPTED:
-            self._interrupt(due, media_only=True)
-
-    def _perform_drop(self, drop: Drop) -> None:
-        """Close what was closed. Where signaling is lost, the media go with it (PROTOCOL §9)."""
-        lost = [each for each in self._channels.values() if not drop.kinds or each.kinds & drop.kinds]
-        if lost:
-            self._leave(lost, "media" if drop.kinds else "signaling", drop.code)
-            self._paced_from = self._now_us, drop.at_us
-
-    def _interrupt(self, due: Due, *, media_only: bool) -> None:
-        """Know these sockets no more, as the server did not. A client may wait before it believes the next one."""
-        self._leave(self._sockets(media_only=media_only), "media" if media_only else "signaling")
-        self._paced_from = self._now_us, due.at_us
-
-    def _on_recorded_state(self, due: Due, message: StreamStateUpdate) -> None:
-        """Do what the server did when it said this."""
-        self._stream_state = message.state
-        if message.state == StreamState.TERMINATED:
-            self._end_was_said = True
-            reason = StopReason.member(message.reason or 0)
-            self._end(reason if isinstance(reason, StopReason) else StopReason.STOP_BC_MEETING_ENDED)
-        elif message.state == StreamState.INTERRUPTED:
-            self._interrupt(due, media_only=message.reason in _MEDIA_REASONS)
-
-    def _taker_of(self, due: Due) -> _Channel | None:
-        """The socket for a frame, if there is one and its client wants it."""
+    def _send(self, due: Due) -> None:
+        """Send a frame as it was, and do what the server did when it said this."""
+        zoom, client, message = self._zoom, self._zoom.client, due.message
         if due.kind is not None:
-            return self._taker(due.kind)
-        if not due.on_media:
-            return self._signaling if self._is_wanted(due.message) else None
-        return next((channel for channel in self._channels.values() if channel.kinds), None)
+            if client.deliver(due.kind, message, due.at_us, due.raw):
+                self._patient_until_us = None
+            return
+        socket = client.media_socket() if due.on_media else client.signaling
+        if due.on_media and socket is not None:
+            self._patient_until_us = None
+        unasked = isinstance(message, EventUpdate) and message.event_type in self._recording.unasked
+        if zoom.tell(message, socket, due.raw, unasked=unasked):
+            client.miss(message)
+        if isinstance(message, EventUpdate) and message.event_type == MeetingEvent.MEDIA_CONNECTION_INTERRUPTED:
+            self._interrupt(due, MEDIA)
+        elif isinstance(message, StreamStateUpdate) and message.state == StreamState.INTERRUPTED:
+            self._interrupt(due, what_is_lost(message.reason))
+        elif isinstance(message, StreamStateUpdate) and message.state == StreamState.TERMINATED:
+            reason = StopReason.member(message.reason or 0)
+            known = reason if isinstance(reason, StopReason) else StopReason.STOP_BC_MEETING_ENDED
+            zoom.end(known, is_said=True)
 
-    def _is_wanted(self, message: Message) -> bool:
-        if not isinstance(message, EventUpdate):
-            return True
-        return message.event_type in self._events or message.event_type in self._recording.unasked
+    def _lose(self, drop: Drop) -> None:
+        """Close what was closed, if the client has it."""
+        client = self._zoom.client
+        if any(not drop.kinds or socket.kinds & drop.kinds for socket in client.sockets()):
+            client.lose(MEDIA if drop.kinds else SIGNALING, drop.code, kinds=drop.kinds or None)
+            self._paced_from = client.now_us, drop.at_us
 
-    def _pass_on(self, channel: _Channel, due: Due) -> None:
-        """Send a frame as it was."""
-        if channel.is_media:
-            self._asked_us = None
-        binary = isinstance(due.message, Unreadable) and not _is_text(due.raw)
-        self._send(channel, due.message, Send(channel.name, due.message, binary, due.raw))
+    def _interrupt(self, due: Due, what: str) -> None:
+        """Know these sockets no more, as the server did not. A client may wait before it believes the next one."""
+        self._zoom.client.lose(what)
+        self._paced_from = self._zoom.client.now_us, due.at_us
 
     # The end, faster than real time.
 
-    @property
-    def _patience_us(self) -> int:
-        return round(READING_S * _US * self._speed)
-
     def _has_read_all(self) -> bool:
         """Whether the client has read what was sent: asked once, it has answered, or had time enough for it."""
-        if self._is_deaf or (not self._at_once and self._speed <= 1):
+        client = self._zoom.client
+        if self._is_deaf or (not self._at_once and client.speed <= 1):
             return True
-        if self._asked_us is None:
-            self._asked_us = self._now_us
-            for channel in [each for each in self._channels.values() if each.kinds]:
-                self._ask_alive(channel)
-        self._is_deaf = self._still_reads() and self._now_us >= self._asked_us + self._patience_us
+        if self._patient_until_us is None:
+            self._patient_until_us = client.after(READING_S)
+            for socket in client.sockets():
+                if socket.kinds:
+                    client.ask_alive(socket)
+        self._is_deaf = self._still_reads() and client.now_us >= self._patient_until_us
         return self._is_deaf or not self._still_reads()
 
     def _still_reads(self) -> bool:
-        return any(channel.asked for channel in self._channels.values() if channel.kinds)
-
-    def _on_alive(self, channel: _Channel, message: KeepAliveResponse) -> None:
-        super()._on_alive(channel, message)
-        if self._asked_us is not None and not self._still_reads():
-            self._play(0)
+        return any(socket.asked for socket in self._zoom.client.sockets() if socket.kinds)
 
 
 def _is_terminated(message: Message) -> bool:
@@ -497,11 +391,3 @@ def _is_end(message: Message) -> bool:
     return _is_terminated(message) or (
         isinstance(message, SessionStateUpdate) and message.state == SessionState.STOPPED
     )
-
-
-def _is_text(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

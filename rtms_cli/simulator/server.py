@@ -19,6 +19,7 @@ from rtms_cli.protocol.signatures import handshake_signature, signed_headers
 from rtms_cli.protocol.webhooks import ACCEPTED, ANSWER_S, Stream
 from rtms_cli.simulator.recorded import Recorded, Recording
 from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.show import MadeUp
 from rtms_cli.simulator.webhooks import Ids, stream_event, stream_payload, webhook_body
 from rtms_cli.simulator.zoom import Finding, Report, Zoom
 from rtms_cli.wire.clock import Clock
@@ -232,8 +233,8 @@ class Simulator:
             stream_id=stream_id,
             signature=signature,
             urls=self._media_urls(self._port, stream_id),
-            scenario=scenario,
             epoch_ms=int(time.time() * 1000),
+            show=MadeUp(scenario),
             scopes=self._app.scopes,
             speed=self._client_speed,
         )
@@ -252,12 +253,16 @@ class Simulator:
         :param at_once: send as fast as the client reads.
         """
         signature = self._app.sign(recording.product, recording.id, recording.stream_id)
-        zoom = Recorded(
-            recording,
+        zoom = Zoom(
+            product=recording.product,
+            identity=recording.id,
+            stream_id=recording.stream_id,
             signature=signature,
             urls=self._media_urls(self._port, _in_path(recording.stream_id)),
+            epoch_ms=recording.zoom_ms,
+            show=Recorded(recording, at_once=at_once),
             speed=self._client_speed,
-            at_once=at_once,
+            on_demand=True,
             on_finding=on_finding,
         )
         earlier = self._streams.get(_in_path(recording.stream_id))

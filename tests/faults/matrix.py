@@ -23,7 +23,8 @@ from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.writer import Writer
-from rtms_cli.simulator.faults import Deviation, Fault, Strike
+from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.media import mixed
 from rtms_cli.simulator.scenario import PEOPLE, Scenario
 from rtms_cli.simulator.server import App, Simulator
@@ -44,7 +45,7 @@ class Case(Struct, frozen=True):
     """One fault, and what has to become of the recording."""
 
     name: str
-    strikes: tuple[Strike, ...] = ()
+    strikes: tuple[FaultAt, ...] = ()
     deviations: frozenset[Deviation] = frozenset()
     seconds: float = 30
     media: str = "audio,transcript"
@@ -116,8 +117,8 @@ class StallingFiles(Files):
             threading.Event().wait(20 / SPEED)
 
 
-def at(seconds: float, fault: Fault, number: int = 0, times: int = 1) -> Strike:
-    return Strike(round(seconds * 1000), fault, number, times)
+def at(seconds: float, fault: Fault, number: int = 0, times: int = 1) -> FaultAt:
+    return FaultAt(round(seconds * 1000), fault, number, times)
 
 
 BEFORE = -1.0
@@ -244,7 +245,7 @@ async def play(case: Case, out: Path) -> Result:
     token = app.secret_token if case.trusted else None
     listener = Listener("127.0.0.1", 0, "/webhook", token, station.take, station.health)
     url = f"http://127.0.0.1:{await listener.start()}/webhook"
-    scenario = Scenario(case.seconds, strikes=case.strikes, deviations=case.deviations)
+    scenario = Scenario(case.seconds, faults=case.strikes, deviations=case.deviations)
     async with Simulator(app, speed=SPEED, client_in_real_time=False, webhook=url) as simulator:
         stream = simulator.announce(Product.MEETING, scenario)
         await simulator.post(url, stream, "started")
@@ -252,7 +253,7 @@ async def play(case: Case, out: Path) -> Result:
             await station.idle()
             simulator.end()
         reason = await stream.done()
-        if not any(strike.fault is Fault.STOP_WEBHOOK_ONLY for strike in case.strikes):
+        if not any(strike.kind is Fault.STOP_WEBHOOK_ONLY for strike in case.strikes):
             await simulator.post(url, stream, "stopped", reason)
         await station.idle()
     await writer.close()
@@ -292,7 +293,7 @@ def look(case: Case, manifest: Manifest) -> Sequence[str]:
     if case.rebuilds >= 0 and len(opened) - 1 != case.rebuilds:
         wrong.append(f"signaling was opened {len(opened)} times")
     spoilt = {Fault.BAD_BASE64, Fault.BAD_JSON, Fault.BAD_UTF8, Fault.ODD_AUDIO}
-    expects_losses = case.unkept or any(strike.fault in spoilt for strike in case.strikes)
+    expects_losses = case.unkept or any(strike.kind in spoilt for strike in case.strikes)
     if bool(manifest.losses) != bool(expects_losses):
         wrong.append(f"losses {[(loss.what, loss.where, loss.count) for loss in manifest.losses]}")
     for name, asked in manifest.keep_alive.items():

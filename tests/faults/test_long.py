@@ -19,7 +19,7 @@ from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.writer import Writer
-from rtms_cli.simulator.faults import Fault, Strike
+from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.media import mixed
 from rtms_cli.simulator.scenario import PEOPLE, Scenario
 from rtms_cli.simulator.server import App, Simulator
@@ -112,7 +112,7 @@ async def test_a_later_webhook_continues_an_interrupted_recording(tmp_path: Path
     request = MediaRequest(parse_media("audio"))
     station = make_station(tmp_path / "out", writer, request, sign=app.sign_stream, observer=observer)
     async with Simulator(app) as simulator:
-        stream = simulator.announce(Product.MEETING, Scenario(5, strikes=(Strike(1_000, Fault.STOP, 19),)))
+        stream = simulator.announce(Product.MEETING, Scenario(5, faults=(FaultAt(1_000, Fault.STOP, 19),)))
         for _ in range(2):
             body = stream.webhook("started")
             station.take(body, read_webhook(body))

@@ -15,7 +15,8 @@ from rtms_cli.inspection.documents import sections
 from rtms_cli.inspection.lint import MOST_TOLD, SECTIONS, Finding, lint
 from rtms_cli.inspection.reading import Line, numbered
 from rtms_cli.machine import Direction, Frame, State, frame_of
-from rtms_cli.simulator.faults import Deviation, Fault
+from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.faults import Fault
 
 OUT = Direction.OUT
 SIGNALING = "signaling"

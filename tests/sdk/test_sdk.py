@@ -19,8 +19,9 @@ from rtms_cli.protocol.media import DEFAULT_PARAMS, AudioParams, MediaParams, Sh
 from rtms_cli.protocol.messages import Media, Transcript
 from rtms_cli.protocol.numbers import MediaType, Product, StopReason
 from rtms_cli.recording.codecs import new_decoder
+from rtms_cli.simulator.cues import make_cues
 from rtms_cli.simulator.media import mixed
-from rtms_cli.simulator.scenario import PEOPLE, Scenario, show
+from rtms_cli.simulator.scenario import PEOPLE, Scenario
 from rtms_cli.simulator.server import App, LiveStream, Simulator
 from rtms_cli.simulator.zoom import Report
 
@@ -105,7 +106,7 @@ def sent(
     kind: MediaType, params: MediaParams, epoch_ms: int, seconds: int = SECONDS
 ) -> list[tuple[bytes, int, object]]:
     """What the stand-in's scenario has of a kind: payload, timestamp, user."""
-    messages = [cue.message for cue in show(Scenario(seconds), params, epoch_ms, kind)]
+    messages = [cue.message for cue in make_cues(Scenario(seconds), params, epoch_ms, kind)]
     found: list[tuple[bytes, int, object]] = []
     for message in messages:
         if isinstance(message, Media):

@@ -15,8 +15,10 @@ from rtms_cli.protocol.messages import Audio, Media
 from rtms_cli.protocol.numbers import MediaType
 from rtms_cli.simulator import media
 from rtms_cli.simulator.codecs import SIZES, delay_of
-from rtms_cli.simulator.plan import Act, Deed
-from rtms_cli.simulator.scenario import PEOPLE, SHARE_SHADE, Cue, Scenario, shade_of, show
+from rtms_cli.simulator.cues import Cue, make_cues
+from rtms_cli.simulator.scenario import PEOPLE, Scenario
+from rtms_cli.simulator.schedule import TURN_MS, Event, EventKind
+from rtms_cli.simulator.synthesis import SHARE_SHADE, shade_of
 
 HZ = (8_000, 16_000, 32_000, 48_000)
 ROWS = [
@@ -32,7 +34,9 @@ Samples = npt.NDArray[np.float64]
 
 
 def cues(scenario: Scenario, params: MediaParams, kind: MediaType) -> list[Cue]:
-    return [cue for cue in show(scenario, params.or_else(DEFAULT_PARAMS), 1_000_000, kind) if cue.message is not None]
+    return [
+        cue for cue in make_cues(scenario, params.or_else(DEFAULT_PARAMS), 1_000_000, kind) if cue.message is not None
+    ]
 
 
 def payloads(shown: Sequence[Cue]) -> list[bytes]:
@@ -148,7 +152,7 @@ def test_pictures_show_their_numbers(codec: int, fps: int, resolution: int) -> N
     assert len(shown) == 5 * fps
     pictures = see(codec, payloads(shown))
     assert {picture.shape for picture in pictures} == {(height, width)}
-    shades = [shade_of(0 if cue.at_ms < media.TURN_MS else 1) for cue in shown]
+    shades = [shade_of(0 if cue.at_ms < TURN_MS else 1) for cue in shown]
     numbers = [read_number(picture, shade) for picture, shade in zip(pictures, shades, strict=True)]
     assert numbers == [number % 100 for number in range(5 * fps)]
     shared = cues(scenario, params, MediaType.SHARE)
@@ -162,13 +166,13 @@ def units(payload: bytes) -> list[int]:
 
 
 def test_h264_has_a_key_frame_every_two_seconds_and_where_another_camera_comes_into_view() -> None:
-    acts = (
-        Act(6_500, Deed.CAMERA, 1, camera=2),
-        Act(9_000, Deed.PAUSE, for_ms=500),
-        Act(10_000, Deed.CAMERA, 2, camera=0),
+    events = (
+        Event(6_500, EventKind.CAMERA, 1, camera=2),
+        Event(9_000, EventKind.PAUSE, for_ms=500),
+        Event(10_000, EventKind.CAMERA, 2, camera=0),
     )
     params = MediaParams(video=VideoParams(3, 7, 1, 3, 10))
-    shown = cues(Scenario(12, acts=acts), params, MediaType.VIDEO)
+    shown = cues(Scenario(12, events=events), params, MediaType.VIDEO)
     packets = payloads(shown)
     kinds = {cue.at_ms: units(packet) for cue, packet in zip(shown, packets, strict=True)}
     keys = [at_ms for at_ms, kind in kinds.items() if 5 in kind]

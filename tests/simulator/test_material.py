@@ -16,9 +16,11 @@ from rtms_cli.protocol.media import AudioParams, MediaParams, VideoParams
 from rtms_cli.protocol.messages import Audio, EventUpdate, Transcript, Video
 from rtms_cli.protocol.numbers import Language, MediaType, MeetingEvent
 from rtms_cli.simulator import media
-from rtms_cli.simulator.material import Line, Material, Sound, load_film, load_sound, load_transcript
-from rtms_cli.simulator.plan import Act, Deed
-from rtms_cli.simulator.scenario import Scenario, show
+from rtms_cli.simulator.cues import make_cues
+from rtms_cli.simulator.decoding import Sound, load_film, load_sound
+from rtms_cli.simulator.material import Line, Material, load_transcript
+from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.schedule import Event, EventKind
 
 
 def write_tone(path: Path, hz: float, seconds: float, rate: int, channels: int = 1, begin_s: float = 0) -> Path:
@@ -60,7 +62,7 @@ def test_sound_of_every_participant_in_the_right_place(tmp_path: Path) -> None:
     assert not heard[4 * 16_000 + 200 :].any()
     levels = np.abs(np.fft.rfft(heard[2 * 16_000 : 3 * 16_000]))
     assert sorted(np.argsort(levels)[-2:].tolist()) == [440, 1000]
-    events = [cue.message for cue in show(scenario, params, 0, None)]
+    events = [cue.message for cue in make_cues(scenario, params, 0, None)]
     speakers = [
         (event.timestamp, event.fields["user_name"])
         for event in events
@@ -71,8 +73,8 @@ def test_sound_of_every_participant_in_the_right_place(tmp_path: Path) -> None:
 
 def test_stereo_stays_stereo_and_mute_leaves_packets_out(tmp_path: Path) -> None:
     sound = load_sound(write_tone(tmp_path / "stereo.wav", 500, 2, 48_000, 2))
-    acts = (Act(500, Deed.MUTE), Act(1000, Deed.UNMUTE))
-    scenario = Scenario(2, acts=acts).with_material(Material((sound,)))
+    events = (Event(500, EventKind.MUTE), Event(1000, EventKind.UNMUTE))
+    scenario = Scenario(2, events=events).with_material(Material((sound,)))
     shown = cues(scenario, MediaParams(audio=AudioParams(2, 3, 2, 1, 2, 20)), MediaType.AUDIO)
     assert [cue.at_ms for cue in shown] == [*range(0, 500, 20), *range(1000, 2000, 20)]
     heard = decode(1, 48_000, 2, payloads(shown)) * 32_768

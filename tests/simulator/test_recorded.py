@@ -23,6 +23,7 @@ from rtms_cli.machine import (
 )
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.simulator.recorded import READING_S, Recorded, Recording
+from rtms_cli.simulator.zoom import Zoom
 
 IDS = {"meeting_uuid": "m==", "rtms_stream_id": "s"}
 SIGNED = {**IDS, "signature": "good", "protocol_version": 1, "sequence": 1}
@@ -94,7 +95,7 @@ def recording(tmp_path: Path, written: bytes = SHOW) -> Recording:
 class Client:
     """Feeds the machine, and remembers what it sent: when, where, what."""
 
-    def __init__(self, machine: Recorded, *, answers: bool = True) -> None:
+    def __init__(self, machine: Zoom, *, answers: bool = True) -> None:
         self.machine = machine
         self.answers = answers
         self.now_us = 0
@@ -153,9 +154,13 @@ class Client:
         return [(at, channel, raw) for at, channel, raw in self.heard if isinstance(raw, bytes)]
 
 
-def machine(recorded: Recording, *, speed: float = 1, at_once: bool = False) -> Recorded:
+def machine(recorded: Recording, *, speed: float = 1, at_once: bool = False) -> Zoom:
     urls = {"audio": "ws://a", "all": "ws://all"}
-    return Recorded(recorded, signature=Signature("good"), urls=urls, speed=speed, at_once=at_once)
+    return Zoom(
+        product=recorded.product, identity=recorded.id, stream_id=recorded.stream_id, signature=Signature("good"),
+        urls=urls, epoch_ms=recorded.zoom_ms, show=Recorded(recorded, at_once=at_once), speed=speed,
+        on_demand=True,
+    )  # fmt: skip
 
 
 EVERYTHING = [
@@ -234,7 +239,7 @@ def test_at_once_the_end_waits_until_the_client_has_read(tmp_path: Path) -> None
     assert [(channel, raw) for _, channel, raw in client.got()] == [row[1:] for row in EVERYTHING[:9]]
     assert client.heard[-1][1:] == ("media", 12)
     client.answers = True
-    client.say("media", msg_type=13, sequence=1, timestamp=client.machine._zoom_ms(0))
+    client.say("media", msg_type=13, sequence=1, timestamp=client.machine.client.zoom_ms(0))
     client.run()
     assert [(channel, raw) for _, channel, raw in client.got()] == [row[1:] for row in EVERYTHING]
     assert client.now_us == 0

@@ -14,7 +14,8 @@ from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.webhooks import read_webhook
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.writer import Writer
-from rtms_cli.simulator.material import Material, Sound, load_sound
+from rtms_cli.simulator.decoding import Sound, load_sound
+from rtms_cli.simulator.material import Material
 from rtms_cli.simulator.media import mixed
 from rtms_cli.simulator.scenario import PEOPLE, Scenario
 from rtms_cli.simulator.server import App, Simulator

@@ -13,16 +13,17 @@ from websockets.asyncio.client import ClientConnection, connect
 from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import EventUpdate
 from rtms_cli.protocol.numbers import Product
-from rtms_cli.simulator.faults import Fault, Strike
-from rtms_cli.simulator.plan import Act, Deed
-from rtms_cli.simulator.scenario import Scenario, show
+from rtms_cli.simulator.cues import make_cues
+from rtms_cli.simulator.faults import Fault, FaultAt
+from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.schedule import Event, EventKind
 from rtms_cli.simulator.server import App, Simulator
 
 STREAM = IDS["rtms_stream_id"]
 
 
 def test_a_pause_is_told_and_nothing_is_sent_meanwhile() -> None:
-    server = Server(scenario=Scenario(6, acts=(Act(2000, Deed.PAUSE, for_ms=1500),)))
+    server = Server(scenario=Scenario(6, events=(Event(2000, EventKind.PAUSE, for_ms=1500),)))
     server.join(31)
     server.say("signaling", 7, rtms_stream_id=STREAM)
 
@@ -80,8 +81,8 @@ def test_subscriptions_decide_which_events_come() -> None:
 
 
 def test_contact_center_has_events_of_its_own() -> None:
-    scenario = Scenario(5, acts=(Act(2000, Deed.PAUSE, for_ms=1000), Act(1000, Deed.CAMERA, camera=0)))
-    cues = show(scenario, MediaParams(), 0, None, product=Product.CONTACT_CENTER)
+    scenario = Scenario(5, events=(Event(2000, EventKind.PAUSE, for_ms=1000), Event(1000, EventKind.CAMERA, camera=0)))
+    cues = make_cues(scenario, MediaParams(), 0, None, product=Product.CONTACT_CENTER)
     events = [(cue.at_ms, cue.message.event_type) for cue in cues if isinstance(cue.message, EventUpdate)]
     assert [event for event in events if isinstance(event[1], int) and event[1] >= 7] == [
         (0, 8), (0, 10), (2000, 12), (3000, 13), (4999, 9), (4999, 11)
@@ -91,16 +92,16 @@ def test_contact_center_has_events_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("fault", "same_port", "old_is_closed"),
     [
-        (Strike(300, Fault.FAILOVER), True, True),
-        (Strike(300, Fault.FAILOVER, 1), False, True),
-        (Strike(300, Fault.SPLIT_BRAIN), False, False),
+        (FaultAt(300, Fault.FAILOVER), True, True),
+        (FaultAt(300, Fault.FAILOVER, 1), False, True),
+        (FaultAt(300, Fault.SPLIT_BRAIN), False, False),
     ],
     ids=["same port", "another port", "split brain"],
 )
-async def test_where_another_server_takes_over(fault: Strike, same_port: bool, old_is_closed: bool) -> None:
+async def test_where_another_server_takes_over(fault: FaultAt, same_port: bool, old_is_closed: bool) -> None:
     app = App("client", "secret", "token")
     async with Simulator(app) as simulator, AsyncExitStack() as opened:
-        stream = simulator.announce(Product.MEETING, Scenario(30, strikes=(fault,)))
+        stream = simulator.announce(Product.MEETING, Scenario(30, faults=(fault,)))
         first, old_url = json.loads(stream.webhook("started")), stream.url
         ids = {
             "meeting_uuid": stream.identity,

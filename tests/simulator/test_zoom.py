@@ -18,8 +18,9 @@ from rtms_cli.machine import (
 )
 from rtms_cli.protocol.messages import KeepAliveRequest, Signature, encode
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType
-from rtms_cli.simulator.faults import Fault, Strike
+from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.show import MadeUp
 from rtms_cli.simulator.zoom import Zoom
 
 RIGHT = Signature("a" * 64)
@@ -40,7 +41,7 @@ class Server:
     def __init__(self, scopes: MediaType = EVERY_MEDIA, seconds: float = 5, scenario: Scenario | None = None) -> None:
         self.zoom = Zoom(
             product="meeting", identity="uuid==", stream_id="stream1", signature=RIGHT, urls=URLS,
-            scenario=scenario or Scenario(seconds), epoch_ms=1_738_394_112_345, scopes=scopes,
+            show=MadeUp(scenario or Scenario(seconds)), epoch_ms=1_738_394_112_345, scopes=scopes,
         )  # fmt: skip
         self.at_us = 0
         self.zoom.tick(0)
@@ -219,7 +220,7 @@ def test_what_a_client_must_not_say(channel: str, msg_type: int, fields: dict[st
 
 def test_ready_that_crosses_the_loss_of_the_media_connection() -> None:
     """The client could not know: it is ready, and gets media when it is back."""
-    server = Server(scenario=Scenario(5, strikes=(Strike(1000, Fault.EVENT_7),)))
+    server = Server(scenario=Scenario(5, faults=(FaultAt(1000, Fault.EVENT_7),)))
     server.join()
     assert 14 in types(server.say("signaling", 7, rtms_stream_id="stream1"))
     server.close("signaling")

@@ -21,10 +21,11 @@ from msgspec import Struct, structs
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import Language, Resolution, StatusCode, StopReason
-from rtms_cli.simulator.faults import Deviation, Fault, Strike
+from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.material import read_language
-from rtms_cli.simulator.plan import Act, Deed
 from rtms_cli.simulator.scenario import PEOPLE, Person, Scenario
+from rtms_cli.simulator.schedule import Event, EventKind
 
 BEFORE_MS = -1
 """The time of what has to be so before the session begins: `at = "start"`."""
@@ -33,7 +34,7 @@ MOST_BUFFERED_S = 60
 """How much audio Zoom keeps for a client that has not come yet (PROTOCOL §4)."""
 
 
-class Script(Struct, frozen=True):
+class ScenarioFile(Struct, frozen=True):
     """A scenario with its name."""
 
     name: str
@@ -42,12 +43,12 @@ class Script(Struct, frozen=True):
     """One for each stream that it needs: most need one, a list of refusals needs one for each."""
 
 
-def built_in() -> Sequence[Script]:
+def built_in() -> Sequence[ScenarioFile]:
     """The scenarios that come with the program, by name."""
     return [load(name) for name in _names()]
 
 
-def load(name: str) -> Script:
+def load(name: str) -> ScenarioFile:
     """Read a scenario that is built in, or a file.
 
     :param name: a name, or a path that ends with `.toml`.
@@ -74,7 +75,7 @@ def _names() -> Sequence[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir() if entry.name.endswith(".toml"))
 
 
-def read(text: str, name: str, where: str) -> Script:
+def read(text: str, name: str, where: str) -> ScenarioFile:
     """Read a scenario.
 
     :param where: the file, for errors.
@@ -107,30 +108,30 @@ def read(text: str, name: str, where: str) -> Script:
     top.take("event")
     top.finish(())
     lines = [number for number, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*event\s*\]\]", line)]
-    acts: list[Act] = []
-    strikes: list[Strike] = []
-    variants: list[Strike] = []
+    events: list[Event] = []
+    faults: list[FaultAt] = []
+    variants: list[FaultAt] = []
     for number, table in enumerate(tables):
         line = f":{lines[number]}" if len(lines) == len(tables) else f": event {number + 1}"
         event = _Fields(table, f"{where}{line}", names)
         made = _read_event(event, seconds)
-        acts += [one for one in made if isinstance(one, Act)]
-        new = [one for one in made if isinstance(one, Strike)]
-        if len(new) > 1 and new[0].fault in _REFUSALS:
+        events += [one for one in made if isinstance(one, Event)]
+        new = [one for one in made if isinstance(one, FaultAt)]
+        if len(new) > 1 and new[0].kind in _REFUSALS:
             variants = new
         else:
-            strikes += new
+            faults += new
     whole = Scenario(
         seconds,
         people,
-        tuple(strikes),
+        tuple(faults),
         frozenset(map(Deviation, server)),
-        tuple(acts),
+        tuple(events),
         late_s,
         buffered_s,
     )
-    each_of = [structs.replace(whole, strikes=(*strikes, one)) for one in variants] or [whole]
-    return Script(name, description, tuple(each_of))
+    each_of = [structs.replace(whole, faults=(*faults, one)) for one in variants] or [whole]
+    return ScenarioFile(name, description, tuple(each_of))
 
 
 class _Fields:
@@ -198,7 +199,7 @@ class _Fields:
             raise self.wrong(name, f"is no field here; there are {', '.join(known)}" if known else "is no field")
 
 
-_Made = Sequence[Act | Strike]
+_Made = Sequence[Event | FaultAt]
 
 
 def _read_event(event: _Fields, seconds: float) -> _Made:
@@ -226,12 +227,12 @@ def _ms(event: _Fields, name: str) -> int:
     return round(event.number(name) * 1000)
 
 
-def _deed(event: _Fields, verb: str, at_ms: int) -> _Made:
-    return (Act(max(at_ms, 0), Deed(verb), event.person(verb)),)
+def _event(event: _Fields, verb: str, at_ms: int) -> _Made:
+    return (Event(max(at_ms, 0), EventKind(verb), event.person(verb)),)
 
 
 def _lasting(event: _Fields, verb: str, at_ms: int) -> _Made:
-    return (Act(max(at_ms, 0), Deed(verb), event.person(verb), _ms(event, "for")),)
+    return (Event(max(at_ms, 0), EventKind(verb), event.person(verb), _ms(event, "for")),)
 
 
 _CAMERAS: Mapping[str, int | None] = {"on": None, "off": 0, **{size.name: int(size) for size in Resolution}}
@@ -239,11 +240,11 @@ _CAMERAS: Mapping[str, int | None] = {"on": None, "off": 0, **{size.name: int(si
 
 def _camera(event: _Fields, verb: str, at_ms: int) -> _Made:
     who = event.person(verb)
-    return (Act(max(at_ms, 0), Deed.CAMERA, who, camera=_CAMERAS[event.choice("to", list(_CAMERAS))]),)
+    return (Event(max(at_ms, 0), EventKind.CAMERA, who, camera=_CAMERAS[event.choice("to", list(_CAMERAS))]),)
 
 
 def _chat(event: _Fields, verb: str, at_ms: int) -> _Made:
-    return (Act(max(at_ms, 0), Deed.CHAT, event.person(verb), text=event.text("text")),)
+    return (Event(max(at_ms, 0), EventKind.CHAT, event.person(verb), text=event.text("text")),)
 
 
 def _transcript(event: _Fields, verb: str, at_ms: int) -> _Made:
@@ -251,31 +252,31 @@ def _transcript(event: _Fields, verb: str, at_ms: int) -> _Made:
     language = read_language(event.take("language") if event.has("language") else int(Language.LANGUAGE_ID_ENGLISH))
     if language is None:
         raise event.wrong("language", f"has to be one of {', '.join(each.gist for each in Language)}")
-    return (Act(max(at_ms, 0), Deed.TRANSCRIPT, who, for_ms, text, language),)
+    return (Event(max(at_ms, 0), EventKind.TRANSCRIPT, who, for_ms, text, language),)
 
 
 def _pause(event: _Fields, verb: str, at_ms: int) -> _Made:
-    return (Act(max(at_ms, 0), Deed.PAUSE, for_ms=_ms(event, verb)),)
+    return (Event(max(at_ms, 0), EventKind.PAUSE, for_ms=_ms(event, verb)),)
 
 
 def _one_of(faults: Mapping[str, tuple[Fault, int]]) -> "_Reader":
     def reader(event: _Fields, verb: str, at_ms: int) -> _Made:
         fault, number = faults[event.choice(verb, list(faults))]
-        return (Strike(at_ms, fault, number),)
+        return (FaultAt(at_ms, fault, number),)
 
     return reader
 
 
 def _packets(fault: Fault) -> "_Reader":
     def reader(event: _Fields, verb: str, at_ms: int) -> _Made:
-        return (Strike(at_ms, fault, times=event.count(verb, most=10_000, least=1)),)
+        return (FaultAt(at_ms, fault, times=event.count(verb, most=10_000, least=1)),)
 
     return reader
 
 
 def _lasting_fault(fault: Fault) -> "_Reader":
     def reader(event: _Fields, verb: str, at_ms: int) -> _Made:
-        return (Strike(at_ms, fault, _ms(event, verb)),)
+        return (FaultAt(at_ms, fault, _ms(event, verb)),)
 
     return reader
 
@@ -283,7 +284,7 @@ def _lasting_fault(fault: Fault) -> "_Reader":
 def _flag(fault: Fault, number: int = 0) -> "_Reader":
     def reader(event: _Fields, verb: str, at_ms: int) -> _Made:
         event.yes(verb)
-        return (Strike(at_ms, fault, number),)
+        return (FaultAt(at_ms, fault, number),)
 
     return reader
 
@@ -299,12 +300,12 @@ _CORRUPT = {
 
 def _corrupt(event: _Fields, verb: str, at_ms: int) -> _Made:
     fault = _CORRUPT[event.choice(verb, list(_CORRUPT))]
-    return (Strike(at_ms, fault, times=event.count("times", 1, most=10_000, least=1)),)
+    return (FaultAt(at_ms, fault, times=event.count("times", 1, most=10_000, least=1)),)
 
 
 def _close(event: _Fields, verb: str, at_ms: int) -> _Made:
     code = event.count(verb, most=4999, least=1000)
-    return (Strike(at_ms, Fault.CLOSE_MEDIA, code),)
+    return (FaultAt(at_ms, Fault.CLOSE_MEDIA, code),)
 
 
 _REFUSALS = {Fault.REFUSE_SIGNALING: "signaling", Fault.REFUSE_MEDIA: "media"}
@@ -319,26 +320,26 @@ def _refuse(event: _Fields, verb: str, at_ms: int) -> _Made:
     on = event.choice("on", list(_REFUSALS.values()), "signaling")
     times = event.count("times", 1, most=1000, least=1)
     fault = next(fault for fault, socket in _REFUSALS.items() if socket == on)
-    return tuple(Strike(at_ms, fault, code, times) for code in codes)
+    return tuple(FaultAt(at_ms, fault, code, times) for code in codes)
 
 
 def _hang_up(event: _Fields, verb: str, at_ms: int) -> _Made:
     event.yes(verb)
-    return (Strike(at_ms, Fault.HANG_UP, times=event.count("times", 1, most=1000, least=1)),)
+    return (FaultAt(at_ms, Fault.HANG_UP, times=event.count("times", 1, most=1000, least=1)),)
 
 
 def _stop(event: _Fields, verb: str, at_ms: int) -> _Made:
     reason = event.count(verb, most=max(StopReason), least=1)
     told = event.choice("told", ["signaling", "webhook"], "signaling")
-    return (Strike(at_ms, Fault.STOP if told == "signaling" else Fault.STOP_WEBHOOK_ONLY, reason),)
+    return (FaultAt(at_ms, Fault.STOP if told == "signaling" else Fault.STOP_WEBHOOK_ONLY, reason),)
 
 
 _Reader = Callable[[_Fields, str, int], _Made]
 EVENTS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
-    "join": ((), _deed),
-    "leave": ((), _deed),
-    "mute": ((), _deed),
-    "unmute": ((), _deed),
+    "join": ((), _event),
+    "leave": ((), _event),
+    "mute": ((), _event),
+    "unmute": ((), _event),
     "speak": (("for",), _lasting),
     "share": (("for",), _lasting),
     "camera": (("to",), _camera),

@@ -10,12 +10,14 @@ from enum import StrEnum
 from msgspec import Struct
 
 from rtms_cli.protocol.numbers import Language
-from rtms_cli.simulator import media
 
 Span = tuple[int, int]
 
+TURN_MS = 4_000
+"""How long one participant speaks before the next one does, where nothing says who speaks."""
 
-class Deed(StrEnum):
+
+class EventKind(StrEnum):
     """Something that a person does."""
 
     JOIN = "join"
@@ -31,11 +33,11 @@ class Deed(StrEnum):
     """The host pauses the stream: nothing is sent meanwhile."""
 
 
-class Act(Struct, frozen=True):
-    """A deed: when, whose, and its particulars."""
+class Event(Struct, frozen=True):
+    """Something that happens: when, who does it, and the particulars."""
 
     at_ms: int
-    deed: Deed
+    kind: EventKind
     who: int = 0
     """Which of the people, from 0."""
     for_ms: int = 0
@@ -45,9 +47,14 @@ class Act(Struct, frozen=True):
     camera: int | None = None
     """The resolution that the camera has from now on; 0 is one that is off, `None` one as it was granted."""
 
+    @property
+    def span(self) -> Span:
+        """From when to when it lasts."""
+        return self.at_ms, self.at_ms + self.for_ms
 
-class Plan:
-    """Everything that follows from the acts. What they do not speak of is made up: speech in turns, cameras on.
+
+class Schedule:
+    """Everything that follows from the events. What they leave open is made up: speech in turns, cameras on.
 
     :param voices: how many people there are.
     :param sounds: whose sound is the user's own: how long it is, and when there is something to hear.
@@ -56,7 +63,7 @@ class Plan:
 
     def __init__(
         self,
-        acts: Sequence[Act],
+        events: Sequence[Event],
         voices: int,
         end_ms: int,
         sounds: Mapping[int, tuple[int, Sequence[Span]]] | None = None,
@@ -64,28 +71,28 @@ class Plan:
     ) -> None:
         sounds = sounds or {}
         self._filmed = filmed
-        self._acts = sorted(acts, key=lambda act: act.at_ms)
+        self._events = sorted(events, key=lambda event: event.at_ms)
         self._voices = voices
         self._end_ms = end_ms
         everything = (0, end_ms)
-        self.paused = merged(clip((act.at_ms, act.at_ms + act.for_ms), everything) for act in self._of(Deed.PAUSE))
+        self.paused = merged(clip(event.span, everything) for event in self._of(EventKind.PAUSE))
         flowing = without([everything], self.paused)
-        self.present = [self._while(who, Deed.JOIN, Deed.LEAVE) for who in range(voices)]
-        self.in_turns = not self._of(Deed.SPEAK) and not sounds
+        self.present = [self._while(who, EventKind.JOIN, EventKind.LEAVE) for who in range(voices)]
+        self.in_turns = not self._of(EventKind.SPEAK) and not sounds
         self.talking: list[list[Span]] = []
         """When each person's packets come, where every person has a stream of its own."""
         for who in range(voices):
-            allowed = both(both(self.present[who], self._while(who, Deed.UNMUTE, Deed.MUTE)), flowing)
+            allowed = both(both(self.present[who], self._while(who, EventKind.UNMUTE, EventKind.MUTE)), flowing)
             if who in sounds:
                 talk = [(0, min(sounds[who][0], end_ms))]
             elif self.in_turns:
-                turn, round_ms = media.TURN_MS, media.TURN_MS * voices
+                turn, round_ms = TURN_MS, TURN_MS * voices
                 talk = [(start, start + turn) for start in range(who * turn, end_ms, round_ms)]
             else:
-                talk = [(act.at_ms, act.at_ms + act.for_ms) for act in self._of(Deed.SPEAK) if act.who == who]
+                talk = [event.span for event in self._of(EventKind.SPEAK) if event.who == who]
             self.talking.append(merged(both(talk, allowed)))
-        if self._of(Deed.SHARE):
-            shares = [((act.at_ms, act.at_ms + act.for_ms), act.who) for act in self._of(Deed.SHARE)]
+        if self._of(EventKind.SHARE):
+            shares = [(event.span, event.who) for event in self._of(EventKind.SHARE)]
         else:
             shares = [((end_ms // 3, end_ms * 2 // 3), 0)]
         self.shares = [(span, who) for whole, who in shares for span in both([whole], self.present[who])]
@@ -112,38 +119,38 @@ class Plan:
         if not within(at_ms, self.present[who]) or (self._filmed is not None and who not in self._filmed):
             return 0
         last: int | None = None
-        for act in self._of(Deed.CAMERA):
-            if act.who == who and act.at_ms <= at_ms:
-                last = act.camera
+        for event in self._of(EventKind.CAMERA):
+            if event.who == who and event.at_ms <= at_ms:
+                last = event.camera
         return last
 
     def cameras(self) -> list[tuple[int, int, bool]]:
         """When whose camera goes on or off, after the session began."""
         found, states = [], {who: self.camera(who, 0) != 0 for who in range(self._voices)}
-        for act in self._of(Deed.CAMERA):
-            is_on = act.camera != 0
-            if states[act.who] != is_on and act.at_ms > 0 and (self._filmed is None or act.who in self._filmed):
-                found.append((act.at_ms, act.who, is_on))
-            states[act.who] = is_on
+        for event in self._of(EventKind.CAMERA):
+            is_on = event.camera != 0
+            if states[event.who] != is_on and event.at_ms > 0 and (self._filmed is None or event.who in self._filmed):
+                found.append((event.at_ms, event.who, is_on))
+            states[event.who] = is_on
         return found
 
-    def acts(self, deed: Deed) -> Sequence[Act]:
-        """The acts of one kind, in order."""
-        return self._of(deed)
+    def events(self, kind: EventKind) -> Sequence[Event]:
+        """The events of one kind, in order."""
+        return self._of(kind)
 
-    def _of(self, deed: Deed) -> list[Act]:
-        return [act for act in self._acts if act.deed is deed]
+    def _of(self, kind: EventKind) -> list[Event]:
+        return [event for event in self._events if event.kind is kind]
 
-    def _while(self, who: int, begin: Deed, end: Deed) -> list[Span]:
+    def _while(self, who: int, begin: EventKind, end: EventKind) -> list[Span]:
         """The spans between two deeds of a person; it begins inside where `end` comes first, or neither."""
-        acts = [act for act in self._acts if act.who == who and act.deed in (begin, end)]
-        since: int | None = None if acts and acts[0].deed is begin else 0
+        events = [event for event in self._events if event.who == who and event.kind in (begin, end)]
+        since: int | None = None if events and events[0].kind is begin else 0
         spans: list[Span] = []
-        for act in acts:
-            if act.deed is begin and since is None:
-                since = act.at_ms
-            elif act.deed is end and since is not None:
-                spans.append((since, act.at_ms))
+        for event in events:
+            if event.kind is begin and since is None:
+                since = event.at_ms
+            elif event.kind is end and since is not None:
+                spans.append((since, event.at_ms))
                 since = None
         if since is not None:
             spans.append((since, self._end_ms))

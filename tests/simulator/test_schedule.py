@@ -6,20 +6,21 @@ from simulator.test_codecs_sent import cues
 from rtms_cli.protocol.media import AudioParams, MediaParams, TranscriptParams, VideoParams
 from rtms_cli.protocol.messages import Audio, EventUpdate, Share, Transcript, Video
 from rtms_cli.protocol.numbers import MediaType, MeetingEvent
-from rtms_cli.simulator.plan import Act, Deed, Span, both, merged, touched, within, without
-from rtms_cli.simulator.scenario import PEOPLE, Scenario, show
+from rtms_cli.simulator.cues import make_cues
+from rtms_cli.simulator.scenario import PEOPLE, Scenario
+from rtms_cli.simulator.schedule import Event, EventKind, Span, both, merged, touched, within, without
 
-ACTS = (
-    Act(1000, Deed.JOIN, 1),
-    Act(0, Deed.SPEAK, 0, 1500),
-    Act(500, Deed.SPEAK, 1, 2500),
-    Act(2000, Deed.MUTE, 1),
-    Act(2200, Deed.UNMUTE, 1),
-    Act(1200, Deed.SHARE, 1, 5000),
-    Act(3000, Deed.LEAVE, 1),
-    Act(3500, Deed.SPEAK, 2, 500),
+EVENTS = (
+    Event(1000, EventKind.JOIN, 1),
+    Event(0, EventKind.SPEAK, 0, 1500),
+    Event(500, EventKind.SPEAK, 1, 2500),
+    Event(2000, EventKind.MUTE, 1),
+    Event(2200, EventKind.UNMUTE, 1),
+    Event(1200, EventKind.SHARE, 1, 5000),
+    Event(3000, EventKind.LEAVE, 1),
+    Event(3500, EventKind.SPEAK, 2, 500),
 )
-SCENARIO = Scenario(5, acts=ACTS)
+SCENARIO = Scenario(5, events=EVENTS)
 
 
 def spans(stamps: list[int], step_ms: int) -> list[Span]:
@@ -55,7 +56,7 @@ def test_packets_come_while_somebody_is_there_speaks_and_is_not_muted() -> None:
 def test_events_tell_of_it() -> None:
     events = [
         (cue.at_ms, cue.message.event_type, cue.message.fields)
-        for cue in show(SCENARIO, MediaParams(), 0, None)
+        for cue in make_cues(SCENARIO, MediaParams(), 0, None)
         if isinstance(cue.message, EventUpdate)
     ]
     one, two, three = ({"user_id": person.user_id, "user_name": person.name} for person in PEOPLE)
@@ -81,8 +82,8 @@ def test_events_tell_of_it() -> None:
 def test_the_language_is_detected_unless_the_client_does_not_want_that(
     params: tuple[int, int, bool | None], languages: list[int]
 ) -> None:
-    acts = (Act(0, Deed.TRANSCRIPT, 1, 500, "Moin", 14), Act(1000, Deed.TRANSCRIPT, 2, 500, "はい", 20))
-    shown = cues(Scenario(3, acts=acts), MediaParams(transcript=TranscriptParams(*params)), MediaType.TRANSCRIPT)
+    events = (Event(0, EventKind.TRANSCRIPT, 1, 500, "Moin", 14), Event(1000, EventKind.TRANSCRIPT, 2, 500, "はい", 20))
+    shown = cues(Scenario(3, events=events), MediaParams(transcript=TranscriptParams(*params)), MediaType.TRANSCRIPT)
     assert [cue.message.language for cue in shown if isinstance(cue.message, Transcript)] == languages
 
 

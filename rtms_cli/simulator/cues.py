@@ -1,0 +1,182 @@
+"""What a server sends in a made-up session, and when: a pure function of the scenario and of what was granted.
+
+Sound and pictures come from `synthesis`, which is imported when a client asks for them; the rest needs no NumPy.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from msgspec import Struct
+
+from rtms_cli.protocol.media import MediaParams, TranscriptParams
+from rtms_cli.protocol.messages import (
+    Chat,
+    EventUpdate,
+    Message,
+    SessionStateUpdate,
+    StreamStateUpdate,
+    Transcript,
+    UserId,
+)
+from rtms_cli.protocol.numbers import (
+    ContactCenterEvent,
+    MediaType,
+    MeetingEvent,
+    Product,
+    SessionState,
+    StreamState,
+)
+from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.schedule import TURN_MS, Event, EventKind, Schedule, within
+
+SENTENCES = (
+    ("Good morning, can everybody hear me?", "Yes, loud and clear."),
+    ("Then let us begin with the numbers.", "One moment, I am sharing my screen."),
+    ("As you can see, it goes up and to the right.", "Und das ist schön so."),
+    ("Any questions so far?", "No, thank you. ありがとう。"),
+)
+"""What is said, by the first and the second participant in turn."""
+
+
+class Cue(Struct, frozen=True):
+    """One message, and when it is due."""
+
+    at_ms: int
+    kind: MediaType | None
+    """`None` is an event, or a change of state, on the signaling socket."""
+    message: Message | None
+    """`None` where there is nothing to see, but there may be at the next one."""
+
+
+def nobody() -> UserId:
+    """Whose video the client has chosen, before it chose."""
+    return None
+
+
+def make_cues(
+    scenario: Scenario,
+    params: MediaParams,
+    epoch_ms: int,
+    kind: MediaType | None,
+    chosen: Callable[[], UserId] = nobody,
+    session_id: str = "",
+    product: str = Product.MEETING,
+) -> Iterator[Cue]:
+    """All cues of one kind, in order; pictures and sound are encoded as they are taken.
+
+    :param epoch_ms: Zoom's clock when the session began.
+    :param chosen: whose video the client has chosen; it is asked anew for each picture.
+    """
+    schedule = scenario.schedule()
+    match kind:
+        case MediaType.AUDIO | MediaType.VIDEO | MediaType.SHARE:
+            from rtms_cli.simulator import synthesis
+
+            return synthesis.make_media(scenario, schedule, params, epoch_ms, kind, chosen)
+        case MediaType.TRANSCRIPT:
+            return _transcript(scenario, schedule, params.transcript, epoch_ms)
+        case MediaType.CHAT:
+            return _chat(scenario, schedule, epoch_ms)
+        case _:
+            return _events(scenario, schedule, epoch_ms, session_id, is_call=product == Product.CONTACT_CENTER)
+
+
+def _transcript(
+    scenario: Scenario, schedule: Schedule, params: TranscriptParams | None, epoch_ms: int
+) -> Iterator[Cue]:
+    """Lines come when they have been said. Without `enable_lid` every line has the language that was asked for."""
+    fixed = params.src_language if params is not None and params.enable_lid is False else None
+    lines = schedule.events(EventKind.TRANSCRIPT) or [
+        Event(
+            start_ms,
+            EventKind.TRANSCRIPT,
+            start_ms // TURN_MS % len(scenario.people),
+            1_400,
+            SENTENCES[number // 2 % len(SENTENCES)][number % 2],
+        )
+        for number, start_ms in enumerate(range(0, scenario.duration_ms - 1_500, 2_000))
+    ]
+    for line in sorted(lines, key=lambda line: line.at_ms + line.for_ms):
+        at_ms = line.at_ms + line.for_ms
+        if schedule.is_paused(at_ms):
+            continue
+        person = scenario.people[line.who]
+        message = Transcript(
+            person.user_id,
+            person.name,
+            epoch_ms + at_ms,
+            line.text,
+            epoch_ms + line.at_ms,
+            epoch_ms + at_ms,
+            line.language if fixed is None else fixed,
+        )
+        yield Cue(at_ms, MediaType.TRANSCRIPT, message)
+
+
+def _chat(scenario: Scenario, schedule: Schedule, epoch_ms: int) -> Iterator[Cue]:
+    lines = schedule.events(EventKind.CHAT) or [
+        Event(
+            at_ms,
+            EventKind.CHAT,
+            number % len(scenario.people),
+            text=f"Message {number + 1}: the slides are in the wiki 📎",
+        )
+        for number, at_ms in enumerate(range(1_000, scenario.duration_ms, 3_000))
+    ]
+    for line in lines:
+        if not schedule.is_paused(line.at_ms):
+            person = scenario.people[line.who]
+            message = Chat(person.user_id, person.name, epoch_ms + line.at_ms, line.text)
+            yield Cue(line.at_ms, MediaType.CHAT, message)
+
+
+def _events(scenario: Scenario, schedule: Schedule, epoch_ms: int, session_id: str, *, is_call: bool) -> Iterator[Cue]:
+    """What happens; in a call of Contact Center, whose numbers are its own, nobody has a camera."""
+    people, end_ms = scenario.people, scenario.duration_ms
+    cues: list[tuple[int, int, dict[str, object]]] = [(0, MeetingEvent.FIRST_PACKET_TIMESTAMP, {})]
+    named = [{"user_id": person.user_id, "user_name": person.name} for person in people]
+    bare = [{"user_id": person.user_id} for person in people]
+    here = [who for who in range(len(people)) if within(0, schedule.present[who])]
+    cues.append((0, MeetingEvent.PARTICIPANT_JOIN, {"participants": [named[who] for who in here]}))
+    filmed = [bare[who] for who in here if schedule.camera(who, 0) != 0]
+    if is_call:
+        cues += [(0, ContactCenterEvent.CONSUMER_ANSWERED, {}), (0, ContactCenterEvent.USER_ANSWERED, {})]
+        cues += [(end_ms - 1, ContactCenterEvent.CONSUMER_END, {}), (end_ms - 1, ContactCenterEvent.USER_END, {})]
+        for start_ms, until_ms in schedule.paused:
+            cues.append((start_ms, ContactCenterEvent.USER_HOLD, {}))
+            cues.append((until_ms, ContactCenterEvent.USER_UNHOLD, {}))
+    elif filmed:
+        cues.append((0, MeetingEvent.PARTICIPANT_VIDEO_ON, {"participants": filmed}))
+    for who, spans in enumerate(schedule.present):
+        for start_ms, until_ms in spans:
+            if start_ms > 0:
+                cues.append((start_ms, MeetingEvent.PARTICIPANT_JOIN, {"participants": [named[who]]}))
+                if not is_call and schedule.camera(who, start_ms) != 0:
+                    cues.append((start_ms, MeetingEvent.PARTICIPANT_VIDEO_ON, {"participants": [bare[who]]}))
+            if until_ms < end_ms:
+                cues.append((until_ms, MeetingEvent.PARTICIPANT_LEAVE, {"participants": [bare[who]]}))
+    if not (schedule.events(EventKind.JOIN) or schedule.events(EventKind.LEAVE)):
+        cues.append((end_ms - 1, MeetingEvent.PARTICIPANT_LEAVE, {"participants": [bare[-1]]}))
+    for (start_ms, until_ms), who in schedule.shares:
+        cues.append((start_ms, MeetingEvent.SHARING_START, dict(named[who])))
+        cues.append((until_ms, MeetingEvent.SHARING_STOP, dict(named[who])))
+    for at_ms, who, is_on in schedule.cameras() if not is_call else ():
+        event = MeetingEvent.PARTICIPANT_VIDEO_ON if is_on else MeetingEvent.PARTICIPANT_VIDEO_OFF
+        cues.append((at_ms, event, {"participants": [bare[who]]}))
+    for (_, before), (at_ms, who) in pairwise([(-1, -1), *schedule.speakers]):
+        if who != before or schedule.in_turns:
+            cues.append((at_ms, MeetingEvent.ACTIVE_SPEAKER_CHANGE, dict(named[who])))
+    messages: list[tuple[int, Message]] = [
+        (at_ms, EventUpdate(event, epoch_ms + at_ms, fields))
+        for at_ms, event, fields in sorted(cues, key=lambda cue: cue[:2])
+    ]
+    for start_ms, until_ms in schedule.paused:
+        for at_ms, stream, session in (
+            (start_ms, StreamState.PAUSED, SessionState.PAUSED),
+            (until_ms, StreamState.RESUMED, SessionState.RESUMED),
+        ):
+            messages.append((at_ms, StreamStateUpdate(stream, timestamp=epoch_ms + at_ms)))
+            messages.append((at_ms, SessionStateUpdate(session_id, session, timestamp=epoch_ms + at_ms)))
+    for at_ms, message in sorted(messages, key=lambda pair: pair[0]):
+        if at_ms < end_ms:
+            yield Cue(at_ms, None, message)

@@ -1,0 +1,172 @@
+"""The user's own sound and film, in any format that FFmpeg reads; decoded as the session goes on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from rtms_cli.errors import Problem
+from rtms_cli.simulator.codecs import Pcm, Picture
+from rtms_cli.simulator.material import FilmFile, SoundFile
+from rtms_cli.simulator.schedule import Span
+
+_SCAN_HZ, _SCAN_MS = 8_000, 500
+_LOUD = 300
+"""The RMS level of 16-bit samples from which somebody counts as speaking."""
+
+_FORMATS = "Give a file that FFmpeg reads: WAV, MP3, FLAC, MP4, MKV, …"
+
+
+def load_sound(path: Path) -> SoundFile:
+    """Look through a file once, for its length and its pauses.
+
+    :raises Problem: where it is no sound.
+    """
+    count, loud = 0, list[Span]()
+    window = _SCAN_HZ * _SCAN_MS // 1000
+    rest = np.zeros(0, np.float64)
+    for piece in _pcm(path, _SCAN_HZ, 1):
+        count += len(piece)
+        rest = np.concatenate((rest, piece[:, 0].astype(np.float64)))
+        whole_windows = len(rest) // window
+        levels = np.sqrt((rest[: whole_windows * window].reshape(-1, window) ** 2).mean(axis=1))
+        first = (count - len(rest)) // window
+        rest = rest[whole_windows * window :]
+        for number in np.flatnonzero(levels > _LOUD).tolist():
+            start_ms = (first + number) * _SCAN_MS
+            if loud and loud[-1][1] == start_ms:
+                loud[-1] = (loud[-1][0], start_ms + _SCAN_MS)
+            else:
+                loud.append((start_ms, start_ms + _SCAN_MS))
+    if not count:
+        raise Problem(f"{path} has no sound.", _FORMATS)
+    return SoundFile(path, count * 1000 // _SCAN_HZ, tuple(loud))
+
+
+def load_film(path: Path) -> FilmFile:
+    """Look at a file's length.
+
+    :raises Problem: where it has no pictures.
+    """
+    last_ms = -1
+    for at_ms, _ in _frames(path):
+        last_ms = at_ms
+        if (told_ms := _told_duration_ms(path)) is not None:
+            return FilmFile(path, told_ms)
+    if last_ms < 0:
+        raise Problem(f"{path} has no pictures.", _FORMATS)
+    return FilmFile(path, last_ms + 40)
+
+
+class Sound:
+    """A file's samples, asked for from the beginning to the end; what is left out is skipped.
+
+    :param rate: what they are resampled to.
+    """
+
+    def __init__(self, path: Path, rate: int, channels: int) -> None:
+        self._pieces = _pcm(path, rate, channels)
+        self._at = 0
+        self._waiting = np.zeros((0, channels), np.int16)
+        self._channels = channels
+
+    def take(self, start: int, count: int) -> Pcm:
+        """Samples (count, channels) from `start` on; silence after the end."""
+        while self._at + len(self._waiting) < start + count and (piece := next(self._pieces, None)) is not None:
+            self._waiting = np.concatenate((self._waiting, piece))
+            self._drop_before(start)
+        self._drop_before(start)
+        taken = self._waiting[:count]
+        silence = np.zeros((count - len(taken), self._channels), np.int16)
+        return np.concatenate((taken, silence))
+
+    def _drop_before(self, start: int) -> None:
+        surplus = min(max(start - self._at, 0), len(self._waiting))
+        self._waiting = self._waiting[surplus:]
+        self._at += surplus
+
+
+class Film:
+    """A file's pictures, asked for from the beginning to the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._frames = _frames(path)
+        self._now: tuple[int, object] | None = next(self._frames, None)
+        self._next = next(self._frames, None)
+
+    def picture(self, at_ms: int, size: tuple[int, int]) -> Picture | None:
+        """The picture that is seen at a moment, in a size, with black around it where its shape differs.
+
+        :returns: `None` after the film's end.
+        """
+        while self._next is not None and self._next[0] <= at_ms:
+            self._now, self._next = self._next, next(self._frames, None)
+        if self._now is None or (self._next is None and at_ms > self._now[0] + 1000):
+            return None
+        return _fitted(self._now[1], size)
+
+
+def _fitted(frame: object, size: tuple[int, int]) -> Picture:
+    import av
+
+    assert isinstance(frame, av.VideoFrame)
+    width, height = size
+    scale = min(width / frame.width, height / frame.height)
+    w, h = (
+        max(2, min(whole_px, round(px * scale)) & ~1)
+        for whole_px, px in zip(size, (frame.width, frame.height), strict=True)
+    )
+    scaled = frame.reformat(width=w, height=h, format="yuv420p").to_ndarray().astype(np.uint8)
+    picture = np.full((height * 3 // 2, width), 128, np.uint8)
+    picture[:height] = 16
+    x, y = (width - w) // 4 * 2, (height - h) // 4 * 2
+    picture[y : y + h, x : x + w] = scaled[:h]
+    colours = picture[height:].reshape(2, height // 2, width // 2)
+    colours[:, y // 2 : (y + h) // 2, x // 2 : (x + w) // 2] = scaled[h:].reshape(2, h // 2, w // 2)
+    return picture
+
+
+def _pcm(path: Path, rate: int, channels: int) -> Iterator[Pcm]:
+    """The file's first sound track, resampled, in pieces (count, channels)."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                return
+            resampler = av.AudioResampler("s16", "stereo" if channels == 2 else "mono", rate)
+            for frame in container.decode(audio=0):
+                for piece in resampler.resample(frame):
+                    yield piece.to_ndarray().reshape(-1, channels).astype(np.int16)
+            for piece in resampler.resample(None):
+                yield piece.to_ndarray().reshape(-1, channels).astype(np.int16)
+    except (OSError, av.FFmpegError) as error:
+        raise Problem(f"Cannot read {path}: {_why(error)}.", _FORMATS) from None
+
+
+def _frames(path: Path) -> Iterator[tuple[int, object]]:
+    """The file's pictures, with their times in ms."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                return
+            first: float | None = None
+            for frame in container.decode(video=0):
+                seconds = frame.time or 0.0
+                first = seconds if first is None else first
+                yield round((seconds - first) * 1000), frame
+    except (OSError, av.FFmpegError) as error:
+        raise Problem(f"Cannot read {path}: {_why(error)}.", _FORMATS) from None
+
+
+def _told_duration_ms(path: Path) -> int | None:
+    import av
+
+    with av.open(str(path)) as container:
+        return None if container.duration is None else container.duration // 1000
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,207 @@
+"""A session that is made up from a scenario: its cues at their times, and its faults among them."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams
+from rtms_cli.protocol.messages import Audio, UserId
+from rtms_cli.protocol.numbers import MediaType, StatusCode, StopReason
+from rtms_cli.simulator.cues import Cue, make_cues
+from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.faults import HANDLERS, Fault, spoilt
+from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.zoom import Zoom
+
+
+class MakeCues(Protocol):
+    """Makes all cues of one kind, in order; see `cues.make_cues`."""
+
+    def __call__(
+        self,
+        scenario: Scenario,
+        params: MediaParams,
+        epoch_ms: int,
+        kind: MediaType | None,
+        chosen: Callable[[], UserId],
+        session_id: str,
+        product: str,
+    ) -> Iterator[Cue]: ...
+
+
+class MadeUp:
+    """A `Show` of a scenario.
+
+    :param cues: what makes the cues; a test may have cheaper ones than those with real sound and pictures.
+    """
+
+    params = MediaParams()
+
+    def __init__(self, scenario: Scenario, cues: MakeCues = make_cues) -> None:
+        self._scenario = scenario
+        self._make_cues = cues
+        self._zoom: Zoom
+        self._begin_us: int | None = None
+        self._cues: dict[MediaType | None, Iterator[Cue]] = {}
+        self._next: dict[MediaType | None, Cue] = {}
+        self._faults = deque(sorted(scenario.faults, key=lambda fault: fault.at_ms))
+        self._spoils: deque[Fault] = deque()
+        """What happens to the next audio packets."""
+        self._swapped: Audio | None = None
+        self._late: deque[Cue] = deque()
+        self._late_until_ms = 0
+        self._buffered_ms = round(scenario.buffered_s * 1000)
+        self._chosen: UserId = None
+        """Whose video the client has chosen with `28`; the last one, for version 1 has one such stream."""
+
+    @property
+    def deviations(self) -> frozenset[Deviation]:
+        """See `Show.deviations`."""
+        return self._scenario.deviations
+
+    @property
+    def deadline_us(self) -> int | None:
+        """See `Show.deadline_us`."""
+        if self._begin_us is None:
+            return None
+        due_ms = [cue.at_ms for cue in self._next.values()]
+        due_ms.append(self._scenario.duration_ms)
+        if self._faults:
+            due_ms.append(self._faults[0].at_ms)
+        if self._late:
+            due_ms.append(self._late_until_ms)
+        return self._begin_us + min(due_ms) * 1000
+
+    def attach(self, zoom: Zoom) -> None:
+        """See `Show.attach`. What has to be so before the session begins happens now."""
+        self._zoom = zoom
+        while self._faults and self._faults[0].at_ms < 0:
+            self._happen()
+
+    def start(self) -> None:
+        """See `Show.start`."""
+        self._zoom.say_started()
+        self.resume()
+
+    def resume(self) -> None:
+        """Begin, or go on with the audio that waited. See `Show.resume`."""
+        client = self._zoom.client
+        if self._begin_us is None:
+            self._begin_us = client.now_us - self._buffered_ms * 1000
+            self._begin(None)
+        for socket in client.sockets(media_only=True):
+            for kind in MEDIA_NAMES:
+                if kind in socket.kinds and kind not in self._cues:
+                    self._begin(kind)
+        client.deliver_held()
+        self.play()
+
+    def play(self) -> None:
+        """Send all that is due, in order. See `Show.play`."""
+        if self._begin_us is None:
+            return
+        now_ms = (self._zoom.client.now_us - self._begin_us) // 1000
+        while True:
+            kind = min(self._next, key=lambda each: self._next[each].at_ms, default=None)
+            cue = self._next.get(kind)
+            next_ms = self._scenario.duration_ms - 1 if cue is None else cue.at_ms
+            if self._faults and self._faults[0].at_ms <= min(now_ms, next_ms):
+                self._happen()
+                if self._zoom.is_over:
+                    return
+                continue
+            if cue is None or cue.at_ms > now_ms:
+                break
+            if cue.at_ms >= self._late_until_ms:
+                self._deliver_late()
+            self._perform(cue)
+            self._advance(kind)
+        if now_ms >= self._late_until_ms:
+            self._deliver_late()
+        if now_ms >= self._scenario.duration_ms:
+            self._zoom.end(StopReason.STOP_BC_MEETING_ENDED)
+
+    def choose_video(self, user_id: UserId, *, subscribe: bool) -> tuple[StatusCode, str]:
+        """See `Show.choose_video`."""
+        if subscribe and user_id == self._chosen:
+            return StatusCode.STATUS_DUPLICATE_VIDEO_SUBSCRIPTION, "subscribed already"
+        if all(user_id != person.user_id for person in self._scenario.people):
+            return StatusCode.STATUS_INVALID_PAYLOAD, f"no participant has the user_id {user_id}"
+        if subscribe:
+            self._chosen = user_id
+        elif user_id == self._chosen:
+            self._chosen = None
+        return StatusCode.STATUS_OK, ""
+
+    # What faults may do.
+
+    def spoil(self, fault: Fault, times: int) -> None:
+        """Let `DUPLICATE`, `SWAP`, `BAD_BASE64` or `ODD_AUDIO` happen to the next audio packets."""
+        self._spoils.extend([fault] * times)
+
+    def delay(self, until_ms: int) -> None:
+        """Hold all media back, up to this time of the session."""
+        self._late_until_ms = max(self._late_until_ms, until_ms)
+
+    # Cues.
+
+    def _begin(self, kind: MediaType | None) -> None:
+        zoom = self._zoom
+        self._cues[kind] = self._make_cues(
+            self._scenario,
+            zoom.params,
+            zoom.client.zoom_ms(0),
+            kind,
+            lambda: self._chosen,
+            zoom.session_id,
+            zoom.product,
+        )
+        self._advance(kind)
+
+    def _advance(self, kind: MediaType | None) -> None:
+        following = next(self._cues[kind], None)
+        if following is None:
+            self._next.pop(kind, None)
+        else:
+            self._next[kind] = following
+
+    def _happen(self) -> None:
+        fault = self._faults.popleft()
+        HANDLERS[fault.kind](self._zoom, self, fault)
+
+    def _deliver_late(self) -> None:
+        """Send what was delayed."""
+        self._late_until_ms = 0
+        while self._late:
+            self._perform(self._late.popleft())
+
+    def _perform(self, cue: Cue) -> None:
+        client, message = self._zoom.client, cue.message
+        if message is None:
+            return
+        if cue.kind is None:
+            self._zoom.tell(message, client.signaling)
+        elif cue.at_ms < self._buffered_ms and not (cue.kind is MediaType.AUDIO and self._zoom.wants_buffered):
+            client.miss(message)
+        elif cue.at_ms < self._late_until_ms:
+            self._late.append(cue)
+        elif isinstance(message, Audio) and client.taker(MediaType.AUDIO) is not None:
+            self._perform_audio(message, cue.at_ms * 1000)
+        else:
+            client.deliver(cue.kind, message, cue.at_ms * 1000)
+
+    def _perform_audio(self, message: Audio, at_us: int) -> None:
+        """Send an audio packet to a client that is there, spoilt if a fault says so."""
+        deliver = self._zoom.client.deliver
+        if self._swapped is not None:
+            deliver(MediaType.AUDIO, message, at_us)
+            deliver(MediaType.AUDIO, self._swapped, at_us)
+            self._swapped = None
+            return
+        fault = self._spoils.popleft() if self._spoils else None
+        if fault is Fault.SWAP:
+            self._swapped = message
+            return
+        deliver(MediaType.AUDIO, message, at_us, spoilt(message, fault))
+        if fault is Fault.DUPLICATE:
+            deliver(MediaType.AUDIO, message, at_us)

@@ -1,0 +1,205 @@
+"""Sound and pictures of a made-up session, encoded as they are taken."""
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from rtms_cli.protocol.media import AudioParams, MediaParams
+from rtms_cli.protocol.messages import Audio, Share, UserId, Video
+from rtms_cli.protocol.numbers import Codec, DataOption, MediaType
+from rtms_cli.simulator import media
+from rtms_cli.simulator.codecs import (
+    KEY_EVERY_S,
+    SIZES,
+    AudioForm,
+    GroupOfPictures,
+    H264Encoder,
+    ImageEncoder,
+    Pcm,
+    Picture,
+)
+from rtms_cli.simulator.cues import Cue
+from rtms_cli.simulator.decoding import Film, Sound
+from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.schedule import Schedule, touched, within
+
+
+def make_media(
+    scenario: Scenario,
+    schedule: Schedule,
+    params: MediaParams,
+    epoch_ms: int,
+    kind: MediaType,
+    chosen: Callable[[], UserId],
+) -> Iterator[Cue]:
+    """The cues of audio, video or share; see `cues.make_cues`."""
+    match kind:
+        case MediaType.AUDIO:
+            assert params.audio is not None, "audio that was granted has parameters"
+            return _audio(scenario, schedule, params.audio, epoch_ms)
+        case MediaType.VIDEO:
+            return _video(scenario, schedule, params, epoch_ms, chosen)
+        case _:
+            return _share(scenario, schedule, params, epoch_ms)
+
+
+class _Voice:
+    """One person's sound, cut as it is asked for, in order."""
+
+    def __init__(self, scenario: Scenario, schedule: Schedule, who: int, form: AudioForm) -> None:
+        self._schedule = schedule
+        self._who = who
+        self._voices = len(scenario.people)
+        sounds = scenario.material.sounds
+        self._own = Sound(sounds[who].path, form.rate, form.channels) if who < len(sounds) else None
+        self._rate = form.rate
+        self._channels = form.channels
+
+    def take(self, start: int, count: int) -> Pcm:
+        """Samples (count, channels); silence where the person does not speak."""
+        heard = np.zeros(count, bool)
+        span = start * 1000 // self._rate, (start + count) * 1000 // self._rate + 1
+        for from_ms, until_ms in touched(self._schedule.talking[self._who], *span):
+            first, last = from_ms * self._rate // 1000 - start, until_ms * self._rate // 1000 - start
+            if first < count and last > 0:
+                heard[max(first, 0) : last] = True
+        if self._own is not None:
+            return np.asarray(self._own.take(start, count) * heard[:, None], np.int16)
+        if not heard.any():
+            pcm = np.zeros(count, np.int16)
+        elif self._schedule.in_turns:
+            pcm = media.speech(self._who, self._voices, start, count, self._rate) * heard
+        else:
+            pcm = media.talk(self._who, start, count, self._rate) * heard
+        return pcm[:, None].repeat(self._channels, axis=1)
+
+
+def _audio(scenario: Scenario, schedule: Schedule, params: AudioParams, epoch_ms: int) -> Iterator[Cue]:
+    form = AudioForm(params)
+    separate = params.data_opt == DataOption.AUDIO_MULTI_STREAMS
+    people = scenario.people
+    voices = [_Voice(scenario, schedule, who, form) for who in range(len(people))]
+    encoders = {person.user_id: form.encoder(person.user_id) for person in people} if separate else {0: form.encoder(0)}
+    for at_ms in range(0, scenario.duration_ms, form.step_ms):
+        start = form.rate * at_ms // 1000
+        if schedule.is_paused(at_ms):
+            continue
+        if separate:
+            sources = [
+                (people[who].user_id, people[who].name, voice.take(start, form.samples))
+                for who, voice in enumerate(voices)
+                if within(at_ms, schedule.talking[who])
+            ]
+        else:
+            sources = [(0, "", _sum([voice.take(start, form.samples) for voice in voices]))]
+        for user_id, name, pcm in sources:
+            payload = encoders[user_id](pcm, at_ms)
+            message = Audio(user_id, name, epoch_ms + at_ms, base64.b64encode(payload), len(payload))
+            yield Cue(at_ms, MediaType.AUDIO, message)
+
+
+def _sum(voices: Sequence[Pcm]) -> Pcm:
+    total = np.sum(voices, axis=0, dtype=np.int32)
+    return np.clip(total, -32_768, 32_767).astype(np.int16)
+
+
+@lru_cache(maxsize=64)
+def _counting(fps: int, width: int, height: int, shade: int, first: int, is_odd: bool) -> GroupOfPictures:
+    """Pictures of a counter, which all streams have in common."""
+    return GroupOfPictures(fps, lambda number: media.yuv(number % 100, width, height, shade), first, is_odd=is_odd)
+
+
+class _Camera:
+    """Makes pictures in the codec that was granted: of a counter, or of the user's film."""
+
+    def __init__(self, codec: int | None, fps: int) -> None:
+        self._codec = codec
+        self._fps = fps
+        self._film = H264Encoder(fps) if codec == Codec.H264 else ImageEncoder(codec)
+        self._last: tuple[int, tuple[int, int], int] | None = None
+        self._group: GroupOfPictures | None = None
+        self._since_key = 0
+        self._is_odd = False
+
+    def film(self, number: int, picture: Picture) -> bytes:
+        """One of the user's own pictures."""
+        if isinstance(self._film, ImageEncoder):
+            return self._film.encode(picture)
+        return self._film.encode(picture, key=self._is_cut(number, (picture.shape[1], 0), 0))
+
+    def picture(self, number: int, size: tuple[int, int], shade: int) -> bytes:
+        """A picture of a number."""
+        width, height = size
+        if self._codec == Codec.PNG:
+            return media.png(number % 100, width, height, shade)
+        if self._codec != Codec.H264:
+            return media.jpeg(number % 100, width, height, shade)
+        cut = self._is_cut(number, size, shade)
+        self._since_key += 1
+        if cut or self._group is None or self._since_key >= KEY_EVERY_S * self._fps:
+            self._is_odd = not self._is_odd
+            self._group = _counting(self._fps, width, height, shade, number % 100, self._is_odd)
+            self._since_key = 0
+        return self._group.unit(self._since_key)
+
+    def _is_cut(self, number: int, size: tuple[int, int], scene: int) -> bool:
+        """Whether this picture follows on another scene or a pause: then it has to be a key frame."""
+        before, self._last = self._last, (number, size, scene)
+        return before != (number - 1, size, scene)
+
+
+def _video(
+    scenario: Scenario, schedule: Schedule, params: MediaParams, epoch_ms: int, chosen: Callable[[], UserId]
+) -> Iterator[Cue]:
+    video = params.video
+    assert video is not None, "video that was granted has parameters"
+    people, fps = scenario.people, video.fps or 5
+    individual = video.data_opt == DataOption.VIDEO_SINGLE_INDIVIDUAL_STREAM
+    camera = _Camera(video.codec, fps)
+    film = None if scenario.material.film is None else Film(scenario.material.film.path)
+    for number in range(scenario.duration_ms * fps // 1000):
+        at_ms = number * 1000 // fps
+        if individual:
+            who = next((who for who, person in enumerate(people) if person.user_id == chosen()), None)
+        else:
+            who = schedule.speaker(at_ms) if film is None else 0
+        if who is None or schedule.is_paused(at_ms) or (resolution := schedule.camera(who, at_ms)) == 0:
+            yield Cue(at_ms, MediaType.VIDEO, None)
+            continue
+        size = SIZES[resolution or video.resolution]
+        if film is None:
+            payload = camera.picture(number, size, shade_of(who))
+        elif (picture := film.picture(at_ms, size)) is not None:
+            payload = camera.film(number, picture)
+        else:
+            break
+        person = people[who]
+        message = Video(person.user_id, person.name, epoch_ms + at_ms, base64.b64encode(payload), len(payload))
+        yield Cue(at_ms, MediaType.VIDEO, message)
+
+
+def shade_of(who: int) -> int:
+    """How bright the background of a person's pictures is."""
+    return 60 + 20 * (who % 4)
+
+
+SHARE_SHADE = 150
+"""How bright the background of a shared screen is."""
+
+
+def _share(scenario: Scenario, schedule: Schedule, params: MediaParams, epoch_ms: int) -> Iterator[Cue]:
+    share = params.share
+    assert share is not None, "a share that was granted has parameters"
+    fps = share.fps or 1
+    camera = _Camera(share.codec, fps)
+    for (start_ms, end_ms), who in schedule.shares:
+        person = scenario.people[who]
+        for number in range((end_ms - start_ms) * fps // 1000):
+            at_ms = start_ms + number * 1000 // fps
+            if schedule.is_paused(at_ms):
+                continue
+            payload = camera.picture(number, SIZES[share.resolution], SHARE_SHADE)
+            message = Share(person.user_id, person.name, epoch_ms + at_ms, base64.b64encode(payload), len(payload))
+            yield Cue(at_ms, MediaType.SHARE, message)
