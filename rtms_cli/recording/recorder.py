@@ -19,6 +19,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from rtms_cli.capture import Header, capture_lines, kept_raw
+from rtms_cli.errors import Problem
 from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import (
@@ -54,7 +55,7 @@ from rtms_cli.protocol.numbers import (
 from rtms_cli.protocol.webhooks import StreamStart, StreamStop, UnreadableWebhook
 from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form, is_decoded
 from rtms_cli.recording.encoded import EXTENSIONS as ENCODED_EXTENSIONS
-from rtms_cli.recording.encoded import EncodedTrack, encoded_track
+from rtms_cli.recording.encoded import encoded_track
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import (
     MANIFEST,
@@ -71,6 +72,7 @@ from rtms_cli.recording.manifest import (
 from rtms_cli.recording.names import Names, participant_stem
 from rtms_cli.recording.pictures import sniff_codec
 from rtms_cli.recording.timeline import SANE_MS, Segment, SessionTime
+from rtms_cli.recording.track import Track
 from rtms_cli.recording.tracks import EXTENSIONS, PictureTrack, TextTrack
 
 CAPTURE = "capture.jsonl"
@@ -87,7 +89,9 @@ _CHANGES: dict[int | None, str] = {int(change): change.name for change in (Attri
 
 _NOT_WRITTEN = "could not be written"
 
-_Track = AudioTrack | PictureTrack | TextTrack | EncodedTrack
+
+class ClosedRecorderError(RuntimeError):
+    """Frames came to a recorder that is closed: a defect of ours."""
 
 
 class TrackSnapshot(Struct, frozen=True):
@@ -195,9 +199,12 @@ class Recorder:
         self._audio: dict[tuple[UserId, AudioForm, Segment | None], AudioTrack] = {}
         self._pictures: dict[tuple[type[Media], UserId, int | None], PictureTrack] = {}
         self._texts: dict[str, TextTrack] = {}
-        self._tracks: list[_Track] = []
+        self._tracks: list[Track] = []
         self._channels: dict[str, _Channel] = {}
         self._moves = 0
+        self.is_open = True
+        self._has_ended = False
+        """Whether the last frame was a session's last word."""
         self._at_us = 0
         self._status = "recording"
         self._said_status: str | None = None
@@ -243,13 +250,20 @@ class Recorder:
     # What its owner calls.
 
     def fold(self, frames: Sequence[Frame]) -> None:
-        """Take a batch of frames, in order, and write what they bring."""
+        """Take a batch of frames, in order, and write what they bring.
+
+        :raises ClosedRecorderError: where the recorder is closed.
+        """
+        if not self.is_open:
+            raise ClosedRecorderError(f"{self.folder} is closed, and {len(frames)} frames came")
         if frames:
             self._at_us = frames[-1].at_us
             self._capture(frames)
             handlers = self._handlers
             for frame in frames:
                 self._at_us = frame.at_us
+                if self._has_ended:
+                    self._resume()
                 message = frame.message
                 if type(message) is Audio and frame.direction is Direction.IN:
                     tally = self._received_audio
@@ -281,17 +295,32 @@ class Recorder:
         return len(content)
 
     def close(self) -> None:
-        """Write what is left and the final manifest."""
+        """Write what is left and the final manifest. A second call does nothing."""
+        if not self.is_open:
+            return
+        self.is_open = False
         if not self._has_header:
             self._capture(())
-        for track in self._tracks:
-            if isinstance(track, EncodedTrack):
-                track.finish()
+        self._close_tracks()
         self._flush()
         stopped = "complete" if self._stop is not None else "interrupted"
         self._status = self._said_status or stopped
         if self._status == "revoked" and not self._keep_revoked:
             self._delete()
+        self.checkpoint()
+        self._publish()
+
+    def reopen(self) -> None:
+        """Go on with a recording that was closed after its session's last word; the tracks reopen with the next frame.
+
+        :raises Problem: where that cannot be done: its stream needs a recording of its own.
+        """
+        if self.is_open:
+            return
+        if not self._has_ended:
+            raise Problem(f"{self.folder} cannot go on: its session ended without a last word.", "A new one is begun.")
+        self.is_open = True
+        self._status = "recording"
         self.checkpoint()
         self._publish()
 
@@ -352,6 +381,22 @@ class Recorder:
             warnings=list(self._warnings.values()),
             losses=list(self._losses.values()),
         )
+
+    # The life of a recording. The capture shows where sessions ended and began, so that a replay makes the same files.
+
+    def _close_tracks(self) -> None:
+        for track in self._tracks:
+            track.close()
+
+    def _resume(self) -> None:
+        """Take note that the stream goes on in the same recording, after a session's last word."""
+        self._has_ended = False
+        self._said_status, self._stop = None, None
+        for track in self._tracks:
+            if track.can_reopen:
+                track.reopen()
+        for channel in self._channels.values():
+            channel.tracks.clear()  # a track may need another file for its encoded packets
 
     # Writing.
 
@@ -453,22 +498,30 @@ class Recorder:
     def _audio_track(self, message: Audio, form: AudioForm, segment: Segment | None) -> AudioTrack | None:
         who = self._who(message)
         track = self._audio.get((who, form, segment))
+        if track is not None and track.encoded is not None and not track.encoded.is_open:
+            stem = "mixed" if who is None else participant_stem(who, track.user_name)
+            track.encoded = self._encoded_track(stem, track.user_id, track.user_name, form)
         if track is not None or len(self._tracks) >= MOST_TRACKS:
             return track
         name = None if who is None else self._name_of(message.user_id, message.user_name)
         stem = "mixed" if who is None else participant_stem(who, name)
         path = self._names.give("audio", stem, "wav")
         whose = 0 if who is None else who
-        encoded = None
-        if self._keep_encoded and form.codec in ENCODED_EXTENSIONS:
-            beside = self._names.give("audio", stem, ENCODED_EXTENSIONS[form.codec])
-            encoded = encoded_track(beside, whose, name, form.codec, form.audio_channels)
-            self._tracks.append(encoded)
+        encoded = self._encoded_track(stem, whose, name, form)
         track = self._audio[who, form, segment] = AudioTrack(path, whose, name, form, segment, encoded)
         self._tracks.append(track)
         if segment is not None and segment is not self._time.segments[0]:
             offset = (segment.zero_ms - self._time.segments[0].zero_ms) / 1000
             self.warn(f"the media clock has jumped by {offset:+.0f} s; {path} starts there")
+        return track
+
+    def _encoded_track(self, stem: str, user_id: UserId, name: str | None, form: AudioForm) -> Track | None:
+        """What keeps the packets of a participant as they come, where that is wanted and possible."""
+        if not self._keep_encoded or form.codec not in ENCODED_EXTENSIONS or len(self._tracks) >= MOST_TRACKS:
+            return None
+        path = self._names.give("audio", stem, ENCODED_EXTENSIONS[form.codec])
+        track = encoded_track(path, user_id, name, form.codec, form.audio_channels)
+        self._tracks.append(track)
         return track
 
     def _who(self, message: Audio) -> UserId:
@@ -691,6 +744,8 @@ class Recorder:
             case State.WARNING:
                 self.warn(message.reason)
             case State.FINISHED:
+                self._has_ended = True
+                self._close_tracks()
                 self._said_status = message.status if message.status in _STATUSES else None
                 if message.code is not None or message.reason:
                     self._stopped(message.code, message.reason)
@@ -740,7 +795,8 @@ class Recorder:
                     track.user_name,
                     track.seconds,
                     track.packets,
-                    *((track.level, *track.gaps) if isinstance(track, AudioTrack) else ()),
+                    track.level,
+                    *track.gaps,
                 )
                 for track in self._tracks
             ),

@@ -278,6 +278,8 @@ class Station:
         try:
             if run.recorder is None:
                 run.recorder = await self._new_recorder(stream)
+            else:
+                await self._reopen(run, run.recorder)
             async with AsyncExitStack() as closing:
                 finish = await self._drive(run, self._open_sinks(run, closing))
         finally:
@@ -324,6 +326,15 @@ class Station:
         if self._stopping:
             driver.stop(self._stopping)
         return await driver.run()
+
+    async def _reopen(self, run: _Run, recorder: Recorder) -> None:
+        """Go on with an interrupted recording; where that cannot be done, begin a new one."""
+        try:
+            await asyncio.to_thread(recorder.reopen)
+        except Problem as problem:
+            self.notice(str(problem))
+            self._past.add(recorder.snapshot())  # it does not go on counting
+            run.sink, run.clock, run.recorder = None, self._make_clock(), await self._new_recorder(run.stream)
 
     async def _new_recorder(self, stream: Stream) -> Recorder | None:
         if self._make_recorder is None:
