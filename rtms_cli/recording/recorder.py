@@ -11,6 +11,7 @@ A recorder belongs to one thread at a time: `Writer` runs those of live streams.
 another.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -70,10 +71,13 @@ from rtms_cli.recording.manifest import (
     Warned,
 )
 from rtms_cli.recording.names import Names, participant_stem
+from rtms_cli.recording.ownership import FolderLock, NoLocksError
 from rtms_cli.recording.pictures import sniff_codec
 from rtms_cli.recording.timeline import SANE_MS, Segment, SessionTime
 from rtms_cli.recording.track import Track
 from rtms_cli.recording.tracks import EXTENSIONS, PictureTrack, TextTrack
+
+log = logging.getLogger(__name__)
 
 CAPTURE = "capture.jsonl"
 MOST_TRACKS = 5_000
@@ -172,7 +176,9 @@ class Recorder:
     :param files: where to write, if not straight into the folder.
     :param keep_revoked: keep what Zoom wants deleted (stop reason 8, PROTOCOL §8).
     :param keep_encoded: store audio packets that are not PCM as they came, too.
-    :param process: who records, for the manifest of a recording that is not finished; see `repair.this_process`.
+    :param process: who records, for the manifest of a recording that is not finished; see `ownership.this_process`.
+    :param lock: the folder's lock; it is held while the recorder is open.
+    :raises Problem: where another process has that lock.
     """
 
     def __init__(
@@ -185,8 +191,11 @@ class Recorder:
         keep_revoked: bool = False,
         keep_encoded: bool = False,
         process: str | None = None,
+        lock: FolderLock | None = None,
     ) -> None:
         self.folder = folder
+        self._lock = lock
+        self._take_lock()
         self._header = header
         self._files = files or Files(folder)
         self._keep_revoked = keep_revoked
@@ -205,6 +214,7 @@ class Recorder:
         self.is_open = True
         self._has_ended = False
         """Whether the last frame was a session's last word."""
+        self._files_left: tuple[tuple[int, int, int] | None, ...] = ()
         self._at_us = 0
         self._status = "recording"
         self._said_status: str | None = None
@@ -299,6 +309,14 @@ class Recorder:
         if not self.is_open:
             return
         self.is_open = False
+        try:
+            self._finish()
+        finally:
+            self._files_left = self._stat_files()
+            if self._lock is not None:
+                self._lock.release()
+
+    def _finish(self) -> None:
         if not self._has_header:
             self._capture(())
         self._close_tracks()
@@ -319,6 +337,11 @@ class Recorder:
             return
         if not self._has_ended:
             raise Problem(f"{self.folder} cannot go on: its session ended without a last word.", "A new one is begun.")
+        self._take_lock()
+        if None in self._files_left or self._stat_files() != self._files_left:
+            if self._lock is not None:
+                self._lock.release()
+            raise Problem(f"{self.folder} cannot go on: its files have changed.", "A new one is begun.")
         self.is_open = True
         self._status = "recording"
         self.checkpoint()
@@ -383,6 +406,30 @@ class Recorder:
         )
 
     # The life of a recording. The capture shows where sessions ended and began, so that a replay makes the same files.
+
+    def _take_lock(self) -> None:
+        if self._lock is None:
+            return
+        try:
+            self._lock.acquire()
+        except NoLocksError as error:
+            log.debug("%s: %s", self.folder, error)  # `repair` asks for --force there
+        except BlockingIOError:
+            raise Problem(f"{self.folder} is being recorded or repaired.", "A new one is begun.") from None
+        except OSError as error:
+            raise Problem(f"{self.folder} cannot be recorded to: {error.strerror}.", "A new one is begun.") from error
+
+    def _stat_files(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """What tells whether anybody has touched the recording in between."""
+        found: list[tuple[int, int, int] | None] = []
+        for name in (CAPTURE, MANIFEST):
+            try:
+                stat = (self.folder / name).stat()
+            except OSError:
+                found.append(None)
+            else:
+                found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        return tuple(found)
 
     def _close_tracks(self) -> None:
         for track in self._tracks:

@@ -5,9 +5,7 @@ something. Repair makes everything anew beside the recording, from the capture, 
 shorter than what is there. Doing it again changes nothing.
 """
 
-import os
 import shutil
-import socket
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,6 +16,7 @@ from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import MANIFEST, Manifest, Warned
+from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_being_recorded
 from rtms_cli.recording.recorder import CAPTURE, Recorder
 
 _WORKSHOP = ".repair"
@@ -50,48 +49,53 @@ class _MediaFiles(Files):
             super().remove(name)
 
 
-def this_process() -> str:
-    """Who records, for the manifest: `<process id>@<host>`."""
-    return f"{os.getpid()}@{socket.gethostname()}"
-
-
-def is_being_recorded(manifest: Manifest) -> bool:
-    """Whether the process that records lives still, as far as can be told on this machine."""
-    number, _, host = (manifest.process or "").partition("@")
-    if manifest.status != "recording" or not number.isdigit():
-        return False
-    if host != socket.gethostname():
-        return True  # another machine's: nobody here can tell
-    try:
-        os.kill(int(number), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def unfinished(parent: Path) -> Iterator[Path]:
-    """The recordings in a folder whose process died."""
+    """The recordings in a folder whose process died, wherever it ran."""
     for path in sorted(parent.glob(f"*/{MANIFEST}")):
         try:
             manifest = Manifest.read(path.parent)
         except (OSError, ValueError):
             continue  # no manifest of ours: not our affair
-        if manifest.status == "recording" and not is_being_recorded(manifest):
+        if manifest.status == "recording" and not is_being_recorded(path.parent):
             yield path.parent
 
 
-def repair(folder: Path, *, keep_revoked: bool = False) -> Repaired:
+def repair(folder: Path, *, keep_revoked: bool = False, force: bool = False) -> Repaired:
     """Finish a recording; see above.
 
-    :raises Problem: where it is none, or is being recorded.
+    :param force: go on where the file system has no locks, so that nobody can tell whether it is being recorded.
+    :raises Problem: where it is not a recording, or is being recorded.
     """
+    lock = FolderLock(folder)
+    try:
+        lock.acquire()
+    except BlockingIOError:
+        raise Problem(f"{folder} is being recorded{_by(folder)}.", "Repair it when that process has ended.") from None
+    except NoLocksError:
+        if not force:
+            raise Problem(
+                f"{folder} is on a file system without locks: whether it is being recorded cannot be told.",
+                f"When{_by(folder) or ' its process'} has ended: rtms repair --force {folder}",
+            ) from None
+    except OSError as error:
+        raise Problem(f"{folder} could not be repaired: {error.strerror or error}.") from error
+    try:
+        return _repair(folder, keep_revoked=keep_revoked)
+    finally:
+        lock.release()
+
+
+def _by(folder: Path) -> str:
+    """Who records, as far as the manifest knows."""
+    try:
+        process = Manifest.read(folder).process
+    except (OSError, ValueError):
+        return ""
+    return f" by process {process}" if process else ""
+
+
+def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
     before = _manifest(folder)
-    if before is not None and is_being_recorded(before):
-        raise Problem(
-            f"{folder} is being recorded by process {before.process}.", "Repair it when that process has ended."
-        )
     if before is not None and before.status == "revoked":
         return Repaired(folder, "revoked", (), (), (), len(before.losses))
     capture = Capture(folder)
@@ -152,7 +156,7 @@ def _take_over(folder: Path, workshop: Path, manifest: Manifest, problems: tuple
 
 def _files(folder: Path) -> set[str]:
     names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return {str(name) for name in names if name.parts[0] != _WORKSHOP}
+    return {str(name) for name in names if name.parts[0] not in (_WORKSHOP, LOCK)}
 
 
 def _same(one: Path, other: Path) -> bool:

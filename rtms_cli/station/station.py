@@ -23,8 +23,8 @@ from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop, Webhook
 from rtms_cli.recording.files import Files, folder_mode
 from rtms_cli.recording.names import new_folder
+from rtms_cli.recording.ownership import FolderLock, this_process
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
-from rtms_cli.recording.repair import this_process
 from rtms_cli.recording.writer import Sink, Writer
 from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
@@ -364,6 +364,7 @@ def recorder_in(
             keep_revoked=keep_revoked,
             keep_encoded=keep_encoded,
             process=this_process(),
+            lock=FolderLock(folder),
         )
 
     return make

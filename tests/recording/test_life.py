@@ -1,5 +1,6 @@
 """A recording that ends and goes on: what is closed takes nothing, and a replay makes the same files."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from rtms_cli.machine import Direction, Frame, State
 from rtms_cli.recording.audio import AudioTrack, audio_form
 from rtms_cli.recording.encoded import OggTrack, PacketTrack
 from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.ownership import LOCK, FolderLock, is_being_recorded
 from rtms_cli.recording.recorder import ClosedRecorderError, Recorder
+from rtms_cli.recording.repair import repair, unfinished
 from rtms_cli.recording.track import ClosedTrackError, Track
 from rtms_cli.recording.tracks import PictureTrack, TextTrack
 
@@ -82,7 +85,7 @@ def session(codec: str, number: int, status: str = "interrupted") -> list[Frame]
 def live(folder: Path, sessions: Sequence[Sequence[Frame]]) -> Recorder:
     """Record sessions of one stream as a station does: closed after each, reopened for the next."""
     folder.mkdir()
-    recorder = Recorder(folder, HEADER, keep_encoded=True)
+    recorder = Recorder(folder, HEADER, keep_encoded=True, process="1@here", lock=FolderLock(folder))
     for number, frames in enumerate(sessions):
         if number:
             recorder.reopen()
@@ -132,3 +135,49 @@ def test_without_a_last_word_there_is_no_going_on(tmp_path: Path) -> None:
     recorder = live(tmp_path / "live", [session("g711", 0)[:-1]])
     with pytest.raises(Problem, match="without a last word"):
         recorder.reopen()
+
+
+def test_a_recording_that_goes_on_says_so_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "live"
+    recorder = live(folder, [session("g711", 0)])
+    manifest = Manifest.read(folder)
+    assert (manifest.status, manifest.process) == ("interrupted", None)
+    assert manifest.stop is not None
+    assert not (folder / LOCK).exists()
+    recorder.reopen()
+    assert recorder.snapshot().status == "recording"
+    recorder.fold(session("g711", 1)[:3])
+    recorder.checkpoint()
+    manifest = Manifest.read(folder)
+    assert (manifest.status, manifest.process, manifest.ended_at, manifest.stop) == ("recording", "1@here", None, None)
+    assert is_being_recorded(folder)
+    before = tree(folder)
+    with pytest.raises(Problem, match="is being recorded by process 1@here"):
+        repair(folder)
+    assert tree(folder) == before
+    recorder._lock.release()  # type: ignore[union-attr]  # killed here
+    assert list(unfinished(tmp_path)) == [folder]
+    assert repair(folder).status == "interrupted"
+
+
+@pytest.mark.parametrize("what", ["locked", "gone", "repaired", "compressed"])
+def test_a_recording_that_is_not_ours_any_more_does_not_go_on(what: str, tmp_path: Path) -> None:
+    folder = tmp_path / "live"
+    recorder, other = live(folder, [session("g711", 0)]), FolderLock(folder)
+    match what:
+        case "locked":
+            other.acquire()
+        case "gone":
+            shutil.rmtree(folder)
+        case "repaired":
+            (folder / "manifest.json").unlink()
+            repair(folder)
+        case _:
+            (folder / "capture.jsonl").rename(folder / "capture.jsonl.gz")
+    before = tree(tmp_path)
+    with pytest.raises(Problem, match="A new one is begun"):
+        recorder.reopen()
+    assert tree(tmp_path) == before
+    assert not recorder.is_open
+    assert is_being_recorded(folder) == (what == "locked")
+    other.release()

@@ -1,10 +1,10 @@
 """Repair of what a dead process leaves: of one that is killed, and of recordings spoilt in one way after another."""
 
 import asyncio
+import errno
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,10 +19,12 @@ from processes import CREDENTIALS, rtms, running
 from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
 from rtms_cli.machine import State
+from rtms_cli.recording import ownership
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.ownership import LOCK, FolderLock, is_being_recorded, this_process
 from rtms_cli.recording.recorder import Recorder
-from rtms_cli.recording.repair import repair, this_process, unfinished
+from rtms_cli.recording.repair import repair, unfinished
 from rtms_cli.simulator.media import mixed
 
 SECOND_US = 1_000_000
@@ -129,18 +131,91 @@ def test_a_full_disk_leaves_the_recording_as_it_was(tmp_path: Path, monkeypatch:
 
 
 def test_what_is_being_recorded_is_left_alone(tmp_path: Path) -> None:
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    mine = dead(tmp_path / "1", process=this_process())
-    elsewhere = dead(tmp_path / "2", process="1@another-host")
-    orphan = dead(tmp_path / "3", process=f"{int(gone.stdout)}@{socket.gethostname()}")
+    """The lock tells, not who the manifest says: in a container every recorder is process 1 of some host."""
+    live, folders = FolderLock(tmp_path / "0"), []
+    for number, process in enumerate((this_process(), "1@another-host", this_process(), None)):
+        folders.append(dead(tmp_path / str(number), process=process))
+    live.acquire()
+    (folders[1] / LOCK).touch()  # its process was killed
     (tmp_path / "4").mkdir()
     (tmp_path / "4/manifest.json").write_text("{}")
-    assert list(unfinished(tmp_path)) == [orphan]
-    for folder in (mine, elsewhere):
-        with pytest.raises(Problem, match="is being recorded by process"):
-            repair(folder)
-    assert repair(orphan).status == "interrupted"
+    assert [is_being_recorded(folder) for folder in folders] == [True, False, False, False]
+    assert list(unfinished(tmp_path)) == folders[1:]
+    before = tree(folders[0])
+    with pytest.raises(Problem, match=f"is being recorded by process {this_process()}"):
+        repair(folders[0])
+    assert tree(folders[0]) == before
+    live.release()
+    assert not (folders[0] / LOCK).exists()
+    for folder in folders:
+        assert repair(folder).status == "interrupted"
+        assert not (folder / LOCK).exists()
     assert list(unfinished(tmp_path)) == []
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib, time\n"
+        "from rtms_cli.recording.ownership import FolderLock\n"
+        "lock = FolderLock(pathlib.Path(sys.argv[1]))\n"
+        "lock.acquire()\n"
+        "print('held', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert is_being_recorded(tmp_path)
+        with pytest.raises(BlockingIOError):
+            FolderLock(tmp_path).acquire()
+        process.kill()
+    assert not is_being_recorded(tmp_path)
+    FolderLock(tmp_path).acquire()
+
+
+def test_a_lock_on_a_file_that_was_removed_in_between_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one held the lock when we opened its file, and released it before we asked."""
+    first, second = FolderLock(tmp_path), FolderLock(tmp_path)
+    asked: list[int] = []
+    first.acquire()
+    real = ownership._lock
+
+    def late(descriptor: int) -> None:
+        if not asked:
+            first.release()
+        asked.append(descriptor)
+        real(descriptor)
+
+    monkeypatch.setattr(ownership, "_lock", late)
+    second.acquire()
+    assert len(asked) == 2
+    monkeypatch.undo()
+    assert is_being_recorded(tmp_path)
+    with pytest.raises(BlockingIOError):
+        first.acquire()
+    second.release()
+
+
+@pytest.mark.parametrize("has_flock", [True, False])
+def test_a_file_system_without_locks_takes_force(
+    has_flock: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, kind: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if has_flock:
+        monkeypatch.setattr("fcntl.flock", refuse)
+    else:
+        monkeypatch.setattr(ownership, "_HAS_LOCKS", False)
+    (tmp_path / "live").mkdir()
+    recorder = Recorder(tmp_path / "live", HEADER, lock=FolderLock(tmp_path / "live"))
+    recorder.fold(frames())  # type: ignore[arg-type]
+    assert list(unfinished(tmp_path)) == [tmp_path / "live"]
+    with pytest.raises(Problem, match=r"without locks.*rtms repair --force"):
+        repair(tmp_path / "live")
+    recorder.close()
+    assert repair(dead(tmp_path / "dead"), force=True).status == "interrupted"
+    assert not list(tmp_path.rglob(LOCK))
 
 
 @pytest.mark.parametrize("keep", [False, True])
