@@ -22,10 +22,12 @@ from msgspec import Struct
 from rtms_cli.capture import Header, capture_lines, kept_raw
 from rtms_cli.errors import Problem
 from rtms_cli.machine import ChannelState, Direction, Frame, State
+from rtms_cli.protocol.endings import Outlook, Status
 from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import (
     Audio,
     Chat,
+    ClientReadyAck,
     EventUpdate,
     KeepAliveRequest,
     KeepAliveResponse,
@@ -33,8 +35,10 @@ from rtms_cli.protocol.messages import (
     MediaHandshakeRequest,
     MediaHandshakeResponse,
     Message,
+    SessionStateResponse,
     SessionStateUpdate,
     Share,
+    StreamCloseRequest,
     StreamStateUpdate,
     Transcript,
     Unknown,
@@ -47,10 +51,8 @@ from rtms_cli.protocol.numbers import (
     MeetingEvent,
     MessageType,
     Product,
-    SessionState,
     StatusCode,
     StopReason,
-    StreamState,
     event_name,
 )
 from rtms_cli.protocol.webhooks import StreamStart, StreamStop, UnreadableWebhook
@@ -86,11 +88,13 @@ MOST_CONNECTIONS = 1_000
 MOST_PARTICIPANTS = 10_000
 MOST_REMARKS = 500
 """Different warnings, different losses and undocumented message types; further ones of a sort are counted together."""
-_STATUSES = frozenset(("complete", "interrupted", "failed", "revoked"))
+_STATUSES = frozenset(status.value for status in Status) - {Status.RECORDING}
+"""What a session's last word can be."""
 
 _CHANGES: dict[int | None, str] = {int(change): change.name for change in (Attribute.UPDATE, Attribute.DELETE)}
 """What a transcript line may do to earlier ones (PROTOCOL §5)."""
 
+_MEDIA = ("MEDIA_DATA_VIDEO", "MEDIA_DATA_SHARE", "MEDIA_DATA_TRANSCRIPT", "MEDIA_DATA_CHAT")
 _NOT_WRITTEN = "could not be written"
 
 
@@ -178,6 +182,7 @@ class Recorder:
     :param keep_encoded: store audio packets that are not PCM as they came, too.
     :param process: who records, for the manifest of a recording that is not finished; see `ownership.this_process`.
     :param lock: the folder's lock; it is held while the recorder is open.
+    :param origin_ms: the recording's zero, where it is known from before.
     :raises Problem: where another process has that lock.
     """
 
@@ -192,6 +197,7 @@ class Recorder:
         keep_encoded: bool = False,
         process: str | None = None,
         lock: FolderLock | None = None,
+        origin_ms: int | None = None,
     ) -> None:
         self.folder = folder
         self._lock = lock
@@ -203,7 +209,7 @@ class Recorder:
         self._process = process
         self._product = Product(header.product) if header.product in tuple(Product) else Product.MEETING
         self._by_channel_id = self._product in (Product.CONTACT_CENTER, Product.PHONE)
-        self._time = SessionTime(max_gap_ms)
+        self._time = SessionTime(max_gap_ms, origin_ms)
         self._names = Names()
         self._audio: dict[tuple[UserId, AudioForm, Segment | None], AudioTrack] = {}
         self._pictures: dict[tuple[type[Media], UserId, int | None], PictureTrack] = {}
@@ -218,7 +224,10 @@ class Recorder:
         self._at_us = 0
         self._status = "recording"
         self._said_status: str | None = None
-        self._stop: Stop | None = None
+        self._said_stop: Stop | None = None
+        self._outlook = Outlook(trusted=header.verified)
+        self._asked = self._ready = False
+        self._earlier_media = 0
         self._received: dict[str, _Tally] = {}
         self._sent: dict[str, _Tally] = {}
         self._received_audio = _Tally(int(MessageType.MEDIA_DATA_AUDIO))
@@ -247,12 +256,15 @@ class Recorder:
             KeepAliveResponse: self._on_keep_alive_response,
             MediaHandshakeRequest: self._on_media_handshake_request,
             MediaHandshakeResponse: self._on_media_handshake_response,
-            StreamStateUpdate: self._on_stream_state,
-            SessionStateUpdate: self._on_session_state,
+            ClientReadyAck: self._on_sent,
+            StreamCloseRequest: self._on_sent,
+            StreamStateUpdate: self._on_outlook,
+            SessionStateUpdate: self._on_outlook,
+            SessionStateResponse: self._on_outlook,
             Unreadable: self._on_unreadable,
             UnreadableWebhook: self._on_unreadable,
             StreamStart: self._on_start_webhook,
-            StreamStop: self._on_stop_webhook,
+            StreamStop: self._on_outlook,
             ChannelState: self._on_state,
         }
         self._snapshot = RecorderSnapshot(folder, self._status)
@@ -321,8 +333,8 @@ class Recorder:
             self._capture(())
         self._close_tracks()
         self._flush()
-        stopped = "complete" if self._stop is not None else "interrupted"
-        self._status = self._said_status or stopped
+        begun = self._ready or self._media_count() > self._earlier_media
+        self._status = self._said_status or self._outlook.judge(asked=self._asked, begun=begun).value
         if self._status == "revoked" and not self._keep_revoked:
             self._delete()
         self.checkpoint()
@@ -365,6 +377,11 @@ class Recorder:
         """How many writes have failed so far."""
         return sum(loss.count for (what, _), loss in self._losses.items() if what == _NOT_WRITTEN)
 
+    @property
+    def has_last_word(self) -> bool:
+        """Whether the last frame was a session's last word, with a status that is known."""
+        return self._has_ended and self._said_status is not None
+
     def snapshot(self) -> RecorderSnapshot:
         """The counters as of the last batch; may be called from any thread."""
         return self._snapshot
@@ -400,7 +417,7 @@ class Recorder:
             connections=list(self._connections),
             connection_count=self._connection_count,
             participants=list(self._participants.values()),
-            stop=self._stop,
+            stop=self._stop(),
             warnings=list(self._warnings.values()),
             losses=list(self._losses.values()),
         )
@@ -438,7 +455,10 @@ class Recorder:
     def _resume(self) -> None:
         """Take note that the stream goes on in the same recording, after a session's last word."""
         self._has_ended = False
-        self._said_status, self._stop = None, None
+        self._said_status = self._said_stop = None
+        self._outlook = Outlook(trusted=self._header.verified)
+        self._asked = self._ready = False
+        self._earlier_media = self._media_count()
         for track in self._tracks:
             if track.can_reopen:
                 track.reopen()
@@ -448,12 +468,16 @@ class Recorder:
     # Writing.
 
     def _delete(self) -> None:
-        """Take away everything that was recorded, and all that tells of it by name; the manifest remains."""
+        """Take away everything that was recorded, and all that tells of it by name; the manifest remains.
+
+        The manifest says so first: then `repair` can finish a deletion that was not.
+        """
         paths = [track.path for track in self._tracks]
         paths += [f"{track.path}.index.jsonl" for track in self._tracks if isinstance(track, PictureTrack)]
         self._tracks, self._participants, self._warnings, self._losses = [], {}, {}, {}
         self._last_words.clear()
         self._last_chat.clear()
+        self.checkpoint()
         for path in [*paths, CAPTURE]:
             try:
                 self._files.remove(path)
@@ -734,31 +758,28 @@ class Recorder:
         channel.has_granted = True
         channel.settle()
 
-    def _on_stream_state(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, StreamStateUpdate)
-        if message.state == StreamState.TERMINATED:
-            self._stopped(message.reason, f"STREAM_STATE_UPDATE on {frame.channel}")
+    def _on_sent(self, frame: Frame) -> None:
+        if frame.direction is Direction.OUT:
+            self._asked |= isinstance(frame.message, StreamCloseRequest)
+            self._ready |= isinstance(frame.message, ClientReadyAck)
 
-    def _on_session_state(self, frame: Frame) -> None:
+    def _on_outlook(self, frame: Frame) -> None:
         message = frame.message
-        assert isinstance(message, SessionStateUpdate)
-        if message.state == SessionState.STOPPED:
-            self._stopped(message.stop_reason, f"SESSION_STATE_UPDATE on {frame.channel}")
+        assert not isinstance(message, ChannelState)
+        if frame.direction is Direction.IN:
+            self._outlook.take(message, frame.channel)
 
     def _on_start_webhook(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, StreamStart)
         if self._webhook_ts is None:
             self._webhook_ts = message.stream.event_ts
+        self._on_outlook(frame)
 
-    def _on_stop_webhook(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, StreamStop)
-        self._stopped(message.reason, "webhook")
-
-    def _stopped(self, reason: int | None, said_by: str) -> None:
-        self._stop = Stop(reason, StopReason.label(reason).partition(" ")[2], said_by)
+    def _stop(self) -> Stop | None:
+        """Why the stream ended, as the session's last word has it, or as far as Zoom has told."""
+        said = self._outlook
+        return self._said_stop or (_stop(said.reason, said.how) if said.is_over else None)
 
     def _on_unreadable(self, frame: Frame) -> None:
         message = frame.message
@@ -795,7 +816,7 @@ class Recorder:
                 self._close_tracks()
                 self._said_status = message.status if message.status in _STATUSES else None
                 if message.code is not None or message.reason:
-                    self._stopped(message.code, message.reason)
+                    self._said_stop = _stop(message.code, message.reason)
             case State.MARK:
                 self._text("events").add(self._time.at(frame.at_us), {"event": "MARK", "text": message.reason})
             case State.STOPPING:
@@ -811,6 +832,11 @@ class Recorder:
         return connection
 
     # Counting and showing.
+
+    def _media_count(self) -> int:
+        """How many media messages came in."""
+        counts = (self._received[name].count for name in _MEDIA if name in self._received)
+        return self._received_audio.count + sum(counts)
 
     def _count(self, frame: Frame, message: Message) -> None:
         tallies = self._sent if frame.direction is Direction.OUT else self._received
@@ -856,6 +882,10 @@ class Recorder:
             warnings=tuple(self._warnings),
             written_nbytes=self._written,
         )
+
+
+def _stop(reason: int | None, said_by: str) -> Stop:
+    return Stop(reason, StopReason.label(reason).partition(" ")[2], said_by)
 
 
 def _type_of(message: Message) -> tuple[str, int | str | None]:

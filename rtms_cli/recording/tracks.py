@@ -182,6 +182,12 @@ class TextTrack(Track):
         return self._start(timestamp) + line[start.end() :]
 
 
+def without_t(line: bytes) -> bytes:
+    """A line of a text track without its `t`, which depends on the recording's zero; any other line as it is."""
+    start = _T.match(line)
+    return line if start is None else b'{"timestamp":' + line[start.start(1) :]
+
+
 def _line(value: Struct) -> bytes:
     try:
         return msgspec.json.encode(value) + b"\n"

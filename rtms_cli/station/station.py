@@ -340,7 +340,8 @@ class Station:
         if self._make_recorder is None:
             return None
         created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        header = Header(1, created, f"rtms-cli {__version__}", stream.product, stream.id, stream.stream_id)
+        generator = f"rtms-cli {__version__}"
+        header = Header(1, created, generator, stream.product, stream.id, stream.stream_id, self._trusted)
         return await asyncio.to_thread(self._make_recorder, header)
 
 
