@@ -21,9 +21,9 @@ from rtms_cli.protocol.endings import Status
 from rtms_cli.recording.encoded import EXTENSIONS
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.holding import holds, same
-from rtms_cli.recording.manifest import MANIFEST, Loss, Manifest, TrackEntry, Warned
+from rtms_cli.recording.manifest import CAPTURE, MANIFEST, Loss, Manifest, TrackEntry, Warned
 from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_being_recorded
-from rtms_cli.recording.recorder import CAPTURE, Recorder
+from rtms_cli.recording.recorder import Recorder
 
 _WORKSHOP = ".repair"
 _BATCH = 256

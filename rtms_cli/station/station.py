@@ -332,7 +332,7 @@ class Station:
         try:
             await asyncio.to_thread(recorder.reopen)
         except Problem as problem:
-            self.notice(str(problem))
+            self.notice(f"{problem} A new recording is begun.")
             self._past.add(recorder.snapshot())  # it does not go on counting
             run.sink, run.clock, run.recorder = None, self._make_clock(), await self._new_recorder(run.stream)
 
