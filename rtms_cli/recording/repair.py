@@ -182,7 +182,7 @@ def _take_over(
                 (workshop / name).replace(folder / name)
                 changed.append(name)
     kept += sorted(there - made)
-    manifest = merged(before, recorder.manifest(), changed, kept, has_last_word=recorder.has_last_word)
+    manifest = _merged(before, recorder.manifest(), changed, kept, has_last_word=recorder.has_last_word)
     if manifest != before:
         Files(folder).replace(MANIFEST, manifest.encode())
         changed.append(MANIFEST)
@@ -198,7 +198,7 @@ def _units(names: set[str]) -> Iterator[list[str]]:
             yield [name]
 
 
-def merged(
+def _merged(
     before: Manifest | None, made: Manifest, changed: list[str], kept: list[str], *, has_last_word: bool
 ) -> Manifest:
     """The manifest of a repaired recording: from what it said before, and what was made from the capture.
