@@ -360,6 +360,18 @@ def test_what_began_earlier_than_the_capture_knows_keeps_its_zero(tmp_path: Path
     assert t["line 40"] == 0.8
 
 
+def test_a_manifest_that_ended_before_the_capture_did_is_renewed(tmp_path: Path) -> None:
+    """Version 0.1.0 left it as it was when an interrupted recording went on."""
+    folder = spoilt(tmp_path / "r", lambda number: set())
+    manifest = Manifest.read(folder)
+    manifest.status, manifest.ended_at, manifest.tracks = "interrupted", "2026-11-22T22:15:01.000Z", []
+    (folder / "manifest.json").write_bytes(manifest.encode())
+    assert repair(folder).changed == ("manifest.json",)
+    again = Manifest.read(folder)
+    assert (again.status, again.ended_at) == ("complete", "2026-11-22T22:15:03.000Z")
+    assert [entry.path for entry in again.tracks] == ["audio/mixed.wav", "video/7.mjpeg", "transcript.jsonl"]
+
+
 def test_a_repair_makes_the_encoded_packets_too(tmp_path: Path) -> None:
     packets = encoded("g711", sine(8_000, 1.0))
     told = [grant("g711"), *(audio(one, ZERO_MS + 20 * at, at_us=at * 20_000) for at, one in enumerate(packets))]
