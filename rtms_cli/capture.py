@@ -70,6 +70,8 @@ class Header(Struct, frozen=True, omit_defaults=True):
     product: str = ""
     id: str = ""
     rtms_stream_id: str = ""
+    verified: bool = False
+    """Whether the webhooks were verified; only a verified one may have a recording deleted."""
 
     def line(self) -> bytes:
         """The line as it is written."""

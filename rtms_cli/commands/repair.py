@@ -12,6 +12,9 @@ from rtms_cli.errors import Exit
 def repair(
     recordings: Annotated[list[Path], typer.Argument(help="Recordings' folders.")],
     keep_revoked: KeepRevoked = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on where the file system has no locks and nobody can tell.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a recording.")] = False,
 ) -> None:
     """Finish recordings whose process died.
@@ -28,7 +31,7 @@ def repair(
 
     code = Exit.OK
     for folder in recordings:
-        done = repair_one(folder, keep_revoked=keep_revoked)
+        done = repair_one(folder, keep_revoked=keep_revoked, force=force)
         if done.problems or done.losses:
             code = Exit.LOSSES
         if as_json:

@@ -62,6 +62,7 @@ def replay(
             raise Problem(f"--{name.replace('_', '-')} goes with --serve.", "Add --serve, or leave it out.")
     from rtms_cli.capture import Capture
     from rtms_cli.recording.names import new_folder
+    from rtms_cli.recording.ownership import FolderLock, this_process
     from rtms_cli.recording.recorder import Recorder
     from rtms_cli.session.rehearsal import Rehearsal
     from rtms_cli.station.replaying import Replay
@@ -73,7 +74,14 @@ def replay(
         folder = new_folder(out, source.header)
     except OSError as error:
         raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
-    recorder = Recorder(folder, source.header, keep_revoked=keep_revoked, keep_encoded=keep_encoded)
+    recorder = Recorder(
+        folder,
+        source.header,
+        keep_revoked=keep_revoked,
+        keep_encoded=keep_encoded,
+        process=this_process(),
+        lock=FolderLock(folder),
+    )
     rehearsal = Rehearsal(source, source.header.product, source.header.rtms_stream_id)
     replayed = Replay(source, recorder, rehearsal)
     if pace is None:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from rtms_cli.inspection.forms import bad_payload, odd_forms, wrong_channel
-from rtms_cli.inspection.keepalives import Asked, KeepAlives
 from rtms_cli.inspection.known import unknown_fields
 from rtms_cli.inspection.measure import JUMP_MS, Clock, Pace, is_sane
 from rtms_cli.inspection.reading import Line
 from rtms_cli.inspection.summary import step_of, who
 from rtms_cli.machine import SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
+from rtms_cli.protocol.endings import Outlook
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, MediaParams
 from rtms_cli.protocol.messages import (
     Chat,
@@ -25,6 +25,7 @@ from rtms_cli.protocol.messages import (
     Media,
     MediaHandshakeRequest,
     MediaHandshakeResponse,
+    SessionStateResponse,
     SessionStateUpdate,
     SignalingHandshakeResponse,
     StreamCloseResponse,
@@ -39,12 +40,12 @@ from rtms_cli.protocol.numbers import (
     MeetingEvent,
     MessageType,
     Product,
-    SessionState,
     StatusCode,
     StopReason,
     StreamState,
 )
 from rtms_cli.protocol.webhooks import StreamInterrupted, StreamStart, StreamStop, UnreadableWebhook
+from rtms_cli.recording.keepalives import Asked, KeepAlives
 
 KEEP_ALIVE_US = 10_000_000
 HANDSHAKE_US = 60_000_000
@@ -149,7 +150,9 @@ class _Linter:
         self._keep_alives = KeepAlives()
         self._clocks: dict[tuple[str, UserId], Clock] = {}
         self._odd: set[tuple[str, object]] = set()
-        self._stopped = False
+        self._outlook = Outlook(trusted=True)
+        self._is_closed = False
+        """Whether the server confirmed that we end the stream (22)."""
         self._began = self._refused = False
         self._codec: int | None = None
         self._granted = MediaParams()
@@ -284,7 +287,7 @@ class _Linter:
             return
         elif isinstance(message, KeepAliveRequest):
             yield from self._on_asked(message, frame.direction)
-            given_up = self._keep_alives.ask(self._channel, Asked(self._line, frame.at_us, message))
+            given_up = self._keep_alives.ask(self._channel, Asked(frame.at_us, message, self._line))
             if given_up:
                 yield from self._unanswered(self._channel, given_up)
         elif isinstance(message, KeepAliveResponse):
@@ -298,25 +301,21 @@ class _Linter:
             case StreamStart() as start:
                 yield from self._on_start(start)
                 self._announced_us = dict.fromkeys(("2", "4"), frame.at_us)
-                self._stopped = False
+                self._is_closed = False
+                self._outlook.take(start, frame.channel)
             case StreamInterrupted():
                 self._announced_us = dict.fromkeys(("2", "4"), frame.at_us)
                 yield self._find("interrupted", "a webhook says that the signaling connection was lost")
-            case StreamStop(reason=reason):
-                yield from self._on_stop(reason)
             case StreamCloseResponse(status_code=StatusCode.STATUS_OK):
-                self._stopped = True
+                self._is_closed = True
                 self._closes.clear()
-            case StreamStateUpdate(state=StreamState.TERMINATED, reason=reason):
-                yield from self._on_stop(reason)
-            case StreamStateUpdate(state=state, reason=reason):
-                self._stopped = self._stopped and state != StreamState.ACTIVE
-                if state == StreamState.INTERRUPTED:
-                    yield self._find("interrupted", f"8 says so, reason {StopReason.explain(reason)}")
-            case SessionStateUpdate(state=SessionState.STOPPED, stop_reason=reason):
-                yield from self._on_stop(reason)
-            case SessionStateUpdate(state=state):
-                self._stopped = self._stopped and state != SessionState.STARTED
+            case StreamStateUpdate(state=StreamState.INTERRUPTED, reason=reason):
+                yield self._find("interrupted", f"8 says so, reason {StopReason.explain(reason)}")
+            case StreamStateUpdate(state=StreamState.ACTIVE):
+                self._is_closed = False
+                self._outlook.announce()
+            case StreamStop() | StreamStateUpdate() | SessionStateUpdate() | SessionStateResponse() as said:
+                yield from self._on_outlook(said)
             case EventUpdate(event_type=MeetingEvent.MEDIA_CONNECTION_INTERRUPTED) if not self._own_events:
                 yield self._find("interrupted", "event 7 says that a media connection was lost")
             case SignalingHandshakeResponse() as greeting:
@@ -344,11 +343,22 @@ class _Linter:
         else:
             yield self._find("interrupted", "another started webhook while the stream runs: its server has died")
 
-    def _on_stop(self, reason: int | None) -> Iterator[Finding]:
+    @property
+    def _stopped(self) -> bool:
+        """Whether the stream is over, as far as was said."""
+        return self._outlook.is_over or self._is_closed
+
+    def _on_outlook(
+        self, said: StreamStop | StreamStateUpdate | SessionStateUpdate | SessionStateResponse
+    ) -> Iterator[Finding]:
+        was_stopped = self._stopped
+        self._outlook.take(said, self._channel)
+        if not self._outlook.is_over:
+            return
+        reason = self._outlook.reason
         known = None if reason is None else StopReason.member(reason)
-        if not self._stopped and isinstance(known, StopReason) and known.is_failure:
+        if not was_stopped and isinstance(known, StopReason) and known.is_failure:
             yield self._find("stopped-by-failure", f"reason {StopReason.explain(reason)}")
-        self._stopped = True
         self._closes.clear()
 
     def _on_greeting(self, greeting: SignalingHandshakeResponse) -> Iterator[Finding]:

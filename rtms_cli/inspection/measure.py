@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 
-from msgspec import Struct
+from rtms_cli.recording.quantiles import Quantiles
 
 SANE_MS = 10**13
 """Timestamps are Unix milliseconds: positive, and below this (the year 2286)."""
@@ -13,49 +13,6 @@ PAUSE_MS = 1000
 MOST_GAPS = 1000
 """Gaps that a track lists: the last ones."""
 _SMOOTHING = 16
-_EXACT_BITS = 10
-
-
-class Spread(Struct, frozen=True):
-    """Percentiles (nearest rank, within 0.2 %) and the largest of some numbers."""
-
-    count: int
-    p50: float
-    p95: float
-    p99: float
-    max: float
-
-
-class Quantiles:
-    """Counts whole numbers in buckets: exact below 1024, 512 buckets a power of two above."""
-
-    def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
-        self._count = 0
-        self._largest = 0
-
-    def add(self, value: int) -> None:
-        """Count a number, which is not negative."""
-        shift = max(0, value.bit_length() - _EXACT_BITS)
-        bucket = value >> shift << shift
-        self._counts[bucket] = self._counts.get(bucket, 0) + 1
-        self._count += 1
-        self._largest = max(self._largest, value)
-
-    def spread(self, unit: int = 1000) -> Spread | None:
-        """The percentiles, divided by `unit`; `None` where nothing was counted."""
-        if not self._count:
-            return None
-        p50, p95, p99 = (self._at(percent) / unit for percent in (50, 95, 99))
-        return Spread(self._count, p50, p95, p99, self._largest / unit)
-
-    def _at(self, percent: int) -> int:
-        rank = -(-self._count * percent // 100)
-        for bucket in sorted(self._counts):
-            rank -= self._counts[bucket]
-            if rank <= 0:
-                return bucket
-        return self._largest
 
 
 def is_sane(timestamp: int | None) -> bool:

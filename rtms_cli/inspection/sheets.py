@@ -2,7 +2,6 @@
 
 from msgspec import Struct
 
-from rtms_cli.inspection.measure import Spread
 from rtms_cli.inspection.summary import Summary, Track
 from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams
 from rtms_cli.protocol.numbers import (
@@ -16,6 +15,7 @@ from rtms_cli.protocol.numbers import (
     SampleRate,
     StopReason,
 )
+from rtms_cli.recording.quantiles import Spread
 
 Cell = str | int | float | None
 

@@ -22,10 +22,10 @@ from rtms_cli.recording.codecs import (
     new_decoder,
     read_rtp,
 )
-from rtms_cli.recording.encoded import EncodedTrack
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import TrackEntry
 from rtms_cli.recording.timeline import Segment, Timeline
+from rtms_cli.recording.track import ClosedTrackError, Track
 
 HEADER_SIZE = 80
 _RIFF_LIMIT = 0xFFFFFFFF
@@ -85,7 +85,7 @@ def wav_header(form: AudioForm, nbytes: int) -> bytes:
     )
 
 
-class AudioTrack:
+class AudioTrack(Track):
     """One participant's audio in one form and one segment of time: one WAV file.
 
     Packets are placed when they come and written by `flush`. The file appears with its first samples.
@@ -104,25 +104,16 @@ class AudioTrack:
         user_name: str | None,
         form: AudioForm,
         segment: Segment | None,
-        encoded: EncodedTrack | None = None,
+        encoded: Track | None = None,
     ) -> None:
-        self.path = path
-        self.user_id = user_id
-        self.user_name = user_name
+        super().__init__(path, user_id, user_name)
         self.form = form
         self.segment = segment
         self.timeline = Timeline(form.rate_hz)
-        self.packets = 0
-        self.nbytes = 0
-        self.first_timestamp: int | None = None
-        self.last_timestamp: int | None = None
-        self.level = 0.0
-        """About the peak of the last 200 ms that were written, 0 to 1."""
-        self.dirty = False
         self.sequences = SequenceCount() if form.content_type == ContentType.RTP else None
         self.concealed = 0
         """Samples that were lost and that the codec guessed."""
-        self._encoded = encoded
+        self.encoded = encoded
         self._decoder: Decoder | None = None
         if form.codec != Codec.L16:
             self._decoder = new_decoder(form.codec, form.audio_channels)
@@ -156,6 +147,8 @@ class AudioTrack:
 
         :returns: why something of it could not be kept, and how many bytes of it.
         """
+        if not self.is_open:
+            raise ClosedTrackError(self.path)
         self.packets += 1
         self.nbytes += len(payload)
         if self._decoder is not None:
@@ -180,8 +173,8 @@ class AudioTrack:
         count = decoder.count(packet)
         if not count:
             return f"packet that is not {self.form.codec_name}", nbytes
-        if self._encoded is not None:
-            self._encoded.add(timestamp if self.segment is not None else None, packet)
+        if self.encoded is not None:
+            self.encoded.add(timestamp if self.segment is not None else None, packet)
         end = self.timeline.end
         start, skip, kept = self._place(timestamp, count)
         if not kept:

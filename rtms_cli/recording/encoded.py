@@ -7,6 +7,7 @@ from rtms_cli.protocol.numbers import Codec
 from rtms_cli.recording.codecs import RATES_HZ, opus_samples
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import TrackEntry
+from rtms_cli.recording.track import ClosedTrackError, Track
 from rtms_cli.recording.tracks import PictureTrack
 
 KIND = "encoded"
@@ -14,27 +15,21 @@ EXTENSIONS: dict[int, str] = {Codec.OPUS: "opus", Codec.G711: "alaw", Codec.G722
 _PAGE_US = "200000"
 
 
-class OggTrack:
+class OggTrack(Track):
     """One participant's Opus packets in an Ogg file, each where its timestamp says.
 
     A killed process leaves whole pages: the file opens. Packets that come after later ones can have no place in it;
-    they are in the WAV and in the capture.
+    they are in the WAV and in the capture. A stream that was closed has its last page: what comes later needs a file
+    of its own.
     """
 
     kind = KIND
-    seconds = 0.0
+    can_reopen = False
 
     def __init__(self, path: str, user_id: UserId, user_name: str | None, audio_channels: int) -> None:
         import av
 
-        self.path = path
-        self.user_id = user_id
-        self.user_name = user_name
-        self.packets = 0
-        self.nbytes = 0
-        self.first_timestamp: int | None = None
-        self.last_timestamp: int | None = None
-        self.dirty = False
+        super().__init__(path, user_id, user_name)
         self._pages = _Pages()
         self._next = 0
         options = {"page_duration": _PAGE_US, "fflags": "+bitexact"}
@@ -46,6 +41,11 @@ class OggTrack:
         self._time_base = Fraction(1, rate)
 
     @property
+    def seconds(self) -> float:
+        """Nothing: the WAV beside it shows the length."""
+        return 0.0
+
+    @property
     def waiting(self) -> int:
         """Bytes that wait for the next flush."""
         return len(self._pages.waiting)
@@ -54,6 +54,8 @@ class OggTrack:
         """Keep one packet."""
         import av
 
+        if not self.is_open:
+            raise ClosedTrackError(self.path)
         start = self._next
         if timestamp is not None:
             if self.first_timestamp is None:
@@ -74,11 +76,8 @@ class OggTrack:
         self.nbytes += len(payload)
         self.dirty = True
 
-    def catch_up(self) -> None:
-        """A moved zero changes nothing here: the file begins with its first packet."""
-
-    def finish(self) -> None:
-        """Complete the last page; what follows is for `flush`."""
+    def _complete(self) -> None:
+        """Complete the last page."""
         self._container.close()
         self.dirty = True
 
@@ -114,14 +113,8 @@ class OggTrack:
 class PacketTrack(PictureTrack):
     """One participant's G.711 or G.722 packets, one after the other, with an index as pictures have."""
 
-    def finish(self) -> None:
-        """Nothing is left to write."""
 
-
-EncodedTrack = OggTrack | PacketTrack
-
-
-def encoded_track(path: str, user_id: UserId, user_name: str | None, codec: int, audio_channels: int) -> EncodedTrack:
+def encoded_track(path: str, user_id: UserId, user_name: str | None, codec: int, audio_channels: int) -> Track:
     """What keeps the packets of a codec."""
     if codec == Codec.OPUS:
         return OggTrack(path, user_id, user_name, audio_channels)

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from rtms_cli.protocol.messages import UserId
 
 MANIFEST = "manifest.json"
+CAPTURE = "capture.jsonl"
 MOST_GAPS = 10_000
 """Gaps that a track lists; `gap_count` has the whole number."""
 

@@ -11,83 +11,32 @@ A recorder belongs to one thread at a time: `Writer` runs those of live streams.
 another.
 """
 
-from collections import deque
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from msgspec import Struct
 
-from rtms_cli.capture import Header, capture_lines, kept_raw
-from rtms_cli.machine import ChannelState, Direction, Frame, State
-from rtms_cli.protocol.media import MediaParams
-from rtms_cli.protocol.messages import (
-    Audio,
-    Chat,
-    EventUpdate,
-    KeepAliveRequest,
-    KeepAliveResponse,
-    Media,
-    MediaHandshakeRequest,
-    MediaHandshakeResponse,
-    Message,
-    SessionStateUpdate,
-    Share,
-    StreamStateUpdate,
-    Transcript,
-    Unknown,
-    Unreadable,
-    UserId,
-    Video,
-)
-from rtms_cli.protocol.numbers import (
-    Attribute,
-    MeetingEvent,
-    MessageType,
-    Product,
-    SessionState,
-    StatusCode,
-    StopReason,
-    StreamState,
-    event_name,
-)
-from rtms_cli.protocol.webhooks import StreamStart, StreamStop, UnreadableWebhook
-from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form, is_decoded
-from rtms_cli.recording.encoded import EXTENSIONS as ENCODED_EXTENSIONS
-from rtms_cli.recording.encoded import EncodedTrack, encoded_track
+from rtms_cli.capture import Header, capture_lines
+from rtms_cli.errors import Problem
+from rtms_cli.machine import Direction, Frame
+from rtms_cli.protocol.endings import Status
+from rtms_cli.protocol.messages import Audio, UserId
 from rtms_cli.recording.files import Files
-from rtms_cli.recording.manifest import (
-    MANIFEST,
-    MOST_GAPS,
-    Connection,
-    KeepAlive,
-    Loss,
-    Manifest,
-    MessageCount,
-    Participant,
-    Stop,
-    Warned,
-)
-from rtms_cli.recording.names import Names, participant_stem
-from rtms_cli.recording.pictures import sniff_codec
-from rtms_cli.recording.timeline import SANE_MS, Segment, SessionTime
-from rtms_cli.recording.tracks import EXTENSIONS, PictureTrack, TextTrack
+from rtms_cli.recording.ledger import Ledger, Socket, Tally
+from rtms_cli.recording.manifest import CAPTURE, MANIFEST, MOST_GAPS, Connection, KeepAlive, Manifest, MessageCount
+from rtms_cli.recording.ownership import FolderLock, NoLocksError
+from rtms_cli.recording.placing import Placer
+from rtms_cli.recording.timeline import SessionTime
 
-CAPTURE = "capture.jsonl"
-MOST_TRACKS = 5_000
-"""Media files of a recording: it bounds what a server can do that makes up participants."""
-MOST_CONNECTIONS = 1_000
-MOST_PARTICIPANTS = 10_000
-MOST_REMARKS = 500
-"""Different warnings, different losses and undocumented message types; further ones of a sort are counted together."""
-_STATUSES = frozenset(("complete", "interrupted", "failed", "revoked"))
-
-_CHANGES: dict[int | None, str] = {int(change): change.name for change in (Attribute.UPDATE, Attribute.DELETE)}
-"""What a transcript line may do to earlier ones (PROTOCOL §5)."""
+log = logging.getLogger(__name__)
 
 _NOT_WRITTEN = "could not be written"
 
-_Track = AudioTrack | PictureTrack | TextTrack | EncodedTrack
+
+class ClosedRecorderError(RuntimeError):
+    """Frames came to a recorder that is closed: a defect of ours."""
 
 
 class TrackSnapshot(Struct, frozen=True):
@@ -129,36 +78,6 @@ class RecorderSnapshot(Struct, frozen=True):
     written_nbytes: int = 0
 
 
-class _Tally:
-    """Messages of one type in one direction."""
-
-    __slots__ = ("count", "msg_type", "nbytes")
-
-    def __init__(self, msg_type: int | str | None) -> None:
-        self.msg_type = msg_type
-        self.count = 0
-        self.nbytes = 0
-
-
-class _Channel:
-    """What is known of one media socket."""
-
-    __slots__ = ("asked", "audio", "granted", "has_granted", "is_decoded", "tracks", "warned")
-
-    def __init__(self) -> None:
-        self.asked = MediaParams()
-        self.granted = MediaParams()
-        self.has_granted = False
-        self.warned = False
-        self.settle()
-
-    def settle(self) -> None:
-        """Work out the audio's form anew: granted, else asked, else Zoom's default."""
-        self.audio: AudioForm = audio_form(self.granted.or_else(self.asked).audio)
-        self.is_decoded = is_decoded(self.audio)
-        self.tracks: dict[tuple[UserId, UserId, Segment | None], AudioTrack] = {}
-
-
 class Recorder:
     """Writes one recording.
 
@@ -168,7 +87,10 @@ class Recorder:
     :param files: where to write, if not straight into the folder.
     :param keep_revoked: keep what Zoom wants deleted (stop reason 8, PROTOCOL §8).
     :param keep_encoded: store audio packets that are not PCM as they came, too.
-    :param process: who records, for the manifest of a recording that is not finished; see `repair.this_process`.
+    :param process: who records, for the manifest of a recording that is not finished; see `ownership.this_process`.
+    :param lock: the folder's lock; it is held while the recorder is open.
+    :param origin_ms: the recording's zero, where it is known from before.
+    :raises Problem: where another process has that lock.
     """
 
     def __init__(
@@ -181,84 +103,53 @@ class Recorder:
         keep_revoked: bool = False,
         keep_encoded: bool = False,
         process: str | None = None,
+        lock: FolderLock | None = None,
+        origin_ms: int | None = None,
     ) -> None:
         self.folder = folder
+        self._lock = lock
+        self._take_lock()
         self._header = header
         self._files = files or Files(folder)
         self._keep_revoked = keep_revoked
-        self._keep_encoded = keep_encoded
         self._process = process
-        self._product = Product(header.product) if header.product in tuple(Product) else Product.MEETING
-        self._by_channel_id = self._product in (Product.CONTACT_CENTER, Product.PHONE)
-        self._time = SessionTime(max_gap_ms)
-        self._names = Names()
-        self._audio: dict[tuple[UserId, AudioForm, Segment | None], AudioTrack] = {}
-        self._pictures: dict[tuple[type[Media], UserId, int | None], PictureTrack] = {}
-        self._texts: dict[str, TextTrack] = {}
-        self._tracks: list[_Track] = []
-        self._channels: dict[str, _Channel] = {}
-        self._moves = 0
-        self._at_us = 0
-        self._status = "recording"
-        self._said_status: str | None = None
-        self._stop: Stop | None = None
-        self._received: dict[str, _Tally] = {}
-        self._sent: dict[str, _Tally] = {}
-        self._received_audio = _Tally(int(MessageType.MEDIA_DATA_AUDIO))
-        self._keep_alive: dict[str, KeepAlive] = {}
-        self._unanswered: dict[str, deque[int]] = {}
-        self._connections: deque[Connection] = deque(maxlen=MOST_CONNECTIONS)
-        self._connection_count = 0
-        self._open: dict[str, Connection] = {}
-        self._participants: dict[UserId, Participant] = {}
-        self._warnings: dict[str, Warned] = {}
-        self._losses: dict[tuple[str, str], Loss] = {}
-        self._webhook_ts: int | None = None
-        self._first_audio_ts: int | None = None
-        self._last_words: deque[tuple[str, str]] = deque(maxlen=5)
-        self._last_chat: deque[tuple[str, str]] = deque(maxlen=5)
+        self._time = SessionTime(max_gap_ms, origin_ms)
+        self._ledger = Ledger(trusted=header.verified)
+        self._placer = Placer(header, self._time, self._ledger, keep_encoded=keep_encoded)
+        self.is_open = True
+        self._status: str = Status.RECORDING.value
+        self._files_left: tuple[tuple[int, int, int] | None, ...] = ()
         self._has_header = False
         self._has_manifest = False
         self._written = 0
-        self._handlers: dict[type, Callable[[Frame], None]] = {
-            Video: self._on_picture,
-            Share: self._on_picture,
-            Transcript: self._on_transcript,
-            Chat: self._on_chat,
-            EventUpdate: self._on_event,
-            KeepAliveRequest: self._on_keep_alive_request,
-            KeepAliveResponse: self._on_keep_alive_response,
-            MediaHandshakeRequest: self._on_media_handshake_request,
-            MediaHandshakeResponse: self._on_media_handshake_response,
-            StreamStateUpdate: self._on_stream_state,
-            SessionStateUpdate: self._on_session_state,
-            Unreadable: self._on_unreadable,
-            UnreadableWebhook: self._on_unreadable,
-            StreamStart: self._on_start_webhook,
-            StreamStop: self._on_stop_webhook,
-            ChannelState: self._on_state,
-        }
         self._snapshot = RecorderSnapshot(folder, self._status)
 
     # What its owner calls.
 
     def fold(self, frames: Sequence[Frame]) -> None:
-        """Take a batch of frames, in order, and write what they bring."""
+        """Take a batch of frames, in order, and write what they bring.
+
+        :raises ClosedRecorderError: where the recorder is closed.
+        """
+        if not self.is_open:
+            raise ClosedRecorderError(f"{self.folder} is closed, and {len(frames)} frames came")
         if frames:
-            self._at_us = frames[-1].at_us
+            ledger, placer = self._ledger, self._placer
+            ledger.at_us = frames[-1].at_us
             self._capture(frames)
-            handlers = self._handlers
+            tally, handlers = ledger.audio, placer.handlers
             for frame in frames:
-                self._at_us = frame.at_us
                 message = frame.message
                 if type(message) is Audio and frame.direction is Direction.IN:
-                    tally = self._received_audio
-                    tally.count += 1
-                    tally.nbytes += len(frame.raw)
-                    self._on_audio(frame, message)
+                    if ledger.counts_audio:
+                        ledger.at_us = frame.at_us
+                        tally.count += 1
+                        tally.nbytes += len(frame.raw)
+                    else:
+                        self._take(frame)
+                    placer.place_audio(frame, message)
                 else:
-                    if isinstance(message, Message):
-                        self._count(frame, message)
+                    self._take(frame)
                     handler = handlers.get(type(message))
                     if handler is not None:
                         handler(frame)
@@ -277,41 +168,50 @@ class Recorder:
         try:
             self._files.replace(MANIFEST, content)
         except OSError as error:
-            self._lose(_NOT_WRITTEN, MANIFEST, len(content), error)
+            self._ledger.lose(_NOT_WRITTEN, MANIFEST, len(content), error)
         return len(content)
 
     def close(self) -> None:
-        """Write what is left and the final manifest."""
-        if not self._has_header:
-            self._capture(())
-        for track in self._tracks:
-            if isinstance(track, EncodedTrack):
-                track.finish()
-        self._flush()
-        stopped = "complete" if self._stop is not None else "interrupted"
-        self._status = self._said_status or stopped
-        if self._status == "revoked" and not self._keep_revoked:
-            self._delete()
+        """Write what is left and the final manifest. A second call does nothing."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        try:
+            self._finish()
+        finally:
+            self._files_left = self._stat_files()
+            self._release_lock()
+
+    def reopen(self) -> None:
+        """Go on with a recording that was closed after its session's last word; the tracks reopen with the next frame.
+
+        :raises Problem: where that cannot be done: its stream needs a recording of its own.
+        """
+        if self.is_open:
+            return
+        if self._ledger.last_word is None or self._status == Status.REVOKED:
+            raise Problem(f"{self.folder} cannot go on: its session ended without a last word.")
+        self._take_lock()
+        if None in self._files_left or self._stat_files() != self._files_left:
+            self._release_lock()
+            raise Problem(f"{self.folder} cannot go on: its files have changed.")
+        self.is_open = True
+        self._status = Status.RECORDING.value
         self.checkpoint()
         self._publish()
 
-    def warn(self, text: str) -> None:
-        """Put a line into the manifest for a person; the same one again is counted."""
-        if text not in self._warnings and len(self._warnings) >= MOST_REMARKS:
-            text = "further warnings"
-        warned = self._warnings.get(text)
-        if warned is None:
-            self._warnings[text] = Warned(text, 1, self._at_us / 1_000_000)
-        else:
-            warned.count += 1
-
     def note_defect(self, text: str) -> None:
         """Put into `losses` that a defect of ours cost something."""
-        self._lose("a defect in rtms", CAPTURE, 0, text)
+        self._ledger.lose("a defect in rtms", CAPTURE, 0, text)
 
     def write_failures(self) -> int:
         """How many writes have failed so far."""
-        return sum(loss.count for (what, _), loss in self._losses.items() if what == _NOT_WRITTEN)
+        return sum(loss.count for (what, _), loss in self._ledger.losses.items() if what == _NOT_WRITTEN)
+
+    @property
+    def has_last_word(self) -> bool:
+        """Whether the last frame was a session's last word, with a status that is known."""
+        return self._ledger.ended_as is not None
 
     def snapshot(self) -> RecorderSnapshot:
         """The counters as of the last batch; may be called from any thread."""
@@ -319,13 +219,12 @@ class Recorder:
 
     def manifest(self) -> Manifest:
         """What manifest.json says at this moment."""
-        header, origin_ms = self._header, self._time.origin_ms
-        asked, granted = MediaParams(), MediaParams()
-        for channel in self._channels.values():
-            asked, granted = asked.or_else(channel.asked), granted.or_else(channel.granted)
+        header, ledger, placer, origin_ms = self._header, self._ledger, self._placer, self._time.origin_ms
+        asked, granted = placer.params()
         buffered = None
-        if self._first_audio_ts is not None and self._webhook_ts is not None:
-            buffered = self._first_audio_ts - self._webhook_ts
+        if placer.first_audio_ms is not None and ledger.announced_ms is not None:
+            buffered = placer.first_audio_ms - ledger.announced_ms
+        is_over = self._status != Status.RECORDING
         return Manifest(
             schema=1,
             status=self._status,
@@ -333,41 +232,91 @@ class Recorder:
             id=header.id,
             rtms_stream_id=header.rtms_stream_id,
             generator=header.generator,
-            process=self._process if self._status == "recording" else None,
+            process=None if is_over else self._process,
             started_at=header.created,
-            ended_at=None if self._status == "recording" else _later(header.created, self._at_us),
+            ended_at=_later(header.created, ledger.at_us) if is_over else None,
             origin_ms=origin_ms,
             buffered_ms=buffered,
             media={"asked": asked.to_json(), "granted": granted.to_json()},
-            tracks=[track.entry(origin_ms, MOST_GAPS) for track in self._tracks],
+            tracks=[track.entry(origin_ms, MOST_GAPS) for track in placer.tracks],
             messages={
-                "received": _counts(self._received | self._audio_tally()),
-                "sent": _counts(self._sent),
+                "received": _counts(ledger.received()),
+                "sent": _counts(ledger.tallies[Direction.OUT]),
             },
-            keep_alive=self._keep_alive,
-            connections=list(self._connections),
-            connection_count=self._connection_count,
-            participants=list(self._participants.values()),
-            stop=self._stop,
-            warnings=list(self._warnings.values()),
-            losses=list(self._losses.values()),
+            keep_alive={name: KeepAlive(*figures) for name, figures in self._keep_alives().items()},
+            connections=[_connection(socket) for socket in ledger.connections],
+            connection_count=ledger.connection_count,
+            participants=list(ledger.participants.values()),
+            stop=ledger.stop,
+            warnings=list(ledger.warnings.values()),
+            losses=list(ledger.losses.values()),
         )
+
+    # The life of a recording. The capture shows where sessions ended and began, so that a replay makes the same files.
+
+    def _take(self, frame: Frame) -> None:
+        """Take note of a frame; a session's last word closes the tracks, and the next frame reopens them."""
+        if self._ledger.last_word is not None:
+            self._placer.reopen()
+        self._ledger.take(frame)
+        if self._ledger.last_word is not None:
+            self._placer.close()
+
+    def _finish(self) -> None:
+        if not self._has_header:
+            self._capture(())
+        self._placer.close()
+        self._flush()
+        self._status = self._ledger.status
+        if self._status == Status.REVOKED and not self._keep_revoked:
+            self._delete()
+        self.checkpoint()
+        self._publish()
+
+    def _take_lock(self) -> None:
+        if self._lock is None:
+            return
+        try:
+            self._lock.acquire()
+        except NoLocksError as error:
+            log.debug("%s: %s", self.folder, error)  # `repair` asks for --force there
+        except BlockingIOError:
+            raise Problem(f"{self.folder} is being recorded or repaired.") from None
+        except OSError as error:
+            raise Problem(f"{self.folder} cannot be recorded to: {error.strerror}.") from error
+
+    def _stat_files(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """What tells whether anybody has touched the recording in between."""
+        found: list[tuple[int, int, int] | None] = []
+        for name in (CAPTURE, MANIFEST):
+            try:
+                stat = (self.folder / name).stat()
+            except OSError:
+                found.append(None)
+            else:
+                found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        return tuple(found)
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     # Writing.
 
     def _delete(self) -> None:
-        """Take away everything that was recorded, and all that tells of it by name; the manifest remains."""
-        paths = [track.path for track in self._tracks]
-        paths += [f"{track.path}.index.jsonl" for track in self._tracks if isinstance(track, PictureTrack)]
-        self._tracks, self._participants, self._warnings, self._losses = [], {}, {}, {}
-        self._last_words.clear()
-        self._last_chat.clear()
-        for path in [*paths, CAPTURE]:
+        """Take away everything that was recorded, and all that tells of it by name; the manifest remains.
+
+        The manifest says so first: then `repair` can finish a deletion that was not.
+        """
+        paths = [*self._placer.forget(), CAPTURE]
+        self._ledger.forget_content()
+        self.checkpoint()
+        for path in paths:
             try:
                 self._files.remove(path)
             except OSError as error:
-                self._lose("could not be deleted", path, 0, error)
-        self.warn(f"the stream was revoked: all {len(paths) + 1} files of its recording were deleted")
+                self._ledger.lose("could not be deleted", path, 0, error)
+        self._ledger.warn(f"the stream was revoked: all {len(paths)} files of its recording were deleted")
 
     def _capture(self, frames: Sequence[Frame]) -> None:
         lines = capture_lines(frames)
@@ -377,359 +326,36 @@ class Recorder:
             self._has_header = True
 
     def _flush(self) -> None:
-        moves = self._time.moves
-        if moves != self._moves or any(text.origin_ms != self._time.origin_ms for text in self._texts.values()):
-            self._moves = moves
-            for text in self._texts.values():
-                text.origin_ms = self._time.origin_ms
-            for track in self._tracks:
-                track.catch_up()
-        for track in self._tracks:
-            if track.dirty:
-                nbytes = track.waiting
-                self._write(track.path, track.flush, nbytes)
+        for track in self._placer.waiting():
+            nbytes = track.waiting
+            self._write(track.path, track.flush, nbytes)
 
     def _write(self, path: str, work: Callable[[Files], None], nbytes: int, count: int = 1) -> bool:
         try:
             work(self._files)
         except OSError as error:
-            self._lose(_NOT_WRITTEN, path, nbytes, error, count)
+            self._ledger.lose(_NOT_WRITTEN, path, nbytes, error, count)
             return False
         self._written += nbytes
         return True
 
-    def _lose(self, what: str, where: str, nbytes: int = 0, error: OSError | str = "", count: int = 1) -> None:
-        key = (what, where)
-        if key not in self._losses and len(self._losses) >= MOST_REMARKS:
-            key = (what, "elsewhere")
-        at = self._at_us / 1_000_000
-        text = (error.strerror or str(error)) if isinstance(error, OSError) else error
-        loss = self._losses.get(key)
-        if loss is None:
-            loss = self._losses[key] = Loss(*key, first_at=at, first_error=text)
-        loss.count += count
-        loss.bytes += nbytes
-        loss.last_at = at
-        loss.last_error = text
+    # Showing.
 
-    # Media.
-
-    def _on_audio(self, frame: Frame, message: Audio) -> None:
-        channel = self._channels.get(frame.channel)
-        if channel is None or not channel.has_granted:
-            channel = self._media_channel(frame.channel)
-        payload = message.payload()
-        if payload is None:
-            self._lose("payload is not base64", frame.channel, len(message.data))
-            return
-        nbytes = len(payload)
-        if message.length != nbytes and message.length is not None:
-            self.warn(f"{frame.channel}: audio payloads whose length differs from what the message says")
-        timestamp = message.timestamp
-        if timestamp is not None and 0 < timestamp < SANE_MS:
-            segment = self._time.find(timestamp, frame.at_us)
-            if segment is None:
-                self._lose("the clock has jumped too often", frame.channel, nbytes)
-                return
-            if self._first_audio_ts is None:
-                self._first_audio_ts = timestamp
-        else:
-            segment = None
-            self.warn(f"{frame.channel}: audio without a usable timestamp; it is in a file of its own, in order")
-        if not channel.is_decoded:
-            self._lose(f"{channel.audio.codec_name} audio is not decoded; it is in the capture", frame.channel, nbytes)
-            return
-        track = channel.tracks.get((message.user_id, message.channel_id, segment))
-        if track is None:
-            track = self._audio_track(message, channel.audio, segment)
-            if track is None:
-                self._lose("too many tracks", frame.channel, nbytes)
-                return
-            channel.tracks[message.user_id, message.channel_id, segment] = track
-        fault = track.add(timestamp, payload)
-        if fault is not None:
-            self._lose(fault[0], track.path, fault[1])
-
-    def _audio_track(self, message: Audio, form: AudioForm, segment: Segment | None) -> AudioTrack | None:
-        who = self._who(message)
-        track = self._audio.get((who, form, segment))
-        if track is not None or len(self._tracks) >= MOST_TRACKS:
-            return track
-        name = None if who is None else self._name_of(message.user_id, message.user_name)
-        stem = "mixed" if who is None else participant_stem(who, name)
-        path = self._names.give("audio", stem, "wav")
-        whose = 0 if who is None else who
-        encoded = None
-        if self._keep_encoded and form.codec in ENCODED_EXTENSIONS:
-            beside = self._names.give("audio", stem, ENCODED_EXTENSIONS[form.codec])
-            encoded = encoded_track(beside, whose, name, form.codec, form.audio_channels)
-            self._tracks.append(encoded)
-        track = self._audio[who, form, segment] = AudioTrack(path, whose, name, form, segment, encoded)
-        self._tracks.append(track)
-        if segment is not None and segment is not self._time.segments[0]:
-            offset = (segment.zero_ms - self._time.segments[0].zero_ms) / 1000
-            self.warn(f"the media clock has jumped by {offset:+.0f} s; {path} starts there")
-        return track
-
-    def _who(self, message: Audio) -> UserId:
-        """Whose audio a packet is; `None` for everybody's (RECORDING, "The folder")."""
-        if message.channel_id is not None and (self._by_channel_id or not message.user_id):
-            return message.channel_id
-        return message.user_id or None
-
-    def _on_picture(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, Video | Share)
-        if frame.direction is not Direction.IN:
-            return
-        kind = "video" if isinstance(message, Video) else "share"
-        channel = self._media_channel(frame.channel)
-        payload = message.payload()
-        if payload is None:
-            self._lose("payload is not base64", frame.channel, len(message.data))
-            return
-        if message.length is not None and message.length != len(payload):
-            self.warn(f"{frame.channel}: {kind} payloads whose length differs from what the message says")
-        self._note_time(message.timestamp, frame.at_us)
-        if not payload:
-            return
-        granted = channel.granted.video if kind == "video" else channel.granted.share
-        codec = granted.codec if granted is not None and granted.codec is not None else sniff_codec(payload)
-        key = (type(message), message.user_id, codec)
-        track = self._pictures.get(key)
-        if track is None:
-            if len(self._tracks) >= MOST_TRACKS:
-                self._lose("too many tracks", frame.channel, len(payload))
-                return
-            name = self._name_of(message.user_id, message.user_name)
-            stem = participant_stem(message.user_id, name) if message.user_id else "mixed"
-            path = self._names.give(kind, stem, EXTENSIONS.get(codec, "bin"))
-            track = self._pictures[key] = PictureTrack(kind, path, message.user_id, name, codec)
-            self._tracks.append(track)
-        track.add(message.timestamp, payload)
-
-    def _on_transcript(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, Transcript)
-        if frame.direction is not Direction.IN:
-            return
-        self._media_channel(frame.channel)
-        self._note_time(message.timestamp, frame.at_us)
-        change = _CHANGES.get(message.attribute)
-        if not message.text and change is None:
-            return  # an interim result; the capture has it
-        fields: dict[str, object] = {
-            "start_time": message.start_time,
-            "end_time": message.end_time,
-            "user_id": message.user_id,
-            "user_name": message.user_name,
-            "language": message.language,
-            "text": message.text,
+    def _keep_alives(self) -> dict[str, tuple[int, int, float | None]]:
+        """By channel: received, answered, slowest answer in ms."""
+        return {
+            name: (one.asked, one.answered, None if one.slowest_us is None else one.slowest_us / 1000)
+            for name, one in self._ledger.keep_alives.items()
+            if one.asked
         }
-        if change is not None:
-            fields["attribute"] = change
-        if message.channel_id is not None:
-            fields["channel_id"] = message.channel_id
-        if message.extra:
-            fields["extra"] = message.extra
-        self._text("transcript").add(message.timestamp, fields)
-        if not message.text:
-            return
-        self._last_words.append((self._name_of(message.user_id, message.user_name) or "", message.text))
-
-    def _on_chat(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, Chat)
-        if frame.direction is not Direction.IN:
-            return
-        self._media_channel(frame.channel)
-        self._note_time(message.timestamp, frame.at_us)
-        fields: dict[str, object] = {
-            "user_id": message.user_id,
-            "user_name": message.user_name,
-            "text": message.text,
-        }
-        if message.extra:
-            fields["extra"] = message.extra
-        self._text("chat").add(message.timestamp, fields)
-        self._last_chat.append((self._name_of(message.user_id, message.user_name) or "", message.text or ""))
-
-    def _note_time(self, timestamp: int | None, at_us: int) -> None:
-        """Let a message that needs no place of its own set the origin or move it."""
-        if timestamp is not None and 0 < timestamp < SANE_MS:
-            self._time.find(timestamp, at_us, may_open=False)
-
-    def _media_channel(self, name: str) -> _Channel:
-        channel = self._channels.get(name)
-        if channel is None:
-            channel = self._channels[name] = _Channel()
-        if not channel.has_granted and not channel.warned:
-            channel.warned = True
-            form = "what was asked for" if channel.asked.audio else "Zoom's defaults (L16, 16 kHz, mono)"
-            self.warn(f"{name}: media without an accepted handshake (4); read as {form}")
-        return channel
-
-    def _text(self, kind: str) -> TextTrack:
-        track = self._texts.get(kind)
-        if track is None:
-            track = self._texts[kind] = TextTrack(kind)
-            self._tracks.append(track)
-        return track
-
-    def _name_of(self, user_id: UserId, user_name: str | None) -> str | None:
-        """The name as it was sent, or as an event told it."""
-        if user_name:
-            return user_name
-        known = self._participants.get(user_id)
-        return known.user_name if known is not None else None
-
-    # What else is said.
-
-    def _on_event(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, EventUpdate)
-        fields: dict[str, object] = {"event": event_name(self._product, message.event_type)}
-        fields |= {name: value for name, value in message.fields.items() if name not in ("t", "timestamp", "event")}
-        self._text("events").add(message.timestamp, fields)
-        at = frame.at_us / 1_000_000
-        for user_id, user_name in message.participants():
-            person = self._participants.get(user_id)
-            if person is None:
-                if len(self._participants) >= MOST_PARTICIPANTS:
-                    continue
-                person = self._participants[user_id] = Participant(user_id)
-            person.user_name = user_name or person.user_name
-            if message.event_type == MeetingEvent.PARTICIPANT_JOIN:
-                person.joined, person.left = person.joined if person.joined is not None else at, None
-            elif message.event_type == MeetingEvent.PARTICIPANT_LEAVE:
-                person.left = at
-
-    def _on_keep_alive_request(self, frame: Frame) -> None:
-        if frame.direction is Direction.IN:
-            self._keep_alive.setdefault(frame.channel, KeepAlive()).received += 1
-            self._unanswered.setdefault(frame.channel, deque(maxlen=100)).append(frame.at_us)
-
-    def _on_keep_alive_response(self, frame: Frame) -> None:
-        waiting = self._unanswered.get(frame.channel)
-        if frame.direction is Direction.OUT and waiting:
-            keep_alive = self._keep_alive[frame.channel]
-            keep_alive.answered += 1
-            took_ms = (frame.at_us - waiting.popleft()) / 1000
-            keep_alive.slowest_ms = max(took_ms, keep_alive.slowest_ms or 0.0)
-
-    def _on_media_handshake_request(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, MediaHandshakeRequest)
-        channel = self._channels.setdefault(frame.channel, _Channel())
-        channel.asked = message.params
-        channel.settle()
-
-    def _on_media_handshake_response(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, MediaHandshakeResponse)
-        if message.status_code != StatusCode.STATUS_OK:
-            return
-        channel = self._channels.setdefault(frame.channel, _Channel())
-        channel.granted = message.params
-        channel.has_granted = True
-        channel.settle()
-
-    def _on_stream_state(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, StreamStateUpdate)
-        if message.state == StreamState.TERMINATED:
-            self._stopped(message.reason, f"STREAM_STATE_UPDATE on {frame.channel}")
-
-    def _on_session_state(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, SessionStateUpdate)
-        if message.state == SessionState.STOPPED:
-            self._stopped(message.stop_reason, f"SESSION_STATE_UPDATE on {frame.channel}")
-
-    def _on_start_webhook(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, StreamStart)
-        if self._webhook_ts is None:
-            self._webhook_ts = message.stream.event_ts
-
-    def _on_stop_webhook(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, StreamStop)
-        self._stopped(message.reason, "webhook")
-
-    def _stopped(self, reason: int | None, said_by: str) -> None:
-        self._stop = Stop(reason, StopReason.label(reason).partition(" ")[2], said_by)
-
-    def _on_unreadable(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, Unreadable | UnreadableWebhook)
-        self._lose("frame could not be read; it is in the capture", frame.channel, len(frame.raw), message.problem)
-
-    def _on_state(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, ChannelState)
-        at = frame.at_us / 1_000_000
-        match message.state:
-            case State.OPENING:
-                connection = Connection(frame.channel, message.url.partition("?")[0])
-                self._open[frame.channel] = connection
-                self._connections.append(connection)
-                self._connection_count += 1
-            case State.OPEN:
-                connection = self._connection(frame.channel)
-                connection.opened = at
-                if (channel := self._channels.get(frame.channel)) is not None:
-                    # Whatever was granted before holds until the server says otherwise.
-                    channel.has_granted = channel.warned = False
-            case State.REFUSED | State.CLOSED:
-                connection = self._connection(frame.channel)
-                del self._open[frame.channel]
-                connection.closed, connection.code = at, message.code
-                connection.reason, connection.ours = message.reason, message.ours
-            case State.DROPPED:
-                self._lose("read and not kept", frame.channel, 0, message.reason, message.count)
-            case State.WARNING:
-                self.warn(message.reason)
-            case State.FINISHED:
-                self._said_status = message.status if message.status in _STATUSES else None
-                if message.code is not None or message.reason:
-                    self._stopped(message.code, message.reason)
-            case State.MARK:
-                self._text("events").add(self._time.at(frame.at_us), {"event": "MARK", "text": message.reason})
-            case State.STOPPING:
-                pass  # FINISHED will say who asked
-
-    def _connection(self, channel: str) -> Connection:
-        """The channel's open connection; a capture may lack its beginning."""
-        connection = self._open.get(channel)
-        if connection is None:
-            connection = self._open[channel] = Connection(channel)
-            self._connections.append(connection)
-            self._connection_count += 1
-        return connection
-
-    # Counting and showing.
-
-    def _count(self, frame: Frame, message: Message) -> None:
-        tallies = self._sent if frame.direction is Direction.OUT else self._received
-        name, msg_type = _type_of(message)
-        tally = tallies.get(name)
-        if tally is None:
-            if len(tallies) >= MOST_REMARKS:
-                name, msg_type = "further types", None
-            tally = tallies.setdefault(name, _Tally(msg_type))
-        tally.count += 1
-        tally.nbytes += len(frame.raw if isinstance(message, Unreadable) else kept_raw(frame))
-
-    def _audio_tally(self) -> dict[str, _Tally]:
-        return {MessageType.MEDIA_DATA_AUDIO.name: self._received_audio} if self._received_audio.count else {}
 
     def _publish(self) -> None:
-        received = self._received | self._audio_tally()
+        ledger, placer = self._ledger, self._placer
+        received = ledger.received()
         self._snapshot = RecorderSnapshot(
             folder=self.folder,
             status=self._status,
-            at_us=self._at_us,
+            at_us=ledger.at_us,
             counts={name: tally.count for name, tally in received.items()},
             nbytes={name: tally.nbytes for name, tally in received.items()},
             tracks=tuple(
@@ -740,32 +366,26 @@ class Recorder:
                     track.user_name,
                     track.seconds,
                     track.packets,
-                    *((track.level, *track.gaps) if isinstance(track, AudioTrack) else ()),
+                    track.level,
+                    *track.gaps,
                 )
-                for track in self._tracks
+                for track in placer.tracks
             ),
-            transcript=tuple(self._last_words),
-            chat=tuple(self._last_chat),
-            keep_alive={
-                name: (one.received, one.answered, one.slowest_ms) for name, one in list(self._keep_alive.items())
-            },
-            losses=sum(loss.count for loss in self._losses.values()),
-            warnings=tuple(self._warnings),
+            transcript=tuple(placer.last_words),
+            chat=tuple(placer.last_chat),
+            keep_alive=self._keep_alives(),
+            losses=sum(loss.count for loss in ledger.losses.values()),
+            warnings=tuple(ledger.warnings),
             written_nbytes=self._written,
         )
 
 
-def _type_of(message: Message) -> tuple[str, int | str | None]:
-    if isinstance(message, Unknown):
-        known = MessageType.member(message.type) if isinstance(message.type, int) else message.type
-        return (known.name if isinstance(known, MessageType) else f"UNKNOWN {message.type}"), message.type
-    if isinstance(message, Unreadable):
-        return "UNREADABLE", None
-    return MessageType.label(message.msg_type).partition(" ")[2], int(message.msg_type)
-
-
-def _counts(tallies: dict[str, _Tally]) -> dict[str, MessageCount]:
+def _counts(tallies: dict[str, Tally]) -> dict[str, MessageCount]:
     return {name: MessageCount(tally.msg_type, tally.count, tally.nbytes) for name, tally in tallies.items()}
+
+
+def _connection(socket: Socket) -> Connection:
+    return Connection(socket.channel, socket.url, socket.opened, socket.closed, socket.code, socket.reason, socket.ours)
 
 
 def _later(created: str, at_us: int) -> str | None:

@@ -1,27 +1,33 @@
 """Finishes recordings whose process died: whatever the capture knows and the other files do not is put there.
 
 The capture is written before the files that are made from it, so it knows at least as much, unless a disk refused it
-something. Repair makes everything anew beside the recording, from the capture, and takes over each file that is not
-shorter than what is there. Doing it again changes nothing.
+something. Repair makes everything anew beside the recording, from the capture, and takes over each file that holds all
+that the one in the recording does. It only adds: files that hold more stay, and so do losses and what the manifest
+knew of the end. Doing it again changes nothing.
 """
 
-import os
 import shutil
-import socket
 from collections.abc import Iterator
+from copy import copy
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
+from rtms_cli.protocol.endings import Status
+from rtms_cli.recording.encoded import EXTENSIONS
 from rtms_cli.recording.files import Files
-from rtms_cli.recording.manifest import MANIFEST, Manifest, Warned
-from rtms_cli.recording.recorder import CAPTURE, Recorder
+from rtms_cli.recording.holding import holds, same
+from rtms_cli.recording.manifest import CAPTURE, MANIFEST, Loss, Manifest, TrackEntry, Warned
+from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_being_recorded
+from rtms_cli.recording.recorder import Recorder
 
 _WORKSHOP = ".repair"
 _BATCH = 256
+_INDEX = ".index.jsonl"
 
 
 class Repaired(Struct, frozen=True):
@@ -50,63 +56,78 @@ class _MediaFiles(Files):
             super().remove(name)
 
 
-def this_process() -> str:
-    """Who records, for the manifest: `<process id>@<host>`."""
-    return f"{os.getpid()}@{socket.gethostname()}"
-
-
-def is_being_recorded(manifest: Manifest) -> bool:
-    """Whether the process that records lives still, as far as can be told on this machine."""
-    number, _, host = (manifest.process or "").partition("@")
-    if manifest.status != "recording" or not number.isdigit():
-        return False
-    if host != socket.gethostname():
-        return True  # another machine's: nobody here can tell
-    try:
-        os.kill(int(number), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def unfinished(parent: Path) -> Iterator[Path]:
-    """The recordings in a folder whose process died."""
+    """The recordings in a folder whose process died, wherever it ran."""
     for path in sorted(parent.glob(f"*/{MANIFEST}")):
         try:
             manifest = Manifest.read(path.parent)
         except (OSError, ValueError):
             continue  # no manifest of ours: not our affair
-        if manifest.status == "recording" and not is_being_recorded(manifest):
+        if manifest.status == "recording" and not is_being_recorded(path.parent):
             yield path.parent
 
 
-def repair(folder: Path, *, keep_revoked: bool = False) -> Repaired:
+def repair(folder: Path, *, keep_revoked: bool = False, force: bool = False) -> Repaired:
     """Finish a recording; see above.
 
-    :raises Problem: where it is none, or is being recorded.
+    :param force: go on where the file system has no locks, so that nobody can tell whether it is being recorded.
+    :raises Problem: where it is not a recording, or is being recorded.
     """
+    lock = FolderLock(folder)
+    try:
+        lock.acquire()
+    except BlockingIOError:
+        raise Problem(f"{folder} is being recorded{_by(folder)}.", "Repair it when that process has ended.") from None
+    except NoLocksError:
+        if not force:
+            raise Problem(
+                f"{folder} is on a file system without locks: whether it is being recorded cannot be told.",
+                f"When{_by(folder) or ' its process'} has ended: rtms repair --force {folder}",
+            ) from None
+    except OSError as error:
+        raise Problem(f"{folder} could not be repaired: {error.strerror or error}.") from error
+    try:
+        return _repair(folder, keep_revoked=keep_revoked)
+    finally:
+        lock.release()
+
+
+def _by(folder: Path) -> str:
+    """Who records, as far as the manifest knows."""
+    try:
+        process = Manifest.read(folder).process
+    except (OSError, ValueError):
+        return ""
+    return f" by process {process}" if process else ""
+
+
+def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
     before = _manifest(folder)
-    if before is not None and is_being_recorded(before):
-        raise Problem(
-            f"{folder} is being recorded by process {before.process}.", "Repair it when that process has ended."
-        )
-    if before is not None and before.status == "revoked":
-        return Repaired(folder, "revoked", (), (), (), len(before.losses))
+    if before is not None and before.status == Status.REVOKED:
+        return _finish_deletion(folder, before)
     capture = Capture(folder)
     workshop = folder / _WORKSHOP
     try:
         shutil.rmtree(workshop, ignore_errors=True)
         workshop.mkdir(mode=0o700)
-        recorder = Recorder(workshop, capture.header, files=_MediaFiles(workshop), keep_revoked=keep_revoked)
+        recorder = Recorder(
+            workshop,
+            capture.header,
+            files=_MediaFiles(workshop, capture.path.stat().st_mode & 0o777),
+            keep_revoked=keep_revoked,
+            keep_encoded=any(Path(name).suffix[1:] in EXTENSIONS.values() for name in _files(folder)),
+            origin_ms=before.origin_ms if before is not None else None,
+        )
         frames = iter(capture)
         while batch := list(islice(frames, _BATCH)):
             recorder.fold(batch)
         recorder.close()
         if (failed := recorder.write_failures()) > 0:
             raise Problem(f"{folder} could not be repaired: {failed} writes failed.", "Is the disk full?")
-        return _take_over(folder, workshop, recorder.manifest(), tuple(capture.problems))
+        manifest = recorder.manifest()
+        if manifest.status == Status.REVOKED and not manifest.tracks:
+            return _delete(folder, manifest, tuple(capture.problems))
+        return _take_over(folder, workshop, before, recorder, tuple(capture.problems))
     except OSError as error:
         raise Problem(
             f"{folder} could not be repaired: {error.strerror or error}.", "Nothing of it was lost."
@@ -124,42 +145,119 @@ def _manifest(folder: Path) -> Manifest | None:
         raise Problem(f"{folder / MANIFEST} cannot be read: {error}.", "Move it away to have a new one made.") from None
 
 
-def _take_over(folder: Path, workshop: Path, manifest: Manifest, problems: tuple[str, ...]) -> Repaired:
+def _finish_deletion(folder: Path, manifest: Manifest) -> Repaired:
+    """Delete what is left of a revoked recording; one that lists its tracks is kept on purpose."""
+    if manifest.tracks or not _files(folder) - {MANIFEST}:
+        return Repaired(folder, manifest.status, (), (), (), len(manifest.losses))
+    manifest.warnings.append(Warned("the stream was revoked: repair deleted what was left of its recording", 1, 0.0))
+    return _delete(folder, manifest, ())
+
+
+def _delete(folder: Path, manifest: Manifest, problems: tuple[str, ...]) -> Repaired:
+    """Delete all but the manifest, which says so first: whatever happens in between, the deletion can be finished."""
+    Files(folder).replace(MANIFEST, manifest.encode())
+    names = sorted(_files(folder) - {MANIFEST}, key=lambda name: (name.startswith(CAPTURE), name))
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink() and path.name != _WORKSHOP and not any(path.iterdir()):
+            path.rmdir()
+    return Repaired(folder, manifest.status, (*names, MANIFEST), (), problems, len(manifest.losses))
+
+
+def _take_over(
+    folder: Path, workshop: Path, before: Manifest | None, recorder: Recorder, problems: tuple[str, ...]
+) -> Repaired:
+    """Take each file of the workshop that holds all that the one in the folder does."""
     changed, kept = [], []
     made = _files(workshop) - {MANIFEST}
-    there = _files(folder) - {MANIFEST, CAPTURE}
-    if manifest.status == "revoked" and not manifest.tracks:
-        for name in [*sorted(there), CAPTURE]:
-            (folder / name).unlink(missing_ok=True)
-            changed.append(name)
-        there = set()
-    for name in sorted(made):
-        old, new = folder / name, workshop / name
-        if name in there and old.stat().st_size > new.stat().st_size:
-            kept.append(name)
-        elif name not in there or not _same(old, new):
-            old.parent.mkdir(mode=0o700, exist_ok=True)
-            new.replace(old)
-            changed.append(name)
+    there = {name for name in _files(folder) if name != MANIFEST and not name.startswith(CAPTURE)}
+    for unit in _units(made):
+        if any(name in there and not holds(workshop / name, folder / name) for name in unit):
+            kept += [name for name in unit if name in there]
+            continue
+        for name in unit:
+            if name not in there or not same(workshop / name, folder / name):
+                (folder / name).parent.mkdir(mode=0o700, exist_ok=True)
+                (workshop / name).replace(folder / name)
+                changed.append(name)
     kept += sorted(there - made)
-    manifest.warnings += [Warned(f"{name} has more than the capture; it was kept", 1, 0.0) for name in kept]
-    content = manifest.encode()
-    if not (folder / MANIFEST).exists() or (folder / MANIFEST).read_bytes() != content:
-        Files(folder).replace(MANIFEST, content)
+    manifest = _merged(before, recorder.manifest(), changed, kept, has_last_word=recorder.has_last_word)
+    if manifest != before:
+        Files(folder).replace(MANIFEST, manifest.encode())
         changed.append(MANIFEST)
     return Repaired(folder, manifest.status, tuple(changed), tuple(kept), problems, len(manifest.losses))
 
 
+def _units(names: set[str]) -> Iterator[list[str]]:
+    """The files that go together: pictures or packets, and their index."""
+    for name in sorted(names):
+        if not name.endswith(_INDEX):
+            yield [name, f"{name}{_INDEX}"] if f"{name}{_INDEX}" in names else [name]
+        elif name.removesuffix(_INDEX) not in names:
+            yield [name]
+
+
+def _merged(
+    before: Manifest | None, made: Manifest, changed: list[str], kept: list[str], *, has_last_word: bool
+) -> Manifest:
+    """The manifest of a repaired recording: from what it said before, and what was made from the capture.
+
+    A manifest that knows the end at least as well as the capture stays, but for the files that changed.
+
+    :param has_last_word: whether the capture ends with a session's last word.
+    """
+    if before is None or before.status == Status.RECORDING or _later(made.ended_at, before.ended_at):
+        base, other = copy(made), before
+        texts = {warned.text for warned in made.warnings}
+        notes = [Warned(f"{name} has more than the capture; it was kept", 1, 0.0) for name in kept]
+        more = [*notes, *(before.warnings if before is not None else ())]
+        base.warnings = [*made.warnings, *(warned for warned in more if warned.text not in texts)]
+    else:
+        base, other = copy(before), made
+        if has_last_word and not _later(before.ended_at, made.ended_at):
+            base.status, base.stop = made.status, made.stop
+    if before is not None and other is not None:
+        of_base = {entry.path: entry for entry in base.tracks}
+        of_other = {entry.path: _moved(entry, other.origin_ms, base.origin_ms) for entry in other.tracks}
+        of_made = of_other if other is made else of_base
+        base.tracks = []
+        for path in {**of_base, **of_other}:
+            entries = [entries[path] for entries in (of_base, of_other) if path in entries]
+            if path in changed and path in of_made:
+                entries = [of_made[path]]
+            elif path in kept:
+                entries.sort(key=lambda entry: -entry.packets)
+            base.tracks.append(entries[0])
+        base.losses = _losses(before.losses, made.losses)
+    return base
+
+
+def _later(one: str | None, other: str | None) -> bool:
+    """Whether one ISO time is later than another; one that is not known is not."""
+    try:
+        return datetime.fromisoformat(one or "") > datetime.fromisoformat(other or "")
+    except ValueError:
+        return other is None and one is not None
+
+
+def _moved(entry: TrackEntry, origin_ms: int | None, to_ms: int | None) -> TrackEntry:
+    """An entry with its offset from another origin."""
+    if entry.offset is None or origin_ms is None or to_ms is None or origin_ms == to_ms:
+        return entry
+    return structs.replace(entry, offset=entry.offset + (origin_ms - to_ms) / 1000)
+
+
+def _losses(*lists: list[Loss]) -> list[Loss]:
+    """All of them, and of two that are the same the greater one."""
+    found: dict[tuple[str, str], Loss] = {}
+    for loss in (loss for losses in lists for loss in losses):
+        known = found.get((loss.what, loss.where))
+        if known is None or loss.count > known.count:
+            found[loss.what, loss.where] = loss
+    return list(found.values())
+
+
 def _files(folder: Path) -> set[str]:
     names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return {str(name) for name in names if name.parts[0] != _WORKSHOP}
-
-
-def _same(one: Path, other: Path) -> bool:
-    if one.stat().st_size != other.stat().st_size:
-        return False
-    with one.open("rb") as first, other.open("rb") as second:
-        while chunk := first.read(1 << 20):
-            if chunk != second.read(1 << 20):
-                return False
-    return True
+    return {str(name) for name in names if name.parts[0] not in (_WORKSHOP, LOCK)}

@@ -72,10 +72,12 @@ class SessionTime:
     """All segments of a session. The first one's zero is the recording's origin.
 
     :param max_gap_ms: a timestamp further than this from where it is expected has jumped.
+    :param origin_ms: the zero, where it is known from before; the first timestamp may be later.
     """
 
-    def __init__(self, max_gap_ms: int) -> None:
+    def __init__(self, max_gap_ms: int, origin_ms: int | None = None) -> None:
         self._max_gap_ms = max_gap_ms
+        self._known_origin_ms = origin_ms
         self.segments: list[Segment] = []
         self._current: Segment | None = None
 
@@ -110,6 +112,9 @@ class SessionTime:
         if len(self.segments) >= MAX_SEGMENTS or not (may_open or current is None):
             return None
         self._current = Segment(timestamp, at_us)
+        known_ms = self._known_origin_ms
+        if not self.segments and known_ms is not None and 0 < timestamp - known_ms <= self._max_gap_ms:
+            self._current.zero_ms = known_ms
         self.segments.append(self._current)
         return self._current
 

@@ -12,6 +12,7 @@ from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import TrackEntry
 from rtms_cli.recording.pictures import Picture, Size, read_picture
 from rtms_cli.recording.timeline import is_sane
+from rtms_cli.recording.track import ClosedTrackError, Track
 
 EXTENSIONS: dict[int | None, str] = {Codec.H264: "h264", Codec.JPG: "mjpeg", Codec.PNG: "pngs"}
 """File extensions by codec; what is none of these is kept as `.bin`."""
@@ -29,32 +30,18 @@ class _IndexLine(Struct):
     """Whether an SPS or PPS is in it (H.264)."""
 
 
-class PictureTrack:
+class PictureTrack(Track):
     """One participant's video or share in one codec: the payloads one after the other, and an index line for each."""
 
     def __init__(self, kind: str, path: str, user_id: UserId, user_name: str | None, codec: int | None) -> None:
+        super().__init__(path, user_id, user_name)
         self.kind = kind
-        self.path = path
-        self.user_id = user_id
-        self.user_name = user_name
         self.codec = codec
-        self.packets = 0
-        self.nbytes = 0
-        self.first_timestamp: int | None = None
-        self.last_timestamp: int | None = None
-        self.dirty = False
         self.sizes: list[tuple[int | None, int, int]] = []
         self._size: Size | None = None
         self._waiting: list[tuple[int | None, bytes, Picture]] = []
         self._waiting_nbytes = 0
         self._disk_end = 0
-
-    @property
-    def seconds(self) -> float:
-        """From the first picture to the last."""
-        if self.first_timestamp is None or self.last_timestamp is None:
-            return 0.0
-        return (self.last_timestamp - self.first_timestamp) / 1000
 
     @property
     def waiting(self) -> int:
@@ -63,11 +50,11 @@ class PictureTrack:
 
     def add(self, timestamp: int | None, payload: bytes) -> None:
         """Keep one picture or access unit."""
+        if not self.is_open:
+            raise ClosedTrackError(self.path)
         self.packets += 1
         self.nbytes += len(payload)
-        if timestamp is not None and is_sane(timestamp):
-            self.first_timestamp = min(timestamp, self.first_timestamp or timestamp)
-            self.last_timestamp = max(timestamp, self.last_timestamp or timestamp)
+        self._note(timestamp)
         picture = read_picture(self.codec, payload)
         if picture.size is not None and picture.size != self._size:
             self._size = picture.size
@@ -76,9 +63,6 @@ class PictureTrack:
         self._waiting.append((timestamp, payload, picture))
         self._waiting_nbytes += len(payload)
         self.dirty = True
-
-    def catch_up(self) -> None:
-        """A moved zero changes nothing here: the index has Zoom's own timestamps."""
 
     def flush(self, files: Files) -> None:
         """Append what has come since the last flush: the payloads, then their index lines.
@@ -116,32 +100,17 @@ class PictureTrack:
 _T = re.compile(rb'\{"t":[^,]*,"timestamp":(null|-?\d+),', re.MULTILINE)
 
 
-class TextTrack:
+class TextTrack(Track):
     """One JSONL file. `t` depends on the origin: lines on disk get a new one when that becomes known or moves."""
 
-    user_id: UserId = None
-    user_name: str | None = None
-
     def __init__(self, kind: str) -> None:
+        super().__init__(f"{kind}.jsonl")
         self.kind = kind
-        self.path = f"{kind}.jsonl"
-        self.packets = 0
-        self.nbytes = 0
-        self.first_timestamp: int | None = None
-        self.last_timestamp: int | None = None
-        self.dirty = False
         self.origin_ms: int | None = None
         """The recording's zero; set by who knows it, before `catch_up`."""
         self._waiting: list[tuple[int | None, bytes]] = []
         self._exists = False
         self._disk_origin_ms: int | None = None
-
-    @property
-    def seconds(self) -> float:
-        """From the first line to the last."""
-        if self.first_timestamp is None or self.last_timestamp is None:
-            return 0.0
-        return (self.last_timestamp - self.first_timestamp) / 1000
 
     @property
     def waiting(self) -> int:
@@ -150,12 +119,12 @@ class TextTrack:
 
     def add(self, timestamp: int | None, fields: dict[str, object]) -> None:
         """Keep one line; `fields` are what follows `t` and `timestamp`."""
+        if not self.is_open:
+            raise ClosedTrackError(self.path)
         rest = dumps(fields)[1:] + b"\n"
         self.packets += 1
         self.nbytes += len(rest)
-        if timestamp is not None and is_sane(timestamp):
-            self.first_timestamp = min(timestamp, self.first_timestamp or timestamp)
-            self.last_timestamp = max(timestamp, self.last_timestamp or timestamp)
+        self._note(timestamp)
         self._waiting.append((timestamp, rest))
         self.dirty = True
 
@@ -211,6 +180,12 @@ class TextTrack:
             return line
         timestamp = None if start[1] == b"null" else int(start[1])
         return self._start(timestamp) + line[start.end() :]
+
+
+def without_t(line: bytes) -> bytes:
+    """A line of a text track without its `t`, which depends on the recording's zero; any other line as it is."""
+    start = _T.match(line)
+    return line if start is None else b'{"timestamp":' + line[start.start(1) :]
 
 
 def _line(value: Struct) -> bytes:

@@ -23,8 +23,8 @@ from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop, Webhook
 from rtms_cli.recording.files import Files, folder_mode
 from rtms_cli.recording.names import new_folder
+from rtms_cli.recording.ownership import FolderLock, this_process
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
-from rtms_cli.recording.repair import this_process
 from rtms_cli.recording.writer import Sink, Writer
 from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
@@ -278,6 +278,8 @@ class Station:
         try:
             if run.recorder is None:
                 run.recorder = await self._new_recorder(stream)
+            else:
+                await self._reopen(run, run.recorder)
             async with AsyncExitStack() as closing:
                 finish = await self._drive(run, self._open_sinks(run, closing))
         finally:
@@ -325,11 +327,21 @@ class Station:
             driver.stop(self._stopping)
         return await driver.run()
 
+    async def _reopen(self, run: _Run, recorder: Recorder) -> None:
+        """Go on with an interrupted recording; where that cannot be done, begin a new one."""
+        try:
+            await asyncio.to_thread(recorder.reopen)
+        except Problem as problem:
+            self.notice(f"{problem} A new recording is begun.")
+            self._past.add(recorder.snapshot())  # it does not go on counting
+            run.sink, run.clock, run.recorder = None, self._make_clock(), await self._new_recorder(run.stream)
+
     async def _new_recorder(self, stream: Stream) -> Recorder | None:
         if self._make_recorder is None:
             return None
         created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        header = Header(1, created, f"rtms-cli {__version__}", stream.product, stream.id, stream.stream_id)
+        generator = f"rtms-cli {__version__}"
+        header = Header(1, created, generator, stream.product, stream.id, stream.stream_id, self._trusted)
         return await asyncio.to_thread(self._make_recorder, header)
 
 
@@ -353,6 +365,7 @@ def recorder_in(
             keep_revoked=keep_revoked,
             keep_encoded=keep_encoded,
             process=this_process(),
+            lock=FolderLock(folder),
         )
 
     return make

@@ -17,6 +17,7 @@ from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.webhooks import read_webhook
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.ownership import FolderLock
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.writer import Writer
 from rtms_cli.simulator.faults import Fault, FaultAt
@@ -145,3 +146,39 @@ async def test_a_later_webhook_continues_an_interrupted_recording(tmp_path: Path
     assert done.returncode == 0, done.stderr
     (replayed,) = await asyncio.to_thread(lambda: list((tmp_path / "again").iterdir()))
     same_files(folder, replayed)
+
+
+async def test_an_interrupted_recording_that_somebody_repairs_is_followed_by_a_new_one(tmp_path: Path) -> None:
+    app, writer, observer = App("client", "secret", "token"), Writer(), Silent()
+    request = MediaRequest(parse_media("audio"))
+    station = make_station(tmp_path / "out", writer, request, sign=app.sign_stream, observer=observer)
+    locks: list[FolderLock] = []
+    async with Simulator(app) as simulator:
+        stream = simulator.announce(Product.MEETING, Scenario(2, strikes=(Strike(500, Fault.STOP, 19),)))
+        for _ in range(2):
+            body = stream.webhook("started")
+            station.take(body, read_webhook(body))
+            await stream.done()
+            await station.idle()
+            (first, *_) = await asyncio.to_thread(lambda: sorted((tmp_path / "out").iterdir()))
+            if not locks:
+                locks.append(FolderLock(first))
+                locks[0].acquire()
+            stream = simulator.announce(Product.MEETING, Scenario(1), again=stream)
+        simulator.end()
+    locks[0].release()
+    await writer.close()
+    folders = await asyncio.to_thread(lambda: sorted((tmp_path / "out").iterdir()))
+    manifests = [Manifest.read(folder) for folder in folders]
+    assert sorted(manifest.status for manifest in manifests) == ["complete", "interrupted"]
+    assert len({manifest.rtms_stream_id for manifest in manifests}) == 1
+    assert [notice for notice in observer.notices if "A new recording is begun." in notice]
+    count = sum(manifest.messages["received"]["MEDIA_DATA_AUDIO"].count for manifest in manifests)
+    figures = exposition(station.figures({}, None)).decode()
+    assert f'rtms_messages_total{{type="MEDIA_DATA_AUDIO"}} {count}.0\n' in figures
+    for folder in folders:
+        out = tmp_path / "again" / folder.name
+        done = await asyncio.to_thread(rtms, "replay", folder, "--out", out, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (replayed,) = await asyncio.to_thread(list, out.iterdir())
+        same_files(folder, replayed)

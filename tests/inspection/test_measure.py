@@ -5,7 +5,8 @@ from frames import ZERO_MS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtms_cli.inspection.measure import JUMP_MS, MOST_GAPS, Clock, Origin, Pace, Quantiles, is_sane
+from rtms_cli.inspection.measure import JUMP_MS, MOST_GAPS, Clock, Origin, Pace, is_sane
+from rtms_cli.recording.quantiles import Quantiles
 
 STEP = 20
 

@@ -167,14 +167,17 @@ def test_of_an_awkward_session() -> None:
 
 def test_a_stop_is_taken_back_when_the_stream_runs_again() -> None:
     frames = [
-        said({"msg_type": 8, "state": 4, "reason": 12}, 0, "signaling"),
-        said({"msg_type": 8, "state": 1}, S, "signaling"),
+        said({"msg_type": 9, "rtms_session_id": "a", "state": 5, "stop_reason": 12}, 0, "signaling"),
+        said({"msg_type": 9, "rtms_session_id": "b", "state": 2}, S, "signaling"),
     ]
+    stop = summarize("x", HEADER, enumerate(frames[:1], 2)).stop
+    assert stop is not None
+    assert stop.reason == 12
     assert summarize("x", HEADER, enumerate(frames, 2)).stop is None
     frames += [webhook("meeting.rtms_stopped", 2 * S, stop_reason=77)]
     stop = summarize("x", HEADER, enumerate(frames, 2)).stop
     assert stop is not None
-    assert (stop.reason, stop.name, stop.said_by) == (77, "", "the webhook")
+    assert (stop.reason, stop.name, stop.said_by) == (77, "", "a stop webhook")
 
 
 def test_of_next_to_nothing(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Repair of what a dead process leaves: of one that is killed, and of recordings spoilt in one way after another."""
 
 import asyncio
+import errno
 import json
+import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,17 +13,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from encoded_audio import encoded, grant, sine
 from frames import HEADER, ZERO_MS, audio, granted, media, state, tree
 from harness import read_jsonl, read_wav, same_files
 from processes import CREDENTIALS, rtms, running
 
 from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
-from rtms_cli.machine import State
+from rtms_cli.machine import ChannelState, State
+from rtms_cli.recording import ownership
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.ownership import LOCK, FolderLock, is_being_recorded, this_process
 from rtms_cli.recording.recorder import Recorder
-from rtms_cli.recording.repair import repair, this_process, unfinished
+from rtms_cli.recording.repair import repair, unfinished
 from rtms_cli.simulator.media import mixed
 
 SECOND_US = 1_000_000
@@ -129,18 +133,91 @@ def test_a_full_disk_leaves_the_recording_as_it_was(tmp_path: Path, monkeypatch:
 
 
 def test_what_is_being_recorded_is_left_alone(tmp_path: Path) -> None:
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    mine = dead(tmp_path / "1", process=this_process())
-    elsewhere = dead(tmp_path / "2", process="1@another-host")
-    orphan = dead(tmp_path / "3", process=f"{int(gone.stdout)}@{socket.gethostname()}")
+    """The lock tells, not who the manifest says: in a container every recorder is process 1 of some host."""
+    live, folders = FolderLock(tmp_path / "0"), []
+    for number, process in enumerate((this_process(), "1@another-host", this_process(), None)):
+        folders.append(dead(tmp_path / str(number), process=process))
+    live.acquire()
+    (folders[1] / LOCK).touch()  # its process was killed
     (tmp_path / "4").mkdir()
     (tmp_path / "4/manifest.json").write_text("{}")
-    assert list(unfinished(tmp_path)) == [orphan]
-    for folder in (mine, elsewhere):
-        with pytest.raises(Problem, match="is being recorded by process"):
-            repair(folder)
-    assert repair(orphan).status == "interrupted"
+    assert [is_being_recorded(folder) for folder in folders] == [True, False, False, False]
+    assert list(unfinished(tmp_path)) == folders[1:]
+    before = tree(folders[0])
+    with pytest.raises(Problem, match=f"is being recorded by process {this_process()}"):
+        repair(folders[0])
+    assert tree(folders[0]) == before
+    live.release()
+    assert not (folders[0] / LOCK).exists()
+    for folder in folders:
+        assert repair(folder).status == "interrupted"
+        assert not (folder / LOCK).exists()
     assert list(unfinished(tmp_path)) == []
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib, time\n"
+        "from rtms_cli.recording.ownership import FolderLock\n"
+        "lock = FolderLock(pathlib.Path(sys.argv[1]))\n"
+        "lock.acquire()\n"
+        "print('held', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert is_being_recorded(tmp_path)
+        with pytest.raises(BlockingIOError):
+            FolderLock(tmp_path).acquire()
+        process.kill()
+    assert not is_being_recorded(tmp_path)
+    FolderLock(tmp_path).acquire()
+
+
+def test_a_lock_on_a_file_that_was_removed_in_between_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one held the lock when we opened its file, and released it before we asked."""
+    first, second = FolderLock(tmp_path), FolderLock(tmp_path)
+    asked: list[int] = []
+    first.acquire()
+    real = ownership._lock
+
+    def late(descriptor: int) -> None:
+        if not asked:
+            first.release()
+        asked.append(descriptor)
+        real(descriptor)
+
+    monkeypatch.setattr(ownership, "_lock", late)
+    second.acquire()
+    assert len(asked) == 2
+    monkeypatch.undo()
+    assert is_being_recorded(tmp_path)
+    with pytest.raises(BlockingIOError):
+        first.acquire()
+    second.release()
+
+
+@pytest.mark.parametrize("has_flock", [True, False])
+def test_a_file_system_without_locks_takes_force(
+    has_flock: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, kind: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if has_flock:
+        monkeypatch.setattr("fcntl.flock", refuse)
+    else:
+        monkeypatch.setattr(ownership, "_HAS_LOCKS", False)
+    (tmp_path / "live").mkdir()
+    recorder = Recorder(tmp_path / "live", HEADER, lock=FolderLock(tmp_path / "live"))
+    recorder.fold(frames())  # type: ignore[arg-type]
+    assert list(unfinished(tmp_path)) == [tmp_path / "live"]
+    with pytest.raises(Problem, match=r"without locks.*rtms repair --force"):
+        repair(tmp_path / "live")
+    recorder.close()
+    assert repair(dead(tmp_path / "dead"), force=True).status == "interrupted"
+    assert not list(tmp_path.rglob(LOCK))
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -178,6 +255,136 @@ def test_a_deletion_that_was_killed_is_made_up_for(tmp_path: Path) -> None:
         capture.write((tmp_path / "capture.jsonl").read_bytes().splitlines(keepends=True)[1])
     assert repair(folder).status == "revoked"
     assert set(tree(folder)) == {"manifest.json"}
+
+
+class FullDisk(Files):
+    """A disk that refuses some files now and then."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.refused: set[str] = set()
+
+    def _open(self, name: str, flags: int) -> int:
+        if name.removesuffix(".part") in self.refused:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super()._open(name, flags)
+
+
+def spoilt(folder: Path, refuse: Callable[[int], set[str]], *, close: bool = True) -> Path:
+    """A recording that a disk refused something, batch by batch."""
+    folder.mkdir()
+    files = FullDisk(folder)
+    recorder = Recorder(folder, HEADER, files=files)
+    told = [*frames(), state(State.FINISHED, 3 * SECOND_US, "signaling", code=6, reason="8", status="complete")]
+    for number, start in enumerate(range(0, len(told), 10)):
+        files.refused = refuse(number)
+        recorder.fold(told[start : start + 10])  # type: ignore[arg-type]
+    files.refused = set()
+    recorder.checkpoint()
+    if close:
+        recorder.close()
+    return folder
+
+
+@pytest.mark.parametrize("lost", [range(4, 7), range(1), range(3), range(8, 20), range(1, 20)], ids=str)
+def test_a_finished_recording_stays_as_it_is_where_its_capture_has_losses(lost: range, tmp_path: Path) -> None:
+    """A full disk often hits the capture first: it grows the fastest."""
+    folder = spoilt(tmp_path / "r", lambda number: {"capture.jsonl"} if number in lost else set())
+    before, manifest = tree(folder), Manifest.read(folder)
+    assert (manifest.status, [loss.where for loss in manifest.losses]) == ("complete", ["capture.jsonl"])
+    done = repair(folder)
+    assert (done.status, done.changed, done.losses) == ("complete", (), 1)
+    assert "audio/mixed.wav" in done.kept
+    assert tree(folder) == before
+
+
+def test_what_the_capture_has_and_a_file_lacks_is_filled_in_and_the_loss_stays(tmp_path: Path) -> None:
+    names = {"audio/mixed.wav", "transcript.jsonl"}
+    folder = spoilt(tmp_path / "r", lambda number: names if number in (2, 3, 4) else set())
+    losses = Manifest.read(folder).losses
+    assert {loss.where for loss in losses} == names
+    done = repair(folder)
+    assert set(done.changed) == names
+    assert Manifest.read(folder).losses == losses
+    (tmp_path / "good").mkdir()
+    recorder = Recorder(tmp_path / "good", HEADER)
+    recorder.fold(list(Capture(folder)))
+    recorder.close()
+    same_files(folder, tmp_path / "good", but=["manifest.json"])
+
+
+def heard(folder: Path) -> dict[int, int]:
+    """Every sample of the mixed sound that is not zero, by its place on Zoom's clock."""
+    (entry,) = (entry for entry in Manifest.read(folder).tracks if entry.kind == "audio")
+    origin = Manifest.read(folder).origin_ms
+    assert origin is not None
+    assert entry.offset is not None
+    _, samples = read_wav(folder / entry.path)
+    start = round((origin + entry.offset * 1000) * 16)
+    return {start + int(at): int(samples[at]) for at in np.flatnonzero(samples)}
+
+
+def lines(folder: Path, name: str) -> set[str]:
+    found = read_jsonl(folder / name) if (folder / name).exists() else []
+    return {json.dumps({key: value for key, value in line.items() if key != "t"}) for line in found}
+
+
+@pytest.mark.parametrize("close", [True, False], ids=["finished", "killed"])
+@pytest.mark.parametrize("seed", range(12))
+def test_repair_only_adds_whatever_a_disk_refused(seed: int, close: bool, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    names = ["audio/mixed.wav", "capture.jsonl", "transcript.jsonl", "video/7.mjpeg", "video/7.mjpeg.index.jsonl"]
+    folder = spoilt(tmp_path / "r", lambda number: set(chance.sample(names, chance.choice((0, 0, 1, 2)))), close=close)
+    manifest, sound, said = Manifest.read(folder), heard(folder), lines(folder, "transcript.jsonl")
+    pictures = lines(folder, "video/7.mjpeg.index.jsonl")
+    done = repair(folder)
+    after, sound_after = Manifest.read(folder), heard(folder)
+    assert sound.items() <= sound_after.items()
+    assert said <= lines(folder, "transcript.jsonl")
+    assert len(pictures) <= len(lines(folder, "video/7.mjpeg.index.jsonl"))
+    assert {(loss.what, loss.where) for loss in manifest.losses} <= {(loss.what, loss.where) for loss in after.losses}
+    *_, last = Capture(folder)
+    is_known = close or (isinstance(last.message, ChannelState) and last.message.state is State.FINISHED)
+    assert (done.status, after.status) == (("complete", "complete") if is_known else ("interrupted", "interrupted"))
+    again = tree(folder)
+    assert repair(folder).changed == ()
+    assert tree(folder) == again
+
+
+def test_what_began_earlier_than_the_capture_knows_keeps_its_zero(tmp_path: Path) -> None:
+    """The capture lacks the beginning, the sound its middle: what is made anew still begins where it began."""
+    folder = spoilt(tmp_path / "r", lambda number: {0: {"capture.jsonl"}, 5: {"transcript.jsonl"}}.get(number, set()))
+    (folder / "transcript.jsonl").unlink()
+    repair(folder)
+    t = {line["text"]: line["t"] for line in read_jsonl(folder / "transcript.jsonl")}
+    assert t["line 40"] == 0.8
+
+
+def test_a_manifest_that_ended_before_the_capture_did_is_renewed(tmp_path: Path) -> None:
+    """Version 0.1.0 left it as it was when an interrupted recording went on."""
+    folder = spoilt(tmp_path / "r", lambda number: set())
+    manifest = Manifest.read(folder)
+    manifest.status, manifest.ended_at, manifest.tracks = "interrupted", "2026-11-22T22:15:01.000Z", []
+    (folder / "manifest.json").write_bytes(manifest.encode())
+    assert repair(folder).changed == ("manifest.json",)
+    again = Manifest.read(folder)
+    assert (again.status, again.ended_at) == ("complete", "2026-11-22T22:15:03.000Z")
+    assert [entry.path for entry in again.tracks] == ["audio/mixed.wav", "video/7.mjpeg", "transcript.jsonl"]
+
+
+def test_a_repair_makes_the_encoded_packets_too(tmp_path: Path) -> None:
+    packets = encoded("g711", sine(8_000, 1.0))
+    told = [grant("g711"), *(audio(one, ZERO_MS + 20 * at, at_us=at * 20_000) for at, one in enumerate(packets))]
+    for name in ("dead", "whole"):
+        (tmp_path / name).mkdir()
+        recorder = Recorder(tmp_path / name, HEADER, keep_encoded=True)
+        recorder.fold(told)
+        recorder.checkpoint()
+        if name == "whole":
+            recorder.close()
+    (tmp_path / "dead/audio/mixed.alaw").write_bytes(b"".join(packets[:20]))
+    assert repair(tmp_path / "dead").kept == ()
+    same_files(tmp_path / "dead", tmp_path / "whole")
 
 
 async def test_kill_9_costs_at_most_the_last_second_and_listen_offers_the_repair(tmp_path: Path) -> None:

@@ -166,8 +166,10 @@ def test_a_flood_that_does_not_wait_is_bounded_and_counted(tmp_path: Path) -> No
 
 def test_a_defect_in_one_recorder_stops_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Defective(Recorder):
-        def _on_audio(self, frame: Frame, message: Audio) -> None:
-            raise ZeroDivisionError
+        def _take(self, frame: Frame) -> None:
+            if isinstance(frame.message, Audio):
+                raise ZeroDivisionError
+            super()._take(frame)
 
     async def run() -> None:
         writer = Writer()

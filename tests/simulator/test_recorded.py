@@ -59,7 +59,11 @@ def lines(*frames: tuple[float, str, str, bytes | dict[str, object]], ids: dict[
         *frames,
     ]
     header = ids if ids is not None else {"id": "m==", "rtms_stream_id": "s"}
-    written = [Header(1, "2026-01-01T00:00:00Z", "a test", "meeting", **header).line()]
+    written = [
+        Header(
+            1, "2026-01-01T00:00:00Z", "a test", "meeting", header.get("id", ""), header.get("rtms_stream_id", "")
+        ).line()
+    ]
     for at_s, channel, direction, body in sent:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         written.append(capture_line(frame_of(round(at_s * 1e6), channel, Direction(direction), raw)))

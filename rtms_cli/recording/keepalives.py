@@ -11,11 +11,11 @@ MOST_WAITING = 100
 
 
 class Asked(Struct, frozen=True):
-    """A request, and where it stands."""
+    """A request, when it came, and in which line of a capture, where that matters."""
 
-    line: int
     at_us: int
     message: KeepAliveRequest
+    line: int = 0
 
 
 class KeepAlives:
@@ -45,6 +45,10 @@ class KeepAlives:
                 waiting.remove(asked)
                 return asked, True
         return waiting.popleft(), False
+
+    def waiting(self, channel: str) -> int:
+        """How many requests of a channel wait for an answer."""
+        return len(self._waiting.get(channel, ()))
 
     def close(self, channel: str) -> list[Asked]:
         """Forget a channel that closed. Returns what it did not answer."""

@@ -1,0 +1,123 @@
+"""Whether one version of a recording's file holds all that another one does. Nothing is decoded.
+
+A file on disk may lack what a disk refused to take, or the end, where a process was killed: in a WAV silence stands
+there; other files lack lines or their tail.
+"""
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rtms_cli.recording.audio import HEADER_SIZE
+from rtms_cli.recording.tracks import without_t
+
+_FORMAT = slice(48, 72)
+"""The `fmt ` chunk of the header that `audio.wav_header` makes."""
+_BLOCK = slice(68, 70)
+"""Bytes of one sample of all channels, in it."""
+_CHUNK, _SMALL_CHUNK = 1 << 20, 1 << 12
+_NEEDLE = 512
+_MOST_TRIES = 50
+
+
+def holds(new: Path, old: Path) -> bool:
+    """Whether the new file holds all that the old one does.
+
+    WAV: every sample that is not zero, at the same distance from the others: the new file may begin earlier. Lines:
+    every whole line, in order; `t` depends on the recording's zero and does not count. All else: the old file is how
+    the new one begins.
+
+    :raises OSError: where one cannot be read.
+    """
+    if old.suffix == ".wav":
+        return _wav_holds(new, old)
+    return _lines_hold(new, old) if old.suffix == ".jsonl" else _begins_with(new, old)
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two files are the same, byte for byte."""
+    return one.stat().st_size == other.stat().st_size and _begins_with(one, other)
+
+
+def _begins_with(new: Path, old: Path) -> bool:
+    with new.open("rb") as longer, old.open("rb") as shorter:
+        while chunk := shorter.read(_CHUNK):
+            if longer.read(len(chunk)) != chunk:
+                return False
+    return True
+
+
+def _lines_hold(new: Path, old: Path) -> bool:
+    with new.open("rb") as longer, old.open("rb") as shorter:
+        there = map(without_t, longer)
+        wanted = (without_t(line) for line in shorter if line.endswith(b"\n"))
+        return all(any(line == other for other in there) for line in wanted)
+
+
+def _wav_holds(new: Path, old: Path) -> bool:
+    with _mapped(new) as longer, _mapped(old) as shorter:
+        if len(shorter) <= HEADER_SIZE:
+            return True
+        if len(longer) < HEADER_SIZE or longer[_FORMAT] != shorter[_FORMAT]:
+            return False
+        block = int.from_bytes(shorter[_BLOCK], "little")
+        end = len(shorter) - (len(shorter) - HEADER_SIZE) % block
+        first = _first_sound(shorter, end)
+        if first is None:
+            return True
+        first -= (first - HEADER_SIZE) % block
+        return any(
+            _samples_hold(longer, place, shorter, first, end)
+            for place in _places(longer, shorter[first : min(end, first + _NEEDLE)], first, block)
+        )
+
+
+def _first_sound(pcm: mmap.mmap | bytes, end: int) -> int | None:
+    for start in range(HEADER_SIZE, end, _CHUNK):
+        chunk = pcm[start : min(end, start + _CHUNK)]
+        if sound := chunk.lstrip(b"\0"):
+            return start + len(chunk) - len(sound)
+    return None
+
+
+def _places(pcm: mmap.mmap | bytes, needle: bytes, first: int, block: int) -> Iterator[int]:
+    """Where the first sound of the old file may be in the new one: at the same place, or later."""
+    yield first
+    place = first
+    for _ in range(_MOST_TRIES):
+        place = pcm.find(needle, place + 1)
+        if place < 0:
+            return
+        if (place - first) % block == 0:
+            yield place
+
+
+def _samples_hold(new: mmap.mmap | bytes, place: int, old: mmap.mmap | bytes, first: int, end: int) -> bool:
+    for size in range(0, end - first, _CHUNK):
+        stop = min(end, first + size + _CHUNK)
+        wanted, there = old[first + size : stop], new[place + size : place + stop - first]
+        if wanted != there and not all(
+            _few_samples_hold(there[start : start + _SMALL_CHUNK], wanted[start : start + _SMALL_CHUNK])
+            for start in range(0, len(wanted), _SMALL_CHUNK)
+        ):
+            return False
+    return True
+
+
+def _few_samples_hold(there: bytes, wanted: bytes) -> bool:
+    if wanted == there or not wanted.strip(b"\0"):
+        return True
+    there = there.ljust(len(wanted), b"\0")
+    samples = zip(memoryview(wanted).cast("h"), memoryview(there).cast("h"), strict=False)
+    return all(one in (0, other) for one, other in samples)
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
+    with path.open("rb") as source:
+        if path.stat().st_size == 0:
+            yield b""  # nothing to map
+            return
+        with mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            yield content

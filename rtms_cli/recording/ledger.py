@@ -1,0 +1,424 @@
+"""What happened to a stream, folded once from its frames and read by all who tell of it.
+
+The manifest, the recorder's snapshot and `rtms inspect` read the same ledger, live and from a capture. Every list and
+table has a bound. What is in the media is not its affair; see `placing`.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from rtms_cli.capture import kept_raw
+from rtms_cli.machine import WEBHOOK, ChannelState, Direction, Frame, State
+from rtms_cli.protocol.endings import Outlook, Status
+from rtms_cli.protocol.messages import (
+    Audio,
+    Chat,
+    ClientReadyAck,
+    EventUpdate,
+    KeepAliveRequest,
+    KeepAliveResponse,
+    MediaHandshakeResponse,
+    Message,
+    SessionStateResponse,
+    SessionStateUpdate,
+    Share,
+    SignalingHandshakeResponse,
+    StreamCloseRequest,
+    StreamStateUpdate,
+    Transcript,
+    Unknown,
+    Unreadable,
+    UserId,
+    Video,
+    loads,
+)
+from rtms_cli.protocol.numbers import MeetingEvent, MessageType, StatusCode, StopReason
+from rtms_cli.protocol.webhooks import StreamStart, StreamStop, UnreadableWebhook
+from rtms_cli.recording.keepalives import Asked, KeepAlives
+from rtms_cli.recording.manifest import Loss, Participant, Stop, Warned
+from rtms_cli.recording.quantiles import Quantiles
+
+MOST_CONNECTIONS = 1_000
+"""The last ones; `connection_count` has the whole number."""
+MOST_CHANNELS = 1_000
+MOST_STEPS = 1_000
+MOST_PARTICIPANTS = 10_000
+MOST_REMARKS = 500
+"""Different warnings, different losses and types of messages; further ones of a sort are counted together."""
+
+_LAST_WORDS = frozenset(status.value for status in Status) - {Status.RECORDING}
+"""What a session's last word can be."""
+
+
+class Step(Struct, frozen=True):
+    """When the stream reached a point of its life for the first time, on a channel."""
+
+    step: str
+    """`webhook`, `signaling_open`, `signaling_handshake`, `media_open`, `media_handshake`, `ready`, `first_media`,
+    `stop` or `finished`."""
+    at: float
+    channel: str
+
+
+class Socket(Struct):
+    """One connection, or one try; times in seconds on the capture's clock."""
+
+    channel: str
+    url: str = ""
+    opened: float | None = None
+    closed: float | None = None
+    code: int | None = None
+    reason: str = ""
+    ours: bool = False
+    refused: bool = False
+
+
+class Tally:
+    """Messages of one type in one direction."""
+
+    __slots__ = ("count", "msg_type", "nbytes")
+
+    def __init__(self, msg_type: int | str | None = None) -> None:
+        self.msg_type = msg_type
+        self.count = 0
+        self.nbytes = 0
+
+
+class KeepAliveTally:
+    """Keep-alives of one channel; times in µs. An answer belongs to the request with its timestamp and sequence."""
+
+    def __init__(self) -> None:
+        self.asked = self.answered = self.wrong = 0
+        self.given_up = 0
+        """Requests that no answer can come for any more."""
+        self.slowest_us: int | None = None
+        self.last_us: int | None = None
+        """When the last request of this connection came."""
+        self.intervals, self.answers = Quantiles(), Quantiles()
+
+
+class Ledger:
+    """Takes every frame of a stream, in order.
+
+    :param trusted: whether webhooks were verified; see `Outlook`.
+    """
+
+    def __init__(self, *, trusted: bool = False) -> None:
+        self._trusted = trusted
+        self.at_us = 0
+        self.audio = Tally(int(MessageType.MEDIA_DATA_AUDIO))
+        """Audio that came in."""
+        self.counts_audio = False
+        """Whether the recorder counts audio in `audio` itself, and sets `at_us`: a call for each packet costs much."""
+        self.tallies: dict[Direction, dict[str, Tally]] = {direction: {} for direction in Direction}
+        """Messages by direction and the type's name; `UNKNOWN <type>` and `UNREADABLE` are names too."""
+        self.webhooks: dict[tuple[str, Direction], Tally] = {}
+        """Webhooks by their event."""
+        self.connections: deque[Socket] = deque(maxlen=MOST_CONNECTIONS)
+        self.connection_count = 0
+        self._current: dict[str, Socket] = {}
+        self.keep_alives: dict[str, KeepAliveTally] = {}
+        self._waiting = KeepAlives()
+        self.participants: dict[UserId, Participant] = {}
+        """Those that events spoke of. Who came back has not left."""
+        self.warnings: dict[str, Warned] = {}
+        self.losses: dict[tuple[str, str], Loss] = {}
+        self._steps: dict[tuple[str, str], Step] = {}
+        self.announced_ms: int | None = None
+        """`event_ts` of the webhook that announced the stream."""
+        self.last_word: ChannelState | None = None
+        """The last frame's, where that was a session's last word."""
+        self._begin_session()
+        self._handlers: dict[type, Callable[[Frame], None]] = {
+            Audio: self._on_media,
+            Video: self._on_media,
+            Share: self._on_media,
+            Transcript: self._on_media,
+            Chat: self._on_media,
+            EventUpdate: self._on_event,
+            KeepAliveRequest: self._on_keep_alive_request,
+            KeepAliveResponse: self._on_keep_alive_response,
+            SignalingHandshakeResponse: self._on_handshake,
+            MediaHandshakeResponse: self._on_handshake,
+            ClientReadyAck: self._on_ready,
+            StreamCloseRequest: self._on_close_request,
+            StreamStateUpdate: self._on_outlook,
+            SessionStateUpdate: self._on_outlook,
+            SessionStateResponse: self._on_outlook,
+            StreamStart: self._on_start,
+            StreamStop: self._on_outlook,
+            Unreadable: self._on_unreadable,
+            UnreadableWebhook: self._on_unreadable,
+        }
+
+    def take(self, frame: Frame) -> None:
+        """Take the next frame."""
+        if self.last_word is not None:
+            self.resume()
+        self.at_us = frame.at_us
+        message = frame.message
+        if isinstance(message, ChannelState):
+            self._on_state(frame, message)
+            return
+        self._count(frame)
+        handler = self._handlers.get(type(message))
+        if handler is not None:
+            handler(frame)
+
+    def resume(self) -> None:
+        """Take note that the stream goes on after a session's last word."""
+        self.last_word = None
+        self._begin_session()
+
+    def _begin_session(self) -> None:
+        self.outlook = Outlook(trusted=self._trusted)
+        self._asked = self._ready = self._has_media = self.counts_audio = False
+
+    # What is known of the end.
+
+    @property
+    def ended_as(self) -> str | None:
+        """The status that a session's last word gave, where that is known to us."""
+        last = self.last_word
+        return last.status if last is not None and last.status in _LAST_WORDS else None
+
+    @property
+    def status(self) -> str:
+        """How a recording that is closed now ended: by the last word, or else by what has been said."""
+        begun = self._ready or self._has_media
+        return self.ended_as or self.outlook.judge(asked=self._asked, begun=begun).value
+
+    @property
+    def stop(self) -> Stop | None:
+        """Why the stream ended, as the session's last word has it, or as far as Zoom has told."""
+        last, said = self.last_word, self.outlook
+        if last is not None and (last.code is not None or last.reason):
+            return _stop(last.code, last.reason)
+        return _stop(said.reason, said.how) if said.is_over else None
+
+    # What else happened.
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps, in the order in which they were first reached."""
+        return list(self._steps.values())
+
+    def received(self) -> dict[str, Tally]:
+        """What came in, by the type's name; unreadable states among it."""
+        states = self.tallies[Direction.STATE]
+        return self.tallies[Direction.IN] | states if states else self.tallies[Direction.IN]
+
+    def unanswered(self, channel: str) -> int:
+        """Keep-alive requests of a channel without a right answer, so far."""
+        tally = self.keep_alives.get(channel)
+        return (tally.given_up if tally is not None else 0) + self._waiting.waiting(channel)
+
+    def warn(self, text: str) -> None:
+        """Take note of something that a person should know; the same again is counted."""
+        if text not in self.warnings and len(self.warnings) >= MOST_REMARKS:
+            text = "further warnings"
+        warned = self.warnings.get(text)
+        if warned is None:
+            self.warnings[text] = Warned(text, 1, self.at_us / 1_000_000)
+        else:
+            warned.count += 1
+
+    def lose(self, what: str, where: str, nbytes: int = 0, error: OSError | str = "", count: int = 1) -> None:
+        """Take note of what could not be kept, where, and why; the same again is counted."""
+        key = (what, where)
+        if key not in self.losses and len(self.losses) >= MOST_REMARKS:
+            key = (what, "elsewhere")
+        at = self.at_us / 1_000_000
+        text = (error.strerror or str(error)) if isinstance(error, OSError) else error
+        loss = self.losses.get(key)
+        if loss is None:
+            loss = self.losses[key] = Loss(*key, first_at=at, first_error=text)
+        loss.count += count
+        loss.bytes += nbytes
+        loss.last_at = at
+        loss.last_error = text
+
+    def forget_content(self) -> None:
+        """Forget what tells of people: the stream was revoked."""
+        self.participants, self.warnings, self.losses = {}, {}, {}
+
+    # Frames.
+
+    def _count(self, frame: Frame) -> None:
+        message, nbytes = frame.message, len(frame.raw)
+        if isinstance(message, Message):
+            name, msg_type = _type_of(message)
+            if not isinstance(message, Unreadable):
+                nbytes = len(kept_raw(frame))
+            tallies = self.tallies[frame.direction]
+            tally = tallies.get(name)
+            if tally is None:
+                if len(tallies) >= MOST_REMARKS:
+                    name, msg_type = "further types", None
+                is_audio = isinstance(message, Audio) and frame.direction is Direction.IN
+                tally = tallies.setdefault(name, self.audio if is_audio else Tally(msg_type))
+        else:
+            key = (_event_of(frame), frame.direction)
+            if key not in self.webhooks and len(self.webhooks) >= MOST_REMARKS:
+                key = ("further events", frame.direction)
+            tally = self.webhooks.setdefault(key, Tally())
+        tally.count += 1
+        tally.nbytes += nbytes
+
+    def _on_media(self, frame: Frame) -> None:
+        if frame.direction is Direction.IN:
+            self.counts_audio |= isinstance(frame.message, Audio)
+            if not self._has_media:
+                self._has_media = True
+                self._step("first_media", frame, "")
+
+    def _on_event(self, frame: Frame) -> None:
+        message = frame.message
+        assert isinstance(message, EventUpdate)
+        at = frame.at_us / 1_000_000
+        for user_id, user_name in message.participants():
+            person = self.participants.get(user_id)
+            if person is None:
+                if len(self.participants) >= MOST_PARTICIPANTS:
+                    continue
+                person = self.participants[user_id] = Participant(user_id)
+            person.user_name = user_name or person.user_name
+            if message.event_type == MeetingEvent.PARTICIPANT_JOIN:
+                person.joined, person.left = person.joined if person.joined is not None else at, None
+            elif message.event_type == MeetingEvent.PARTICIPANT_LEAVE:
+                person.left = at
+
+    def _keep_alive(self, channel: str) -> KeepAliveTally | None:
+        tally = self.keep_alives.get(channel)
+        if tally is None and len(self.keep_alives) < MOST_CHANNELS:
+            tally = self.keep_alives[channel] = KeepAliveTally()
+        return tally
+
+    def _on_keep_alive_request(self, frame: Frame) -> None:
+        message, tally = frame.message, self._keep_alive(frame.channel)
+        assert isinstance(message, KeepAliveRequest)
+        if tally is None:
+            return
+        tally.given_up += self._waiting.ask(frame.channel, Asked(frame.at_us, message)) is not None
+        tally.asked += 1
+        if tally.last_us is not None:
+            tally.intervals.add(max(0, frame.at_us - tally.last_us))
+        tally.last_us = frame.at_us
+
+    def _on_keep_alive_response(self, frame: Frame) -> None:
+        message, tally = frame.message, self._keep_alive(frame.channel)
+        assert isinstance(message, KeepAliveResponse)
+        if tally is None:
+            return
+        asked, is_right = self._waiting.answer(frame.channel, message)
+        tally.wrong += not is_right
+        if asked is not None and is_right:
+            took_us = max(0, frame.at_us - asked.at_us)
+            tally.answered += 1
+            tally.answers.add(took_us)
+            tally.slowest_us = max(took_us, tally.slowest_us or 0)
+
+    def _on_handshake(self, frame: Frame) -> None:
+        message = frame.message
+        assert isinstance(message, SignalingHandshakeResponse | MediaHandshakeResponse)
+        if message.status_code == StatusCode.STATUS_OK:
+            is_media = isinstance(message, MediaHandshakeResponse)
+            self._step("media_handshake" if is_media else "signaling_handshake", frame)
+
+    def _on_ready(self, frame: Frame) -> None:
+        self._step("ready", frame)
+        self._ready |= frame.direction is Direction.OUT
+
+    def _on_close_request(self, frame: Frame) -> None:
+        self._asked |= frame.direction is Direction.OUT
+
+    def _on_start(self, frame: Frame) -> None:
+        message = frame.message
+        assert isinstance(message, StreamStart)
+        self._step("webhook", frame)
+        if self.announced_ms is None:
+            self.announced_ms = message.stream.event_ts
+        self._on_outlook(frame)
+
+    def _on_outlook(self, frame: Frame) -> None:
+        message = frame.message
+        assert not isinstance(message, ChannelState)
+        if frame.direction is Direction.IN:
+            self.outlook.take(message, frame.channel)
+            if self.outlook.is_over:
+                self._step("stop", frame)
+
+    def _on_unreadable(self, frame: Frame) -> None:
+        message = frame.message
+        assert isinstance(message, Unreadable | UnreadableWebhook)
+        what = "frame could not be read; it is in the capture"
+        self.lose(what, frame.channel, len(frame.raw), message.problem)
+
+    def _on_state(self, frame: Frame, change: ChannelState) -> None:
+        at, channel = frame.at_us / 1_000_000, frame.channel
+        match change.state:
+            case State.OPENING:
+                self._connect(Socket(channel, change.url.partition("?")[0]))
+            case State.OPEN:
+                socket = self._current.get(channel)
+                if socket is None or socket.opened is not None:
+                    socket = self._connect(Socket(channel))
+                socket.opened = at
+                self._step("signaling_open" if channel == "signaling" else "media_open", frame)
+            case State.REFUSED | State.CLOSED:
+                # A capture may lack the beginning of a connection.
+                socket = self._current.pop(channel, None) or self._connect(Socket(channel))
+                self._current.pop(channel, None)
+                socket.closed, socket.code, socket.reason, socket.ours = at, change.code, change.reason, change.ours
+                socket.refused = change.state is State.REFUSED
+                unanswered = self._waiting.close(channel)
+                if (tally := self.keep_alives.get(channel)) is not None:
+                    tally.given_up += len(unanswered)
+                    tally.last_us = None  # no interval spans two connections
+            case State.DROPPED:
+                self.lose("read and not kept", channel, 0, change.reason, change.count)
+            case State.WARNING:
+                self.warn(change.reason)
+            case State.FINISHED:
+                self._step("finished", frame)
+                self.last_word, self.counts_audio = change, False
+            case State.MARK | State.STOPPING:
+                pass  # FINISHED will say who asked
+
+    def _connect(self, socket: Socket) -> Socket:
+        self._current[socket.channel] = socket
+        self.connections.append(socket)
+        self.connection_count += 1
+        return socket
+
+    def _step(self, step: str, frame: Frame, channel: str | None = None) -> None:
+        key = (step, frame.channel if channel is None else channel)
+        if key not in self._steps and len(self._steps) < MOST_STEPS:
+            self._steps[key] = Step(step, frame.at_us / 1_000_000, frame.channel)
+
+
+def _stop(reason: int | None, said_by: str) -> Stop:
+    return Stop(reason, StopReason.label(reason).partition(" ")[2], said_by)
+
+
+def _type_of(message: Message) -> tuple[str, int | str | None]:
+    if isinstance(message, Unknown):
+        known = MessageType.member(message.type) if isinstance(message.type, int) else message.type
+        return (known.name if isinstance(known, MessageType) else f"UNKNOWN {message.type}"), message.type
+    if isinstance(message, Unreadable):
+        return "UNREADABLE", None
+    return MessageType.label(message.msg_type).partition(" ")[2], int(message.msg_type)
+
+
+def _event_of(frame: Frame) -> str:
+    """A webhook's event."""
+    if isinstance(frame.message, UnreadableWebhook):
+        return "UNREADABLE"
+    try:
+        posted = loads(frame.raw)
+    except ValueError:
+        return WEBHOOK
+    event = posted.get("event") if isinstance(posted, dict) else None
+    return event if isinstance(event, str) else WEBHOOK

@@ -1,0 +1,361 @@
+"""Which file each message goes to: it makes the tracks of a recording, and hands them what came.
+
+Who a packet belongs to, which form its payload has and which stretch of the session's clock it lies in decide the
+file (RECORDING). What could not be kept, and what a person should know, goes to the ledger.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from rtms_cli.capture import Header
+from rtms_cli.machine import ChannelState, Direction, Frame, State
+from rtms_cli.protocol.media import MediaParams
+from rtms_cli.protocol.messages import (
+    Audio,
+    Chat,
+    EventUpdate,
+    Media,
+    MediaHandshakeRequest,
+    MediaHandshakeResponse,
+    Share,
+    Transcript,
+    UserId,
+    Video,
+)
+from rtms_cli.protocol.numbers import Attribute, Product, StatusCode, event_name
+from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form, is_decoded
+from rtms_cli.recording.encoded import EXTENSIONS as ENCODED_EXTENSIONS
+from rtms_cli.recording.encoded import encoded_track
+from rtms_cli.recording.ledger import Ledger
+from rtms_cli.recording.names import Names, participant_stem
+from rtms_cli.recording.pictures import sniff_codec
+from rtms_cli.recording.timeline import SANE_MS, Segment, SessionTime
+from rtms_cli.recording.track import Track
+from rtms_cli.recording.tracks import EXTENSIONS, PictureTrack, TextTrack
+
+MOST_TRACKS = 5_000
+"""Media files of a recording: it bounds what a server can do that makes up participants."""
+
+_CHANGES: dict[int | None, str] = {int(change): change.name for change in (Attribute.UPDATE, Attribute.DELETE)}
+"""What a transcript line may do to earlier ones (PROTOCOL §5)."""
+
+
+class _Channel:
+    """What is known of one media socket."""
+
+    __slots__ = ("asked", "audio", "granted", "has_granted", "is_decoded", "tracks", "warned")
+
+    def __init__(self) -> None:
+        self.asked = MediaParams()
+        self.granted = MediaParams()
+        self.has_granted = False
+        self.warned = False
+        self.settle()
+
+    def settle(self) -> None:
+        """Work out the audio's form anew: granted, else asked, else Zoom's default."""
+        self.audio: AudioForm = audio_form(self.granted.or_else(self.asked).audio)
+        self.is_decoded = is_decoded(self.audio)
+        self.tracks: dict[tuple[UserId, UserId, Segment | None], AudioTrack] = {}
+
+
+class Placer:
+    """All tracks of one recording.
+
+    :param ledger: takes every frame before it is handed over here.
+    :param keep_encoded: store audio packets that are not PCM as they came, too.
+    """
+
+    def __init__(self, header: Header, time: SessionTime, ledger: Ledger, *, keep_encoded: bool = False) -> None:
+        self._ledger = ledger
+        self._keep_encoded = keep_encoded
+        self._product = Product(header.product) if header.product in tuple(Product) else Product.MEETING
+        self._by_channel_id = self._product in (Product.CONTACT_CENTER, Product.PHONE)
+        self._time = time
+        self._moves = 0
+        self._names = Names()
+        self._audio: dict[tuple[UserId, AudioForm, Segment | None], AudioTrack] = {}
+        self._pictures: dict[tuple[type[Media], UserId, int | None], PictureTrack] = {}
+        self._texts: dict[str, TextTrack] = {}
+        self.tracks: list[Track] = []
+        self._channels: dict[str, _Channel] = {}
+        self.first_audio_ms: int | None = None
+        """The first usable timestamp of audio."""
+        self.last_words: deque[tuple[str, str]] = deque(maxlen=5)
+        """The last lines of the transcript: name, text."""
+        self.last_chat: deque[tuple[str, str]] = deque(maxlen=5)
+        self.handlers: dict[type, Callable[[Frame], None]] = {
+            Video: self._on_picture,
+            Share: self._on_picture,
+            Transcript: self._on_transcript,
+            Chat: self._on_chat,
+            EventUpdate: self._on_event,
+            MediaHandshakeRequest: self._on_media_handshake_request,
+            MediaHandshakeResponse: self._on_media_handshake_response,
+            ChannelState: self._on_state,
+        }
+        """What takes a frame, by its message's type; audio goes to `place_audio`."""
+
+    # The tracks' life.
+
+    def close(self) -> None:
+        """Complete all tracks."""
+        for track in self.tracks:
+            track.close()
+
+    def reopen(self) -> None:
+        """Go on with all tracks that can go on; others get a new file with their next packet."""
+        for track in self.tracks:
+            if track.can_reopen:
+                track.reopen()
+        for channel in self._channels.values():
+            channel.tracks.clear()
+
+    def waiting(self) -> Iterable[Track]:
+        """The tracks that have something to write, once they know of a zero that has moved."""
+        time = self._time
+        if time.moves != self._moves or any(text.origin_ms != time.origin_ms for text in self._texts.values()):
+            self._moves = time.moves
+            for text in self._texts.values():
+                text.origin_ms = time.origin_ms
+            for track in self.tracks:
+                track.catch_up()
+        return (track for track in self.tracks if track.dirty)
+
+    def forget(self) -> list[str]:
+        """Forget all tracks, and what was said; the stream was revoked.
+
+        :returns: their files' names.
+        """
+        names = [track.path for track in self.tracks]
+        names += [f"{track.path}.index.jsonl" for track in self.tracks if isinstance(track, PictureTrack)]
+        self.tracks = []
+        self.last_words.clear()
+        self.last_chat.clear()
+        return names
+
+    def params(self) -> tuple[MediaParams, MediaParams]:
+        """What was asked for and what was granted, over all channels."""
+        asked, granted = MediaParams(), MediaParams()
+        for channel in self._channels.values():
+            asked, granted = asked.or_else(channel.asked), granted.or_else(channel.granted)
+        return asked, granted
+
+    # Media.
+
+    def place_audio(self, frame: Frame, message: Audio) -> None:
+        """Hand an audio packet that came in to its track."""
+        channel = self._channels.get(frame.channel)
+        if channel is None or not channel.has_granted:
+            channel = self._media_channel(frame.channel)
+        payload = message.payload()
+        if payload is None:
+            self._ledger.lose("payload is not base64", frame.channel, len(message.data))
+            return
+        nbytes = len(payload)
+        if message.length != nbytes and message.length is not None:
+            self._ledger.warn(f"{frame.channel}: audio payloads whose length differs from what the message says")
+        timestamp = message.timestamp
+        if timestamp is not None and 0 < timestamp < SANE_MS:
+            segment = self._time.find(timestamp, frame.at_us)
+            if segment is None:
+                self._ledger.lose("the clock has jumped too often", frame.channel, nbytes)
+                return
+            if self.first_audio_ms is None:
+                self.first_audio_ms = timestamp
+        else:
+            segment = None
+            self._ledger.warn(
+                f"{frame.channel}: audio without a usable timestamp; it is in a file of its own, in order"
+            )
+        if not channel.is_decoded:
+            self._ledger.lose(
+                f"{channel.audio.codec_name} audio is not decoded; it is in the capture", frame.channel, nbytes
+            )
+            return
+        track = channel.tracks.get((message.user_id, message.channel_id, segment))
+        if track is None:
+            track = self._audio_track(message, channel.audio, segment)
+            if track is None:
+                self._ledger.lose("too many tracks", frame.channel, nbytes)
+                return
+            channel.tracks[message.user_id, message.channel_id, segment] = track
+        fault = track.add(timestamp, payload)
+        if fault is not None:
+            self._ledger.lose(fault[0], track.path, fault[1])
+
+    def _audio_track(self, message: Audio, form: AudioForm, segment: Segment | None) -> AudioTrack | None:
+        who = self._who(message)
+        track = self._audio.get((who, form, segment))
+        if track is not None and track.encoded is not None and not track.encoded.is_open:
+            stem = "mixed" if who is None else participant_stem(who, track.user_name)
+            track.encoded = self._encoded_track(stem, track.user_id, track.user_name, form)
+        if track is not None or len(self.tracks) >= MOST_TRACKS:
+            return track
+        name = None if who is None else self._name_of(message.user_id, message.user_name)
+        stem = "mixed" if who is None else participant_stem(who, name)
+        path = self._names.give("audio", stem, "wav")
+        whose = 0 if who is None else who
+        encoded = self._encoded_track(stem, whose, name, form)
+        track = self._audio[who, form, segment] = AudioTrack(path, whose, name, form, segment, encoded)
+        self.tracks.append(track)
+        if segment is not None and segment is not self._time.segments[0]:
+            offset = (segment.zero_ms - self._time.segments[0].zero_ms) / 1000
+            self._ledger.warn(f"the media clock has jumped by {offset:+.0f} s; {path} starts there")
+        return track
+
+    def _encoded_track(self, stem: str, user_id: UserId, name: str | None, form: AudioForm) -> Track | None:
+        """What keeps the packets of a participant as they come, where that is wanted and possible."""
+        if not self._keep_encoded or form.codec not in ENCODED_EXTENSIONS or len(self.tracks) >= MOST_TRACKS:
+            return None
+        path = self._names.give("audio", stem, ENCODED_EXTENSIONS[form.codec])
+        track = encoded_track(path, user_id, name, form.codec, form.audio_channels)
+        self.tracks.append(track)
+        return track
+
+    def _who(self, message: Audio) -> UserId:
+        """Whose audio a packet is; `None` for everybody's (RECORDING, "The folder")."""
+        if message.channel_id is not None and (self._by_channel_id or not message.user_id):
+            return message.channel_id
+        return message.user_id or None
+
+    def _on_picture(self, frame: Frame) -> None:
+        message = frame.message
+        assert isinstance(message, Video | Share)
+        if frame.direction is not Direction.IN:
+            return
+        kind = "video" if isinstance(message, Video) else "share"
+        channel = self._media_channel(frame.channel)
+        payload = message.payload()
+        if payload is None:
+            self._ledger.lose("payload is not base64", frame.channel, len(message.data))
+            return
+        if message.length is not None and message.length != len(payload):
+            self._ledger.warn(f"{frame.channel}: {kind} payloads whose length differs from what the message says")
+        self._note_time(message.timestamp, frame.at_us)
+        if not payload:
+            return
+        granted = channel.granted.video if kind == "video" else channel.granted.share
+        codec = granted.codec if granted is not None and granted.codec is not None else sniff_codec(payload)
+        key = (type(message), message.user_id, codec)
+        track = self._pictures.get(key)
+        if track is None:
+            if len(self.tracks) >= MOST_TRACKS:
+                self._ledger.lose("too many tracks", frame.channel, len(payload))
+                return
+            name = self._name_of(message.user_id, message.user_name)
+            stem = participant_stem(message.user_id, name) if message.user_id else "mixed"
+            path = self._names.give(kind, stem, EXTENSIONS.get(codec, "bin"))
+            track = self._pictures[key] = PictureTrack(kind, path, message.user_id, name, codec)
+            self.tracks.append(track)
+        track.add(message.timestamp, payload)
+
+    def _on_transcript(self, frame: Frame) -> None:
+        message = frame.message
+        assert isinstance(message, Transcript)
+        if frame.direction is not Direction.IN:
+            return
+        self._media_channel(frame.channel)
+        self._note_time(message.timestamp, frame.at_us)
+        change = _CHANGES.get(message.attribute)
+        if not message.text and change is None:
+            return  # an interim result; the capture has it
+        fields: dict[str, object] = {
+            "start_time": message.start_time,
+            "end_time": message.end_time,
+            "user_id": message.user_id,
+            "user_name": message.user_name,
+            "language": message.language,
+            "text": message.text,
+        }
+        if change is not None:
+            fields["attribute"] = change
+        if message.channel_id is not None:
+            fields["channel_id"] = message.channel_id
+        if message.extra:
+            fields["extra"] = message.extra
+        self._text("transcript").add(message.timestamp, fields)
+        if not message.text:
+            return
+        self.last_words.append((self._name_of(message.user_id, message.user_name) or "", message.text))
+
+    def _on_chat(self, frame: Frame) -> None:
+        message = frame.message
+        assert isinstance(message, Chat)
+        if frame.direction is not Direction.IN:
+            return
+        self._media_channel(frame.channel)
+        self._note_time(message.timestamp, frame.at_us)
+        fields: dict[str, object] = {
+            "user_id": message.user_id,
+            "user_name": message.user_name,
+            "text": message.text,
+        }
+        if message.extra:
+            fields["extra"] = message.extra
+        self._text("chat").add(message.timestamp, fields)
+        self.last_chat.append((self._name_of(message.user_id, message.user_name) or "", message.text or ""))
+
+    def _note_time(self, timestamp: int | None, at_us: int) -> None:
+        """Let a message that needs no place of its own set the origin or move it."""
+        if timestamp is not None and 0 < timestamp < SANE_MS:
+            self._time.find(timestamp, at_us, may_open=False)
+
+    def _media_channel(self, name: str) -> _Channel:
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = _Channel()
+        if not channel.has_granted and not channel.warned:
+            channel.warned = True
+            form = "what was asked for" if channel.asked.audio else "Zoom's defaults (L16, 16 kHz, mono)"
+            self._ledger.warn(f"{name}: media without an accepted handshake (4); read as {form}")
+        return channel
+
+    def _text(self, kind: str) -> TextTrack:
+        track = self._texts.get(kind)
+        if track is None:
+            track = self._texts[kind] = TextTrack(kind)
+            self.tracks.append(track)
+        return track
+
+    def _name_of(self, user_id: UserId, user_name: str | None) -> str | None:
+        """The name as it was sent, or as an event told it."""
+        if user_name:
+            return user_name
+        known = self._ledger.participants.get(user_id)
+        return known.user_name if known is not None else None
+
+    # What else is said.
+
+    def _on_event(self, frame: Frame) -> None:
+        message = frame.message
+        assert isinstance(message, EventUpdate)
+        fields: dict[str, object] = {"event": event_name(self._product, message.event_type)}
+        fields |= {name: value for name, value in message.fields.items() if name not in ("t", "timestamp", "event")}
+        self._text("events").add(message.timestamp, fields)
+
+    def _on_media_handshake_request(self, frame: Frame) -> None:
+        message = frame.message
+        assert isinstance(message, MediaHandshakeRequest)
+        channel = self._channels.setdefault(frame.channel, _Channel())
+        channel.asked = message.params
+        channel.settle()
+
+    def _on_media_handshake_response(self, frame: Frame) -> None:
+        message = frame.message
+        assert isinstance(message, MediaHandshakeResponse)
+        if message.status_code != StatusCode.STATUS_OK:
+            return
+        channel = self._channels.setdefault(frame.channel, _Channel())
+        channel.granted = message.params
+        channel.has_granted = True
+        channel.settle()
+
+    def _on_state(self, frame: Frame) -> None:
+        change = frame.message
+        assert isinstance(change, ChannelState)
+        if change.state is State.OPEN and (channel := self._channels.get(frame.channel)) is not None:
+            # Whatever was granted before holds until the server says otherwise.
+            channel.has_granted = channel.warned = False
+        elif change.state is State.MARK:
+            self._text("events").add(self._time.at(frame.at_us), {"event": "MARK", "text": change.reason})

@@ -1,0 +1,128 @@
+"""How a recording ended that nobody had a last word on: its process died, or its session did not get to it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from frames import HEADER, ZERO_MS, audio, granted, said, state, tree
+from msgspec import structs
+
+from rtms_cli.capture import Capture, Header
+from rtms_cli.machine import WEBHOOK, Direction, Frame, State
+from rtms_cli.protocol.numbers import StopReason
+from rtms_cli.recording.files import Files
+from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.recorder import Recorder
+from rtms_cli.recording.repair import repair
+
+STREAM = "stream123=="
+
+
+def terminated(reason: int | None) -> Frame:
+    return said({"msg_type": 8, "state": 4, "timestamp": 1} | reasoned("reason", reason), 9, "signaling")
+
+
+def session_is(what: int, name: str, reason: int | None = None) -> Frame:
+    """`9`: 2 is STARTED, 5 is STOPPED."""
+    body = {"msg_type": 9, "rtms_session_id": name, "state": what, "timestamp": 1}
+    return said(body | reasoned("stop_reason", reason), 9, "signaling")
+
+
+def stop_webhook(reason: int | None) -> Frame:
+    payload = {"meeting_uuid": "uuid==", "rtms_stream_id": STREAM} | reasoned("stop_reason", reason)
+    return said({"event": "meeting.rtms_stopped", "event_ts": 1, "payload": payload}, 9, WEBHOOK)
+
+
+def reasoned(field: str, reason: int | None) -> dict[str, object]:
+    return {} if reason is None else {field: reason}
+
+
+def out(msg_type: int) -> Frame:
+    return said({"msg_type": msg_type, "rtms_stream_id": STREAM}, 8, "signaling", Direction.OUT)
+
+
+def finished(status: str, reason: int | None = None) -> Frame:
+    return state(State.FINISHED, 10, "signaling", code=reason, reason="the session", status=status)
+
+
+MEDIA = [granted(), audio(bytes(640), ZERO_MS, at_us=1)]
+REVOKED = StopReason.STOP_BC_STREAM_REVOKED
+GUEST = structs.replace(HEADER, verified=True)
+
+ROWS: dict[str, tuple[list[Frame], str]] = {
+    "no media": ([granted()], "interrupted"),
+    "media": (MEDIA, "interrupted"),
+    "8 without a reason": ([*MEDIA, terminated(None)], "complete"),
+    **{
+        f"8 with {reason.name}": (
+            [*MEDIA, terminated(reason)],
+            "revoked" if reason == REVOKED else "interrupted" if 10 <= reason <= 19 or reason == 24 else "complete",
+        )
+        for reason in StopReason
+    },
+    "the last session stopped": ([*MEDIA, session_is(2, "a"), session_is(5, "a", 6)], "complete"),
+    "the last session stopped for a failure": ([*MEDIA, session_is(2, "a"), session_is(5, "a", 13)], "interrupted"),
+    "a session stopped, another goes on": ([*MEDIA, session_is(5, "a", 6), session_is(2, "b")], "interrupted"),
+    "a session was revoked, another one ended": (
+        [*MEDIA, session_is(5, "a", REVOKED), session_is(2, "b"), terminated(None)],
+        "complete",
+    ),
+    "asked, while nothing had begun": ([out(21)], "interrupted"),
+    "asked, with media": ([*MEDIA, out(21)], "complete"),
+    "asked, and ready for media": ([out(7), out(21)], "complete"),
+    "an unverified webhook": ([*MEDIA, stop_webhook(REVOKED)], "complete"),
+    "a last word wins": ([*MEDIA, terminated(13), finished("complete", 13)], "complete"),
+    "a last word that nobody knows": ([*MEDIA, terminated(13), finished("splendid")], "interrupted"),
+    "going on after a last word": ([*MEDIA, out(7), out(21), finished("complete"), *MEDIA], "interrupted"),
+    "revoked, then going on": ([*MEDIA, terminated(REVOKED), finished("interrupted", 8), *MEDIA], "interrupted"),
+}
+
+
+@pytest.mark.parametrize(("frames", "status"), ROWS.values(), ids=ROWS.keys())
+def test_the_ending_is_the_same_when_closed_and_when_repaired(frames: list[Frame], status: str, tmp_path: Path) -> None:
+    closed, killed = tmp_path / "closed", tmp_path / "killed"
+    for folder in (closed, killed):
+        folder.mkdir()
+        recorder = Recorder(folder, HEADER)
+        recorder.fold(frames)
+        if folder == closed:
+            recorder.close()
+    done = repair(killed)
+    assert (Manifest.read(closed).status, done.status) == (status, status)
+    assert tree(closed) == tree(killed)
+    if status == "revoked":
+        assert set(tree(closed)) == {"manifest.json"}
+
+
+@pytest.mark.parametrize(("header", "status"), [(GUEST, "revoked"), (HEADER, "complete")])
+def test_a_capture_says_whether_webhooks_were_verified(header: Header, status: str, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, header)
+    recorder.fold([*MEDIA, stop_webhook(REVOKED)])
+    assert Capture(tmp_path).header == header
+    assert (b"verified" in (tmp_path / "capture.jsonl").read_bytes()) == header.verified
+    assert repair(tmp_path).status == status
+
+
+def test_a_deletion_that_was_cut_short_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed at any moment of it; only what was asked to be kept stays."""
+    for moment in range(4):
+        folder = tmp_path / str(moment)
+        folder.mkdir()
+        recorder = Recorder(folder, HEADER)
+        recorder.fold([*MEDIA, terminated(REVOKED), finished("revoked", 8)])
+        left = iter(range(moment))
+
+        def killed(files: Files, name: str, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            (files.folder / name).unlink()
+
+        monkeypatch.setattr(Files, "remove", killed)
+        try:
+            recorder.close()
+        except KeyboardInterrupt:
+            assert set(tree(folder)) > {"manifest.json"}
+        monkeypatch.undo()
+        assert repair(folder).status == "revoked"
+        assert set(tree(folder)) == {"manifest.json"}
+        assert repair(folder).changed == ()
