@@ -14,6 +14,8 @@ from rtms_cli.protocol.messages import UserId
 
 MANIFEST = "manifest.json"
 CAPTURE = "capture.jsonl"
+SCHEMA = 1
+"""Goes up only when an old reader would misread a new manifest."""
 MOST_GAPS = 10_000
 """Gaps that a track lists; `gap_count` has the whole number."""
 
@@ -152,9 +154,12 @@ class Manifest(Struct):
         """A recording's manifest.
 
         :raises OSError: where there is none.
-        :raises ValueError: where it is no manifest of ours.
+        :raises ValueError: where it is not a manifest of ours, or one that a newer version wrote.
         """
-        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=cls)
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=cls)
+        if manifest.schema != SCHEMA:
+            raise ValueError(f"it has schema {manifest.schema}, and this rtms reads schema {SCHEMA}")
+        return manifest
 
     def encode(self) -> bytes:
         """The file's bytes: indented, for people read it too.

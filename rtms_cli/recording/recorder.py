@@ -25,7 +25,16 @@ from rtms_cli.protocol.endings import Status
 from rtms_cli.protocol.messages import Audio, UserId
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.ledger import Ledger, Socket, Tally
-from rtms_cli.recording.manifest import CAPTURE, MANIFEST, MOST_GAPS, Connection, KeepAlive, Manifest, MessageCount
+from rtms_cli.recording.manifest import (
+    CAPTURE,
+    MANIFEST,
+    MOST_GAPS,
+    SCHEMA,
+    Connection,
+    KeepAlive,
+    Manifest,
+    MessageCount,
+)
 from rtms_cli.recording.ownership import FolderLock, NoLocksError
 from rtms_cli.recording.placing import Placer
 from rtms_cli.recording.timeline import SessionTime
@@ -226,7 +235,7 @@ class Recorder:
             buffered = placer.first_audio_ms - ledger.announced_ms
         is_over = self._status != Status.RECORDING
         return Manifest(
-            schema=1,
+            schema=SCHEMA,
             status=self._status,
             product=header.product,
             id=header.id,

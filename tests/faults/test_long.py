@@ -154,7 +154,7 @@ async def test_an_interrupted_recording_that_somebody_repairs_is_followed_by_a_n
     station = make_station(tmp_path / "out", writer, request, sign=app.sign_stream, observer=observer)
     locks: list[FolderLock] = []
     async with Simulator(app) as simulator:
-        stream = simulator.announce(Product.MEETING, Scenario(2, strikes=(Strike(500, Fault.STOP, 19),)))
+        stream = simulator.announce(Product.MEETING, Scenario(2, faults=(FaultAt(500, Fault.STOP, 19),)))
         for _ in range(2):
             body = stream.webhook("started")
             station.take(body, read_webhook(body))
