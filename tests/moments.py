@@ -33,8 +33,6 @@ def view(number: int = 1, at_s: float = 12.5, **channel: object) -> StreamSnapsh
         channels=(up, media),
         stream_state=1,
         session_state=2,
-        participants={16778240: "John Smith", 2: HOSTILE},
-        speaker=16778240,
         refused={"chat": "status_code 13 STATUS_MEDIA_TYPE_CHAT_NOT_SUPPORT"},
         ending="",
     )
@@ -46,6 +44,8 @@ def view(number: int = 1, at_s: float = 12.5, **channel: object) -> StreamSnapsh
         tracks=(TrackSnapshot("audio/mixed.wav", "audio", 0, None, at_s, 625, 0.5),),
         transcript=(("John Smith", "Good morning"), (HOSTILE, HOSTILE)),
         keep_alive={"media": (3, 1, 4.25)},
+        participants={16778240: "John Smith", 2: HOSTILE},
+        speaker=16778240,
         losses=7,
         warnings=(f"media: {HOSTILE}",),
     )
@@ -84,8 +84,6 @@ def busy(at_s: int) -> list[StreamSnapshot]:
         channels=(signaling, *sockets[:1], structs.replace(sockets[1], connects=2, close_code=1006), sockets[2]),
         stream_state=1,
         session_state=2,
-        participants=names,
-        speaker=16779264,
         refused={"chat": "status_code 13 STATUS_MEDIA_TYPE_CHAT_NOT_SUPPORT"},
         ending="",
     )  # fmt: skip
@@ -98,6 +96,8 @@ def busy(at_s: int) -> list[StreamSnapshot]:
     }
     recording = RecorderSnapshot(
         folder=Path("recordings/20261122T221500Z_meeting_0b1ebbf0321c1d12f107ac28"),
+        participants=names,
+        speaker=16779264,
         status="recording",
         at_us=at_s * 1_000_000,
         counts={

@@ -123,6 +123,10 @@ class Ledger:
         self._waiting = KeepAlives()
         self.participants: dict[UserId, Participant] = {}
         """Those that events spoke of. Who came back has not left."""
+        self.names: dict[UserId, str] = {}
+        """Names as events, transcript and chat gave them; replaced, never changed, so that snapshots may share it."""
+        self.speaker: UserId = None
+        """The active speaker, as the last event named it."""
         self.warnings: dict[str, Warned] = {}
         self.losses: dict[tuple[str, str], Loss] = {}
         self._steps: dict[tuple[str, str], Step] = {}
@@ -242,7 +246,7 @@ class Ledger:
 
     def forget_content(self) -> None:
         """Forget what tells of people: the stream was revoked."""
-        self.participants, self.warnings, self.losses = {}, {}, {}
+        self.participants, self.names, self.warnings, self.losses = {}, {}, {}, {}
 
     # Frames.
 
@@ -273,12 +277,17 @@ class Ledger:
             if not self._has_media:
                 self._has_media = True
                 self._step("first_media", frame, "")
+            if isinstance(frame.message, Transcript | Chat):
+                self._name(frame.message.user_id, frame.message.user_name)
 
     def _on_event(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, EventUpdate)
         at = frame.at_us / 1_000_000
+        if message.event_type == MeetingEvent.ACTIVE_SPEAKER_CHANGE:
+            self.speaker = next((user_id for user_id, _ in message.participants()), None)
         for user_id, user_name in message.participants():
+            self._name(user_id, user_name)
             person = self.participants.get(user_id)
             if person is None:
                 if len(self.participants) >= MOST_PARTICIPANTS:
@@ -289,6 +298,11 @@ class Ledger:
                 person.joined, person.left = person.joined if person.joined is not None else at, None
             elif message.event_type == MeetingEvent.PARTICIPANT_LEAVE:
                 person.left = at
+
+    def _name(self, user_id: UserId, name: str | None) -> None:
+        known = self.names.get(user_id)
+        if name and user_id is not None and name != known and (known or len(self.names) < MOST_PARTICIPANTS):
+            self.names = self.names | {user_id: name}
 
     def _keep_alive(self, channel: str) -> KeepAliveTally | None:
         tally = self.keep_alives.get(channel)

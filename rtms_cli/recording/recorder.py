@@ -80,6 +80,9 @@ class RecorderSnapshot(Struct, frozen=True):
     chat: tuple[tuple[str, str], ...] = ()
     keep_alive: dict[str, tuple[int, int, float | None]] = {}
     """By channel: received, answered, slowest answer in ms."""
+    participants: dict[UserId, str] = {}
+    """Names as events, transcript and chat gave them."""
+    speaker: UserId = None
     losses: int = 0
     warnings: tuple[str, ...] = ()
     backlog_nbytes: int = 0
@@ -383,6 +386,8 @@ class Recorder:
             transcript=tuple(placer.last_words),
             chat=tuple(placer.last_chat),
             keep_alive=self._keep_alives(),
+            participants=ledger.names,
+            speaker=ledger.speaker,
             losses=sum(loss.count for loss in ledger.losses.values()),
             warnings=tuple(ledger.warnings),
             written_nbytes=self._written,

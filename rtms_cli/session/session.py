@@ -53,18 +53,17 @@ from rtms_cli.protocol.messages import (
     StreamStateResponse,
     StreamStateUpdate,
     Transcript,
-    UserId,
     VideoSubscriptionRequest,
     VideoSubscriptionResponse,
 )
 from rtms_cli.protocol.numbers import StatusCode, StopReason, whole
 from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop
 from rtms_cli.session import rules
+from rtms_cli.session.camera import Camera
 from rtms_cli.session.channel import Channel, ChannelSnapshot, Phase
 from rtms_cli.session.connections import Connections
 from rtms_cli.session.handshakes import greeting
 from rtms_cli.session.life import Life, Stage
-from rtms_cli.session.people import People
 from rtms_cli.session.rules import US, Rebuild, explain_refusal
 
 
@@ -78,8 +77,6 @@ class SessionSnapshot(Struct, frozen=True):
     channels: tuple[ChannelSnapshot, ...]
     stream_state: int | None
     session_state: int | None
-    participants: dict[UserId, str]
-    speaker: UserId
     refused: dict[str, str]
     """Kinds of media that were asked for and refused, with the reason."""
     ending: str
@@ -108,7 +105,7 @@ class Session:
         self._request = request
         self._trusted = trusted
         self._life = Life(trusted=trusted)
-        self._people = People(request.video_user)
+        self._camera = Camera(request.video_user) if request.video_user else None
         self._connections = Connections(stream.stream_id, request)
         self._deadline_us: int | None = 0
         self._started_us = 0
@@ -142,8 +139,6 @@ class Session:
             tuple(channel.snapshot() for channel in connections.channels.values()),
             self._stream_state,
             self._life.outlook.session_state,
-            dict(self._people.names),
-            self._people.speaker,
             {MEDIA_NAMES[kind]: reason for kind, reason in connections.refused.items()},
             self._life.why,
         )
@@ -156,8 +151,6 @@ class Session:
         if frame.direction is Direction.IN and channel is not None:
             connections.heard_us = channel.last_in_us = frame.at_us
             if channel.phase is Phase.UP and self._media_seen and isinstance(message, Media):
-                if message.user_name and message.user_id not in self._people.names:
-                    self._people.name(message.user_id, message.user_name)
                 return ()  # the hot path: deadlines only move later, and the next tick finds that out
         if frame.direction is Direction.OUT or self._life.has_ended:
             return ()
@@ -276,7 +269,8 @@ class Session:
             case Media() | Transcript() | Chat():
                 self._on_media(channel, message, at_us)
             case EventUpdate():
-                self._people.take(message)
+                if self._camera is not None:
+                    self._camera.take(message)
                 self._on_sign(message, at_us)
             case StreamStateUpdate(state=state):
                 self._stream_state = state
@@ -317,8 +311,6 @@ class Session:
             self._connections.refuse(channel, status, answer.reason, at_us)
 
     def _on_media(self, channel: Channel, message: Media | Transcript | Chat, at_us: int) -> None:
-        if message.user_name:
-            self._people.name(message.user_id, message.user_name)
         if channel.phase is Phase.SHAKING and channel.is_media:
             text = "media came without an answer to the handshake: taken as accepted"
             self._connections.warn(channel.name, text)
@@ -388,8 +380,9 @@ class Session:
             self._ready_sent = self._life.begun = True
             self._send(signaling, ClientReadyAck(self._stream.stream_id))
             self._connections.step("ready", at_us)
-            self._people.forget_subscription()
-        for user, wanted in self._people.subscriptions():
+            if self._camera is not None:
+                self._camera.forget()
+        for user, wanted in self._camera.moves() if self._camera is not None else ():
             self._send(signaling, VideoSubscriptionRequest(user, wanted, self._zoom_ms(at_us)))
 
     def _stage_of_connections(self) -> Stage:

@@ -376,18 +376,20 @@ def sparkline(rates: Sequence[float]) -> str:
 
 
 def _people(view: StreamSnapshot) -> RenderableType:
-    session = view.session
-    sound = {track.user_id: track for track in view.recording.tracks if track.kind == "audio"}
+    recording = view.recording
+    sound = {track.user_id: track for track in recording.tracks if track.kind == "audio"}
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 1))
     table.add_column("who", no_wrap=True)
     table.add_column("level", no_wrap=True)
     table.add_column("gaps", justify="right", no_wrap=True)
-    names: dict[UserId, str] = {user: track.user_name or str(user) for user, track in sound.items() if user}
-    names |= session.participants
+    names: dict[UserId, str] = {
+        track.user_id: track.user_name or str(track.user_id) for track in recording.tracks if track.user_id
+    }
+    names |= recording.participants
     if (mixed := sound.get(0)) is not None:
         table.add_row(Text("everybody (mixed)", style="dim"), meter(mixed.level), _gaps(mixed))
-    for user_id, name in _loudest(names, sound, session.speaker)[:MOST_PEOPLE]:
-        speaking = user_id is not None and user_id == session.speaker
+    for user_id, name in _loudest(names, sound, recording.speaker)[:MOST_PEOPLE]:
+        speaking = user_id is not None and user_id == recording.speaker
         track = sound.get(user_id)
         level = Text("speaking" if speaking else "", style="green") if track is None else meter(track.level)
         style = "bold green" if speaking else ""

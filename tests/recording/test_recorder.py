@@ -465,3 +465,15 @@ def test_a_mark_is_an_event_at_the_time_of_the_media(tmp_path: Path) -> None:
         (None, None, "MARK", "too early to have a time"),
         (2.5, ZERO_MS + 2500, "MARK", "the m key"),
     ]
+
+
+def test_the_snapshot_knows_participants_and_speaker_by_user_id(tmp_path: Path) -> None:
+    def event(number: int, **fields: object) -> Frame:
+        return said({"msg_type": 6, "event": {"event_type": number, **fields}}, channel="signaling")
+
+    recorder = Recorder(tmp_path, HEADER)
+    recorder.fold([event(3, participants=[{"user_id": "7", "user_name": "Ann"}, {"user_id": 8, "user_name": "Ann"}])])
+    recorder.fold([event(2, user_id=8, user_name="Ann"), media(17, "Good morning", ZERO_MS, user_id=9, user_name="Bo")])
+    snapshot = recorder.snapshot()
+    assert snapshot.participants == {7: "Ann", 8: "Ann", 9: "Bo"}
+    assert snapshot.speaker == 8

@@ -178,22 +178,6 @@ def test_names_by_number_and_by_name_are_the_same() -> None:
     )
 
 
-def test_participants_and_speaker_are_known_by_user_id() -> None:
-    machine = session()
-    play(machine, CONNECTED)
-    play(
-        machine,
-        """
-        1  signaling {"msg_type": 6, "event": {"event_type": 3, "participants": [{"user_id": "7", "user_name": "Ann"}]}}
-        1  signaling {"msg_type": 6, "event": {"event_type": 3, "participants": [{"user_id": 8, "user_name": "Ann"}]}}
-        1  signaling {"msg_type": 6, "event": {"event_type": 2, "user_id": 8, "user_name": "Ann"}}
-        """,
-    )
-    snapshot = machine.snapshot()
-    assert snapshot.participants == {7: "Ann", 8: "Ann"}
-    assert snapshot.speaker == 8
-
-
 @dataclass
 class End:
     """How the end is told, and what becomes of the session."""

@@ -1,4 +1,4 @@
-"""Who takes part, and whose camera to watch where one participant's video is wanted (`data_opt` 4, PROTOCOL §5)."""
+"""Whose camera to watch, where a session asks for one participant's video (`data_opt` 4, PROTOCOL §5)."""
 
 from rtms_cli.protocol.messages import EventUpdate, UserId
 from rtms_cli.protocol.numbers import MeetingEvent, whole
@@ -11,45 +11,6 @@ _CAMERA_EVENTS = (
     MeetingEvent.PARTICIPANT_VIDEO_OFF,
     MeetingEvent.PARTICIPANT_LEAVE,
 )
-
-
-class People:
-    """The participants as events and media name them, and the speaker.
-
-    :param video_user: whose camera is wanted, see `Camera`; empty where that is nobody's in particular.
-    """
-
-    def __init__(self, video_user: str = "") -> None:
-        self.names: dict[UserId, str] = {}
-        self.speaker: UserId = None
-        self._camera = Camera(video_user) if video_user else None
-
-    def name(self, user: UserId, name: str) -> None:
-        """Note a participant's name."""
-        if user is not None and (user in self.names or len(self.names) < _MOST):
-            self.names[user] = name
-
-    def take(self, event: EventUpdate) -> None:
-        """Follow an event."""
-        camera = self._camera
-        for user, name in event.participants():
-            if name:
-                self.name(user, name)
-                if camera is not None:
-                    camera.name(user, name)
-            if camera is not None and event.event_type in _CAMERA_EVENTS:
-                camera.switch(user, on=event.event_type == MeetingEvent.PARTICIPANT_VIDEO_ON)
-        if event.event_type == MeetingEvent.ACTIVE_SPEAKER_CHANGE:
-            self.speaker = next((user for user, _ in event.participants()), None)
-
-    def forget_subscription(self) -> None:
-        """A new connection knows of no subscription."""
-        if self._camera is not None:
-            self._camera.forget()
-
-    def subscriptions(self) -> list[tuple[UserId, bool]]:
-        """Whose camera to subscribe to (true), and whose to give up."""
-        return [] if self._camera is None else self._camera.moves()
 
 
 class Camera:
@@ -65,6 +26,14 @@ class Camera:
         self._on: dict[UserId, None] = {}
         self._off: set[UserId] = set()
         self._watched: UserId = None
+
+    def take(self, event: EventUpdate) -> None:
+        """Follow an event."""
+        for user, name in event.participants():
+            if name:
+                self.name(user, name)
+            if event.event_type in _CAMERA_EVENTS:
+                self.switch(user, on=event.event_type == MeetingEvent.PARTICIPANT_VIDEO_ON)
 
     def name(self, user: UserId, name: str) -> None:
         """Somebody is called so."""
