@@ -18,7 +18,7 @@ from frames import HEADER, ZERO_MS, audio, granted, media, state, tree
 from harness import read_jsonl, read_wav, same_files
 from processes import CREDENTIALS, rtms, running
 
-from rtms_cli.capture import Capture
+from rtms_cli.capture import Capture, capture_line
 from rtms_cli.errors import Problem
 from rtms_cli.machine import ChannelState, State
 from rtms_cli.recording import ownership
@@ -370,6 +370,21 @@ def test_a_manifest_that_ended_before_the_capture_did_is_renewed(tmp_path: Path)
     again = Manifest.read(folder)
     assert (again.status, again.ended_at) == ("complete", "2026-11-22T22:15:03.000Z")
     assert [entry.path for entry in again.tracks] == ["audio/mixed.wav", "video/7.mjpeg", "transcript.jsonl"]
+
+
+def test_a_zero_that_moved_in_the_last_moment_moves_all_files(tmp_path: Path) -> None:
+    """The capture got a packet from before all others, and the process died before the files did."""
+    folder = dead(tmp_path / "r")
+    early = audio(mixed(1, 9_000, 320, 16_000).tobytes(), ZERO_MS - 500, at_us=3 * SECOND_US)
+    before = heard(folder)
+    with (folder / "capture.jsonl").open("ab") as capture:
+        capture.write(capture_line(early))
+    done = repair(folder)
+    assert set(done.changed) == {"audio/mixed.wav", "transcript.jsonl", "manifest.json"}
+    assert done.kept == ()
+    assert before.items() < heard(folder).items()
+    assert Manifest.read(folder).origin_ms == ZERO_MS - 500
+    assert read_jsonl(folder / "transcript.jsonl")[0]["t"] == 0.5
 
 
 def test_a_repair_makes_the_encoded_packets_too(tmp_path: Path) -> None:
