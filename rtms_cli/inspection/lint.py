@@ -427,16 +427,19 @@ class _Linter:
             yield self._refusal("3", granted.status_code, granted.reason)
             return
         connection.accepted = True
-        self._granted = granted.params.or_else(self._granted)
-        full = self._granted.or_else(DEFAULT_PARAMS)
-        self._codec = full.audio.codec if full.audio else None
-        for (kind, _), pace in self._paces.items():
-            pace.step_ms = step_of(kind, self._granted)
+        self._grant(granted.params)
         yield from self._on_handshake("4", "the media handshake")
         if connection.asked is not None:
             differing = _differences(connection.asked.params, granted.params)
             if differing:
                 yield self._find("granted-otherwise", "; ".join(differing))
+
+    def _grant(self, params: MediaParams) -> None:
+        self._granted = params.or_else(self._granted)
+        full = self._granted.or_else(DEFAULT_PARAMS)
+        self._codec = full.audio.codec if full.audio else None
+        for (kind, _), pace in self._paces.items():
+            pace.step_ms = step_of(kind, self._granted)
 
     def _on_ready(self) -> Iterator[Finding]:
         media = {name: connection for name, connection in self._open.items() if name != SIGNALING}
@@ -458,6 +461,8 @@ class _Linter:
             yield self._find("no-media-handshake", f"{name} on a connection whose 3 was not accepted by a 4")
             # Some servers never answer; their first media message is the acceptance (§9).
             connection.accepted = True
+            if connection.asked is not None:
+                self._grant(connection.asked.params)
         if self._ready:
             connection.covered = True
         elif not connection.covered and "7" not in connection.told:

@@ -155,10 +155,13 @@ class Channel:
         """Note that somebody said, late, that it is lost; the first one counts."""
         self.doubt = self.doubt or (at_us, how)
 
-    def next_us(self, heard_us: int | None) -> int | None:
-        """When time alone changes something about it; see `silent_us`."""
+    def next_us(self, heard_us: int | None, *, doubts: bool) -> int | None:
+        """When time alone changes something about it; see `silent_us`.
+
+        :param doubts: whether doubts are looked into.
+        """
         times = [self.due_us, self.silent_us(heard_us)]
-        if self.doubt is not None:
+        if doubts and self.doubt is not None:
             times.append(self.doubt[0] + DOUBT_S * US)
         return min((time for time in times if time is not None), default=None)
 

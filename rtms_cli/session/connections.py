@@ -37,6 +37,8 @@ class Connections:
         self.failure: str | None = None
         """Why no connection will come about any more."""
         self._last_loss_us: int | None = None
+        self._unknown_to_server = 0
+        """Refusals of `3`, one after the other, by a server that does not know our signaling connection."""
 
     @property
     def media(self) -> list[Channel]:
@@ -65,7 +67,9 @@ class Connections:
 
     def next_us(self) -> int | None:
         """When time alone changes something."""
-        times = [channel.next_us(self._life_elsewhere(channel)) for channel in self.channels.values()]
+        times = [
+            channel.next_us(self._life_elsewhere(channel), doubts=self.rebuilds) for channel in self.channels.values()
+        ]
         return min((time for time in times if time is not None), default=None)
 
     def check_time(self, at_us: int) -> None:
@@ -101,6 +105,8 @@ class Connections:
         channel.has_been_up = True
         channel.tries = channel.early_closes = 0
         channel.note = ""
+        if channel.is_media:
+            self._unknown_to_server = 0
         self.step(f"{channel.name} up", at_us)
 
     def open_media(self, urls: Mapping[str, str], at_us: int) -> None:
@@ -167,9 +173,16 @@ class Connections:
     def lose_media(self, media_type: int | None, how: str, at_us: int) -> None:
         """The server misses a media socket: find which. One that is being rebuilt already is that one.
 
+        While the end is near, the sign is only noted: should another session go on, nothing may come there any more.
+
         :param media_type: the kinds that it carries, where the server said so.
         """
-        media = [each for each in self.media if media_type is None or media_type & each.kinds]
+        media = [each for each in self.media if each.phase is not Phase.GONE]
+        media = [each for each in media if media_type is None or media_type & each.kinds]
+        if not self.rebuilds:
+            for channel in media:
+                channel.suspect(at_us, how)
+            return
         lately = [each for each in media if self._was_lost_lately(at_us, each.lost_us)]
         if lately or any(channel.phase is not Phase.UP for channel in media):
             for channel in lately:
@@ -182,9 +195,14 @@ class Connections:
             else:
                 channel.suspect(at_us, how)
 
-    def lose_signaling_late(self, how: str, at_us: int) -> None:
-        """A webhook says that signaling was lost: after a loss that is known it may mean that one."""
-        if self._was_lost_lately(at_us, self._last_loss_us):
+    def lose_signaling(self, how: str, at_us: int, *, is_late: bool = False) -> None:
+        """The server misses the signaling socket; see `lose_media`.
+
+        :param is_late: whether the sign may come late: after a loss that is known it may mean that one.
+        """
+        if self.signaling.phase is not Phase.UP:
+            return
+        if not self.rebuilds or (is_late and self._was_lost_lately(at_us, self._last_loss_us)):
             self.signaling.suspect(at_us, how)
         else:
             self.lose(self.signaling, at_us, how)
@@ -195,7 +213,7 @@ class Connections:
         how += " right after the handshake"
         if not channel.is_media:  # where signaling was accepted, the signature is right
             how += ": many see a wrong signature only as this"
-            if channel.early_closes >= rules.SIGNATURE_TRIES:
+            if channel.early_closes >= rules.SIGNATURE_TRIES and not channel.has_been_up:
                 self.failure = f"{channel.name} {how}. {rules.SIGNATURE_HINT}"
                 self.drop(channel, at_us, how, has_socket=False)
                 return
@@ -217,7 +235,8 @@ class Connections:
             again = again or (status == StatusCode.STATUS_DUPLICATE_SIGNAL_REQUEST and is_early)
         if again:
             self.lose(channel, at_us, why)
-        elif channel.has_been_up and status == StatusCode.STATUS_INVALID_MESSAGE_TYPE and channel.is_media:
+        elif self._misses_signaling(channel, status):
+            self._unknown_to_server += 1
             self.lose(self.signaling, at_us, f"{why} So the server has no signaling connection of ours")
         elif channel.is_media:
             self.drop(channel, at_us, "refused")
@@ -227,6 +246,11 @@ class Connections:
             self.give_up(channel, why, at_us)
         else:
             self.failure = why
+
+    def _misses_signaling(self, channel: Channel, status: int | None) -> bool:
+        """Whether a refusal means that the server has lost our signaling connection, which it had accepted."""
+        is_unknown = channel.is_media and status == StatusCode.STATUS_INVALID_MESSAGE_TYPE
+        return is_unknown and self._unknown_to_server < rules.UNKNOWN_TRIES
 
     def ask_for_less(self, channel: Channel, kind: MediaType, why: str, at_us: int) -> None:
         """One kind was refused: ask for the others of that socket without it."""
@@ -273,11 +297,11 @@ class Connections:
             self.lose(channel, at_us, f"{doing} within {rules.HANDSHAKE_S} s")
 
     def _check_doubt(self, channel: Channel, at_us: int) -> None:
-        if channel.doubt is None or at_us < channel.doubt[0] + rules.DOUBT_S * US:
+        if not self.rebuilds or channel.doubt is None or at_us < channel.doubt[0] + rules.DOUBT_S * US:
             return
         (doubted_us, how), channel.doubt = channel.doubt, None
         heard_us = channel.last_in_us if channel.is_media else self.heard_us
-        if (heard_us is None or heard_us <= doubted_us + rules.UNDER_WAY_S * US) and self.rebuilds:
+        if heard_us is None or heard_us <= doubted_us + rules.UNDER_WAY_S * US:
             self.lose(channel, at_us, f"{how}, and nothing else for {rules.DOUBT_S} s")
 
     def _life_elsewhere(self, channel: Channel) -> int | None:

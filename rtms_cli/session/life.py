@@ -44,12 +44,13 @@ class Life:
     """One stream's life.
 
     :param trusted: whether webhooks were verified; see `Outlook`.
+    :param begun: whether something was recorded before.
     """
 
-    def __init__(self, *, trusted: bool) -> None:
+    def __init__(self, *, trusted: bool, begun: bool = False) -> None:
         self.stage = Stage.ANNOUNCED
         self.outlook = Outlook(trusted=trusted)
-        self.begun = False
+        self.begun = begun
         """Whether media came, or we were ready for it."""
         self.end_us: int | None = None
         """When an end that nothing takes back is reached; `None` while there is none."""

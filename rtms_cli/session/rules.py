@@ -62,6 +62,9 @@ CLOSE_ANSWER_S = 2
 DUPLICATE_TRIES = 3
 """How often a `1` is sent that is refused as a duplicate: a former client may not be released yet (PROTOCOL §8)."""
 
+UNKNOWN_TRIES = 3
+"""How often, in a row, a `3` that the server does not know at this point makes us rebuild signaling."""
+
 SIGNATURE_TRIES = 3
 """Closes with 1000 right after `1` before we believe that the signature is wrong."""
 

@@ -90,6 +90,7 @@ class Session:
     :param signature: the handshake signature; the session never sees the secret.
     :param request: the media that are wanted.
     :param trusted: whether webhooks were verified; only a verified one may have a recording deleted.
+    :param continues: whether it goes on with a recording: what a former session brought is not a failure's.
     """
 
     def __init__(
@@ -99,12 +100,13 @@ class Session:
         request: MediaRequest,
         *,
         trusted: bool = False,
+        continues: bool = False,
     ) -> None:
         self._stream = stream
         self._signature = signature
         self._request = request
         self._trusted = trusted
-        self._life = Life(trusted=trusted)
+        self._life = Life(trusted=trusted, begun=continues)
         self._camera = Camera(request.video_user) if request.video_user else None
         self._connections = Connections(stream.stream_id, request)
         self._deadline_us: int | None = 0
@@ -223,8 +225,7 @@ class Session:
             case StreamInterrupted(server_url=url):
                 if url is not None:
                     connections.signaling.url = url
-                if connections.signaling.phase is Phase.UP and not self._life.is_ending:
-                    connections.lose_signaling_late("an interrupted webhook came", at_us)
+                connections.lose_signaling("an interrupted webhook came", at_us, is_late=True)
 
     def _on_start(self, stream: Stream, at_us: int) -> None:
         if self._life.stage is Stage.ANNOUNCED or self._life.end_us is not None:
@@ -340,19 +341,19 @@ class Session:
     def _on_sign(self, message: EventUpdate | StreamStateUpdate, at_us: int) -> None:
         """Act on a sign of a lost connection (PROTOCOL §9)."""
         sign = rules.sign_of(message)
-        if sign is None or self._life.is_ending:
+        if sign is None:
             return
         if isinstance(message, EventUpdate):
             how, media_type = "event 7 MEDIA_CONNECTION_INTERRUPTED", whole(message.fields.get("media_type"))
         else:
             how, media_type = f"8 STREAM_STATE_UPDATE says {StopReason.label(message.reason)}", None
         match rules.rebuild_after(sign):
-            case Rebuild.BOTH if self._connections.signaling.phase is Phase.UP:
-                self._connections.lose(self._connections.signaling, at_us, how)
+            case Rebuild.BOTH:
+                self._connections.lose_signaling(how, at_us)
             case Rebuild.MEDIA:
                 self._connections.lose_media(media_type, how, at_us)
             case _:
-                pass  # being rebuilt already
+                pass  # the end, which `_on_said` sees to
 
     # What follows.
 

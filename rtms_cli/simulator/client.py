@@ -26,6 +26,9 @@ RETURN_S = {SIGNALING: 60, MEDIA: 65}
 FIRST_CONTACT_S = 60
 """How long the URLs of a webhook are valid (PROTOCOL §9)."""
 
+FRESH_S = 2
+"""How soon after a media socket opens its `3` has to come; later the client has lost it, and we do not know yet."""
+
 _US = 1_000_000
 _NEVER_US = 1 << 62
 
@@ -56,6 +59,7 @@ class ClientSocket:
         self.name = name
         self.generation = generation
         self.phase = Phase.NEW
+        self.opened_us = at_us
         self.kinds = MediaType(0)
         """The media that it carries."""
         self.keep_alive_us = at_us
@@ -138,6 +142,12 @@ class Client:
     def socket(self, name: str) -> ClientSocket | None:
         """The socket of a name, while the server knows it."""
         return self._sockets.get(name)
+
+    def expects_media(self) -> bool:
+        """Whether a media socket is open whose handshake is still to come; one that takes long is dead."""
+        since_us = self.now_us - round(FRESH_S * _US * self.speed)
+        media = self.sockets(media_only=True)
+        return any(socket.phase is Phase.NEW and socket.opened_us > since_us for socket in media)
 
     def sockets(self, *, media_only: bool = False) -> Sequence[ClientSocket]:
         """All sockets that the server knows, in the order in which they were opened."""

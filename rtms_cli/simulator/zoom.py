@@ -493,7 +493,7 @@ class Zoom:
             pass  # media flows since `3`
         elif client.is_ready:
             client.find(socket.name, "7 CLIENT_READY_ACK twice on one signaling connection")
-        elif any(other.phase is Phase.NEW for other in client.sockets(media_only=True)):
+        elif client.expects_media():
             client.find(socket.name, "7 CLIENT_READY_ACK before every media connection was accepted")
         else:
             client.is_ready = self._was_ready = True

@@ -264,8 +264,11 @@ class Station:
 
     def _enter(self, stream: Stream, body: bytes | None) -> _Run:
         """Take a stream in, before anything is waited for: from here on its webhook, sent again, is a retry."""
-        session = Session(stream, self._sign(stream), self._request, trusted=self._trusted)
-        run = self._interrupted.pop(stream.stream_id, None) or _Run(stream, session, self._make_clock())
+        former = self._interrupted.pop(stream.stream_id, None)
+        session = Session(
+            stream, self._sign(stream), self._request, trusted=self._trusted, continues=former is not None
+        )
+        run = former or _Run(stream, session, self._make_clock())
         run.session, run.driver = session, None
         if run.recorder is not None:
             self._past.add(run.recorder.snapshot(), -1)  # it goes on counting

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from script import (
+    AUDIO,
     AUDIO_AND_TRANSCRIPT,
     CONNECTED,
     FAILOVER,
@@ -13,6 +14,7 @@ from script import (
     PACKET,
     SPLIT,
     STARTED,
+    STREAM,
     describe,
     feed,
     play,
@@ -20,7 +22,9 @@ from script import (
 )
 
 from rtms_cli.protocol.media import MediaRequest
+from rtms_cli.protocol.messages import Signature
 from rtms_cli.session.rules import BACK_OFF_S, back_off_s
+from rtms_cli.session.session import Session
 
 UNIFIED = AUDIO_AND_TRANSCRIPT
 TWO_SOCKETS = MediaRequest(AUDIO_AND_TRANSCRIPT.types, split=True)
@@ -52,6 +56,37 @@ class Failure:
 OLDER = STARTED.replace('"event_ts": 1000', '"event_ts": 999').replace("ws://s", "ws://dead")
 
 FAILURES = [
+    Failure(
+        "an event 7 between two sessions is looked into when the second goes on",
+        """
+        5    signaling {"msg_type": 9, "rtms_session_id": "a", "state": 5}
+        6    signaling {"msg_type": 6, "event": {"event_type": 7}}
+        9    signaling {"msg_type": 9, "rtms_session_id": "b", "state": 2}
+        11   tick
+        <<   close media
+        <<   warn media: lost: event 7 MEDIA_CONNECTION_INTERRUPTED, and nothing else for 5 s
+        """,
+    ),
+    Failure(
+        "event 7 where another kind of media was refused: what is left is rebuilt",
+        """
+        5    media.transcript closed 1006
+        <<   warn media.transcript: lost
+        8.8  tick
+        <<   open media.transcript ws://t
+        8.9  media.transcript open
+        <<   send media.transcript 3
+        9    media.transcript {"msg_type": 4, "status_code": 12}
+        <<   warn signaling: transcript is not granted
+        <<   close media.transcript
+        <<   warn media.transcript: given up
+        40   signaling {"msg_type": 6, "event": {"event_type": 7}}
+        <<   close media.audio
+        <<   warn media.audio: lost: event 7 MEDIA_CONNECTION_INTERRUPTED
+        """,
+        TWO_SOCKETS,
+        SPLIT,
+    ),
     Failure(
         "a started webhook of the past, at another URL, changes nothing",
         f"""
@@ -438,6 +473,46 @@ def test_a_close_with_1000_right_after_1_is_explained_and_not_tried_for_ever() -
         "12 tick\n<< open signaling ws://s\n12.1 signaling open\n<< send signaling 1\n12.2 signaling closed 1000\n"
         "<< warn signaling: signaling closed with 1000 right after the handshake\n<< finish failed None",
     )
+
+
+def test_closes_with_1000_after_a_signature_that_was_accepted_are_ordinary_losses() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    play(machine, "5 signaling closed 1006\n<< close media\n<< warn signaling: lost")
+    for opened_s in (9, 17, 32, 64):
+        play(
+            machine,
+            f"""
+            {opened_s}    tick
+            <<            open signaling ws://s
+            {opened_s}.1  signaling open
+            <<            send signaling 1
+            {opened_s}.2  signaling closed 1000
+            << {"warn signaling: no connection" if opened_s < 64 else "warn"}
+            """,
+        )
+    play(machine, "65 tick\n<< finish interrupted None")
+
+
+def test_media_that_the_server_never_knows_are_given_up() -> None:
+    machine = session()
+    lost = "<< close signaling\n<< close media\n<< warn signaling: lost"
+    given_up = """
+    << close media
+    << warn signaling: audio is not granted
+    << warn media: given up
+    << warn signaling: media handshake refused
+    << finish failed None
+    """
+    for t, outcome in ((0, lost), (5, lost), (10, lost), (15, given_up)):
+        opening = AGAIN.format(t=t).split(f"{t}.4")[0]
+        refused = f'{t}.4 media {{"msg_type": 4, "status_code": 1}}'
+        play(machine, f"{t} tick\n<< open signaling ws://s\n{opening}\n{refused}\n{outcome}")
+
+
+def test_a_session_that_continues_a_recording_does_not_make_it_a_failure() -> None:
+    machine = Session(STREAM, Signature("a" * 64), AUDIO, continues=True)
+    play(machine, HANDSHAKE + '0.2 signaling {"msg_type": 2, "status_code": 2}\n<< finish interrupted None')
 
 
 def test_a_first_handshake_that_is_refused_as_a_duplicate_is_tried_three_times() -> None:
