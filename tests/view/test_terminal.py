@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 from processes import RTMS, environment, rtms
 
 ALTERNATE_ON, ALTERNATE_OFF, CURSOR_SHOWN = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
+LONGEST_S = 40
 CRASHING = """
 import asyncio, pathlib
 from rtms_cli.view.screen import Screen
@@ -83,11 +85,13 @@ class Terminal:
         return "\n".join(line.rstrip() for line in self.screen.display)
 
     def until(self, condition: Callable[[str], object]) -> None:
-        """Wait until the screen shows something; the test's time-out bounds it.
+        """Wait until the screen shows something; where it does not, the failure says what it shows.
 
         A picture may be half drawn when it is looked at: what belongs together stands in one condition.
         """
+        deadline = time.monotonic() + LONGEST_S
         while not condition(self.text):
+            assert time.monotonic() < deadline, f"not within {LONGEST_S} s:\n{self.text}"
             self.read(0.2)
             assert self.process.poll() is None or self.read(0.1), f"it ended:\n{self.text}"
 

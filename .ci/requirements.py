@@ -1,6 +1,7 @@
-"""Print the requirements of pyproject.toml pinned to the lowest versions that it allows, one a line.
+"""Print requirements of pyproject.toml, one a line.
 
-`python .ci/lowest.py [EXTRA…]`: the dependencies, and those of the extras that are named.
+--lowest: the dependencies and those of the extra `export`, pinned to the lowest versions that are allowed;
+--tools: what the tests need beside them.
 """
 
 import re
@@ -9,6 +10,8 @@ import tomllib
 from pathlib import Path
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parent.parent / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+NO_TEST_TOOLS = ("rtms-cli", "mypy", "ruff")
 
 
 def lowest(requirement: str) -> str:
@@ -20,15 +23,15 @@ def lowest(requirement: str) -> str:
     return f"{found[1]}=={found[2]}" + (f";{marker}" if marker else "")
 
 
-def main(extras: list[str]) -> None:
+def main(what: str) -> None:
     """Print them."""
-    requirements = list(PROJECT["dependencies"])
-    for extra in extras:
-        requirements += [
-            each for each in PROJECT["optional-dependencies"][extra] if not each.startswith(PROJECT["name"])
-        ]
-    print("\n".join(lowest(each) for each in requirements))
+    if what == "--lowest":
+        print("\n".join(map(lowest, [*PROJECT["dependencies"], *EXTRAS["export"]])))
+    elif what == "--tools":
+        print("\n".join(each for each in EXTRAS["dev"] if not each.startswith(NO_TEST_TOOLS)))
+    else:
+        raise SystemExit(__doc__)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:2] or [""])
