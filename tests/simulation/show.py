@@ -1,0 +1,181 @@
+"""Media that cost nothing: every packet is unlike every other, so that each sample can be located."""
+
+import base64
+import random
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from rtms_cli.protocol.media import MediaParams
+from rtms_cli.protocol.messages import (
+    Audio,
+    Chat,
+    EventUpdate,
+    Message,
+    SessionStateUpdate,
+    Share,
+    Transcript,
+    Video,
+)
+from rtms_cli.protocol.numbers import Codec, DataOption, MediaType, MeetingEvent, Product, SessionState
+from rtms_cli.simulator.scenario import Cue
+from simulation.plan import Plan, SessionHit
+
+NOISE = 1 << 20
+BASE_MS = 1_764_000_000_000
+"""Zoom's clock when the world begins; a multiple of every packet's length."""
+USER = 16_778_240
+
+
+@cache
+def noise(who: int) -> npt.NDArray[np.int16]:
+    """A participant's sound, without a single zero; twice, so that no slice of it has to be put together."""
+    made = np.random.default_rng(who).integers(1, 32_767, NOISE, np.int16)
+    return np.concatenate([made, made])
+
+
+def sound(who: int, timestamp_ms: int, count: int, per_ms: int) -> npt.NDArray[np.int16]:
+    """The samples of a packet, as they follow from who and when.
+
+    :param per_ms: samples of all channels in a millisecond.
+    """
+    start = (timestamp_ms - BASE_MS) * per_ms % NOISE
+    return noise(who)[start : start + count]
+
+
+def user_id(who: int) -> int:
+    """A participant's id."""
+    return USER + 1024 * who
+
+
+def picture(codec: int | None, who: int, timestamp_ms: int) -> bytes:
+    """A payload that begins as its codec does."""
+    start = {Codec.JPG: b"\xff\xd8\xff\xe0", Codec.PNG: b"\x89PNG\r\n\x1a\n" + bytes(20)}.get(
+        codec,  # type: ignore[call-overload]
+        b"\0\0\0\1\x65",
+    )
+    return start + f"picture {who} {timestamp_ms}".encode() * 3
+
+
+class Line(Struct, frozen=True):
+    """When who does something."""
+
+    at_ms: int
+    who: int
+
+
+class Show:
+    """What happens in one show: a function of the plan and the show's number."""
+
+    def __init__(self, plan: Plan, number: int) -> None:
+        self.plan = plan
+        dice = random.Random(f"{plan.seed} show {number}")  # noqa: S311
+        audio = plan.request.params.audio
+        assert audio is not None
+        self.step_ms = audio.send_rate or 20
+        self.is_mixed = audio.data_opt == DataOption.AUDIO_MIXED_STREAM
+        self._talk = self._bursts(dice)
+        busy, last = plan.busy_ms, plan.duration_ms
+        self._lines = {
+            kind: sorted(
+                [Line(dice.randrange(busy), dice.randrange(plan.people)) for _ in range(count)]
+                + [Line(last - 700, 0)],
+                key=lambda line: line.at_ms,
+            )
+            for kind, count in (
+                (MediaType.VIDEO, 8),
+                (MediaType.SHARE, 4),
+                (MediaType.TRANSCRIPT, 5),
+                (MediaType.CHAT, 4),
+                (None, 5),
+            )
+        }
+        self.session = f"session {number}"
+
+    def _bursts(self, dice: random.Random) -> Sequence[Line]:
+        plan, step = self.plan, self.step_ms
+        voices = 1 if self.is_mixed else plan.people
+        taken: set[tuple[int, int]] = set()
+        starts = [hit.at_ms - 2 * step for hit in plan.hits for _ in range(2)]
+        left = plan.packets
+        while left > 0:
+            start = starts.pop() if starts else dice.randrange(plan.busy_ms)
+            who, length = dice.randrange(voices), dice.randint(2, 10)
+            for slot in range(max(0, start) // step, max(0, start) // step + length):
+                taken.add((slot * step, who))
+            left -= length
+        last = (plan.duration_ms - 800) // step * step
+        for who in range(voices):
+            taken |= {(last + slot * step, who) for slot in range(min(3, max(1, 600 // step)))}
+        return [Line(at_ms, who) for at_ms, who in sorted(taken) if at_ms < plan.duration_ms]
+
+    def cues(self, kind: MediaType | None, params: MediaParams, epoch_ms: int) -> Iterator[Cue]:
+        """All cues of one kind, in order."""
+        if kind is None:
+            yield from self._events(epoch_ms)
+        elif kind is MediaType.AUDIO:
+            yield from self._audio(params, epoch_ms)
+        else:
+            for line in self._lines[kind]:
+                yield Cue(line.at_ms, kind, self._message(kind, params, line, epoch_ms + line.at_ms))
+
+    def _audio(self, params: MediaParams, epoch_ms: int) -> Iterator[Cue]:
+        audio = params.audio
+        assert audio is not None
+        per_ms = audio.sample_rate.hz // 1000 * (audio.channel or 1)  # type: ignore[union-attr]
+        count = per_ms * self.step_ms
+        by_channel = self.plan.product in (Product.CONTACT_CENTER, Product.PHONE) and not self.is_mixed
+        for line in self._talk:
+            timestamp, who = epoch_ms + line.at_ms, line.who
+            payload = sound(who, timestamp, count, per_ms).tobytes()
+            user, name = (0, "") if self.is_mixed else (user_id(who), f"Person {who}")
+            message = Audio(
+                user,
+                name,
+                timestamp,
+                base64.b64encode(payload),
+                len(payload),
+                who if by_channel else None,
+            )
+            yield Cue(line.at_ms, MediaType.AUDIO, message)
+
+    def _message(self, kind: MediaType, params: MediaParams, line: Line, timestamp: int) -> Message:
+        user, name = user_id(line.who), f"Person {line.who}"
+        if kind is MediaType.TRANSCRIPT:
+            return Transcript(user, name, timestamp, f"said {line.who} {timestamp}", timestamp - 500, timestamp, 9)
+        if kind is MediaType.CHAT:
+            return Chat(user, name, timestamp, f"wrote {line.who} {timestamp}")
+        form = params.video if kind is MediaType.VIDEO else params.share
+        assert form is not None
+        payload = picture(form.codec, line.who, timestamp)
+        make = Video if kind is MediaType.VIDEO else Share
+        return make(user, name, timestamp, base64.b64encode(payload), len(payload))
+
+    def _events(self, epoch_ms: int) -> Iterator[Cue]:
+        cues = [
+            Cue(0, None, EventUpdate(MeetingEvent.FIRST_PACKET_TIMESTAMP, epoch_ms)),
+            *(
+                Cue(
+                    line.at_ms,
+                    None,
+                    EventUpdate(
+                        MeetingEvent.ACTIVE_SPEAKER_CHANGE,
+                        epoch_ms + line.at_ms,
+                        {"user_id": user_id(line.who), "user_name": f"Person {line.who}"},
+                    ),
+                )
+                for line in self._lines[None]
+            ),
+        ]
+        for number, hit in enumerate(hit for hit in self.plan.hits if isinstance(hit, SessionHit)):
+            before = self.session if number == 0 else f"{self.session} {number}"
+            after = f"{self.session} {number + 1}"
+            start_ms, end_ms = max(1, hit.at_ms), max(1, hit.at_ms) + hit.pause_ms
+            cues.append(
+                Cue(start_ms, None, SessionStateUpdate(before, SessionState.STOPPED, hit.reason, epoch_ms + start_ms))
+            )
+            cues.append(Cue(end_ms, None, SessionStateUpdate(after, SessionState.STARTED, None, epoch_ms + end_ms)))
+        yield from sorted(cues, key=lambda cue: cue.at_ms)
