@@ -10,7 +10,7 @@ import re
 import tempfile
 import wave
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -29,12 +29,13 @@ from rtms_cli.recording.repair import repair
 from rtms_cli.simulator.faults import Deviation, Fault
 from simulation.disk import MemoryFiles
 from simulation.network import Trouble
-from simulation.plan import FAILURES, REVOKED, FullHit, KillHit, NetworkHit, Plan, StallHit, WebhookHit, ZoomHit
+from simulation.plan import FAILURES, REVOKED, KillHit, LateHit, NetworkHit, Plan, StallHit, WebhookHit, ZoomHit
 from simulation.server import SECRET, TOKEN
 from simulation.show import picture, sound
 from simulation.world import Entry, Recording, World
 
 BATCH = 256
+Contents = Mapping[str, bytes | bytearray]
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -142,7 +143,7 @@ def _findings(world: World) -> Iterator[str]:
     """The server finds nothing wrong with us that nothing explains."""
     plan = world.plan
     lost = any(
-        isinstance(hit, NetworkHit | KillHit | StallHit | WebhookHit)
+        isinstance(hit, NetworkHit | KillHit | StallHit | WebhookHit | LateHit)
         or (isinstance(hit, ZoomHit) and hit.is_silent)
         or (isinstance(hit, ZoomHit) and hit.fault in _AMBIGUOUS)
         for hit in plan.hits
@@ -194,7 +195,7 @@ def _last_words(world: World) -> Iterator[str]:
 
 def _recording(world: World, recording: Recording, stats: Stats) -> Iterator[str]:
     plan, entries = world.plan, recording.entries
-    contents = {name: bytes(content) for name, content in recording.files.contents.items()}
+    contents = recording.files.contents
     if recording.was_killed and not _is_finished(recording):
         yield from _killed(world, recording, stats)
         return
@@ -228,7 +229,7 @@ def _is_finished(recording: Recording) -> bool:
     return manifest.status != "recording"
 
 
-def _capture(entries: Sequence[Entry], contents: dict[str, bytes]) -> Iterator[str]:
+def _capture(entries: Sequence[Entry], contents: Contents) -> Iterator[str]:
     """The capture has every frame in order, is JSON line by line, and holds no secret."""
     lines = contents.get(CAPTURE, b"").splitlines()
     if len(lines) - 1 != len(entries):
@@ -249,8 +250,10 @@ def _capture(entries: Sequence[Entry], contents: dict[str, bytes]) -> Iterator[s
     yield from _secrets(contents)
 
 
-def _secrets(contents: dict[str, bytes]) -> Iterator[str]:
+def _secrets(contents: Contents) -> Iterator[str]:
     for name, content in contents.items():
+        if not name.endswith(".jsonl") and name != MANIFEST:
+            continue
         if b"signature" in content and re.search(rb'"signature":\s*"(?!\[redacted\])', content):
             yield f"a signature is in {name}"
         if SECRET.encode() in content or TOKEN.encode() in content:
@@ -458,7 +461,7 @@ class _Packets:
 def _content(
     world: World,
     entries: Sequence[Entry],
-    contents: dict[str, bytes],
+    contents: Contents,
     manifest: Manifest,
     stats: Stats,
     *,
@@ -500,7 +503,7 @@ def _content(
 
 
 def _audio(
-    plan: Plan, who: object, packets: _Packets, track: TrackEntry, content: bytes, stats: Stats, *, is_whole: bool
+    plan: Plan, who: object, packets: _Packets, track: TrackEntry, content: bytes | bytearray, stats: Stats, *, is_whole: bool
 ) -> Iterator[str]:
     form = plan.request.params.audio
     assert form is not None and form.sample_rate is not None and packets.origin is not None
@@ -517,11 +520,14 @@ def _audio(
     for timestamp in unique:
         start = (timestamp - origin) * per_ms
         expected[start : start + step * per_ms] = sound(voice, timestamp, step * per_ms, per_ms)
-    with wave.open(io.BytesIO(content)) as source:
+    with wave.open(io.BytesIO(memoryview(content)[:80])) as source:
         if (source.getframerate(), source.getnchannels(), source.getsampwidth()) != (rate, channels, 2):
             yield f"{track.path} is not {rate} Hz with {channels} channels"
             return
-        found = np.frombuffer(source.readframes(source.getnframes()), "<i2")
+        frames = source.getnframes()
+    found = np.frombuffer(content, "<i2", offset=80)
+    if frames * channels != len(found):
+        yield f"{track.path} says that it has {frames} frames; it has {len(found) / channels}"
     stats.samples += len(found)
     if not is_whole:
         length = min(len(found), len(expected))
@@ -551,7 +557,7 @@ def _silences(timestamps: Sequence[int], origin: int, step: int, rate: int) -> l
     return gaps
 
 
-def _lines(kind: str, packets: _Packets, content: bytes, stats: Stats, *, is_whole: bool) -> Iterator[str]:
+def _lines(kind: str, packets: _Packets, content: bytes | bytearray, stats: Stats, *, is_whole: bool) -> Iterator[str]:
     lines = [msgspec.json.decode(line) for line in content.splitlines()]
     stats.lines += len(lines)
     found = [(line["timestamp"], line.get("text", "")) for line in lines]
@@ -583,12 +589,12 @@ def _losses(plan: Plan, entries: Sequence[Entry], manifest: Manifest) -> Iterato
 # Once more, from the capture.
 
 
-def _frames(content: bytes) -> list[Frame]:
+def _frames(content: bytes | bytearray) -> list[Frame]:
     frames = [read_line(line) for line in content.splitlines(keepends=True)[1:] if line.endswith(b"\n")]
     return [frame for frame in frames if frame is not None]
 
 
-def _replay(recording: Recording, contents: dict[str, bytes]) -> Iterator[str]:
+def _replay(recording: Recording, contents: Contents) -> Iterator[str]:
     """A recorder that reads the capture makes the same files, byte for byte."""
     files = MemoryFiles(recording.files.folder)
     recorder = Recorder(files.folder, recording.header, files=files)

@@ -29,7 +29,7 @@ ENDS = (1, 2, 3, 4, 5, 6, 7, 9, 20, 21, 22, 23, 25, 26)
 REVOKED = 8
 CALM_S = 40
 """How long nothing goes wrong before the last words, which a session that lives has to record."""
-CALM_AFTER_SILENCE_S = 150
+CALM_AFTER_SILENCE_S = 110
 """The same where a loss shows only as silence: 65 s pass before the client believes it."""
 
 
@@ -67,7 +67,9 @@ class NetworkHit(Hit, frozen=True):
     @property
     def is_silent(self) -> bool:
         """See `Hit.is_silent`."""
-        return self.trouble is not Trouble.BREAK
+        if self.trouble in (Trouble.BREAK, Trouble.DELAYED):
+            return False
+        return self.trouble not in (Trouble.REFUSE, Trouble.EOF) or self.times > 1
 
 
 class WebhookHit(Hit, frozen=True):
@@ -192,7 +194,7 @@ def _request(dice: random.Random, split: bool) -> MediaRequest:
     ):
         if dice.random() < chance:
             kinds |= kind
-    rate = dice.choice((SampleRate.SR_8K,) * 4 + (SampleRate.SR_16K,) * 2 + (SampleRate.SR_32K, SampleRate.SR_48K))
+    rate = dice.choice((SampleRate.SR_8K,) * 12 + (SampleRate.SR_16K,) * 2 + (SampleRate.SR_32K, SampleRate.SR_48K))
     audio = AudioParams(
         ContentType.RAW_AUDIO,
         rate,
@@ -224,6 +226,7 @@ _Maker = Callable[[int, random.Random], list[Hit]]
 
 def _zoom(fault: Fault, *numbers: int, most: int = 1, before: Fault | None = None) -> _Maker:
     def make(at_ms: int, dice: random.Random) -> list[Hit]:
+        at_ms = at_ms if before is not None else max(0, at_ms)
         hits: list[Hit] = [
             ZoomHit(
                 at_ms=at_ms, fault=fault, number=dice.choice(numbers) if numbers else 0, times=dice.randint(1, most)

@@ -81,8 +81,9 @@ class Show:
         busy, last = plan.busy_ms, plan.duration_ms
         self._lines = {
             kind: sorted(
-                [Line(dice.randrange(busy), dice.randrange(plan.people)) for _ in range(count)]
-                + [Line(last - 700, 0)],
+                # On the grid of audio packets: the first of these may be the recording's zero.
+                [Line(self._on_grid(dice.randrange(busy)), dice.randrange(plan.people)) for _ in range(count)]
+                + [Line(self._on_grid(last - 700), 0)],
                 key=lambda line: line.at_ms,
             )
             for kind, count in (
@@ -94,6 +95,9 @@ class Show:
             )
         }
         self.session = f"session {number}"
+
+    def _on_grid(self, at_ms: int) -> int:
+        return at_ms // self.step_ms * self.step_ms
 
     def _bursts(self, dice: random.Random) -> Sequence[Line]:
         plan, step = self.plan, self.step_ms
