@@ -22,6 +22,7 @@ from msgspec import Struct
 from rtms_cli.capture import read_line
 from rtms_cli.errors import Problem
 from rtms_cli.machine import ChannelState, Direction, Frame, State
+from rtms_cli.protocol.messages import KeepAliveRequest
 from rtms_cli.protocol.numbers import AudioChannel, MediaType, MessageType, Product, SessionState, StreamState
 from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.recorder import CAPTURE, Recorder
@@ -35,6 +36,8 @@ from simulation.show import picture, sound
 from simulation.world import Entry, Recording, World
 
 BATCH = 256
+PATIENCE_S = 45
+"""A session that has begun does not give up sooner after it has heard of the server (PROTOCOL §9: 60 s)."""
 Contents = Mapping[str, bytes | bytearray]
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -132,11 +135,14 @@ def _deliveries(world: World) -> Iterator[str]:
             yield f"{missing} messages arrived and were not kept, {dropped} are told of"
 
 
-_EXPLAINED = {
-    "the client closed the connection before the end": "lost",
-    "no client came, or none came back in time": "lost",
-    "keep-alives were not answered": "lost",
-}
+_EXPLAINED = (
+    "the client closed the connection before the end",
+    "no client came, or none came back in time",
+    "keep-alives were not answered",
+    "there is no signaling connection",
+    "another signaling connection is open",
+)
+"""What the server may find where connections were lost that one side believes in still."""
 
 
 def _findings(world: World) -> Iterator[str]:
@@ -151,6 +157,8 @@ def _findings(world: World) -> Iterator[str]:
     for stream in world.zoom.streams:
         for finding in stream.zoom.report().findings:
             explained = any(known in finding.what for known in _EXPLAINED)
+            if Deviation.NO_MEDIA_ANSWER in plan.deviations and "closed the connection" in finding.what:
+                continue  # nothing was said on it, and nobody answered its handshake
             if not (explained and (lost or _ended_early(world))):
                 yield f"the server found on {finding.channel!r}: {finding.what}"
 
@@ -177,17 +185,33 @@ def _last_words(world: World) -> Iterator[str]:
         return
     if not plan.request.types & plan.scopes & MediaType.AUDIO:
         return
-    last = max(cue.at_ms for cue in stream.show._talk) + stream.zoom.epoch
-    heard = False
-    for recording in process.recordings:
-        for entry in reversed(recording.entries):
-            if entry.frame.direction is Direction.IN and entry.frame.channel.startswith("media"):
-                said = read(entry.frame.raw)
-                if said is not None and said.msg_type == 14 and said.number("timestamp") == last:
-                    heard = True
-                    break
-    if not heard:
+    if Deviation.NO_MEDIA_ANSWER in plan.deviations:
+        return  # a socket on which nobody speaks is one that nobody accepts
+    if not any(_hears_alive(recording) for recording in process.recordings):
+        return  # a media socket that never had a keep-alive may be silent (PROTOCOL §9): its death shows nowhere
+    if any(isinstance(hit, LateHit) for hit in plan.hits):
+        return
+    last_ms = stream.zoom.epoch + plan.duration_ms - 1300
+    if not any(last_ms < timestamp for recording in process.recordings for timestamp in _heard_audio(recording)):
         yield "what was said at the end, after a calm stretch, was not heard"
+
+
+def _hears_alive(recording: Recording) -> bool:
+    """Whether there was a keep-alive on a media socket."""
+    return any(
+        entry.frame.channel.startswith("media")
+        and entry.frame.direction is Direction.IN
+        and isinstance(entry.frame.message, KeepAliveRequest)
+        for entry in recording.entries
+    )
+
+
+def _heard_audio(recording: Recording) -> Iterator[int]:
+    for entry in reversed(recording.entries):
+        if entry.frame.direction is Direction.IN and entry.frame.channel.startswith("media"):
+            said = read(entry.frame.raw)
+            if said is not None and said.msg_type == 14:
+                yield said.number("timestamp") or 0
 
 
 # One recording.
@@ -301,6 +325,8 @@ class _Heard:
         """Reason, and whether Zoom said it."""
         self.is_final = False
         self.newest: tuple[int, object] | None = None
+        self.heard_us = 0
+        """When something was heard of the server last."""
 
     def status(self) -> str:
         """The table: how it ended."""
@@ -324,6 +350,8 @@ class _Heard:
     def hear(self, entry: Entry) -> None:
         """One more frame."""
         frame = entry.frame
+        if frame.direction is Direction.IN and entry.told:
+            self.heard_us = frame.at_us
         if isinstance(frame.message, ChannelState):
             self._state(frame.channel, frame.message)
         elif frame.channel == "webhook":
@@ -389,6 +417,10 @@ def _endings(plan: Plan, entries: Sequence[Entry], manifest: Manifest) -> Iterat
         state = entry.frame.message if isinstance(entry.frame.message, ChannelState) else None
         if state is not None and state.state is State.FINISHED:
             allowed = allowed if is_closed else {*allowed, heard.status()}
+            if heard.over is None and not heard.stopping and heard.begun and not state.status == "failed":
+                waited_s = (entry.frame.at_us - heard.heard_us) / 1_000_000
+                if waited_s < PATIENCE_S and not _is_final(state.reason):
+                    yield f"gave up {waited_s:.0f} s after it had heard of the server: {state.reason[:150]}"
             if state.status not in allowed:
                 yield f"status {state.status} ({state.code}, {state.reason}), not {' or '.join(sorted(allowed))}"
             status = state.status
@@ -403,6 +435,11 @@ def _endings(plan: Plan, entries: Sequence[Entry], manifest: Manifest) -> Iterat
         yield "there is no last word"
     elif manifest.status != status:
         yield f"the manifest says {manifest.status}, the session {status}"
+
+
+def _is_final(reason: str) -> bool:
+    """Whether no other try would have ended otherwise."""
+    return "a scenario's" in reason
 
 
 # What is in the files.
