@@ -227,14 +227,15 @@ def _recording(world: World, recording: Recording, stats: Stats) -> Iterator[str
         yield "there is no manifest"
         return
     manifest = msgspec.json.decode(contents[MANIFEST], type=Manifest)
+    if recording.files.refused and manifest.status == "recording":
+        return  # no room for the last word
     yield from _endings(plan, entries, manifest)
     yield from _keep_alives(entries)
     if manifest.status == "revoked":
         if left := sorted(set(contents) - {MANIFEST}):
             yield f"revoked, and still there: {', '.join(left)}"
         return
-    was_full = recording.files.refused > 0
-    if was_full:
+    if recording.files.refused:
         if not manifest.losses:
             yield f"{recording.files.refused} writes failed, and there are no losses"
         yield from _content(world, entries, contents, manifest, stats, is_whole=False)
@@ -320,6 +321,10 @@ class _Heard:
         self.is_up = False
         self.stopping = False
         self.asked = False
+        self.maybe_asked = False
+        """Whether the server was asked while a media connection was missing: what that would have brought is lost."""
+        self.media: dict[str, bool] = {}
+        """Whether each media channel is up."""
         self.sessions: dict[object, int | None] = {}
         self.over: tuple[int | None, bool] | None = None
         """Reason, and whether Zoom said it."""
@@ -327,6 +332,12 @@ class _Heard:
         self.newest: tuple[int, object] | None = None
         self.heard_us = 0
         """When something was heard of the server last."""
+
+    def statuses(self) -> set[str]:
+        """How it ended; more than one answer where that is a matter of taste."""
+        if self.over is None and self.maybe_asked and not self.asked and self.begun:
+            return {"complete", "interrupted"}
+        return {self.status()}
 
     def status(self) -> str:
         """The table: how it ended."""
@@ -364,15 +375,24 @@ class _Heard:
 
     def _state(self, channel: str, state: ChannelState) -> None:
         if state.state is State.STOPPING:
-            self.stopping, self.asked = True, self.asked or self.is_up
+            self.stopping = True
+            self.asked |= self.is_up and all(self.media.values())
+            self.maybe_asked |= self.is_up
+        elif channel.startswith("media") and state.state is State.OPENING:
+            self.media[channel] = False
+        elif channel.startswith("media") and state.state in (State.CLOSED, State.REFUSED):
+            self.media[channel] = False
         elif channel == "signaling" and state.state in (State.CLOSED, State.REFUSED, State.OPENING):
             self.is_up = False
 
     def _message(self, channel: str, said: Said) -> None:
         if said.msg_type == 2 and said.number("status_code") == 0:
             self.is_up = True
+            self.media.clear()
+        elif said.msg_type == 4 and said.number("status_code") == 0:
+            self.media[channel] = True
         elif 14 <= said.msg_type <= 18:
-            self.begun = True
+            self.begun = self.media[channel] = True
         elif said.msg_type == 8 and _value(said, "state") == 4:
             self.end(_reason(said, "reason"), by_zoom=True, is_final=True)
         elif said.msg_type == 9:
@@ -416,10 +436,10 @@ def _endings(plan: Plan, entries: Sequence[Entry], manifest: Manifest) -> Iterat
     for entry in entries:
         state = entry.frame.message if isinstance(entry.frame.message, ChannelState) else None
         if state is not None and state.state is State.FINISHED:
-            allowed = allowed if is_closed else {*allowed, heard.status()}
+            allowed = allowed if is_closed else allowed | heard.statuses()
             if heard.over is None and not heard.stopping and heard.begun and not state.status == "failed":
                 waited_s = (entry.frame.at_us - heard.heard_us) / 1_000_000
-                if waited_s < PATIENCE_S and not _is_final(state.reason):
+                if waited_s < PATIENCE_S and not _is_final(plan, state.reason):
                     yield f"gave up {waited_s:.0f} s after it had heard of the server: {state.reason[:150]}"
             if state.status not in allowed:
                 yield f"status {state.status} ({state.code}, {state.reason}), not {' or '.join(sorted(allowed))}"
@@ -427,9 +447,9 @@ def _endings(plan: Plan, entries: Sequence[Entry], manifest: Manifest) -> Iterat
             heard, allowed, is_closed = _Heard(plan.trusted, heard.begun), set(), False
             continue
         if state is not None and state.state is State.CLOSED and state.ours and not state.reason and not is_closed:
-            allowed, is_closed = {heard.status()}, True  # the session has finished, and its driver closes what is open
+            allowed, is_closed = heard.statuses(), True  # the session has finished, and its driver closes what is open
         if not is_closed and state is None and entry.frame.channel in ("webhook", "signaling"):
-            allowed = {heard.status()} if heard.stopping and not heard.asked else allowed
+            allowed = heard.statuses() if heard.stopping and not heard.asked else allowed
         heard.hear(entry)
     if status is None:
         yield "there is no last word"
@@ -437,9 +457,9 @@ def _endings(plan: Plan, entries: Sequence[Entry], manifest: Manifest) -> Iterat
         yield f"the manifest says {manifest.status}, the session {status}"
 
 
-def _is_final(reason: str) -> bool:
+def _is_final(plan: Plan, reason: str) -> bool:
     """Whether no other try would have ended otherwise."""
-    return "a scenario's" in reason
+    return "a scenario's" in reason or (Deviation.NO_MEDIA_ANSWER in plan.deviations and "no answer" in reason)
 
 
 # What is in the files.

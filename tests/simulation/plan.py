@@ -105,10 +105,11 @@ class FullHit(Hit, frozen=True):
 
 
 class SessionHit(Hit, frozen=True):
-    """A session of the stream ends for a reason, and another one starts; on the show's clock."""
+    """A session of the stream ends for a reason, and it or another one starts; on the show's clock."""
 
     reason: int
     pause_ms: int
+    is_another: bool
 
 
 class LateHit(Hit, frozen=True):
@@ -257,6 +258,11 @@ def _kill(at_ms: int, dice: random.Random) -> list[Hit]:
     return [KillHit(at_ms=at_ms, operations=dice.randint(0, 8), again_after_s=dice.choice((None, 0.5, 5, 20)))]
 
 
+def _session(at_ms: int, dice: random.Random) -> list[Hit]:
+    pause_ms = dice.choice((100, 3_000))
+    return [SessionHit(at_ms=at_ms, reason=dice.choice((1, 6, 8, 12)), pause_ms=pause_ms, is_another=dice.random() < 0.7)]
+
+
 _MAKERS: Sequence[tuple[int, _Maker]] = (
     (3, _zoom(Fault.DROP_SIGNALING)),
     (3, _zoom(Fault.DROP_MEDIA)),
@@ -290,7 +296,7 @@ _MAKERS: Sequence[tuple[int, _Maker]] = (
     (4, _kill),
     (2, lambda at_ms, dice: [StallHit(at_ms=at_ms, seconds=dice.choice((2, 15, 25)))]),
     (1, lambda at_ms, dice: [FullHit(at_ms=at_ms, seconds=dice.choice((1, 5)))]),
-    (3, lambda at_ms, dice: [SessionHit(at_ms=at_ms, reason=dice.choice((6, 8, 12, 1)), pause_ms=dice.choice((100, 3_000)))]),
+    (3, _session),
     (2, lambda at_ms, dice: [LateHit(at_ms=at_ms, seconds=dice.choice((1, 20, 400)), twice=dice.random() < 0.5)]),
 )
 

@@ -47,9 +47,9 @@ class Served:
         self._side = side
         self.plan = plan
         self.number = number
-        self.show = Show(plan, number)
         digest = hashlib.sha256(f"{plan.seed}".encode()).hexdigest()
         self.identity, self.stream_id = digest[:24], digest[24:56]
+        self.show = Show(plan, number, f"session-of-{self.stream_id}")
         self.port = 1
         self.url = f"ws://zoom-1/signaling/{self.stream_id}"
         self.event_ts = side.now_ms() + number

@@ -70,8 +70,9 @@ class Line(Struct, frozen=True):
 class Show:
     """What happens in one show: a function of the plan and the show's number."""
 
-    def __init__(self, plan: Plan, number: int) -> None:
+    def __init__(self, plan: Plan, number: int, session_id: str) -> None:
         self.plan = plan
+        self.session = session_id
         dice = random.Random(f"{plan.seed} show {number}")  # noqa: S311
         audio = plan.request.params.audio
         assert audio is not None
@@ -94,7 +95,6 @@ class Show:
                 (None, 5),
             )
         }
-        self.session = f"session {number}"
 
     def _on_grid(self, at_ms: int) -> int:
         return at_ms // self.step_ms * self.step_ms
@@ -174,12 +174,13 @@ class Show:
                 for line in self._lines[None]
             ),
         ]
+        before = self.session
         for number, hit in enumerate(hit for hit in self.plan.hits if isinstance(hit, SessionHit)):
-            before = self.session if number == 0 else f"{self.session} {number}"
-            after = f"{self.session} {number + 1}"
+            after = f"{self.session} {number + 1}" if hit.is_another else before
             start_ms, end_ms = max(1, hit.at_ms), max(1, hit.at_ms) + hit.pause_ms
             cues.append(
                 Cue(start_ms, None, SessionStateUpdate(before, SessionState.STOPPED, hit.reason, epoch_ms + start_ms))
             )
             cues.append(Cue(end_ms, None, SessionStateUpdate(after, SessionState.STARTED, None, epoch_ms + end_ms)))
+            before = after
         yield from sorted(cues, key=lambda cue: cue.at_ms)
