@@ -12,7 +12,7 @@ class StuckError(Exception):
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """Runs coroutines on a clock of its own. There are no sockets and no threads: an executor's work is done at once."""
+    """Runs coroutines on a clock of its own, without sockets and threads: what an executor would do is done now."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._time = self._scheduled[0]._when  # type: ignore[attr-defined]
         return ()
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(  # type: ignore[override]  # the supertype has type variables that Python 3.11 cannot write
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
         """Do the work now."""
         future = self.create_future()
         try:

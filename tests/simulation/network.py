@@ -75,7 +75,7 @@ class Pipe:
 
     def lose(self) -> None:
         """Lose what is under way."""
-        self._under_way = deque([None] * 0)
+        self._under_way.clear()
 
     def _arrive(self) -> None:
         # One timer an item: whichever fires, the oldest item arrives; none is left where they were lost.
@@ -191,7 +191,7 @@ class Link:
         least, most = (0.2, 0.6) if slow else (dice.uniform(0.002, 0.04), dice.uniform(0.04, 0.09))
         self.loses = dice.random() < 0.7
         """Whether what is under way is lost when an end aborts."""
-        self.delay = lambda: least + (most - least) * dice.random()
+        self.delay: Callable[[], float] = lambda: least + (most - least) * dice.random()
         up, down = Pipe(self.loop, self.delay), Pipe(self.loop, self.delay)
         self.up, self.down = up, down
         self.client = SimSocket(self, down, up, lambda raw: network.on_delivered(self, raw))
@@ -206,7 +206,7 @@ class Link:
     def ended(self) -> None:
         """One end is closed."""
         if self.client.closed is not None and self.server.closed is not None:
-            self._network.links.discard(self)
+            self._network.links.pop(self, None)
 
     def suffer(self, trouble: Trouble, dice: random.Random) -> None:
         """Have something happen to it."""
@@ -223,14 +223,6 @@ class Link:
         else:
             self.up.is_dead |= trouble in (Trouble.MUTE, Trouble.DEAD)
             self.down.is_dead |= trouble in (Trouble.DEAF, Trouble.DEAD)
-
-
-class _Links(dict[Link, None]):
-    """A set that keeps its order: chance is repeated for the same seed."""
-
-    def discard(self, link: Link) -> None:
-        """Take a link out, if it is there."""
-        self.pop(link, None)
 
 
 class Network:
@@ -250,7 +242,8 @@ class Network:
         self.loop = asyncio.get_running_loop()
         self._accept = accept
         self.on_delivered = on_delivered
-        self.links = _Links()
+        self.links: dict[Link, None] = {}
+        """Those that are open, in order: the same seed has to meet the same ones."""
         self._connects = 0
         self._next: deque[tuple[str, Trouble]] = deque()
 

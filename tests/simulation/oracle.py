@@ -16,24 +16,30 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
+from simulation.disk import MemoryFiles
+from simulation.plan import FAILURES, REVOKED, KillHit, LateHit, NetworkHit, Plan, StallHit, WebhookHit, ZoomHit
+from simulation.server import SECRET, TOKEN
+from simulation.show import picture, sound
+from simulation.world import Entry, Recording, World
 
 from rtms_cli.capture import read_line
 from rtms_cli.errors import Problem
 from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol.messages import KeepAliveRequest
-from rtms_cli.protocol.numbers import AudioChannel, MediaType, MessageType, Product, SessionState, StreamState
+from rtms_cli.protocol.numbers import (
+    AudioChannel,
+    MediaType,
+    MessageType,
+    Product,
+    SampleRate,
+    SessionState,
+    StreamState,
+)
 from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.recorder import CAPTURE, Recorder
 from rtms_cli.recording.repair import repair
 from rtms_cli.simulator.faults import Deviation, Fault
-from simulation.disk import MemoryFiles
-from simulation.network import Trouble
-from simulation.plan import FAILURES, REVOKED, KillHit, LateHit, NetworkHit, Plan, StallHit, WebhookHit, ZoomHit
-from simulation.server import SECRET, TOKEN
-from simulation.show import picture, sound
-from simulation.world import Entry, Recording, World
 
 BATCH = 256
 PATIENCE_S = 45
@@ -191,6 +197,8 @@ def _last_words(world: World) -> Iterator[str]:
         return  # a media socket that never had a keep-alive may be silent (PROTOCOL §9): its death shows nowhere
     if any(isinstance(hit, LateHit) for hit in plan.hits):
         return
+    if any(finish.said_by.startswith("9 ") for recording in process.recordings for finish in recording.finishes):
+        return  # no session of the stream was left, and its sockets closed: that is its end (PROTOCOL §9)
     last_ms = stream.zoom.epoch + plan.duration_ms - 1300
     if not any(last_ms < timestamp for recording in process.recordings for timestamp in _heard_audio(recording)):
         yield "what was said at the end, after a calm stretch, was not heard"
@@ -256,7 +264,7 @@ def _is_finished(recording: Recording) -> bool:
 
 def _capture(entries: Sequence[Entry], contents: Contents) -> Iterator[str]:
     """The capture has every frame in order, is JSON line by line, and holds no secret."""
-    lines = contents.get(CAPTURE, b"").splitlines()
+    lines = bytes(contents.get(CAPTURE, b"")).splitlines()
     if len(lines) - 1 != len(entries):
         yield f"the capture has {len(lines) - 1} lines, {len(entries)} frames were put"
     for line, entry in zip(lines[1:], entries, strict=False):
@@ -560,11 +568,19 @@ def _content(
 
 
 def _audio(
-    plan: Plan, who: object, packets: _Packets, track: TrackEntry, content: bytes | bytearray, stats: Stats, *, is_whole: bool
+    plan: Plan,
+    who: object,
+    packets: _Packets,
+    track: TrackEntry,
+    content: bytes | bytearray,
+    stats: Stats,
+    *,
+    is_whole: bool,
 ) -> Iterator[str]:
     form = plan.request.params.audio
-    assert form is not None and form.sample_rate is not None and packets.origin is not None
-    rate = form.sample_rate.hz  # type: ignore[attr-defined]
+    assert form is not None
+    assert packets.origin is not None
+    rate = SampleRate(form.sample_rate or 0).hz  # type: ignore[call-arg]
     channels = 2 if form.channel == AudioChannel.STEREO else 1
     per_ms, step = rate // 1000 * channels, form.send_rate or 20
     voice = 0
@@ -647,7 +663,7 @@ def _losses(plan: Plan, entries: Sequence[Entry], manifest: Manifest) -> Iterato
 
 
 def _frames(content: bytes | bytearray) -> list[Frame]:
-    frames = [read_line(line) for line in content.splitlines(keepends=True)[1:] if line.endswith(b"\n")]
+    frames = [read_line(line) for line in bytes(content).splitlines(keepends=True)[1:] if line.endswith(b"\n")]
     return [frame for frame in frames if frame is not None]
 
 
@@ -675,7 +691,8 @@ def _killed(world: World, recording: Recording, stats: Stats) -> Iterator[str]:
         return  # it died before its first line was whole
     frames = _frames(bytes(contents[CAPTURE]))
     entries = recording.entries[: len(frames)]
-    yield from _keep_alives(entries)
+    if not recording.files.refused:
+        yield from _keep_alives(entries)
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as place:
         folder = Path(place)
         recording.files.put_on_disk(folder)
@@ -686,14 +703,12 @@ def _killed(world: World, recording: Recording, stats: Stats) -> Iterator[str]:
         except Problem as problem:
             yield f"repair: {problem}"
             return
-        repaired = {
-            str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-        }
+        repaired = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         manifest = Manifest.read(folder)
         if again := repair(folder).changed:
             yield f"repaired twice, {', '.join(again)} changed"
     statuses = _statuses_after_death(plan, entries)
-    if manifest.status not in statuses:
+    if manifest.status not in statuses and not recording.files.refused:
         yield f"repaired: status {manifest.status}, not {' or '.join(sorted(statuses))}"
     if manifest.status == "revoked":
         if left := sorted(set(repaired) - {MANIFEST}):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from msgspec import Struct, structs
+from simulation.network import Trouble
 
 from rtms_cli.protocol.media import AudioParams, MediaParams, MediaRequest, ShareParams, VideoParams
 from rtms_cli.protocol.numbers import (
@@ -19,7 +20,6 @@ from rtms_cli.protocol.numbers import (
     SampleRate,
 )
 from rtms_cli.simulator.faults import Deviation, Fault
-from simulation.network import Trouble
 
 T = TypeVar("T")
 
@@ -137,6 +137,7 @@ class Plan(Struct, frozen=True):
     tells_end: bool
     """Whether a stopped webhook follows the end."""
     packets: int
+    """About how many packets of audio; 0 is sound without a pause."""
     hits: tuple[Hit, ...] = ()
 
     @property
@@ -151,7 +152,7 @@ class Plan(Struct, frozen=True):
 
 def plan_of(seed: int) -> Plan:
     """The world of a seed."""
-    dice = random.Random(seed)  # noqa: S311
+    dice = random.Random(seed)
     busy_ms = dice.choice((5_000, 15_000, 30_000, 60_000))
     hits = sorted(_hits(dice, busy_ms), key=lambda hit: hit.at_ms)
     silent = any(hit.is_silent for hit in hits)
@@ -260,7 +261,9 @@ def _kill(at_ms: int, dice: random.Random) -> list[Hit]:
 
 def _session(at_ms: int, dice: random.Random) -> list[Hit]:
     pause_ms = dice.choice((100, 3_000))
-    return [SessionHit(at_ms=at_ms, reason=dice.choice((1, 6, 8, 12)), pause_ms=pause_ms, is_another=dice.random() < 0.7)]
+    return [
+        SessionHit(at_ms=at_ms, reason=dice.choice((1, 6, 8, 12)), pause_ms=pause_ms, is_another=dice.random() < 0.7)
+    ]
 
 
 _MAKERS: Sequence[tuple[int, _Maker]] = (

@@ -7,6 +7,11 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
 
+from simulation.loop import VirtualClock
+from simulation.network import SimSocket
+from simulation.plan import Plan, ZoomHit
+from simulation.show import BASE_MS, Show, user_id
+
 from rtms_cli.machine import Announce
 from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams, spelled_out
 from rtms_cli.protocol.messages import Signature
@@ -17,10 +22,6 @@ from rtms_cli.simulator.scenario import Cue, Person, Scenario
 from rtms_cli.simulator.webhooks import Ids, stream_event, stream_payload, webhook_body
 from rtms_cli.simulator.zoom import Zoom
 from rtms_cli.wire.driver import Driver
-from simulation.loop import VirtualClock
-from simulation.network import SimSocket
-from simulation.plan import Plan, ZoomHit
-from simulation.show import BASE_MS, Show, user_id
 
 CLIENT, SECRET, TOKEN = "client-id", "client-secret-of-the-simulation", "webhook-token"
 

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+from simulation.plan import Plan, SessionHit
 
 from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import (
@@ -22,7 +23,6 @@ from rtms_cli.protocol.messages import (
 )
 from rtms_cli.protocol.numbers import Codec, DataOption, MediaType, MeetingEvent, Product, SessionState
 from rtms_cli.simulator.scenario import Cue
-from simulation.plan import Plan, SessionHit
 
 NOISE = 1 << 20
 BASE_MS = 1_764_000_000_000
@@ -53,10 +53,8 @@ def user_id(who: int) -> int:
 
 def picture(codec: int | None, who: int, timestamp_ms: int) -> bytes:
     """A payload that begins as its codec does."""
-    start = {Codec.JPG: b"\xff\xd8\xff\xe0", Codec.PNG: b"\x89PNG\r\n\x1a\n" + bytes(20)}.get(
-        codec,  # type: ignore[call-overload]
-        b"\0\0\0\1\x65",
-    )
+    starts = {Codec.JPG: b"\xff\xd8\xff\xe0", Codec.PNG: b"\x89PNG\r\n\x1a\n" + bytes(20)}
+    start = b"\0\0\0\1\x65" if codec is None else starts.get(Codec(codec), b"\0\0\0\1\x65")  # type: ignore[call-arg]
     return start + f"picture {who} {timestamp_ms}".encode() * 3
 
 
@@ -73,7 +71,7 @@ class Show:
     def __init__(self, plan: Plan, number: int, session_id: str) -> None:
         self.plan = plan
         self.session = session_id
-        dice = random.Random(f"{plan.seed} show {number}")  # noqa: S311
+        dice = random.Random(f"{plan.seed} show {number}")
         audio = plan.request.params.audio
         assert audio is not None
         self.step_ms = audio.send_rate or 20
@@ -102,6 +100,8 @@ class Show:
     def _bursts(self, dice: random.Random) -> Sequence[Line]:
         plan, step = self.plan, self.step_ms
         voices = 1 if self.is_mixed else plan.people
+        if plan.packets == 0:
+            return [Line(at_ms, who) for at_ms in range(0, plan.duration_ms, step) for who in range(voices)]
         taken: set[tuple[int, int]] = set()
         starts = [hit.at_ms - 2 * step for hit in plan.hits for _ in range(2)]
         left = plan.packets

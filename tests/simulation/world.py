@@ -2,18 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
-
-from rtms_cli.capture import Header
-from rtms_cli.commands.station import Station
-from rtms_cli.machine import ChannelState, Direction, Finish, Frame, State
-from rtms_cli.protocol.webhooks import Stream, read_webhook
-from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
 from simulation.disk import MemoryFiles, SimSink, SimWriter
-from simulation.loop import StuckError, VirtualLoop, VirtualClock
+from simulation.loop import StuckError, VirtualClock, VirtualLoop
 from simulation.network import Link, Network, SimSocket
 from simulation.plan import (
     FullHit,
@@ -27,6 +21,12 @@ from simulation.plan import (
     WebhookHit,
 )
 from simulation.server import Served, ZoomSide, failure
+
+from rtms_cli.capture import Header
+from rtms_cli.commands.station import Station
+from rtms_cli.machine import ChannelState, Direction, Finish, Frame, State
+from rtms_cli.protocol.webhooks import Stream, read_webhook
+from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
 
 START_MS = 100
 """When the stream is announced."""
@@ -179,16 +179,15 @@ class Process:
 class World:
     """Everything that a plan needs. `play` it once."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, make_files: Callable[[Path], MemoryFiles] = MemoryFiles) -> None:
         self.plan = plan
+        self.make_files = make_files
         self._dice = random.Random(f"{plan.seed} world")
         self.recordings: list[Recording] = []
         self.violations: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.first_body = b""
         self._late: list[LateHit] = []
-        self.full_files: list[MemoryFiles] = []
-        self.make_files = MemoryFiles
         self.is_over = False
         """Whether it was played to its end."""
 
@@ -328,10 +327,10 @@ class World:
             recording.files.is_full = False
 
 
-def run(plan: Plan) -> World:
+def run(plan: Plan, make_files: Callable[[Path], MemoryFiles] = MemoryFiles) -> World:
     """Play a plan on a clock of its own."""
     loop = VirtualLoop()
-    world = World(plan)
+    world = World(plan, make_files)
     try:
         loop.run_until_complete(asyncio.wait_for(world.play(), LIMIT_S))
     except TimeoutError:
