@@ -39,11 +39,13 @@ class Trouble(StrEnum):
     """The next connections take 12 s."""
     STUCK = "stuck"
     """The next connections are never answered."""
+    HANG_UP = "hang-up"
+    """The next connections are closed with 1000 when the client has said its first word."""
     DELAYED = "delayed"
     """What is sent in the next 2 s arrives at their end."""
 
 
-ON_CONNECT = (Trouble.REFUSE, Trouble.EOF, Trouble.SLOW, Trouble.STUCK)
+ON_CONNECT = (Trouble.REFUSE, Trouble.EOF, Trouble.SLOW, Trouble.STUCK, Trouble.HANG_UP)
 
 
 class _Close(Struct, frozen=True):
@@ -264,7 +266,10 @@ class Network:
         if trouble is Trouble.EOF:
             raise ConnectionError("cannot connect: the connection ended during the upgrade")
         self.links[link] = None
-        self._accept(url, link.server)
+        if trouble is Trouble.HANG_UP:
+            link.server.start(lambda raw: link.server.close(1000, ""), lambda code, reason: None)
+        else:
+            self._accept(url, link.server)
         try:
             await asyncio.sleep(link.delay())
         except BaseException:

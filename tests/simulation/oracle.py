@@ -42,6 +42,8 @@ from rtms_cli.recording.repair import repair
 from rtms_cli.simulator.faults import Deviation, Fault
 
 BATCH = 256
+RENEWED_S = 25
+"""A manifest is renewed at least so often while frames come."""
 PATIENCE_S = 45
 """A session that has begun does not give up sooner after it has heard of the server (PROTOCOL §9: 60 s)."""
 Contents = Mapping[str, bytes | bytearray]
@@ -707,6 +709,8 @@ def _killed(world: World, recording: Recording, stats: Stats) -> Iterator[str]:
         manifest = Manifest.read(folder)
         if again := repair(folder).changed:
             yield f"repaired twice, {', '.join(again)} changed"
+    if MANIFEST in contents and not recording.files.refused:
+        yield from _is_told_to_live(entries, bytes(contents[MANIFEST]))
     statuses = _statuses_after_death(plan, entries)
     if manifest.status not in statuses and not recording.files.refused:
         yield f"repaired: status {manifest.status}, not {' or '.join(sorted(statuses))}"
@@ -718,6 +722,21 @@ def _killed(world: World, recording: Recording, stats: Stats) -> Iterator[str]:
     if not recording.files.refused:
         for line in _content(world, entries, repaired, manifest, stats, is_whole=True):
             yield f"repaired: {line}"
+
+
+def _is_told_to_live(entries: Sequence[Entry], content: bytes) -> Iterator[str]:
+    """A recording that is continued says that it is being recorded: else nobody finds it when its process has died."""
+    ends = [number for number, entry in enumerate(entries) if _is_last_word(entry)]
+    if not ends or ends[-1] + 1 >= len(entries):
+        return
+    lived_us = entries[-1].frame.at_us - entries[ends[-1] + 1].frame.at_us
+    status = msgspec.json.decode(content, type=Manifest).status
+    if lived_us > RENEWED_S * 1_000_000 and status != "recording":
+        yield f"killed {lived_us / 1_000_000:.0f} s after it was continued, and the manifest says {status}"
+
+
+def _is_last_word(entry: Entry) -> bool:
+    return isinstance(entry.frame.message, ChannelState) and entry.frame.message.state is State.FINISHED
 
 
 def _end_process(folder: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from msgspec import Struct, structs
-from simulation.network import Trouble
+from simulation.network import ON_CONNECT, Trouble
 
 from rtms_cli.protocol.media import AudioParams, MediaParams, MediaRequest, ShareParams, VideoParams
 from rtms_cli.protocol.numbers import (
@@ -69,7 +69,7 @@ class NetworkHit(Hit, frozen=True):
         """See `Hit.is_silent`."""
         if self.trouble in (Trouble.BREAK, Trouble.DELAYED):
             return False
-        return self.trouble not in (Trouble.REFUSE, Trouble.EOF) or self.times > 1
+        return self.trouble not in (Trouble.REFUSE, Trouble.EOF, Trouble.HANG_UP) or self.times > 1
 
 
 class WebhookHit(Hit, frozen=True):
@@ -245,7 +245,7 @@ def _network(at_ms: int, dice: random.Random) -> list[Hit]:
     trouble = dice.choice((*Trouble, Trouble.BREAK, Trouble.DELAYED))
     kind = dice.choice(("", "signaling", "media"))
     hits: list[Hit] = [NetworkHit(at_ms=at_ms, trouble=trouble, kind=kind, times=dice.choice((1, 1, 2, 3)))]
-    if trouble in (Trouble.REFUSE, Trouble.EOF, Trouble.SLOW, Trouble.STUCK) and dice.random() < 0.8:
+    if trouble in ON_CONNECT and dice.random() < 0.8:
         hits.append(NetworkHit(at_ms=at_ms + 1, trouble=Trouble.BREAK, kind=dice.choice(("", "signaling", "media"))))
     return hits
 

@@ -23,10 +23,10 @@ from simulation.plan import (
 from simulation.server import Served, ZoomSide, failure
 
 from rtms_cli.capture import Header
-from rtms_cli.commands.station import Station
 from rtms_cli.machine import ChannelState, Direction, Finish, Frame, State
 from rtms_cli.protocol.webhooks import Stream, read_webhook
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
+from rtms_cli.station.station import Station
 
 START_MS = 100
 """When the stream is announced."""
@@ -111,7 +111,7 @@ class Process:
             sign=lambda stream: world.zoom.signature(stream.id, stream.stream_id),
             dial=self._dial,
             writer=self.writer,
-            observer=self,
+            observers=[self],
             trusted=plan.trusted,
             make_clock=VirtualClock,
         )
@@ -157,7 +157,7 @@ class Process:
 
     # The station's observer.
 
-    def on_started(self, stream: Stream, folder: Path) -> None:
+    def on_started(self, stream: Stream, folder: Path | None) -> None:
         """See `Observer`."""
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
@@ -166,9 +166,9 @@ class Process:
     def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
         """See `Observer`."""
 
-    def on_finished(self, stream: Stream, folder: Path, finish: Finish) -> None:
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
         """See `Observer`."""
-        if not self.is_dead:
+        if not self.is_dead and folder is not None:
             self._world.recordings[int(folder.name)].finishes.append(finish)
 
     def on_notice(self, text: str) -> None:
