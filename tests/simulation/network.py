@@ -200,10 +200,9 @@ class Link:
         self.server = SimSocket(self, up, down)
         self._network = network
 
-    @property
-    def kind(self) -> str:
-        """`signaling`, or `media` and its kind."""
-        return "signaling" if "/signaling/" in self.url else "media"
+    def is_a(self, kind: str) -> bool:
+        """Whether it is of a kind: `signaling`, `media`, or a kind of media; everything is of the kind without a name."""
+        return not kind or f"/{kind}" in self.url
 
     def ended(self) -> None:
         """One end is closed."""
@@ -253,7 +252,7 @@ class Network:
         """Connect a client; see `rtms_cli.wire.driver.Dial`."""
         self._connects += 1
         link = Link(self, self._connects, url)
-        trouble = self._due(link.kind)
+        trouble = self._due(link)
         await asyncio.sleep(link.delay())
         if trouble is Trouble.REFUSE:
             raise ConnectionError("cannot connect: Connection refused")
@@ -278,12 +277,12 @@ class Network:
         return link.client
 
     def strike(self, trouble: Trouble, kind: str, times: int, dice: random.Random) -> None:
-        """Let something happen to the connections of a kind (`signaling`, `media`, or empty for all)."""
+        """Let something happen to the connections of a kind; see `Link.is_a`."""
         if trouble in ON_CONNECT:
             self._next.extend([(kind, trouble)] * times)
             return
         for link in list(self.links):
-            if kind in ("", link.kind):
+            if link.is_a(kind):
                 link.suffer(trouble, dice)
 
     def cut(self) -> None:
@@ -294,9 +293,9 @@ class Network:
             link.up.put(None)
             link.client.end(NO_CLOSE_FRAME, "")
 
-    def _due(self, kind: str) -> Trouble | None:
+    def _due(self, link: Link) -> Trouble | None:
         for waiting in self._next:
-            if waiting[0] in ("", kind):
+            if link.is_a(waiting[0]):
                 self._next.remove(waiting)
                 return waiting[1]
         return None

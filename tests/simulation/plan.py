@@ -97,6 +97,11 @@ class StallHit(Hit, frozen=True):
 
     seconds: float
 
+    @property
+    def is_silent(self) -> bool:
+        """See `Hit.is_silent`: what is read late looks like a sign of life."""
+        return True
+
 
 class FullHit(Hit, frozen=True):
     """Every write fails for a while."""

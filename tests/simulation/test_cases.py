@@ -1,9 +1,121 @@
-"""Every case of the matrix; and, one by one, what the simulation has found."""
+"""Every case of the matrix; and, one by one, what the simulation has found, or could have."""
+
+from pathlib import Path
 
 import pytest
-from simulation.matrix import CASES, Case, play
+from simulation.disk import MemoryFiles
+from simulation.matrix import BEFORE, BREAK, CASES, IN_FLIGHT, Case, at, net, play
+from simulation.network import Trouble
+from simulation.oracle import check
+from simulation.plan import FullHit, Hit, KillHit, SessionHit
+from simulation.world import World, run
+
+from rtms_cli.capture import Capture
+from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.repair import repair
+from rtms_cli.simulator.faults import Fault
+
+NEVER_BACK = at(5, Fault.REFUSE_SIGNALING, 45, 99)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_case(case: Case) -> None:
     assert play(case).wrong == ()
+
+
+FOUND = (
+    Case(
+        "one session ends revoked, and the next one is lost for good",
+        (SessionHit(at_ms=2_000, reason=8, pause_ms=1_000, is_another=True), NEVER_BACK, BREAK),
+        seconds=120,
+        status="interrupted",
+        untaken=range(9999),
+        in_flight=IN_FLIGHT,
+        rebuilds=-1,
+    ),
+    Case(
+        "media is lost between two sessions",
+        (
+            SessionHit(at_ms=5_000, reason=6, pause_ms=3_000, is_another=True),
+            at(6, Fault.DROP_MEDIA),
+        ),
+        in_flight=IN_FLIGHT,
+    ),
+    Case("each media socket is hung up on once", (net(0.1, Trouble.HANG_UP, "media", 3),), split=True),
+    Case(
+        "a media socket comes back while the server misses signaling",
+        (at(5, Fault.DROP_MEDIA), at(5.1, Fault.SILENCE)),
+        seconds=120,
+        rebuilds=1,
+        untaken=range(999),
+        in_flight=IN_FLIGHT,
+    ),
+    Case(
+        "one of several media sockets dies before its first keep-alive",
+        (net(3, Trouble.DEAF, "audio"),),
+        seconds=150,
+        split=True,
+        untaken=range(999),
+        in_flight=999,
+    ),
+    Case("the first 1 is refused with 8", (at(BEFORE, Fault.REFUSE_SIGNALING, 8, 2),), rebuilds=2),
+    Case(
+        "three connections are hung up on, by a server that has accepted the signature",
+        (net(5, Trouble.HANG_UP, "signaling", 3), net(5.1, Trouble.BREAK, "signaling")),
+        seconds=90,
+        rebuilds=4,
+        in_flight=IN_FLIGHT,
+    ),
+)
+OPEN = {
+    "a media socket comes back while the server misses signaling",
+    "one of several media sockets dies before its first keep-alive",
+    "the first 1 is refused with 8",
+    "three connections are hung up on, by a server that has accepted the signature",
+}
+
+
+@pytest.mark.parametrize("case", FOUND, ids=[case.name for case in FOUND])
+def test_found(case: Case) -> None:
+    assert play(case).wrong == ()
+
+
+def killed(*hits: Hit, resumes_after_s: tuple[float, ...] = ()) -> World:
+    """A world whose process is killed; the oracle repairs what it left."""
+    world = run(Case("killed", hits, seconds=60, resumes_after_s=resumes_after_s).plan())
+    check(world)
+    return world
+
+
+@pytest.mark.parametrize("reason", [8, 19, 6])
+@pytest.mark.parametrize("after_ms", range(0, 3_500, 250))
+def test_killed_about_the_end_it_is_what_was_said(reason: int, after_ms: int) -> None:
+    kill = KillHit(at_ms=10_500 + after_ms, operations=after_ms // 250 % 9)
+    assert killed(at(10, Fault.STOP, reason), kill).violations == []
+
+
+def test_killed_while_it_is_continued_it_is_found() -> None:
+    kill = KillHit(at_ms=50_000, operations=0)
+    assert killed(at(10, Fault.STOP, 19), kill, resumes_after_s=(5,)).violations == []
+
+
+class FullCapture(MemoryFiles):
+    """A disk that refuses the capture while it is full."""
+
+    def refuses(self, name: str) -> bool:
+        return self.is_full and name == "capture.jsonl"
+
+
+def test_repair_adds_only(tmp_path: Path) -> None:
+    """A recording whose capture lacks a stretch is complete and has losses: repaired, it is no poorer."""
+    world = run(Case("capture full", (FullHit(at_ms=8_000, seconds=5),)).plan(), FullCapture)
+    (recording,) = world.recordings
+    recording.files.put_on_disk(tmp_path)
+    sound, before = (tmp_path / "audio/mixed.wav").read_bytes(), Manifest.read(tmp_path)
+    assert before.losses
+    assert len(list(Capture(tmp_path))) < len(recording.entries)
+    repair(tmp_path)
+    after = Manifest.read(tmp_path)
+    assert (tmp_path / "audio/mixed.wav").read_bytes() == sound
+    assert [loss.what for loss in before.losses] == [loss.what for loss in after.losses]
+    assert after.status == before.status
