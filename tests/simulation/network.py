@@ -201,7 +201,7 @@ class Link:
         self._network = network
 
     def is_a(self, kind: str) -> bool:
-        """Whether it is of a kind: `signaling`, `media`, or a kind of media; everything is of the kind without a name."""
+        """Whether it is of a kind: `signaling`, `media` or a kind of media; all are of the kind without a name."""
         return not kind or f"/{kind}" in self.url
 
     def ended(self) -> None:

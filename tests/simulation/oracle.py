@@ -147,7 +147,6 @@ _EXPLAINED = (
     "the client closed the connection before the end",
     "no client came, or none came back in time",
     "keep-alives were not answered",
-    "there is no signaling connection",
     "another signaling connection is open",
 )
 """What the server may find where connections were lost that one side believes in still."""
@@ -167,6 +166,8 @@ def _findings(world: World) -> Iterator[str]:
             explained = any(known in finding.what for known in _EXPLAINED)
             if Deviation.NO_MEDIA_ANSWER in plan.deviations and "closed the connection" in finding.what:
                 continue  # nothing was said on it, and nobody answered its handshake
+            if "there is no signaling" in finding.what and plan.hits:
+                continue  # it was lost, and we had not heard of that yet
             if not (explained and (lost or _ended_early(world))):
                 yield f"the server found on {finding.channel!r}: {finding.what}"
 

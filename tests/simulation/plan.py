@@ -86,9 +86,10 @@ class StopHit(Hit, frozen=True):
 
 
 class KillHit(Hit, frozen=True):
-    """`kill -9`, after some more operations on the disk; perhaps the process is started again."""
+    """`kill -9`; perhaps the process is started again."""
 
     operations: int
+    """How many more operations on the disk it does; of the last one, a part."""
     again_after_s: float | None = None
 
 
@@ -261,7 +262,7 @@ def _webhook(at_ms: int, dice: random.Random) -> list[Hit]:
 
 
 def _kill(at_ms: int, dice: random.Random) -> list[Hit]:
-    return [KillHit(at_ms=at_ms, operations=dice.randint(0, 8), again_after_s=dice.choice((None, 0.5, 5, 20)))]
+    return [KillHit(at_ms=at_ms, operations=max(0, dice.randint(-3, 8)), again_after_s=dice.choice((None, 0.5, 5, 20)))]
 
 
 def _session(at_ms: int, dice: random.Random) -> list[Hit]:

@@ -52,6 +52,8 @@ class Recording:
         self.files = files
         self.header = header
         self.recorder = recorder
+        self.began_ms = round(asyncio.get_running_loop().time() * 1000)
+        """Since the world began; its clock counts from here."""
         self.entries: list[Entry] = []
         self.was_killed = False
         self.finishes: list[Finish] = []
@@ -125,7 +127,7 @@ class Process:
         self.is_stopping = True
         self._world.spawn(self.station.stop("SIGTERM"))
 
-    def kill(self, operations: int, fold: bool) -> None:
+    def kill(self, operations: int) -> None:
         """`kill -9`: what it still does, nobody sees.
 
         :param operations: how many operations on the disk its writer has done of what waited.
@@ -133,9 +135,8 @@ class Process:
         for recording in self.recordings:
             recording.was_killed = recording.recorder.manifest().status == "recording" or bool(recording.entries)
             recording.files.operations_left = operations
-        if fold:
-            for sink in self.writer.sinks:
-                sink.fold()
+        for sink in self.writer.sinks:
+            sink.fold()
         for recording in self.recordings:
             recording.files.operations_left = 0
         self.is_dead = True
@@ -290,7 +291,7 @@ class World:
                 self.process.stop()
             case KillHit():
                 if not self.process.is_dead:
-                    self.process.kill(hit.operations, dice.random() < 0.7)
+                    self.process.kill(hit.operations)
                     self.network.cut()
                     if hit.again_after_s is not None:
                         self.loop.call_later(hit.again_after_s, self._start_again)
