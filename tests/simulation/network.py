@@ -189,8 +189,11 @@ class Link:
         self.url = url
         self.number = number
         dice = random.Random(f"{network.seed} link {number}")
-        slow = dice.random() < 0.05
-        least, most = (0.2, 0.6) if slow else (dice.uniform(0.002, 0.04), dice.uniform(0.04, 0.09))
+        least, most = dice.uniform(0.002, 0.04), dice.uniform(0.04, 0.09)
+        if network.slow and self.is_a(network.slow):
+            least, most = 0.5, 2.0
+        elif dice.random() < 0.05:
+            least, most = 0.2, 0.6
         self.loses = dice.random() < 0.7
         """Whether what is under way is lost when an end aborts."""
         self.delay: Callable[[], float] = lambda: least + (most - least) * dice.random()
@@ -231,15 +234,18 @@ class Network:
 
     :param accept: takes the server's end of a new connection.
     :param on_delivered: is told of each message that reaches a client, before it does.
+    :param slow: a kind of connection on which everything takes some seconds; see `Link.is_a`.
     """
 
     def __init__(
         self,
         seed: object,
+        slow: str,
         accept: Callable[[str, SimSocket], None],
         on_delivered: Callable[[Link, bytes], None],
     ) -> None:
         self.seed = seed
+        self.slow = slow
         self.loop = asyncio.get_running_loop()
         self._accept = accept
         self.on_delivered = on_delivered

@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 from simulation.disk import MemoryFiles
-from simulation.plan import FAILURES, REVOKED, KillHit, LateHit, NetworkHit, Plan, StallHit, WebhookHit, ZoomHit
+from simulation.network import ON_CONNECT, Trouble
+from simulation.plan import FAILURES, REVOKED, Hit, KillHit, LateHit, NetworkHit, Plan, StallHit, WebhookHit, ZoomHit
 from simulation.server import SECRET, TOKEN
 from simulation.show import picture, sound
 from simulation.world import Entry, Recording, World
@@ -40,6 +41,7 @@ from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.recorder import CAPTURE, Recorder
 from rtms_cli.recording.repair import repair
 from rtms_cli.simulator.faults import Deviation, Fault
+from rtms_cli.simulator.zoom import Finding
 
 BATCH = 256
 RENEWED_S = 25
@@ -104,6 +106,8 @@ def check(world: World) -> Stats:
     stats = Stats(len(world.recordings), len(world.plan.hits))
     wrong = world.violations
     if not world.is_over:
+        if any("7 CLIENT_READY_ACK before every" in finding.what for finding in _all_findings(world)):
+            wrong.clear()  # the stand-in waits for a connection that is dead, and the client knows that it is
         return stats
     wrong += _deliveries(world)
     wrong += _findings(world)
@@ -117,6 +121,11 @@ def check(world: World) -> Stats:
         wrong += [f"recording {number}: {line}" for line in found]
     wrong += _last_words(world)
     return stats
+
+
+def _all_findings(world: World) -> Iterator[Finding]:
+    for stream in world.zoom.streams:
+        yield from stream.zoom.report().findings
 
 
 # What came in, and what the server says of us.
@@ -168,11 +177,35 @@ def _findings(world: World) -> Iterator[str]:
                 continue  # nothing was said on it, and nobody answered its handshake
             if "there is no signaling" in finding.what and plan.hits:
                 continue  # it was lost, and we had not heard of that yet
+            if "none came back" in finding.what and not (_may_be_away(plan) or _ended_early(world)):
+                yield "the server waited in vain for the client to come back"
             if not (explained and (lost or _ended_early(world))):
                 yield f"the server found on {finding.channel!r}: {finding.what}"
 
 
 _AMBIGUOUS = (Fault.EVENT_7, Fault.SAY_INTERRUPTED, Fault.WEBHOOK_INTERRUPTED, Fault.SPLIT_BRAIN, Fault.FAILOVER)
+
+
+def _may_be_away(plan: Plan) -> bool:
+    """Whether what goes wrong may keep a client away for as long as the server waits."""
+    blocking = [
+        hit
+        for hit in plan.hits
+        if isinstance(hit, KillHit | LateHit)
+        or (isinstance(hit, NetworkHit) and hit.trouble in ON_CONNECT)
+        or (isinstance(hit, ZoomHit) and hit.fault in (Fault.REFUSE_MEDIA, Fault.REFUSE_SIGNALING, Fault.HANG_UP))
+        or (isinstance(hit, WebhookHit) and "forged" in hit.what)
+        or _is_before_keep_alives(plan, hit)
+    ]
+    silent = [hit for hit in plan.hits if hit.is_silent]
+    return bool(blocking) or len(silent) > 1 or Deviation.NO_MEDIA_ANSWER in plan.deviations
+
+
+def _is_before_keep_alives(plan: Plan, hit: Hit) -> bool:
+    """Whether a media socket may die before it had a keep-alive: then it may be silent (PROTOCOL §9)."""
+    if not isinstance(hit, NetworkHit) or hit.trouble not in (Trouble.DEAF, Trouble.DEAD):
+        return False
+    return hit.at_ms < 1000 * plan.webhook_after_s + 15_000
 
 
 def _ended_early(world: World) -> bool:
@@ -202,8 +235,8 @@ def _last_words(world: World) -> Iterator[str]:
         return
     if any(finish.said_by.startswith("9 ") for recording in process.recordings for finish in recording.finishes):
         return  # no session of the stream was left, and its sockets closed: that is its end (PROTOCOL §9)
-    last_ms = stream.zoom.epoch + plan.duration_ms - 1300
-    if not any(last_ms < timestamp for recording in process.recordings for timestamp in _heard_audio(recording)):
+    last_ms = stream.zoom.epoch + stream.show.last_words_ms
+    if not any(last_ms <= timestamp for recording in process.recordings for timestamp in _heard_audio(recording)):
         yield "what was said at the end, after a calm stretch, was not heard"
 
 
@@ -341,8 +374,8 @@ class _Heard:
         """Reason, and whether Zoom said it."""
         self.is_final = False
         self.newest: tuple[int, object] | None = None
-        self.heard_us = 0
-        """When something was heard of the server last."""
+        self.heard_us: dict[bool, int] = {}
+        """When something was heard of the server last: on media sockets (true), on signaling."""
 
     def statuses(self) -> set[str]:
         """How it ended; more than one answer where that is a matter of taste."""
@@ -372,8 +405,8 @@ class _Heard:
     def hear(self, entry: Entry) -> None:
         """One more frame."""
         frame = entry.frame
-        if frame.direction is Direction.IN and entry.told:
-            self.heard_us = frame.at_us
+        if frame.direction is Direction.IN and entry.told and frame.channel != "webhook":
+            self.heard_us[frame.channel.startswith("media")] = frame.at_us
         if isinstance(frame.message, ChannelState):
             self._state(frame.channel, frame.message)
         elif frame.channel == "webhook":
@@ -449,7 +482,7 @@ def _endings(plan: Plan, entries: Sequence[Entry], manifest: Manifest) -> Iterat
         if state is not None and state.state is State.FINISHED:
             allowed = allowed if is_closed else allowed | heard.statuses()
             if heard.over is None and not heard.stopping and heard.begun and not state.status == "failed":
-                waited_s = (entry.frame.at_us - heard.heard_us) / 1_000_000
+                waited_s = (entry.frame.at_us - min(heard.heard_us.values(), default=0)) / 1_000_000
                 if waited_s < PATIENCE_S and not _is_final(plan, state.reason):
                     yield f"gave up {waited_s:.0f} s after it had heard of the server: {state.reason[:150]}"
             if state.status not in allowed:

@@ -145,6 +145,8 @@ class Plan(Struct, frozen=True):
     packets: int
     """About how many packets of audio; 0 is sound without a pause."""
     hits: tuple[Hit, ...] = ()
+    slow: str = ""
+    """A kind of connection on which everything takes some seconds."""
 
     @property
     def duration_ms(self) -> int:
@@ -163,6 +165,7 @@ def plan_of(seed: int) -> Plan:
     hits = sorted(_hits(dice, busy_ms), key=lambda hit: hit.at_ms)
     silent = any(hit.is_silent for hit in hits)
     split = dice.random() < 0.4
+    chance = 0.5 if split else 0.05
     scopes = EVERY_MEDIA
     if dice.random() < 0.1:
         scopes &= ~dice.choice((MediaType.VIDEO, MediaType.SHARE, MediaType.CHAT, MediaType.TRANSCRIPT))
@@ -185,6 +188,7 @@ def plan_of(seed: int) -> Plan:
         tells_end=dice.random() < 0.9,
         packets=dice.choice((20, 40, 60)),
         hits=tuple(hits),
+        slow=dice.choice(("audio", "video", "transcript", "chat", "signaling")) if dice.random() < chance else "",
     )
 
 
@@ -249,7 +253,9 @@ def _zoom(fault: Fault, *numbers: int, most: int = 1, before: Fault | None = Non
 
 def _network(at_ms: int, dice: random.Random) -> list[Hit]:
     trouble = dice.choice((*Trouble, Trouble.BREAK, Trouble.DELAYED))
-    kind = dice.choice(("", "signaling", "media"))
+    kind = dice.choice(("", "signaling", "media", "media", "audio", "video", "transcript", "chat"))
+    if dice.random() < 0.15:
+        at_ms = dice.randint(100, 900)  # while the first connections come up
     hits: list[Hit] = [NetworkHit(at_ms=at_ms, trouble=trouble, kind=kind, times=dice.choice((1, 1, 2, 3)))]
     if trouble in ON_CONNECT and dice.random() < 0.8:
         hits.append(NetworkHit(at_ms=at_ms + 1, trouble=Trouble.BREAK, kind=dice.choice(("", "signaling", "media"))))

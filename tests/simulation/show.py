@@ -76,12 +76,15 @@ class Show:
         assert audio is not None
         self.step_ms = audio.send_rate or 20
         self.is_mixed = audio.data_opt == DataOption.AUDIO_MIXED_STREAM
+        self.last_words_ms = self._on_grid(plan.duration_ms - 3 * self.step_ms - 200)
+        """When those begin who speak at the end."""
         self._talk = self._bursts(dice)
         busy, last = plan.busy_ms, plan.duration_ms
         self._lines = {
             kind: sorted(
                 # On the grid of audio packets: the first of these may be the recording's zero.
                 [Line(self._on_grid(dice.randrange(busy)), dice.randrange(plan.people)) for _ in range(count)]
+                + [Line(self.step_ms, 0)] * (dice.random() < 0.5)
                 + [Line(self._on_grid(last - 700), 0)],
                 key=lambda line: line.at_ms,
             )
@@ -104,6 +107,8 @@ class Show:
             return [Line(at_ms, who) for at_ms in range(0, plan.duration_ms, step) for who in range(voices)]
         taken: set[tuple[int, int]] = set()
         starts = [hit.at_ms - 2 * step for hit in plan.hits for _ in range(2)]
+        if dice.random() < 0.5:
+            starts.append(2 * step)  # a line may be older, and come later
         left = plan.packets
         while left > 0:
             start = starts.pop() if starts else dice.randrange(plan.busy_ms)
@@ -111,9 +116,8 @@ class Show:
             for slot in range(max(0, start) // step, max(0, start) // step + length):
                 taken.add((slot * step, who))
             left -= length
-        last = (plan.duration_ms - 800) // step * step
         for who in range(voices):
-            taken |= {(last + slot * step, who) for slot in range(min(3, max(1, 600 // step)))}
+            taken |= {(self.last_words_ms + slot * step, who) for slot in range(3)}
         return [Line(at_ms, who) for at_ms, who in sorted(taken) if at_ms < plan.duration_ms]
 
     def cues(self, kind: MediaType | None, params: MediaParams, epoch_ms: int) -> Iterator[Cue]:

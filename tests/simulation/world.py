@@ -196,7 +196,7 @@ class World:
         """Play all of it."""
         plan = self.plan
         self.loop = asyncio.get_running_loop()
-        self.network = Network(plan.seed, self._accept, self._on_delivered)
+        self.network = Network(plan.seed, plan.slow, self._accept, self._on_delivered)
         self.zoom = ZoomSide(plan, self._post)
         self.processes = [Process(self, 1)]
         await asyncio.sleep(START_MS / 1000)
