@@ -157,6 +157,8 @@ _EXPLAINED = (
     "no client came, or none came back in time",
     "keep-alives were not answered",
     "another signaling connection is open",
+    "all media connections exist",
+    "this media type has a connection",
 )
 """What the server may find where connections were lost that one side believes in still."""
 

@@ -84,7 +84,7 @@ class Show:
             kind: sorted(
                 # On the grid of audio packets: the first of these may be the recording's zero.
                 [Line(self._on_grid(dice.randrange(busy)), dice.randrange(plan.people)) for _ in range(count)]
-                + [Line(self.step_ms, 0)] * (dice.random() < 0.5)
+                + [Line(self.step_ms, 0)] * (bool(plan.slow) or dice.random() < 0.3)
                 + [Line(self._on_grid(last - 700), 0)],
                 key=lambda line: line.at_ms,
             )
@@ -107,7 +107,7 @@ class Show:
             return [Line(at_ms, who) for at_ms in range(0, plan.duration_ms, step) for who in range(voices)]
         taken: set[tuple[int, int]] = set()
         starts = [hit.at_ms - 2 * step for hit in plan.hits for _ in range(2)]
-        if dice.random() < 0.5:
+        if plan.slow or dice.random() < 0.3:
             starts.append(2 * step)  # a line may be older, and come later
         left = plan.packets
         while left > 0:
