@@ -30,7 +30,8 @@ from rtms_cli.protocol.numbers import (
     SampleRate,
 )
 from rtms_cli.recording.manifest import MANIFEST, Manifest
-from rtms_cli.simulator.faults import Deviation, Fault
+from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.faults import Fault
 
 README = Path(__file__).resolve().parent.parent.parent / "README.md"
 STEP_MS = 100

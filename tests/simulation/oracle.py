@@ -40,8 +40,9 @@ from rtms_cli.protocol.numbers import (
 from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.recorder import CAPTURE, Recorder
 from rtms_cli.recording.repair import repair
-from rtms_cli.simulator.faults import Deviation, Fault
-from rtms_cli.simulator.zoom import Finding
+from rtms_cli.simulator.client import Finding
+from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.faults import Fault
 
 BATCH = 256
 RENEWED_S = 25
@@ -237,7 +238,7 @@ def _last_words(world: World) -> Iterator[str]:
         return
     if any(finish.said_by.startswith("9 ") for recording in process.recordings for finish in recording.finishes):
         return  # no session of the stream was left, and its sockets closed: that is its end (PROTOCOL §9)
-    last_ms = stream.zoom.epoch + stream.show.last_words_ms
+    last_ms = stream.epoch_ms + stream.cues.last_words_ms
     if not any(last_ms <= timestamp for recording in process.recordings for timestamp in _heard_audio(recording)):
         yield "what was said at the end, after a calm stretch, was not heard"
 

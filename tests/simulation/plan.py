@@ -19,7 +19,8 @@ from rtms_cli.protocol.numbers import (
     Resolution,
     SampleRate,
 )
-from rtms_cli.simulator.faults import Deviation, Fault
+from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.faults import Fault
 
 T = TypeVar("T")
 

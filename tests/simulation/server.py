@@ -5,40 +5,26 @@ What `rtms_cli.simulator.server` is on real sockets.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from simulation.loop import VirtualClock
 from simulation.network import SimSocket
 from simulation.plan import Plan, ZoomHit
-from simulation.show import BASE_MS, Show, user_id
+from simulation.show import BASE_MS, CheapCues, user_id
 
 from rtms_cli.machine import Announce
-from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams, spelled_out
+from rtms_cli.protocol.media import MEDIA_NAMES, spelled_out
 from rtms_cli.protocol.messages import Signature
-from rtms_cli.protocol.numbers import MediaType, StopReason
+from rtms_cli.protocol.numbers import StopReason
 from rtms_cli.protocol.signatures import handshake_signature
-from rtms_cli.simulator.faults import Strike
-from rtms_cli.simulator.scenario import Cue, Person, Scenario
+from rtms_cli.simulator.faults import FaultAt
+from rtms_cli.simulator.scenario import Person, Scenario
+from rtms_cli.simulator.show import MadeUp
 from rtms_cli.simulator.webhooks import Ids, stream_event, stream_payload, webhook_body
 from rtms_cli.simulator.zoom import Zoom
 from rtms_cli.wire.driver import Driver
 
 CLIENT, SECRET, TOKEN = "client-id", "client-secret-of-the-simulation", "webhook-token"
-
-
-class CheapZoom(Zoom):
-    """A stand-in that shows what costs nothing."""
-
-    show: Show
-    epoch: int
-
-    def _show(self, kind: MediaType | None) -> Iterator[Cue]:
-        return self.show.cues(kind, self._params, self.epoch)
-
-    @property
-    def granted(self) -> MediaParams:
-        """What it has granted so far."""
-        return self._params
 
 
 class Served:
@@ -50,34 +36,35 @@ class Served:
         self.number = number
         digest = hashlib.sha256(f"{plan.seed}".encode()).hexdigest()
         self.identity, self.stream_id = digest[:24], digest[24:56]
-        self.show = Show(plan, number, f"session-of-{self.stream_id}")
+        self.cues = CheapCues(plan, number, f"session-of-{self.stream_id}")
+        self.epoch_ms = -(-side.now_ms() // 1000) * 1000
+        """When the show begins, on Zoom's clock: on the grid of audio packets, as all timestamps are."""
         self.port = 1
         self.url = f"ws://zoom-1/signaling/{self.stream_id}"
         self.event_ts = side.now_ms() + number
         self.end_was_told = False
         self._sockets = 0
-        strikes = tuple(
-            Strike(hit.at_ms, hit.fault, hit.number, hit.times) for hit in plan.hits if isinstance(hit, ZoomHit)
+        faults = tuple(
+            FaultAt(hit.at_ms, hit.fault, hit.number, hit.times) for hit in plan.hits if isinstance(hit, ZoomHit)
         )
         people = tuple(Person(user_id(who), f"Person {who}") for who in range(plan.people))
-        self.zoom = CheapZoom(
+        scenario = Scenario(
+            plan.duration_ms / 1000,
+            people,
+            faults=faults if number == 1 else (),
+            deviations=plan.deviations,
+            buffered_s=plan.buffered_s,
+        )
+        self.zoom = Zoom(
             product=plan.product,
             identity=self.identity,
             stream_id=self.stream_id,
             signature=side.signature(self.identity, self.stream_id),
             urls=self._media_urls(),
-            scenario=Scenario(
-                plan.duration_ms / 1000,
-                people,
-                strikes=strikes if number == 1 else (),
-                deviations=plan.deviations,
-                buffered_s=plan.buffered_s,
-            ),
-            epoch_ms=-(-side.now_ms() // 1000) * 1000,
+            epoch_ms=self.epoch_ms,
+            show=MadeUp(scenario, self.cues),
             scopes=plan.scopes,
         )
-        self.zoom.show = self.show
-        self.zoom.epoch = -(-side.now_ms() // 1000) * 1000
         self.driver = Driver(self.zoom, None, VirtualClock(), announce=self._announce)
         self.running = asyncio.create_task(self._run(), name=f"stream {number}")
 

@@ -2,7 +2,7 @@
 
 import base64
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -19,10 +19,12 @@ from rtms_cli.protocol.messages import (
     SessionStateUpdate,
     Share,
     Transcript,
+    UserId,
     Video,
 )
 from rtms_cli.protocol.numbers import Codec, DataOption, MediaType, MeetingEvent, Product, SessionState
-from rtms_cli.simulator.scenario import Cue
+from rtms_cli.simulator.cues import Cue
+from rtms_cli.simulator.scenario import Scenario
 
 NOISE = 1 << 20
 BASE_MS = 1_764_000_000_000
@@ -65,7 +67,7 @@ class Line(Struct, frozen=True):
     who: int
 
 
-class Show:
+class CheapCues:
     """What happens in one show: a function of the plan and the show's number."""
 
     def __init__(self, plan: Plan, number: int, session_id: str) -> None:
@@ -120,8 +122,17 @@ class Show:
             taken |= {(self.last_words_ms + slot * step, who) for slot in range(3)}
         return [Line(at_ms, who) for at_ms, who in sorted(taken) if at_ms < plan.duration_ms]
 
-    def cues(self, kind: MediaType | None, params: MediaParams, epoch_ms: int) -> Iterator[Cue]:
-        """All cues of one kind, in order."""
+    def __call__(
+        self,
+        scenario: Scenario,
+        params: MediaParams,
+        epoch_ms: int,
+        kind: MediaType | None,
+        chosen: Callable[[], UserId],
+        session_id: str,
+        product: str,
+    ) -> Iterator[Cue]:
+        """All cues of one kind, in order; see `rtms_cli.simulator.cues.make_cues`."""
         if kind is None:
             yield from self._events(epoch_ms)
         elif kind is MediaType.AUDIO:
