@@ -66,6 +66,8 @@ class Case(Struct, frozen=True):
     resumes_after_s: tuple[float, ...] = ()
     """After how many seconds Zoom announces the stream again that ended for a failure."""
     recordings: int = 1
+    step_ms: int = STEP_MS
+    """Milliseconds of a packet."""
 
     def plan(self) -> Plan:
         """The world of the case."""
@@ -75,7 +77,7 @@ class Case(Struct, frozen=True):
             AudioChannel.MONO,
             Codec.L16,
             DataOption.AUDIO_MIXED_STREAM,
-            STEP_MS,
+            self.step_ms,
         )
         params = structs.replace(MediaRequest().params, audio=audio)
         return Plan(
