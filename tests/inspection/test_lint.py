@@ -98,7 +98,8 @@ def test_every_deliberate_mistake_is_in_the_tables() -> None:
 def test_finds_the_simulators_faults(fault: Fault, tmp_path: Path) -> None:
     case, rules = SHOWN[fault]
     seconds = case.seconds if case.seconds == 80 else 20 if fault in BY_WEBHOOK else 4
-    assert found_in(case, seconds, tmp_path) == rules
+    found = found_in(case, seconds, tmp_path)
+    assert rules <= found <= rules | {"packets-lost"}  # what is under way when a connection breaks
 
 
 @pytest.mark.parametrize("deviation", Deviation)

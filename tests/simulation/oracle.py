@@ -37,8 +37,9 @@ from rtms_cli.protocol.numbers import (
     SessionState,
     StreamState,
 )
-from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
-from rtms_cli.recording.recorder import CAPTURE, Recorder
+from rtms_cli.recording.manifest import CAPTURE, MANIFEST, Manifest, TrackEntry
+from rtms_cli.recording.ownership import LOCK
+from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.repair import repair
 from rtms_cli.simulator.client import Finding
 from rtms_cli.simulator.deviations import Deviation
@@ -735,14 +736,16 @@ def _killed(world: World, recording: Recording, stats: Stats) -> Iterator[str]:
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as place:
         folder = Path(place)
         recording.files.put_on_disk(folder)
-        if MANIFEST in contents:
-            _end_process(folder)
         try:
             repair(folder)
         except Problem as problem:
             yield f"repair: {problem}"
             return
-        repaired = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        repaired = {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and path.name != LOCK
+        }
         manifest = Manifest.read(folder)
         if again := repair(folder).changed:
             yield f"repaired twice, {', '.join(again)} changed"
@@ -776,21 +779,6 @@ def _is_last_word(entry: Entry) -> bool:
     return isinstance(entry.frame.message, ChannelState) and entry.frame.message.state is State.FINISHED
 
 
-def _end_process(folder: Path) -> None:
-    """Its process is one that lives no more, on this machine."""
-    import os
-    import socket
-
-    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes())
-    if manifest.get("process"):
-        manifest["process"] = f"{_dead_pid(os.getpid())}@{socket.gethostname()}"
-        (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
-
-
-def _dead_pid(_: int) -> int:
-    return 1 << 30
-
-
 def _statuses_after_death(plan: Plan, entries: Sequence[Entry]) -> set[str]:
     """How a recording ended whose process died: as what it had heard says; else it was interrupted."""
     heard, last = _Heard(plan.trusted, False), None
@@ -806,5 +794,4 @@ def _statuses_after_death(plan: Plan, entries: Sequence[Entry]) -> set[str]:
         return {last}
     if heard.over is None:
         return {"interrupted"}
-    strange = heard.over[0] == REVOKED
-    return {heard.status(), "complete"} if strange and not heard.over[1] else {heard.status()}
+    return {heard.status()}
