@@ -3,7 +3,6 @@
 Nothing of `rtms_cli` judges here: messages are read, samples are placed and endings are decided by plainer rules.
 """
 
-import base64
 import io
 import json
 import re
@@ -11,6 +10,7 @@ import tempfile
 import wave
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -89,6 +89,7 @@ for _table in (StreamState, SessionState):
     _STATES |= {member.name: member.value for member in _table}
 
 
+@lru_cache(maxsize=8192)
 def read(raw: bytes) -> Said | None:
     """Read a message; `None` where it is none."""
     try:
@@ -283,14 +284,15 @@ def _recording(world: World, recording: Recording, stats: Stats) -> Iterator[str
         if left := sorted(set(contents) - {MANIFEST}):
             yield f"revoked, and still there: {', '.join(left)}"
         return
+    packets = _Packets(plan, entries)
     if recording.files.refused:
         if not manifest.losses:
             yield f"{recording.files.refused} writes failed, and there are no losses"
-        yield from _content(world, entries, contents, manifest, stats, is_whole=False)
+        yield from _content(plan, packets, contents, manifest, stats, is_whole=False)
         return
     yield from _capture(entries, contents)
-    yield from _content(world, entries, contents, manifest, stats, is_whole=True)
-    yield from _losses(plan, entries, manifest)
+    yield from _content(plan, packets, contents, manifest, stats, is_whole=True)
+    yield from _losses(packets, entries, manifest)
     yield from _replay(recording, contents)
 
 
@@ -516,7 +518,7 @@ def _is_final(plan: Plan, reason: str) -> bool:
 class _Packets:
     """What came in of one recording."""
 
-    def __init__(self, plan: Plan, frames: Iterable[Frame]) -> None:
+    def __init__(self, plan: Plan, entries: Iterable[Entry]) -> None:
         self.audio: dict[object, list[int]] = defaultdict(list)
         """Timestamps by participant, as they came."""
         self.pictures: dict[tuple[str, object], list[tuple[int, bytes]]] = defaultdict(list)
@@ -525,7 +527,7 @@ class _Packets:
         self.spoilt = self.odd = self.unreadable = 0
         by_channel = plan.product in (Product.CONTACT_CENTER, Product.PHONE)
         params = plan.request.params
-        for frame in frames:
+        for frame in (entry.frame for entry in entries):
             if frame.direction is not Direction.IN or frame.channel == "webhook":
                 continue
             said = read(frame.raw)
@@ -540,7 +542,7 @@ class _Packets:
                     if data.startswith("!"):
                         self.spoilt += 1
                         continue
-                    self.odd += len(base64.b64decode(data)) % 2
+                    self.odd += (len(data) * 3 // 4 - data.count("=", -2)) % 2
                     if by_channel and "channel_id" in said.fields:
                         who = said.number("channel_id")
                     self.audio[who].append(timestamp or 0)
@@ -564,8 +566,8 @@ class _Packets:
 
 
 def _content(
-    world: World,
-    entries: Sequence[Entry],
+    plan: Plan,
+    packets: _Packets,
     contents: Contents,
     manifest: Manifest,
     stats: Stats,
@@ -576,7 +578,6 @@ def _content(
 
     :param is_whole: whether the disk took everything; else what is there has to be right, and may lack something.
     """
-    packets = _Packets(world.plan, (entry.frame for entry in entries))
     tracks: dict[tuple[str, object], list[TrackEntry]] = defaultdict(list)
     for track in manifest.tracks:
         tracks[track.kind, track.user_id].append(track)
@@ -598,7 +599,7 @@ def _content(
         if content is None:
             continue
         if kind == "audio":
-            yield from _audio(world.plan, who, packets, track, content, stats, is_whole=is_whole)
+            yield from _audio(plan, who, packets, track, content, stats, is_whole=is_whole)
         elif kind in ("video", "share"):
             made = b"".join(payload for _, payload in packets.pictures[kind, who])
             if is_whole and content != made:
@@ -686,9 +687,8 @@ def _lines(kind: str, packets: _Packets, content: bytes | bytearray, stats: Stat
                 return
 
 
-def _losses(plan: Plan, entries: Sequence[Entry], manifest: Manifest) -> Iterator[str]:
+def _losses(packets: _Packets, entries: Sequence[Entry], manifest: Manifest) -> Iterator[str]:
     """What is lost is counted, and nothing else."""
-    packets = _Packets(plan, (entry.frame for entry in entries))
     dropped = sum(
         entry.frame.message.count
         for entry in entries
@@ -760,7 +760,7 @@ def _killed(world: World, recording: Recording, stats: Stats) -> Iterator[str]:
         return
     yield from _secrets(repaired)
     if not recording.files.refused:
-        for line in _content(world, entries, repaired, manifest, stats, is_whole=True):
+        for line in _content(plan, _Packets(plan, entries), repaired, manifest, stats, is_whole=True):
             yield f"repaired: {line}"
 
 
