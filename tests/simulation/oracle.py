@@ -203,6 +203,8 @@ def _may_be_away(plan: Plan) -> bool:
         or _is_before_keep_alives(plan, hit)
     ]
     silent = [hit for hit in plan.hits if hit.is_silent]
+    if silent and sum(isinstance(hit, ZoomHit | NetworkHit) for hit in plan.hits) > 1:
+        return True  # each side counts from another loss
     return bool(blocking) or len(silent) > 1 or Deviation.NO_MEDIA_ANSWER in plan.deviations
 
 
@@ -210,7 +212,7 @@ def _is_before_keep_alives(plan: Plan, hit: Hit) -> bool:
     """Whether a media socket may die before it had a keep-alive: then it may be silent (PROTOCOL §9)."""
     if not isinstance(hit, NetworkHit) or hit.trouble not in (Trouble.DEAF, Trouble.DEAD):
         return False
-    return hit.at_ms < 1000 * plan.webhook_after_s + 15_000
+    return hit.at_ms < 1000 * plan.webhook_after_s + (25_000 if plan.slow else 15_000)
 
 
 def _ended_early(world: World) -> bool:
@@ -401,8 +403,8 @@ class _Heard:
         return "interrupted" if self.begun else "failed"
 
     def end(self, reason: int | None, *, by_zoom: bool, is_final: bool) -> None:
-        """Somebody says that it is over; a stranger's word never takes Zoom's back."""
-        if self.over is not None and self.over[1] and not by_zoom:
+        """Somebody says that it is over; a stranger's word never takes back what Zoom said of the whole stream."""
+        if self.over is not None and self.over[1] and not by_zoom and self.is_final:
             return
         if self.over is None or reason is not None:
             self.over = reason, by_zoom

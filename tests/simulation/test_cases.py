@@ -7,10 +7,11 @@ from simulation.disk import MemoryFiles
 from simulation.matrix import BEFORE, BREAK, CASES, IN_FLIGHT, README, Case, at, net, play, table
 from simulation.network import Trouble
 from simulation.oracle import check
-from simulation.plan import FullHit, Hit, KillHit, SessionHit
+from simulation.plan import FullHit, Hit, KillHit, SessionHit, StallHit
 from simulation.world import World, run
 
 from rtms_cli.capture import Capture
+from rtms_cli.protocol.numbers import MediaType
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.repair import repair
 from rtms_cli.simulator.faults import Fault
@@ -64,6 +65,24 @@ FOUND = (
         in_flight=999,
     ),
     Case("the first 1 is refused with 8", (at(BEFORE, Fault.REFUSE_SIGNALING, 8, 2),), rebuilds=2),
+    Case(
+        "a stop webhook comes while the disk finishes",
+        (StallHit(at_ms=9_000, seconds=15), at(10, Fault.STOP, 8)),
+        status="revoked",
+        sound=False,
+    ),
+    Case(
+        "a sign of lost media comes between two sessions",
+        (SessionHit(at_ms=5_000, reason=6, pause_ms=3_000, is_another=True), at(6, Fault.EVENT_7)),
+        untaken=range(1),
+    ),
+    Case(
+        "a sign of lost media comes where one kind was refused",
+        (at(12, Fault.SAY_INTERRUPTED, 14),),
+        media="audio,transcript,chat",
+        scopes=MediaType.AUDIO | MediaType.CHAT,
+        split=True,
+    ),
     Case(
         "three connections are hung up on, by a server that has accepted the signature",
         (net(5, Trouble.HANG_UP, "signaling", 3), net(5.1, Trouble.BREAK, "signaling")),
