@@ -1,4 +1,4 @@
-"""Every case of the matrix, as a test."""
+"""Every case over real sockets, as a test."""
 
 from pathlib import Path
 
