@@ -159,7 +159,7 @@ class Ledger:
 
     def take(self, frame: Frame) -> None:
         """Take the next frame."""
-        if self.last_word is not None:
+        if self.goes_on_with(frame):
             self.resume()
         self.at_us = frame.at_us
         message = frame.message
@@ -170,6 +170,14 @@ class Ledger:
         handler = self._handlers.get(type(message))
         if handler is not None:
             handler(frame)
+
+    def goes_on_with(self, frame: Frame) -> bool:
+        """Whether the stream goes on, after a session's last word, with this frame.
+
+        Other webhooks than a start may come behind the last word: they concern the session that has ended.
+        """
+        is_afterword = frame.channel == WEBHOOK and not isinstance(frame.message, StreamStart)
+        return self.last_word is not None and not is_afterword
 
     def resume(self) -> None:
         """Take note that the stream goes on after a session's last word."""

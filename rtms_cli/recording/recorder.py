@@ -268,7 +268,7 @@ class Recorder:
 
     def _take(self, frame: Frame) -> None:
         """Take note of a frame; a session's last word closes the tracks, and the next frame reopens them."""
-        if self._ledger.last_word is not None:
+        if self._ledger.goes_on_with(frame):
             self._placer.reopen()
         self._ledger.take(frame)
         if self._ledger.last_word is not None:

@@ -1,5 +1,6 @@
 """How a recording ended that nobody had a last word on: its process died, or its session did not get to it."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from frames import HEADER, ZERO_MS, audio, granted, said, state, tree
 from msgspec import structs
 
 from rtms_cli.capture import Capture, Header
-from rtms_cli.machine import WEBHOOK, Direction, Frame, State
+from rtms_cli.machine import WEBHOOK, Direction, Frame, State, frame_of
 from rtms_cli.protocol.numbers import StopReason
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import Manifest
@@ -126,3 +127,15 @@ def test_a_deletion_that_was_cut_short_is_finished(tmp_path: Path, monkeypatch: 
         assert repair(folder).status == "revoked"
         assert set(tree(folder)) == {"manifest.json"}
         assert repair(folder).changed == ()
+
+
+def test_a_webhook_behind_the_last_word_changes_nothing(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, HEADER)
+    recorder.fold([state(State.FINISHED, 5, "signaling", status="interrupted", reason="SIGTERM")])
+    body = {"event": "meeting.rtms_stopped", "payload": {"meeting_uuid": "u", "rtms_stream_id": "s", "stop_reason": 6}}
+    recorder.fold([frame_of(6, WEBHOOK, Direction.IN, json.dumps(body).encode())])
+    recorder.close()
+    manifest = Manifest.read(tmp_path)
+    assert (manifest.status, manifest.stop and manifest.stop.said_by) == ("interrupted", "SIGTERM")
+    recorder.reopen()
+    assert Manifest.read(tmp_path).status == "recording"
