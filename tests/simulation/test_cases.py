@@ -7,7 +7,7 @@ from simulation.disk import MemoryFiles
 from simulation.matrix import BEFORE, BREAK, CASES, IN_FLIGHT, README, Case, at, net, play, table
 from simulation.network import Trouble
 from simulation.oracle import check
-from simulation.plan import FullHit, Hit, KillHit, SessionHit, StallHit
+from simulation.plan import FullHit, Hit, KillHit, LateHit, SessionHit, StallHit
 from simulation.world import World, run
 
 from rtms_cli.capture import Capture
@@ -67,8 +67,9 @@ FOUND = (
     Case("the first 1 is refused with 8", (at(BEFORE, Fault.REFUSE_SIGNALING, 8, 2),), rebuilds=2),
     Case(
         "a stop webhook comes while the disk finishes",
-        (StallHit(at_ms=9_000, seconds=15), at(10, Fault.STOP, 8)),
+        (StallHit(at_ms=9_000, seconds=15), LateHit(at_ms=9_500, seconds=4), at(10, Fault.STOP, 8)),
         status="revoked",
+        trusted=False,
         sound=False,
     ),
     Case(
