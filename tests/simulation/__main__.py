@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from simulation.oracle import Stats
+from simulation.contents import Stats
 from simulation.plan import plan_of
 from simulation.running import play, run_many
 from simulation.world import story

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from msgspec import Struct
-from simulation.oracle import Stats, check
+from simulation.contents import Stats
+from simulation.oracle import check
 from simulation.plan import Plan, plan_of
 from simulation.world import World, run
 

@@ -1,0 +1,54 @@
+"""Messages, read our own way: plainer than `rtms_cli` does, and by nothing of it but its numbers."""
+
+from functools import lru_cache
+
+import msgspec
+from msgspec import Struct
+
+from rtms_cli.protocol.numbers import MessageType, SessionState, StopReason, StreamState
+
+
+class Said(Struct, frozen=True):
+    """A message, read our own way."""
+
+    msg_type: int
+    fields: dict[str, object]
+
+    def number(self, name: str) -> int | None:
+        """A field that is a number, whatever it looks like."""
+        value = self.fields.get(name)
+        return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdigit()) else None
+
+
+STATES: dict[str, int] = {}
+for _table in (StreamState, SessionState):
+    STATES |= {member.name: member.value for member in _table}
+
+
+@lru_cache(maxsize=8192)
+def read(raw: bytes) -> Said | None:
+    """Read a message; `None` where it is none."""
+    try:
+        body = msgspec.json.decode(raw)
+        named = body["msg_type"]
+    except (msgspec.MsgspecError, KeyError, UnicodeError):
+        return None
+    msg_type = named if isinstance(named, int) else int(named) if named.isdigit() else MessageType[named].value
+    content = body.get("content", body.get("event"))
+    if isinstance(content, dict):
+        return Said(msg_type, content)
+    return Said(msg_type, body if content is None else {**body, "data": content})
+
+
+def state_of(said: Said, name: str) -> int | None:
+    """A state, as a number or by its name."""
+    value = said.fields.get(name)
+    return STATES.get(value) if isinstance(value, str) and value in STATES else said.number(name)
+
+
+def reason_of(said: Said, name: str) -> int | None:
+    """A stop reason, as a number or by its name."""
+    value = said.fields.get(name)
+    if isinstance(value, str) and not value.isdigit():
+        return StopReason[value].value
+    return said.number(name)
