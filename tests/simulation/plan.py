@@ -28,6 +28,8 @@ FAILURES = (*range(10, 20), 24)
 """Stop reasons that are failures (PROTOCOL §9)."""
 ENDS = (1, 2, 3, 4, 5, 6, 7, 9, 20, 21, 22, 23, 25, 26)
 REVOKED = 8
+SIGNS = (Fault.EVENT_7, Fault.SAY_INTERRUPTED, Fault.WEBHOOK_INTERRUPTED)
+"""Faults that tell of a loss while the sockets stay open."""
 CALM_S = 40
 """How long nothing goes wrong before the last words, which a session that lives has to record."""
 CALM_AFTER_SILENCE_S = 110
@@ -173,7 +175,7 @@ def plan_of(seed: int) -> Plan:
     deviations = frozenset[Deviation]()
     if dice.random() < 0.25:
         deviations = frozenset(dice.sample(list(Deviation), dice.choice((1, 1, 2))))
-    return Plan(
+    plan = Plan(
         seed=seed,
         product=dice.choice((Product.MEETING, Product.MEETING, *Product)),
         people=dice.choice((1, 2, 2, 3)),
@@ -191,6 +193,10 @@ def plan_of(seed: int) -> Plan:
         hits=tuple(hits),
         slow=dice.choice(("audio", "video", "transcript", "chat", "signaling")) if dice.random() < chance else "",
     )
+    if plan.slow and any(isinstance(hit, ZoomHit) and hit.fault in SIGNS for hit in hits):
+        # What is under way for so long looks like a sign of life after the sign of a loss.
+        return structs.replace(plan, calm_ms=1000 * CALM_AFTER_SILENCE_S)
+    return plan
 
 
 def _request(dice: random.Random, split: bool) -> MediaRequest:
