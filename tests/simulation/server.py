@@ -30,7 +30,7 @@ CLIENT, SECRET, TOKEN = "client-id", "client-secret-of-the-simulation", "webhook
 class Served:
     """One announced stream."""
 
-    def __init__(self, side: "ZoomSide", number: int, plan: Plan) -> None:
+    def __init__(self, side: "ZoomSide", number: int, plan: Plan, scenario: Scenario | None) -> None:
         self._side = side
         self.plan = plan
         self.number = number
@@ -48,7 +48,7 @@ class Served:
             FaultAt(hit.at_ms, hit.fault, hit.number, hit.times) for hit in plan.hits if isinstance(hit, ZoomHit)
         )
         people = tuple(Person(user_id(who), f"Person {who}") for who in range(plan.people))
-        scenario = Scenario(
+        cheap = Scenario(
             plan.duration_ms / 1000,
             people,
             faults=faults if number == 1 else (),
@@ -62,7 +62,7 @@ class Served:
             signature=side.signature(self.identity, self.stream_id),
             urls=self._media_urls(),
             epoch_ms=self.epoch_ms,
-            show=MadeUp(scenario, self.cues),
+            show=MadeUp(cheap, self.cues) if scenario is None else MadeUp(scenario),
             scopes=plan.scopes,
         )
         self.driver = Driver(self.zoom, None, VirtualClock(), announce=self._announce)
@@ -112,10 +112,12 @@ class ZoomSide:
     """All of Zoom.
 
     :param post: takes a webhook's body to the client.
+    :param scenario: what is shown and goes wrong in place of the plan's; its media are synthesised.
     """
 
-    def __init__(self, plan: Plan, post: Callable[[bytes], None]) -> None:
+    def __init__(self, plan: Plan, post: Callable[[bytes], None], scenario: Scenario | None = None) -> None:
         self.plan = plan
+        self._scenario = scenario
         self.post = post
         self._loop = asyncio.get_running_loop()
         self.streams: list[Served] = []
@@ -126,7 +128,7 @@ class ZoomSide:
 
     def announce(self) -> Served:
         """Begin the stream, or the same one again."""
-        served = Served(self, len(self.streams) + 1, self.plan)
+        served = Served(self, len(self.streams) + 1, self.plan, self._scenario)
         self.streams.append(served)
         return served
 

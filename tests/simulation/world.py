@@ -26,6 +26,7 @@ from rtms_cli.capture import Header
 from rtms_cli.machine import ChannelState, Direction, Finish, Frame, State
 from rtms_cli.protocol.webhooks import Stream, read_webhook
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
+from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.station.station import Station
 
 START_MS = 100
@@ -185,10 +186,16 @@ class Process:
 
 
 class World:
-    """Everything that a plan needs. `play` it once."""
+    """Everything that a plan needs. `play` it once.
 
-    def __init__(self, plan: Plan, make_files: Callable[[Path], MemoryFiles] = MemoryFiles) -> None:
+    :param scenario: see `ZoomSide`.
+    """
+
+    def __init__(
+        self, plan: Plan, make_files: Callable[[Path], MemoryFiles] = MemoryFiles, scenario: Scenario | None = None
+    ) -> None:
         self.plan = plan
+        self._scenario = scenario
         self.make_files = make_files
         self._dice = random.Random(f"{plan.seed} world")
         self.recordings: list[Recording] = []
@@ -204,7 +211,7 @@ class World:
         plan = self.plan
         self.loop = asyncio.get_running_loop()
         self.network = Network(plan.seed, plan.slow, self._accept, self._on_delivered)
-        self.zoom = ZoomSide(plan, self._post)
+        self.zoom = ZoomSide(plan, self._post, self._scenario)
         self.processes = [Process(self, 1)]
         await asyncio.sleep(START_MS / 1000)
         stream = self.zoom.announce()
@@ -335,10 +342,10 @@ class World:
             recording.files.is_full = False
 
 
-def run(plan: Plan, make_files: Callable[[Path], MemoryFiles] = MemoryFiles) -> World:
+def run(plan: Plan, make_files: Callable[[Path], MemoryFiles] = MemoryFiles, scenario: Scenario | None = None) -> World:
     """Play a plan on a clock of its own."""
     loop = VirtualLoop()
-    world = World(plan, make_files)
+    world = World(plan, make_files, scenario)
     try:
         loop.run_until_complete(asyncio.wait_for(world.play(), LIMIT_S))
     except TimeoutError:

@@ -46,9 +46,9 @@ def test_the_same_seed_sends_the_same_messages() -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 7, 13])
-async def test_our_recorder_comes_through(seed: int, tmp_path: Path) -> None:
+def test_our_recorder_comes_through(seed: int, tmp_path: Path) -> None:
     scenario = structs.replace(Scenario(60), faults=faults_of(seed))
-    (played,) = await record([scenario], tmp_path, "audio,transcript")
+    (played,) = record([scenario], tmp_path, "audio,transcript")
     assert played.manifest.status == "complete"
     assert [finding.what for finding in played.report.findings] == []
     sent, kept = played.count("audio")

@@ -32,7 +32,6 @@ class Outcome(Struct, frozen=True):
     untaken: range = range(1)
     silence_s: float = 0
     kinds: str = "all"
-    speed: float = 20
     send_rate: int = 20
 
 
@@ -45,7 +44,7 @@ OUTCOMES = {
     "flaky-network": Outcome(opened=2, audio=2000, more=5, in_flight=75),
     "interrupted": Outcome(opened=3, audio=4000),
     "long-webinar": Outcome(
-        opened=2, audio=8400, in_flight=75, silence_s=60, kinds="audio,transcript,chat", speed=75, send_rate=100
+        opened=2, audio=8400, in_flight=75, silence_s=60, kinds="audio,transcript,chat", send_rate=100
     ),
     "many-languages": Outcome(audio=1000),
     "no-keep-alives": Outcome(audio=4500),
@@ -59,9 +58,9 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
-async def test_our_recorder_comes_through(name: str, tmp_path: Path) -> None:
+def test_our_recorder_comes_through(name: str, tmp_path: Path) -> None:
     meant = OUTCOMES[name]
-    (played,) = await record(load(name).scenarios, tmp_path, meant.kinds, meant.speed, meant.send_rate)
+    (played,) = record(load(name).scenarios, tmp_path, meant.kinds, meant.send_rate)
     assert played.manifest.status == meant.status
     assert [finding.what for finding in played.report.findings] == []
     assert played.opened() == meant.opened
@@ -118,8 +117,8 @@ LOOKS = {
 }
 
 
-async def test_every_status_code(tmp_path: Path) -> None:
-    played = await record(load("every-status-code").scenarios, tmp_path, "audio")
+def test_every_status_code(tmp_path: Path) -> None:
+    played = record(load("every-status-code").scenarios, tmp_path, "audio")
     assert len(played) == 45
     patient = {8, 15, 16, 45}  # our recorder tries again; 8 passes at the first connect (PROTOCOL §8)
     for code, one in enumerate(played, 1):
