@@ -14,8 +14,10 @@ CREDENTIALS = {"ZOOM_CLIENT_ID": "an-app", "ZOOM_CLIENT_SECRET": "its secret", "
 
 
 def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment, without anything that configures `rtms`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ZOOM_", "ZM_", "RTMS_"))}
+    """This process's environment, without anything that configures `rtms`, or tells a terminal's size."""
+    ours = ("ZOOM_", "ZM_", "RTMS_")
+    sizes = ("COLUMNS", "LINES")  # pytest-xdist sets them in its workers
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours) and name not in sizes}
     return kept | {"PYTHONUNBUFFERED": "1"} | dict(settings or {})
 
 
