@@ -336,14 +336,15 @@ def table(rows: Sequence[tuple[Case, Result]]) -> str:
         "| fault | audio packets sent | kept | lost before us | silence put in | status | verdict |",
         "|---|--:|--:|--:|--:|---|---|",
     ]
-    for case, result in rows:
-        verdict = "good" if not result.wrong else "**BAD** " + "; ".join(result.wrong)
-        silence = f"{result.missing_ms / 1000:.2f} s" if result.missing_ms else ""
-        lost = result.untaken or ""
-        lines.append(
-            f"| {case.name} | {result.sent} | {result.kept} | {lost} | {silence} | {result.status} | {verdict} |"
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(row(case, result) for case, result in rows)])
+
+
+def row(case: Case, result: Result) -> str:
+    """A case's line of the table."""
+    verdict = "good" if not result.wrong else "**BAD** " + "; ".join(result.wrong)
+    silence = f"{result.missing_ms / 1000:.2f} s" if result.missing_ms else ""
+    lost = result.untaken or ""
+    return f"| {case.name} | {result.sent} | {result.kept} | {lost} | {silence} | {result.status} | {verdict} |"
 
 
 def write_matrix() -> int:
