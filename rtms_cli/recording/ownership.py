@@ -5,6 +5,7 @@ container has process id 1, and another host name after each start.
 """
 
 import errno
+import logging
 import os
 import socket
 from pathlib import Path
@@ -16,7 +17,11 @@ except ImportError:  # Windows
 else:
     _HAS_LOCKS = True
 
+log = logging.getLogger(__name__)
+
 LOCK = ".lock"
+ROOM_NBYTES = 1 << 16
+"""What the lock's file holds free for the last word: a manifest can be written when the disk is full by then."""
 
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL))
@@ -32,7 +37,10 @@ def this_process() -> str:
 
 
 class FolderLock:
-    """The lock of one recording; it takes one file descriptor while it is held."""
+    """The lock of one recording; it takes one file descriptor while it is held.
+
+    Its file keeps room on the disk, which `give_room` gives back.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -55,6 +63,7 @@ class FolderLock:
                 _lock(descriptor)
                 # Whoever held it may have removed the file in between: then a lock on it says nothing.
                 if _is_at(self._path, descriptor):
+                    _reserve(descriptor)
                     self._descriptor, descriptor = descriptor, -1
             except NoLocksError:
                 self._path.unlink(missing_ok=True)
@@ -62,6 +71,16 @@ class FolderLock:
             finally:
                 if descriptor >= 0:
                     os.close(descriptor)
+
+    def give_room(self) -> bool:
+        """Give back the room on the disk.
+
+        :returns: whether there was any.
+        """
+        if self._descriptor is None or os.fstat(self._descriptor).st_size == 0:
+            return False
+        os.ftruncate(self._descriptor, 0)
+        return True
 
     def release(self) -> None:
         """Let go of the lock, and remove its file. Does nothing where it is not held."""
@@ -108,6 +127,13 @@ def _lock(descriptor: int, *, is_shared: bool = False) -> None:
         if error.errno in _NO_LOCKS:
             raise NoLocksError(error.errno, error.strerror) from None
         raise
+
+
+def _reserve(descriptor: int) -> None:
+    try:
+        os.posix_fallocate(descriptor, 0, ROOM_NBYTES)
+    except (AttributeError, OSError) as error:  # a platform or a file system without it, or a full disk
+        log.debug("no room is kept for the last word: %s", error)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

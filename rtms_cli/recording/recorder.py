@@ -181,6 +181,8 @@ class Recorder:
             self._files.replace(MANIFEST, content)
         except OSError as error:
             self._ledger.lose(_NOT_WRITTEN, MANIFEST, len(content), error)
+            if not self.is_open and self._lock is not None and self._lock.give_room():
+                return self.checkpoint()  # the last word: its room was kept
         return len(content)
 
     def close(self) -> None:
