@@ -1,24 +1,7 @@
-"""Which tests count for the coverage: the others compute for long, or start processes that are not measured anyway."""
+"""Settings that all tests have in common."""
 
-from pathlib import Path
+from hypothesis import HealthCheck, settings
 
-import pytest
-
-MEASURED = (
-    "inspection",
-    "protocol",
-    "recording",
-    "session",
-    "simulator/test_zoom.py",
-    "station",
-    "view",
-    "wire",
-    "test_capture.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if not any(item.path.is_relative_to(here / each) for each in MEASURED):
-            item.add_marker(pytest.mark.no_cover)
+# How long an example takes says something about the machine, and nothing about the program.
+settings.register_profile("rtms", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("rtms")

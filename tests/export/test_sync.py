@@ -1,4 +1,4 @@
-"""Flash and beep go through the whole export, three hours long: sound and picture stay together within 40 ms."""
+"""Flash and beep go through the whole export, an hour and a half long: sound and picture stay together within 40 ms."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from processes import rtms
 
 from rtms_cli.recording.recorder import Recorder
 
-HOURS_S = 3 * 3600
+HOURS_S = 5400
 EVERY_S = 1200
 BEEP_S = 0.1
 FLASHES = [at + at / 7919 for at in range(600, HOURS_S, EVERY_S)]
@@ -22,7 +22,7 @@ FLASHES = [at + at / 7919 for at in range(600, HOURS_S, EVERY_S)]
 
 
 def recording(folder: Path) -> Path:
-    """Cameras whose picture is white for 80 ms at a flash, sound that beeps then; black and silent for three hours."""
+    """Cameras whose picture is white for 80 ms at a flash, sound that beeps then; black and silent else."""
     folder.mkdir()
     black, white = h264(range(1))[0], h264(range(255, 256))[0]
     shown = [(0, black)]
@@ -75,7 +75,7 @@ def beeps_of(path: Path) -> list[float]:
 
 
 @pytest.mark.timeout(180)
-def test_flash_and_beep_stay_together_for_three_hours(tmp_path: Path) -> None:
+def test_flash_and_beep_stay_together_for_an_hour_and_a_half(tmp_path: Path) -> None:
     folder = recording(tmp_path / "long")
     done = rtms("export", folder, "--to", "mp4", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -116,7 +116,7 @@ def test_killed_about_the_end_it_is_what_was_said(reason: int) -> None:
     ]
     torn = 0
     for at_ms in range(times[0], times[-1] + 2):
-        for operations in range(1, 8):
+        for operations in (1, 2, 3, 5):
             world = killed(stop, KillHit(at_ms=at_ms, operations=operations))
             assert world.violations == [], (at_ms, operations)
             capture = world.recordings[0].files.read("capture.jsonl")
