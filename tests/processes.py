@@ -1,10 +1,13 @@
 """Runs `rtms` as its users do: as a process, with nothing configured but what a test says."""
 
 import asyncio
+import atexit
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,7 +27,9 @@ def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
 def rtms(
     *arguments: str | Path, cwd: Path, settings: Mapping[str, str] | None = None, stdin: str = ""
 ) -> "subprocess.CompletedProcess[str]":
-    """Run `rtms` to its end."""
+    """Run `rtms` to its end, as a fork of the zygote where nothing depends on how an interpreter starts."""
+    if not any(name.startswith(("PYTHON", "LC_", "LANG")) for name in settings or ()):
+        return _forked([*map(str, arguments)], cwd, environment(settings), stdin)
     return subprocess.run(
         [*RTMS, *map(str, arguments)],
         cwd=cwd,
@@ -35,6 +40,30 @@ def rtms(
         timeout=50,
         check=False,
     )
+
+
+_zygotes: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+
+
+def _forked(
+    arguments: list[str], cwd: Path, settings: dict[str, str], stdin: str
+) -> "subprocess.CompletedProcess[str]":
+    if not _zygotes:
+        ours, theirs = socket.socketpair()
+        program = [sys.executable, str(Path(__file__).with_name("zygote.py")), str(theirs.fileno())]
+        _zygotes.append((subprocess.Popen(program, pass_fds=[theirs.fileno()], env=environment()), ours))
+        theirs.close()
+        atexit.register(ours.close)
+    _, requests = _zygotes[0]
+    with tempfile.TemporaryDirectory() as folder:
+        streams = [Path(folder, name) for name in ("in", "out", "err")]
+        for path in streams:
+            path.write_text(stdin if path.name == "in" else "", newline="")
+        request = {"arguments": arguments, "folder": str(cwd), "environment": settings, "streams": [*map(str, streams)]}
+        requests.sendall(json.dumps(request).encode() + b"\n")
+        code = int(requests.recv(100))
+        _, out, err = (path.read_text() for path in streams)
+    return subprocess.CompletedProcess([*RTMS, *arguments], code, out, err)
 
 
 class Running:

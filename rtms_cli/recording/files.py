@@ -54,7 +54,7 @@ def atomic_path(target: Path, mode: int = 0o600) -> Iterator[Path]:
 
 
 def atomic_write(target: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write a whole file outside a recording, or into a device or pipe that has the name (`/dev/stdout`).
+    """Write a whole file outside a recording, or into a device, a pipe or a stream that has the name (`/dev/stdout`).
 
     :raises OSError: as `atomic_path` does.
     """
@@ -67,6 +67,8 @@ def atomic_write(target: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def _is_stream(path: Path) -> bool:
+    if path.is_relative_to("/dev"):
+        return True  # `/dev/stdout` is a link to whatever standard output is: also to a file, by `>`
     try:
         kind = path.stat().st_mode
     except FileNotFoundError:

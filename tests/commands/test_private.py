@@ -116,7 +116,9 @@ def test_a_link_in_the_temporary_files_place_is_not_followed(tmp_path: Path) -> 
     assert not (tmp_path / "page.html").is_symlink()
 
 
-def test_a_pipe_takes_a_page_as_well(recording: Path, tmp_path: Path) -> None:
-    done = rtms("inspect", recording, "--html", "/dev/stdout", cwd=tmp_path)
+@pytest.mark.parametrize("settings", [None, {"PYTHONUNBUFFERED": "1"}], ids=["file", "pipe"])
+def test_standard_output_takes_a_page_as_well(recording: Path, tmp_path: Path, settings: dict[str, str] | None) -> None:
+    """The zygote's output goes to a file, and that of a process of its own through a pipe; see `processes.rtms`."""
+    done = rtms("inspect", recording, "--html", "/dev/stdout", cwd=tmp_path, settings=settings)
     assert done.returncode == 0, done.stderr
     assert "<html" in done.stdout
