@@ -58,6 +58,9 @@ def atomic_write(target: Path, data: bytes, mode: int = 0o600) -> None:
 
     :raises OSError: as `atomic_path` does.
     """
+    if str(target) == "/dev/stdout":
+        _write(1, data)  # which may be a file: opened anew, it would be overwritten by what is printed next
+        return
     if _is_stream(target):
         with target.open("wb") as sink:
             sink.write(data)
@@ -67,8 +70,6 @@ def atomic_write(target: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    if path.is_relative_to("/dev"):
-        return True  # `/dev/stdout` is a link to whatever standard output is: also to a file, by `>`
     try:
         kind = path.stat().st_mode
     except FileNotFoundError:
