@@ -109,6 +109,7 @@ class Session:
         self._life = Life(trusted=trusted, begun=continues)
         self._camera = Camera(request.video_user) if request.video_user else None
         self._connections = Connections(stream.stream_id, request)
+        self._connections.signaling.has_been_up = continues  # the server has accepted this signature before
         self._deadline_us: int | None = 0
         self._started_us = 0
         self._sequence = 0

@@ -510,6 +510,22 @@ def test_media_that_the_server_never_knows_are_given_up() -> None:
         play(machine, f"{t} tick\n<< open signaling ws://s\n{opening}\n{refused}\n{outcome}")
 
 
+def test_a_session_that_continues_a_recording_knows_that_its_signature_is_right() -> None:
+    machine = Session(STREAM, Signature("a" * 64), AUDIO, continues=True)
+    for opened_s in (0, 4, 12, 25):
+        play(
+            machine,
+            f"""
+            {opened_s}    tick
+            <<            open signaling ws://s
+            {opened_s}.1  signaling open
+            <<            send signaling 1
+            {opened_s}.2  signaling closed 1000
+            <<            warn signaling: no connection: closed with 1000
+            """,
+        )
+
+
 def test_a_session_that_continues_a_recording_does_not_make_it_a_failure() -> None:
     machine = Session(STREAM, Signature("a" * 64), AUDIO, continues=True)
     play(machine, HANDSHAKE + '0.2 signaling {"msg_type": 2, "status_code": 2}\n<< finish interrupted None')
