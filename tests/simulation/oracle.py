@@ -53,6 +53,8 @@ def check(world: World) -> Stats:
     wrong += _deliveries(world)
     wrong += _findings(world)
     for number, recording in enumerate(world.recordings):
+        if recording.was_killed and not recording.files.contents:
+            continue  # before the disk took anything
         try:
             found = list(_recording(world, recording, stats))
         except Exception as error:
@@ -154,9 +156,14 @@ def _is_before_keep_alives(plan: Plan, hit: Hit) -> bool:
 
 
 def _ended_early(world: World) -> bool:
-    """Whether our side has ended by itself, by its own will or for somebody's word."""
+    """Whether our side has ended by itself, by its own will or for somebody's word.
+
+    Closed sockets after a `9` STOPPED are the end (PROTOCOL §9), also where another session would have begun.
+    """
     return any(process.is_stopping for process in world.processes) or any(
-        finish.status == "failed" for recording in world.recordings for finish in recording.finishes
+        finish.status == "failed" or finish.said_by.startswith("9 SESSION_STATE_UPDATE")
+        for recording in world.recordings
+        for finish in recording.finishes
     )
 
 
