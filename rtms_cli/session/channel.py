@@ -72,6 +72,7 @@ class Channel:
         "kinds",
         "last_in_us",
         "last_keep_alive_us",
+        "later_doubt",
         "lost_us",
         "name",
         "note",
@@ -93,6 +94,8 @@ class Channel:
         """Since when it has been without a working connection."""
         self.doubt: tuple[int, str] | None = None
         """When somebody said late that it is lost, and how."""
+        self.later_doubt: tuple[int, str] | None = None
+        """The same of the last one who said so since: what was heard before that proves nothing about it."""
         self.has_been_up = False
         """Whether its handshake was ever accepted."""
         self.tries = 0
@@ -135,7 +138,7 @@ class Channel:
         self.phase = phase
         self.since_us = at_us
         self.due_us = due_us
-        self.doubt = None
+        self.doubt = self.later_doubt = None
 
     def give_up_us(self, at_us: int) -> int:
         """When the server waits for it no longer."""
@@ -152,8 +155,11 @@ class Channel:
         return (self.since_us if last_us is None else max(last_us, self.since_us)) + SILENCE_S * US
 
     def suspect(self, at_us: int, how: str) -> None:
-        """Note that somebody said, late, that it is lost; the first one counts."""
-        self.doubt = self.doubt or (at_us, how)
+        """Note that somebody said, late, that it is lost."""
+        if self.doubt is None:
+            self.doubt = at_us, how
+        else:
+            self.later_doubt = at_us, how
 
     def next_us(self, heard_us: int | None, *, doubts: bool) -> int | None:
         """When time alone changes something about it; see `silent_us`.

@@ -297,9 +297,11 @@ class Connections:
             self.lose(channel, at_us, f"{doing} within {rules.HANDSHAKE_S} s")
 
     def _check_doubt(self, channel: Channel, at_us: int) -> None:
-        if not self.rebuilds or channel.doubt is None or at_us < channel.doubt[0] + rules.DOUBT_S * US:
+        doubt = channel.doubt
+        if not self.rebuilds or doubt is None or at_us < doubt[0] + rules.DOUBT_S * US:
             return
-        (doubted_us, how), channel.doubt = channel.doubt, None
+        doubted_us, how = doubt
+        channel.doubt, channel.later_doubt = channel.later_doubt, None
         heard_us = channel.last_in_us if channel.is_media else self.heard_us
         if heard_us is None or heard_us <= doubted_us + rules.UNDER_WAY_S * US:
             self.lose(channel, at_us, f"{how}, and nothing else for {rules.DOUBT_S} s")

@@ -125,6 +125,26 @@ FAILURES = [
         SPLIT,
     ),
     Failure(
+        "what was heard after a first sign does not disprove a second",
+        f"""
+        5    signaling closed 1006
+        <<   close media
+        <<   warn signaling: lost
+        8.8  tick
+        <<   open signaling ws://s
+        """
+        + AGAIN.format(t=9)
+        + f"""
+        12   {INTERRUPTED}
+        14   media {PACKET}
+        16   {INTERRUPTED}
+        21   tick
+        <<   close signaling
+        <<   close media
+        <<   warn signaling: lost: an interrupted webhook came, and nothing else for 5 s
+        """,
+    ),
+    Failure(
         "what was under way when the sign came does not prove that the connection lives",
         """
         5    signaling closed 1006
