@@ -126,7 +126,7 @@ FAILURES = [
     ),
     Failure(
         "what was heard after a first sign does not disprove a second",
-        f"""
+        """
         5    signaling closed 1006
         <<   close media
         <<   warn signaling: lost
