@@ -134,6 +134,20 @@ def lint(lines: Iterable[Line], product: str = "meeting") -> Iterator[Finding]:
         yield Finding(rule, SECTIONS[rule], finding.line, finding.at, "", text)
 
 
+class _Once:
+    """What is told once for each key."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, object]] = set()
+
+    def first(self, what: str, key: object) -> bool:
+        """Whether this was not told yet; it is now."""
+        if (what, key) in self._told or len(self._told) >= 10 * MOST_TOLD:
+            return False
+        self._told.add((what, key))
+        return True
+
+
 class _Linter:
     def __init__(self, product: str) -> None:
         self._product = product
@@ -149,7 +163,7 @@ class _Linter:
         self._announced_us: dict[str, int] = {}
         self._keep_alives = KeepAlives()
         self._clocks: dict[tuple[str, UserId], Clock] = {}
-        self._odd: set[tuple[str, object]] = set()
+        self._first = _Once().first
         self._outlook = Outlook(trusted=True)
         self._is_closed = False
         """Whether the server confirmed that we end the stream (22)."""
@@ -532,12 +546,6 @@ class _Linter:
             for field in unknown_fields(body, self._product):
                 if self._first("field", (message_type(body), field)):
                     yield self._find("unknown-field", f"{MessageType.label(message_type(body))}: {field}")
-
-    def _first(self, what: str, key: object) -> bool:
-        if (what, key) in self._odd or len(self._odd) >= 10 * MOST_TOLD:
-            return False
-        self._odd.add((what, key))
-        return True
 
 
 def message_type(body: dict[str, object]) -> int | None:
