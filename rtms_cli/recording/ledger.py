@@ -10,7 +10,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from rtms_cli.capture import kept_raw
-from rtms_cli.machine import WEBHOOK, ChannelState, Direction, Frame, State
+from rtms_cli.machine import SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
 from rtms_cli.protocol.endings import Outlook, Status
 from rtms_cli.protocol.messages import (
     Audio,
@@ -187,6 +187,8 @@ class Ledger:
     def _begin_session(self) -> None:
         self.outlook = Outlook(trusted=self._trusted)
         self._asked = self._ready = self._has_media = self.counts_audio = False
+        self._missing: set[str] = set()
+        """Media channels that were opened, and are not accepted by the server, or not any more."""
 
     # What is known of the end.
 
@@ -285,6 +287,8 @@ class Ledger:
             if not self._has_media:
                 self._has_media = True
                 self._step("first_media", frame, "")
+            if self._missing:
+                self._missing.discard(frame.channel)  # accepted without an answer
             if isinstance(frame.message, Transcript | Chat):
                 self._name(frame.message.user_id, frame.message.user_name)
 
@@ -347,6 +351,10 @@ class Ledger:
         assert isinstance(message, SignalingHandshakeResponse | MediaHandshakeResponse)
         if message.status_code == StatusCode.STATUS_OK:
             is_media = isinstance(message, MediaHandshakeResponse)
+            if is_media:
+                self._missing.discard(frame.channel)
+            else:
+                self._missing.clear()  # it asks anew for what it wants
             self._step("media_handshake" if is_media else "signaling_handshake", frame)
 
     def _on_ready(self, frame: Frame) -> None:
@@ -354,7 +362,8 @@ class Ledger:
         self._ready |= frame.direction is Direction.OUT
 
     def _on_close_request(self, frame: Frame) -> None:
-        self._asked |= frame.direction is Direction.OUT
+        # As in the session: where a connection is missing, so is what it would have brought.
+        self._asked |= frame.direction is Direction.OUT and not self._missing
 
     def _on_start(self, frame: Frame) -> None:
         message = frame.message
@@ -383,18 +392,20 @@ class Ledger:
         match change.state:
             case State.OPENING:
                 self._connect(Socket(channel, change.url.partition("?")[0]))
+                self._miss(channel)
             case State.OPEN:
                 socket = self._current.get(channel)
                 if socket is None or socket.opened is not None:
                     socket = self._connect(Socket(channel))
                 socket.opened = at
-                self._step("signaling_open" if channel == "signaling" else "media_open", frame)
+                self._step("signaling_open" if channel == SIGNALING else "media_open", frame)
             case State.REFUSED | State.CLOSED:
                 # A capture may lack the beginning of a connection.
                 socket = self._current.pop(channel, None) or self._connect(Socket(channel))
                 self._current.pop(channel, None)
                 socket.closed, socket.code, socket.reason, socket.ours = at, change.code, change.reason, change.ours
                 socket.refused = change.state is State.REFUSED
+                self._miss(channel)
                 unanswered = self._waiting.close(channel)
                 if (tally := self.keep_alives.get(channel)) is not None:
                     tally.given_up += len(unanswered)
@@ -408,6 +419,11 @@ class Ledger:
                 self.last_word, self.counts_audio = change, False
             case State.MARK | State.STOPPING:
                 pass  # FINISHED will say who asked
+
+    def _miss(self, channel: str) -> None:
+        if channel != SIGNALING and len(self._missing) < MOST_CHANNELS:
+            self._missing.add(channel)
+            self.counts_audio = False  # the next packet may tell that it is back
 
     def _connect(self, socket: Socket) -> Socket:
         self._current[socket.channel] = socket

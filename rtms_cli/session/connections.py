@@ -61,6 +61,16 @@ class Connections:
         )
 
     @property
+    def may_be_ready(self) -> bool:
+        """Whether `7` may go out: media are up, and none that may still come up in this try is under way.
+
+        What has to be tried again is not waited for: that may take its whole deadline, and the other kinds are there.
+        """
+        phases = {channel.phase for channel in self.media}
+        settled = {Phase.UP, Phase.WAITING, Phase.GONE}
+        return self.signaling.phase is Phase.UP and Phase.UP in phases and phases <= settled
+
+    @property
     def nothing_granted(self) -> bool:
         """Whether every kind that was asked for was refused."""
         return bool(self.refused) and set(kinds_wanted(self._request)) <= set(self.refused)

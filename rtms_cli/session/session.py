@@ -4,7 +4,7 @@ Theory of operation. A session has a signaling channel and one or more media cha
 of each, `life.STAGES` those of the stream. What happens to one channel moves others (the joint moves; PROTOCOL §1, §9):
 
     signaling UP                       the media channels open
-    every media channel UP or GONE     7 CLIENT_READY_ACK goes out, once a signaling connection
+    no media channel under way         7 CLIENT_READY_ACK goes out, once a signaling connection, where any is UP
     signaling lost                     the media go with it; both are rebuilt
     media lost                         that channel is rebuilt, the others flow on
     every media channel GONE           the session has nothing left to do: it failed, or was interrupted
@@ -361,7 +361,7 @@ class Session:
     def _settle(self, at_us: int) -> Sequence[Command]:
         """Make the joint moves, compute the deadline, and hand out what has collected."""
         life, connections = self._life, self._connections
-        if connections.are_up and not life.has_ended:
+        if connections.may_be_ready and not life.has_ended:
             self._be_ready(at_us)
         if life.stage not in (Stage.ANNOUNCED, Stage.ENDING, Stage.ENDED):
             life.enter(self._stage_of_connections())

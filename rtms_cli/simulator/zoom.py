@@ -493,9 +493,9 @@ class Zoom:
             pass  # media flows since `3`
         elif client.is_ready:
             client.find(socket.name, "7 CLIENT_READY_ACK twice on one signaling connection")
-        elif client.expects_media():
-            client.find(socket.name, "7 CLIENT_READY_ACK before every media connection was accepted")
         else:
+            if client.expects_media():  # what it asks for there still comes when it is accepted
+                client.find(socket.name, "7 CLIENT_READY_ACK before every media connection was accepted")
             client.is_ready = self._was_ready = True
             client.came_back()
             self._show.start()

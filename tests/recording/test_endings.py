@@ -46,6 +46,9 @@ def finished(status: str, reason: int | None = None) -> Frame:
     return state(State.FINISHED, 10, "signaling", code=reason, reason="the session", status=status)
 
 
+LOST = state(State.CLOSED, 7, code=1006)
+OPENING = state(State.OPENING, 7, url="ws://media")
+ACCEPTED = said({"msg_type": 2, "status_code": 0, "media_server": {"server_urls": {"all": "ws://media"}}}, 7, "signaling")
 MEDIA = [granted(), audio(bytes(640), ZERO_MS, at_us=1)]
 REVOKED = StopReason.STOP_BC_STREAM_REVOKED
 GUEST = structs.replace(HEADER, verified=True)
@@ -71,6 +74,12 @@ ROWS: dict[str, tuple[list[Frame], str]] = {
     "asked, while nothing had begun": ([out(21)], "interrupted"),
     "asked, with media": ([*MEDIA, out(21)], "complete"),
     "asked, and ready for media": ([out(7), out(21)], "complete"),
+    "asked, while a media connection was missing": ([*MEDIA, LOST, out(21)], "interrupted"),
+    "asked, while it was being rebuilt": ([*MEDIA, LOST, OPENING, out(21)], "interrupted"),
+    "asked, when it was back": ([*MEDIA, LOST, OPENING, granted(), out(21)], "complete"),
+    "asked, when it was back without a word": ([*MEDIA, LOST, OPENING, MEDIA[-1], out(21)], "complete"),
+    "asked, while signaling has just been rebuilt": ([*MEDIA, LOST, ACCEPTED, OPENING, out(21)], "interrupted"),
+    "asked, when a kind is not asked for any more": ([*MEDIA, LOST, ACCEPTED, out(21)], "complete"),
     "an unverified webhook": ([*MEDIA, stop_webhook(REVOKED)], "complete"),
     "a last word wins": ([*MEDIA, terminated(13), finished("complete", 13)], "complete"),
     "a last word that nobody knows": ([*MEDIA, terminated(13), finished("splendid")], "interrupted"),

@@ -404,6 +404,37 @@ def test_three_media_sockets_that_close_early_once_each_are_rebuilt() -> None:
     assert {channel.phase for channel in machine.snapshot().channels[1:]} == {Phase.WAITING}
 
 
+def test_a_media_socket_that_cannot_be_opened_does_not_hold_back_the_others() -> None:
+    machine = session(MediaRequest(AUDIO_AND_TRANSCRIPT.types, split=True))
+    play(
+        machine,
+        f"""
+        0    tick
+        <<   open signaling ws://s
+        0.1  signaling open
+        <<   send signaling 1
+        0.2  signaling {{"msg_type": 2, "status_code": 0, "server_urls": {{"audio": "ws://a", "transcript": "ws://t"}}}}
+        <<   send signaling 5
+        <<   open media.audio ws://a
+        <<   open media.transcript ws://t
+        0.3  media.transcript open
+        <<   send media.transcript 3
+        0.4  media.transcript {{"msg_type": 4, "status_code": 0}}
+        15.2 tick
+        <<   close media.audio
+        <<   warn media.audio: no connection
+        <<   send signaling 7
+        19   tick
+        <<   open media.audio ws://a
+        19.1 media.audio open
+        <<   send media.audio 3
+        19.2 media.audio {{"msg_type": 4, "status_code": 0}}
+        19.3 media.audio {PACKET}
+        """,
+    )
+    assert machine.snapshot().stage is Stage.STREAMING
+
+
 def test_who_asks_for_the_end_while_a_connection_is_missing_has_not_got_everything() -> None:
     machine = session()
     play(machine, CONNECTED)

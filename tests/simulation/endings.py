@@ -165,5 +165,5 @@ def statuses_after_death(plan: Plan, entries: Sequence[Entry]) -> set[str]:
     if last is not None:
         return {last}
     if heard.over is None:
-        return {"interrupted"}
+        return {"interrupted", heard.status()} if heard.asked else {"interrupted"}
     return {heard.status()}
