@@ -48,7 +48,7 @@ def finished(status: str, reason: int | None = None) -> Frame:
 
 LOST = state(State.CLOSED, 7, code=1006)
 OPENING = state(State.OPENING, 7, url="ws://media")
-ACCEPTED = said({"msg_type": 2, "status_code": 0, "media_server": {"server_urls": {"all": "ws://media"}}}, 7, "signaling")
+ACCEPTED = said({"msg_type": 2, "status_code": 0}, 7, "signaling")
 MEDIA = [granted(), audio(bytes(640), ZERO_MS, at_us=1)]
 REVOKED = StopReason.STOP_BC_STREAM_REVOKED
 GUEST = structs.replace(HEADER, verified=True)
