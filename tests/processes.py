@@ -1,14 +1,19 @@
-"""Runs `rtms` as its users do: as a process, with nothing configured but what a test says."""
+"""Runs `rtms` as its users do: as a process, with nothing configured but what a test says.
+
+A process is a fork of the zygote, unless a test sets what is decided while an interpreter starts.
+"""
 
 import asyncio
 import atexit
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -27,49 +32,112 @@ def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
 def rtms(
     *arguments: str | Path, cwd: Path, settings: Mapping[str, str] | None = None, stdin: str = ""
 ) -> "subprocess.CompletedProcess[str]":
-    """Run `rtms` to its end, as a fork of the zygote where nothing depends on how an interpreter starts."""
-    if not any(name.startswith(("PYTHON", "LC_", "LANG")) for name in settings or ()):
-        return _forked([*map(str, arguments)], cwd, environment(settings), stdin)
-    return subprocess.run(
-        [*RTMS, *map(str, arguments)],
-        cwd=cwd,
-        env=environment(settings),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    """Run `rtms` to its end."""
+    command = [*RTMS, *map(str, arguments)]
+    if _decides_the_start(settings):
+        kept = environment(settings)
+        return subprocess.run(
+            command, cwd=cwd, env=kept, input=stdin, capture_output=True, text=True, timeout=50, check=False
+        )
+    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        given.write(stdin)
+        given.seek(0)
+        with _fork(arguments, cwd, settings, [given.fileno(), out.fileno(), err.fileno()]) as news:
+            with news.makefile() as told:
+                _, code = told.readline(), int(told.readline())
+        said = []
+        for written in (out, err):
+            written.seek(0)
+            said.append(written.read().decode())
+    return subprocess.CompletedProcess(command, code, *said)
 
 
-_zygotes: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+def _decides_the_start(settings: Mapping[str, str] | None) -> bool:
+    """Whether settings matter while an interpreter starts, so that a fork of one that runs would not show them."""
+    return any(name.startswith(("PYTHON", "LC_", "LANG")) for name in settings or ())
 
 
-def _forked(
-    arguments: list[str], cwd: Path, settings: dict[str, str], stdin: str
-) -> "subprocess.CompletedProcess[str]":
-    if not _zygotes:
-        ours, theirs = socket.socketpair()
-        program = [sys.executable, str(Path(__file__).with_name("zygote.py")), str(theirs.fileno())]
-        _zygotes.append((subprocess.Popen(program, pass_fds=[theirs.fileno()], env=environment()), ours))
-        theirs.close()
-        atexit.register(ours.close)
-    _, requests = _zygotes[0]
-    with tempfile.TemporaryDirectory() as folder:
-        streams = [Path(folder, name) for name in ("in", "out", "err")]
-        for path in streams:
-            path.write_text(stdin if path.name == "in" else "", newline="")
-        request = {"arguments": arguments, "folder": str(cwd), "environment": settings, "streams": [*map(str, streams)]}
-        requests.sendall(json.dumps(request).encode() + b"\n")
-        code = int(requests.recv(100))
-        _, out, err = (path.read_text() for path in streams)
-    return subprocess.CompletedProcess([*RTMS, *arguments], code, out, err)
+_zygote: list[tuple["subprocess.Popen[bytes]", socket.socket]] = []
+_asking = threading.Lock()
+
+
+def _fork(
+    arguments: Sequence[str | Path], cwd: Path, settings: Mapping[str, str] | None, streams: Sequence[int]
+) -> socket.socket:
+    """Have the zygote fork; see there.
+
+    :returns: where the news come.
+    """
+    with _asking:
+        if not _zygote:
+            ours, theirs = socket.socketpair()
+            program = [sys.executable, str(Path(__file__).with_name("zygote.py")), str(theirs.fileno())]
+            process = subprocess.Popen(program, pass_fds=[theirs.fileno()], env=environment())
+            theirs.close()
+            _zygote.append((process, ours))
+            atexit.register(ours.close)
+        news, told = socket.socketpair()
+        request = {"arguments": [*map(str, arguments)], "folder": str(cwd), "environment": environment(settings)}
+        body = json.dumps(request).encode()
+        _, requests = _zygote[0]
+        socket.send_fds(requests, [b"?"], [*streams, told.fileno()])
+        requests.sendall(len(body).to_bytes(4) + body)
+        told.close()
+    return news
+
+
+class Forked:
+    """What tests use of an `asyncio.subprocess.Process`, of a process that the zygote forked."""
+
+    def __init__(self, pid: int, news: asyncio.StreamReader, stdout: asyncio.StreamReader) -> None:
+        self.pid = pid
+        self.stdout = stdout
+        self.returncode: int | None = None
+        self._news = news
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    async def communicate(self) -> tuple[bytes, None]:
+        """Wait for its end; gives what it still says."""
+        rest = await self.stdout.read()
+        self.returncode = int(await self._news.readline())
+        return rest, None
+
+
+@asynccontextmanager
+async def _forked(
+    arguments: Sequence[str | Path], cwd: Path, settings: Mapping[str, str] | None
+) -> AsyncIterator[Forked]:
+    reading, writing = os.pipe()
+    with open(reading, "rb", 0) as pipe, open(os.devnull) as nothing:  # noqa: ASYNC230, PTH123
+        try:
+            news = _fork(arguments, cwd, settings, [nothing.fileno(), writing, writing])
+        finally:
+            os.close(writing)
+        stdout = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stdout), pipe
+        )
+        told, news_writer = await asyncio.open_connection(sock=news)
+        try:
+            yield Forked(int(await told.readline()), told, stdout)
+        finally:
+            transport.close()
+            news_writer.close()
+            await news_writer.wait_closed()
 
 
 class Running:
     """An `rtms` that runs."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | Forked) -> None:
         self.process = process
         self.lines: list[str] = []
 
@@ -106,7 +174,24 @@ async def running(
     *arguments: str | Path, cwd: Path, settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[Running]:
     """Start `rtms`; what still runs at the end is killed. Its standard error comes with its output."""
-    process = await asyncio.create_subprocess_exec(
+    async with _started(arguments, cwd, settings) as process:
+        try:
+            yield Running(process)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
+
+
+@asynccontextmanager
+async def _started(
+    arguments: Sequence[str | Path], cwd: Path, settings: Mapping[str, str] | None
+) -> AsyncIterator[asyncio.subprocess.Process | Forked]:
+    if not _decides_the_start(settings):
+        async with _forked(arguments, cwd, settings) as forked:
+            yield forked
+        return
+    yield await asyncio.create_subprocess_exec(
         *RTMS,
         *map(str, arguments),
         cwd=cwd,
@@ -115,9 +200,3 @@ async def running(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    try:
-        yield Running(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
