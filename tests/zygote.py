@@ -10,6 +10,7 @@ other side closes the socket.
 """
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -92,6 +93,7 @@ def main() -> None:
             importlib.import_module(module.name)
     for name in ("av", "numpy", "soundfile", "uvicorn.protocols.http.h11_impl", "uvicorn.lifespan.on"):  # imported late
         importlib.import_module(name)
+    gc.freeze()
     request = serve(socket.socket(fileno=int(sys.argv[1])))
     if request is None:
         return
