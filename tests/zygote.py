@@ -93,7 +93,7 @@ def main() -> None:
             importlib.import_module(module.name)
     for name in ("av", "numpy", "soundfile", "uvicorn.protocols.http.h11_impl", "uvicorn.lifespan.on"):  # imported late
         importlib.import_module(name)
-    gc.freeze()
+    gc.freeze()  # so that a collection in a fork does not copy what all of them share
     request = serve(socket.socket(fileno=int(sys.argv[1])))
     if request is None:
         return
