@@ -10,6 +10,9 @@ from rtms_cli.protocol.messages import Message, SessionStateResponse, SessionSta
 from rtms_cli.protocol.numbers import SessionState, StopReason, StreamState
 from rtms_cli.protocol.webhooks import Stream, StreamStart, StreamStop, Webhook
 
+MOST_SESSIONS = 1_000
+"""Sessions of one stream that go on at once and are remembered; a stream has one, for a moment two."""
+
 
 class Status(StrEnum):
     """`status` of a recording (RECORDING, "manifest.json")."""
@@ -70,7 +73,10 @@ class Outlook:
     def __init__(self, *, trusted: bool = False) -> None:
         self._trusted = trusted
         self._stream: Stream | None = None
-        self._sessions: dict[str | None, int | None] = {}
+        self._going_on: dict[str | None, None] = {}
+        """Sessions that were named and have not stopped, in the order in which they were named."""
+        self.session_state: int | None = None
+        """The state of the session that was spoken of last."""
         self.is_over = False
         """Whether the stream was said to be over, as far as is known now."""
         self.is_final = False
@@ -79,11 +85,6 @@ class Outlook:
         self.said_by = Speaker.NOBODY
         self.how = ""
         """Who said so and how, in words: `9 SESSION_STATE_UPDATE on signaling`."""
-
-    @property
-    def session_state(self) -> int | None:
-        """The state of the session that was spoken of last."""
-        return next(reversed(self._sessions.values()), None)
 
     def judge(self, *, gave_up: bool = False, asked: bool = False, begun: bool = False) -> Status:
         """How a recording that ends now ended; see `judge_ending`.
@@ -107,7 +108,7 @@ class Outlook:
             case SessionStateUpdate(session_id=session_id, state=state, stop_reason=reason):
                 self._on_session(session_id, state, reason, f"9 SESSION_STATE_UPDATE on {channel}")
             case SessionStateResponse(session_id=session_id, state=state):
-                self._sessions[session_id] = state
+                self._note(session_id, state)
                 return False
             case StreamStart(stream=stream):
                 former = self._stream
@@ -121,17 +122,25 @@ class Outlook:
 
     def announce(self) -> None:
         """The stream was announced (anew): whatever was said of an end before is past."""
-        self._sessions.clear()
+        self._going_on.clear()
+        self.session_state = None
         self._take_back()
         self.is_final = False
 
     def _on_session(self, session_id: str | None, state: int | None, reason: int | None, how: str) -> None:
-        self._sessions.pop(session_id, None)
-        self._sessions[session_id] = state
-        if all(known == SessionState.STOPPED for known in self._sessions.values()):
+        self._note(session_id, state)
+        if not self._going_on:
             self._end(how, Speaker.ZOOM, reason, is_final=False)
         elif not self.is_final:
             self._take_back()
+
+    def _note(self, session_id: str | None, state: int | None) -> None:
+        self.session_state = state
+        self._going_on.pop(session_id, None)
+        if state != SessionState.STOPPED:
+            if len(self._going_on) >= MOST_SESSIONS:
+                del self._going_on[next(iter(self._going_on))]
+            self._going_on[session_id] = None
 
     def _end(self, how: str, speaker: Speaker, reason: int | None, *, is_final: bool) -> None:
         if speaker is Speaker.STRANGER and reason == StopReason.STOP_BC_STREAM_REVOKED:

@@ -1,7 +1,9 @@
 """`rtms export` of recordings that the recorder made: real codecs in, real codecs out, an independent reader."""
 
 import csv
+import errno
 import json
+import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -17,6 +19,7 @@ import soundfile
 from frames import HEADER, ZERO_MS, audio, granted, media, said
 from processes import rtms
 
+from rtms_cli.errors import Problem
 from rtms_cli.export.files import made as whole
 from rtms_cli.machine import Frame
 from rtms_cli.recording.recorder import Recorder
@@ -384,6 +387,19 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, arguments: list[str], said:
     done = rtms("export", recording, *arguments, cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
     assert not (recording / "export").exists() or not list((recording / "export").iterdir())
+
+
+def test_what_cannot_be_read_is_not_told_as_what_cannot_be_written(tmp_path: Path) -> None:
+    target = tmp_path / "out/film.mp4"
+    for source in (tmp_path / "gone.wav", target.with_name("gone.wav")):
+        with pytest.raises(Problem, match=rf"^Cannot read {source}: No such file"), whole(target, force=False):
+            source.read_bytes()
+    with pytest.raises(Problem, match=rf"^Cannot write {target}: No space left"), whole(target, force=False):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(Problem, match=r"^Cannot write .*/file/film.mp4: (Not a directory|File exists)"):
+        with whole(tmp_path / "file/film.mp4", force=False):
+            pass
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, RuntimeError])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtms_cli.protocol.endings import Outlook, Speaker, Status, judge_ending
+from rtms_cli.protocol.endings import MOST_SESSIONS, Outlook, Speaker, Status, judge_ending
 from rtms_cli.protocol.messages import read
 from rtms_cli.protocol.webhooks import read_webhook
 
@@ -76,6 +76,14 @@ def test_one_of_two_sessions_that_stops_ends_nothing() -> None:
     outlook = hear(Outlook(), session("a", 2), session("b", 2), session("a", 5, 8))
     assert not outlook.is_over
     assert outlook.session_state == 5
+
+
+def test_sessions_without_number_are_remembered_with_a_bound_and_cost_the_same() -> None:
+    outlook = hear(Outlook(), *(session(str(number), 2) for number in range(2 * MOST_SESSIONS)))
+    last = str(2 * MOST_SESSIONS - 1)
+    hear(outlook, *(session(str(number), 5) for number in range(2 * MOST_SESSIONS) if str(number) != last))
+    assert not outlook.is_over
+    assert hear(outlook, session(last, 5)).is_over
 
 
 def test_the_last_reason_that_was_given_counts_and_none_takes_none_away() -> None:
