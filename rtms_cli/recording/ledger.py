@@ -174,10 +174,13 @@ class Ledger:
     def goes_on_with(self, frame: Frame) -> bool:
         """Whether the stream goes on, after a session's last word, with this frame.
 
-        Other webhooks than a start may come behind the last word: they concern the session that has ended.
+        Other webhooks than a start may come behind the last word: they concern the session that has ended. So does a
+        wish that it may end, which captures of older versions have there.
         """
-        is_afterword = frame.channel == WEBHOOK and not isinstance(frame.message, StreamStart)
-        return self.last_word is not None and not is_afterword
+        message = frame.message
+        is_afterword = frame.channel == WEBHOOK and not isinstance(message, StreamStart)
+        is_wish = isinstance(message, ChannelState) and message.state is State.STOPPING
+        return self.last_word is not None and not (is_afterword or is_wish)
 
     def resume(self) -> None:
         """Take note that the stream goes on after a session's last word."""

@@ -181,7 +181,8 @@ class Connections:
         self.warn(channel.name, f"{'lost' if was_up else 'no connection'}: {how}; next try in {wait_us / US:.1f} s")
 
     def lose_media(self, media_type: int | None, how: str, at_us: int) -> None:
-        """The server misses a media socket: find which. One that is being rebuilt already is that one.
+        """The server misses a media socket: find which. One that is being rebuilt already is that one; one that is
+        opened for the first time since signaling came up is none that it could miss.
 
         While the end is near, the sign is only noted: should another session go on, nothing may come there any more.
 
@@ -189,6 +190,7 @@ class Connections:
         """
         media = [each for each in self.media if each.phase is not Phase.GONE]
         media = [each for each in media if media_type is None or media_type & each.kinds]
+        media = [each for each in media if each.phase is Phase.UP or each.tries]
         if not self.rebuilds:
             for channel in media:
                 channel.suspect(at_us, how)

@@ -47,7 +47,7 @@ DOUBT_S = 5
 """How long a connection may be silent after such a sign. One that only had nothing to say is rebuilt in vain: that
 costs little, and a dead one a lot."""
 
-UNDER_WAY_S = 1
+UNDER_WAY_S = 2
 """What comes so soon after such a sign may have been under way already, and proves nothing."""
 
 QUIET_S = 2

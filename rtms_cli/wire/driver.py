@@ -97,6 +97,8 @@ class Driver:
         self._socket_closed = asyncio.Event()
         self._wake_at_us: int | None = None
         self._finish: Finish | None = None
+        self._has_ended = False
+        """Whether the last word is kept: what is put behind it would go on with the recording."""
         self._fault: BaseException | None = None
 
     async def run(self) -> Finish:
@@ -117,6 +119,7 @@ class Driver:
         finish = self._finish
         verdict = ChannelState(State.FINISHED, finish.stop_reason, finish.said_by, status=finish.status)
         self._keep(state_frame(self._clock.now_us(), SIGNALING, verdict))
+        self._has_ended = True
         return finish
 
     def post(self, channel: str, direction: Direction, raw: bytes) -> None:
@@ -124,12 +127,14 @@ class Driver:
         self._take(frame_of(self._clock.now_us(), channel, direction, raw))
 
     def stop(self, who: str) -> None:
-        """Ask the machine for a clean end."""
-        self._state(SIGNALING, ChannelState(State.STOPPING, reason=who))
+        """Ask the machine for a clean end; does nothing where it has ended."""
+        if not self._has_ended:
+            self._state(SIGNALING, ChannelState(State.STOPPING, reason=who))
 
     def mark(self, text: str) -> None:
-        """Mark this moment, for a line among the events."""
-        self._state(SIGNALING, ChannelState(State.MARK, reason=text))
+        """Mark this moment, for a line among the events; does nothing where the machine has ended."""
+        if not self._has_ended:
+            self._state(SIGNALING, ChannelState(State.MARK, reason=text))
 
     def attach(self, channel: str, socket: Socket) -> None:
         """Take over a socket that somebody else opened."""

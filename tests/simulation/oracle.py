@@ -36,6 +36,8 @@ from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import Fault
 
 BATCH = 256
+LONG_WAIT_S = 20
+"""A wait between two tries that may outlast the calm stretch at the end of a plan."""
 RENEWED_S = 25
 """A manifest is renewed at least so often while frames come."""
 SHARED_MEMORY = Path("/dev/shm")
@@ -178,11 +180,15 @@ def _last_words(world: World) -> Iterator[str]:
         return  # a media socket that never had a keep-alive may be silent (PROTOCOL §9): its death shows nowhere
     if any(isinstance(hit, LateHit) for hit in plan.hits):
         return
+    last_ms = stream.epoch_ms + stream.cues.last_words_ms
+    if stream.ended_ms < last_ms:
+        return  # the server ended it: all sessions had stopped, and a connection was lost
     if any(_gave_up_media(recording) for recording in process.recordings):
         return  # its socket could not be opened for as long as the server waits for one (PROTOCOL §9)
+    if any(_backs_off(recording) for recording in process.recordings):
+        return  # several tries in a row came to nothing: the next one was due after the calm stretch
     if any(finish.said_by.startswith("9 ") for recording in process.recordings for finish in recording.finishes):
         return  # no session of the stream was left, and its sockets closed: that is its end (PROTOCOL §9)
-    last_ms = stream.epoch_ms + stream.cues.last_words_ms
     if not any(last_ms <= timestamp for recording in process.recordings for timestamp in _heard_audio(recording)):
         yield "what was said at the end, after a calm stretch, was not heard"
 
@@ -203,9 +209,16 @@ def _gave_up_media(recording: Recording) -> bool:
         isinstance(state := entry.frame.message, ChannelState)
         and entry.frame.channel.startswith("media")
         and state.state is State.WARNING
-        and state.reason.startswith("given up: no connection")
+        and state.reason.startswith("given up: ")
         for entry in recording.entries
     )
+
+
+def _backs_off(recording: Recording) -> bool:
+    """Whether it waited long for its next try to connect."""
+    warnings = (entry.frame.message for entry in recording.entries if isinstance(entry.frame.message, ChannelState))
+    waits = (re.search(r"next try in (\d+)", state.reason) for state in warnings if state.state is State.WARNING)
+    return any(int(wait[1]) >= LONG_WAIT_S for wait in waits if wait is not None)
 
 
 def _heard_audio(recording: Recording) -> Iterator[int]:
@@ -226,7 +239,8 @@ def _recording(world: World, recording: Recording, stats: Stats) -> Iterator[str
         yield from _killed(world, recording, stats)
         return
     if MANIFEST not in contents:
-        yield "there is no manifest"
+        if contents or not recording.files.refused:
+            yield "there is no manifest"  # the disk took something
         return
     manifest = msgspec.json.decode(contents[MANIFEST], type=Manifest)
     if recording.files.refused and manifest.status == "recording":

@@ -66,10 +66,12 @@ class Served:
             scopes=plan.scopes,
         )
         self.driver = Driver(self.zoom, None, VirtualClock(), announce=self._announce)
+        self.ended_ms = 0
         self.running = asyncio.create_task(self._run(), name=f"stream {number}")
 
     async def _run(self) -> int:
         finish = await self.driver.run()
+        self.ended_ms = self._side.now_ms()
         return finish.stop_reason or 0
 
     def accept(self, url: str, socket: SimSocket) -> None:
