@@ -307,6 +307,9 @@ class Client:
         if len(socket.asked) >= MOST_UNANSWERED:
             self.find(socket.name, f"{MOST_UNANSWERED} keep-alives were not answered: cut")
             self.close(socket, 1001, "keep-alive time-out")
+            if Deviation.SIGNALING_KEEP_ALIVE_ONLY in self._deviations:
+                for media in self.sockets(media_only=True):  # nothing else shows whether these are alive
+                    self.close(media, 1001, "keep-alive time-out")
             self.wait_for(SIGNALING)
             return
         self._sequence += 1

@@ -82,6 +82,10 @@ ROWS: dict[str, tuple[list[Frame], str]] = {
     "asked, when a kind is not asked for any more": ([*MEDIA, LOST, ACCEPTED, out(21)], "complete"),
     "an unverified webhook": ([*MEDIA, stop_webhook(REVOKED)], "complete"),
     "a last word wins": ([*MEDIA, terminated(13), finished("complete", 13)], "complete"),
+    "asked behind the last word": (
+        [*MEDIA, terminated(6), finished("complete", 6), state(State.STOPPING, 11, "signaling", reason="SIGTERM")],
+        "complete",
+    ),
     "a last word that nobody knows": ([*MEDIA, terminated(13), finished("splendid")], "interrupted"),
     "going on after a last word": ([*MEDIA, out(7), out(21), finished("complete"), *MEDIA], "interrupted"),
     "revoked, then going on": ([*MEDIA, terminated(REVOKED), finished("interrupted", 8), *MEDIA], "interrupted"),

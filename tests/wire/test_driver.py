@@ -109,6 +109,16 @@ def run(request: pytest.FixtureRequest) -> Run:
     return lambda machine, sink: Driver(machine, sink, Clock(), dial)
 
 
+async def test_nothing_that_is_asked_for_later_is_put_behind_the_last_word() -> None:
+    machine, sink = Machine([Finish("complete", 6, "the test")], lambda _: []), Kept()
+    driver = Driver(machine, sink, Clock())
+    await driver.run()
+    driver.stop("SIGTERM")
+    driver.mark("m")
+    assert sink.lines() == ["signaling state finished"]
+    assert machine.seen == []
+
+
 async def test_frames_are_kept_in_order_and_what_is_sent_after_it_was_sent(run: Run) -> None:
     async def handle(socket: ServerConnection) -> None:
         await socket.send(json.dumps({"msg_type": 12, "timestamp": 5}))
