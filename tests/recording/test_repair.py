@@ -155,6 +155,18 @@ def test_what_is_being_recorded_is_left_alone(tmp_path: Path) -> None:
     assert list(unfinished(tmp_path)) == []
 
 
+def test_a_manifest_that_nobody_can_read_is_no_crash(tmp_path: Path) -> None:
+    """`listen` looks at all of them when it starts."""
+    folder = dead(tmp_path / "dead")
+    content = (folder / "manifest.json").read_text()
+    deep = content.replace('"asked": {', '"asked": {"x": {"y": ' + "[" * 100_000 + "]" * 100_000 + "}, ", 1)
+    for text in (deep, deep.replace("}, ", "", 1), "", "[]", "\0", content[:200]):
+        (folder / "manifest.json").write_text(text)
+        assert list(unfinished(tmp_path)) == []
+        with pytest.raises(Problem, match=r"manifest.json cannot be read.*Move it away"):
+            repair(folder)
+
+
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib, time\n"
