@@ -24,9 +24,9 @@ _MOST_TRIES = 50
 def holds(new: Path, old: Path) -> bool:
     """Whether the new file holds all that the old one does.
 
-    WAV: every sample that is not zero, at the same distance from the others: the new file may begin earlier. Lines:
-    every whole line, in order; `t` depends on the recording's zero and does not count. All else: the old file is how
-    the new one begins.
+    WAV: every sample that is not zero, at the same distance from the others, and the length, for silence may have been
+    sent; the new file may begin earlier. Lines: every whole line, in order; `t` depends on the recording's zero and
+    does not count. All else: the old file is how the new one begins.
 
     :raises OSError: where one cannot be read.
     """
@@ -63,6 +63,8 @@ def _wav_holds(new: Path, old: Path) -> bool:
             return False
         block = int.from_bytes(shorter[_BLOCK], "little")
         end = len(shorter) - (len(shorter) - HEADER_SIZE) % block
+        if len(longer) < end:
+            return False
         first = _first_sound(shorter, end)
         if first is None:
             return True
@@ -94,6 +96,8 @@ def _places(pcm: mmap.mmap | bytes, needle: bytes, first: int, block: int) -> It
 
 
 def _samples_hold(new: mmap.mmap | bytes, place: int, old: mmap.mmap | bytes, first: int, end: int) -> bool:
+    if len(new) - place < end - first:
+        return False
     for size in range(0, end - first, _CHUNK):
         stop = min(end, first + size + _CHUNK)
         wanted, there = old[first + size : stop], new[place + size : place + stop - first]
@@ -108,7 +112,6 @@ def _samples_hold(new: mmap.mmap | bytes, place: int, old: mmap.mmap | bytes, fi
 def _few_samples_hold(there: bytes, wanted: bytes) -> bool:
     if wanted == there or not wanted.strip(b"\0"):
         return True
-    there = there.ljust(len(wanted), b"\0")
     samples = zip(memoryview(wanted).cast("h"), memoryview(there).cast("h"), strict=False)
     return all(one in (0, other) for one, other in samples)
 

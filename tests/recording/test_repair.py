@@ -325,6 +325,22 @@ def test_what_the_capture_has_and_a_file_lacks_is_filled_in_and_the_loss_stays(t
     same_files(folder, tmp_path / "good", but=["manifest.json"])
 
 
+@pytest.mark.parametrize("sound", [b"\0", b"\1"], ids=["nothing else", "at the end"])
+def test_silence_that_was_sent_is_no_less_than_sound(sound: bytes, tmp_path: Path) -> None:
+    (folder := tmp_path / "r").mkdir()
+    recorder = Recorder(folder, HEADER)
+    pcm = [(sound if slot < 20 else b"\0") * 640 for slot in range(100)]
+    recorder.fold([granted(at_us=1), *(audio(one, ZERO_MS + 20 * at, at_us=at * 20_000) for at, one in enumerate(pcm))])
+    recorder.fold([state(State.FINISHED, 3 * SECOND_US, "signaling", code=6, reason="8", status="complete")])
+    recorder.close()
+    lines = (folder / "capture.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "capture.jsonl").write_bytes(b"".join([*lines[:50], lines[-1]]))
+    before = tree(folder)
+    done = repair(folder)
+    assert (done.changed, done.kept) == ((), ("audio/mixed.wav",))
+    assert tree(folder) == before
+
+
 def heard(folder: Path) -> dict[int, int]:
     """Every sample of the mixed sound that is not zero, by its place on Zoom's clock."""
     (entry,) = (entry for entry in Manifest.read(folder).tracks if entry.kind == "audio")
