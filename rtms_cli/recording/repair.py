@@ -19,7 +19,7 @@ from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.endings import Status
 from rtms_cli.recording.encoded import EXTENSIONS
-from rtms_cli.recording.files import Files
+from rtms_cli.recording.files import Files, folder_mode
 from rtms_cli.recording.holding import holds, same
 from rtms_cli.recording.manifest import CAPTURE, MANIFEST, Loss, Manifest, TrackEntry, Warned
 from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_being_recorded
@@ -113,7 +113,7 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
         recorder = Recorder(
             workshop,
             capture.header,
-            files=_MediaFiles(workshop, capture.path.stat().st_mode & 0o777),
+            files=_MediaFiles(workshop, _mode(capture.path)),
             keep_revoked=keep_revoked,
             keep_encoded=any(Path(name).suffix[1:] in EXTENSIONS.values() for name in _files(folder)),
             origin_ms=before.origin_ms if before is not None else None,
@@ -155,7 +155,8 @@ def _finish_deletion(folder: Path, manifest: Manifest) -> Repaired:
 
 def _delete(folder: Path, manifest: Manifest, problems: tuple[str, ...]) -> Repaired:
     """Delete all but the manifest, which says so first: whatever happens in between, the deletion can be finished."""
-    Files(folder).replace(MANIFEST, manifest.encode())
+    there = folder / MANIFEST if (folder / MANIFEST).exists() else Capture(folder).path
+    Files(folder, _mode(there)).replace(MANIFEST, manifest.encode())
     names = sorted(_files(folder) - {MANIFEST}, key=lambda name: (name.startswith(CAPTURE), name))
     for name in names:
         (folder / name).unlink(missing_ok=True)
@@ -178,13 +179,13 @@ def _take_over(
             continue
         for name in unit:
             if name not in there or not same(workshop / name, folder / name):
-                (folder / name).parent.mkdir(mode=0o700, exist_ok=True)
+                (folder / name).parent.mkdir(mode=folder_mode(_mode(workshop / name)), exist_ok=True)
                 (workshop / name).replace(folder / name)
                 changed.append(name)
     kept += sorted(there - made)
     manifest = _merged(before, recorder.manifest(), changed, kept, has_last_word=recorder.has_last_word)
     if manifest != before:
-        Files(folder).replace(MANIFEST, manifest.encode())
+        Files(folder, _mode(workshop / MANIFEST)).replace(MANIFEST, manifest.encode())
         changed.append(MANIFEST)
     return Repaired(folder, manifest.status, tuple(changed), tuple(kept), problems, len(manifest.losses))
 
@@ -256,6 +257,11 @@ def _losses(*lists: list[Loss]) -> list[Loss]:
         if known is None or loss.count > known.count:
             found[loss.what, loss.where] = loss
     return list(found.values())
+
+
+def _mode(path: Path) -> int:
+    """The permissions of what belongs to a file that may be read-only."""
+    return (path.stat().st_mode & 0o777) | 0o600
 
 
 def _files(folder: Path) -> set[str]:

@@ -167,6 +167,26 @@ def test_a_manifest_that_nobody_can_read_is_no_crash(tmp_path: Path) -> None:
             repair(folder)
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+@pytest.mark.parametrize("is_revoked", [False, True], ids=["", "revoked"])
+def test_what_is_made_anew_is_as_private_as_what_was_there(mode: int, is_revoked: bool, tmp_path: Path) -> None:
+    (folder := tmp_path / "r").mkdir()
+    recorder = Recorder(folder, HEADER, files=Files(folder, mode))
+    recorder.fold(frames())  # type: ignore[arg-type]
+    if is_revoked:
+        recorder.fold([state(State.FINISHED, 3 * SECOND_US, "signaling", code=8, reason="8", status="revoked")])
+    recorder.checkpoint()
+    before = {path: path.stat().st_mode for path in folder.rglob("*")}
+    shutil.rmtree(folder / "audio")
+    (folder / "transcript.jsonl").unlink()
+    (folder / "capture.jsonl").chmod(mode & 0o444)
+    repair(folder)
+    if not is_revoked:
+        (folder / "capture.jsonl").chmod(mode)
+    after = {path: path.stat().st_mode for path in folder.rglob("*")}
+    assert after == {path: mode for path, mode in before.items() if not is_revoked or path.name == "manifest.json"}
+
+
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib, time\n"
