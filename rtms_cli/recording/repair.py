@@ -6,6 +6,7 @@ that the one in the recording does. It only adds: files that hold more stay, and
 knew of the end. Doing it again changes nothing.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from copy import copy
@@ -18,7 +19,7 @@ from msgspec import Struct, structs
 from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.endings import Status
-from rtms_cli.recording.encoded import EXTENSIONS
+from rtms_cli.recording.encoded import EXTENSIONS, KIND
 from rtms_cli.recording.files import Files, folder_mode
 from rtms_cli.recording.holding import holds, same
 from rtms_cli.recording.manifest import CAPTURE, MANIFEST, Loss, Manifest, TrackEntry, Warned
@@ -115,7 +116,7 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
             capture.header,
             files=_MediaFiles(workshop, _mode(capture.path)),
             keep_revoked=keep_revoked,
-            keep_encoded=any(Path(name).suffix[1:] in EXTENSIONS.values() for name in _files(folder)),
+            keep_encoded=_has_encoded(folder, before),
             origin_ms=before.origin_ms if before is not None else None,
         )
         frames = iter(capture)
@@ -145,6 +146,13 @@ def _manifest(folder: Path) -> Manifest | None:
         raise Problem(f"{folder / MANIFEST} cannot be read: {error}.", "Move it away to have a new one made.") from None
 
 
+def _has_encoded(folder: Path, before: Manifest | None) -> bool:
+    """Whether packets were kept as they came."""
+    if before is not None and any(entry.kind == KIND for entry in before.tracks):
+        return True
+    return any(Path(name).suffix[1:] in EXTENSIONS.values() for name in _files(folder))
+
+
 def _finish_deletion(folder: Path, manifest: Manifest) -> Repaired:
     """Delete what is left of a revoked recording; one that lists its tracks is kept on purpose."""
     if manifest.tracks or not _files(folder) - {MANIFEST}:
@@ -172,22 +180,36 @@ def _take_over(
     """Take each file of the workshop that holds all that the one in the folder does."""
     changed, kept = [], []
     made = _files(workshop) - {MANIFEST}
-    there = {name for name in _files(folder) if name != MANIFEST and not name.startswith(CAPTURE)}
+    passing = {f"{name}.part" for name in (*made, MANIFEST)} & _files(folder)
+    there = {name for name in _files(folder) - passing if name != MANIFEST and not name.startswith(CAPTURE)}
     for unit in _units(made):
-        if any(name in there and not holds(workshop / name, folder / name) for name in unit):
-            kept += [name for name in unit if name in there]
+        strange = {name for name in unit if name not in there and not _has_place(folder, name)}
+        if strange or any(name in there and not holds(workshop / name, folder / name) for name in unit):
+            kept += [name for name in unit if name in there or name in strange]
             continue
         for name in unit:
             if name not in there or not same(workshop / name, folder / name):
                 (folder / name).parent.mkdir(mode=folder_mode(_mode(workshop / name)), exist_ok=True)
                 (workshop / name).replace(folder / name)
                 changed.append(name)
+    for name in passing:
+        (folder / name).unlink()  # a process was killed while it replaced the file
     kept += sorted(there - made)
     manifest = _merged(before, recorder.manifest(), changed, kept, has_last_word=recorder.has_last_word)
     if manifest != before:
         Files(folder, _mode(workshop / MANIFEST)).replace(MANIFEST, manifest.encode())
         changed.append(MANIFEST)
     return Repaired(folder, manifest.status, tuple(changed), tuple(kept), problems, len(manifest.losses))
+
+
+def _has_place(folder: Path, name: str) -> bool:
+    """Whether a file can be put where there is none: not through a link, and in the place of nothing else."""
+    path = folder / name
+    between = list(path.relative_to(folder).parents)[:-1]
+    ways = (folder / parent for parent in between)
+    return not os.path.lexists(path) and all(
+        not os.path.lexists(way) or (way.is_dir() and not way.is_symlink()) for way in ways
+    )
 
 
 def _units(names: set[str]) -> Iterator[list[str]]:
@@ -227,7 +249,7 @@ def _merged(
             entries = [entries[path] for entries in (of_base, of_other) if path in entries]
             if path in changed and path in of_made:
                 entries = [of_made[path]]
-            elif path in kept:
+            else:  # it was kept, or is the same: a repair that was killed may have made it
                 entries.sort(key=lambda entry: -entry.packets)
             base.tracks.append(entries[0])
         base.losses = _losses(before.losses, made.losses)

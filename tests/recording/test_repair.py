@@ -361,6 +361,75 @@ def test_silence_that_was_sent_is_no_less_than_sound(sound: bytes, tmp_path: Pat
     assert tree(folder) == before
 
 
+LINKS: dict[str, Callable[[Path, Path], object]] = {
+    "a link to the sound": lambda sound, aside: (sound.replace(aside), sound.symlink_to(aside)),
+    "a link to nothing": lambda sound, aside: (sound.unlink(), sound.symlink_to(aside)),
+    "a link to its folder": lambda sound, aside: (sound.parent.replace(aside), sound.parent.symlink_to(aside)),
+    "a folder": lambda sound, aside: (sound.unlink(), sound.mkdir()),
+    "a file for its folder": lambda sound, aside: (sound.parent.replace(aside), sound.parent.write_text("mine")),
+}
+
+
+@pytest.mark.parametrize("move", LINKS.values(), ids=LINKS.keys())
+def test_what_stands_in_a_files_place_is_left_alone_and_so_is_where_it_leads(
+    move: Callable[[Path, Path], object], tmp_path: Path
+) -> None:
+    folder, aside = dead(tmp_path / "r"), tmp_path / "aside"
+    move(folder / "audio/mixed.wav", aside)
+    (folder / "transcript.jsonl").unlink()
+    for path in tmp_path.rglob("mixed.wav"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:20_000])
+    before = tree(tmp_path)
+    done = repair(folder)
+    assert set(done.changed) == {"transcript.jsonl", "manifest.json"}
+    assert "audio/mixed.wav" in done.kept
+    after = tree(tmp_path)
+    assert {name: after[name] for name in before if name != "r/manifest.json"} == {
+        name: content for name, content in before.items() if name != "r/manifest.json"
+    }
+    assert repair(folder).changed == ()
+
+
+def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    folder = dead(tmp_path / "r")
+    (folder / "manifest.json.part").write_bytes(b"{")
+    (folder / "audio/mixed.wav.part").write_bytes(b"RIFF")
+    (folder / "notes.part").write_text("mine")
+    assert repair(folder).kept == ("notes.part",)
+    assert not list(folder.rglob("*.*.part"))
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_repair_that_was_killed_is_made_up_for(after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"audio/mixed.wav", "transcript.jsonl"}
+    refuse = lambda number: names if number in (2, 3, 4) else set()  # noqa: E731
+    folder, other = spoilt(tmp_path / "r", refuse), spoilt(tmp_path / "other", refuse)
+    for each in (folder, other):
+        manifest = Manifest.read(each)
+        for entry in manifest.tracks:
+            entry.packets, entry.duration = entry.packets // 2, 0.5
+        (each / "manifest.json").write_bytes(manifest.encode())
+    repair(other)
+    real, calls = Path.replace, []
+
+    def replace(path: Path, target: Path) -> Path:
+        calls.append(target)
+        if len([call for call in calls if ".repair" not in str(call)]) > after:
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    try:
+        repair(folder)
+    except KeyboardInterrupt:
+        pass
+    monkeypatch.undo()
+    repair(folder)
+    same_files(folder, other)
+    assert Manifest.read(folder).tracks == Manifest.read(other).tracks
+
+
 def heard(folder: Path) -> dict[int, int]:
     """Every sample of the mixed sound that is not zero, by its place on Zoom's clock."""
     (entry,) = (entry for entry in Manifest.read(folder).tracks if entry.kind == "audio")
@@ -435,7 +504,8 @@ def test_a_zero_that_moved_in_the_last_moment_moves_all_files(tmp_path: Path) ->
     assert read_jsonl(folder / "transcript.jsonl")[0]["t"] == 0.5
 
 
-def test_a_repair_makes_the_encoded_packets_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "not there"])
+def test_a_repair_makes_the_encoded_packets_too(cut: bool, tmp_path: Path) -> None:
     packets = encoded("g711", sine(8_000, 1.0))
     told = [grant("g711"), *(audio(one, ZERO_MS + 20 * at, at_us=at * 20_000) for at, one in enumerate(packets))]
     for name in ("dead", "whole"):
@@ -445,7 +515,10 @@ def test_a_repair_makes_the_encoded_packets_too(tmp_path: Path) -> None:
         recorder.checkpoint()
         if name == "whole":
             recorder.close()
-    (tmp_path / "dead/audio/mixed.alaw").write_bytes(b"".join(packets[:20]))
+    if cut:
+        (tmp_path / "dead/audio/mixed.alaw").write_bytes(b"".join(packets[:20]))
+    else:
+        shutil.rmtree(tmp_path / "dead/audio")
     assert repair(tmp_path / "dead").kept == ()
     same_files(tmp_path / "dead", tmp_path / "whole")
 
