@@ -13,6 +13,7 @@ from copy import copy
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import Struct, structs
 
@@ -22,13 +23,14 @@ from rtms_cli.protocol.endings import Status
 from rtms_cli.recording.encoded import EXTENSIONS, KIND
 from rtms_cli.recording.files import Files, folder_mode
 from rtms_cli.recording.holding import holds, same
-from rtms_cli.recording.manifest import CAPTURE, MANIFEST, Loss, Manifest, TrackEntry, Warned
+from rtms_cli.recording.manifest import CAPTURE, MANIFEST, KeepAlive, Loss, Manifest, MessageCount, TrackEntry, Warned
 from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_being_recorded
 from rtms_cli.recording.recorder import Recorder
 
 _WORKSHOP = ".repair"
 _BATCH = 256
 _INDEX = ".index.jsonl"
+_Tally = TypeVar("_Tally", MessageCount, KeepAlive)
 
 
 class Repaired(Struct, frozen=True):
@@ -105,7 +107,7 @@ def _by(folder: Path) -> str:
 def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
     before = _manifest(folder)
     if before is not None and before.status == Status.REVOKED:
-        return _finish_deletion(folder, before)
+        return _finish_deletion(folder, before, keep_revoked=keep_revoked)
     capture = Capture(folder)
     workshop = folder / _WORKSHOP
     try:
@@ -153,9 +155,9 @@ def _has_encoded(folder: Path, before: Manifest | None) -> bool:
     return any(Path(name).suffix[1:] in EXTENSIONS.values() for name in _files(folder))
 
 
-def _finish_deletion(folder: Path, manifest: Manifest) -> Repaired:
+def _finish_deletion(folder: Path, manifest: Manifest, *, keep_revoked: bool) -> Repaired:
     """Delete what is left of a revoked recording; one that lists its tracks is kept on purpose."""
-    if manifest.tracks or not _files(folder) - {MANIFEST}:
+    if manifest.tracks or keep_revoked or not _files(folder) - {MANIFEST}:
         return Repaired(folder, manifest.status, (), (), (), len(manifest.losses))
     manifest.warnings.append(Warned("the stream was revoked: repair deleted what was left of its recording", 1, 0.0))
     return _delete(folder, manifest, ())
@@ -230,8 +232,9 @@ def _merged(
 
     :param has_last_word: whether the capture ends with a session's last word.
     """
+    made_anew = copy(made)
     if before is None or before.status == Status.RECORDING or _later(made.ended_at, before.ended_at):
-        base, other = copy(made), before
+        base, other = made_anew, before
         texts = {warned.text for warned in made.warnings}
         notes = [Warned(f"{name} has more than the capture; it was kept", 1, 0.0) for name in kept]
         more = [*notes, *(before.warnings if before is not None else ())]
@@ -253,7 +256,34 @@ def _merged(
                 entries.sort(key=lambda entry: -entry.packets)
             base.tracks.append(entries[0])
         base.losses = _losses(before.losses, made.losses)
+        if base is made_anew:
+            _count_more(base, before)
     return base
+
+
+def _count_more(base: Manifest, before: Manifest) -> None:
+    """Take over what a manifest knew before of people, messages and sockets, and the capture does not."""
+    people = {person.user_id: person for person in base.participants}
+    for person in before.participants:
+        known = people.setdefault(person.user_id, person)
+        known.user_name = known.user_name or person.user_name
+        known.joined = person.joined if known.joined is None else known.joined
+    base.participants = list(people.values())
+    base.messages = dict(base.messages)
+    for way, counts in before.messages.items():
+        base.messages[way] = _greater(base.messages.get(way, {}), counts, "count")
+    base.keep_alive = _greater(base.keep_alive, before.keep_alive, "received")
+    if before.connection_count > base.connection_count:
+        base.connections, base.connection_count = before.connections, before.connection_count
+
+
+def _greater(one: dict[str, _Tally], other: dict[str, _Tally], figure: str) -> dict[str, _Tally]:
+    """The greater one of each name's tallies."""
+    return one | {
+        name: tally
+        for name, tally in other.items()
+        if name not in one or getattr(tally, figure) > getattr(one[name], figure)
+    }
 
 
 def _later(one: str | None, other: str | None) -> bool:

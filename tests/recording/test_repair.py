@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from encoded_audio import encoded, grant, sine
-from frames import HEADER, ZERO_MS, audio, granted, media, state, tree
+from frames import HEADER, ZERO_MS, audio, granted, media, said, state, tree
 from harness import read_jsonl, read_wav, same_files
 from processes import CREDENTIALS, rtms, running
 
@@ -287,6 +287,42 @@ def test_a_deletion_that_was_killed_is_made_up_for(tmp_path: Path) -> None:
         capture.write((tmp_path / "capture.jsonl").read_bytes().splitlines(keepends=True)[1])
     assert repair(folder).status == "revoked"
     assert set(tree(folder)) == {"manifest.json"}
+
+
+def test_a_deletion_is_not_finished_where_what_is_left_may_be_kept(tmp_path: Path) -> None:
+    folder = dead(tmp_path / "r")
+    manifest = Manifest.read(folder)
+    manifest.status, manifest.tracks = "revoked", []
+    (folder / "manifest.json").write_bytes(manifest.encode())
+    before = tree(folder)
+    assert repair(folder, keep_revoked=True).changed == ()
+    assert tree(folder) == before
+    assert "capture.jsonl" in repair(folder).changed
+    assert set(tree(folder)) == {"manifest.json"}
+
+
+def test_what_a_manifest_knew_and_the_capture_lacks_stays_in_it(tmp_path: Path) -> None:
+    """The disk was full for the capture, and had room for the manifest."""
+    (folder := tmp_path / "r").mkdir()
+    files = FullDisk(folder)
+    recorder = Recorder(folder, HEADER, files=files)
+    recorder.fold([state(State.OPENING, 1, url="wss://a"), state(State.OPEN, 1), *frames()])  # type: ignore[list-item]
+    files.refused = {"capture.jsonl"}
+    joined = {"msg_type": 6, "event": {"event_type": 3, "participants": [{"user_id": 7, "user_name": "Ann"}]}}
+    late = [said(joined, 9, "signaling"), said({"msg_type": 12, "timestamp": 1}, 9), state(State.CLOSED, 9, code=1006)]
+    recorder.fold([*late, state(State.OPENING, 9, url="wss://a"), state(State.OPEN, 9)])
+    recorder.checkpoint()
+    before = Manifest.read(folder)
+    assert [person.user_name for person in before.participants] == ["Ann"]
+    repair(folder)
+    after = Manifest.read(folder)
+    assert (after.participants, after.messages, after.keep_alive) == (
+        before.participants,
+        before.messages,
+        before.keep_alive,
+    )
+    assert (after.connections, after.connection_count) == (before.connections, 2)
+    assert repair(folder).changed == ()
 
 
 class FullDisk(Files):
