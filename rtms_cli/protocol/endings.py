@@ -95,9 +95,10 @@ class Outlook:
         said_by = Speaker.US if gave_up and not self.is_over else self.said_by
         return judge_ending(self.reason, said_by, asked=asked, begun=begun, is_over=self.is_over)
 
-    def take(self, message: Message | Webhook, channel: str) -> bool:
+    def take(self, message: Message | Webhook, channel: str, *, is_connected: bool = True) -> bool:
         """Take note of what came in on a channel.
 
+        :param is_connected: whether there is a signaling connection: only then an identical announcement is a retry.
         :returns: whether it said anything about the end.
         """
         match message:
@@ -113,7 +114,8 @@ class Outlook:
                 return False
             case StreamStart(stream=stream):
                 former = self._stream
-                if former is None or not (stream.is_retry_of(former) or stream.is_older_than(former)):
+                is_retry = former is not None and stream.is_retry_of(former) and is_connected
+                if former is None or not (is_retry or stream.is_older_than(former)):
                     self._stream = stream
                     self.announce()
                 return False

@@ -187,6 +187,8 @@ class Ledger:
     def _begin_session(self) -> None:
         self.outlook = Outlook(trusted=self._trusted)
         self._asked = self._ready = self._has_media = self.counts_audio = False
+        self._is_greeted = False
+        """Whether the server has accepted this signaling connection: further answers say nothing."""
         self._missing: set[str] = set()
         """Media channels that were opened, and are not accepted by the server, or not any more."""
 
@@ -353,7 +355,8 @@ class Ledger:
             is_media = isinstance(message, MediaHandshakeResponse)
             if is_media:
                 self._missing.discard(frame.channel)
-            else:
+            elif not self._is_greeted:
+                self._is_greeted = True
                 self._missing.clear()  # it asks anew for what it wants
             self._step("media_handshake" if is_media else "signaling_handshake", frame)
 
@@ -377,7 +380,7 @@ class Ledger:
         message = frame.message
         assert not isinstance(message, ChannelState)
         if frame.direction is Direction.IN:
-            self.outlook.take(message, frame.channel)
+            self.outlook.take(message, frame.channel, is_connected=SIGNALING in self._current)
             if self.outlook.is_over:
                 self._step("stop", frame)
 
@@ -421,7 +424,9 @@ class Ledger:
                 pass  # FINISHED will say who asked
 
     def _miss(self, channel: str) -> None:
-        if channel != SIGNALING and len(self._missing) < MOST_CHANNELS:
+        if channel == SIGNALING:
+            self._is_greeted = False
+        elif len(self._missing) < MOST_CHANNELS:
             self._missing.add(channel)
             self.counts_audio = False  # the next packet may tell that it is back
 
