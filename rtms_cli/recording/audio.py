@@ -175,6 +175,7 @@ class AudioTrack(Track):
             return f"packet that is not {self.form.codec_name}", nbytes
         if self.encoded is not None:
             self.encoded.add(timestamp if self.segment is not None else None, packet)
+        self.catch_up()
         end = self.timeline.end
         start, skip, kept = self._place(timestamp, count)
         if not kept:

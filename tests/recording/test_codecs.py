@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from encoded_audio import RATES, encoded, grant, sine
-from frames import HEADER, ZERO_MS, audio
+from frames import HEADER, ZERO_MS, audio, media
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,6 +95,18 @@ def test_lost_packets_are_concealed_and_counted(tmp_path: Path) -> None:
     assert np.abs(heard[int(1.0 * 48_000) : int(1.02 * 48_000)]).max() > 5000
     # A pause of 400 ms may be a muted microphone: nothing is invented there.
     assert not heard[int(1.4 * 48_000) : int(1.8 * 48_000)].any()
+
+
+def test_no_sound_is_guessed_over_what_came_when_the_zero_moves(tmp_path: Path) -> None:
+    packets = encoded("opus", sine(48_000, 1.0))
+    frames = [grant("opus"), *(audio(one, ZERO_MS + 20 * at, user_id=7) for at, one in enumerate(packets))]
+    earlier = media(17, "before all sound", ZERO_MS - 60)
+    for name, told in (("moved", [*frames[:26], earlier, *frames[26:]]), ("known", [earlier, *frames])):
+        (tmp_path / name).mkdir()
+        track = next(track for track in record(tmp_path / name, told).tracks if track.kind == "audio")
+        assert (track.gaps, track.concealed) == ([(0.0, 0.06)], 0.0)
+    moved, known = (soundfile.read(tmp_path / name / "audio/7.wav", dtype="int16")[0] for name in ("moved", "known"))
+    assert np.array_equal(moved, known)
 
 
 def test_a_late_packet_takes_the_place_of_its_concealment(tmp_path: Path) -> None:
