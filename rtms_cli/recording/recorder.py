@@ -279,6 +279,7 @@ class Recorder:
     def _finish(self) -> None:
         if not self._has_header:
             self._capture(())
+        self._time.go_back()
         self._placer.close()
         self._flush()
         self._status = self._ledger.status

@@ -466,6 +466,27 @@ def test_a_repair_that_was_killed_is_made_up_for(after: int, tmp_path: Path, mon
     assert Manifest.read(folder).tracks == Manifest.read(other).tracks
 
 
+@pytest.mark.parametrize("earlier_ms", [5, 10, 60, 700])
+def test_a_zero_that_moved_is_no_reason_to_keep_what_lacks_its_end(earlier_ms: int, tmp_path: Path) -> None:
+    """Two people speak, and the second one's first packet is from before the first one's."""
+    told = [granted(at_us=1)]
+    for at in range(50):
+        for user, ms in ((7, 20 * at), (8, 20 * at - earlier_ms)):
+            pcm = mixed(user, at * 320, 320, 16_000).tobytes()
+            told.append(audio(pcm, ZERO_MS + ms, user_id=user, at_us=at * 20_000 + 2))
+    for name in ("dead", "whole"):
+        (tmp_path / name).mkdir()
+        recorder = Recorder(tmp_path / name, HEADER)
+        recorder.fold(told)
+        recorder.checkpoint()
+        if name == "whole":
+            recorder.close()
+    sound = tmp_path / "dead/audio/7.wav"
+    sound.write_bytes(sound.read_bytes()[:20_000])
+    assert repair(tmp_path / "dead").kept == ()
+    same_files(tmp_path / "dead", tmp_path / "whole")
+
+
 def heard(folder: Path) -> dict[int, int]:
     """Every sample of the mixed sound that is not zero, by its place on Zoom's clock."""
     (entry,) = (entry for entry in Manifest.read(folder).tracks if entry.kind == "audio")
