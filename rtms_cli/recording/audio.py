@@ -132,6 +132,11 @@ class AudioTrack(Track):
         return self.timeline.end / self.form.rate_hz
 
     @property
+    def has_content(self) -> bool:
+        """Whether a packet had samples."""
+        return self.timeline.end > 0
+
+    @property
     def gaps(self) -> tuple[int, float]:
         """How many stretches were not sent, and their seconds in all."""
         count, samples = self.timeline.free
