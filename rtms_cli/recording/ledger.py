@@ -10,7 +10,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from rtms_cli.capture import kept_raw
-from rtms_cli.machine import SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
+from rtms_cli.machine import GIVEN_UP, SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
 from rtms_cli.protocol.endings import Outlook, Status
 from rtms_cli.protocol.messages import (
     Audio,
@@ -417,6 +417,8 @@ class Ledger:
                 self.lose("read and not kept", channel, 0, change.reason, change.count)
             case State.WARNING:
                 self.warn(change.reason)
+                if change.reason.startswith(GIVEN_UP):
+                    self._missing.discard(channel)  # it was refused for good: nothing is missing
             case State.FINISHED:
                 self._step("finished", frame)
                 self.last_word, self.counts_audio = change, False
