@@ -8,6 +8,10 @@ import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
 
 from rtms_cli.recording.audio import HEADER_SIZE
 from rtms_cli.recording.tracks import without_t
@@ -33,6 +37,44 @@ def holds(new: Path, old: Path) -> bool:
     if old.suffix == ".wav":
         return _wav_holds(new, old)
     return _lines_hold(new, old) if old.suffix == ".jsonl" else _begins_with(new, old)
+
+
+def pictures_hold(new: Path, old: Path, index: str) -> bool:
+    """Whether the new file holds every picture or packet of the old one, in order, by both files' index lines.
+
+    The old file may lack some in its middle. Where its index does not tell of all of it, the answer is no.
+
+    :param index: what the index's name has behind the file's.
+    :raises OSError: where one cannot be read.
+    """
+    try:
+        there = _spans(new.with_name(new.name + index))
+        wanted = _spans(old.with_name(old.name + index))
+        with _mapped(new) as longer, _mapped(old) as shorter:
+            end = 0
+            for start, stop, timestamp in wanted:
+                if start != end or stop > len(shorter):
+                    return False
+                end, picture = stop, shorter[start:stop]
+                if not any(when == timestamp and longer[one:other] == picture for one, other, when in there):
+                    return False
+            return end == len(shorter)
+    except msgspec.MsgspecError:
+        return False
+
+
+def _spans(index: Path) -> Iterator[tuple[int, int, int | None]]:
+    with index.open("rb") as lines:
+        for line in lines:
+            if line.endswith(b"\n"):
+                read = msgspec.json.decode(line, type=_Span)
+                yield read.offset, read.offset + read.length, read.timestamp
+
+
+class _Span(Struct):
+    offset: Annotated[int, Meta(ge=0)]
+    length: Annotated[int, Meta(ge=0)]
+    timestamp: int | None
 
 
 def same(one: Path, other: Path) -> bool:

@@ -22,7 +22,7 @@ from rtms_cli.errors import Problem
 from rtms_cli.protocol.endings import Status
 from rtms_cli.recording.encoded import EXTENSIONS, KIND
 from rtms_cli.recording.files import Files, folder_mode
-from rtms_cli.recording.holding import holds, same
+from rtms_cli.recording.holding import holds, pictures_hold, same
 from rtms_cli.recording.manifest import CAPTURE, MANIFEST, KeepAlive, Loss, Manifest, MessageCount, TrackEntry, Warned
 from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_being_recorded
 from rtms_cli.recording.recorder import Recorder
@@ -186,7 +186,7 @@ def _take_over(
     there = {name for name in _files(folder) - passing if name != MANIFEST and not name.startswith(CAPTURE)}
     for unit in _units(made):
         strange = {name for name in unit if name not in there and not _has_place(folder, name)}
-        if strange or any(name in there and not holds(workshop / name, folder / name) for name in unit):
+        if strange or not _all_hold(unit, there, workshop, folder):
             kept += [name for name in unit if name in there or name in strange]
             continue
         for name in unit:
@@ -202,6 +202,13 @@ def _take_over(
         Files(folder, _mode(workshop / MANIFEST)).replace(MANIFEST, manifest.encode())
         changed.append(MANIFEST)
     return Repaired(folder, manifest.status, tuple(changed), tuple(kept), problems, len(manifest.losses))
+
+
+def _all_hold(unit: list[str], there: set[str], workshop: Path, folder: Path) -> bool:
+    """Whether files that go together hold all that those in the folder do."""
+    if all(name not in there or holds(workshop / name, folder / name) for name in unit):
+        return True
+    return len(unit) == 2 and there.issuperset(unit) and pictures_hold(workshop / unit[0], folder / unit[0], _INDEX)
 
 
 def _has_place(folder: Path, name: str) -> bool:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -397,18 +398,36 @@ def test_silence_that_was_sent_is_no_less_than_sound(sound: bytes, tmp_path: Pat
     assert tree(folder) == before
 
 
-LINKS: dict[str, Callable[[Path, Path], object]] = {
-    "a link to the sound": lambda sound, aside: (sound.replace(aside), sound.symlink_to(aside)),
-    "a link to nothing": lambda sound, aside: (sound.unlink(), sound.symlink_to(aside)),
-    "a link to its folder": lambda sound, aside: (sound.parent.replace(aside), sound.parent.symlink_to(aside)),
-    "a folder": lambda sound, aside: (sound.unlink(), sound.mkdir()),
-    "a file for its folder": lambda sound, aside: (sound.parent.replace(aside), sound.parent.write_text("mine")),
+def _link(path: Path, aside: Path, *, is_dangling: bool = False) -> None:
+    if is_dangling:
+        path.unlink()
+    else:
+        path.replace(aside)
+    path.symlink_to(aside)
+
+
+def _folder(path: Path, aside: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _file(path: Path, aside: Path) -> None:
+    path.replace(aside)
+    path.write_text("mine")
+
+
+LINKS: dict[str, Callable[[Path, Path], None]] = {
+    "a link to the sound": _link,
+    "a link to nothing": lambda sound, aside: _link(sound, aside, is_dangling=True),
+    "a link to its folder": lambda sound, aside: _link(sound.parent, aside),
+    "a folder": _folder,
+    "a file for its folder": lambda sound, aside: _file(sound.parent, aside),
 }
 
 
 @pytest.mark.parametrize("move", LINKS.values(), ids=LINKS.keys())
 def test_what_stands_in_a_files_place_is_left_alone_and_so_is_where_it_leads(
-    move: Callable[[Path, Path], object], tmp_path: Path
+    move: Callable[[Path, Path], None], tmp_path: Path
 ) -> None:
     folder, aside = dead(tmp_path / "r"), tmp_path / "aside"
     move(folder / "audio/mixed.wav", aside)
@@ -485,6 +504,32 @@ def test_a_zero_that_moved_is_no_reason_to_keep_what_lacks_its_end(earlier_ms: i
     sound.write_bytes(sound.read_bytes()[:20_000])
     assert repair(tmp_path / "dead").kept == ()
     same_files(tmp_path / "dead", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("lost", [range(2, 4), range(1), range(8, 10), range(2, 8)], ids=str)
+def test_pictures_that_a_disk_refused_in_the_middle_are_put_back(lost: range, tmp_path: Path) -> None:
+    folder = spoilt(tmp_path / "r", lambda number: {"video/7.mjpeg"} if number in lost else set(), close=False)
+    good = spoilt(tmp_path / "good", lambda number: set())
+    done = repair(folder)
+    assert (done.kept, len(done.changed)) == ((), 3)
+    same_files(folder, good, but=["manifest.json"])
+    assert repair(folder).changed == ()
+
+
+def _refused(by_batch: dict[int, set[str]], number: int) -> set[str]:
+    return by_batch.get(number, set())
+
+
+def test_pictures_stay_where_the_capture_lacks_one_or_the_index_is_not_to_be_trusted(tmp_path: Path) -> None:
+    refused: tuple[dict[int, set[str]], ...] = ({4: {"capture.jsonl"}, 8: {"video/7.mjpeg"}}, {8: {"video/7.mjpeg"}})
+    for number, refuse in enumerate(refused):
+        folder = spoilt(tmp_path / str(number), partial(_refused, refuse), close=False)
+        if number == 1:
+            index = folder / "video/7.mjpeg.index.jsonl"
+            index.write_bytes(index.read_bytes().replace(b'"offset":0', b'"offset":-1', 1))
+        before = (folder / "video/7.mjpeg").read_bytes()
+        assert "video/7.mjpeg" in repair(folder).kept
+        assert (folder / "video/7.mjpeg").read_bytes() == before
 
 
 def heard(folder: Path) -> dict[int, int]:
