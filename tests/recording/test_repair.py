@@ -625,6 +625,16 @@ def test_a_repair_makes_the_encoded_packets_too(cut: bool, tmp_path: Path) -> No
     same_files(tmp_path / "dead", tmp_path / "whole")
 
 
+def test_a_recording_that_cannot_be_repaired_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    folders = [dead(tmp_path / name) for name in "abcd"]
+    for folder in folders[:2]:
+        (folder / "capture.jsonl").unlink()
+    done = rtms("repair", *folders, cwd=tmp_path)
+    assert [Manifest.read(folder).status for folder in folders] == ["recording"] * 2 + ["interrupted"] * 2
+    assert done.returncode == 2
+    assert done.stderr.count("error: Cannot read") == 2
+
+
 async def test_kill_9_costs_at_most_the_last_second_and_listen_offers_the_repair(tmp_path: Path) -> None:
     async with running("listen", "--port", "0", "--json", cwd=tmp_path, settings=CREDENTIALS) as listen:
         url = (await listen.line_with("listening on")).split("listening on ")[1].split('"')[0]
