@@ -251,6 +251,8 @@ def _merged(
         if has_last_word and not _later(before.ended_at, made.ended_at):
             base.status, base.stop = made.status, made.stop
     if before is not None and other is not None:
+        if base.origin_ms is None:
+            base.origin_ms, base.buffered_ms = before.origin_ms, before.buffered_ms
         of_base = {entry.path: entry for entry in base.tracks}
         of_other = {entry.path: _moved(entry, other.origin_ms, base.origin_ms) for entry in other.tracks}
         of_made = of_other if other is made else of_base
@@ -260,12 +262,19 @@ def _merged(
             if path in changed and path in of_made:
                 entries = [of_made[path]]
             else:  # it was kept, or is the same: a repair that was killed may have made it
+                if path in kept and len({_form(entry) for entry in entries}) > 1:
+                    # The capture lacks what was granted: its packets were taken for something else.
+                    entries = [of_base[path] if of_made is of_other else of_other[path]]
                 entries.sort(key=lambda entry: -entry.packets)
             base.tracks.append(entries[0])
         base.losses = _losses(before.losses, made.losses)
         if base is made_anew:
             _count_more(base, before)
     return base
+
+
+def _form(entry: TrackEntry) -> tuple[object, ...]:
+    return entry.kind, entry.user_id, entry.codec, entry.rate, entry.channels
 
 
 def _count_more(base: Manifest, before: Manifest) -> None:
@@ -279,6 +288,7 @@ def _count_more(base: Manifest, before: Manifest) -> None:
     base.messages = dict(base.messages)
     for way, counts in before.messages.items():
         base.messages[way] = _greater(base.messages.get(way, {}), counts, "count")
+    base.media = {way: before.media.get(way, {}) | base.media.get(way, {}) for way in {**before.media, **base.media}}
     base.keep_alive = _greater(base.keep_alive, before.keep_alive, "received")
     if before.connection_count > base.connection_count:
         base.connections, base.connection_count = before.connections, before.connection_count

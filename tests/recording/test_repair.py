@@ -532,6 +532,23 @@ def test_pictures_stay_where_the_capture_lacks_one_or_the_index_is_not_to_be_tru
         assert (folder / "video/7.mjpeg").read_bytes() == before
 
 
+@pytest.mark.parametrize("lost", [1, 60], ids=["what was granted", "all sound"])
+def test_a_file_that_was_kept_is_described_as_it_is(lost: int, tmp_path: Path) -> None:
+    (folder := tmp_path / "r").mkdir()
+    packets = encoded("opus", sine(48_000, 1.0))
+    recorder = Recorder(folder, HEADER)
+    recorder.fold([grant("opus"), *(audio(one, ZERO_MS + 20 * at) for at, one in enumerate(packets[:20]))])
+    recorder.checkpoint()
+    before = Manifest.read(folder)
+    recorder.fold([audio(one, ZERO_MS + 20 * at) for at, one in enumerate(packets) if at >= 20])
+    lines = (folder / "capture.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "capture.jsonl").write_bytes(b"".join([lines[0], *lines[1 + lost :]]))
+    assert "audio/mixed.wav" in repair(folder).kept
+    after = Manifest.read(folder)
+    assert (after.origin_ms, after.media, after.tracks) == (before.origin_ms, before.media, before.tracks)
+    assert repair(folder).changed == ()
+
+
 def heard(folder: Path) -> dict[int, int]:
     """Every sample of the mixed sound that is not zero, by its place on Zoom's clock."""
     (entry,) = (entry for entry in Manifest.read(folder).tracks if entry.kind == "audio")
