@@ -20,22 +20,24 @@ _FORMAT = slice(48, 72)
 """The `fmt ` chunk of the header that `audio.wav_header` makes."""
 _BLOCK = slice(68, 70)
 """Bytes of one sample of all channels, in it."""
+_RATE = slice(60, 64)
 _CHUNK, _SMALL_CHUNK = 1 << 20, 1 << 12
 _NEEDLE = 512
 _MOST_TRIES = 50
 
 
-def holds(new: Path, old: Path) -> bool:
+def holds(new: Path, old: Path, most_ms: int | None = None) -> bool:
     """Whether the new file holds all that the old one does.
 
     WAV: every sample that is not zero, at the same distance from the others, and the length, for silence may have been
     sent; the new file may begin earlier. Lines: every whole line, in order; `t` depends on the recording's zero and
     does not count. All else: the old file is how the new one begins.
 
+    :param most_ms: by how much a new WAV may begin earlier, where that is known: a tone is like itself at many places.
     :raises OSError: where one cannot be read.
     """
     if old.suffix == ".wav":
-        return _wav_holds(new, old)
+        return _wav_holds(new, old, most_ms)
     return _lines_hold(new, old) if old.suffix == ".jsonl" else _begins_with(new, old)
 
 
@@ -97,7 +99,7 @@ def _lines_hold(new: Path, old: Path) -> bool:
         return all(any(line == other for other in there) for line in wanted)
 
 
-def _wav_holds(new: Path, old: Path) -> bool:
+def _wav_holds(new: Path, old: Path, most_ms: int | None) -> bool:
     with _mapped(new) as longer, _mapped(old) as shorter:
         if len(shorter) <= HEADER_SIZE:
             return True
@@ -111,8 +113,10 @@ def _wav_holds(new: Path, old: Path) -> bool:
         if first is None:
             return True
         first -= (first - HEADER_SIZE) % block
+        rate_hz = int.from_bytes(shorter[_RATE], "little")
+        last = len(longer) if most_ms is None else first + most_ms * rate_hz // 1000 * block
         return any(
-            _samples_hold(longer, place, shorter, first, end)
+            place <= last and _samples_hold(longer, place, shorter, first, end)
             for place in _places(longer, shorter[first : min(end, first + _NEEDLE)], first, block)
         )
 

@@ -184,9 +184,10 @@ def _take_over(
     made = _files(workshop) - {MANIFEST}
     passing = {f"{name}.part" for name in (*made, MANIFEST)} & _files(folder)
     there = {name for name in _files(folder) - passing if name != MANIFEST and not name.startswith(CAPTURE)}
+    most_ms = _most_moved_ms(before, recorder.manifest())
     for unit in _units(made):
         strange = {name for name in unit if name not in there and not _has_place(folder, name)}
-        if strange or not _all_hold(unit, there, workshop, folder):
+        if strange or not _all_hold(unit, there, workshop, folder, most_ms):
             kept += [name for name in unit if name in there or name in strange]
             continue
         for name in unit:
@@ -204,9 +205,21 @@ def _take_over(
     return Repaired(folder, manifest.status, tuple(changed), tuple(kept), problems, len(manifest.losses))
 
 
-def _all_hold(unit: list[str], there: set[str], workshop: Path, folder: Path) -> bool:
+def _most_moved_ms(before: Manifest | None, made: Manifest) -> dict[str, int]:
+    """By how much the zero of each WAV that the manifest knew may have moved since."""
+    if before is None or before.origin_ms is None or made.origin_ms is None:
+        return {}
+    now = {entry.path: made.origin_ms + entry.offset * 1000 for entry in made.tracks if entry.offset is not None}
+    return {
+        entry.path: max(0, round(before.origin_ms + entry.offset * 1000 - now[entry.path]))
+        for entry in before.tracks
+        if entry.offset is not None and entry.path in now
+    }
+
+
+def _all_hold(unit: list[str], there: set[str], workshop: Path, folder: Path, most_ms: dict[str, int]) -> bool:
     """Whether files that go together hold all that those in the folder do."""
-    if all(name not in there or holds(workshop / name, folder / name) for name in unit):
+    if all(name not in there or holds(workshop / name, folder / name, most_ms.get(name)) for name in unit):
         return True
     return len(unit) == 2 and there.issuperset(unit) and pictures_hold(workshop / unit[0], folder / unit[0], _INDEX)
 

@@ -549,6 +549,23 @@ def test_a_file_that_was_kept_is_described_as_it_is(lost: int, tmp_path: Path) -
     assert repair(folder).changed == ()
 
 
+def test_a_tone_is_not_looked_for_elsewhere(tmp_path: Path) -> None:
+    """The sound was cut, and the capture lacks just what is left of it; the same sound comes again later."""
+    (folder := tmp_path / "r").mkdir()
+    recorder = Recorder(folder, HEADER)
+    pcm = b"\1\2" * 320
+    recorder.fold([granted(at_us=1), *(audio(pcm, ZERO_MS + 20 * at, at_us=at * 20_000 + 2) for at in range(50))])
+    recorder.fold([media(17, "said", ZERO_MS), state(State.FINISHED, SECOND_US, "signaling", status="complete")])
+    recorder.close()
+    lines = (folder / "capture.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "capture.jsonl").write_bytes(b"".join([*lines[:2], *lines[7:]]))
+    sound = folder / "audio/mixed.wav"
+    sound.write_bytes(sound.read_bytes()[: 80 + 5 * 640])
+    before = heard(folder)
+    assert "audio/mixed.wav" in repair(folder).kept
+    assert heard(folder) == before
+
+
 def heard(folder: Path) -> dict[int, int]:
     """Every sample of the mixed sound that is not zero, by its place on Zoom's clock."""
     (entry,) = (entry for entry in Manifest.read(folder).tracks if entry.kind == "audio")
