@@ -8,6 +8,7 @@ import base64
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from heapq import merge
 from pathlib import Path
@@ -159,7 +160,7 @@ class Capture:
         try:
             with self._open() as source, self._lines_of(source) as lines:
                 self.header = msgspec.json.decode(lines.readline(), type=Header)
-        except (msgspec.MsgspecError, UnicodeError, EOFError, OSError):
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, EOFError, OSError, zlib.error):
             raise Problem(
                 f"{self.path} is no capture: its first line is not a header.",
                 'A capture starts with {"rtms_capture": 1, …}; `rtms demo` makes one.',
@@ -184,7 +185,7 @@ class Capture:
                         self.problems.append(f"line {number} is no capture line")
                     else:
                         yield frame
-            except (EOFError, OSError) as error:
+            except (EOFError, OSError, zlib.error) as error:
                 self.problems.append(f"the file ends early: {error}")
 
     def end_us(self) -> int | None:
@@ -295,9 +296,10 @@ def read_line(line: bytes) -> Frame | None:
             raw = base64.b64decode(parts.base64, validate=True)
         elif not raw:
             return None
-    except (msgspec.MsgspecError, ValueError, KeyError, RecursionError):
+        at_us = round(parts.at * 1_000_000)
+    except (msgspec.MsgspecError, ValueError, KeyError, RecursionError, OverflowError):
         return _read_spliced(line)
-    return frame_of(round(parts.at * 1_000_000), parts.ch, direction, raw)
+    return frame_of(at_us, parts.ch, direction, raw)
 
 
 def _read_spliced(line: bytes) -> Frame | None:

@@ -19,6 +19,8 @@ from rtms_cli.protocol.messages import Message, Unreadable, encode, loads, read
 from rtms_cli.protocol.webhooks import Webhook, read_webhook
 
 WEBHOOK = "webhook"
+GIVEN_UP = "given up: "
+"""How the warning begins that a channel will not come up any more."""
 SIGNALING = "signaling"
 MEDIA = "media"
 """Channel of the unified media socket; a split one is `media.audio`, `media.video`, …"""

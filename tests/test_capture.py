@@ -258,6 +258,24 @@ def test_a_packed_file_that_was_cut_gives_what_it_has_and_says_so(tmp_path: Path
     assert problem.startswith("the file ends early: ")
 
 
+def test_a_packed_file_that_is_damaged_gives_what_it_has_and_says_so(tmp_path: Path) -> None:
+    lines = [frame(b'{"msg_type": 12, "timestamp": %d}' % number, at_us=number) for number in range(20_000)]
+    packed = bytearray(gzip.compress(written(tmp_path, *lines).read_bytes()))
+    middle = len(packed) // 2
+    packed[middle : middle + 400] = bytes(byte ^ 0x5A for byte in packed[middle : middle + 400])
+    (tmp_path / "damaged.gz").write_bytes(packed)
+    capture = Capture(tmp_path / "damaged.gz")
+    assert 0 < len(list(capture)) < 20_000
+    assert "the file ends early" in capture.problems[-1]
+    (tmp_path / "header.gz").write_bytes(packed[:10] + b"\xff" * 40)
+    with pytest.raises(Problem, match="is no capture"):
+        Capture(tmp_path / "header.gz")
+
+
+def test_a_moment_that_is_none_is_no_line() -> None:
+    assert read_line(b'{"at": 1e305, "ch": "media", "dir": "in", "data": {"msg_type": 12, "timestamp": 1}}\n') is None
+
+
 def test_lines_of_other_hands_are_read() -> None:
     line = b'{"dir":"out","extra":[1],"data":{"msg_type":7},"ch":"media","at":1}\r\n'
     assert read_line(line) == frame_of(1_000_000, "media", OUT, b'{"msg_type":7}')

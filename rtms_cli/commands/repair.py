@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rtms_cli.commands.options import KeepRevoked
-from rtms_cli.errors import Exit
+from rtms_cli.errors import Exit, Problem
 
 
 def repair(
@@ -30,8 +30,13 @@ def repair(
     from rtms_cli.recording.repair import repair as repair_one
 
     code = Exit.OK
+    failed: list[Problem] = []
     for folder in recordings:
-        done = repair_one(folder, keep_revoked=keep_revoked, force=force)
+        try:
+            done = repair_one(folder, keep_revoked=keep_revoked, force=force)
+        except Problem as error:
+            failed.append(error)  # the others are repaired all the same
+            continue
         if done.problems or done.losses:
             code = Exit.LOSSES
         if as_json:
@@ -44,5 +49,9 @@ def repair(
             typer.echo(f"  {name} has more than the capture: kept")
         for problem in done.problems:
             typer.echo(f"  warning: {problem}", err=True)
+    for each in failed[:-1]:
+        typer.echo(f"error: {each}", err=True)
+    if failed:
+        raise failed[-1]
     if code is not Exit.OK:
         raise typer.Exit(code)

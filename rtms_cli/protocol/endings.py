@@ -65,7 +65,8 @@ class Outlook:
     """What has been said of a stream's end so far: a fold over messages and webhooks.
 
     `8` TERMINATED and a stop webhook are final. `9` STOPPED is the end only where no other session of the stream goes
-    on, and a session that starts takes it back, with its reason.
+    on, and a session that starts takes it back, with its reason. Of several reasons the last one counts; but no
+    webhook that was not verified replaces what Zoom said, and nothing that is said of the same end replaces reason 8.
 
     :param trusted: whether webhooks were verified; only a verified one may have a recording deleted.
     """
@@ -94,9 +95,10 @@ class Outlook:
         said_by = Speaker.US if gave_up and not self.is_over else self.said_by
         return judge_ending(self.reason, said_by, asked=asked, begun=begun, is_over=self.is_over)
 
-    def take(self, message: Message | Webhook, channel: str) -> bool:
+    def take(self, message: Message | Webhook, channel: str, *, is_connected: bool = True) -> bool:
         """Take note of what came in on a channel.
 
+        :param is_connected: whether there is a signaling connection: only then an identical announcement is a retry.
         :returns: whether it said anything about the end.
         """
         match message:
@@ -112,7 +114,8 @@ class Outlook:
                 return False
             case StreamStart(stream=stream):
                 former = self._stream
-                if former is None or not (stream.is_retry_of(former) or stream.is_older_than(former)):
+                is_retry = former is not None and stream.is_retry_of(former) and is_connected
+                if former is None or not (is_retry or stream.is_older_than(former)):
                     self._stream = stream
                     self.announce()
                 return False
@@ -145,12 +148,20 @@ class Outlook:
     def _end(self, how: str, speaker: Speaker, reason: int | None, *, is_final: bool) -> None:
         if speaker is Speaker.STRANGER and reason == StopReason.STOP_BC_STREAM_REVOKED:
             reason = None  # anybody may have sent it: nothing is deleted for it
-        if not self.is_over or reason is not None:
+        if not self.is_over or (reason is not None and self._gives_way(speaker)):
             self.reason, self.said_by = reason, speaker
         if not self.is_over or is_final:
             self.how = how
         self.is_over = True
         self.is_final = self.is_final or is_final
+
+    def _gives_way(self, speaker: Speaker) -> bool:
+        """Whether what was said of the reason makes room: not Zoom's word for a stranger's, and reason 8 never."""
+        if self.said_by is not Speaker.ZOOM:
+            return True
+        if speaker is not Speaker.ZOOM:
+            return self.reason is None and not self.is_final
+        return self.reason != StopReason.STOP_BC_STREAM_REVOKED
 
     def _take_back(self) -> None:
         self.is_over, self.reason, self.said_by, self.how = False, None, Speaker.NOBODY, ""

@@ -132,6 +132,11 @@ class AudioTrack(Track):
         return self.timeline.end / self.form.rate_hz
 
     @property
+    def has_content(self) -> bool:
+        """Whether a packet had samples."""
+        return self.timeline.end > 0
+
+    @property
     def gaps(self) -> tuple[int, float]:
         """How many stretches were not sent, and their seconds in all."""
         count, samples = self.timeline.free
@@ -175,6 +180,7 @@ class AudioTrack(Track):
             return f"packet that is not {self.form.codec_name}", nbytes
         if self.encoded is not None:
             self.encoded.add(timestamp if self.segment is not None else None, packet)
+        self.catch_up()
         end = self.timeline.end
         start, skip, kept = self._place(timestamp, count)
         if not kept:

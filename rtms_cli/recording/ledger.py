@@ -10,7 +10,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from rtms_cli.capture import kept_raw
-from rtms_cli.machine import SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
+from rtms_cli.machine import GIVEN_UP, SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
 from rtms_cli.protocol.endings import Outlook, Status
 from rtms_cli.protocol.messages import (
     Audio,
@@ -190,6 +190,8 @@ class Ledger:
     def _begin_session(self) -> None:
         self.outlook = Outlook(trusted=self._trusted)
         self._asked = self._ready = self._has_media = self.counts_audio = False
+        self._is_greeted = False
+        """Whether the server has accepted this signaling connection: further answers say nothing."""
         self._missing: set[str] = set()
         """Media channels that were opened, and are not accepted by the server, or not any more."""
 
@@ -356,7 +358,8 @@ class Ledger:
             is_media = isinstance(message, MediaHandshakeResponse)
             if is_media:
                 self._missing.discard(frame.channel)
-            else:
+            elif not self._is_greeted:
+                self._is_greeted = True
                 self._missing.clear()  # it asks anew for what it wants
             self._step("media_handshake" if is_media else "signaling_handshake", frame)
 
@@ -380,7 +383,7 @@ class Ledger:
         message = frame.message
         assert not isinstance(message, ChannelState)
         if frame.direction is Direction.IN:
-            self.outlook.take(message, frame.channel)
+            self.outlook.take(message, frame.channel, is_connected=SIGNALING in self._current)
             if self.outlook.is_over:
                 self._step("stop", frame)
 
@@ -417,6 +420,8 @@ class Ledger:
                 self.lose("read and not kept", channel, 0, change.reason, change.count)
             case State.WARNING:
                 self.warn(change.reason)
+                if change.reason.startswith(GIVEN_UP):
+                    self._missing.discard(channel)  # it was refused for good: nothing is missing
             case State.FINISHED:
                 self._step("finished", frame)
                 self.last_word, self.counts_audio = change, False
@@ -424,7 +429,9 @@ class Ledger:
                 pass  # FINISHED will say who asked
 
     def _miss(self, channel: str) -> None:
-        if channel != SIGNALING and len(self._missing) < MOST_CHANNELS:
+        if channel == SIGNALING:
+            self._is_greeted = False
+        elif len(self._missing) < MOST_CHANNELS:
             self._missing.add(channel)
             self.counts_audio = False  # the next packet may tell that it is back
 

@@ -156,7 +156,10 @@ class Manifest(Struct):
         :raises OSError: where there is none.
         :raises ValueError: where it is not a manifest of ours, or one that a newer version wrote.
         """
-        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=cls)
+        try:
+            manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=cls)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
         if manifest.schema != SCHEMA:
             raise ValueError(f"it has schema {manifest.schema}, and this rtms reads schema {SCHEMA}")
         return manifest

@@ -252,7 +252,7 @@ class Recorder:
             origin_ms=origin_ms,
             buffered_ms=buffered,
             media={"asked": asked.to_json(), "granted": granted.to_json()},
-            tracks=[track.entry(origin_ms, MOST_GAPS) for track in placer.tracks],
+            tracks=[track.entry(origin_ms, MOST_GAPS) for track in placer.tracks if track.has_content],
             messages={
                 "received": _counts(ledger.received()),
                 "sent": _counts(ledger.tallies[Direction.OUT]),
@@ -279,6 +279,7 @@ class Recorder:
     def _finish(self) -> None:
         if not self._has_header:
             self._capture(())
+        self._time.go_back()
         self._placer.close()
         self._flush()
         self._status = self._ledger.status

@@ -6,28 +6,31 @@ that the one in the recording does. It only adds: files that hold more stay, and
 knew of the end. Doing it again changes nothing.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from copy import copy
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import Struct, structs
 
 from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.endings import Status
-from rtms_cli.recording.encoded import EXTENSIONS
-from rtms_cli.recording.files import Files
-from rtms_cli.recording.holding import holds, same
-from rtms_cli.recording.manifest import CAPTURE, MANIFEST, Loss, Manifest, TrackEntry, Warned
+from rtms_cli.recording.encoded import EXTENSIONS, KIND
+from rtms_cli.recording.files import Files, folder_mode
+from rtms_cli.recording.holding import holds, pictures_hold, same
+from rtms_cli.recording.manifest import CAPTURE, MANIFEST, KeepAlive, Loss, Manifest, MessageCount, TrackEntry, Warned
 from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_being_recorded
 from rtms_cli.recording.recorder import Recorder
 
 _WORKSHOP = ".repair"
 _BATCH = 256
 _INDEX = ".index.jsonl"
+_Tally = TypeVar("_Tally", MessageCount, KeepAlive)
 
 
 class Repaired(Struct, frozen=True):
@@ -104,7 +107,7 @@ def _by(folder: Path) -> str:
 def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
     before = _manifest(folder)
     if before is not None and before.status == Status.REVOKED:
-        return _finish_deletion(folder, before)
+        return _finish_deletion(folder, before, keep_revoked=keep_revoked)
     capture = Capture(folder)
     workshop = folder / _WORKSHOP
     try:
@@ -113,9 +116,9 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
         recorder = Recorder(
             workshop,
             capture.header,
-            files=_MediaFiles(workshop, capture.path.stat().st_mode & 0o777),
+            files=_MediaFiles(workshop, _mode(capture.path)),
             keep_revoked=keep_revoked,
-            keep_encoded=any(Path(name).suffix[1:] in EXTENSIONS.values() for name in _files(folder)),
+            keep_encoded=_has_encoded(folder, before),
             origin_ms=before.origin_ms if before is not None else None,
         )
         frames = iter(capture)
@@ -145,9 +148,16 @@ def _manifest(folder: Path) -> Manifest | None:
         raise Problem(f"{folder / MANIFEST} cannot be read: {error}.", "Move it away to have a new one made.") from None
 
 
-def _finish_deletion(folder: Path, manifest: Manifest) -> Repaired:
+def _has_encoded(folder: Path, before: Manifest | None) -> bool:
+    """Whether packets were kept as they came."""
+    if before is not None and any(entry.kind == KIND for entry in before.tracks):
+        return True
+    return any(Path(name).suffix[1:] in EXTENSIONS.values() for name in _files(folder))
+
+
+def _finish_deletion(folder: Path, manifest: Manifest, *, keep_revoked: bool) -> Repaired:
     """Delete what is left of a revoked recording; one that lists its tracks is kept on purpose."""
-    if manifest.tracks or not _files(folder) - {MANIFEST}:
+    if manifest.tracks or keep_revoked or not _files(folder) - {MANIFEST}:
         return Repaired(folder, manifest.status, (), (), (), len(manifest.losses))
     manifest.warnings.append(Warned("the stream was revoked: repair deleted what was left of its recording", 1, 0.0))
     return _delete(folder, manifest, ())
@@ -155,7 +165,8 @@ def _finish_deletion(folder: Path, manifest: Manifest) -> Repaired:
 
 def _delete(folder: Path, manifest: Manifest, problems: tuple[str, ...]) -> Repaired:
     """Delete all but the manifest, which says so first: whatever happens in between, the deletion can be finished."""
-    Files(folder).replace(MANIFEST, manifest.encode())
+    there = folder / MANIFEST if (folder / MANIFEST).exists() else Capture(folder).path
+    Files(folder, _mode(there)).replace(MANIFEST, manifest.encode())
     names = sorted(_files(folder) - {MANIFEST}, key=lambda name: (name.startswith(CAPTURE), name))
     for name in names:
         (folder / name).unlink(missing_ok=True)
@@ -171,22 +182,56 @@ def _take_over(
     """Take each file of the workshop that holds all that the one in the folder does."""
     changed, kept = [], []
     made = _files(workshop) - {MANIFEST}
-    there = {name for name in _files(folder) if name != MANIFEST and not name.startswith(CAPTURE)}
+    passing = {f"{name}.part" for name in (*made, MANIFEST)} & _files(folder)
+    there = {name for name in _files(folder) - passing if name != MANIFEST and not name.startswith(CAPTURE)}
+    most_ms = _most_moved_ms(before, recorder.manifest())
     for unit in _units(made):
-        if any(name in there and not holds(workshop / name, folder / name) for name in unit):
-            kept += [name for name in unit if name in there]
+        strange = {name for name in unit if name not in there and not _has_place(folder, name)}
+        if strange or not _all_hold(unit, there, workshop, folder, most_ms):
+            kept += [name for name in unit if name in there or name in strange]
             continue
         for name in unit:
             if name not in there or not same(workshop / name, folder / name):
-                (folder / name).parent.mkdir(mode=0o700, exist_ok=True)
+                (folder / name).parent.mkdir(mode=folder_mode(_mode(workshop / name)), exist_ok=True)
                 (workshop / name).replace(folder / name)
                 changed.append(name)
+    for name in passing:
+        (folder / name).unlink()  # a process was killed while it replaced the file
     kept += sorted(there - made)
     manifest = _merged(before, recorder.manifest(), changed, kept, has_last_word=recorder.has_last_word)
     if manifest != before:
-        Files(folder).replace(MANIFEST, manifest.encode())
+        Files(folder, _mode(workshop / MANIFEST)).replace(MANIFEST, manifest.encode())
         changed.append(MANIFEST)
     return Repaired(folder, manifest.status, tuple(changed), tuple(kept), problems, len(manifest.losses))
+
+
+def _most_moved_ms(before: Manifest | None, made: Manifest) -> dict[str, int]:
+    """By how much the zero of each WAV that the manifest knew may have moved since."""
+    if before is None or before.origin_ms is None or made.origin_ms is None:
+        return {}
+    now = {entry.path: made.origin_ms + entry.offset * 1000 for entry in made.tracks if entry.offset is not None}
+    return {
+        entry.path: max(0, round(before.origin_ms + entry.offset * 1000 - now[entry.path]))
+        for entry in before.tracks
+        if entry.offset is not None and entry.path in now
+    }
+
+
+def _all_hold(unit: list[str], there: set[str], workshop: Path, folder: Path, most_ms: dict[str, int]) -> bool:
+    """Whether files that go together hold all that those in the folder do."""
+    if all(name not in there or holds(workshop / name, folder / name, most_ms.get(name)) for name in unit):
+        return True
+    return len(unit) == 2 and there.issuperset(unit) and pictures_hold(workshop / unit[0], folder / unit[0], _INDEX)
+
+
+def _has_place(folder: Path, name: str) -> bool:
+    """Whether a file can be put where there is none: not through a link, and in the place of nothing else."""
+    path = folder / name
+    between = list(path.relative_to(folder).parents)[:-1]
+    ways = (folder / parent for parent in between)
+    return not os.path.lexists(path) and all(
+        not os.path.lexists(way) or (way.is_dir() and not way.is_symlink()) for way in ways
+    )
 
 
 def _units(names: set[str]) -> Iterator[list[str]]:
@@ -207,8 +252,9 @@ def _merged(
 
     :param has_last_word: whether the capture ends with a session's last word.
     """
+    made_anew = copy(made)
     if before is None or before.status == Status.RECORDING or _later(made.ended_at, before.ended_at):
-        base, other = copy(made), before
+        base, other = made_anew, before
         texts = {warned.text for warned in made.warnings}
         notes = [Warned(f"{name} has more than the capture; it was kept", 1, 0.0) for name in kept]
         more = [*notes, *(before.warnings if before is not None else ())]
@@ -218,6 +264,8 @@ def _merged(
         if has_last_word and not _later(before.ended_at, made.ended_at):
             base.status, base.stop = made.status, made.stop
     if before is not None and other is not None:
+        if base.origin_ms is None:
+            base.origin_ms, base.buffered_ms = before.origin_ms, before.buffered_ms
         of_base = {entry.path: entry for entry in base.tracks}
         of_other = {entry.path: _moved(entry, other.origin_ms, base.origin_ms) for entry in other.tracks}
         of_made = of_other if other is made else of_base
@@ -226,11 +274,46 @@ def _merged(
             entries = [entries[path] for entries in (of_base, of_other) if path in entries]
             if path in changed and path in of_made:
                 entries = [of_made[path]]
-            elif path in kept:
+            else:  # it was kept, or is the same: a repair that was killed may have made it
+                if path in kept and len({_form(entry) for entry in entries}) > 1:
+                    # The capture lacks what was granted: its packets were taken for something else.
+                    entries = [of_base[path] if of_made is of_other else of_other[path]]
                 entries.sort(key=lambda entry: -entry.packets)
             base.tracks.append(entries[0])
         base.losses = _losses(before.losses, made.losses)
+        if base is made_anew:
+            _count_more(base, before)
     return base
+
+
+def _form(entry: TrackEntry) -> tuple[object, ...]:
+    return entry.kind, entry.user_id, entry.codec, entry.rate, entry.channels
+
+
+def _count_more(base: Manifest, before: Manifest) -> None:
+    """Take over what a manifest knew before of people, messages and sockets, and the capture does not."""
+    people = {person.user_id: person for person in base.participants}
+    for person in before.participants:
+        known = people.setdefault(person.user_id, person)
+        known.user_name = known.user_name or person.user_name
+        known.joined = person.joined if known.joined is None else known.joined
+    base.participants = list(people.values())
+    base.messages = dict(base.messages)
+    for way, counts in before.messages.items():
+        base.messages[way] = _greater(base.messages.get(way, {}), counts, "count")
+    base.media = {way: before.media.get(way, {}) | base.media.get(way, {}) for way in {**before.media, **base.media}}
+    base.keep_alive = _greater(base.keep_alive, before.keep_alive, "received")
+    if before.connection_count > base.connection_count:
+        base.connections, base.connection_count = before.connections, before.connection_count
+
+
+def _greater(one: dict[str, _Tally], other: dict[str, _Tally], figure: str) -> dict[str, _Tally]:
+    """The greater one of each name's tallies."""
+    return one | {
+        name: tally
+        for name, tally in other.items()
+        if name not in one or getattr(tally, figure) > getattr(one[name], figure)
+    }
 
 
 def _later(one: str | None, other: str | None) -> bool:
@@ -256,6 +339,11 @@ def _losses(*lists: list[Loss]) -> list[Loss]:
         if known is None or loss.count > known.count:
             found[loss.what, loss.where] = loss
     return list(found.values())
+
+
+def _mode(path: Path) -> int:
+    """The permissions of what belongs to a file that may be read-only."""
+    return (path.stat().st_mode & 0o777) | 0o600
 
 
 def _files(folder: Path) -> set[str]:

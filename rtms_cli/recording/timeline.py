@@ -96,6 +96,13 @@ class SessionTime:
         current = self._current
         return None if current is None else current.latest_ms + (at_us - current.latest_at_us) // 1000
 
+    def go_back(self) -> None:
+        """Move the zero to where it is known to have been, at the end: then each packet has the place that it had."""
+        first, known_ms = self.segments[0] if self.segments else None, self._known_origin_ms
+        if first is not None and known_ms is not None and 0 < first.zero_ms - known_ms <= self._max_gap_ms:
+            first.zero_ms = known_ms
+            first.moves += 1
+
     def find(self, timestamp: int, at_us: int, may_open: bool = True) -> Segment | None:
         """The segment that a sane timestamp belongs to, a new one where it has jumped and `may_open`, or `None`."""
         current = self._current
@@ -112,9 +119,6 @@ class SessionTime:
         if len(self.segments) >= MAX_SEGMENTS or not (may_open or current is None):
             return None
         self._current = Segment(timestamp, at_us)
-        known_ms = self._known_origin_ms
-        if not self.segments and known_ms is not None and 0 < timestamp - known_ms <= self._max_gap_ms:
-            self._current.zero_ms = known_ms
         self.segments.append(self._current)
         return self._current
 

@@ -49,6 +49,11 @@ class Track(ABC):
         return (self.last_timestamp - self.first_timestamp) / 1000
 
     @property
+    def has_content(self) -> bool:
+        """Whether there is anything to write: there are no empty files."""
+        return self.packets > 0
+
+    @property
     def gaps(self) -> tuple[int, float]:
         """How many stretches were not sent, and their seconds in all."""
         return 0, 0.0

@@ -5,7 +5,7 @@ What comes of a message is `Session`'s affair; here is what follows for the sock
 
 from collections.abc import Mapping
 
-from rtms_cli.machine import SIGNALING, Close, Command, Open, Warn
+from rtms_cli.machine import GIVEN_UP, SIGNALING, Close, Command, Open, Warn
 from rtms_cli.protocol.media import MEDIA_NAMES, MediaRequest
 from rtms_cli.protocol.numbers import MediaType, StatusCode
 from rtms_cli.session import rules
@@ -286,7 +286,7 @@ class Connections:
         if not channel.is_media:
             self.failure = why
             return
-        self.warn(channel.name, f"given up: {why}")
+        self.warn(channel.name, GIVEN_UP + why)
         media = self.media
         if all(each.phase is Phase.GONE for each in media):
             self.failure = "; ".join(dict.fromkeys(each.note for each in media if each.note))

@@ -108,6 +108,27 @@ def test_an_unverified_webhook_ends_the_stream_but_revokes_nothing() -> None:
     assert hear(Outlook(), stop, {"msg_type": 8, "state": 4, "reason": 8}).judge(begun=True) is Status.REVOKED
 
 
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize(
+    "later", [session("a", 5, 6), {"msg_type": 8, "state": 4, "reason": 13}, webhook("stopped", stop_reason=6)]
+)
+def test_what_was_revoked_stays_so_whatever_else_is_said_of_that_end(later: dict[str, object], trusted: bool) -> None:
+    terminated: dict[str, object] = {"msg_type": 8, "state": 4, "reason": 8}
+    for first in (session("a", 5, 8), terminated):
+        assert hear(Outlook(trusted=trusted), first, later).judge(begun=True) is Status.REVOKED
+        assert hear(Outlook(trusted=trusted), later, first).judge(begun=True) is Status.REVOKED
+
+
+def test_an_unverified_webhook_gives_a_reason_only_where_zoom_gave_none() -> None:
+    over: dict[str, object] = {"msg_type": 8, "state": 4, "reason": 6}
+    failed = webhook("stopped", stop_reason=13)
+    assert hear(Outlook(), over, failed).judge(begun=True) is Status.COMPLETE
+    assert hear(Outlook(), failed, over).judge(begun=True) is Status.COMPLETE
+    assert hear(Outlook(trusted=True), over, failed).judge(begun=True) is Status.INTERRUPTED
+    assert hear(Outlook(), {"msg_type": 8, "state": 4}, failed).judge(begun=True) is Status.COMPLETE
+    assert hear(Outlook(), session("a", 5), failed).judge(begun=True) is Status.INTERRUPTED
+
+
 def test_a_new_announcement_takes_everything_back_and_a_retry_nothing() -> None:
     first = webhook("started")
     retried = hear(Outlook(), first, session("a", 5, 6), first)

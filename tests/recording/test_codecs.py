@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 from encoded_audio import RATES, encoded, grant, sine
-from frames import HEADER, ZERO_MS, audio
+from frames import HEADER, ZERO_MS, audio, media, state
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtms_cli.machine import Frame
+from rtms_cli.machine import Frame, State
 from rtms_cli.recording.codecs import SequenceCount, opus_samples, read_rtp
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import Recorder
@@ -97,12 +97,36 @@ def test_lost_packets_are_concealed_and_counted(tmp_path: Path) -> None:
     assert not heard[int(1.4 * 48_000) : int(1.8 * 48_000)].any()
 
 
+def test_no_sound_is_guessed_over_what_came_when_the_zero_moves(tmp_path: Path) -> None:
+    packets = encoded("opus", sine(48_000, 1.0))
+    frames = [grant("opus"), *(audio(one, ZERO_MS + 20 * at, user_id=7) for at, one in enumerate(packets))]
+    earlier = media(17, "before all sound", ZERO_MS - 60)
+    for name, told in (("moved", [*frames[:26], earlier, *frames[26:]]), ("known", [earlier, *frames])):
+        (tmp_path / name).mkdir()
+        track = next(track for track in record(tmp_path / name, told).tracks if track.kind == "audio")
+        assert (track.gaps, track.concealed) == ([(0.0, 0.06)], 0.0)
+    moved, known = (soundfile.read(tmp_path / name / "audio/7.wav", dtype="int16")[0] for name in ("moved", "known"))
+    assert np.array_equal(moved, known)
+
+
 def test_a_late_packet_takes_the_place_of_its_concealment(tmp_path: Path) -> None:
     packets = encoded("opus", sine(48_000, 0.4))
     order = [*range(5), 6, 5, *range(7, 20)]
     manifest = record(tmp_path, [grant("opus"), *(audio(packets[at], ZERO_MS + 20 * at) for at in order)])
     [track] = manifest.tracks
     assert (track.gap_count, track.duplicates, track.duration) == (0, 0, 0.4)
+
+
+@pytest.mark.parametrize("codec", ["opus", "g711", "l16"])
+def test_packets_without_a_sample_make_no_file_and_no_track(codec: str, tmp_path: Path) -> None:
+    """Neither at first, nor when a recording with sound goes on."""
+    bad = audio({"opus": b"\xff\xff\xff\xff", "l16": b"\0"}.get(codec, b""), ZERO_MS, user_id=7)
+    good = [audio(one, ZERO_MS + 20 * at) for at, one in enumerate(encoded(codec, sine(RATES[codec], 0.2)))]
+    last = state(State.FINISHED, 5, "signaling", status="interrupted", reason="lost")
+    told = [grant(codec), bad, *good, last, grant(codec), bad, audio(b"", ZERO_MS), last]
+    manifest = record(tmp_path, told, keep_encoded=True, at_once=1)
+    paths = {str(path.relative_to(tmp_path)) for path in tmp_path.glob("audio/*") if path.suffix != ".jsonl"}
+    assert {track.path for track in manifest.tracks} == paths
 
 
 def test_a_bad_packet_costs_itself(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from frames import HEADER, ZERO_MS, audio, granted, said, state, tree
 from msgspec import structs
 
 from rtms_cli.capture import Capture, Header
-from rtms_cli.machine import WEBHOOK, Direction, Frame, State, frame_of
+from rtms_cli.machine import GIVEN_UP, WEBHOOK, Direction, Frame, State, frame_of
 from rtms_cli.protocol.numbers import StopReason
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import Manifest
@@ -34,6 +34,11 @@ def stop_webhook(reason: int | None) -> Frame:
     return said({"event": "meeting.rtms_stopped", "event_ts": 1, "payload": payload}, 9, WEBHOOK)
 
 
+def start_webhook() -> Frame:
+    payload = {"meeting_uuid": "uuid==", "rtms_stream_id": STREAM, "server_urls": "wss://signaling"}
+    return said({"event": "meeting.rtms_started", "event_ts": 1, "payload": payload}, 9, WEBHOOK)
+
+
 def reasoned(field: str, reason: int | None) -> dict[str, object]:
     return {} if reason is None else {field: reason}
 
@@ -48,6 +53,12 @@ def finished(status: str, reason: int | None = None) -> Frame:
 
 LOST = state(State.CLOSED, 7, code=1006)
 OPENING = state(State.OPENING, 7, url="ws://media")
+OPENING_OTHER = state(State.OPENING, 7, "media.video", url="ws://media")
+REFUSED_OTHER = said({"msg_type": 4, "status_code": 10}, 7, "media.video")
+CLOSED_OTHER = state(State.CLOSED, 7, "media.video", code=1000, ours=True)
+GIVEN_UP_OTHER = state(State.WARNING, 7, "media.video", reason=f"{GIVEN_UP}no scope")
+GREETING = state(State.OPEN, 1, "signaling")
+HUNG_UP = state(State.CLOSED, 9, "signaling", code=1006)
 ACCEPTED = said({"msg_type": 2, "status_code": 0}, 7, "signaling")
 MEDIA = [granted(), audio(bytes(640), ZERO_MS, at_us=1)]
 REVOKED = StopReason.STOP_BC_STREAM_REVOKED
@@ -76,6 +87,22 @@ ROWS: dict[str, tuple[list[Frame], str]] = {
     "asked, and ready for media": ([out(7), out(21)], "complete"),
     "asked, while a media connection was missing": ([*MEDIA, LOST, out(21)], "interrupted"),
     "asked, while it was being rebuilt": ([*MEDIA, LOST, OPENING, out(21)], "interrupted"),
+    "asked, while it was being rebuilt and the server repeated itself": (
+        [GREETING, ACCEPTED, *MEDIA, LOST, ACCEPTED, out(21)],
+        "interrupted",
+    ),
+    "a session was revoked, and the same webhook came when signaling was gone": (
+        [start_webhook(), GREETING, *MEDIA, session_is(5, "a", REVOKED), HUNG_UP, start_webhook()],
+        "interrupted",
+    ),
+    "a session was revoked, and the same webhook came once more": (
+        [start_webhook(), GREETING, *MEDIA, session_is(5, "a", REVOKED), start_webhook()],
+        "revoked",
+    ),
+    "asked, while a kind was refused for good": (
+        [GREETING, ACCEPTED, OPENING_OTHER, *MEDIA, out(7), REFUSED_OTHER, CLOSED_OTHER, GIVEN_UP_OTHER, out(21)],
+        "complete",
+    ),
     "asked, when it was back": ([*MEDIA, LOST, OPENING, granted(), out(21)], "complete"),
     "asked, when it was back without a word": ([*MEDIA, LOST, OPENING, MEDIA[-1], out(21)], "complete"),
     "asked, while signaling has just been rebuilt": ([*MEDIA, LOST, ACCEPTED, OPENING, out(21)], "interrupted"),

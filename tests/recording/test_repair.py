@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from encoded_audio import encoded, grant, sine
-from frames import HEADER, ZERO_MS, audio, granted, media, state, tree
+from frames import HEADER, ZERO_MS, audio, granted, media, said, state, tree
 from harness import read_jsonl, read_wav, same_files
 from processes import CREDENTIALS, rtms, running
 
@@ -155,6 +156,38 @@ def test_what_is_being_recorded_is_left_alone(tmp_path: Path) -> None:
     assert list(unfinished(tmp_path)) == []
 
 
+def test_a_manifest_that_nobody_can_read_is_no_crash(tmp_path: Path) -> None:
+    """`listen` looks at all of them when it starts."""
+    folder = dead(tmp_path / "dead")
+    content = (folder / "manifest.json").read_text()
+    deep = content.replace('"asked": {', '"asked": {"x": {"y": ' + "[" * 100_000 + "]" * 100_000 + "}, ", 1)
+    for text in (deep, deep.replace("}, ", "", 1), "", "[]", "\0", content[:200]):
+        (folder / "manifest.json").write_text(text)
+        assert list(unfinished(tmp_path)) == []
+        with pytest.raises(Problem, match=r"manifest.json cannot be read.*Move it away"):
+            repair(folder)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+@pytest.mark.parametrize("is_revoked", [False, True], ids=["", "revoked"])
+def test_what_is_made_anew_is_as_private_as_what_was_there(mode: int, is_revoked: bool, tmp_path: Path) -> None:
+    (folder := tmp_path / "r").mkdir()
+    recorder = Recorder(folder, HEADER, files=Files(folder, mode))
+    recorder.fold(frames())  # type: ignore[arg-type]
+    if is_revoked:
+        recorder.fold([state(State.FINISHED, 3 * SECOND_US, "signaling", code=8, reason="8", status="revoked")])
+    recorder.checkpoint()
+    before = {path: path.stat().st_mode for path in folder.rglob("*")}
+    shutil.rmtree(folder / "audio")
+    (folder / "transcript.jsonl").unlink()
+    (folder / "capture.jsonl").chmod(mode & 0o444)
+    repair(folder)
+    if not is_revoked:
+        (folder / "capture.jsonl").chmod(mode)
+    after = {path: path.stat().st_mode for path in folder.rglob("*")}
+    assert after == {path: mode for path, mode in before.items() if not is_revoked or path.name == "manifest.json"}
+
+
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib, time\n"
@@ -257,6 +290,42 @@ def test_a_deletion_that_was_killed_is_made_up_for(tmp_path: Path) -> None:
     assert set(tree(folder)) == {"manifest.json"}
 
 
+def test_a_deletion_is_not_finished_where_what_is_left_may_be_kept(tmp_path: Path) -> None:
+    folder = dead(tmp_path / "r")
+    manifest = Manifest.read(folder)
+    manifest.status, manifest.tracks = "revoked", []
+    (folder / "manifest.json").write_bytes(manifest.encode())
+    before = tree(folder)
+    assert repair(folder, keep_revoked=True).changed == ()
+    assert tree(folder) == before
+    assert "capture.jsonl" in repair(folder).changed
+    assert set(tree(folder)) == {"manifest.json"}
+
+
+def test_what_a_manifest_knew_and_the_capture_lacks_stays_in_it(tmp_path: Path) -> None:
+    """The disk was full for the capture, and had room for the manifest."""
+    (folder := tmp_path / "r").mkdir()
+    files = FullDisk(folder)
+    recorder = Recorder(folder, HEADER, files=files)
+    recorder.fold([state(State.OPENING, 1, url="wss://a"), state(State.OPEN, 1), *frames()])  # type: ignore[list-item]
+    files.refused = {"capture.jsonl"}
+    joined = {"msg_type": 6, "event": {"event_type": 3, "participants": [{"user_id": 7, "user_name": "Ann"}]}}
+    late = [said(joined, 9, "signaling"), said({"msg_type": 12, "timestamp": 1}, 9), state(State.CLOSED, 9, code=1006)]
+    recorder.fold([*late, state(State.OPENING, 9, url="wss://a"), state(State.OPEN, 9)])
+    recorder.checkpoint()
+    before = Manifest.read(folder)
+    assert [person.user_name for person in before.participants] == ["Ann"]
+    repair(folder)
+    after = Manifest.read(folder)
+    assert (after.participants, after.messages, after.keep_alive) == (
+        before.participants,
+        before.messages,
+        before.keep_alive,
+    )
+    assert (after.connections, after.connection_count) == (before.connections, 2)
+    assert repair(folder).changed == ()
+
+
 class FullDisk(Files):
     """A disk that refuses some files now and then."""
 
@@ -311,6 +380,190 @@ def test_what_the_capture_has_and_a_file_lacks_is_filled_in_and_the_loss_stays(t
     recorder.fold(list(Capture(folder)))
     recorder.close()
     same_files(folder, tmp_path / "good", but=["manifest.json"])
+
+
+@pytest.mark.parametrize("sound", [b"\0", b"\1"], ids=["nothing else", "at the end"])
+def test_silence_that_was_sent_is_no_less_than_sound(sound: bytes, tmp_path: Path) -> None:
+    (folder := tmp_path / "r").mkdir()
+    recorder = Recorder(folder, HEADER)
+    pcm = [(sound if slot < 20 else b"\0") * 640 for slot in range(100)]
+    recorder.fold([granted(at_us=1), *(audio(one, ZERO_MS + 20 * at, at_us=at * 20_000) for at, one in enumerate(pcm))])
+    recorder.fold([state(State.FINISHED, 3 * SECOND_US, "signaling", code=6, reason="8", status="complete")])
+    recorder.close()
+    lines = (folder / "capture.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "capture.jsonl").write_bytes(b"".join([*lines[:50], lines[-1]]))
+    before = tree(folder)
+    done = repair(folder)
+    assert (done.changed, done.kept) == ((), ("audio/mixed.wav",))
+    assert tree(folder) == before
+
+
+def _link(path: Path, aside: Path, *, is_dangling: bool = False) -> None:
+    if is_dangling:
+        path.unlink()
+    else:
+        path.replace(aside)
+    path.symlink_to(aside)
+
+
+def _folder(path: Path, aside: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _file(path: Path, aside: Path) -> None:
+    path.replace(aside)
+    path.write_text("mine")
+
+
+LINKS: dict[str, Callable[[Path, Path], None]] = {
+    "a link to the sound": _link,
+    "a link to nothing": lambda sound, aside: _link(sound, aside, is_dangling=True),
+    "a link to its folder": lambda sound, aside: _link(sound.parent, aside),
+    "a folder": _folder,
+    "a file for its folder": lambda sound, aside: _file(sound.parent, aside),
+}
+
+
+@pytest.mark.parametrize("move", LINKS.values(), ids=LINKS.keys())
+def test_what_stands_in_a_files_place_is_left_alone_and_so_is_where_it_leads(
+    move: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    folder, aside = dead(tmp_path / "r"), tmp_path / "aside"
+    move(folder / "audio/mixed.wav", aside)
+    (folder / "transcript.jsonl").unlink()
+    for path in tmp_path.rglob("mixed.wav"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:20_000])
+    before = tree(tmp_path)
+    done = repair(folder)
+    assert set(done.changed) == {"transcript.jsonl", "manifest.json"}
+    assert "audio/mixed.wav" in done.kept
+    after = tree(tmp_path)
+    assert {name: after[name] for name in before if name != "r/manifest.json"} == {
+        name: content for name, content in before.items() if name != "r/manifest.json"
+    }
+    assert repair(folder).changed == ()
+
+
+def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    folder = dead(tmp_path / "r")
+    (folder / "manifest.json.part").write_bytes(b"{")
+    (folder / "audio/mixed.wav.part").write_bytes(b"RIFF")
+    (folder / "notes.part").write_text("mine")
+    assert repair(folder).kept == ("notes.part",)
+    assert not list(folder.rglob("*.*.part"))
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_repair_that_was_killed_is_made_up_for(after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"audio/mixed.wav", "transcript.jsonl"}
+    refuse = lambda number: names if number in (2, 3, 4) else set()  # noqa: E731
+    folder, other = spoilt(tmp_path / "r", refuse), spoilt(tmp_path / "other", refuse)
+    for each in (folder, other):
+        manifest = Manifest.read(each)
+        for entry in manifest.tracks:
+            entry.packets, entry.duration = entry.packets // 2, 0.5
+        (each / "manifest.json").write_bytes(manifest.encode())
+    repair(other)
+    real, calls = Path.replace, []
+
+    def replace(path: Path, target: Path) -> Path:
+        calls.append(target)
+        if len([call for call in calls if ".repair" not in str(call)]) > after:
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    try:
+        repair(folder)
+    except KeyboardInterrupt:
+        pass
+    monkeypatch.undo()
+    repair(folder)
+    same_files(folder, other)
+    assert Manifest.read(folder).tracks == Manifest.read(other).tracks
+
+
+@pytest.mark.parametrize("earlier_ms", [5, 10, 60, 700])
+def test_a_zero_that_moved_is_no_reason_to_keep_what_lacks_its_end(earlier_ms: int, tmp_path: Path) -> None:
+    """Two people speak, and the second one's first packet is from before the first one's."""
+    told = [granted(at_us=1)]
+    for at in range(50):
+        for user, ms in ((7, 20 * at), (8, 20 * at - earlier_ms)):
+            pcm = mixed(user, at * 320, 320, 16_000).tobytes()
+            told.append(audio(pcm, ZERO_MS + ms, user_id=user, at_us=at * 20_000 + 2))
+    for name in ("dead", "whole"):
+        (tmp_path / name).mkdir()
+        recorder = Recorder(tmp_path / name, HEADER)
+        recorder.fold(told)
+        recorder.checkpoint()
+        if name == "whole":
+            recorder.close()
+    sound = tmp_path / "dead/audio/7.wav"
+    sound.write_bytes(sound.read_bytes()[:20_000])
+    assert repair(tmp_path / "dead").kept == ()
+    same_files(tmp_path / "dead", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("lost", [range(2, 4), range(1), range(8, 10), range(2, 8)], ids=str)
+def test_pictures_that_a_disk_refused_in_the_middle_are_put_back(lost: range, tmp_path: Path) -> None:
+    folder = spoilt(tmp_path / "r", lambda number: {"video/7.mjpeg"} if number in lost else set(), close=False)
+    good = spoilt(tmp_path / "good", lambda number: set())
+    done = repair(folder)
+    assert (done.kept, len(done.changed)) == ((), 3)
+    same_files(folder, good, but=["manifest.json"])
+    assert repair(folder).changed == ()
+
+
+def _refused(by_batch: dict[int, set[str]], number: int) -> set[str]:
+    return by_batch.get(number, set())
+
+
+def test_pictures_stay_where_the_capture_lacks_one_or_the_index_is_not_to_be_trusted(tmp_path: Path) -> None:
+    refused: tuple[dict[int, set[str]], ...] = ({4: {"capture.jsonl"}, 8: {"video/7.mjpeg"}}, {8: {"video/7.mjpeg"}})
+    for number, refuse in enumerate(refused):
+        folder = spoilt(tmp_path / str(number), partial(_refused, refuse), close=False)
+        if number == 1:
+            index = folder / "video/7.mjpeg.index.jsonl"
+            index.write_bytes(index.read_bytes().replace(b'"offset":0', b'"offset":-1', 1))
+        before = (folder / "video/7.mjpeg").read_bytes()
+        assert "video/7.mjpeg" in repair(folder).kept
+        assert (folder / "video/7.mjpeg").read_bytes() == before
+
+
+@pytest.mark.parametrize("lost", [1, 60], ids=["what was granted", "all sound"])
+def test_a_file_that_was_kept_is_described_as_it_is(lost: int, tmp_path: Path) -> None:
+    (folder := tmp_path / "r").mkdir()
+    packets = encoded("opus", sine(48_000, 1.0))
+    recorder = Recorder(folder, HEADER)
+    recorder.fold([grant("opus"), *(audio(one, ZERO_MS + 20 * at) for at, one in enumerate(packets[:20]))])
+    recorder.checkpoint()
+    before = Manifest.read(folder)
+    recorder.fold([audio(one, ZERO_MS + 20 * at) for at, one in enumerate(packets) if at >= 20])
+    lines = (folder / "capture.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "capture.jsonl").write_bytes(b"".join([lines[0], *lines[1 + lost :]]))
+    assert "audio/mixed.wav" in repair(folder).kept
+    after = Manifest.read(folder)
+    assert (after.origin_ms, after.media, after.tracks) == (before.origin_ms, before.media, before.tracks)
+    assert repair(folder).changed == ()
+
+
+def test_a_tone_is_not_looked_for_elsewhere(tmp_path: Path) -> None:
+    """The sound was cut, and the capture lacks just what is left of it; the same sound comes again later."""
+    (folder := tmp_path / "r").mkdir()
+    recorder = Recorder(folder, HEADER)
+    pcm = b"\1\2" * 320
+    recorder.fold([granted(at_us=1), *(audio(pcm, ZERO_MS + 20 * at, at_us=at * 20_000 + 2) for at in range(50))])
+    recorder.fold([media(17, "said", ZERO_MS), state(State.FINISHED, SECOND_US, "signaling", status="complete")])
+    recorder.close()
+    lines = (folder / "capture.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "capture.jsonl").write_bytes(b"".join([*lines[:2], *lines[7:]]))
+    sound = folder / "audio/mixed.wav"
+    sound.write_bytes(sound.read_bytes()[: 80 + 5 * 640])
+    before = heard(folder)
+    assert "audio/mixed.wav" in repair(folder).kept
+    assert heard(folder) == before
 
 
 def heard(folder: Path) -> dict[int, int]:
@@ -387,7 +640,8 @@ def test_a_zero_that_moved_in_the_last_moment_moves_all_files(tmp_path: Path) ->
     assert read_jsonl(folder / "transcript.jsonl")[0]["t"] == 0.5
 
 
-def test_a_repair_makes_the_encoded_packets_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "not there"])
+def test_a_repair_makes_the_encoded_packets_too(cut: bool, tmp_path: Path) -> None:
     packets = encoded("g711", sine(8_000, 1.0))
     told = [grant("g711"), *(audio(one, ZERO_MS + 20 * at, at_us=at * 20_000) for at, one in enumerate(packets))]
     for name in ("dead", "whole"):
@@ -397,9 +651,22 @@ def test_a_repair_makes_the_encoded_packets_too(tmp_path: Path) -> None:
         recorder.checkpoint()
         if name == "whole":
             recorder.close()
-    (tmp_path / "dead/audio/mixed.alaw").write_bytes(b"".join(packets[:20]))
+    if cut:
+        (tmp_path / "dead/audio/mixed.alaw").write_bytes(b"".join(packets[:20]))
+    else:
+        shutil.rmtree(tmp_path / "dead/audio")
     assert repair(tmp_path / "dead").kept == ()
     same_files(tmp_path / "dead", tmp_path / "whole")
+
+
+def test_a_recording_that_cannot_be_repaired_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    folders = [dead(tmp_path / name) for name in "abcd"]
+    for folder in folders[:2]:
+        (folder / "capture.jsonl").unlink()
+    done = rtms("repair", *folders, cwd=tmp_path)
+    assert [Manifest.read(folder).status for folder in folders] == ["recording"] * 2 + ["interrupted"] * 2
+    assert done.returncode == 2
+    assert done.stderr.count("error: Cannot read") == 2
 
 
 async def test_kill_9_costs_at_most_the_last_second_and_listen_offers_the_repair(tmp_path: Path) -> None:

@@ -54,10 +54,15 @@ class Heard:
         return "interrupted" if self.begun else "failed"
 
     def end(self, reason: int | None, *, by_zoom: bool, is_final: bool) -> None:
-        """Somebody says that it is over; a stranger's word never takes back what Zoom said of the whole stream."""
-        if self.over is not None and self.over[1] and not by_zoom and self.is_final:
+        """Somebody says that it is over.
+
+        A stranger's word never takes back what Zoom said of the whole stream, or why; nothing takes reason 8 back.
+        """
+        known, zoom_said = self.over or (None, False)
+        if zoom_said and not by_zoom and self.is_final:
             return
-        if self.over is None or reason is not None:
+        stays = zoom_said and known is not None and (known == REVOKED or not by_zoom)
+        if self.over is None or (reason is not None and not stays):
             self.over = reason, by_zoom
         self.is_final |= is_final
 
