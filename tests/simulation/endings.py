@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 
+from msgspec import structs
 from simulation.plan import FAILURES, REVOKED, Plan
 from simulation.reading import Said, read, reason_of, state_of
 from simulation.world import Entry
@@ -28,6 +29,8 @@ class Heard:
         """Whether the server was asked while a media connection was missing: what that would have brought is lost."""
         self.media: dict[str, bool] = {}
         """Whether each media channel is up."""
+        self.sockets: set[str] = set()
+        """Channels that have a socket, or open one."""
         self.sessions: dict[object, int | None] = {}
         self.over: tuple[int | None, bool] | None = None
         """Reason, and whether Zoom said it."""
@@ -58,6 +61,8 @@ class Heard:
 
         A stranger's word never takes back what Zoom said of the whole stream, or why; nothing takes reason 8 back.
         """
+        if reason == REVOKED and not by_zoom:
+            reason = None  # anybody may have sent it
         known, zoom_said = self.over or (None, False)
         if zoom_said and not by_zoom and self.is_final:
             return
@@ -82,6 +87,10 @@ class Heard:
             self._message(frame.channel, said)
 
     def _state(self, channel: str, state: ChannelState) -> None:
+        if state.state in (State.OPENING, State.OPEN):
+            self.sockets.add(channel)
+        elif state.state in (State.CLOSED, State.REFUSED):
+            self.sockets.discard(channel)
         if state.state is State.STOPPING:
             self.stopping = True
             self.asked |= self.is_up and all(self.media.values())
@@ -138,13 +147,18 @@ def check_endings(plan: Plan, entries: Sequence[Entry], manifest: Manifest) -> I
             if state.status not in allowed:
                 yield f"status {state.status} ({state.code}, {state.reason}), not {' or '.join(sorted(allowed))}"
             status = state.status
-            heard, allowed, is_closed = Heard(plan.trusted, heard.begun), set(), False
+            begun = heard.begun or status == "interrupted"  # what is continued was no failure
+            heard, allowed, is_closed = Heard(plan.trusted, begun), set(), False
             continue
         if state is not None and state.state is State.CLOSED and state.ours and not state.reason and not is_closed:
             allowed, is_closed = heard.statuses(), True  # the session has finished, and its driver closes what is open
         if not is_closed and state is None and entry.frame.channel in ("webhook", "signaling"):
             allowed = heard.statuses() if heard.stopping and not heard.asked else allowed
         heard.hear(entry)
+        if heard.over is not None and state is not None and not is_closed and not heard.sockets:
+            allowed, is_closed = heard.statuses(), True  # it was over, and its last socket closed
+        elif state is not None and state.state is State.OPENING:
+            is_closed = False
     if status is None:
         yield "there is no last word"
     elif manifest.status != status:
@@ -157,7 +171,15 @@ def _is_final(plan: Plan, reason: str) -> bool:
 
 
 def statuses_after_death(plan: Plan, entries: Sequence[Entry]) -> set[str]:
-    """How a recording ended whose process died: as what it had heard says; else it was interrupted."""
+    """How a recording ended whose process died: as what it had heard says; else it was interrupted.
+
+    What arrived while the session was closing is in the capture, and counts or not.
+    """
+    everything = [structs.replace(entry, told=True) for entry in entries]
+    return _statuses_after_death(plan, entries) | _statuses_after_death(plan, everything)
+
+
+def _statuses_after_death(plan: Plan, entries: Sequence[Entry]) -> set[str]:
     heard, last = Heard(plan.trusted, False), None
     for entry in entries:
         state = entry.frame.message if isinstance(entry.frame.message, ChannelState) else None
