@@ -239,7 +239,9 @@ class Connections:
     def refuse(self, channel: Channel, status: int | None, reason: str, at_us: int) -> None:
         """A handshake was refused: try again where that can help, say why where it cannot."""
         why = f"{channel.name} handshake refused: {explain_refusal(status, reason)}"
-        again = status in rules.RETRYABLE
+        again = status in (rules.RETRYABLE if channel.is_media else rules.RETRYABLE_SIGNALING)
+        if not channel.is_media and status in rules.FORMER_MEANINGS:
+            why += f" On signaling, some servers mean {rules.FORMER_MEANINGS[status]}."
         if not channel.is_media and status == StatusCode.STATUS_DUPLICATE_SIGNAL_REQUEST:
             channel.duplicates += 1
             again = channel.has_been_up or channel.duplicates < rules.DUPLICATE_TRIES

@@ -433,6 +433,18 @@ class Refusal:
             "no connection: signaling handshake refused: status_code 8 STATUS_DUPLICATE_SIGNAL_REQUEST",
             True,
         ),
+        Refusal(
+            '{"msg_type": 2, "status_code": 15}',
+            "signaling handshake refused: status_code 15 STATUS_MEDIA_DATA_ALL_CONNECTION_EXIST: all media connections "
+            "of this stream exist already. On signaling, some servers mean a wrong signature.",
+            False,
+        ),
+        Refusal(
+            '{"msg_type": 2, "status_code": 16}',
+            "signaling handshake refused: status_code 16 STATUS_DUPLICATE_MEDIA_DATA_CONNECTION: another connection "
+            "for this media type exists already. On signaling, some servers mean a wrong id.",
+            False,
+        ),
         Refusal('{"msg_type": 2}', "signaling handshake refused: no status_code", False),
         Refusal(
             '{"msg_type": 2, "status_code": 999}', "signaling handshake refused: status_code 999 (undocumented)", False
