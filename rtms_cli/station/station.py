@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -30,6 +29,7 @@ from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
 from rtms_cli.station.metrics import Figures, Totals
 from rtms_cli.station.observing import NOT_RECORDED, Observer, Observers, StreamSnapshot
+from rtms_cli.station.taps import GuardedTap, TapMaker
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
 
@@ -55,17 +55,6 @@ class Outcome(Struct, frozen=True):
         if self.finish.status == "interrupted":
             return Exit.INTERRUPTED
         return Exit.LOSSES if self.snapshot.losses else Exit.OK
-
-
-class Tap(FrameSink, Protocol):
-    """A sink beside the recorder, for one session. One that must not hold the others up is never `full`."""
-
-    async def close(self) -> object:
-        """Finish what was put: the session has ended."""
-
-
-TapMaker = Callable[[Stream], Tap]
-"""Opens a tap for a session; where it raises `Problem`, the session goes on without it."""
 
 
 class _Run:
@@ -149,7 +138,7 @@ class Station:
         self._observers.add(observer)
         for run in self._runs.values():
             if run.driver is not None:
-                observer.on_started(run.stream, run.folder)
+                self._observers.on_started(run.stream, run.folder, observer)
 
     def take(self, body: bytes, webhook: Webhook) -> None:
         """Act on a webhook that was answered already."""
@@ -303,11 +292,16 @@ class Station:
     def _open_sinks(self, run: _Run, closing: AsyncExitStack) -> FrameSink | None:
         """Open the recorder's sink and the taps as one; `closing` closes them, the recorder's first."""
         sinks: list[FrameSink] = []
+
+        def go_on_without(why: Exception) -> None:
+            what = str(why) if isinstance(why, Problem) else repr(why)
+            self.notice(f"stream {run.stream.stream_id} goes on without one of its taps: {what}")
+
         for open_tap in self._taps:
             try:
-                tap = open_tap(run.stream)
-            except Problem as problem:
-                self.notice(f"stream {run.stream.stream_id} goes on without one of its taps: {problem}")
+                tap = GuardedTap(open_tap(run.stream), go_on_without)
+            except Exception as defect:  # a tap's affair, whatever it is
+                go_on_without(defect)
                 continue
             closing.push_async_callback(tap.close)
             sinks.append(tap)
