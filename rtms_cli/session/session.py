@@ -129,6 +129,11 @@ class Session:
         return self._life.has_ended or self._life.end_us is not None
 
     @property
+    def may_go_on(self) -> bool:
+        """Of a session that has ended: whether its recording is continued when the stream is announced again."""
+        return self._life.may_go_on
+
+    @property
     def nothing_granted(self) -> bool:
         """Whether every kind that was asked for was refused."""
         return self._connections.nothing_granted

@@ -65,6 +65,8 @@ class _Run:
         self.session = session
         self.early: list[bytes] = []
         """Webhooks that came before the driver did."""
+        self.later: tuple[bytes, StreamStart] | None = None
+        """The newest announcement of the stream that came while this session was ending."""
         self.driver: Driver | None = None
         self.recorder: Recorder | None = None
         self.sink: Sink | None = None
@@ -146,6 +148,8 @@ class Station:
         match judge(webhook, running, self._interrupted, self._max_streams), webhook:
             case Verdict.START | Verdict.CONTINUE, StreamStart(stream) if not self._stopping:
                 self._begin(stream, body)
+            case Verdict.LATER, StreamStart(stream) as start:
+                self._runs[stream.stream_id].later = body, start
             case Verdict.FEED, StreamStart(Stream(stream_id=stream_id)):
                 self._runs[stream_id].post(body)
             case Verdict.FEED, StreamStop(stream_id=stream_id) | StreamInterrupted(stream_id=stream_id):
@@ -287,6 +291,9 @@ class Station:
         self._ended[finish.status] += 1
         self._past.add(outcome.snapshot)
         self._observers.on_finished(stream, outcome.folder, finish)
+        if run.later is not None:
+            later, run.later = run.later, None
+            self.take(*later)
         return outcome
 
     def _open_sinks(self, run: _Run, closing: AsyncExitStack) -> FrameSink | None:
