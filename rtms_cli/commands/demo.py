@@ -25,6 +25,7 @@ def demo(
     Example:
       rtms demo --seconds 20 --out /tmp/demo
     """
+    import asyncio
     import secrets
     import time
 
@@ -62,16 +63,22 @@ def demo(
             station.notice(f"the stand-in for Zoom is at port {simulator.port}, the webhook listener at {url}")
             stream = simulator.announce(Product.MEETING, Scenario(seconds))
             await simulator.post(url, stream, "started")
-            reason = await stream.done()
-            await simulator.post(url, stream, "stopped", reason)
+            done, stopped = asyncio.create_task(stream.done()), asyncio.create_task(station.stopped())
+            await asyncio.wait([done, stopped], return_when=asyncio.FIRST_COMPLETED)
+            was_cut_short = not done.done()
+            if was_cut_short:
+                simulator.end()  # it would wait for a client to come back
+            stopped.cancel()
+            await simulator.post(url, stream, "stopped", await done)
             await station.idle()
             await listener.stop()
             report = stream.report()
-            for finding in report.findings:
+            for finding in report.findings if not was_cut_short else ():
                 station.notice(f"the stand-in found fault with us: {finding.channel}: {finding.what}")
-            if report.findings:
+            if report.findings and not was_cut_short:
                 return Exit.MISMATCH
-            return max((outcome.exit_code for outcome in station.outcomes), default=Exit.FAULT)
+            nothing = Exit.INTERRUPTED if was_cut_short else Exit.FAULT
+            return max((outcome.exit_code for outcome in station.outcomes), default=nothing)
 
     exit_code = run_loop(run())
     if exit_code is not Exit.OK:

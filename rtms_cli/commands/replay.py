@@ -133,7 +133,11 @@ def _play(replayed: "Replay", speed: float, title: str, folder: Path, *, drawn: 
         async with screen:
             await replayed.run(speed, [screen])
 
-    asyncio.run(draw() if drawn else replayed.run(speed))
+    async def run() -> None:
+        on_signals(lambda _: replayed.stop())
+        await replayed.run(speed)
+
+    asyncio.run(draw() if drawn else run())
 
 
 def _serve(capture: Path, speed: float | None, options: ServerOptions, *, once: bool, as_json: bool) -> None:

@@ -66,6 +66,7 @@ class Channel:
         "connects",
         "doubt",
         "due_us",
+        "duplicates",
         "early_closes",
         "has_been_up",
         "keep_alives",
@@ -101,7 +102,9 @@ class Channel:
         self.tries = 0
         self.connects = 0
         self.early_closes = 0
-        """Closes with 1000 right after the handshake was sent, one after the other."""
+        """Closes with 1000 right after the handshake was sent, since its new life began."""
+        self.duplicates = 0
+        """Handshakes that were refused as a duplicate, since its new life began."""
         self.last_in_us: int | None = None
         self.keep_alives = 0
         self.last_keep_alive_us: int | None = None

@@ -99,7 +99,7 @@ class Connections:
         """
         if anew:
             channel.lost_us = at_us
-            channel.tries = 0
+            channel.tries = channel.early_closes = channel.duplicates = 0
         channel.connects += 1
         channel.enter(Phase.OPENING, at_us, at_us + rules.HANDSHAKE_S * US)
         self.out.append(Open(channel.name, channel.url))
@@ -113,7 +113,7 @@ class Connections:
         """Its handshake was accepted."""
         channel.enter(Phase.UP, at_us)
         channel.has_been_up = True
-        channel.tries = channel.early_closes = 0
+        channel.tries = channel.early_closes = channel.duplicates = 0
         channel.note = ""
         if channel.is_media:
             self._unknown_to_server = 0
@@ -241,10 +241,12 @@ class Connections:
     def refuse(self, channel: Channel, status: int | None, reason: str, at_us: int) -> None:
         """A handshake was refused: try again where that can help, say why where it cannot."""
         why = f"{channel.name} handshake refused: {explain_refusal(status, reason)}"
-        again = status in rules.RETRYABLE
-        if not channel.is_media:
-            is_early = channel.has_been_up or channel.connects < rules.DUPLICATE_TRIES
-            again = again or (status == StatusCode.STATUS_DUPLICATE_SIGNAL_REQUEST and is_early)
+        again = status in (rules.RETRYABLE if channel.is_media else rules.RETRYABLE_SIGNALING)
+        if not channel.is_media and status in rules.FORMER_MEANINGS:
+            why += f" On signaling, some servers mean {rules.FORMER_MEANINGS[status]}."
+        if not channel.is_media and status == StatusCode.STATUS_DUPLICATE_SIGNAL_REQUEST:
+            channel.duplicates += 1
+            again = channel.has_been_up or channel.duplicates < rules.DUPLICATE_TRIES
         if again:
             self.lose(channel, at_us, why)
         elif self._misses_signaling(channel, status):

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from rtms_cli.machine import Finish
-from rtms_cli.protocol.endings import Outlook
+from rtms_cli.protocol.endings import Outlook, Status
 from rtms_cli.session.channel import IllegalMoveError
 
 
@@ -57,6 +57,7 @@ class Life:
         self.asked_by = ""
         """Who on our side asked for the end."""
         self._was_heard = False
+        self._ended_as: Status | None = None
 
     @property
     def is_ending(self) -> bool:
@@ -67,6 +68,11 @@ class Life:
     def has_ended(self) -> bool:
         """Whether it is over."""
         return self.stage is Stage.ENDED
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether it ends, or ended, as an interruption: its recording is continued when it is announced again."""
+        return self._judge() is Status.INTERRUPTED if self._ended_as is None else self._ended_as is Status.INTERRUPTED
 
     @property
     def why(self) -> str:
@@ -98,9 +104,12 @@ class Life:
         :param gave_up: whether it ends because we were refused, or found no connection.
         """
         outlook = self.outlook
-        status = outlook.judge(gave_up=gave_up, asked=self._was_heard, begun=self.begun)
+        status = self._ended_as = self._judge(gave_up=gave_up)
         said_by = outlook.how or self.asked_by or why
         if self.asked_by and outlook.reason is None:
             said_by = self.asked_by
         self.enter(Stage.ENDED)
         return Finish(status, outlook.reason, said_by)
+
+    def _judge(self, *, gave_up: bool = False) -> Status:
+        return self.outlook.judge(gave_up=gave_up, asked=self._was_heard, begun=self.begun)

@@ -171,7 +171,16 @@ RETRYABLE = frozenset(
         StatusCode.STATUS_INTERNAL_EXCEPTION,
     )
 )
-"""Refusals that pass: the server has not yet noticed that our old connection is gone, or stumbled."""
+"""Refusals of `3` that pass: the server has not yet noticed that our old connection is gone, or stumbled."""
+
+RETRYABLE_SIGNALING = frozenset((StatusCode.STATUS_INTERNAL_EXCEPTION,))
+"""Refusals of `1` that pass; 15 and 16 mean a wrong signature and a wrong id there (PROTOCOL §8)."""
+
+FORMER_MEANINGS: dict[int | None, str] = {
+    StatusCode.STATUS_MEDIA_DATA_ALL_CONNECTION_EXIST: "a wrong signature",
+    StatusCode.STATUS_DUPLICATE_MEDIA_DATA_CONNECTION: "a wrong id",
+}
+"""What some servers mean by these statuses on signaling."""
 
 FAULTY_KIND: dict[int, MediaType] = {status: kind for kind, status in NO_SCOPE.items()} | {
     status: kind

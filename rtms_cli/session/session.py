@@ -109,6 +109,7 @@ class Session:
         self._life = Life(trusted=trusted, begun=continues)
         self._camera = Camera(request.video_user) if request.video_user else None
         self._connections = Connections(stream.stream_id, request)
+        self._connections.signaling.url = stream.server_url
         self._connections.signaling.has_been_up = continues  # the server has accepted this signature before
         self._deadline_us: int | None = 0
         self._started_us = 0
@@ -126,6 +127,11 @@ class Session:
     def has_ended(self) -> bool:
         """Whether the end has been announced for good: a started webhook for the same stream is news, no retry."""
         return self._life.has_ended or self._life.end_us is not None
+
+    @property
+    def may_go_on(self) -> bool:
+        """Of a session that has ended: whether its recording is continued when the stream is announced again."""
+        return self._life.may_go_on
 
     @property
     def nothing_granted(self) -> bool:
@@ -179,7 +185,7 @@ class Session:
             life.outlook.take(StreamStart(self._stream), WEBHOOK)
             self._started_us = connections.heard_us = at_us
             connections.step("webhook", at_us)
-            connections.start_anew(self._stream.server_url, at_us, "")
+            connections.start_anew(connections.signaling.url, at_us, "")
         if life.end_us is not None and at_us >= life.end_us:
             self._finish()
         else:
@@ -229,9 +235,10 @@ class Session:
                 connections.lose_signaling("an interrupted webhook came", at_us, is_late=True)
 
     def _on_start(self, stream: Stream, at_us: int) -> None:
-        if self._life.stage is Stage.ANNOUNCED or self._life.end_us is not None:
-            return  # the webhook that this session began with; or one that comes after its end, for another session
-        if stream.is_retry_of(self._stream) and self._connections.signaling.has_socket:
+        if self._life.end_us is not None:
+            return  # it comes after the end, for another session
+        is_early = self._life.stage is Stage.ANNOUNCED  # among them the webhook that this session began with
+        if stream.is_retry_of(self._stream) and (is_early or self._connections.signaling.has_socket):
             return
         if stream.is_older_than(self._stream):
             self._connections.warn(SIGNALING, "a started webhook of the past came: ignored")
@@ -239,6 +246,9 @@ class Session:
         if self._signature == self._stream.signature and stream.signature is not None:
             self._signature = stream.signature
         self._stream = stream
+        if is_early:
+            self._connections.signaling.url = stream.server_url  # nothing is connected yet
+            return
         self._connections.warn(SIGNALING, "the stream is announced anew: connecting to its new server")
         self._connections.step("failover", at_us)
         self._life.outlook.announce()

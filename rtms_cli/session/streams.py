@@ -14,6 +14,8 @@ class Verdict(StrEnum):
     """A stream that is not being recorded: a new session, a new recording."""
     CONTINUE = "continue"
     """A stream whose last session was interrupted: a new session in the same recording."""
+    LATER = "later"
+    """The same, but that session's files are not finished yet: judge it again when they are."""
     FEED = "feed"
     """A stream that is being recorded: its session decides (retry, failover, interruption, end)."""
     TOO_MANY = "too many"
@@ -36,6 +38,8 @@ def judge(webhook: Webhook, running: Mapping[str, Session], interrupted: Contain
             session = running.get(stream.stream_id)
             if session is not None and not session.has_ended:
                 return Verdict.FEED
+            if session is not None and session.may_go_on:
+                return Verdict.LATER
             if len(running) >= max_streams:
                 return Verdict.TOO_MANY
             return Verdict.CONTINUE if session is None and stream.stream_id in interrupted else Verdict.START

@@ -193,6 +193,11 @@ class Client:
         self._out.append(Close(socket.name, code, reason))
         self.forget(socket)
 
+    def close_media(self) -> None:
+        """Close the media sockets: a lost signaling socket takes them with it (PROTOCOL §9)."""
+        for socket in self.sockets(media_only=True):
+            self.close(socket, 1000, "signaling was lost")
+
     def lose(self, what: str, code: int | None = None, *, kinds: MediaType | None = None, after_s: float = 0) -> None:
         """Lose connections, and wait for the client to come back.
 
@@ -292,7 +297,8 @@ class Client:
     def keep_alive(self) -> None:
         """Ask on every socket where it is due."""
         for socket in self.sockets():
-            if socket.phase is Phase.ACCEPTED and self.now_us >= socket.keep_alive_us:
+            is_known = self.socket(socket.name) is socket  # the one before may have been cut, and this one with it
+            if is_known and socket.phase is Phase.ACCEPTED and self.now_us >= socket.keep_alive_us:
                 self.ask_alive(socket)
 
     def skip_keep_alives(self, for_ms: int) -> None:
@@ -307,10 +313,9 @@ class Client:
         if len(socket.asked) >= MOST_UNANSWERED:
             self.find(socket.name, f"{MOST_UNANSWERED} keep-alives were not answered: cut")
             self.close(socket, 1001, "keep-alive time-out")
-            if Deviation.SIGNALING_KEEP_ALIVE_ONLY in self._deviations:
-                for media in self.sockets(media_only=True):  # nothing else shows whether these are alive
-                    self.close(media, 1001, "keep-alive time-out")
-            self.wait_for(SIGNALING)
+            if not socket.is_media:
+                self.close_media()
+            self.wait_for(MEDIA if socket.is_media else SIGNALING)
             return
         self._sequence += 1
         self.keep_alives += 1

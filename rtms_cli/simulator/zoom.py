@@ -377,8 +377,7 @@ class Zoom:
             return
         client.find(socket.name, "the client closed the connection before the end")
         if not socket.is_media:
-            for media in client.sockets(media_only=True):
-                client.close(media, 1000, "signaling was lost")
+            client.close_media()
         client.wait_for(MEDIA if socket.is_media else SIGNALING)
         if self._on_demand and not socket.is_media and code in _CLEAN:
             self.end(StopReason.STOP_BC_SIGNAL_CONNECTION_CLOSED_ABNORMALLY)

@@ -1,6 +1,8 @@
 """How views subscribe to a station: what they hear of it, and what they see when they look."""
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +12,8 @@ from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.session.session import SessionSnapshot
+
+log = logging.getLogger(__name__)
 
 NOT_RECORDED = RecorderSnapshot(Path(), "not recorded")
 """What stands for the recorder's counters where a stream has no recorder."""
@@ -49,36 +53,57 @@ class Observer(Protocol):
 
 
 class Observers:
-    """Any number of observers as one: each hears everything, in the order in which they subscribed."""
+    """Any number of observers as one: each hears everything, in the order in which they subscribed.
+
+    A defect in one is logged when it shows first, and costs neither the recording nor the other observers.
+    """
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = list(observers)
+        self._broken: set[int] = set()
 
     def add(self, observer: Observer) -> None:
         """Let one more observer hear everything from now on."""
         self._observers.append(observer)
 
-    def on_started(self, stream: Stream, folder: Path | None) -> None:
-        """See `Observer`."""
-        for observer in self._observers:
-            observer.on_started(stream, folder)
+    def on_started(self, stream: Stream, folder: Path | None, only: Observer | None = None) -> None:
+        """See `Observer`.
+
+        :param only: the one who hears it, where not all of them do.
+        """
+        for observer in self._observers if only is None else [only]:
+            with self._guarded(observer):
+                observer.on_started(stream, folder)
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
         """See `Observer`."""
         for observer in self._observers:
-            observer.on_frame(stream_id, frame)
+            with self._guarded(observer):
+                observer.on_frame(stream_id, frame)
 
     def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
         """See `Observer`."""
         for observer in self._observers:
-            observer.on_progress(snapshots)
+            with self._guarded(observer):
+                observer.on_progress(snapshots)
 
     def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
         """See `Observer`."""
         for observer in self._observers:
-            observer.on_finished(stream, folder, finish)
+            with self._guarded(observer):
+                observer.on_finished(stream, folder, finish)
 
     def on_notice(self, text: str) -> None:
         """See `Observer`."""
         for observer in self._observers:
-            observer.on_notice(text)
+            with self._guarded(observer):
+                observer.on_notice(text)
+
+    @contextmanager
+    def _guarded(self, observer: Observer) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            if id(observer) not in self._broken:
+                self._broken.add(id(observer))
+                log.exception("a defect in %s: what it shows is not to be relied on", type(observer).__name__)

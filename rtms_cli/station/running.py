@@ -22,7 +22,8 @@ from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.files import folder_mode, make_folder
 from rtms_cli.recording.writer import Writer
 from rtms_cli.station.observing import Observer
-from rtms_cli.station.station import Station, TapMaker, recorder_in
+from rtms_cli.station.station import Station, recorder_in
+from rtms_cli.station.taps import TapMaker
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -30,6 +29,7 @@ from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
 from rtms_cli.station.metrics import Figures, Totals
 from rtms_cli.station.observing import NOT_RECORDED, Observer, Observers, StreamSnapshot
+from rtms_cli.station.taps import GuardedTap, TapMaker
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
 
@@ -57,17 +57,6 @@ class Outcome(Struct, frozen=True):
         return Exit.LOSSES if self.snapshot.losses else Exit.OK
 
 
-class Tap(FrameSink, Protocol):
-    """A sink beside the recorder, for one session. One that must not hold the others up is never `full`."""
-
-    async def close(self) -> object:
-        """Finish what was put: the session has ended."""
-
-
-TapMaker = Callable[[Stream], Tap]
-"""Opens a tap for a session; where it raises `Problem`, the session goes on without it."""
-
-
 class _Run:
     """One stream that is being recorded; its recorder and clock outlive an interruption."""
 
@@ -76,6 +65,8 @@ class _Run:
         self.session = session
         self.early: list[bytes] = []
         """Webhooks that came before the driver did."""
+        self.later: tuple[bytes, StreamStart] | None = None
+        """The newest announcement of the stream that came while this session was ending."""
         self.driver: Driver | None = None
         self.recorder: Recorder | None = None
         self.sink: Sink | None = None
@@ -149,7 +140,7 @@ class Station:
         self._observers.add(observer)
         for run in self._runs.values():
             if run.driver is not None:
-                observer.on_started(run.stream, run.folder)
+                self._observers.on_started(run.stream, run.folder, observer)
 
     def take(self, body: bytes, webhook: Webhook) -> None:
         """Act on a webhook that was answered already."""
@@ -157,6 +148,8 @@ class Station:
         match judge(webhook, running, self._interrupted, self._max_streams), webhook:
             case Verdict.START | Verdict.CONTINUE, StreamStart(stream) if not self._stopping:
                 self._begin(stream, body)
+            case Verdict.LATER, StreamStart(stream) as start:
+                self._runs[stream.stream_id].later = body, start
             case Verdict.FEED, StreamStart(Stream(stream_id=stream_id)):
                 self._runs[stream_id].post(body)
             case Verdict.FEED, StreamStop(stream_id=stream_id) | StreamInterrupted(stream_id=stream_id):
@@ -298,16 +291,24 @@ class Station:
         self._ended[finish.status] += 1
         self._past.add(outcome.snapshot)
         self._observers.on_finished(stream, outcome.folder, finish)
+        if run.later is not None:
+            later, run.later = run.later, None
+            self.take(*later)
         return outcome
 
     def _open_sinks(self, run: _Run, closing: AsyncExitStack) -> FrameSink | None:
         """Open the recorder's sink and the taps as one; `closing` closes them, the recorder's first."""
         sinks: list[FrameSink] = []
+
+        def go_on_without(why: Exception) -> None:
+            what = str(why) if isinstance(why, Problem) else repr(why)
+            self.notice(f"stream {run.stream.stream_id} goes on without one of its taps: {what}")
+
         for open_tap in self._taps:
             try:
-                tap = open_tap(run.stream)
-            except Problem as problem:
-                self.notice(f"stream {run.stream.stream_id} goes on without one of its taps: {problem}")
+                tap = GuardedTap(open_tap(run.stream), go_on_without)
+            except Exception as defect:  # a tap's affair, whatever it is
+                go_on_without(defect)
                 continue
             closing.push_async_callback(tap.close)
             sinks.append(tap)

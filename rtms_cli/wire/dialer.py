@@ -14,6 +14,7 @@ import os
 import re
 import socket
 import ssl
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -75,8 +76,12 @@ class Dialer:
             raise ConnectionError(f"cannot connect to {_place(url)}{via}: {_why(error)}") from error
 
     async def _open(self, url: str, target: WebSocketURI, proxy: str | None) -> ClientSocket:
+        reached: socket.socket | None = None
+
         async def reach(_: picows.WSParsedURL) -> socket.socket | None:
-            return None if proxy is not None else await self._reach(target)
+            nonlocal reached
+            reached = None if proxy is not None else await self._reach(target)
+            return reached
 
         opened = ClientSocket()
         _ignore_broken_report(asyncio.get_running_loop())
@@ -98,8 +103,11 @@ class Dialer:
                 raise ConnectionError("the connection ended before the server answered the WebSocket upgrade")
         except BaseException:
             # Cancelled, picows leaves the connection open: a silent one until its own time-out, one that is answered
-            # after all for good.
+            # after all for good. The socket is the transport's by now: shut down, it ends as if the server had closed.
             opened.abort()
+            if reached is not None:
+                with suppress(OSError):  # it is closed
+                    reached.shutdown(socket.SHUT_RDWR)
             raise
         return opened
 

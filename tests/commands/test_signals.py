@@ -237,3 +237,27 @@ async def test_a_stand_in_that_is_hung_up_still_reports(in_terminal: Callable[..
     await until((tmp_path / "payload.json").exists)
     terminal.close_window()
     assert await asyncio.to_thread(terminal.end) == 0
+
+
+@pytest.mark.parametrize("asked", SAID_BY)
+async def test_a_replay_that_is_not_drawn_finishes_its_files(asked: signal.Signals, tmp_path: Path) -> None:
+    lines = [{"rtms_capture": 1, "created": "2026-11-22T22:15:00Z", "generator": "x"}]
+    packet = {"msg_type": 14, "content": {"user_id": 0, "data": "AAAAAAAA", "timestamp": 5000}}
+    lines += [{"at": at, "ch": "media", "dir": "in", "data": packet} for at in (0, 600)]
+    (tmp_path / "capture.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    async with running("replay", "capture.jsonl", "--speed", "1", "--out", "again", cwd=tmp_path) as replay:
+        await until(lambda: list(tmp_path.glob("again/*/audio/mixed.wav")))
+        replay.process.send_signal(asked)
+        async with asyncio.timeout(20):
+            assert await replay.exit_code() == 0
+    (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("again/*/manifest.json")))
+    assert json.loads(path.read_text())["status"] == "interrupted"
+
+
+async def test_a_demo_that_is_stopped_while_it_begins(tmp_path: Path) -> None:
+    """The stand-in does not wait for a client that will not come back."""
+    async with running("demo", "--plain", "--seconds", "60", "--out", "recordings", cwd=tmp_path) as demo:
+        await demo.line_with("the webhook listener at")
+        demo.process.terminate()
+        async with asyncio.timeout(20):
+            assert await demo.exit_code() in (0, 4)

@@ -433,6 +433,18 @@ class Refusal:
             "no connection: signaling handshake refused: status_code 8 STATUS_DUPLICATE_SIGNAL_REQUEST",
             True,
         ),
+        Refusal(
+            '{"msg_type": 2, "status_code": 15}',
+            "signaling handshake refused: status_code 15 STATUS_MEDIA_DATA_ALL_CONNECTION_EXIST: all media connections "
+            "of this stream exist already. On signaling, some servers mean a wrong signature.",
+            False,
+        ),
+        Refusal(
+            '{"msg_type": 2, "status_code": 16}',
+            "signaling handshake refused: status_code 16 STATUS_DUPLICATE_MEDIA_DATA_CONNECTION: another connection "
+            "for this media type exists already. On signaling, some servers mean a wrong id.",
+            False,
+        ),
         Refusal('{"msg_type": 2}', "signaling handshake refused: no status_code", False),
         Refusal(
             '{"msg_type": 2, "status_code": 999}', "signaling handshake refused: status_code 999 (undocumented)", False
@@ -493,6 +505,30 @@ def test_a_close_with_1000_right_after_1_is_explained_and_not_tried_for_ever() -
         "12 tick\n<< open signaling ws://s\n12.1 signaling open\n<< send signaling 1\n12.2 signaling closed 1000\n"
         "<< warn signaling: signaling closed with 1000 right after the handshake\n<< finish failed None",
     )
+
+
+def test_only_refusals_as_a_duplicate_are_counted_as_such() -> None:
+    """What never came to a `1` is none of its tries."""
+    machine = session()
+    play(machine, "0 tick\n<< open signaling ws://s")
+    lost = "<< warn signaling: no connection"
+    play(machine, f"0.1 signaling refused nobody\n{lost}\n4 tick\n<< open signaling ws://s")
+    play(machine, f"4.1 signaling refused nobody\n{lost}\n11 tick\n<< open signaling ws://s")
+    shaken = "signaling open\n<< send signaling 1"
+    refused = 'signaling {"msg_type": 2, "status_code": 8}'
+    play(machine, f"11.1 {shaken}\n11.2 {refused}\n<< close signaling\n{lost}\n27 tick\n<< open signaling ws://s")
+    play(machine, f"27.1 {shaken}\n27.2 {refused}\n<< close signaling\n{lost}\n57 tick\n<< open signaling ws://s")
+    play(machine, f"57.1 {shaken}\n57.2 {refused}\n<< warn signaling: signaling\n<< finish failed None")
+
+
+def test_a_new_announcement_has_its_own_closes_with_1000() -> None:
+    early = "signaling open\n<< send signaling 1\n{t} signaling closed 1000\n<< warn signaling: no connection"
+    machine = session()
+    play(machine, "0 tick\n<< open signaling ws://s")
+    play(machine, "0.1 " + early.format(t=0.2) + "\n4 tick\n<< open signaling ws://s")
+    play(machine, "4.1 " + early.format(t=4.2))
+    play(machine, f"5 {FAILOVER}\n<< warn signaling: the stream is announced anew\n<< open signaling ws://s2")
+    play(machine, "5.1 " + early.format(t=5.2) + "\n9 tick\n<< open signaling ws://s2")
 
 
 def test_closes_with_1000_after_a_signature_that_was_accepted_are_ordinary_losses() -> None:

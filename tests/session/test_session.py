@@ -8,6 +8,8 @@ from script import (
     AUDIO,
     AUDIO_AND_TRANSCRIPT,
     CONNECTED,
+    FAILOVER,
+    INTERRUPTED,
     PACKET,
     SPLIT,
     STARTED,
@@ -289,6 +291,19 @@ def test_the_webhook_that_began_the_session_is_no_news() -> None:
     machine = session()
     play(machine, f"0 {STARTED}")
     play(machine, CONNECTED)
+
+
+@pytest.mark.parametrize(
+    ("news", "url"),
+    [
+        (FAILOVER, "ws://s2"),
+        (f"{FAILOVER}\n0 {STARTED}\n<< warn signaling: a started webhook of the past came", "ws://s2"),
+        (INTERRUPTED.replace("}}", ', "server_urls": "ws://s3"}}'), "ws://s3"),
+    ],
+)
+def test_what_is_announced_before_anything_is_connected_counts(news: str, url: str) -> None:
+    """A disk that is slow to make the folder keeps the session waiting, and webhooks come meanwhile."""
+    play(session(), f"0 {STARTED}\n0 {news}\n0 tick\n<< open signaling {url}")
 
 
 @pytest.mark.parametrize(("product", "field"), [(Product.CONTACT_CENTER, "engagement_id"), (Product.PHONE, "call_id")])

@@ -10,11 +10,11 @@ from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
 
 
-def connected(*, ended: bool = False) -> Session:
+def connected(*, ended: bool = False, reason: int = 6) -> Session:
     machine = session()
     play(machine, CONNECTED)
     if ended:
-        play(machine, '5 signaling {"msg_type": 8, "state": 4, "reason": 6}')
+        play(machine, f'5 signaling {{"msg_type": 8, "state": 4, "reason": {reason}}}')
     return machine
 
 
@@ -29,6 +29,7 @@ def other(line: str) -> str:
         (STARTED, {"stream1": connected()}, (), Verdict.FEED),
         (FAILOVER, {"stream1": connected()}, (), Verdict.FEED),
         (STARTED, {"stream1": connected(ended=True)}, (), Verdict.START),
+        (STARTED, {"stream1": connected(ended=True, reason=13)}, (), Verdict.LATER),
         (other(STARTED), {"stream1": connected()}, (), Verdict.START),
         (STARTED, {}, ("stream1",), Verdict.CONTINUE),
         (other(STARTED), {"stream1": connected(), "stream3": connected()}, (), Verdict.TOO_MANY),

@@ -267,6 +267,24 @@ def test_keep_alives_are_asked_every_ten_seconds_and_must_be_answered_rightly() 
     assert len(cut) == 2
 
 
+@pytest.mark.parametrize(
+    ("deaf", "closed", "waits_s"), [("signaling", ["signaling", "media"], 60), ("media", ["media"], 65)]
+)
+def test_a_connection_that_is_cut_is_a_lost_one(deaf: str, closed: list[str], waits_s: int) -> None:
+    """Signaling takes the media with it, and the server waits as long as for any lost connection (PROTOCOL §9)."""
+    server = Server(seconds=300)
+    server.join(8)
+    server.say("signaling", 7, rtms_stream_id="stream1")
+    for _ in range(4):
+        asked = [message for message in server.wait(10, alive=False) if message["msg_type"] == 12]
+        cut = [command.channel for command in server.commands if isinstance(command, Close)]
+        for channel, message in zip(("signaling", "media"), asked, strict=False):
+            if channel != deaf:
+                server.say(channel, 13, timestamp=message["timestamp"], sequence=message["sequence"])
+    assert cut == closed
+    assert server.zoom.client.give_up_us == server.at_us + waits_s * SECOND
+
+
 def test_requests_are_answered() -> None:
     server = Server()
     server.join()

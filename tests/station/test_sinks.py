@@ -17,7 +17,8 @@ from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.writer import Writer
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, Simulator
-from rtms_cli.station.station import Outcome, Station, TapMaker, recorder_in
+from rtms_cli.station.station import Outcome, Station, recorder_in
+from rtms_cli.station.taps import TapMaker
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
@@ -132,6 +133,59 @@ async def test_a_tap_that_cannot_open_costs_nothing_else(tmp_path: Path) -> None
     assert tap.media == sent
     (notice,) = observer.notices
     assert "goes on without one of its taps: The address is taken." in notice
+
+
+@pytest.mark.parametrize("what", ["open", "put", "full", "room", "close"])
+async def test_a_tap_with_a_defect_costs_nothing_else(what: str, tmp_path: Path) -> None:
+    class Broken(ListTap):
+        def put(self, frame: Frame) -> None:
+            fail_in("put")
+
+        @property
+        def full(self) -> bool:
+            fail_in("full")
+            return what == "room"
+
+        async def room(self) -> None:
+            fail_in("room")
+
+        async def close(self) -> None:
+            fail_in("close")
+
+    def fail_in(part: str) -> None:
+        if what == part:
+            raise RuntimeError(part)
+
+    def open_broken(stream: Stream) -> ListTap:
+        fail_in("open")
+        return Broken()
+
+    tap, observer = ListTap(), Silent()
+    outcome, sent, _ = await follow(tmp_path, [open_broken, lambda stream: tap], [observer], recorded=True)
+    assert outcome.folder is not None
+    assert [track.packets for track in Manifest.read(outcome.folder).tracks if track.kind == "audio"] == [sent]
+    assert tap.media == sent
+    assert tap.is_closed
+    (notice,) = observer.notices
+    assert f"goes on without one of its taps: RuntimeError('{what}')" in notice
+
+
+@pytest.mark.parametrize("what", ["on_started", "on_frame", "on_finished"])
+async def test_an_observer_with_a_defect_costs_nothing_else(
+    what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(what)
+
+    broken, observer = Silent(), Silent()
+    setattr(broken, what, fail)
+    outcome, sent, _ = await follow(tmp_path, [], [broken, observer], recorded=True)
+    assert outcome.folder is not None
+    assert [track.packets for track in Manifest.read(outcome.folder).tracks if track.kind == "audio"] == [sent]
+    assert len(observer.started) == len(observer.finished) == 1
+    assert observer.frames
+    (record,) = caplog.records
+    assert "Silent" in record.message
 
 
 class Told(Silent):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from harness import made_certificate
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request
 
 from rtms_cli.wire.dialer import Dialer, tls_context
 from rtms_cli.wire.driver import FinalConnectionError
@@ -100,6 +101,30 @@ async def test_tls_goes_through_to_the_server(monkeypatch: pytest.MonkeyPatch, t
         with pytest.raises(FinalConnectionError, match=r"through the proxy .* its certificate is not trusted"):
             await Dialer(HostPolicy(), tls_context(str(certificate / "cert.pem")))("wss://rtms.zoom.us:8443/x")
     assert [head.split(b" HTTP")[0] for head in proxy.heads] == [b"CONNECT rtms.zoom.us:8443"] * 2
+
+
+async def test_a_server_that_answers_after_it_was_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    came, may_answer, gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def late(connection: ServerConnection, request: Request) -> None:
+        came.set()
+        await may_answer.wait()
+
+    async def handle(socket: ServerConnection) -> None:
+        await socket.wait_closed()
+        gone.set()
+
+    async with serve(handle, "127.0.0.1", 0, process_request=late) as behind, asyncio.timeout(10):
+        proxy = Proxy(next(iter(behind.sockets)).getsockname()[1], b"HTTP/1.1 200 OK\r\n\r\n")
+        async with await asyncio.start_server(proxy, "127.0.0.1", 0) as listening:
+            monkeypatch.setenv("http_proxy", f"127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+            dialing = asyncio.create_task(Dialer(HostPolicy())("ws://rtms.zoom.us:8443/x"))
+            await came.wait()
+            dialing.cancel()
+            await asyncio.wait([dialing])
+            may_answer.set()
+            await gone.wait()
+        await asyncio.wait(proxy.serving)
 
 
 @pytest.mark.parametrize(
