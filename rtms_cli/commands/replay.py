@@ -85,7 +85,7 @@ def replay(
     rehearsal = Rehearsal(source, source.header.product, source.header.rtms_stream_id)
     replayed = Replay(source, recorder, rehearsal)
     if pace is None:
-        replayed.run_at_once()
+        _play_at_once(replayed)
     else:
         _play(replayed, pace, f"replay of {source.path} at {pace:g}×", folder, drawn=drawn)
     if not drawn:
@@ -110,6 +110,26 @@ def read_speed(text: str) -> float | None:
     if not 0 < speed < float("inf"):
         raise Problem(f"--speed {text} is no speed.", "Use a number such as 1, 2 or 0.5, or max.")
     return speed
+
+
+def _play_at_once(replayed: "Replay") -> None:
+    """Replay as fast as it goes. A signal closes the files where they are; a second one of its kind ends at once."""
+    import signal
+    from types import FrameType
+
+    asked: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        asked.append(number)
+        replayed.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    replayed.run_at_once()
+    if asked:
+        raise typer.Exit(128 + asked[0])
 
 
 def _play(replayed: "Replay", speed: float, title: str, folder: Path, *, drawn: bool) -> None:

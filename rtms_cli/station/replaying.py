@@ -30,11 +30,11 @@ class Replay:
         self._stopped = asyncio.Event()
 
     def run_at_once(self) -> None:
-        """Fold every frame as fast as it goes."""
+        """Fold every frame as fast as it goes, until the end or `stop`, which a signal's handler may call."""
         gc.set_threshold(200_000, 20, 50)  # frames are no cycles
         frames = iter(self._source)
         try:
-            while batch := list(islice(frames, BATCH)):
+            while not self._stopped.is_set() and (batch := list(islice(frames, BATCH))):
                 for frame in batch:
                     self._rehearsal.follow(frame)
                 self._recorder.fold(batch)

@@ -254,6 +254,24 @@ async def test_a_replay_that_is_not_drawn_finishes_its_files(asked: signal.Signa
     assert json.loads(path.read_text())["status"] == "interrupted"
 
 
+@pytest.mark.parametrize("asked", SAID_BY)
+async def test_a_replay_at_full_speed_closes_its_files(asked: signal.Signals, tmp_path: Path) -> None:
+    header = {"rtms_capture": 1, "created": "2026-11-22T22:15:00Z", "generator": "x"}
+    packet = (
+        '{"at":%.2f,"ch":"media","dir":"in","data":{"msg_type":14,"content":{"user_id":0,"data":"%s","timestamp":%d}}}'
+    )
+    sound = "AAAA" * 214
+    lines = (packet % (at / 50, sound, 5000 + 20 * at) for at in range(200_000))
+    (tmp_path / "capture.jsonl").write_text("\n".join([json.dumps(header), *lines, ""]))
+    async with running("replay", "capture.jsonl", "--out", "again", cwd=tmp_path) as replay:
+        await until(lambda: list(tmp_path.glob("again/*/audio/mixed.wav")))
+        replay.process.send_signal(asked)
+        assert await replay.exit_code() == 128 + asked
+    (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("again/*/manifest.json")))
+    manifest = json.loads(path.read_text())
+    assert (manifest["status"], manifest["process"]) == ("interrupted", None)
+
+
 async def test_a_demo_that_is_stopped_while_it_begins(tmp_path: Path) -> None:
     """The stand-in does not wait for a client that will not come back."""
     async with running("demo", "--plain", "--seconds", "60", "--out", "recordings", cwd=tmp_path) as demo:
