@@ -133,6 +133,16 @@ def test_a_full_disk_leaves_the_recording_as_it_was(tmp_path: Path, monkeypatch:
     assert tree(folder) == before
 
 
+def test_a_lock_that_may_not_be_read_is_anothers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who may read recordings (`--mode 640`) may not read their locks; root, which tests may be, may."""
+
+    def refused(path: Path, *_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("rtms_cli.recording.ownership.os.open", refused)
+    assert is_being_recorded(tmp_path)
+
+
 def test_what_is_being_recorded_is_left_alone(tmp_path: Path) -> None:
     """The lock tells, not who the manifest says: in a container every recorder is process 1 of some host."""
     live, folders = FolderLock(tmp_path / "0"), []
