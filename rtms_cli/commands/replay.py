@@ -85,7 +85,7 @@ def replay(
     rehearsal = Rehearsal(source, source.header.product, source.header.rtms_stream_id)
     replayed = Replay(source, recorder, rehearsal)
     if pace is None:
-        _play_at_once(replayed)
+        play_at_once(replayed)
     else:
         _play(replayed, pace, f"replay of {source.path} at {pace:g}×", folder, drawn=drawn)
     if not drawn:
@@ -112,7 +112,7 @@ def read_speed(text: str) -> float | None:
     return speed
 
 
-def _play_at_once(replayed: "Replay") -> None:
+def play_at_once(replayed: "Replay") -> None:
     """Replay as fast as it goes. A signal closes the files where they are; a second one of its kind ends at once."""
     import signal
     from types import FrameType

@@ -17,9 +17,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import typer
 from harness import read_wav
 from processes import CREDENTIALS, RTMS, Running, environment, running, until
 from websockets.asyncio.server import ServerConnection, serve
+
+from rtms_cli.capture import Capture
+from rtms_cli.commands.replay import play_at_once
+from rtms_cli.machine import Frame
+from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.recorder import Recorder
+from rtms_cli.session.rehearsal import Rehearsal
+from rtms_cli.station.replaying import Replay
 
 STREAMS = 20
 SAID_BY = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
@@ -254,22 +263,40 @@ async def test_a_replay_that_is_not_drawn_finishes_its_files(asked: signal.Signa
     assert json.loads(path.read_text())["status"] == "interrupted"
 
 
+class SignalledCapture(Capture):
+    """A capture in whose middle a signal comes."""
+
+    signal_number = signal.SIGTERM
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number, frame in enumerate(super().__iter__()):
+            if number == 1_000:
+                signal.raise_signal(self.signal_number)
+            yield frame
+
+
 @pytest.mark.parametrize("asked", SAID_BY)
-async def test_a_replay_at_full_speed_closes_its_files(asked: signal.Signals, tmp_path: Path) -> None:
-    header = {"rtms_capture": 1, "created": "2026-11-22T22:15:00Z", "generator": "x"}
-    packet = (
-        '{"at":%.2f,"ch":"media","dir":"in","data":{"msg_type":14,"content":{"user_id":0,"data":"%s","timestamp":%d}}}'
-    )
-    sound = "AAAA" * 214
-    lines = (packet % (at / 50, sound, 5000 + 20 * at) for at in range(200_000))
-    (tmp_path / "capture.jsonl").write_text("\n".join([json.dumps(header), *lines, ""]))
-    async with running("replay", "capture.jsonl", "--out", "again", cwd=tmp_path) as replay:
-        await until(lambda: list(tmp_path.glob("again/*/audio/mixed.wav")))
-        replay.process.send_signal(asked)
-        assert await replay.exit_code() == 128 + asked
-    (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("again/*/manifest.json")))
-    manifest = json.loads(path.read_text())
-    assert (manifest["status"], manifest["process"]) == ("interrupted", None)
+def test_a_replay_at_full_speed_closes_its_files(asked: signal.Signals, tmp_path: Path) -> None:
+    lines: list[object] = [{"rtms_capture": 1, "created": "2026-11-22T22:15:00Z", "generator": "x"}]
+    for number in range(2_000):
+        content = {"user_id": 0, "data": "AAAA", "timestamp": 5000 + 20 * number}
+        lines.append({"at": number / 50, "ch": "media", "dir": "in", "data": {"msg_type": 14, "content": content}})
+    (tmp_path / "capture.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    source = SignalledCapture(tmp_path / "capture.jsonl")
+    source.signal_number = asked
+    recorder = Recorder(tmp_path, source.header)
+    replay = Replay(source, recorder, Rehearsal(source, source.header.product, source.header.rtms_stream_id))
+    before = {number: signal.getsignal(number) for number in SAID_BY}
+    try:
+        with pytest.raises(typer.Exit) as ended:
+            play_at_once(replay)
+        assert signal.getsignal(asked) is signal.SIG_DFL  # a second one ends at once
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    manifest = Manifest.read(tmp_path)
+    assert (ended.value.exit_code, manifest.status, manifest.process) == (128 + asked, "interrupted", None)
+    assert 1_000 <= manifest.messages["received"]["MEDIA_DATA_AUDIO"].count < 2_000
 
 
 async def test_a_demo_that_is_stopped_while_it_begins(tmp_path: Path) -> None:
