@@ -284,9 +284,13 @@ def test_a_replay_at_full_speed_closes_its_files(asked: signal.Signals, tmp_path
     (tmp_path / "capture.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     source = SignalledCapture(tmp_path / "capture.jsonl")
     source.signal_number = asked
-    recorder = Recorder(tmp_path, source.header)
+    again = tmp_path / "again"
+    again.mkdir()
+    recorder = Recorder(again, source.header)
     replay = Replay(source, recorder, Rehearsal(source, source.header.product, source.header.rtms_stream_id))
-    before = {number: signal.getsignal(number) for number in SAID_BY}
+    before = {
+        number: signal.signal(number, signal.SIG_DFL) for number in SAID_BY
+    }  # a shell's background ignores SIGINT
     try:
         with pytest.raises(typer.Exit) as ended:
             play_at_once(replay)
@@ -294,7 +298,7 @@ def test_a_replay_at_full_speed_closes_its_files(asked: signal.Signals, tmp_path
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    manifest = Manifest.read(tmp_path)
+    manifest = Manifest.read(again)
     assert (ended.value.exit_code, manifest.status, manifest.process) == (128 + asked, "interrupted", None)
     assert 1_000 <= manifest.messages["received"]["MEDIA_DATA_AUDIO"].count < 2_000
 
