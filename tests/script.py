@@ -57,7 +57,7 @@ CONNECTED = """
 """
 """A session on one unified media socket, up and ready at 0.4 s."""
 
-SPLIT = """
+SPLIT_OPENING = """
 0    tick
 <<   open signaling ws://s
 0.1  signaling open
@@ -66,12 +66,16 @@ SPLIT = """
 <<   send signaling 5
 <<   open media.audio ws://a
 <<   open media.transcript ws://t
+"""
+"""A session whose two media sockets are being opened, since 0.2 s."""
+
+SPLIT = f"""{SPLIT_OPENING}
 0.3  media.audio open
 <<   send media.audio 3
 0.3  media.transcript open
 <<   send media.transcript 3
-0.4  media.audio {"msg_type": 4, "status_code": 0}
-0.5  media.transcript {"msg_type": 4, "status_code": 0}
+0.4  media.audio {{"msg_type": 4, "status_code": 0}}
+0.5  media.transcript {{"msg_type": 4, "status_code": 0}}
 <<   send signaling 7
 """
 """A session on two media sockets, up and ready at 0.5 s."""

@@ -73,7 +73,10 @@ def _keep(descriptors: list[int]) -> bool:
 
 
 def _reopen_streams() -> None:
-    """Have Python's standard streams be what its descriptors are now, without a buffer."""
+    """Have Python's standard streams be what its descriptors are now, without a buffer.
+
+    The originals in `sys` are `Final` to a type checker; here they are another process's.
+    """
     sys.stdin = sys.__stdin__ = open(0, encoding=sys.stdin.encoding, closefd=False)  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = _written(1, sys.stdout.encoding, "strict")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _written(2, sys.stderr.encoding, "backslashreplace")  # type: ignore[misc]

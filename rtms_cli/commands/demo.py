@@ -72,10 +72,10 @@ def demo(
             await simulator.post(url, stream, "stopped", await done)
             await station.idle()
             await listener.stop()
-            report = stream.report()
-            for finding in report.findings if not was_cut_short else ():
+            findings = () if was_cut_short else stream.report().findings
+            for finding in findings:
                 station.notice(f"the stand-in found fault with us: {finding.channel}: {finding.what}")
-            if report.findings and not was_cut_short:
+            if findings:
                 return Exit.MISMATCH
             nothing = Exit.INTERRUPTED if was_cut_short else Exit.FAULT
             return max((outcome.exit_code for outcome in station.outcomes), default=nothing)

@@ -99,7 +99,7 @@ class FolderLock:
 def is_being_recorded(folder: Path) -> bool:
     """Whether a process holds the lock of a recording: one that records or repairs it.
 
-    Where there are no locks, the answer is no. Where it belongs to a user whose files we may not read, it is yes.
+    Where there are no locks, the answer is no. A lock that we may not read is another user's, and the answer is yes.
     """
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY | _FLAGS)

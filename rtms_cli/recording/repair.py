@@ -182,9 +182,11 @@ def _take_over(
     """Take each file of the workshop that holds all that the one in the folder does."""
     changed, kept = [], []
     made = _files(workshop) - {MANIFEST}
-    passing = {f"{name}.part" for name in (*made, MANIFEST)} & _files(folder)
-    there = {name for name in _files(folder) - passing if name != MANIFEST and not name.startswith(CAPTURE)}
-    most_ms = _most_moved_ms(before, recorder.manifest())
+    names = _files(folder)
+    half_written = {f"{name}.part" for name in (*made, MANIFEST)} & names
+    there = {name for name in names - half_written if name != MANIFEST and not name.startswith(CAPTURE)}
+    remade = recorder.manifest()
+    most_ms = _most_moved_ms(before, remade)
     for unit in _units(made):
         strange = {name for name in unit if name not in there and not _has_place(folder, name)}
         if strange or not _all_hold(unit, there, workshop, folder, most_ms):
@@ -195,10 +197,10 @@ def _take_over(
                 (folder / name).parent.mkdir(mode=folder_mode(_mode(workshop / name)), exist_ok=True)
                 (workshop / name).replace(folder / name)
                 changed.append(name)
-    for name in passing:
+    for name in half_written:
         (folder / name).unlink()  # a process was killed while it replaced the file
     kept += sorted(there - made)
-    manifest = _merged(before, recorder.manifest(), changed, kept, has_last_word=recorder.has_last_word)
+    manifest = _merged(before, remade, changed, kept, has_last_word=recorder.has_last_word)
     if manifest != before:
         Files(folder, _mode(workshop / MANIFEST)).replace(MANIFEST, manifest.encode())
         changed.append(MANIFEST)

@@ -50,7 +50,7 @@ class Track(ABC):
 
     @property
     def has_content(self) -> bool:
-        """Whether there is anything to write: there are no empty files."""
+        """Whether there is anything to write; a track with nothing gets no file."""
         return self.packets > 0
 
     @property

@@ -103,7 +103,7 @@ class Observers:
     def _guarded(self, observer: Observer) -> Iterator[None]:
         try:
             yield
-        except Exception:
+        except Exception:  # an observer's affair, whatever it is
             if id(observer) not in self._broken:
                 self._broken.add(id(observer))
                 log.exception("a defect in %s: what it shows is not to be relied on", type(observer).__name__)

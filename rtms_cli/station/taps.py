@@ -1,8 +1,7 @@
 """Taps: sinks beside the recorder. Whatever goes wrong in one costs neither the recording nor the other taps."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol
 
 from rtms_cli.machine import Frame, FrameSink
@@ -23,9 +22,9 @@ TapMaker = Callable[[Stream], Tap]
 
 
 class GuardedTap:
-    """A `Tap` that a defect in it ends: it gets nothing more, and is closed with the session.
+    """A tap whose first defect ends it: it gets no more frames, and is closed with the session.
 
-    :param give_up: is told of the defect, once.
+    :param give_up: called once, with the defect.
     """
 
     __slots__ = ("_give_up", "_is_given_up", "_tap")
@@ -38,34 +37,38 @@ class GuardedTap:
     def put(self, frame: Frame) -> None:
         """See `FrameSink.put`."""
         if not self._is_given_up:
-            with self._guarded():
+            try:
                 self._tap.put(frame)
+            except Exception as defect:  # a tap's affair, whatever it is
+                self._fail(defect)
 
     @property
     def full(self) -> bool:
         """See `FrameSink.full`."""
         if not self._is_given_up:
-            with self._guarded():
+            try:
                 return self._tap.full
+            except Exception as defect:  # a tap's affair, whatever it is
+                self._fail(defect)
         return False
 
     async def room(self) -> None:
         """See `FrameSink.room`."""
         if not self._is_given_up:
-            with self._guarded():
+            try:
                 await self._tap.room()
+            except Exception as defect:  # a tap's affair, whatever it is
+                self._fail(defect)
 
     async def close(self) -> None:
         """See `Tap.close`."""
-        with self._guarded():
-            await self._tap.close()
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
         try:
-            yield
-        except Exception as defect:
-            log.exception("a tap is given up")
-            if not self._is_given_up:
-                self._is_given_up = True
-                self._give_up(defect)
+            await self._tap.close()
+        except Exception as defect:  # a tap's affair, whatever it is
+            self._fail(defect)
+
+    def _fail(self, defect: Exception) -> None:
+        log.error("a tap is given up", exc_info=defect)
+        if not self._is_given_up:
+            self._is_given_up = True
+            self._give_up(defect)

@@ -288,9 +288,8 @@ def test_a_replay_at_full_speed_closes_its_files(asked: signal.Signals, tmp_path
     again.mkdir()
     recorder = Recorder(again, source.header)
     replay = Replay(source, recorder, Rehearsal(source, source.header.product, source.header.rtms_stream_id))
-    before = {
-        number: signal.signal(number, signal.SIG_DFL) for number in SAID_BY
-    }  # a shell's background ignores SIGINT
+    # A process in a shell's background ignores SIGINT.
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SAID_BY}
     try:
         with pytest.raises(typer.Exit) as ended:
             play_at_once(replay)

@@ -12,6 +12,7 @@ from script import (
     INTERRUPTED,
     PACKET,
     SPLIT,
+    SPLIT_OPENING,
     STARTED,
     STREAM,
     play,
@@ -423,19 +424,12 @@ def test_a_media_socket_that_is_opened_for_the_first_time_is_not_the_one_that_is
     machine = session(MediaRequest(AUDIO_AND_TRANSCRIPT.types, split=True))
     play(
         machine,
-        """
-        0    tick
-        <<   open signaling ws://s
-        0.1  signaling open
-        <<   send signaling 1
-        0.2  signaling {"msg_type": 2, "status_code": 0, "server_urls": {"audio": "ws://a", "transcript": "ws://t"}}
-        <<   send signaling 5
-        <<   open media.audio ws://a
-        <<   open media.transcript ws://t
+        f"""
+        {SPLIT_OPENING}
         0.3  media.audio open
         <<   send media.audio 3
-        0.4  media.audio {"msg_type": 4, "status_code": 0}
-        3    signaling {"msg_type": 6, "event": {"event_type": 7}}
+        0.4  media.audio {{"msg_type": 4, "status_code": 0}}
+        3    signaling {{"msg_type": 6, "event": {{"event_type": 7}}}}
         <<   close media.audio
         <<   warn media.audio: lost: event 7
         """,
@@ -447,14 +441,7 @@ def test_a_media_socket_that_cannot_be_opened_does_not_hold_back_the_others() ->
     play(
         machine,
         f"""
-        0    tick
-        <<   open signaling ws://s
-        0.1  signaling open
-        <<   send signaling 1
-        0.2  signaling {{"msg_type": 2, "status_code": 0, "server_urls": {{"audio": "ws://a", "transcript": "ws://t"}}}}
-        <<   send signaling 5
-        <<   open media.audio ws://a
-        <<   open media.transcript ws://t
+        {SPLIT_OPENING}
         0.3  media.transcript open
         <<   send media.transcript 3
         0.4  media.transcript {{"msg_type": 4, "status_code": 0}}
