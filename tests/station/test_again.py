@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from harness import Silent
+from harness import Silent, make_station
 
 from rtms_cli.machine import Frame
 from rtms_cli.protocol.media import MediaRequest, parse_media
@@ -16,9 +16,6 @@ from rtms_cli.recording.writer import Writer
 from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, Simulator
-from rtms_cli.station.station import Station, recorder_in
-from rtms_cli.wire.dialer import Dialer
-from rtms_cli.wire.hosts import HostPolicy
 
 
 class AtTheEnd(Silent):
@@ -38,15 +35,8 @@ class AtTheEnd(Silent):
 async def test_a_stream_that_is_announced_again_while_it_ends(reason: int, folders: int, tmp_path: Path) -> None:
     """What was stopped by a failure goes on in its folder; what was stopped otherwise is another recording."""
     app, writer, observer = App("client", "secret", "token"), Writer(), AtTheEnd()
-    station = Station(
-        make_recorder=recorder_in(tmp_path),
-        request=MediaRequest(parse_media("audio")),
-        sign=app.sign_stream,
-        dial=Dialer(HostPolicy()),
-        writer=writer,
-        observers=[observer],
-        trusted=True,
-    )
+    request = MediaRequest(parse_media("audio"))
+    station = make_station(tmp_path, writer, request, trusted=True, observer=observer, sign=app.sign_stream)
     async with Simulator(app) as simulator, asyncio.timeout(20):
         first = simulator.announce(Product.MEETING, Scenario(30, faults=(FaultAt(500, Fault.STOP, reason),)))
         body = first.webhook("started")
