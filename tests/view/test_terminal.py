@@ -93,7 +93,8 @@ class Terminal:
         while not condition(self.text):
             assert time.monotonic() < deadline, f"not within {LONGEST_S} s:\n{self.text}"
             self.read(0.2)
-            assert self.process.poll() is None or self.read(0.1), f"it ended:\n{self.text}"
+            has_more = self.process.poll() is None or self.read(0.1)
+            assert has_more or condition(self.text), f"it ended:\n{self.text}"  # its last words may be the ones
 
     def shows(self, *parts: str) -> None:
         """Wait until all of this is to be seen at once."""
