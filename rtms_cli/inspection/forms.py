@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 from rtms_cli.machine import MEDIA, SIGNALING
-from rtms_cli.protocol.fields import Nested
+from rtms_cli.protocol.fields import TIME, Nested
 from rtms_cli.protocol.messages import DEFINITIONS, Audio, Media
 from rtms_cli.protocol.numbers import Codec, MessageType
+from rtms_cli.protocol.times import unit
 
 
 def odd_forms(body: Mapping[str, object]) -> Iterator[str]:
@@ -25,6 +26,12 @@ def odd_forms(body: Mapping[str, object]) -> Iterator[str]:
             yield f"{place.path} stands for {key.key}"
         if key is not None and key.kind.is_number and isinstance(place.value, str):
             yield f"{place.path} {_not_a_number(place.value)}"
+        elif key is not None and key.kind is TIME and isinstance(place.value, int | float):
+            found = unit(place.value)
+            if found not in ("", "ms") or isinstance(place.value, float):
+                yield f"{place.path} {place.value} is no whole number of milliseconds" + (
+                    f", but {found}" if found else ""
+                )
 
 
 def wrong_channel(kind: int | str | None, channel: str) -> str | None:

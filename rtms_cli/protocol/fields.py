@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from rtms_cli.protocol.numbers import Numbered, whole
+from rtms_cli.protocol.times import milliseconds
 
 UserId = int | str | None
 """A participant: a number, or whatever else a server used; `None` where there was none."""
@@ -43,6 +44,8 @@ def one_of(table: type[Numbered]) -> Kind:
 
 AS_IS = Kind(lambda value: value)
 NUMBER = Kind(whole, is_number=True)
+TIME = Kind(milliseconds, is_number=True)
+"""A moment: milliseconds, or what its size tells."""
 NUMBER_AS_IS = Kind(lambda value: value, is_number=True)
 NUMBER_OR_NAME = Kind(user_id, is_number=True)
 TEXT = Kind(text_or_none)

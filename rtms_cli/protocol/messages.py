@@ -22,6 +22,7 @@ from rtms_cli.protocol.fields import (
     NUMBER_AS_IS,
     NUMBER_OR_NAME,
     TEXT,
+    TIME,
     WHO,
     Constant,
     Field,
@@ -50,6 +51,7 @@ from rtms_cli.protocol.strict_json import MAX_MEMBERS as MAX_MEMBERS
 from rtms_cli.protocol.strict_json import dumps as dumps
 from rtms_cli.protocol.strict_json import is_utf8
 from rtms_cli.protocol.strict_json import loads as loads
+from rtms_cli.protocol.times import FIRST_MS, LAST_MS, milliseconds
 
 
 class Signature(str):
@@ -159,7 +161,7 @@ def _write_data(data: str | bytes | Raw) -> str:
 
 
 _STREAM_ID = Field("rtms_stream_id", TEXT, "stream_id")
-_TIMESTAMP = Field("timestamp", NUMBER)
+_TIMESTAMP = Field("timestamp", TIME)
 _REQUEST = (
     Field("protocol_version", NUMBER),
     Field("sequence", NUMBER),
@@ -201,8 +203,8 @@ _LINE = Shape(
     *_USER,
     _CHANNEL_ID,
     _TEXT,
-    Field("start_time", NUMBER),
-    Field("end_time", NUMBER),
+    Field("start_time", TIME),
+    Field("end_time", TIME),
     _TIMESTAMP,
     Field("language", NUMBER_OR_NAME),
     Field("attribute", NUMBER),
@@ -393,7 +395,7 @@ class Media(Message, frozen=True, gc=False):
     user_id: UserId
     user_name: str | None
     timestamp: int | None
-    """Milliseconds on Zoom's clock; `None` where it was missing or no number."""
+    """Milliseconds on Zoom's clock, whatever the unit was; `None` where it was missing or no number."""
     data: str | bytes | Raw
     """The payload as it came: the letters of the base64; of a packet that was read, where they lie in its frame, in
     the quotes of JSON: so that hundreds of waiting packets are not in memory twice."""
@@ -568,7 +570,10 @@ def read(raw: bytes) -> Message:
         or (len(raw) - len(content.data) > _SHALLOW and raw.count(b"{") + raw.count(b"[") > MAX_DEPTH)
     ):
         return _read_slowly(raw)
-    return kind(content.user_id, content.user_name, content.timestamp, content.data, content.length, content.channel_id)
+    timestamp: int | None = content.timestamp
+    if not FIRST_MS <= content.timestamp < LAST_MS:
+        timestamp = milliseconds(timestamp)
+    return kind(content.user_id, content.user_name, timestamp, content.data, content.length, content.channel_id)
 
 
 class _Content(Struct, gc=False):

@@ -28,6 +28,7 @@ from rtms_cli.protocol.messages import (
     read,
 )
 from rtms_cli.protocol.numbers import MessageType
+from rtms_cli.protocol.times import unit
 
 NUMBER = st.none() | st.integers(-(1 << 63), (1 << 63) - 1)
 TEXT = st.none() | st.text(max_size=8)
@@ -65,6 +66,9 @@ NAMED = {
     "channel_id": WHO,
     "extra": REST,
     "fields": REST,
+    **dict.fromkeys(
+        ("timestamp", "start_time", "end_time"), NUMBER.filter(lambda at: not at or unit(at) in ("", "ms"))
+    ),
 }
 
 
@@ -151,6 +155,11 @@ def spoilt(raw: bytes, at: int) -> bytes:
         ({"msg_type": 18, "content": {"anything": "goes"}, "x": 1}, ["x"], []),
         ({"msg_type": 23, "anything": "goes"}, [], []),
         ({"msg_type": 99, "anything": "1"}, [], []),
+        ({"msg_type": 20, "timestamp": 1783000000}, [], ["timestamp 1783000000 is no whole number of milliseconds, but s"]),
+        ({"msg_type": 18, "content": {"timestamp": 1783000000123000}}, [],
+         ["content.timestamp 1783000000123000 is no whole number of milliseconds, but µs"]),
+        ({"msg_type": 17, "content": {"start_time": 12.5, "end_time": 1783000000123}}, [],
+         ["content.start_time 12.5 is no whole number of milliseconds"]),
     ],
 )  # fmt: skip
 def test_what_lint_knows(body: dict[str, object], unknown: list[str], odd: list[str]) -> None:

@@ -135,7 +135,7 @@ EXPECTED: dict[str, Message] = {
     "18 nobody": Chat(None, None, T, "hi"),
     "18 flat": Chat(*WHO, T, "hi"),
     "19 documented": StreamStateRequest(S),
-    "20 documented, seconds": StreamStateResponse(S, 1, 1738394112),
+    "20 documented, seconds": StreamStateResponse(S, 1, 1738394112000),
     "21 documented": StreamCloseRequest(S),
     "22 documented": StreamCloseResponse(S, 0, "", T),
     **{f"{number} reserved": Unknown(number, CASES[f"{number} reserved"]) for number in range(23, 28)},
