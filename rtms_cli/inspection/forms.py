@@ -28,10 +28,10 @@ def odd_forms(body: Mapping[str, object]) -> Iterator[str]:
             yield f"{place.path} {_not_a_number(place.value)}"
         elif key is not None and key.kind is TIME and isinstance(place.value, int | float):
             found = unit(place.value)
-            if found not in ("", "ms") or isinstance(place.value, float):
-                yield f"{place.path} {place.value} is no whole number of milliseconds" + (
-                    f", but {found}" if found else ""
-                )
+            if found not in ("", "ms"):
+                yield f"{place.path} {place.value} is in {found}, not in ms"
+            elif isinstance(place.value, float):
+                yield f"{place.path} {place.value} is no whole number"
 
 
 def wrong_channel(kind: int | str | None, channel: str) -> str | None:

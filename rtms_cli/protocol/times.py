@@ -1,4 +1,4 @@
-"""Zoom's timestamps, whose unit is told by their size: what names a moment from 2001 to 2286 is read as milliseconds.
+"""Zoom's timestamps, whose unit is told by their size: what names a moment from 2001 to 2255 is read as milliseconds.
 
 10 digits are seconds, 13 are milliseconds, 16 are µs, 19 are ns; each may have a fraction. Any other number stays what
 it is: nothing tells its unit.
@@ -10,8 +10,8 @@ from rtms_cli.protocol.numbers import whole
 
 FIRST_MS = 10**12
 """The first moment that is told by its size, in 2001."""
-LAST_MS = 10**13
-"""The end of that time, in 2286."""
+LAST_MS = 9 * 10**12
+"""The end of that time, in 2255: so what stands for no time, as 2**63 - 1 does, is none in ns either."""
 
 
 def milliseconds(value: object) -> int | None:

@@ -178,7 +178,7 @@ def test_what_is_written_reads_back(case: str) -> None:
     assert letters(read(raw)) == EXPECTED[case]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "documented" in case and case[:2] != "17"])
+@pytest.mark.parametrize("case", [case for case in CASES if "documented" in case and case[:2] not in ("17", "20")])
 def test_the_documented_form_is_written_field_by_field(case: str) -> None:
     assert json.loads(encode(EXPECTED[case])) == CASES[case]
 
