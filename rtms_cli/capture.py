@@ -33,31 +33,28 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 REDACTED = "[redacted]"
-SECRET_KEYS = frozenset(
-    (
-        "signature",
-        "srtp_key",
-        "srtp_keys",
-        "secret",
-        "client_secret",
-        "secret_token",
-        "token",
-        "access_token",
-        "refresh_token",
-        "plaintoken",
-        "encryptedtoken",
-        "authorization",
-        "password",
-        "passcode",
-    )
+SECRET_ENDINGS = (
+    "signature",
+    "secret",
+    "token",
+    "authorization",
+    "password",
+    "passcode",
+    "passphrase",
+    *(
+        f"{first}{between}{last}"
+        for first in ("srtp", "private")
+        for between in ("", "_", "-")
+        for last in ("key", "keys")
+    ),
 )
-"""Keys whose values never reach a file, whatever their case."""
+"""How the keys end whose values never reach a file, whatever their case: `srt_passphrase`, `plainToken`."""
 
-_SECRET_BYTES = tuple(key.encode() for key in SECRET_KEYS)
+_SECRET_BYTES = tuple(ending.encode() for ending in SECRET_ENDINGS)
 _SECRET_VALUE = re.compile(
-    rb'("\w++"\s*+:\s*+)(?:"(?:[^"\\]++|(?:\\.)++)*+"?|[\[{].*|[^\s,}\]]++)', re.DOTALL | re.ASCII
+    rb'([^"]++"\s*+:\s*+)(?:"(?:[^"\\]++|(?:\\.)++)*+"?|[\[{].*|[^\s,}\]]++)', re.DOTALL | re.ASCII
 )
-"""A key and its value in what is no JSON; of an object or a list everything that follows."""
+"""The end of a key, and its value, in what is no JSON; of an object or a list everything that follows."""
 _ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")
 _PACKETS = frozenset((Audio, Video, Share))
 
@@ -128,7 +125,7 @@ def kept_raw(frame: Frame) -> bytes:
 
 
 def redact(raw: bytes) -> bytes:
-    """The same JSON with `"[redacted]"` for every value under a key on the list, at any depth."""
+    """The same JSON with `"[redacted]"` for every value under a secret's key, at any depth."""
     if b"\\u" not in raw and not _hides(raw):
         return raw
     value = loads(raw)
@@ -137,7 +134,7 @@ def redact(raw: bytes) -> bytes:
 
 
 def _hides(raw: bytes) -> bool:
-    """Whether some secret's key is in it."""
+    """Whether some secret's key may be in it."""
     lowered = raw.lower()
     return any(key in lowered for key in _SECRET_BYTES)
 
@@ -341,7 +338,7 @@ def _redact_text(raw: bytes) -> bytes:
     thread waiting for seconds.
     """
     lowered, cleaned, done = raw.lower(), bytearray(), 0
-    for start in merge(*(_places(lowered, b'"' + key + b'"') for key in _SECRET_BYTES)):
+    for start in merge(*(_places(lowered, ending + b'"') for ending in _SECRET_BYTES)):
         found = _SECRET_VALUE.match(raw, start) if start >= done else None
         if found is not None:
             cleaned += raw[done:start] + found[1] + b'"' + REDACTED.encode() + b'"'
@@ -359,7 +356,7 @@ def _places(raw: bytes, sought: bytes) -> Iterator[int]:
 def _redacted(value: object) -> object:
     if isinstance(value, dict):
         return {
-            key: REDACTED if str(key).lower() in SECRET_KEYS and inner else _redacted(inner)
+            key: REDACTED if str(key).lower().endswith(SECRET_ENDINGS) and inner else _redacted(inner)
             for key, inner in value.items()
         }
     return [_redacted(inner) for inner in value] if isinstance(value, list) else value

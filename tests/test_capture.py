@@ -24,7 +24,8 @@ WEBHOOKS = [path.read_bytes().strip() for path in sorted((FIXTURES / "webhooks")
 IN, OUT = Direction.IN, Direction.OUT
 SIGNATURE = "5f" * 32
 KEYS = """signature srtp_key srtp_keys secret client_secret secret_token token access_token refresh_token plaintoken
-    encryptedtoken authorization password passcode""".split()
+    encryptedtoken authorization password passcode passphrase srt_passphrase srtPassphrase x-zm-signature srtp-key
+    private_key app_secret""".split()
 
 
 def frame(raw: bytes, channel: str = "signaling", at_us: int = 1_204_331, way: Direction = IN) -> Frame:
@@ -151,6 +152,11 @@ def test_a_secret_behind_an_escaped_key() -> None:
         (rb'"token":"\"secret\":\"hush\"","b":', {"text": '"token":"[redacted]","b":'}),
         (b'"token","secret" "hush",', {"text": '"token","secret" "hush",'}),
         (b'x {"Signature" : "hush", "b"', {"text": 'x {"Signature" : "[redacted]", "b"'}),
+        (
+            b'{"srt_passphrase": "hush", "srt-Passphrase":"hush',
+            {"text": '{"srt_passphrase": "[redacted]", "srt-Passphrase":"[redacted]"'},
+        ),
+        (b'"' + b"n" * 200 + b'_token":"hush"', {"text": '"' + "n" * 200 + '_token":"[redacted]"'}),
         (b'"token":"hush"\xff', {"base64": base64.b64encode(b'"token":"[redacted]"\xff').decode()}),
     ],
 )

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 UNVERIFIED = (
     "WARNING: webhooks are not verified, anybody can send them: set ZOOM_SECRET_TOKEN "
-    "(Marketplace → your app → Feature → Event Subscriptions). Connecting to *.zoom.us and loopback only."
+    "(Marketplace → your app → Feature → Event Subscriptions). "
+    "Connecting to *.zoom.us, *.zoomgov.com and loopback only."
 )
 
 

@@ -41,7 +41,7 @@ Live = Annotated[bool, typer.Option("--live", help="Drop audio from before we we
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where recordings go.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Print log lines, no dashboard.")]
-AllowHost = Annotated[list[str] | None, typer.Option(metavar="HOST", help="May be connected to, as *.zoom.us may.")]
+AllowHost = Annotated[list[str] | None, typer.Option(metavar="HOST", help="May be connected to, as Zoom's hosts may.")]
 MaxBuffer = Annotated[int, typer.Option(metavar="MIB", help="May wait for the disk, in all.", min=1)]
 ClientId = Annotated[str | None, typer.Option(metavar="ID", help="Client id (ZOOM_CLIENT_ID).")]
 ClientSecret = Annotated[str | None, typer.Option(metavar="SECRET", help="Better: ZOOM_CLIENT_SECRET.")]

@@ -36,12 +36,12 @@ class Numbered(IntEnum):
         name = value.strip().upper().replace("HANDSHAKE", "HAND_SHAKE")
         if name in cls.__members__:
             return cls.__members__[name]
-        found = [
+        found = {
             member
             for known, member in cls.__members__.items()
             if name and (name.endswith("_" + known) or known.endswith("_" + name))
-        ]
-        return found[0] if len(found) == 1 else None
+        }
+        return found.pop() if len(found) == 1 else None
 
     @classmethod
     def member(cls, number: int) -> int:
@@ -291,6 +291,11 @@ class MeetingEvent(Numbered):
     MEDIA_CONNECTION_INTERRUPTED = 7, "a media connection was interrupted"
     PARTICIPANT_VIDEO_ON = 8, "camera on"
     PARTICIPANT_VIDEO_OFF = 9, "camera off"
+    CHAT_GROUP_CREATE = 10, "chat group created"
+    CHAT_GROUP_DELETE = 11, "chat group deleted"
+    CHAT_GROUP_MEMBERS_ADD = 12, "members added to a chat group"
+    CHAT_GROUP_MEMBERS_DELETE = 13, "members removed from a chat group"
+    CHAT_GROUP_MEMBER_STATUS_UPDATE = 14, "a chat group member's status changed"
 
 
 class ContactCenterEvent(Numbered):
@@ -320,6 +325,10 @@ class ContactCenterEvent(Numbered):
     CONFERENCE_PARTICIPANT_LEFT = 29, "conference participant left"
 
 
+IVR_EVENTS = range(30, 35)
+"""Contact Center's events of IVR streaming, whose names are not public (PROTOCOL §6)."""
+
+
 def event_name(product: Product, event_type: int | str | None) -> str:
     """The documented name of an event; Contact Center has its own numbers from 8 on."""
     if isinstance(event_type, str):
@@ -333,7 +342,8 @@ def event_name(product: Product, event_type: int | str | None) -> str:
         known = table.member(event_type)
         if isinstance(known, table):
             return known.name
-    return f"EVENT_{event_type}"
+    is_ivr = product is Product.CONTACT_CENTER and event_type in IVR_EVENTS
+    return f"IVR event {event_type}" if is_ivr else f"EVENT_{event_type}"
 
 
 class SessionState(Numbered):
@@ -388,6 +398,9 @@ class StopReason(Numbered):
     STOP_BC_KEEP_ALIVE_TIMEOUT = 24, "three keep-alive requests stayed unanswered"
     STOP_BC_MANUAL_API_TRIGGERED = 25, "an API call stopped the stream"
     STOP_BC_STREAMING_NOT_SUPPORTED = 26, "the queue does not support streaming"
+    # Older names for two of them.
+    STOP_BC_APP_DISABLED_BY_HOST = 5, ""
+    STOP_BC_MEETING_CONNECTION_INTERRUPTED = 12, ""
 
     @property
     def is_failure(self) -> bool:
@@ -444,3 +457,5 @@ class StatusCode(Numbered):
     STATUS_INVALID_MEDIA_TRANSCRIPT_SOURCE_LANGUAGE = 43, "the transcript language is not valid"
     STATUS_DUPLICATE_VIDEO_SUBSCRIPTION = 44, "that participant's video is subscribed to already"
     STATUS_INTERNAL_EXCEPTION = 45, "an internal exception at Zoom"
+    STATUS_INVALID_MEDIA_TRANSCRIPT_TARGET_LANGUAGE = 46, "the language to translate a transcript into is not valid"
+    STATUS_CHAT_SESSION_KEY_NOT_AVAILABLE = 47, "the key of the chat session is not available"

@@ -188,8 +188,8 @@ FAULTY_KIND: dict[int, MediaType] = {status: kind for kind, status in NO_SCOPE.i
         (MediaType.AUDIO, (*range(18, 25),)),
         (MediaType.VIDEO, (*range(25, 31),)),
         (MediaType.SHARE, (*range(31, 36),)),
-        (MediaType.TRANSCRIPT, (36, 37, 43)),
-        (MediaType.CHAT, (38, 39)),
+        (MediaType.TRANSCRIPT, (36, 37, 43, 46)),
+        (MediaType.CHAT, (38, 39, 47)),
     )
     for status in numbers
 }

@@ -59,6 +59,7 @@ from rtms_cli.protocol.messages import (
 )
 from rtms_cli.protocol.numbers import (
     EVERY_MEDIA,
+    IVR_EVENTS,
     MediaType,
     MeetingEvent,
     MessageType,
@@ -501,7 +502,7 @@ class Zoom:
 
     def _on_subscription(self, socket: ClientSocket, message: EventSubscription) -> None:
         for event, wanted in message.events:
-            if event is None or not 0 < event < 30:
+            if event is None or not 0 < event < IVR_EVENTS.stop:
                 self.client.find(socket.name, f"5 EVENT_SUBSCRIPTION for {event}, which is no event type")
             elif event in _BY_THEMSELVES:
                 self.client.find(socket.name, f"5 EVENT_SUBSCRIPTION for {event}, which comes by itself")

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-ZOOM = ("zoom.us", "*.zoom.us")
+ZOOM = ("zoom.us", "*.zoom.us", "zoomgov.com", "*.zoomgov.com")
+"""Zoom's hosts; zoomgov.com is Zoom for Government."""
 
 
 class HostPolicy(Struct, frozen=True):

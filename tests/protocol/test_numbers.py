@@ -66,7 +66,8 @@ TABLES: list[tuple[type[Numbered], int, str, str]] = [
         INVALID_MEDIA_DESKSHARE_RESOLUTION INVALID_MEDIA_DESKSHARE_FPS INVALID_MEDIA_TRANSCRIPT_PARAMS
         INVALID_MEDIA_TRANSCRIPT_CONTENT_TYPE INVALID_MEDIA_CHAT_PARAMS INVALID_MEDIA_CHAT_CONTENT_TYPE
         INVALID_RTMS_SESSION_ID INVALID_CLIENT_READY_ACK INVALID_EVENT_SUBSCRIBE
-        INVALID_MEDIA_TRANSCRIPT_SOURCE_LANGUAGE DUPLICATE_VIDEO_SUBSCRIPTION INTERNAL_EXCEPTION""",
+        INVALID_MEDIA_TRANSCRIPT_SOURCE_LANGUAGE DUPLICATE_VIDEO_SUBSCRIPTION INTERNAL_EXCEPTION
+        INVALID_MEDIA_TRANSCRIPT_TARGET_LANGUAGE CHAT_SESSION_KEY_NOT_AVAILABLE""",
     ),
     (
         Language,
@@ -82,7 +83,8 @@ TABLES: list[tuple[type[Numbered], int, str, str]] = [
         1,
         "",
         """FIRST_PACKET_TIMESTAMP ACTIVE_SPEAKER_CHANGE PARTICIPANT_JOIN PARTICIPANT_LEAVE SHARING_START SHARING_STOP
-        MEDIA_CONNECTION_INTERRUPTED PARTICIPANT_VIDEO_ON PARTICIPANT_VIDEO_OFF""",
+        MEDIA_CONNECTION_INTERRUPTED PARTICIPANT_VIDEO_ON PARTICIPANT_VIDEO_OFF CHAT_GROUP_CREATE CHAT_GROUP_DELETE
+        CHAT_GROUP_MEMBERS_ADD CHAT_GROUP_MEMBERS_DELETE CHAT_GROUP_MEMBER_STATUS_UPDATE""",
     ),
     (
         ContactCenterEvent,
@@ -127,7 +129,7 @@ def test_tables(table: type[Numbered], first: int, start: str, names: str) -> No
 
 
 def test_the_tables_end_where_the_protocol_ends() -> None:
-    assert [max(table) for table in (MessageType, StopReason, StatusCode, Language)] == [29, 26, 45, 36]
+    assert [max(table) for table in (MessageType, StopReason, StatusCode, Language)] == [29, 26, 47, 36]
 
 
 def test_media_bits() -> None:
@@ -147,7 +149,7 @@ def test_which_reasons_are_failures() -> None:
     ("number", "label", "explained"),
     [
         (3, "3 STATUS_INVALID_SIGNATURE", "3 STATUS_INVALID_SIGNATURE: " + StatusCode(3).gist),  # type: ignore[call-arg]
-        (46, "46 (undocumented)", "46 (undocumented)"),
+        (48, "48 (undocumented)", "48 (undocumented)"),
         (-1, "-1 (undocumented)", "-1 (undocumented)"),
         (None, "(none)", "(none)"),
     ],
@@ -206,9 +208,13 @@ def test_whole(value: object, expected: int | None) -> None:
         (7, "MEDIA_CONNECTION_INTERRUPTED", "MEDIA_CONNECTION_INTERRUPTED"),
         (8, "PARTICIPANT_VIDEO_ON", "CONSUMER_ANSWERED"),
         (9, "PARTICIPANT_VIDEO_OFF", "CONSUMER_END"),
-        (10, "EVENT_10", "USER_ANSWERED"),
+        (10, "CHAT_GROUP_CREATE", "USER_ANSWERED"),
+        (14, "CHAT_GROUP_MEMBER_STATUS_UPDATE", "MONITOR_STARTED"),
+        (15, "EVENT_15", "MONITOR_TRANSITIONED"),
         (29, "EVENT_29", "CONFERENCE_PARTICIPANT_LEFT"),
-        (30, "EVENT_30", "EVENT_30"),
+        (30, "EVENT_30", "IVR event 30"),
+        (34, "EVENT_34", "IVR event 34"),
+        (35, "EVENT_35", "EVENT_35"),
         ("PARTICIPANT_JOIN", "PARTICIPANT_JOIN", "PARTICIPANT_JOIN"),
         (None, "UNDEFINED", "UNDEFINED"),
     ],
@@ -217,6 +223,23 @@ def test_event_names(event_type: int | str | None, meeting: str, contact_center:
     for product in Product:
         expected = contact_center if product is Product.CONTACT_CENTER else meeting
         assert event_name(product, event_type) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("STOP_BC_MEETING_CONNECTION_INTERRUPTED", 12),
+        ("MEETING_CONNECTION_INTERRUPTED", 12),
+        ("rtms_stop_bc_app_disabled_by_host", 5),
+        ("APP_DISABLED_BY_HOST", 5),
+        ("CONNECTION_INTERRUPTED", None),
+        ("STOP_BC_OF_THE_FUTURE", None),
+    ],
+)
+def test_older_names_of_stop_reasons(name: str, reason: int | None) -> None:
+    assert StopReason.find(name) == reason
+    if reason is not None:
+        assert StopReason.label(StopReason.find(name)) == StopReason.label(reason)
 
 
 def test_products() -> None:

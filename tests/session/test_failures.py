@@ -464,10 +464,10 @@ def test_refused_signaling(row: Refusal) -> None:
     play(machine, f"{HANDSHAKE}\n0.2 signaling {row.answer}\n{after}")
 
 
-@pytest.mark.parametrize("status", [*range(9, 14), *range(17, 40), 2, 3, 7, 14])
+@pytest.mark.parametrize("status", [*range(9, 14), *range(17, 40), 2, 3, 7, 14, 43, 46, 47])
 def test_a_refused_kind_of_media_does_not_cost_the_others(status: int) -> None:
     """What concerns one kind is asked for again without it; what concerns all ends the session."""
-    kinds = {1: [9, *range(18, 25)], 8: [12, 36, 37]}
+    kinds = {1: [9, *range(18, 25)], 8: [12, 36, 37, 43, 46]}
     kind = next((bit for bit, statuses in kinds.items() if status in statuses), None)
     machine = session(UNIFIED)
     start = CONNECTED.split("0.4")[0] + f'0.4 media {{"msg_type": 4, "status_code": {status}}}\n'

@@ -150,6 +150,7 @@ async def test_who_drips_is_cut_off(dripped: bytes) -> None:
     ("url", "allowed"),
     [
         ("wss://zoom.us/x", True), ("wss://rtms-sjc1.zoom.us:443/x", True), ("wss://RTMS.ZOOM.US.", True),
+        ("wss://zoomgov.com/x", True), ("wss://rtms-1.zoomgov.com:443/x", True), ("wss://evilzoomgov.com", False),
         ("ws://127.0.0.1:1/x", True), ("ws://[::1]:1/x", True), ("ws://localhost/x", True),
         ("wss://my.example.org", True),
         ("wss://evilzoom.us", False), ("wss://zoom.us.evil.com", False), ("wss://zoom.us@evil.com", False),
