@@ -3,16 +3,22 @@
 A `Shape` is the only definition of an object. Reading, writing and what `inspect --lint` knows follow from it.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from rtms_cli.protocol.numbers import Numbered, whole
+from rtms_cli.protocol.strict_json import dumps
 from rtms_cli.protocol.times import milliseconds
 
 UserId = int | str | None
 """A participant: a number, or whatever else a server used; `None` where there was none."""
+LONGEST_ID = 200
+"""Letters of an id."""
+_LONGEST_NUMBER = 40
+_MOST_ID = 10**_LONGEST_NUMBER
 
 
 class Kind(Struct, frozen=True):
@@ -27,14 +33,42 @@ class Kind(Struct, frozen=True):
 
 
 def user_id(value: object) -> UserId:
-    """A user id: numbers may come as strings; other text stays as it is."""
-    number = whole(value)
-    return text_or_none(value) if number is None else number
+    """An id: a number may come as text, but only as its own digits; any other text is an id of its own.
+
+    So `10` and `"10"` are the same, and `"010"`, `"+10"`, `" 10"`, `"1_0"` and `"１０"` are five others. What is
+    neither a number nor a text is told by its JSON, and a very long text by its beginning and its hash.
+    """
+    if value is None or type(value) is int:
+        return value if value is None or abs(value) < _MOST_ID else user_id(f"{value:#x}")
+    if isinstance(value, float) and value.is_integer():
+        return user_id(int(value))
+    text = value if isinstance(value, str) else dumps(value).decode()
+    if text.isascii() and len(text) < _LONGEST_NUMBER and (number := whole(text)) is not None and str(number) == text:
+        return number
+    if len(text) <= LONGEST_ID:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{text[: LONGEST_ID - len(digest) - 1]}…{digest}"
 
 
 def text_or_none(value: object) -> str | None:
     """A text, or `None` where the value is something else."""
     return value if isinstance(value, str) else None
+
+
+def name_or_none(value: object) -> str | None:
+    """A name, which may be a number; `None` where the value is neither."""
+    return (
+        str(value)
+        if isinstance(value, float) or (type(value) is int and abs(value) < _MOST_ID)
+        else text_or_none(value)
+    )
+
+
+def number_or_text(value: object) -> int | str | None:
+    """A number, also one that came as text, or else the text."""
+    number = whole(value)
+    return text_or_none(value) if number is None else number
 
 
 def one_of(table: type[Numbered]) -> Kind:
@@ -47,8 +81,10 @@ NUMBER = Kind(whole, is_number=True)
 TIME = Kind(milliseconds, is_number=True)
 """A moment: milliseconds, or what its size tells."""
 NUMBER_AS_IS = Kind(lambda value: value, is_number=True)
-NUMBER_OR_NAME = Kind(user_id, is_number=True)
+NUMBER_OR_NAME = Kind(number_or_text, is_number=True)
 TEXT = Kind(text_or_none)
+NAME = Kind(name_or_none)
+"""What somebody is called: documented as a text."""
 FLAG = Kind(lambda value: value if isinstance(value, bool) else None)
 WHO = Kind(user_id)
 """Who it is about: documented as a number, but a text is as good."""

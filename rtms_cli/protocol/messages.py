@@ -18,6 +18,7 @@ from msgspec import Raw, Struct
 
 from rtms_cli.protocol.fields import (
     FLAG,
+    NAME,
     NUMBER,
     NUMBER_AS_IS,
     NUMBER_OR_NAME,
@@ -180,7 +181,7 @@ _SERVER = Shape(Field("server_urls", Kind(_read_urls, _write_urls), empty=dict, 
 _PARAMS = Field("media_params", Kind(MediaParams.read, _write_params), "params", empty=MediaParams, inside=MEDIA_PARAMS)
 _SUBSCRIBE = Field("subscribe", FLAG, empty=lambda: True)
 _SUBSCRIPTION = Shape(Field("event_type", NUMBER), _SUBSCRIBE)
-_PERSON = (Key("user_id", WHO), Key("user_name", TEXT))
+_PERSON = (Key("user_id", WHO), Key("user_name", NAME))
 _EVENT = Shape(
     Field("event_type", NUMBER_OR_NAME, also=("event_code",), odd=("event",)),
     _TIMESTAMP,
@@ -193,7 +194,7 @@ _SESSION_STATE = Field("state", one_of(SessionState))
 _STREAM_STATE = Field("state", one_of(StreamState))
 _KEEP_ALIVE = (Field("sequence", NUMBER_AS_IS), Field("timestamp", NUMBER_AS_IS))
 _USER_ID = Field("user_id", WHO)
-_USER = (_USER_ID, Field("user_name", TEXT))
+_USER = (_USER_ID, Field("user_name", NAME))
 _CHANNEL_ID = Field("channel_id", WHO)
 # A content that is not an object is its data.
 _DATA = Field("data", Kind(text_or_none, _write_data), odd=("content",), empty=str)

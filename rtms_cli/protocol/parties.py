@@ -1,0 +1,185 @@
+"""Who a message belongs to, and what they are called: the one place that knows (PROTOCOL §5, §6).
+
+A party is a participant, by the id that its product tells participants by: `channel_id` in Contact Center and Phone,
+where 0 is a party like any other, and `user_id` elsewhere. `None` is nobody in particular: everybody's mixed sound, or
+a line that does not say who it comes from.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from msgspec import Struct
+
+from rtms_cli.protocol.fields import UserId, name_or_none, user_id
+from rtms_cli.protocol.messages import Chat, EventUpdate, Media, Transcript
+from rtms_cli.protocol.numbers import ContactCenterEvent, MeetingEvent, Product, event_name
+
+BY_CHANNEL = frozenset((Product.CONTACT_CENTER, Product.PHONE))
+"""The products that tell parties by `channel_id`."""
+MOST_PEOPLE = 10_000
+"""Of how many people one event can tell."""
+_MOST_OBJECTS = 1_000
+_HOLDERS = ("participants", "participant_info", "paticipant_info")
+"""Where events tell of people, at any depth; the last is how Zoom's own sample spells it."""
+_IDS = ("user_id", "channel_id")
+_NAMES = ("display_name", "user_name", "name")
+_PHONE_NUMBER = re.compile(r"[\s()+./*#-]*(?:\d[\s()+./*#-]*){7,}")
+_JOINED = frozenset(
+    (
+        MeetingEvent.PARTICIPANT_JOIN.name,
+        ContactCenterEvent.CONSUMER_ANSWERED.name,
+        ContactCenterEvent.USER_ANSWERED.name,
+    )
+)
+_LEFT = frozenset(
+    (
+        MeetingEvent.PARTICIPANT_LEAVE.name,
+        ContactCenterEvent.CONSUMER_END.name,
+        ContactCenterEvent.USER_END.name,
+        ContactCenterEvent.CONFERENCE_PARTICIPANT_LEFT.name,
+    )
+)
+
+
+class Mention(Struct, frozen=True):
+    """Somebody of whom an event tells. Who has a name only has no party, for names belong to ids."""
+
+    party: UserId
+    name: str | None = None
+
+
+def is_by_channel(product: str, user: UserId, channel: UserId) -> bool:
+    """Whether it is `channel_id` that tells whose something is: by the product, or because nothing else does."""
+    if channel is None or channel == "":
+        return False
+    return product in BY_CHANNEL or user is None or user == "" or (user == 0 and channel != 0)
+
+
+def party(product: str, user: UserId, channel: UserId = None) -> UserId:
+    """Whose something is that has these ids."""
+    return channel if is_by_channel(product, user, channel) else user or None
+
+
+def party_of(message: Media | Transcript | Chat, product: str) -> UserId:
+    """Whose media or text a message is."""
+    return party(product, message.user_id, None if isinstance(message, Chat) else message.channel_id)
+
+
+def name_of(message: Media | Transcript | Chat, product: str) -> str | None:
+    """What a message calls its sender, where it does."""
+    return shown_name(product, message.user_name)
+
+
+def label(product: str, whose: UserId, name: str | None = None) -> str:
+    """A party as people read it: its name, or else its id."""
+    if name:
+        return name
+    return "" if whose is None else f"channel {whose}" if product in BY_CHANNEL else str(whose)
+
+
+def shown_name(product: str, name: str | None) -> str | None:
+    """A name as it may be shown; of a caller whose name is a phone number, only the last digits are."""
+    if not name or not name.strip():
+        return None
+    if product in BY_CHANNEL and _PHONE_NUMBER.fullmatch(name):
+        return f"number ending in {_digits(name)[-2:]}"
+    return name
+
+
+def people_of(event: EventUpdate, product: str) -> list[Mention]:
+    """Everybody of whom an event tells, each once, whatever its shape."""
+    found: dict[object, Mention] = {}
+    for who in _mentions(event.fields, product):
+        key = who.name if who.party is None else (type(who.party), who.party)
+        known = found.get(key)
+        if known is None or not known.name:
+            found[key] = who
+        if len(found) >= MOST_PEOPLE:
+            break
+    return list(found.values())
+
+
+def speaker_of(event: EventUpdate, product: str) -> Mention | None:
+    """Who speaks from now on, by ACTIVE_SPEAKER_CHANGE."""
+    return next(iter(people_of(event, product)), None)
+
+
+def is_speaker_change(event: EventUpdate, product: str) -> bool:
+    """Whether an event tells who speaks."""
+    return _name(event, product) == MeetingEvent.ACTIVE_SPEAKER_CHANGE.name
+
+
+def has_joined(event: EventUpdate, product: str) -> bool | None:
+    """Whether those of whom an event tells have come (true) or gone (false)."""
+    name = _name(event, product)
+    return True if name in _JOINED else False if name in _LEFT else None
+
+
+def _name(event: EventUpdate, product: str) -> str:
+    return event_name(Product(product) if product in tuple(Product) else Product.MEETING, event.event_type)
+
+
+def _mentions(fields: Mapping[str, object], product: str) -> Iterator[Mention]:
+    """People in the holders, at any depth, or else in the event's own fields."""
+    waiting: deque[object] = deque((fields,))
+    has_holder = False
+    for _ in range(_MOST_OBJECTS):
+        if not waiting:
+            break
+        inside = waiting.popleft()
+        if not isinstance(inside, Mapping):
+            waiting.extend(inside if isinstance(inside, list) else ())
+            continue
+        for key, value in inside.items():
+            if key in _HOLDERS:
+                has_holder = True
+                yield from _held(value, product)
+            elif isinstance(value, Mapping | list) and len(waiting) < _MOST_OBJECTS:
+                waiting.append(value)
+    if not has_holder and (who := _person(fields, product)) is not None:
+        yield who
+
+
+def _held(value: object, product: str) -> Iterator[Mention]:
+    """People in a holder: an object, an object by ids, or a list of objects, ids or names."""
+    if isinstance(value, list):
+        for one in value:
+            if not isinstance(one, list):
+                yield from _held(one, product)
+    elif not isinstance(value, Mapping):
+        number = None if isinstance(value, bool) else user_id(value)
+        if isinstance(number, int) and (whose := _own(product, number)) is not None:
+            yield Mention(whose)
+        elif isinstance(value, str) and (name := shown_name(product, value)):
+            yield Mention(None, name)
+    elif any(key in value for key in (*_IDS, *_NAMES)):
+        if (who := _person(value, product)) is not None:
+            yield who
+    else:
+        for key, one in value.items():
+            number = user_id(key)
+            if isinstance(number, int):
+                own = {"channel_id" if product in BY_CHANNEL else "user_id": number}
+                who = _person(own | (dict(one) if isinstance(one, Mapping) else {"user_name": one}), product)
+                if who is not None:
+                    yield who
+
+
+def _own(product: str, number: UserId) -> UserId:
+    """A party by an id that stands alone."""
+    return party(product, None, number) if product in BY_CHANNEL else party(product, number)
+
+
+def _person(given: Mapping[str, object], product: str) -> Mention | None:
+    whose = party(product, user_id(given.get("user_id")), user_id(given.get("channel_id")))
+    name = next(filter(None, (name_or_none(given.get(key)) for key in _NAMES)), None)
+    number = name_or_none(given.get("phone_number"))
+    if name and number and len(_digits(number)) > 2 and _digits(name) == _digits(number):
+        name = f"number ending in {_digits(number)[-2:]}"  # a personal number, which must not be a name
+    name = shown_name(product, name)
+    return None if whose is None and name is None else Mention(whose, name)
+
+
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdigit, text))
