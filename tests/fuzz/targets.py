@@ -1,0 +1,373 @@
+"""What is fuzzed: each target spoils one kind of input by a seed, and has it read by whatever reads it."""
+
+import gzip
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import zstandard
+from frames import HEADER
+from fuzz.material import LEVEL, STARTED, build
+from fuzz.mutate import in_place, mutated_bytes, mutated_json, mutated_lines, mutated_text, written
+from fuzz.watch import Watch
+
+from rtms_cli.capture import Capture
+from rtms_cli.machine import ChannelState, Command, Direction, Finish, Frame, Open, State, frame_of, state_frame
+from rtms_cli.protocol.media import MediaRequest
+from rtms_cli.protocol.messages import Signature
+from rtms_cli.protocol.numbers import Product
+from rtms_cli.protocol.webhooks import Stream, read_payload, read_webhook
+from rtms_cli.recording.recorder import Recorder
+from rtms_cli.session.session import Session
+from rtms_cli.simulator.material import load_transcript
+from rtms_cli.simulator.recorded import Recording
+from rtms_cli.simulator.scenario_file import load
+from rtms_cli.view.gist import frame_line
+
+INSPECTING = (
+    "inspect", "inspect --json", "inspect --messages", "inspect --messages --raw", "inspect --messages --json",
+    "inspect --messages --grep a --user Ann", "inspect --lint", "inspect --lint --json", "inspect --timeline",
+    "inspect --timeline --json", "inspect --html out/page.html",
+)  # fmt: skip
+EXPORTING = tuple(
+    f"export --out out {what}"
+    for what in (
+        "--to wav", "--to wav --per-speaker", "--to wav --multichannel", "--to flac --only-speech", "--to opus",
+        "--to mp3 --trim 0 0.2", "--to txt,srt,vtt,md", "--to json --json", "--to csv", "--to parquet", "--to mp4,srt",
+        "--to mkv", "--to mkv --layout side", "--to mp4 --blank --user Ann", "--to frames", "--to slides",
+        "--to mp4 --layout share", "--force", "--to frames --every 0.1 --layout share", "--plot out/plot.png",
+    )
+)  # fmt: skip
+OTHERS = ("repair", "repair --json", "replay --out out", "replay --out out --json --keep-encoded")
+READERS = INSPECTING + EXPORTING + OTHERS
+OF_CAPTURES = (*INSPECTING, *OTHERS, "export --out out --to csv", "export --out out --to parquet", "replay --out out")
+
+
+class Box:
+    """A folder with a fresh recording for each seed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.realpath(root))
+        build(self.root / "base")
+        shutil.move(self.root / "base" / "private", self.root / "private")
+        self.watch = Watch(self.root)
+        self.work = self.root / "work"
+        self._private = _tree(self.root / "private")
+
+    def play(self, target: str, seed: int) -> list[str]:
+        """Play a seed.
+
+        :returns: what was violated.
+        """
+        shutil.rmtree(self.work, ignore_errors=True)
+        (self.work / "out").mkdir(parents=True)
+        os.chdir(self.work)
+        self.watch.violations, self.watch.ran = [], []
+        rng = random.Random(f"{target} {seed}")
+        TARGETS[target](rng, self)
+        self._look_at_private()
+        return self.watch.violations
+
+    def recording(self, rng: random.Random) -> Path:
+        """A fresh recording."""
+        name = rng.choice(("meeting", "meeting", "meeting", "calls"))
+        shutil.copytree(self.root / "base" / name, self.work / name, symlinks=True)
+        return Path(name)
+
+    def read(self, rng: random.Random, path: Path, commands: Iterable[str], count: int = 3) -> None:
+        """Run some of the commands on a recording or a capture."""
+        for command in rng.sample(tuple(commands), count):
+            name, *options = command.split()
+            self.watch.run(name, path, *options)
+
+    def _look_at_private(self) -> None:
+        if _tree(self.root / "private") != self._private:
+            self.watch.violation("something private was changed")
+            shutil.rmtree(self.root / "private")
+            shutil.rmtree(self.root / "base")
+            build(self.root / "base")
+            shutil.move(self.root / "base" / "private", self.root / "private")
+        loud = LEVEL.to_bytes(2, "little") * 50
+        for path in self.work.glob("out/**/*"):
+            if path.is_file() and not path.is_symlink():
+                content = path.read_bytes()
+                if loud in content or b"PRIVATE" in content:
+                    self.watch.violation(f"something private is in {path.relative_to(self.work)}")
+
+
+def _tree(folder: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+def manifests(rng: random.Random, box: Box) -> None:
+    """A manifest from somebody else."""
+    folder = box.recording(rng)
+    path = folder / "manifest.json"
+    value = json.loads(path.read_bytes())
+    path.write_bytes(mutated_bytes(rng, path.read_bytes()) if rng.random() < 0.1 else written(mutated_json(rng, value)))
+    if rng.random() < 0.4:
+        value["tracks"] = mutated_json(rng, value["tracks"])
+        path.write_bytes(written(value))
+    if rng.random() < 0.2:
+        (folder / "capture.jsonl").unlink()
+    box.read(rng, folder, READERS)
+
+
+def captures(rng: random.Random, box: Box) -> None:
+    """A capture from somebody else, perhaps compressed, perhaps on its own."""
+    folder = box.recording(rng)
+    path = folder / "capture.jsonl"
+    content = path.read_bytes()
+    if rng.random() < 0.9:
+        head, _, rest = content.partition(b"\n")
+        content = mutated_lines(rng, content) if rng.random() < 0.2 else head + b"\n" + mutated_lines(rng, rest)
+    alone = rng.random() < 0.3
+    match rng.randrange(8):
+        case 0 | 1:
+            path.unlink()
+            path = path.with_name("capture.jsonl.gz")
+            content = gzip.compress(content, 1)
+        case 2 | 3:
+            path.unlink()
+            path = path.with_name("capture.jsonl.zst")
+            content = zstandard.compress(content)
+        case _:
+            pass
+    path.write_bytes(mutated_bytes(rng, content) if rng.random() < 0.2 else content)
+    if alone:
+        path.rename(path.name)
+        path = Path(path.name)
+    box.read(rng, path if alone or rng.random() < 0.2 else folder, READERS if rng.random() < 0.2 else OF_CAPTURES)
+    if rng.random() < 0.3:
+        box.watch.call(lambda: Recording(Capture(path)).problems)
+
+
+def events(rng: random.Random, box: Box) -> None:
+    """The files of lines beside the capture: transcript, chat, events, indexes."""
+    folder = box.recording(rng)
+    found = sorted(path for path in folder.rglob("*.jsonl") if path.name != "capture.jsonl")
+    for path in rng.sample(found, min(len(found), rng.choice((1, 1, 2)))):
+        path.write_bytes(mutated_lines(rng, path.read_bytes()))
+    box.read(rng, folder, (*EXPORTING, *EXPORTING, *OTHERS))
+    if (folder / "transcript.jsonl").exists() and rng.random() < 0.3:
+        box.watch.call(lambda: load_transcript(folder / "transcript.jsonl"))
+
+
+def sounds(rng: random.Random, box: Box) -> None:
+    """Damaged media files."""
+    folder = box.recording(rng)
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".json", ".jsonl"))
+    for path in rng.sample(found, min(len(found), rng.choice((1, 1, 2)))):
+        content = path.read_bytes()
+        if rng.random() < 0.4:  # the header, where it hurts most
+            path.write_bytes(mutated_bytes(rng, content[:64]) + content[64:])
+        else:
+            path.write_bytes(mutated_bytes(rng, content))
+    box.read(rng, folder, (*EXPORTING, "inspect", "inspect --json", "inspect --html out/page.html", "repair"))
+
+
+def folders(rng: random.Random, box: Box) -> None:
+    """Links, pipes and folders where files belong, and files where folders do; where new files go, too."""
+    folder = box.recording(rng)
+    commands = rng.sample(READERS, 2)
+    places = sorted(path for path in folder.rglob("*") if rng.random() < 0.9)
+    planted = [folder / name for name in (".repair", ".lock", "manifest.json.part", "export", "audio/mixed.wav.part")]
+    out = box.work / "out"
+    planted += [out / f".{folder.name}.part.{end}" for end in ("txt", "wav", "mp4", "srt", "json", "csv")]
+    planted += [out / name for name in (f"{folder.name}.txt", f"{folder.name}.wav", "frames", "slides", "page.html")]
+    for path in rng.sample((*places, *planted, *planted), rng.choice((1, 1, 2, 3))):
+        if path.parent.is_dir() and os.path.realpath(path.parent).startswith(str(box.work)):
+            in_place(path, rng, box.root / "private")
+    for command in commands:
+        name, *options = command.split()
+        if name == "export" and rng.random() < 0.3:
+            options = options[2:]  # into the recording's own folder
+        box.watch.run(name, folder, *options)
+
+
+def bombs(rng: random.Random, box: Box) -> None:
+    """Small files that unpack to large ones."""
+    folder = box.recording(rng)
+    path = folder / "capture.jsonl"
+    head, _, rest = path.read_bytes().partition(b"\n")
+    path.unlink()
+    end, content = rng.choice(_bombs(head + b"\n" + rest))
+    path = folder / f"capture.jsonl.{end}"
+    path.write_bytes(content)
+    box.read(rng, folder, OF_CAPTURES, 1)
+
+
+@cache
+def _bombs(capture: bytes) -> list[tuple[str, bytes]]:
+    long = 600_000_000
+    head = capture.partition(b"\n")[0] + b"\n"
+    found = []
+    for start, filling, last in (
+        (b"", b"x" * 1_000_000, b""),
+        (head, b"x" * 1_000_000, b""),
+        (head + b'{"at": 1.0, "ch": "media", "dir": "in", "data": "', b" " * 1_000_000, b'"}\n'),
+        (capture + b'{"at": 1.0, "ch": "media", "dir": "in", "data": [', b"[" * 1_000_000, b"]}\n"),
+    ):
+        whole = zstandard.ZstdCompressor(1).compressobj()
+        packed = whole.compress(start) + b"".join(whole.compress(filling) for _ in range(long // len(filling)))
+        found.append(("zst", packed + whole.compress(last) + whole.flush()))
+    return found
+
+
+def frames(rng: random.Random, box: Box) -> None:
+    """What a server sends: a session and a recorder take it as a driver has them take it."""
+    known = [frame for frame in Capture(box.root / "base" / "meeting") if frame.direction is Direction.IN]
+    folder = box.work / "live"
+    folder.mkdir()
+    taken: list[Frame] = []
+    box.watch.call(lambda: _live(rng, folder, known, taken))
+    again = box.work / "again"
+    again.mkdir()
+    box.watch.call(lambda: _again(folder, again))
+    if _tree_of(folder) != _tree_of(again):
+        box.watch.violation("the replay differs from the live recording")
+    box.read(rng, folder.relative_to(box.work), READERS, 1)
+
+
+def _live(rng: random.Random, folder: Path, known: list[Frame], taken: list[Frame]) -> None:
+    session = Session(
+        Stream(Product.MEETING, "uuid==", "stream123==", "ws://127.0.0.1/s", 1), Signature("0" * 64), MediaRequest()
+    )
+    recorder = Recorder(folder, HEADER)
+    at_us = 0
+
+    def obey(commands: Iterable[Command]) -> bool:
+        nonlocal at_us
+        going = True
+        for command in commands:
+            if isinstance(command, Open) and at_us < 10_000_000:
+                at_us += 1
+                opened = state_frame(at_us, command.channel, ChannelState(State.OPEN))
+                taken.append(opened)
+                going = obey(session.receive(opened)) and going
+            going = going and not isinstance(command, Finish)
+        return going
+
+    going = obey(session.tick(0))
+    for frame in known:
+        if rng.random() < 0.1:
+            frame = rng.choice(known)
+        raw = frame.raw
+        if rng.random() < 0.3:
+            raw = mutated_bytes(rng, raw) if rng.random() < 0.2 else written(mutated_json(rng, json.loads(raw)))
+        at_us += rng.choice((1, 1_000, 1_000, 100_000))
+        channel = frame.channel if rng.random() < 0.95 else rng.choice(("webhook", "signaling", "media"))
+        made = frame_of(at_us, channel, Direction.IN, raw)
+        taken.append(made)
+        line = frame_line(made, Product.MEETING)
+        assert line.isprintable(), line
+        if going and not obey(session.receive(made)):
+            going = False
+            if rng.random() < 0.5:
+                break
+    recorder.fold(taken)
+    recorder.close()
+
+
+def _again(folder: Path, again: Path) -> None:
+    capture = Capture(folder)
+    recorder = Recorder(again, capture.header)
+    recorder.fold(list(capture))
+    recorder.close()
+    assert not capture.problems, capture.problems
+
+
+def _tree_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".html"
+    }
+
+
+def webhooks(rng: random.Random, box: Box) -> None:
+    """Bodies that somebody posts, or keeps in a file."""
+    value: object = STARTED | {
+        "event": rng.choice(("meeting.rtms_started", "meeting.rtms_stopped", "x", "phone.rtms_started"))
+    }
+    if rng.random() < 0.3:
+        value = {"event": "endpoint.url_validation", "event_ts": 1, "payload": {"plainToken": "abc"}}
+    raw = written(mutated_json(rng, value)) if rng.random() < 0.8 else mutated_bytes(rng, written(value))
+    box.watch.call(lambda: read_webhook(raw))
+    shown = box.watch.call(lambda: frame_line(frame_of(1, "webhook", Direction.IN, raw), Product.MEETING))
+    if shown is not None and not shown.isprintable():
+        box.watch.violation(f"shown as {shown!r}")
+
+    def payload() -> None:
+        try:
+            read_payload(raw)
+        except ValueError:
+            pass  # as it says
+
+    box.watch.call(payload)
+    Path("payload.json").write_bytes(raw)
+    command = rng.choice(
+        (
+            "sign payload.json",
+            "sign payload.json --json --verify 00",
+            "sign webhook payload.json --timestamp 1738394112 --verify v0=00",
+        )
+    )
+    secrets = ("--secret-token", "t") if "webhook" in command else ("--client-id", "i", "--client-secret", "s")
+    box.watch.run(*command.split(), *secrets)
+
+
+def scenarios(rng: random.Random, box: Box) -> None:
+    """A scenario that somebody wrote."""
+    folder = resources.files("rtms_cli.simulator") / "scenarios"
+    every = sorted((one for one in folder.iterdir() if one.name.endswith(".toml")), key=lambda one: one.name)
+    content = mutated_text(rng, rng.choice(every).read_bytes())
+    Path("own.toml").write_bytes(content)
+    box.watch.call(lambda: [one.schedule() for one in load("own.toml").scenarios])
+
+
+def subtitles(rng: random.Random, box: Box) -> None:
+    """A transcript that somebody brings."""
+    name, content = rng.choice(_SUBTITLES)
+    content = mutated_lines(rng, content) if name.endswith("jsonl") else mutated_text(rng, content)
+    Path(name).write_bytes(content)
+    box.watch.call(lambda: load_transcript(Path(name)))
+
+
+_SUBTITLES = (
+    ("own.srt", b"".join(
+        b"%d\n00:00:0%d,000 --> 00:00:0%d,500\nAnn: Good morning.\n\n" % (3 * (number,))
+        for number in range(1, 9)
+    )),
+    ("own.vtt", b"WEBVTT\n\n" + b"".join(
+        b"00:0%d.000 --> 00:0%d.500\n<v Ann>Good <b>morning</b>.\n\n" % (number, number) for number in range(1, 9)
+    )),
+    ("own.jsonl", b"".join(
+        written({"start": number, "end": number + 0.5, "user_name": "Ann", "text": "Hi", "language": 9}) + b"\n"
+        for number in range(8)
+    )),
+)  # fmt: skip
+
+
+def settings(rng: random.Random, box: Box) -> None:
+    """Files with settings and credentials."""
+    Path("rtms.toml").write_bytes(
+        mutated_text(rng, b'out = "out"\nport = 8080\n[listen]\nmax-streams = 3\nmedia = "audio"\n')
+    )
+    if rng.random() < 0.5:
+        env = b'ZOOM_CLIENT_ID=abc\nZOOM_CLIENT_SECRET="s"\nZOOM_SECRET_TOKEN=t # x\n'
+        Path(".env").write_bytes(mutated_text(rng, env))
+    box.watch.run("config", *rng.choice(((), ("--json",), ("--all",), ("listen",))))
+
+
+TARGETS: dict[str, Callable[[random.Random, Box], None]] = {
+    each.__name__: each
+    for each in (
+        frames, webhooks, captures, manifests, events, sounds, folders, bombs, scenarios, subtitles, settings
+    )
+}  # fmt: skip

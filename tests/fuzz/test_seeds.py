@@ -1,0 +1,28 @@
+"""A few seeds of each target; `python -m fuzz` plays as many as one likes, and repeats those that fail."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fuzz.targets import Box
+
+SEEDS = {"webhooks": 40, "scenarios": 40, "subtitles": 40, "settings": 40}
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    folder, kept = Path.cwd(), dict(os.environ)
+    yield Box(tmp_path_factory.mktemp("fuzz"))
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(kept)
+    tempfile.tempdir = None
+
+
+@pytest.mark.parametrize("target", SEEDS)
+def test_seeds(target: str, box: Box) -> None:
+    for seed in range(SEEDS[target]):
+        violations = box.play(target, seed)
+        assert not violations, f"PYTHONPATH=tests python -m fuzz --target {target} --seed {seed}: {violations}"
