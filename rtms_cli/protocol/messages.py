@@ -11,6 +11,7 @@ import binascii
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import ClassVar, TypeVar
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 import pybase64
@@ -623,13 +624,28 @@ def payload_nbytes(letters: bytes) -> int:
     return len(letters.rstrip(b"=")) * 3 // 4
 
 
+_BLANKS = b" \t\r\n\f\v"
+_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_LONGEST_PREFIX = 256
+_MOST_PIECES = 64
+
+
 def _decode_sloppy_base64(data: bytes) -> bytes | None:
-    """Decode base64 with line breaks, without padding, in the URL alphabet or with JSON's escaped solidus."""
-    data = data.replace(b"\\/", b"/")
-    cleaned = (
-        bytes(byte for byte in data if byte not in b" \t\r\n").rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
-    )
+    """Decode base64 that is whole but not as documented, in a few passes, whatever it holds.
+
+    With blanks or line breaks in it, without padding, with padding in the middle (pieces that were encoded one by one),
+    in the URL alphabet, with JSON's escaped solidus, escaped as in a URL, or behind `data:image/jpeg;base64,`.
+    """
+    start = data[:_LONGEST_PREFIX].lstrip(_BLANKS)
+    if start[:5].lower() == b"data:" and b"," in start:
+        data = data[data.index(b",") + 1 :]
+    if b"%" in data:
+        data = unquote_to_bytes(data)
+    letters = data.translate(_URL_ALPHABET, _BLANKS + b"\\")
+    pieces = letters.rstrip(b"=").split(b"=", _MOST_PIECES)
     try:
-        return pybase64.b64decode(cleaned + b"=" * (-len(cleaned) % 4), validate=True)
+        return b"".join(
+            pybase64.b64decode(piece + b"=" * (-len(piece) % 4), validate=True) for piece in pieces if piece
+        )
     except binascii.Error:
         return None

@@ -6,18 +6,23 @@ Only headers are read; nothing is decoded, for whoever sends pictures may be hos
 from msgspec import Struct
 
 from rtms_cli.protocol.numbers import Codec
+from rtms_cli.recording.h264 import (
+    IDR,
+    PPS,
+    SPS,
+    START_CODE,
+    Size,
+    begins_with_start_code,
+    from_configuration,
+    from_lengths,
+    sps_size,
+)
 
 _MOST_UNITS = 32
 """How far into an access unit to look for its first slice: parameter sets and SEI come before it."""
-_IDR, _SPS, _PPS = 5, 7, 8
-"""NAL unit types; 1 to 5 are slices (ITU-T H.264, table 7-1)."""
 _LONGEST_SPS = 512
 _MOST_HEADER = 65_536
 """How far into a JPEG to look for its frame header; thumbnails and profiles come before it."""
-_HIGH_PROFILES = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135))
-
-Size = tuple[int, int]
-"""Width and height in pixels."""
 
 
 class Picture(Struct, frozen=True):
@@ -35,14 +40,52 @@ _PLAIN = Picture(False)
 
 
 def sniff_codec(payload: bytes) -> int | None:
-    """Tell a picture's codec from its first bytes, where no server said what it granted."""
+    """Tell a picture's codec from its first bytes; `None` where they are none that RTMS has."""
     if payload.startswith(b"\xff\xd8\xff"):
         return Codec.JPG
     if payload.startswith(b"\x89PNG"):
         return Codec.PNG
-    if payload.startswith((b"\0\0\1", b"\0\0\0\1")):
+    if begins_with_start_code(payload) or from_lengths(payload) or from_configuration(payload):
         return Codec.H264
     return None
+
+
+class PictureForm:
+    """What one sender's pictures of one kind are: what was granted, unless a payload's first bytes say otherwise.
+
+    What begins like nothing that is known belongs to what came before: it may be the rest of it.
+    """
+
+    __slots__ = ("codec", "has_bare_units", "has_start_codes")
+
+    def __init__(self) -> None:
+        self.codec: int | None = None
+        self.has_start_codes = False
+        self.has_bare_units = False
+
+    def read(self, granted: int | None, payload: bytes) -> tuple[int | None, bytes, str]:
+        """Tell a payload's codec.
+
+        :returns: the codec, the payload as it is to be stored, and what was changed about it, if anything.
+        """
+        codec = sniff_codec(payload)
+        if codec is None:
+            codec = granted if self.codec is None else self.codec
+        self.codec = codec
+        if codec != Codec.H264:
+            return codec, payload, ""
+        # A length from 256 to 511 looks like a short start code, so lengths that fit to the last byte come first.
+        starts = begins_with_start_code(payload)
+        changed = None if starts and self.has_start_codes else from_lengths(payload) or from_configuration(payload)
+        if changed is not None:
+            return codec, changed, "" if changed == payload else "lengths (AVCC) before its NAL units"
+        if starts:
+            self.has_start_codes = True
+            return codec, payload, ""
+        if not self.has_start_codes and (self.has_bare_units or payload[0] & 0x9F == SPS):
+            self.has_bare_units = True
+            return codec, START_CODE + payload, "nothing before its NAL units"
+        return codec, payload, ""
 
 
 def read_picture(codec: int | None, payload: bytes) -> Picture:
@@ -88,103 +131,8 @@ def _read_h264(payload: bytes) -> Picture:
             break
         kind = payload[position] & 0x1F
         kinds.add(kind)
-        if kind == _SPS:
+        if kind == SPS:
             size = sps_size(payload[position + 1 : position + 1 + _LONGEST_SPS]) or size
-        if 1 <= kind <= _IDR:
+        if 1 <= kind <= IDR:
             break
-    return Picture(bool(kinds & {_IDR, _SPS}), bool(kinds & {_SPS, _PPS}), size)
-
-
-class _Bits:
-    """Bits of a NAL unit, from the most significant one on, without emulation prevention (ITU-T H.264, 7.2)."""
-
-    def __init__(self, data: bytes) -> None:
-        clean = data.replace(b"\0\0\3", b"\0\0")
-        self._value = int.from_bytes(clean, "big")
-        self._left = 8 * len(clean)
-
-    def take(self, count: int) -> int:
-        """An unsigned number of so many bits.
-
-        :raises ValueError: behind the end.
-        """
-        self._left -= count
-        if self._left < 0:
-            raise ValueError("the parameter set ends early")
-        return self._value >> self._left & ((1 << count) - 1)
-
-    def ue(self) -> int:
-        """An Exp-Golomb number (9.1)."""
-        zeros = 0
-        while not self.take(1):
-            zeros += 1
-            if zeros > 32:
-                raise ValueError("no Exp-Golomb number")
-        return (1 << zeros) - 1 + self.take(zeros)
-
-    def se(self) -> int:
-        """A signed one (9.1.1)."""
-        number = self.ue()
-        return (number + 1) // 2 if number & 1 else -(number // 2)
-
-
-def sps_size(sps: bytes) -> Size | None:
-    """The size of the pictures that an SPS is for, cropped; `None` where it cannot be read.
-
-    :param sps: the NAL unit behind its first byte (ITU-T H.264, 7.3.2.1.1).
-    """
-    try:
-        return _sps_size(_Bits(sps))
-    except ValueError:
-        return None
-
-
-def _sps_size(bits: _Bits) -> Size | None:
-    profile = bits.take(8)
-    bits.take(16)
-    bits.ue()
-    chroma = 1
-    separate = 0
-    if profile in _HIGH_PROFILES:
-        chroma = bits.ue()
-        separate = bits.take(1) if chroma == 3 else 0
-        bits.ue()
-        bits.ue()
-        bits.take(1)
-        if bits.take(1):
-            _skip_scaling_lists(bits, 12 if chroma == 3 else 8)
-    bits.ue()
-    order = bits.ue()
-    if order == 0:
-        bits.ue()
-    elif order == 1:
-        bits.take(1)
-        bits.se()
-        bits.se()
-        for _ in range(min(255, bits.ue())):
-            bits.se()
-    bits.ue()
-    bits.take(1)
-    width, units = 16 * (bits.ue() + 1), bits.ue() + 1
-    frames_only = bits.take(1)
-    if not frames_only:
-        bits.take(1)
-    height = 16 * units * (2 - frames_only)
-    bits.take(1)
-    if bits.take(1):
-        left, right, top, bottom = (bits.ue() for _ in range(4))
-        across = 2 if chroma in (1, 2) and not separate else 1
-        down = (2 if chroma == 1 and not separate else 1) * (2 - frames_only)
-        width, height = width - across * (left + right), height - down * (top + bottom)
-    return (width, height) if 0 < width <= 65_536 and 0 < height <= 65_536 else None
-
-
-def _skip_scaling_lists(bits: _Bits, count: int) -> None:
-    for index in range(count):
-        if not bits.take(1):
-            continue
-        last = following = 8
-        for _ in range(16 if index < 6 else 64):
-            if following:
-                following = (last + bits.se()) % 256
-            last = following or last
+    return Picture(bool(kinds & {IDR, SPS}), bool(kinds & {SPS, PPS}), size)

@@ -24,11 +24,12 @@ from rtms_cli.protocol.messages import (
 )
 from rtms_cli.protocol.numbers import Attribute, Product, StatusCode, event_name
 from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form, is_decoded
+from rtms_cli.recording.codecs import codec_name
 from rtms_cli.recording.encoded import EXTENSIONS as ENCODED_EXTENSIONS
 from rtms_cli.recording.encoded import encoded_track
 from rtms_cli.recording.ledger import Ledger
 from rtms_cli.recording.names import Names, participant_stem
-from rtms_cli.recording.pictures import sniff_codec
+from rtms_cli.recording.pictures import PictureForm
 from rtms_cli.recording.timeline import SANE_MS, Segment, SessionTime
 from rtms_cli.recording.track import Track
 from rtms_cli.recording.tracks import EXTENSIONS, PictureTrack, TextTrack
@@ -76,6 +77,7 @@ class Placer:
         self._names = Names()
         self._audio: dict[tuple[UserId, AudioForm, Segment | None], AudioTrack] = {}
         self._pictures: dict[tuple[type[Media], UserId, int | None], PictureTrack] = {}
+        self._forms: dict[tuple[type[Media], UserId], PictureForm] = {}
         self._texts: dict[str, TextTrack] = {}
         self.tracks: list[Track] = []
         self._channels: dict[str, _Channel] = {}
@@ -236,19 +238,43 @@ class Placer:
         if not payload:
             return
         granted = channel.granted.video if kind == "video" else channel.granted.share
-        codec = granted.codec if granted is not None and granted.codec is not None else sniff_codec(payload)
-        key = (type(message), message.user_id, codec)
-        track = self._pictures.get(key)
+        form = self._forms.setdefault((type(message), message.user_id), PictureForm())
+        wanted = None if granted is None else granted.codec
+        codec, payload, changed = form.read(wanted, payload)
+        track = self._pictures.get((type(message), message.user_id, codec))
         if track is None:
-            if len(self.tracks) >= MOST_TRACKS:
+            track = self._picture_track(kind, message, codec, wanted)
+            if track is None:
                 self._ledger.lose("too many tracks", frame.channel, len(payload))
                 return
-            name = self._name_of(message.user_id, message.user_name)
-            stem = participant_stem(message.user_id, name) if message.user_id else "mixed"
-            path = self._names.give(kind, stem, EXTENSIONS.get(codec, "bin"))
-            track = self._pictures[key] = PictureTrack(kind, path, message.user_id, name, codec)
-            self.tracks.append(track)
+            if wanted not in (None, codec):
+                self._ledger.warn(
+                    f"{frame.channel}: {kind} is {codec_name(codec)}, though {codec_name(wanted)} was granted;"
+                    f" it is in {track.path}"
+                )
+        if changed:
+            self._ledger.warn(f"{frame.channel}: H.264 with {changed}; {track.path} has start codes, as players want")
         track.add(message.timestamp, payload)
+
+    def _picture_track(
+        self, kind: str, message: Video | Share, codec: int | None, wanted: int | None
+    ) -> PictureTrack | None:
+        """A file for another sender, or for a known one's that turns to what was not granted (`…_2`).
+
+        `None` where there are too many.
+        """
+        if len(self.tracks) >= MOST_TRACKS:
+            return None
+        name = self._name_of(message.user_id, message.user_name)
+        stem = participant_stem(message.user_id, name) if message.user_id else "mixed"
+        before = sum(key[:2] == (type(message), message.user_id) for key in self._pictures)
+        if before and wanted not in (None, codec):
+            stem = f"{stem}_{before + 1}"
+        path = self._names.give(kind, stem, EXTENSIONS.get(codec, "bin"))
+        track = PictureTrack(kind, path, message.user_id, name, codec)
+        self._pictures[type(message), message.user_id, codec] = track
+        self.tracks.append(track)
+        return track
 
     def _on_transcript(self, frame: Frame) -> None:
         message = frame.message

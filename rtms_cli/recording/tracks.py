@@ -9,8 +9,9 @@ from rtms_cli.protocol.messages import UserId, dumps
 from rtms_cli.protocol.numbers import Codec
 from rtms_cli.recording.codecs import codec_name
 from rtms_cli.recording.files import Files
+from rtms_cli.recording.h264 import Size
 from rtms_cli.recording.manifest import TrackEntry
-from rtms_cli.recording.pictures import Picture, Size, read_picture
+from rtms_cli.recording.pictures import Picture, read_picture
 from rtms_cli.recording.timeline import is_sane
 from rtms_cli.recording.track import ClosedTrackError, Track
 

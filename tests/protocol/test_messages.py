@@ -287,6 +287,17 @@ def test_a_signature_does_not_show() -> None:
         ("A", None),
         ("AA*C", None),
         ("é", None),
+        ("data:image/jpeg;base64,AAEC/w==", b"\0\1\2\xff"),
+        (" DATA:;base64,\n AAEC\n/w", b"\0\1\2\xff"),
+        ("data:video/h264;codecs=avc1;base64,AAEC_w", b"\0\1\2\xff"),
+        ("AAEC%2Fw%3D%3D", b"\0\1\2\xff"),
+        ("AA==AQ==Ag", b"\0\1\2"),
+        ("AAEC/w=", b"\0\1\2\xff"),
+        ("AAEC/w=====", b"\0\1\2\xff"),
+        ("\tAA EC\f/w\v==\r\n", b"\0\1\2\xff"),
+        ("data:AAEC/w==", None),
+        ("=A=", None),
+        ("AA==" * 100, None),
     ],
 )
 def test_payloads(data: str, payload: bytes | None) -> None:

@@ -3,6 +3,7 @@
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtms_cli.protocol.numbers import Codec
+from rtms_cli.recording.h264 import from_configuration, from_lengths
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.pictures import Picture, read_picture, sniff_codec
 from rtms_cli.recording.recorder import Recorder
@@ -119,3 +121,111 @@ def test_the_index_and_the_manifest_tell_of_them(tmp_path: Path) -> None:
     ]  # fmt: skip
     content = (tmp_path / "video/7.h264").read_bytes()
     assert [content[line["offset"] : line["offset"] + line["length"]] for line in lines] == first + second + first
+
+
+VIDEO = {"content_type": 3, "resolution": 2, "data_opt": 3, "fps": 5}
+JPEGS = [b"\xff\xd8\xff\xe0" + bytes([number]) * 9 + b"\xff\xd9" for number in range(3)]
+PNGS = [b"\x89PNG\r\n\x1a\n" + bytes([number]) * 9 for number in range(3)]
+UNITS = [b"\x67" + b"s" * 11, b"\x68pps", b"\x65" + b"i" * 300, b"\x41" + b"p" * 70]
+
+
+def in_order(folder: Path, path: str) -> list[bytes]:
+    """What an index says that is in a picture file."""
+    content = (folder / path).read_bytes()
+    lines = [json.loads(line) for line in (folder / f"{path}.index.jsonl").read_text().splitlines()]
+    return [content[line["offset"] : line["offset"] + line["length"]] for line in lines]
+
+
+def recorded(folder: Path, codec: int | None, payloads: list[bytes], msg_type: int = 15) -> Manifest:
+    """What becomes of payloads where a codec was granted."""
+    recorder = Recorder(folder, HEADER)
+    grant: dict[str, Any] = {}
+    if codec is not None:
+        grant = {"video" if msg_type == 15 else "deskshare": {**VIDEO, "codec": codec}}
+    recorder.fold([granted(**grant)])
+    recorder.fold([media(msg_type, one, ZERO_MS + 40 * n, user_id=7) for n, one in enumerate(payloads)])
+    recorder.close()
+    manifest = Manifest.read(folder)
+    assert manifest.losses == []
+    return manifest
+
+
+@pytest.mark.parametrize("msg_type", [15, 16])
+@pytest.mark.parametrize(
+    ("codec", "first", "then", "extension", "name"),
+    [
+        (Codec.JPG, JPEGS, [IDR, SLICE], "h264", "H264"),
+        (Codec.JPG, JPEGS, PNGS, "pngs", "PNG"),
+        (Codec.PNG, PNGS, JPEGS, "mjpeg", "JPG"),
+        (Codec.H264, [IDR, SLICE], JPEGS, "mjpeg", "JPG"),
+        (Codec.H264, [IDR, SLICE], PNGS, "pngs", "PNG"),
+    ],
+)
+def test_pictures_of_another_codec_than_granted_have_their_own_file(
+    tmp_path: Path, msg_type: int, codec: Codec, first: list[bytes], then: list[bytes], extension: str, name: str
+) -> None:
+    manifest = recorded(tmp_path, codec, first + then + first[:1], msg_type)
+    mine, other = manifest.tracks
+    kind = "video" if msg_type == 15 else "share"
+    assert other.path == f"{kind}/7_2.{extension}"
+    assert in_order(tmp_path, other.path) == then
+    assert in_order(tmp_path, mine.path) == first + first[:1]
+    assert [warned.text for warned in manifest.warnings] == [
+        f"media: {kind} is {name}, though {codec.name} was granted; it is in {other.path}"
+    ]
+
+
+def test_nothing_but_another_codec_needs_one_file(tmp_path: Path) -> None:
+    [track] = recorded(tmp_path, Codec.JPG, [IDR, SLICE]).tracks
+    assert (track.path, track.codec) == ("video/7.h264", "H264")
+
+
+def test_the_rest_of_a_picture_follows_its_beginning(tmp_path: Path) -> None:
+    """A picture may come in several messages; the later ones begin like nothing that is known."""
+    _, other = recorded(tmp_path, Codec.JPG, [*JPEGS, IDR, b"the rest", SLICE]).tracks
+    assert in_order(tmp_path, other.path) == [IDR, b"the rest", SLICE]
+
+
+def with_lengths(*units: bytes) -> bytes:
+    return b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
+
+
+def with_start_codes(*units: bytes) -> bytes:
+    return b"".join(b"\0\0\0\1" + unit for unit in units)
+
+
+CONFIGURATION = b"\1\x42\x00\x1f\xff\xe1\0\x0c" + UNITS[0] + b"\1\0\x04" + UNITS[1]
+
+
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.JPG, None])
+@pytest.mark.parametrize(
+    ("sent", "changed"),
+    [
+        ([with_lengths(*UNITS[:3]), with_lengths(UNITS[3])], "lengths (AVCC) before its NAL units"),
+        ([with_lengths(unit) for unit in UNITS], "lengths (AVCC) before its NAL units"),
+        ([CONFIGURATION, *(with_lengths(unit) for unit in UNITS[2:])], "lengths (AVCC) before its NAL units"),
+        ([with_start_codes(*UNITS[:3]), with_lengths(UNITS[3])], "lengths (AVCC) before its NAL units"),
+        (UNITS, "nothing before its NAL units"),
+        ([with_start_codes(*UNITS)], ""),
+        ([b"\0" + with_start_codes(*UNITS)], ""),
+        ([b"\0\0\1" + unit for unit in UNITS], ""),
+    ],
+)
+def test_h264_gets_start_codes(tmp_path: Path, codec: Codec | None, sent: list[bytes], changed: str) -> None:
+    if codec is not Codec.H264 and sent is UNITS:
+        return  # that it is H.264 at all, only the grant can say
+    manifest = recorded(tmp_path, codec, sent)
+    [track] = manifest.tracks
+    assert track.path == "video/7.h264"
+    content = (tmp_path / track.path).read_bytes().lstrip(b"\0")
+    assert content.replace(b"\0\0\0\1", b"\0\0\1") == b"".join(b"\0\0\1" + unit for unit in UNITS).lstrip(b"\0")
+    about = [warned.text for warned in manifest.warnings if "start codes" in warned.text]
+    assert about == ([f"media: H.264 with {changed}; {track.path} has start codes, as players want"] if changed else [])
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_may_have_lengths(payload: bytes) -> None:
+    for start in (b"", b"\0\0\0\1\x67", b"\0\0\0\5\x65", CONFIGURATION[:7]):
+        changed = from_lengths(start + payload)
+        assert changed is None or len(changed) == len(start + payload)
+        from_configuration(start + payload)

@@ -282,7 +282,7 @@ def test_media_without_a_grant_is_recorded_with_one_warning(tmp_path: Path) -> N
 
 
 def test_pictures_without_a_grant_are_told_by_their_bytes(tmp_path: Path) -> None:
-    record(tmp_path, [[media(15, JPG, 1), media(15, b"\x89PNG...", 2), media(15, H264_KEY, 3), media(15, b"?", 4)]])
+    record(tmp_path, [[media(15, b"?", 1), media(15, JPG, 2), media(15, b"\x89PNG...", 3), media(15, H264_KEY, 4)]])
     names = {name for name in tree(tmp_path) if name.startswith("video") and "index" not in name}
     assert names == {"video/mixed.mjpeg", "video/mixed.pngs", "video/mixed.h264", "video/mixed.bin"}
 
