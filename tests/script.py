@@ -167,9 +167,18 @@ STARTED = webhook("meeting.rtms_started", meeting_uuid="uuid==", rtms_stream_id=
 FAILOVER = webhook(
     "meeting.rtms_started", event_ts=2000, meeting_uuid="uuid==", rtms_stream_id="stream1", server_urls="ws://s2"
 )
-INTERRUPTED = webhook("meeting.rtms_interrupted", meeting_uuid="uuid==", rtms_stream_id="stream1")
 
 
-def stopped(reason: int | None) -> str:
+def interrupted(event_ts: object = 1000) -> str:
+    """An interrupted webhook."""
+    return webhook("meeting.rtms_interrupted", event_ts=event_ts, meeting_uuid="uuid==", rtms_stream_id="stream1")
+
+
+INTERRUPTED = interrupted()
+"""One that is as old as the start."""
+
+
+def stopped(reason: int | None, event_ts: object = 1000) -> str:
     """A stop webhook."""
-    return webhook("meeting.rtms_stopped", meeting_uuid="uuid==", rtms_stream_id="stream1", stop_reason=reason)
+    fields = {"meeting_uuid": "uuid==", "rtms_stream_id": "stream1", "stop_reason": reason}
+    return webhook("meeting.rtms_stopped", event_ts=event_ts, **fields)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from rtms_cli.protocol.messages import Message, SessionStateResponse, SessionStateUpdate, StreamStateUpdate
 from rtms_cli.protocol.numbers import SessionState, StopReason, StreamState
-from rtms_cli.protocol.webhooks import Stream, StreamStart, StreamStop, Webhook
+from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop, Webhook, is_older
 
 MOST_SESSIONS = 1_000
 """Sessions of one stream that go on at once and are remembered; a stream has one, for a moment two."""
@@ -104,6 +104,8 @@ class Outlook:
         match message:
             case StreamStateUpdate(state=StreamState.TERMINATED, reason=reason):
                 self._end(f"8 STREAM_STATE_UPDATE on {channel}", Speaker.ZOOM, reason, is_final=True)
+            case StreamStop() if self.is_past(message):
+                return False
             case StreamStop(reason=reason):
                 speaker = Speaker.ZOOM if self._trusted else Speaker.STRANGER
                 self._end("a stop webhook", speaker, reason, is_final=True)
@@ -116,15 +118,19 @@ class Outlook:
                 former = self._stream
                 is_retry = former is not None and stream.is_retry_of(former) and is_connected
                 if former is None or not (is_retry or stream.is_older_than(former)):
-                    self._stream = stream
-                    self.announce()
+                    self.announce(stream)
                 return False
             case _:
                 return False
         return True
 
-    def announce(self) -> None:
+    def is_past(self, webhook: StreamStop | StreamInterrupted) -> bool:
+        """Whether a webhook is older than the start that the stream runs by: retries come up to an hour late."""
+        return self._stream is not None and is_older(webhook.event_ts, self._stream.event_ts)
+
+    def announce(self, stream: Stream | None = None) -> None:
         """The stream was announced (anew): whatever was said of an end before is past."""
+        self._stream = stream or self._stream
         self._going_on.clear()
         self.session_state = None
         self._take_back()

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from rtms_cli.protocol.messages import Signature, loads, text_or_none
-from rtms_cli.protocol.numbers import Product, StopReason, whole
+from rtms_cli.protocol.numbers import Product, StopReason
+from rtms_cli.protocol.times import LAST_MS, milliseconds
 
 ACCEPTED = (200, 204)
 """The HTTP statuses that Zoom takes for an answer to a webhook; to a challenge, 200 only."""
@@ -24,7 +25,7 @@ class Stream(Struct, frozen=True):
     server_url: str
     """The signaling server's `ws://` or `wss://` URL."""
     event_ts: int | None = None
-    """When Zoom sent the webhook, in ms; tells a failover from a retry."""
+    """When it happened, in ms on Zoom's clock; tells a failover from a retry."""
     signature: Signature | None = None
     """A ready-made handshake signature, where the payload has one."""
     server_urls: object = None
@@ -32,11 +33,12 @@ class Stream(Struct, frozen=True):
 
     def is_retry_of(self, earlier: "Stream") -> bool:
         """Whether this is the same announcement again rather than a failover (PROTOCOL §2)."""
-        return self.event_ts == earlier.event_ts and self.server_urls == earlier.server_urls
+        times = {self.event_ts, earlier.event_ts} - {None}
+        return len(times) <= 1 and self.server_urls == earlier.server_urls
 
     def is_older_than(self, other: "Stream") -> bool:
-        """Whether this announcement is news from the past: time decides, not the order of arrival (PROTOCOL §2)."""
-        return self.event_ts is not None and other.event_ts is not None and self.event_ts < other.event_ts
+        """Whether this announcement is news from the past; see `is_older`."""
+        return is_older(self.event_ts, other.event_ts)
 
     def product_ids(self) -> dict[str, str]:
         """The product's own id field, which goes into handshakes beside `meeting_uuid` (PROTOCOL §4)."""
@@ -69,6 +71,7 @@ class StreamStop(Struct, frozen=True):
     product: Product
     stream_id: str
     reason: int | None
+    event_ts: int | None = None
 
 
 class StreamInterrupted(Struct, frozen=True):
@@ -77,6 +80,7 @@ class StreamInterrupted(Struct, frozen=True):
     product: Product
     stream_id: str
     server_url: str | None = None
+    event_ts: int | None = None
 
 
 class UrlValidation(Struct, frozen=True):
@@ -132,13 +136,16 @@ def read_webhook(body: bytes) -> Webhook:
         return OtherWebhook(event, text_or_none(payload.get("rtms_stream_id")))
     try:
         if known["what"] == "started":
-            return StreamStart(_stream(product, payload, whole(posted.get("event_ts"))))
+            return StreamStart(_stream(product, payload, event_ms(posted.get("event_ts"))))
         stream_id = _text(payload, "rtms_stream_id")
     except ValueError as error:
         return UnreadableWebhook(f"{event}: {error}")
     if known["what"] == "stopped":
-        return StreamStop(product, stream_id, StopReason.find(payload.get("stop_reason", payload.get("reason"))))
-    return StreamInterrupted(product, stream_id, first_url(payload.get("server_urls")))
+        reason = StopReason.find(payload.get("stop_reason", payload.get("reason")))
+        return StreamStop(product, stream_id, reason, event_ms(posted.get("event_ts")))
+    return StreamInterrupted(
+        product, stream_id, first_url(payload.get("server_urls")), event_ms(posted.get("event_ts"))
+    )
 
 
 def read_payload(text: bytes) -> Stream:
@@ -158,7 +165,21 @@ def read_payload(text: bytes) -> Stream:
             case _:
                 raise ValueError(f"{posted['event']} starts no stream: a …rtms_started webhook is expected")
     payload = _flat(posted.get("payload", posted))
-    return _stream(_guess_product(payload), payload, whole(posted.get("event_ts")))
+    return _stream(_guess_product(payload), payload, event_ms(posted.get("event_ts")))
+
+
+def event_ms(given: object) -> int | None:
+    """Read an `event_ts` to milliseconds, whatever its unit; `None` where it names no moment."""
+    found = milliseconds(given)
+    return found if found is not None and 0 < found < LAST_MS else None
+
+
+def is_older(event_ts: int | None, start_ts: int | None) -> bool:
+    """Whether a webhook is older than a start: time decides, not the order of arrival (PROTOCOL §2).
+
+    Both are of Zoom's clock; where one is missing, the webhook is news.
+    """
+    return event_ts is not None and start_ts is not None and event_ts < start_ts
 
 
 def read_ids(text: bytes) -> Ids:

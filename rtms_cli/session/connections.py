@@ -61,6 +61,11 @@ class Connections:
         )
 
     @property
+    def was_rebuilt(self) -> bool:
+        """Whether a connection was lost, after which another one came, or may come."""
+        return self._last_loss_us is not None
+
+    @property
     def may_be_ready(self) -> bool:
         """Whether `7` may go out: media are up, and none that may still come up in this try is under way.
 

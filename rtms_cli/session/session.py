@@ -57,7 +57,7 @@ from rtms_cli.protocol.messages import (
     VideoSubscriptionResponse,
 )
 from rtms_cli.protocol.numbers import StatusCode, StopReason, whole
-from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop
+from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop, is_older
 from rtms_cli.session import rules
 from rtms_cli.session.camera import Camera
 from rtms_cli.session.channel import Channel, ChannelSnapshot, Phase
@@ -65,6 +65,7 @@ from rtms_cli.session.connections import Connections
 from rtms_cli.session.handshakes import greeting
 from rtms_cli.session.life import Life, Stage
 from rtms_cli.session.rules import US, Rebuild, explain_refusal
+from rtms_cli.session.zoom_clock import ZoomClock
 
 
 class SessionSnapshot(Struct, frozen=True):
@@ -112,7 +113,7 @@ class Session:
         self._connections.signaling.url = stream.server_url
         self._connections.signaling.has_been_up = continues  # the server has accepted this signature before
         self._deadline_us: int | None = 0
-        self._started_us = 0
+        self._zoom_clock = ZoomClock()
         self._sequence = 0
         self._ready_sent = False
         self._media_seen = False
@@ -183,7 +184,8 @@ class Session:
         if life.stage is Stage.ANNOUNCED:
             life.enter(Stage.CONNECTING)
             life.outlook.take(StreamStart(self._stream), WEBHOOK)
-            self._started_us = connections.heard_us = at_us
+            self._zoom_clock.announce(self._stream.event_ts, at_us)
+            connections.heard_us = at_us
             connections.step("webhook", at_us)
             connections.start_anew(connections.signaling.url, at_us, "")
         if life.end_us is not None and at_us >= life.end_us:
@@ -224,6 +226,12 @@ class Session:
         match webhook:
             case StreamStart(stream):
                 self._on_start(stream, at_us)
+            case StreamStop() | StreamInterrupted() if self._life.outlook.is_past(webhook):
+                what = "a stop" if isinstance(webhook, StreamStop) else "an interrupted"
+                connections.warn(SIGNALING, f"{what} webhook came that is older than the stream's start: ignored")
+            case StreamInterrupted() if self._is_about_former_connection(webhook):
+                text = "an interrupted webhook came about the connection before this one: ignored"
+                connections.warn(SIGNALING, text)
             case StreamStop(reason=reason):
                 if reason == StopReason.STOP_BC_STREAM_REVOKED and not self._trusted:
                     text = "an unverified webhook says that the stream was revoked: nothing is deleted"
@@ -233,6 +241,14 @@ class Session:
                 if url is not None:
                     connections.signaling.url = url
                 connections.lose_signaling("an interrupted webhook came", at_us, is_late=True)
+
+    def _is_about_former_connection(self, webhook: StreamInterrupted) -> bool:
+        """Whether a loss that is told late is one that was mended since: it is older than the rebuilt connection."""
+        up_ms = None
+        signaling = self._connections.signaling
+        if signaling.phase is Phase.UP and self._connections.was_rebuilt:
+            up_ms = self._zoom_clock.ms(signaling.since_us)
+        return is_older(webhook.event_ts, up_ms)
 
     def _on_start(self, stream: Stream, at_us: int) -> None:
         if self._life.end_us is not None:
@@ -246,12 +262,13 @@ class Session:
         if self._signature == self._stream.signature and stream.signature is not None:
             self._signature = stream.signature
         self._stream = stream
+        self._zoom_clock.announce(stream.event_ts, at_us)
         if is_early:
             self._connections.signaling.url = stream.server_url  # nothing is connected yet
             return
         self._connections.warn(SIGNALING, "the stream is announced anew: connecting to its new server")
         self._connections.step("failover", at_us)
-        self._life.outlook.announce()
+        self._life.outlook.announce(stream)
         self._connections.rebuilds = True
         self._connections.start_anew(stream.server_url, at_us, "failover")
         self._life.enter(self._stage_of_connections())
@@ -273,6 +290,7 @@ class Session:
             case KeepAliveRequest(timestamp=timestamp, sequence=sequence):
                 channel.keep_alives += 1
                 channel.last_keep_alive_us = at_us
+                self._zoom_clock.hear(timestamp, at_us)
                 self._send(channel, KeepAliveResponse(timestamp, sequence))
             case SignalingHandshakeResponse() if channel.phase is Phase.SHAKING and not channel.is_media:
                 self._on_signaling_answer(channel, message, at_us)
@@ -395,7 +413,7 @@ class Session:
             if self._camera is not None:
                 self._camera.forget()
         for user, wanted in self._camera.moves() if self._camera is not None else ():
-            self._send(signaling, VideoSubscriptionRequest(user, wanted, self._zoom_ms(at_us)))
+            self._send(signaling, VideoSubscriptionRequest(user, wanted, self._zoom_clock.ms(at_us)))
 
     def _stage_of_connections(self) -> Stage:
         """Where the stream is in its life, while no end is near."""
@@ -410,11 +428,6 @@ class Session:
             if finish.status == Status.FAILED:
                 self._connections.warn(SIGNALING, why)
             self._connections.out.append(finish)
-
-    def _zoom_ms(self, at_us: int) -> int | None:
-        """About what Zoom's clock says, as far as the webhook told."""
-        sent_ms = self._stream.event_ts
-        return None if sent_ms is None else sent_ms + (at_us - self._started_us) // 1000
 
     def _send(self, channel: Channel, message: Message) -> None:
         self._connections.out.append(Send(channel.name, message))

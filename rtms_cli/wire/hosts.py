@@ -43,19 +43,52 @@ class HostPolicy(Struct, frozen=True):
         if self.anything or self._vouched_for(host):
             return None
         try:
-            found = ipaddress.ip_address(address.partition("%")[0])
+            found = _without_tunnel(ipaddress.ip_address(address.partition("%")[0]))
         except ValueError:
             return f"{host!r} resolved to {address!r}, which is no address"
-        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-            found = found.ipv4_mapped
-        if found.is_loopback:
+        if found is not None and found.is_loopback:
             return None if self.loopback and is_loopback(host) else f"{host!r} leads to this machine ({address})"
-        if not found.is_global or found.is_multicast:
+        if found is None or not found.is_global or found.is_multicast or _is_special(found):
             return f"{host!r} leads to the internal address {address}; --allow-host {host} allows it"
         return None
 
     def _vouched_for(self, host: str) -> bool:
         return _matches(host, self.allowed)
+
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96", "::ffff:0:0:0/96")))
+"""Prefixes before an IPv4 address: mapped, NAT64 (which networks without IPv4 need), SIIT."""
+
+_PUBLIC = ipaddress.IPv6Network("2000::/3")
+"""All that is given out to the public. What is translated or tunnelled locally (64:ff9b:1::/48) is elsewhere."""
+
+_TUNNELS = tuple(map(ipaddress.IPv6Network, ("2002::/16", "2001::/23", "2001:db8::/32", "3fff::/20")))
+"""6to4, Teredo and others for special purposes, documentation: no server of Zoom's is there, and some lead inside."""
+
+_ISATAP = 0x5EFE
+"""Before the IPv4 address in the last 64 bits of an ISATAP address, but for one bit."""
+
+_SPECIAL = tuple(map(ipaddress.IPv4Network, ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24")))
+"""Azure's own on every machine there, Oracle's and other protocols', 6to4's relays: public only as it seems."""
+
+
+def _is_special(found: "_Address") -> bool:
+    return isinstance(found, ipaddress.IPv4Address) and any(found in network for network in _SPECIAL)
+
+
+def _without_tunnel(found: _Address) -> _Address | None:
+    """Where packets to an address end up: the IPv4 address in it, or itself; `None` where nobody public is."""
+    if isinstance(found, ipaddress.IPv4Address) or found == ipaddress.IPv6Address("::1"):
+        return found
+    inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+    if any(found in prefix for prefix in _TRANSLATED):
+        return inner
+    if found not in _PUBLIC or any(found in tunnel for tunnel in _TUNNELS):
+        return None
+    is_isatap = int(found) >> 32 & 0xFDFFFFFF == _ISATAP
+    return inner if is_isatap and not inner.is_global else found
 
 
 def _matches(host: str, patterns: tuple[str, ...]) -> bool:

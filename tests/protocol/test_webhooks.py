@@ -19,6 +19,7 @@ from rtms_cli.protocol.webhooks import (
     UnreadableWebhook,
     UrlValidation,
     Webhook,
+    event_ms,
     first_url,
     is_websocket_url,
     read_ids,
@@ -57,11 +58,11 @@ EXPECTED: dict[str, Webhook] = {
     ),
     "server_urls_object_all": start(Product.MEETING, M, urls={"audio": "wss://audio.example", "all": U}),
     "event_ts_string": start(Product.MEETING, M),
-    "meeting_stopped": StreamStop(Product.MEETING, S, 6),
-    "session_stopped_object_name": StreamStop(Product.VIDEO_SDK, S, 8),
-    "phone_stopped_without_reason": StreamStop(Product.PHONE, S, None),
-    "meeting_interrupted": StreamInterrupted(Product.MEETING, S, U),
-    "contact_center_interrupted": StreamInterrupted(Product.CONTACT_CENTER, S, None),
+    "meeting_stopped": StreamStop(Product.MEETING, S, 6, T),
+    "session_stopped_object_name": StreamStop(Product.VIDEO_SDK, S, 8, T),
+    "phone_stopped_without_reason": StreamStop(Product.PHONE, S, None, T),
+    "meeting_interrupted": StreamInterrupted(Product.MEETING, S, U, T),
+    "contact_center_interrupted": StreamInterrupted(Product.CONTACT_CENTER, S, None, T),
     "url_validation": UrlValidation("plain-token-1"),
     "concurrency_limited": OtherWebhook("rtms.concurrency_limited", S),
     "concurrency_near_limit": OtherWebhook("rtms.concurrency_near_limit"),
@@ -299,3 +300,24 @@ def test_urls_nested_without_end_take_no_time() -> None:
         nested = {"all": nested}
     assert first_url(nested) is None
     assert first_url({"all": {"all": "wss://x.zoom.us"}}) == "wss://x.zoom.us"
+
+
+@pytest.mark.parametrize(
+    ("given", "ms"),
+    [
+        (T, T), (str(T), T), (float(T), T), (f"{T}.0", T), (T + 0.3, T), (T * 1000, T), (T * 10**6, T), (f"{T}000", T),
+        (1738394112, 1738394112000), ("1738394112", 1738394112000), (1738394112.345, T), ("1738394112.345", T),
+        (1000, 1000), (0, None), (-5, None), (True, None), (None, None), ("soon", None), ("1e400", None), ([], None),
+        (float("nan"), None), (float("inf"), None), (10**30, None), ("9" * 100, None), ("", None), ("." * 30, None),
+    ],
+)  # fmt: skip
+def test_times_in_any_unit(given: object, ms: int | None) -> None:
+    assert event_ms(given) == ms
+
+
+def test_without_a_time_the_urls_tell_a_retry_from_a_failover() -> None:
+    first, same = start(Product.MEETING, M).stream, start(Product.MEETING, M, None).stream
+    other = start(Product.MEETING, M, None, urls=["wss://other.zoom.us"]).stream
+    assert same.is_retry_of(first)
+    assert first.is_retry_of(same)
+    assert not other.is_retry_of(first)

@@ -1,6 +1,7 @@
 """Every failure of PROTOCOL §9, a row each: what had happened, what comes, what must follow."""
 
 from dataclasses import dataclass
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -17,12 +18,15 @@ from script import (
     STREAM,
     describe,
     feed,
+    interrupted,
     play,
     session,
+    stopped,
 )
 
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
+from rtms_cli.session.life import Stage
 from rtms_cli.session.rules import BACK_OFF_S, back_off_s
 from rtms_cli.session.session import Session
 
@@ -54,6 +58,22 @@ class Failure:
 
 
 OLDER = STARTED.replace('"event_ts": 1000', '"event_ts": 999').replace("ws://s", "ws://dead")
+
+MOVED = f"""
+5  {FAILOVER.replace("2000", "6000")}
+<< warn signaling: the stream is announced anew
+<< close signaling
+<< close media
+<< open signaling ws://s2
+"""
+PAST = (
+    (OLDER, "a started webhook of the past"),
+    (STARTED, "a started webhook of the past"),
+    (stopped(6, 5_999), "a stop webhook came that is older than the stream's start"),
+    (stopped(8, "5"), "a stop webhook came that is older than the stream's start"),
+    (interrupted(5_999), "an interrupted webhook came that is older than the stream's start"),
+)
+"""What is older than a start of `event_ts` 6000, and what is said of it."""
 
 FAILURES = [
     Failure(
@@ -93,6 +113,70 @@ FAILURES = [
         5  {OLDER}
         << warn signaling: a started webhook of the past
         """,
+    ),
+    *(
+        Failure(
+            f"an interrupted webhook that comes late, and is older than the rebuilt connection ({event_ts!r})",
+            """
+            5    signaling closed 1006
+            <<   close media
+            <<   warn signaling: lost
+            8.8  tick
+            <<   open signaling ws://s
+            """
+            + AGAIN.format(t=9)
+            + f"""
+            {late}   {interrupted(event_ts)}
+            <<   warn signaling: an interrupted webhook came about the connection before this one
+            {late + 6} tick
+            """,
+        )
+        for late, event_ts in ((12, 6_000), (44, 6_000), (44, 9_000), (44, "6000"), (44, 6_000.0))
+    ),
+    Failure(
+        "a keep-alive tells that the start webhook was under way for 2 s: by Zoom's clock the loss is the old one",
+        """
+        3    signaling {"msg_type": 12, "timestamp": 6000}
+        <<   send signaling 13
+        5    signaling closed 1006
+        <<   close media
+        <<   warn signaling: lost
+        8.8  tick
+        <<   open signaling ws://s
+        """
+        + AGAIN.format(t=9)
+        + f"""
+        44   {interrupted(11_000)}
+        <<   warn signaling: an interrupted webhook came about the connection before this one
+        """,
+    ),
+    Failure(
+        "an interrupted webhook that is newer than the rebuilt connection is news",
+        """
+        5    signaling closed 1006
+        <<   close media
+        <<   warn signaling: lost
+        8.8  tick
+        <<   open signaling ws://s
+        """
+        + AGAIN.format(t=9)
+        + f"""
+        44   {interrupted(44_500)}
+        <<   close signaling
+        <<   close media
+        <<   warn signaling: lost: an interrupted webhook came
+        """,
+    ),
+    *(
+        Failure(
+            f"older than the start that the stream runs by: {after_s} s after the failover",
+            f"""
+            {MOVED}
+            """
+            + (AGAIN.format(t=5) if after_s > 5 else "")
+            + "".join(f"{after_s + n} {line}\n<< warn signaling: {what}\n" for n, (line, what) in enumerate(PAST)),
+        )
+        for after_s in (5, 7)  # before the new server answers, and after
     ),
     Failure(
         "media that were granted are refused with 1: the server has lost our signaling, both are rebuilt",
@@ -135,9 +219,9 @@ FAILURES = [
         """
         + AGAIN.format(t=9)
         + f"""
-        12   {INTERRUPTED}
+        12   {interrupted(13_000)}
         14   media {PACKET}
-        16   {INTERRUPTED}
+        16   {interrupted(13_000)}
         21   tick
         <<   close signaling
         <<   close media
@@ -155,7 +239,7 @@ FAILURES = [
         """
         + AGAIN.format(t=9)
         + f"""
-        12   {INTERRUPTED}
+        12   {interrupted(13_000)}
         12.2 media {PACKET}
         17   tick
         <<   close signaling
@@ -238,7 +322,7 @@ FAILURES = [
         """
         + AGAIN.format(t=9)
         + f"""
-        12   {INTERRUPTED}
+        12   {interrupted(13_000)}
         16.9 media {PACKET}
         17   tick
         """,
@@ -254,8 +338,8 @@ FAILURES = [
         """
         + AGAIN.format(t=9)
         + f"""
-        12   {INTERRUPTED}
-        14   {INTERRUPTED}
+        12   {interrupted(13_000)}
+        14   {interrupted(13_000)}
         17   tick
         <<   close signaling
         <<   close media
@@ -650,3 +734,28 @@ def test_back_off_stays_within_its_bounds(tries: int, stream_id: str) -> None:
     assert first <= wait <= longest
     assert wait >= min(longest, first * 2 ** min(tries, 20))
     assert wait <= first * 2 ** min(tries, 20) * 1.25
+
+
+@pytest.mark.parametrize("order", list(permutations((5, 20, 60))))
+def test_what_is_sent_again_after_5_20_and_60_minutes_changes_nothing(order: tuple[int, ...]) -> None:
+    """Of what is older than the start that the stream runs by, each comes at one of the three times."""
+    machine = session(UNIFIED)
+    play(machine, CONNECTED)
+    play(machine, MOVED)
+    play(machine, AGAIN.format(t=5))
+    for second in range(10, 3700, 10):
+        play(machine, f'{second} signaling {{"msg_type": 12}}\n<< send signaling 13')
+        play(machine, f'{second} media {{"msg_type": 12}}\n<< send media 13')
+        for minutes, (line, what) in zip(order, PAST[1::2], strict=False):
+            if second == 60 * minutes:
+                play(machine, f"{second} {line}\n<< warn signaling: {what}")
+    assert machine.snapshot().stage is Stage.STREAMING
+
+
+@pytest.mark.parametrize("odd", ["6000.0", 6_000.9, "soon", None, True, [], 6_000_000_000_000_000])
+def test_a_stop_is_news_where_its_time_cannot_be_read_or_is_not_older(odd: object) -> None:
+    machine = session(UNIFIED)
+    play(machine, CONNECTED)
+    play(machine, MOVED)
+    play(machine, f"6 {stopped(6, odd)}")
+    assert machine.snapshot().stage is Stage.ENDING

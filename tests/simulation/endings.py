@@ -128,6 +128,8 @@ class Heard:
                 self.over, self.is_final = None, False
                 self.sessions.clear()
         elif event.endswith("rtms_stopped"):
+            if self.newest is not None and int(str(body["event_ts"])) < self.newest[0]:
+                return  # news from the past
             reason = payload.get("stop_reason")
             self.end(reason if isinstance(reason, int) else None, by_zoom=self.trusted, is_final=True)
 

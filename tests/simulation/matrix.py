@@ -164,6 +164,15 @@ CASES = (
         rebuilds=1,
         in_flight=IN_FLIGHT,
     ),
+    *(
+        Case(
+            f"failover, and {what} webhook from before it comes late",
+            (at(5, Fault.FAILOVER), WebhookHit(at_ms=12_000, what=f"old {what.split()[1]}", number=6)),
+            rebuilds=1,
+            in_flight=IN_FLIGHT,
+        )
+        for what in ("a stop", "an interrupted")
+    ),
     Case("webhook comes again", (at(2, Fault.RETRY_WEBHOOK), at(9, Fault.RETRY_WEBHOOK))),
     *(Case(f"8 INTERRUPTED, reason {n}", (at(5, Fault.SAY_INTERRUPTED, n),), rebuilds=1) for n in (13, 15)),
     *(Case(f"8 INTERRUPTED, reason {n}", (at(5, Fault.SAY_INTERRUPTED, n),)) for n in (14, 16)),

@@ -76,8 +76,9 @@ class NetworkHit(Hit, frozen=True):
 
 
 class WebhookHit(Hit, frozen=True):
-    """A webhook out of its order: `again` the newest started one, `old` the first one, `interrupted` a late one; or one
-    that nobody at Zoom has sent: `forged stop`, `forged revocation`.
+    """A webhook out of its order: `again` the newest started one, `old` the first one, `interrupted` a late one; `old
+    stop` and `old interrupted`, which are older than the newest start; or one that nobody at Zoom has sent: `forged
+    stop`, `forged revocation`.
     """
 
     what: str
@@ -270,7 +271,8 @@ def _network(at_ms: int, dice: random.Random) -> list[Hit]:
 
 
 def _webhook(at_ms: int, dice: random.Random) -> list[Hit]:
-    what = dice.choice(("again", "again", "old", "interrupted", "forged stop", "forged revocation"))
+    old = dice.choice(("old", "old stop", "old interrupted"))
+    what = dice.choice(("again", "again", old, "interrupted", "forged stop", "forged revocation"))
     return [WebhookHit(at_ms=at_ms, what=what, number=dice.choice((*ENDS, *FAILURES)))]
 
 

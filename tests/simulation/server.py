@@ -88,10 +88,14 @@ class Served:
         kind = "signaling" if "/signaling/" in place else "media"
         self.driver.attach(kind if self._sockets == 1 else f"{kind}#{self._sockets}", socket)
 
-    def webhook(self, what: str, reason: int | None = None) -> bytes:
-        """The body of a webhook about this stream."""
+    def webhook(self, what: str, reason: int | None = None, event_ts: int | None = None) -> bytes:
+        """The body of a webhook about this stream.
+
+        :param event_ts: where it is not of this moment, or, of a start, of the moment of the start.
+        """
         ids = Ids(self.plan.product, self.identity, self.stream_id, self.url)
-        event_ts = self.event_ts if what == "started" else self._side.now_ms()
+        if event_ts is None:
+            event_ts = self.event_ts if what == "started" else self._side.now_ms()
         return webhook_body(stream_event(self.plan.product, what), event_ts, stream_payload(ids, what, reason))
 
     def _announce(self, command: Announce) -> None:

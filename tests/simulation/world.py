@@ -326,6 +326,10 @@ class World:
                 self._post(stream.webhook("started"))
             case "old":
                 self._post(self.first_body)
+            case "old stop":
+                self._post(stream.webhook("stopped", hit.number, event_ts=stream.event_ts - 1))
+            case "old interrupted":
+                self._post(stream.webhook("interrupted", event_ts=stream.event_ts - 1))
             case "interrupted":
                 self._post(stream.webhook("interrupted"))
             case "forged stop":
