@@ -1,5 +1,6 @@
 """`rtms doctor`: what is wrong before anything runs, and how to mend it."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from rtms_cli.commands.options import CaFile, Out
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
+    from rtms_cli.station.credentials import Credential
     from rtms_cli.station.endpoint import Sent
 
 
@@ -80,10 +82,10 @@ def _checks(url: str | None, port: int, out: Path, ca_file: Path | None, *, offl
     yield from _network(ca_file)
     if url is not None:
         yield from _webhook(url)
+    yield Check("started webhooks", "unknown", "only Zoom can send one", NO_STARTED_WEBHOOK)
 
 
 def _python() -> Iterator[Check]:
-    import re
     from importlib.metadata import PackageNotFoundError, requires, version
 
     number = ".".join(map(str, sys.version_info[:3]))
@@ -96,15 +98,17 @@ def _python() -> Iterator[Check]:
         try:
             versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
-            if "win32" not in line:
+            if "win32" not in line or sys.platform != "win32":
                 missing.append(name)
-    fix = "Install them: pip install rtms-cli" if missing else ""
+    fix = f"Install them: pip install {' '.join(missing)}" if missing else ""
+    if missing == ["uvloop"]:
+        fix += ". Without it rtms works, but hundreds of streams need twice the CPU."
     said = f"{', '.join(missing)} not installed" if missing else ", ".join(versions)
     yield Check("libraries", "wrong" if missing else "ok", said, fix)
 
 
 def _credentials() -> Iterator[Check]:
-    from rtms_cli.station.credentials import MARKETPLACE, Credential, load_credentials
+    from rtms_cli.station.credentials import MARKETPLACE, load_credentials
 
     try:
         credentials = load_credentials()
@@ -124,21 +128,35 @@ def _credentials() -> Iterator[Check]:
         fix = f"Set ZOOM_SECRET_TOKEN, or anybody can send webhooks. {MARKETPLACE} → Feature → Event Subscriptions."
         yield Check("secret token", "wrong", "not set", fix)
     for name, value in values.items():
-        yield _plausible(name, value.value, value.source, {n: v.value for n, v in values.items() if n != name})
+        yield _plausible(name, value, {n: v.value for n, v in values.items() if n != name})
 
 
-def _plausible(name: str, value: str, source: str, others: dict[str, str]) -> Check:
-    said = f"{len(value)} characters from {source}"
-    if value.strip() != value:
-        return Check(name, "wrong", said, "There is white space around it: paste it again without.")
-    if any(quote in value for quote in "\"'"):
-        return Check(name, "wrong", said, "There are quotation marks in it: take them away.")
+_PLACEHOLDER = re.compile(
+    r"^[<{$]|your[_-]?\w*(?:id|key|secret|token)|^x{4,}|changeme|replace|example|\.\.\.|…", re.IGNORECASE
+)
+
+
+def _plausible(name: str, credential: "Credential", others: dict[str, str]) -> Check:
+    value = credential.value
+    said = f"{len(value)} characters from {credential.source}"
     twin = next((other for other, its in others.items() if its == value), None)
-    if twin is not None:
-        return Check(name, "wrong", said, f"It is the same as the {twin}: one of them was pasted in the wrong place.")
-    if len(value) < 16:
-        return Check(name, "wrong", said, "Zoom's are at least 20 characters long: was all of it pasted?")
-    return Check(name, "ok", said)
+    foreign = sorted({character for character in value if not (character.isascii() and character.isprintable())})
+    remarks = (
+        (value.strip() != value, "There is white space around it: paste it again without."),
+        (any(quote in value for quote in "\"'`“”„‘’"), "There are quotation marks in it: take them away."),
+        (value.endswith((";", ",")), f"There is a {value[-1:]} at its end: take it away."),
+        (any(character.isspace() for character in value), "There is white space in it: paste it again without."),
+        (bool(foreign), f"There are characters in it that Zoom never uses ({', '.join(map(ascii, foreign[:3]))})."),
+        (_PLACEHOLDER.search(value) is not None, "It looks like a placeholder: paste your app's own value."),
+        (twin is not None, f"It is the same as the {twin}: one of them was pasted in the wrong place."),
+        (len(value) < 16, "Zoom's are at least 20 characters long: was all of it pasted?"),
+        (
+            bool(credential.left_out),
+            f"There is {credential.left_out}: rtms leaves that out, other programs do not. Take it away.",
+        ),
+    )
+    fix = next((remark for is_wrong, remark in remarks if is_wrong), "")
+    return Check(name, "wrong" if fix else "ok", said, fix)
 
 
 def _port(port: int) -> Check:
@@ -196,6 +214,13 @@ def _terminal() -> Check:
     return Check("terminal", "ok", f"{os.environ.get('TERM')}, UTF-8, {colour}")
 
 
+NO_STARTED_WEBHOOK = (
+    "If none comes: auto-start is off (profile → Zoom Apps → Share realtime meeting content with apps); the host's "
+    "account forbids it; the app lacks the event subscription, a scope such as meeting:read:meeting_audio, or "
+    "Developer Pack credits; the account has as many streams as it may have (rtms.concurrency_limited)."
+)
+"""What commonly keeps started webhooks from coming (PROTOCOL §12)."""
+
 MOST_SKEW_S = 60
 NETWORK_TIMEOUT_S = 5.0
 ZOOM_URL = "https://zoom.us/"
@@ -240,6 +265,7 @@ def _network(ca_file: Path | None) -> Iterator[Check]:
 
 
 def _webhook(url: str) -> Iterator[Check]:
+    from rtms_cli.protocol.signatures import rewritten_json
     from rtms_cli.simulator.webhooks import VALIDATION, webhook_body
     from rtms_cli.station.credentials import load_credentials
     from rtms_cli.station.endpoint import FORGERS_TOKEN, Sent
@@ -250,18 +276,38 @@ def _webhook(url: str) -> Iterator[Check]:
         return
     plain = "rtms-doctor"
     challenge = webhook_body(VALIDATION, 0, {"plainToken": plain})
-    yield _ask("validation", url, challenge, token.value, Sent.CHALLENGE, plain)
+    validation = _ask("validation", url, challenge, token.value, Sent.CHALLENGE, plain)
+    yield validation
     yield _ask("forged webhook", url, challenge, FORGERS_TOKEN, Sent.FORGED, plain)
+    if validation.verdict == "ok":
+        spaced = challenge.replace(b",", b",  ").replace(b":", b" : ")
+        raw = _ask("signed", url, spaced, token.value, Sent.CHALLENGE, plain)
+        rewritten = _ask("signed", url, spaced, token.value, Sent.CHALLENGE, plain, rewritten_json(spaced))
+        yield _signed_form(raw.verdict == "ok", rewritten.verdict == "ok")
 
 
-def _ask(name: str, url: str, body: bytes, secret_token: str, sent: "Sent", plain: str) -> Check:
+def _signed_form(raw: bool, rewritten: bool) -> Check:
+    """Which text an app verifies: Zoom's sources disagree, and only a body that is not compact tells."""
+    name = "signed text"
+    if raw:
+        both = ", and the body as JSON.stringify writes it" if rewritten else ""
+        return Check(name, "ok", f"the app accepts a signature of the raw body{both}")
+    fix = "Verify the bytes as they came, before any parser: a body with other blanks or escapes is refused now."
+    if rewritten:
+        return Check(name, "wrong", "the app accepts a signature of the body as JSON.stringify writes it, only", fix)
+    return Check(name, "wrong", "the app refuses a body that has blanks, whichever way it is signed", fix)
+
+
+def _ask(
+    name: str, url: str, body: bytes, secret_token: str, sent: "Sent", plain: str, signed: bytes | None = None
+) -> Check:
     import asyncio
 
     from rtms_cli.station.endpoint import probe
     from rtms_cli.wire.poster import NoAnswerError
 
     try:
-        answer, judgement = asyncio.run(probe(url, body, secret_token, sent, plain_token=plain))
+        answer, judgement = asyncio.run(probe(url, body, secret_token, sent, plain_token=plain, signed=signed))
     except NoAnswerError as error:
         fix = "Does `rtms listen` run, and does the tunnel or proxy lead to it?"
         return Check(name, "wrong", f"no answer: {error}", fix)

@@ -12,8 +12,8 @@ from rtms_cli.commands.options import (
     RecordingOptions,
     given_credentials,
     option_groups,
+    pasted_json,
     read_input,
-    saved_json,
     tls_options,
 )
 from rtms_cli.errors import Exit, Problem
@@ -76,8 +76,9 @@ def read_stream(payload: str | None) -> "tuple[Stream, bytes | None]":
     """
     from rtms_cli.protocol.webhooks import StreamStart, read_payload, read_webhook
 
-    text = saved_json(_read_text(payload))
+    raw = _read_text(payload)
     try:
+        text = pasted_json(raw)
         stream = read_payload(text)
     except ValueError as error:
         raise Problem(
@@ -93,19 +94,21 @@ def _read_text(payload: str | None) -> bytes:
     if not sys.stdin.isatty():
         raise Problem("No payload.", "Give a file, or - to read standard input.")
     typer.echo("Paste the webhook's JSON and press Enter:", err=True)
-    return read_pasted(iter(sys.stdin.readline, ""))
+    return take_pasted(iter(sys.stdin.buffer.readline, b""))
 
 
-def read_pasted(lines: "Iterable[str]") -> bytes:
-    """Take lines until they make a whole JSON value, or end."""
-    import json
+def take_pasted(lines: "Iterable[bytes]") -> bytes:
+    """Take lines until they hold a whole JSON object, or end."""
+    from rtms_cli.protocol.pasted import read_pasted
 
-    text = ""
+    text = b""
     for line in lines:
         text += line
+        if not line.rstrip().endswith((b"}", b'"', b"'", b"`")):
+            continue
         try:
-            json.loads(text)
+            read_pasted(text)
         except ValueError:
             continue
         break
-    return text.encode()
+    return text

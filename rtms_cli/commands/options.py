@@ -3,7 +3,6 @@
 A command takes a group of them as one parameter, whose type is a `Struct`; see `option_groups`.
 """
 
-import codecs
 import functools
 import inspect
 import os
@@ -282,14 +281,17 @@ def read_input(name: str, instead: str) -> bytes:
         raise Problem(f"Cannot read {name}: {error.strerror}.", instead) from None
 
 
-def saved_json(raw: bytes) -> bytes:
-    """JSON that somebody saved, in UTF-8: PowerShell writes UTF-16, and some editors put a byte order mark first."""
-    marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-    encoding = next((marks[mark] for mark in marks if raw.startswith(mark)), None)
-    try:
-        return raw if encoding is None else raw.decode(encoding).encode()
-    except UnicodeError:
-        return raw  # whoever reads it says that it is no JSON
+def pasted_json(raw: bytes) -> bytes:
+    """The JSON in what somebody saved or pasted; a note on standard error says what it is where it is more than JSON.
+
+    :raises ValueError: with a reason for people.
+    """
+    from rtms_cli.protocol.pasted import read_pasted
+
+    pasted = read_pasted(raw)
+    if pasted.form:
+        typer.echo(f"note       this is {pasted.form}; its JSON is used", err=True)
+    return pasted.body
 
 
 def is_terminal() -> bool:

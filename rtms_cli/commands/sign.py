@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rtms_cli.commands.options import ClientId, ClientSecret, SecretToken, given_credentials, read_input, saved_json
+from rtms_cli.commands.options import ClientId, ClientSecret, SecretToken, given_credentials, pasted_json, read_input
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -128,9 +128,10 @@ def webhook(
     import time
 
     from rtms_cli.protocol.signatures import MAX_AGE_S, webhook_signature
-    from rtms_cli.protocol.suspects import webhook_mistakes
+    from rtms_cli.protocol.suspects import bare_signature, webhook_mistakes
 
     raw = read_input(body, _FILE_OR_DASH)
+    timestamp = bare_signature(timestamp.rpartition(":")[2])
     credentials = given_credentials(secret_token=secret_token)
     token = _token(credentials)
     right = webhook_signature(token.value, timestamp, raw)
@@ -146,6 +147,7 @@ def webhook(
             notes.append(f"note    the timestamp is {age_s} s old: more than {MAX_AGE_S} s is refused{unit}")
     else:
         notes.append("note    the timestamp is no whole number of seconds")
+    notes += _notes_of_body(raw, right, token.value, timestamp)
     others = {name: value.value for name, value in _other_secrets(credentials, None).items()}
     mistakes = None if verify is None else webhook_mistakes(verify, token.value, timestamp, raw, others)
     facts: dict[str, object] = {
@@ -183,6 +185,23 @@ _WEBHOOK_ADVICE = (
     "none of the usual mistakes explains it: is the secret token another app's, the body not the raw bytes as they "
     "came, or the timestamp another request's?"
 )
+
+
+def _notes_of_body(raw: bytes, right: str, token: str, timestamp: str) -> list[str]:
+    """What is remarkable in a saved body: another encoding, and the signature that other sources of Zoom's make."""
+    from rtms_cli.protocol.pasted import encoding_of
+    from rtms_cli.protocol.signatures import rewritten_json, webhook_signature
+
+    notes = []
+    if form := encoding_of(raw)[1]:
+        notes.append(f"note    the file is in {form}; Zoom's body is plain UTF-8, so this signature is not Zoom's")
+    try:
+        rewritten = webhook_signature(token, timestamp, rewritten_json(raw))
+    except ValueError:
+        return notes
+    if rewritten != right:
+        notes.append(f"note    some of Zoom's sources sign the body as JSON.stringify writes it: {rewritten}")
+    return notes
 
 
 def _answer(
@@ -250,7 +269,7 @@ def _read_ids(payload: str) -> "Ids":
     from rtms_cli.protocol.webhooks import read_ids
 
     try:
-        return read_ids(saved_json(read_input(payload, _FILE_OR_DASH)))
+        return read_ids(pasted_json(read_input(payload, _FILE_OR_DASH)))
     except ValueError as error:
         raise Problem(
             f"The payload cannot be signed: {error}.", "Give the JSON that Zoom posted, or --id and --stream-id."

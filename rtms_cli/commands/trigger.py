@@ -12,8 +12,8 @@ from rtms_cli.commands.options import (
     SecretToken,
     check_http_url,
     given_credentials,
+    pasted_json,
     read_input,
-    saved_json,
     tls_options,
 )
 from rtms_cli.errors import Exit, Problem
@@ -110,7 +110,7 @@ def trigger(
         )
     urls = ",".join(server_url) if server_url else None
     wanted = _Wanted(product, identity, stream_id, urls, reason)
-    saved = b"{}" if payload is None else saved_json(read_input(payload, "Give a file with a webhook's JSON, or -."))
+    saved = b"{}" if payload is None else _saved(payload)
     name, body, plain = _compose(event, saved, int(time.time() * 1000), wanted)
     if forge:
         sent = Sent.FORGED
@@ -199,6 +199,13 @@ def _compose(event: str, saved: bytes, now_ms: int, wanted: _Wanted) -> tuple[st
         plain = str(payload.get("plainToken", f"rtms-trigger-{now_ms}"))
         return name, webhook_body(name, now_ms, {"plainToken": plain}), plain
     return name, webhook_body(name, now_ms, payload or CONCURRENCY.get(name, {})), ""
+
+
+def _saved(payload: str) -> bytes:
+    try:
+        return pasted_json(read_input(payload, "Give a file with a webhook's JSON, or -."))
+    except ValueError as error:
+        raise Problem(f"--payload: {error}.", "It must be a webhook's JSON.") from None
 
 
 def _object(saved: bytes) -> dict[str, object]:

@@ -8,10 +8,13 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from urllib.parse import quote, unquote
 
+from rtms_cli.protocol.messages import loads
+from rtms_cli.protocol.pasted import decode_text
 from rtms_cli.protocol.webhooks import Ids
 
 Variant = tuple[str, bytes]
@@ -44,33 +47,41 @@ def webhook_mistakes(
     return _explain(given, _keys("secret token", secret_token, other_secrets), _webhook_texts(timestamp, body), "v0=")
 
 
+_LABEL = re.compile(r"^[\s\"'“”‘’`]*(?:(?:x-zm-)?signature[\"'“”‘’`]?\s*[:=]+)?[\s\"'“”‘’`]*", re.IGNORECASE)
+
+
+def bare_signature(given: str) -> str:
+    """A signature as it was pasted, without quotation marks, its header's name and white space."""
+    return _LABEL.sub("", given).rstrip(" \t\r\n\"'“”‘’`,;")
+
+
 def _explain(given: str, keys: Iterable[Variant], texts: Iterable[Variant], prefix: str) -> list[str] | None:
     found: list[list[str]] = []
-    given = given.strip()
+    given = bare_signature(given)
     for (key_mistake, key), (text_mistake, text) in product(list(keys), list(texts)):
         digest = hmac.new(key, text, hashlib.sha256).digest()
         for writing_mistake, written in _writings(digest, prefix):
-            if hmac.compare_digest(written, given.encode()):
+            if hmac.compare_digest(written, _bytes(given)):
                 found.append([mistake for mistake in (key_mistake, text_mistake, writing_mistake) if mistake])
     return min(found, key=len, default=None)
 
 
 def _keys(name: str, secret: str, others: Mapping[str, str]) -> Iterator[Variant]:
-    yield "", secret.encode()
+    yield "", _bytes(secret)
     if secret.strip() != secret:
-        yield f"the {name} that is configured here has white space around it", secret.strip().encode()
+        yield f"the {name} that is configured here has white space around it", _bytes(secret.strip())
     for space, what in _NAMES.items():
-        yield f"{what} was pasted after the {name}", (secret + space).encode()
-        yield f"{what} was pasted before the {name}", (space + secret).encode()
+        yield f"{what} was pasted after the {name}", _bytes(secret + space)
+        yield f"{what} was pasted before the {name}", _bytes(space + secret)
     for quotes in ('"', "'"):
-        yield f"the {name} was used with its quotation marks", f"{quotes}{secret}{quotes}".encode()
+        yield f"the {name} was used with its quotation marks", _bytes(f"{quotes}{secret}{quotes}")
     for other, value in others.items():
-        yield f"{other} was used instead of the {name}", value.encode()
+        yield f"{other} was used instead of the {name}", _bytes(value)
 
 
 def _handshake_texts(client_id: str, ids: Ids) -> Iterator[Variant]:
     def text(*parts: str, separator: str = ",") -> bytes:
-        return separator.join(parts).encode()
+        return _bytes(separator.join(parts))
 
     yield "", text(client_id, ids.id, ids.stream_id)
     yield "id and stream id are swapped", text(client_id, ids.stream_id, ids.id)
@@ -80,12 +91,12 @@ def _handshake_texts(client_id: str, ids: Ids) -> Iterator[Variant]:
     if ids.number is not None:
         what = f"the meeting number {ids.number} was used instead of the uuid"
         yield what, text(client_id, ids.number, ids.stream_id)
-    once = quote(ids.id, safe="")
+    once = quote(_bytes(ids.id), safe="")
     yield "the id was URL-encoded", text(client_id, once, ids.stream_id)
     yield "the id was URL-encoded twice", text(client_id, quote(once, safe=""), ids.stream_id)
     yield "the id was URL-decoded", text(client_id, unquote(ids.id), ids.stream_id)
-    yield "the stream id was URL-encoded", text(client_id, ids.id, quote(ids.stream_id, safe=""))
-    yield "id and stream id were URL-encoded", text(client_id, once, quote(ids.stream_id, safe=""))
+    yield "the stream id was URL-encoded", text(client_id, ids.id, quote(_bytes(ids.stream_id), safe=""))
+    yield "id and stream id were URL-encoded", text(client_id, once, quote(_bytes(ids.stream_id), safe=""))
     yield "there are blanks after the commas", text(client_id, ids.id, ids.stream_id, separator=", ")
     yield "the three parts were joined with nothing between them", text(client_id, ids.id, ids.stream_id, separator="")
     yield "the three parts were joined with ':'", text(client_id, ids.id, ids.stream_id, separator=":")
@@ -96,30 +107,106 @@ def _handshake_texts(client_id: str, ids: Ids) -> Iterator[Variant]:
 
 
 def _webhook_texts(timestamp: str, body: bytes) -> Iterator[Variant]:
-    head = f"v0:{timestamp}:".encode()
+    bare = timestamp.strip()
+    head = _bytes(f"v0:{timestamp}:")
     yield "", head + body
+    if bare != timestamp:
+        yield "white space around the timestamp was left out", _bytes(f"v0:{bare}:") + body
+    if bare.isascii() and bare.isdigit() and len(bare) < 20:
+        yield (
+            "the timestamp was signed in milliseconds: sign the header as it came",
+            b"v0:%d:" % (int(bare) * 1000) + body,
+        )
+        yield "the timestamp was signed in seconds: sign the header as it came", b"v0:%d:" % (int(bare) // 1000) + body
     yield "the text does not begin with 'v0:'", head[3:] + body
     yield "only the body was signed", body
-    if body.endswith(b"\n"):
-        yield "this file has a line break at its end that the body had not", head + body.rstrip(b"\r\n")
-    else:
-        yield "a line break follows the body", head + body + b"\n"
-    yield "line ends of the body were changed", head + body.replace(b"\n", b"\r\n")
+    yield "the timestamp is missing in the text", b"v0:" + body
+    yield "the timestamp and the body are swapped", b"v0:" + body + b":" + _bytes(bare)
+    text = _decoded(body)
+    if text is not None:
+        plain, form = text
+        if form:
+            yield f"this file is in {form}, which Zoom's body was not", head + _bytes(plain)
+            body = _bytes(plain)
+        if body.endswith(b"\n"):
+            what = "this file has a line break at its end that the body had not"
+            yield f"{what}{f', and is in {form}' if form else ''}", head + body.rstrip(b"\r\n")
+        elif not form:
+            yield "a line break follows the body", head + body + b"\n"
+        if b"\r\n" in body:
+            unix = body.replace(b"\r\n", b"\n")
+            yield "this file has CR LF where the body had LF", head + unix
+            yield "this file has CR LF where the body had LF, and a line break at its end", head + unix.rstrip(b"\n")
+        yield "line ends of the body were changed", head + body.replace(b"\n", b"\r\n")
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = loads(body)
+    except ValueError:
         return
-    for what, options in (
-        ("as json.dumps does", {}),
-        ("without blanks, as JSON.stringify does", {"separators": (",", ":"), "ensure_ascii": False}),
-        ("without blanks and with \\u escapes", {"separators": (",", ":")}),
-        ("with blanks and without \\u escapes", {"ensure_ascii": False}),
-        ("indented by 2", {"indent": 2, "ensure_ascii": False}),
-        ("indented by 4", {"indent": 4, "ensure_ascii": False}),
-        ("with sorted keys", {"sort_keys": True}),
-    ):
-        text = json.dumps(value, **options).encode(errors="replace")
-        yield f"the body was parsed and written again ({what}): sign the raw bytes", head + text
+    for how, rewritten in rewritings(value):
+        yield f"the body was parsed and written again ({how}): sign the raw bytes", head + rewritten
+    if isinstance(value, dict) and isinstance(payload := value.get("payload"), dict):
+        yield "only the payload was signed, not the whole body", head + _bytes(_compact(payload))
+
+
+def _compact(value: object, *, ensure_ascii: bool = False, sort_keys: bool = False) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=ensure_ascii, sort_keys=sort_keys)
+
+
+def rewritings(value: object) -> Iterator[Variant]:
+    """JSON as the languages that apps are written in put it: how, and the bytes."""
+    forms: list[tuple[str, str]] = [
+        ("as json.dumps does", json.dumps(value)),
+        ("without blanks, as JSON.stringify does", _compact(value)),
+        ("without blanks and with \\u escapes", _compact(value, ensure_ascii=True)),
+        ("with blanks and without \\u escapes", json.dumps(value, ensure_ascii=False)),
+        ("indented by 2", json.dumps(value, indent=2, ensure_ascii=False)),
+        ("indented by 4", json.dumps(value, indent=4, ensure_ascii=False)),
+        ("with sorted keys", json.dumps(value, sort_keys=True)),
+        ("with sorted keys and without blanks", _compact(value, sort_keys=True)),
+        ("with sorted keys, without blanks and with \\u escapes", _compact(value, ensure_ascii=True, sort_keys=True)),
+        ("with str(dict) in Python", str(value)),
+    ]
+    for order, sort_keys in (("", False), (" of a map", True)):
+        raw, escaped = _compact(value, sort_keys=sort_keys), _compact(value, ensure_ascii=True, sort_keys=sort_keys)
+        sorted_too = " and sorted keys" if sort_keys else ""
+        forms += [
+            (f"as Go's json.Marshal does{order}", _escape(raw, "<>&\u2028\u2029", "\\u{:04x}")),
+            (f"with Java's Gson{sorted_too}", _escape(raw, "<>&='\u2028\u2029", "\\u{:04x}")),
+            (f"with PHP's json_encode: \\/ and \\u escapes{sorted_too}", escaped.replace("/", "\\/")),
+            (f"with PHP's json_encode: \\/ for /{sorted_too}", raw.replace("/", "\\/")),
+            (f"with C#'s System.Text.Json{sorted_too}", _c_sharp(escaped)),
+        ]
+    for how, text in forms:
+        yield how, _bytes(text)
+
+
+def _escape(text: str, characters: str, form: str) -> str:
+    for character in characters:
+        text = text.replace(character, form.format(ord(character)))
+    return text
+
+
+def _c_sharp(escaped: str) -> str:
+    """What System.Text.Json makes of compact JSON whose other characters are escaped: capitals, and more escapes."""
+
+    def one(match: re.Match[str]) -> str:
+        code = match[1]
+        if len(code) == 5:
+            return "\\u" + code[1:].upper()
+        return "\\u0022" if code == '"' else match[0]
+
+    return _escape(re.sub(r"\\(u[0-9a-f]{4}|.)", one, escaped), "<>&'+`", "\\u{:04X}")
+
+
+def _decoded(body: bytes) -> tuple[str, str] | None:
+    try:
+        return decode_text(body)
+    except ValueError:
+        return None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _writings(digest: bytes, prefix: str) -> Iterator[Variant]:

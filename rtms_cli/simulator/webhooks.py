@@ -1,10 +1,10 @@
 """What Zoom posts, written: bodies of every kind (PROTOCOL §2)."""
 
-import json
 from collections.abc import Mapping
 
 from msgspec import Struct
 
+from rtms_cli.protocol.messages import dumps
 from rtms_cli.protocol.numbers import Product
 
 VALIDATION = "endpoint.url_validation"
@@ -28,7 +28,7 @@ def webhook_body(event: str, event_ts: int, payload: Mapping[str, object]) -> by
 
     :param event_ts: when it happened, in ms.
     """
-    return json.dumps({"event": event, "event_ts": event_ts, "payload": payload}).encode()
+    return dumps({"event": event, "event_ts": event_ts, "payload": payload})
 
 
 class Ids(Struct, frozen=True):

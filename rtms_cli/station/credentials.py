@@ -1,5 +1,6 @@
 """Credentials: from options, the environment or `.env`, in that order, and where each came from."""
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from msgspec import Struct
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import Product
+from rtms_cli.protocol.pasted import decode_text
 from rtms_cli.protocol.signatures import handshake_signature
 from rtms_cli.protocol.webhooks import Stream
 
@@ -30,6 +32,8 @@ class Credential(Struct, frozen=True):
     value: Secret
     source: str
     """`--client-id`, `ZOOM_CLIENT_ID`, `ZOOM_CLIENT_ID in .env`."""
+    left_out: str = ""
+    """What stood around the value in `.env` and belongs to no secret of Zoom's: `a ; at its end`."""
 
 
 class Pair(Struct, frozen=True):
@@ -110,7 +114,7 @@ def load_credentials(options: Mapping[str, str | None] | None = None, env_file: 
     :raises Problem: where one half of a pair is missing.
     """
     found: dict[str, Credential] = {}
-    dotenv = _read_env_file(env_file)
+    dotenv = read_env_file(env_file)
     for name, variables in _NAMES.items():
         option = "--" + name.replace("_", "-")
         given = (options or {}).get(name)
@@ -120,8 +124,9 @@ def load_credentials(options: Mapping[str, str | None] | None = None, env_file: 
         for variable in variables:
             if value := os.environ.get(variable):
                 found[name] = Credential(Secret(value), variable)
-            elif value := dotenv.get(variable):
-                found[name] = Credential(Secret(value), f"{variable} in {env_file}")
+            elif variable in dotenv:
+                value, left_out = dotenv[variable]
+                found[name] = Credential(Secret(value), f"{variable} in {env_file}", left_out)
             if name in found:
                 break
     return Credentials(
@@ -143,14 +148,48 @@ def _pair(found: Mapping[str, Credential], first: str, second: str, page: str) -
     return Pair(found[first], found[second])
 
 
-def _read_env_file(path: Path) -> dict[str, str]:
+_TYPOGRAPHIC = str.maketrans(dict.fromkeys("“”„‟", '"') | dict.fromkeys("‘’‚‛", "'"))
+
+
+def read_env_file(path: Path) -> dict[str, tuple[str, str]]:
+    """The values of a `.env` file by their names, each with what was left out around it.
+
+    People save it in UTF-16, with typographic quotation marks, or as the statements that Zoom's page shows
+    (`NAME = value;`). None of these marks is in a credential of Zoom's, so the meaning is sure.
+
+    :raises Problem: when it cannot be read.
+    """
     if not path.is_file():
         return {}
     from dotenv import dotenv_values
 
     try:
-        return {name: value for name, value in dotenv_values(path).items() if value}
-    except UnicodeDecodeError as error:
-        raise Problem(f"{path} cannot be read: it is not UTF-8 (byte {error.start}).", "Save it as UTF-8.") from None
+        text, _ = decode_text(path.read_bytes())
+    except ValueError as error:
+        raise Problem(f"{path} cannot be read: {error}.", "Save it as UTF-8.") from None
     except OSError as error:
         raise Problem(f"{path} cannot be read: {error.strerror}.", "Let who runs rtms read it.") from None
+    lines, left_out = [], {}
+    for line in text.splitlines():
+        plain, remark = _plain_line(line)
+        lines.append(plain)
+        left_out[plain.partition("=")[0]] = remark
+    values = dotenv_values(stream=io.StringIO("\n".join(lines) + "\n"))
+    return {name: (value, left_out.get(name, "")) for name, value in values.items() if value}
+
+
+def _plain_line(line: str) -> tuple[str, str]:
+    """A line as `.env` files have it, and what was left out to make it one."""
+    remarks = []
+    name, equals, value = line.partition("=")
+    if line.lstrip().startswith("#") or not equals:
+        return line, ""
+    if value.translate(_TYPOGRAPHIC) != value:
+        value = value.translate(_TYPOGRAPHIC)
+        remarks.append("typographic quotation marks around it")
+    if value.rstrip().endswith(";") and " #" not in value:
+        value = value.rstrip(" \t;")
+        remarks.append("a ; at its end")
+    words = name.split()  # `export NAME`, `const NAME`
+    name = words[-1].removeprefix("$env:") if words else name
+    return f"{name}={value.strip()}", " and ".join(remarks)

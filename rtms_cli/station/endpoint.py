@@ -1,5 +1,6 @@
 """What an app's webhook endpoint is worth: posts a webhook as Zoom does, and judges the answer (PROTOCOL §2)."""
 
+import base64
 import json
 import ssl
 import time
@@ -49,15 +50,17 @@ async def probe(
     *,
     plain_token: str = "",
     age_s: int = 0,
+    signed: bytes | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> tuple[Answer, Judgement]:
     """Post a signed webhook, and judge the answer.
 
     :param plain_token: that of a challenge.
     :param age_s: how old the webhook says that it is.
+    :param signed: what is signed in place of the body.
     :raises NoAnswerError: where there is no answer within `PATIENCE_S`.
     """
-    headers = signed_headers(secret_token, int(time.time()) - age_s, body)
+    headers = signed_headers(secret_token, int(time.time()) - age_s, body if signed is None else signed)
     answer = await post(url, body, headers, PATIENCE_S, tls)
     return answer, judge(sent, answer, challenge_answer(secret_token, plain_token))
 
@@ -92,9 +95,36 @@ def _wrong_answer(body: bytes, right: Mapping[str, str]) -> Judgement | None:
         found = None
     if not isinstance(found, dict):
         return Judgement(False, "the challenge's answer is no JSON object", "Answer plainToken and encryptedToken.")
+    if misnamed := _misnamed(found):
+        names = " and ".join(f"{wrong} instead of {wanted}" for wrong, wanted in misnamed.items())
+        return Judgement(False, f"the answer has {names}", "Zoom wants plainToken and encryptedToken, written so.")
+    if len(found) == 1 and isinstance(inner := next(iter(found.values())), dict) and "plainToken" in inner:
+        return Judgement(False, f"the answer has its tokens inside {next(iter(found))!r}", "Answer them at the top.")
     if found.get("plainToken") != right.get("plainToken"):
         return Judgement(False, "the answer's plainToken is not the challenge's", "Answer with the one that came.")
     if found.get("encryptedToken") != right.get("encryptedToken"):
         fix = "It has another secret token, or it does not answer in hex HMAC-SHA256 of the plainToken."
-        return Judgement(False, "the answer's encryptedToken is wrong", fix)
+        return Judgement(False, f"the answer's encryptedToken is wrong{_form(found, right)}", fix)
     return None
+
+
+def _misnamed(answer: Mapping[str, object]) -> dict[str, str]:
+    """Keys that differ from the right ones in case and marks only, with what they should be."""
+    plain = {"".join(filter(str.isalnum, name)).lower(): name for name in answer}
+    wanted = {name.lower(): name for name in ("plainToken", "encryptedToken")}
+    return {plain[low]: name for low, name in wanted.items() if name not in answer and low in plain}
+
+
+def _form(answer: Mapping[str, object], right: Mapping[str, str]) -> str:
+    """In which wrong form the right token was written; empty where it is another one."""
+    given, digest = answer.get("encryptedToken"), bytes.fromhex(right.get("encryptedToken", ""))
+    if not isinstance(given, str):
+        return ": it is missing" if given is None else ": it is not a text"
+    if given.lower() == digest.hex():
+        return ": it is in upper case"
+    if given.rstrip("=") in (
+        base64.b64encode(digest).decode().rstrip("="),
+        base64.urlsafe_b64encode(digest).decode().rstrip("="),
+    ):
+        return ": it is base64, not hex"
+    return ": it begins with v0=" if given == f"v0={digest.hex()}" else ""

@@ -1,11 +1,15 @@
 """`rtms doctor`: each thing that can be wrong, with what mends it; the webhook of a real listener."""
 
+import hashlib
+import hmac
 import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from processes import rtms, running
+from webapp import App
 
 GOOD = {
     "ZOOM_CLIENT_ID": "an-app-of-some-length-1",
@@ -34,6 +38,11 @@ def test_all_is_well_and_nothing_is_left_behind(tmp_path: Path, unused_tcp_port:
     [
         ({"ZOOM_CLIENT_SECRET": GOOD["ZOOM_CLIENT_SECRET"] + " "}, "client secret", "white space"),
         ({"ZOOM_CLIENT_SECRET": '"' + GOOD["ZOOM_CLIENT_SECRET"] + '"'}, "client secret", "quotation marks"),
+        ({"ZOOM_CLIENT_SECRET": "“" + GOOD["ZOOM_CLIENT_SECRET"] + "”"}, "client secret", "quotation marks"),
+        ({"ZOOM_CLIENT_SECRET": GOOD["ZOOM_CLIENT_SECRET"] + ";"}, "client secret", "There is a ; at its end"),
+        ({"ZOOM_CLIENT_ID": "a-client-id with-a-blank"}, "client id", "white space in it"),
+        ({"ZOOM_CLIENT_ID": "a-client-id-with-\u200b-nothing"}, "client id", "characters in it that Zoom never uses"),
+        ({"ZOOM_SECRET_TOKEN": "<your_secret_token_here>"}, "secret token", "a placeholder"),
         ({"ZOOM_CLIENT_SECRET": GOOD["ZOOM_SECRET_TOKEN"]}, "client secret", "the same as the secret token"),
         ({"ZOOM_SECRET_TOKEN": "short"}, "secret token", "was all of it pasted"),
         ({"ZOOM_SECRET_TOKEN": ""}, "secret token", "Set ZOOM_SECRET_TOKEN"),
@@ -46,6 +55,38 @@ def test_credentials(change: dict[str, str], name: str, fix: str, tmp_path: Path
     found = checks("--offline", cwd=tmp_path, settings=settings)
     assert found[name]["verdict"] == "wrong"
     assert fix in found[name]["fix"]
+
+
+def test_what_env_files_have_around_a_value(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("".join(f"{name} = {value};\n" for name, value in GOOD.items()))
+    found = checks("--offline", cwd=tmp_path, settings={})
+    assert found["client secret"]["verdict"] == "wrong"
+    assert "a ; at its end: rtms leaves that out, other programs do not" in found["client secret"]["fix"]
+    assert not any(value in json.dumps(found) for value in GOOD.values())
+
+
+def test_a_missing_uvloop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib import metadata
+
+    from rtms_cli.commands import doctor
+
+    def version(name: str) -> str:
+        if name == "uvloop":
+            raise metadata.PackageNotFoundError
+        return "1"
+
+    monkeypatch.setattr(metadata, "version", version)
+    check = {check.name: check for check in doctor._python()}["libraries"]
+    assert (check.verdict, check.found) == ("wrong", "uvloop not installed")
+    assert "pip install uvloop" in check.fix
+
+
+def test_why_no_started_webhook_comes(tmp_path: Path, unused_tcp_port: int) -> None:
+    settings = GOOD | {"https_proxy": f"http://127.0.0.1:{unused_tcp_port}"}
+    found = checks("--port", str(unused_tcp_port), cwd=tmp_path, settings=settings)
+    assert found["started webhooks"]["verdict"] == "unknown"
+    for cause in ("Share realtime meeting content", "forbids", "scope", "Developer Pack credits"):
+        assert cause in found["started webhooks"]["fix"]
 
 
 def test_a_port_that_is_taken_and_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
@@ -62,8 +103,45 @@ async def test_the_webhook_url(tmp_path: Path) -> None:
         found = checks("--url", url, cwd=tmp_path, settings=GOOD)
         assert found["validation"]["verdict"] == found["forged webhook"]["verdict"] == "ok"
         assert "answered 401" in found["forged webhook"]["found"]
+        assert found["signed text"]["found"] == "the app accepts a signature of the raw body"
         other = GOOD | {"ZOOM_SECRET_TOKEN": "another-token-of-some-length"}
         found = checks("--url", url, cwd=tmp_path, settings=other)
         assert found["validation"]["verdict"] == "wrong"
         found = checks("--url", url.replace("webhook", "other"), cwd=tmp_path, settings=GOOD)
         assert "Is the path right" in found["validation"]["fix"]
+
+
+def sha(message: bytes) -> str:
+    return hmac.new(GOOD["ZOOM_SECRET_TOKEN"].encode(), message, hashlib.sha256).hexdigest()
+
+
+def compact(body: bytes) -> bytes:
+    return json.dumps(json.loads(body), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("forms", "verdict", "found"),
+    [
+        ([bytes], "ok", "the raw body"),
+        ([compact], "wrong", "the body as JSON.stringify writes it, only"),
+        ([bytes, compact], "ok", "the raw body, and the body as JSON.stringify writes it"),
+    ],
+)
+async def test_which_signed_text_an_app_accepts(
+    forms: list[Callable[[bytes], bytes]], verdict: str, found: str, tmp_path: Path
+) -> None:
+    def answer(body: bytes) -> tuple[int, str]:
+        plain = json.loads(body)["payload"]["plainToken"]
+        return 200, json.dumps({"plainToken": plain, "encryptedToken": sha(plain.encode())})
+
+    def verify(headers: dict[str, str], body: bytes) -> bool:
+        head = f"v0:{headers['x-zm-request-timestamp']}:".encode()
+        return headers["x-zm-signature"] in ["v0=" + sha(head + form(body)) for form in forms]
+
+    async with (
+        App(answer, verify).listening() as app,
+        running("doctor", "--json", "--url", app.url, cwd=tmp_path, settings=GOOD) as doctor,
+    ):
+        await doctor.exit_code()
+    check = next(check for check in json.loads(doctor.lines[-1]) if check["name"] == "signed text")
+    assert (check["verdict"], check["found"]) == (verdict, f"the app accepts a signature of {found}")

@@ -46,12 +46,15 @@ def test_a_payload_as_windows_saves_it(payload: Path, encoding: str) -> None:
     assert (done.returncode, done.stdout) == (0, RIGHT.hex() + "\n"), done.stderr
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfeZ\0", b"ZOOM_CLIENT_ID=caf\xe9\n"])
-def test_an_env_file_that_cannot_be_read(payload: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"\xff\xfeZ", "it begins as UTF-16, but"), (b"ZOOM_CLIENT_ID=caf\xe9\n", "it is not UTF-8 (byte ")],
+)
+def test_an_env_file_that_cannot_be_read(payload: Path, content: bytes, why: str) -> None:
     (payload.parent / ".env").write_bytes(content)
     done = rtms("sign", payload, cwd=payload.parent)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: .env cannot be read: it is not UTF-8 (byte ")
+    assert done.stderr.startswith(f"error: .env cannot be read: {why}")
 
 
 def test_json_has_all_parts_but_the_secret(payload: Path) -> None:
@@ -128,6 +131,106 @@ def test_webhook(given: str, code: int, named: str, tmp_path: Path) -> None:
     assert "more than 300 s is refused" in done.stderr
     made = rtms(*arguments, cwd=tmp_path, settings=CREDENTIALS)
     assert made.stdout == webhook(f"v0:{STAMP}:{BODY}") + "\n"
+
+
+MADE = '{"b": "a/b <é> & \'c\' +1", "a": {"payload": "x", "n": null}}'
+PHP = '{"b":"a\\/b <\\u00e9> & \'c\' +1","a":{"payload":"x","n":null}}'
+GO = '{"a":{"n":null,"payload":"x"},"b":"a/b \\u003cé\\u003e \\u0026 \'c\' +1"}'
+C_SHARP = '{"b":"a/b \\u003C\\u00E9\\u003E \\u0026 \\u0027c\\u0027 \\u002B1","a":{"payload":"x","n":null}}'
+GSON = '{"b":"a/b \\u003cé\\u003e \\u0026 \\u0027c\\u0027 +1","a":{"payload":"x","n":null}}'
+
+
+@pytest.mark.parametrize(
+    ("saved", "signed", "named"),
+    [
+        (MADE.encode("utf-8-sig"), MADE, "this file is in UTF-8 with a byte order mark"),
+        (MADE.encode("utf-16"), MADE, "this file is in UTF-16, which"),
+        ((MADE + "\r\n").encode("utf-16"), MADE, "a line break at its end that the body had not, and is in UTF-16"),
+        (MADE.replace(", ", ",\r\n").encode(), MADE.replace(", ", ",\n"), "CR LF where the body had LF"),
+        (MADE.encode(), str(json.loads(MADE)), "str(dict) in Python"),
+        (MADE.encode(), PHP, "PHP's json_encode: \\/ and \\u escapes"),
+        (MADE.encode(), PHP.replace("\\u00e9", "é"), "PHP's json_encode: \\/ for /"),
+        (MADE.encode(), GO, "as Go's json.Marshal does of a map"),
+        (MADE.encode(), C_SHARP, "C#'s System.Text.Json"),
+        (MADE.encode(), GSON, "Java's Gson"),
+        (MADE.encode(), json.dumps(json.loads(MADE), sort_keys=True, separators=(",", ":")), "sorted keys"),
+        (MADE.encode(), '{"payload":"x","n":null}', "none of the usual mistakes"),
+    ],
+)
+def test_the_mistakes_of_other_languages_and_editors(saved: bytes, signed: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / "body.json").write_bytes(saved)
+    given = webhook(f"v0:{STAMP}:{signed}")
+    done = rtms(
+        "sign", "webhook", "body.json", "--timestamp", STAMP, "--verify", given, cwd=tmp_path, settings=CREDENTIALS
+    )
+    assert done.returncode == 1
+    assert named in done.stdout
+
+
+def test_timestamps_in_another_unit(tmp_path: Path) -> None:
+    (tmp_path / "body.json").write_text(BODY)
+    for stamp, signed in ((STAMP, f"{STAMP}000"), (f"{STAMP}123", STAMP)):
+        given = webhook(f"v0:{signed}:{BODY}")
+        arguments = ["sign", "webhook", "body.json", "--timestamp", stamp, "--verify", given]
+        done = rtms(*arguments, cwd=tmp_path, settings=CREDENTIALS)
+        assert done.returncode == 1
+        assert "the timestamp was signed in" in done.stdout
+
+
+@pytest.mark.parametrize("form", ["{}", '"{}"', "x-zm-signature: {}", "“{}”", "'X-Zm-Signature': '{}',", " {}\n"])
+def test_a_right_signature_pasted_with_what_stood_around_it(form: str, payload: Path) -> None:
+    (payload.parent / "body.json").write_text(BODY)
+    arguments = ["sign", "webhook", "body.json", "--timestamp", f"x-zm-request-timestamp: {STAMP}"]
+    given = form.format(webhook(f"v0:{STAMP}:{BODY}"))
+    done = rtms(*arguments, "--verify", given, cwd=payload.parent, settings=CREDENTIALS)
+    assert (done.returncode, done.stdout) == (0, "match\n")
+    given = form.format(RIGHT.hex()).replace("x-zm-signature", "signature")
+    done = rtms("sign", payload, "--verify", given, cwd=payload.parent, settings=CREDENTIALS)
+    assert (done.returncode, done.stdout) == (0, "match\n")
+
+
+def test_text_that_is_not_text(payload: Path) -> None:
+    hostile = {"meeting_uuid": "a\ud83d", "rtms_stream_id": "\udfff,b", "signature": "\udc80"}
+    payload.write_text(json.dumps(hostile))
+    for verify in ([], ["--verify", "\udcff\udcfe"], ["--verify", RIGHT.hex()]):
+        done = rtms("sign", payload, *verify, cwd=payload.parent, settings=CREDENTIALS)
+        assert done.returncode == (1 if verify else 0), done.stderr
+    (payload.parent / "body.json").write_bytes(b'\xff{"a": "\\ud83d"}')
+    arguments = ["sign", "webhook", "body.json", "--timestamp", "\udcff1", "--verify", "v0=\udcff"]
+    assert rtms(*arguments, cwd=payload.parent, settings=CREDENTIALS).returncode == 1
+
+
+def test_the_other_form_that_zooms_sources_sign_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "body.json").write_text(BODY)
+    done = rtms("sign", "webhook", "body.json", "--timestamp", STAMP, cwd=tmp_path, settings=CREDENTIALS)
+    compact = json.dumps(json.loads(BODY), separators=(",", ":"), ensure_ascii=False)
+    assert f"as JSON.stringify writes it: {webhook(f'v0:{STAMP}:{compact}')}" in done.stderr
+
+
+def test_a_payload_from_console_log(payload: Path) -> None:
+    payload.write_text(f"{{ payload: {{ meeting_uuid: '{UUID}', rtms_stream_id: '{STREAM}' }} }}\n")
+    done = rtms("sign", payload, cwd=payload.parent, settings=CREDENTIALS)
+    assert (done.returncode, done.stdout) == (0, RIGHT.hex() + "\n"), done.stderr
+    assert "this is JavaScript's notation" in done.stderr
+    payload.write_text("{ payload: [Object] }")
+    done = rtms("sign", payload, cwd=payload.parent, settings=CREDENTIALS)
+    assert done.returncode == 2
+    assert "console.log left out a part" in done.stderr
+
+
+ENV_FILES = {
+    "statements": f"ZOOM_CLIENT_ID = {ID};\nconst ZOOM_CLIENT_SECRET = '{SECRET}';\n".encode(),
+    "typographic": f"export ZOOM_CLIENT_ID=“{ID}”\r\nZOOM_CLIENT_SECRET=‘{SECRET}’\r\n".encode(),
+    "UTF-16": f'ZOOM_CLIENT_ID="{ID}"\r\nZOOM_CLIENT_SECRET={SECRET}\r\n'.encode("utf-16"),
+    "a byte order mark": f"ZOOM_CLIENT_ID={ID} # mine;\nZOOM_CLIENT_SECRET={SECRET}".encode("utf-8-sig"),
+}
+
+
+@pytest.mark.parametrize("name", ENV_FILES)
+def test_env_files_as_people_have_them(name: str, payload: Path) -> None:
+    (payload.parent / ".env").write_bytes(ENV_FILES[name])
+    done = rtms("sign", payload, cwd=payload.parent)
+    assert (done.returncode, done.stdout) == (0, RIGHT.hex() + "\n"), done.stderr
 
 
 def test_challenge(tmp_path: Path) -> None:

@@ -1,48 +1,23 @@
 """`rtms trigger`: what is posted, and the verdict on every kind of answer."""
 
-import asyncio
+import base64
 import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from processes import running
+from webapp import App
 
 TOKEN = {"ZOOM_SECRET_TOKEN": "a token"}
 
 
 def sha(message: bytes, key: str = "a token") -> str:
     return hmac.new(key.encode(), message, hashlib.sha256).hexdigest()
-
-
-class App:
-    """An HTTP server by hand, which answers as it is told to."""
-
-    def __init__(self, answer: Callable[[bytes], tuple[int, str]]) -> None:
-        self.answer = answer
-        self.heard: list[tuple[dict[str, str], bytes]] = []
-        self.url = ""
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator["App"]:
-        async with await asyncio.start_server(self.serve, "127.0.0.1", 0) as server:
-            self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
-            yield self
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
-        body = await reader.readexactly(int(headers["content-length"]))
-        self.heard.append((headers, body))
-        status, said = self.answer(body)
-        writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(said.encode())}\r\n\r\n{said}".encode())
-        await writer.drain()
-        writer.close()
 
 
 async def trigger(app: App, *arguments: str | Path, cwd: Path, code: int) -> dict[str, Any]:
@@ -62,6 +37,27 @@ def always(status: int, text: str = "") -> Callable[[bytes], tuple[int, str]]:
     return lambda body: (status, text)
 
 
+def renamed(**names: str) -> Callable[[bytes], tuple[int, str]]:
+    """Answers correctly, but for the names of the keys."""
+
+    def answer(body: bytes) -> tuple[int, str]:
+        right = json.loads(correct(body)[1])
+        given = {wrong: right[name] for wrong, name in names.items()}
+        return 200, json.dumps({name: value for name, value in right.items() if name not in names.values()} | given)
+
+    return answer
+
+
+def encrypted(change: Callable[[str], str]) -> Callable[[bytes], tuple[int, str]]:
+    """Answers correctly, but for the form of the encrypted token."""
+
+    def answer(body: bytes) -> tuple[int, str]:
+        right = json.loads(correct(body)[1])
+        return 200, json.dumps(right | {"encryptedToken": change(right["encryptedToken"])})
+
+    return answer
+
+
 @pytest.mark.parametrize(
     ("arguments", "answer", "code", "what"),
     [
@@ -69,6 +65,20 @@ def always(status: int, text: str = "") -> Callable[[bytes], tuple[int, str]]:
         (["url_validation"], always(200, "no json"), 1, "no JSON object"),
         (["url_validation"], always(200, '{"plainToken": "x"}'), 1, "plainToken is not the challenge's"),
         (["url_validation"], lambda body: (200, correct(body)[1][:-4] + '00"}'), 1, "encryptedToken is wrong"),
+        (["url_validation"], renamed(PlainToken="plainToken"), 1, "PlainToken instead of plainToken"),
+        (
+            ["url_validation"],
+            renamed(plain_token="plainToken", encrypted_token="encryptedToken"),
+            1,
+            "plain_token instead of plainToken and encrypted_token instead of encryptedToken",
+        ),
+        (["url_validation"], renamed(EncryptedToken="encryptedToken"), 1, "EncryptedToken instead of encryptedToken"),
+        (["url_validation"], lambda body: (200, f'{{"data": {correct(body)[1]}}}'), 1, "its tokens inside 'data'"),
+        (["url_validation"], lambda body: (200, correct(body)[1].upper()), 1, "PLAINTOKEN instead of plainToken"),
+        (["url_validation"], encrypted(str.upper), 1, "it is in upper case"),
+        (["url_validation"], encrypted(lambda t: base64.b64encode(bytes.fromhex(t)).decode()), 1, "base64, not hex"),
+        (["url_validation"], encrypted(lambda t: "v0=" + t), 1, "it begins with v0="),
+        (["url_validation"], lambda body: (200, '["x"]'), 1, "no JSON object"),
         (["url_validation"], always(204), 1, "Zoom wants 200"),
         (["url_validation", "--forge"], correct, 1, "the forged webhook was let in"),
         (["started"], always(200), 0, "accepted"),

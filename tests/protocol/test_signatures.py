@@ -103,6 +103,13 @@ CHECKS: dict[str, tuple[str | None, str | None, bytes, WebhookCheck]] = {
     "wrong: JSON parsed and written": (GOOD, str(NOW), PARSED, WebhookCheck.WRONG),
     "wrong: JSON made compact": (GOOD, str(NOW), COMPACT, WebhookCheck.WRONG),
     "wrong: signed after parsing": (signed(body=PARSED), str(NOW), BODY, WebhookCheck.WRONG),
+    "rewritten: signed as JSON.stringify writes it": (signed(body=COMPACT), str(NOW), BODY, WebhookCheck.REWRITTEN),
+    "wrong: the same for a large body": (
+        signed(body=b'{"a":"%s"}' % (b"x" * 70000)),
+        str(NOW),
+        b'{"a": "%s"}' % (b"x" * 70000),
+        WebhookCheck.WRONG,
+    ),
     "wrong: no v0=": (GOOD.removeprefix("v0="), str(NOW), BODY, WebhookCheck.WRONG),
     "wrong: upper case": (GOOD.upper(), str(NOW), BODY, WebhookCheck.WRONG),
     "wrong: cut": (GOOD[:-1], str(NOW), BODY, WebhookCheck.WRONG),
