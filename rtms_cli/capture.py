@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from rtms_cli.errors import Problem
 from rtms_cli.machine import Direction, Frame, frame_of
@@ -70,6 +70,8 @@ class Header(Struct, frozen=True, omit_defaults=True):
     rtms_stream_id: str = ""
     verified: bool = False
     """Whether the webhooks were verified; only a verified one may have a recording deleted."""
+    part: int = 1
+    """Which file of the recording's this is; a second one begins where somebody has deleted or cut the first."""
 
     def line(self) -> bytes:
         """The line as it is written."""
@@ -143,34 +145,69 @@ _TAIL = 1 << 16
 """Bytes of a file's end that hold its last line: the end of a session is no media packet."""
 
 
+_PART = re.compile(r"capture(?:\.(?P<number>[1-9]\d{0,5}))?\.jsonl(?:\.zst|\.gz)?")
+
+
+def part_name(part: int) -> str:
+    """A file of a capture by its number: `capture.jsonl`, `capture.2.jsonl`, …"""
+    return "capture.jsonl" if part == 1 else f"capture.{part}.jsonl"
+
+
+def part_of(name: str) -> int | None:
+    """Which part of a capture a file is, by its name; `None` where it is none."""
+    found = _PART.fullmatch(name)
+    return None if found is None else int(found["number"] or 1)
+
+
 class Capture:
     """A capture file, opened for reading. Iterating gives its frames, in order, as often as one likes.
 
+    Of a recording whose capture was deleted or cut while it grew, all parts that are left are read, in order.
+
+    :param path: a file, or a recording's folder; the first file of several stands for all of them.
     :raises Problem: where the file cannot be read or is no capture.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = _in_folder(path) if path.is_dir() else path
         self._source: IO[bytes] | None = None
+        self._nbytes_before = 0
         self.problems: list[str] = []
         """What the last iteration could not read, with line numbers. A torn last line is none."""
-        try:
-            with self._open() as source, self._lines_of(source) as lines:
-                self.header = msgspec.json.decode(lines.readline(), type=Header)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError, EOFError, OSError, zlib.error):
-            raise Problem(
-                f"{self.path} is no capture: its first line is not a header.",
-                'A capture starts with {"rtms_capture": 1, …}; `rtms demo` makes one.',
-            ) from None
-        if self.header.rtms_capture != 1:
-            raise Problem(
-                f"{self.path} is a capture of version {self.header.rtms_capture}; this rtms reads version 1.",
-                "A newer rtms reads it: pip install --upgrade rtms-cli",
-            )
+        self._lacking: list[str] = []
+        """What is wrong with parts as a whole."""
+        parts = _parts(path)
+        whole: dict[Path, Header] = {}
+        for part in parts.values():
+            try:
+                header = _read_header(part)
+            except Problem as problem:
+                if len(parts) == 1:
+                    raise
+                self._lacking.append(problem.what.rstrip("."))
+                continue
+            first = next(iter(whole.values()), header)
+            if structs.replace(header, part=1) != structs.replace(first, part=1):
+                self._lacking.append(f"{part} belongs to another recording")
+            else:
+                whole[part] = header
+        if not whole:
+            raise Problem(f"{path} has no capture that can be read: {'; '.join(self._lacking)}.")
+        lost = [part_name(number) for number in range(1, max(parts)) if number not in parts]
+        if 1 in parts or path.is_dir():
+            self._lacking += [f"{name} is not there any more" for name in lost]
+        self.paths = list(whole)
+        self._last = max(parts)
+        self.path, self.header = next(iter(whole.items()))
 
     def __iter__(self) -> Iterator[Frame]:
-        self.problems = []
-        with self._open() as source, self._lines_of(source) as lines:
+        self.problems = list(self._lacking)
+        self._nbytes_before = 0
+        for path in self.paths:
+            yield from self._frames(path, f"{path.name}: " if len(self.paths) > 1 else "")
+            self._nbytes_before += path.stat().st_size
+
+    def _frames(self, path: Path, where: str) -> Iterator[Frame]:
+        with _opened(path) as source, _lines_of(path, source) as lines:
             self._source = source
             lines.readline()
             try:
@@ -179,51 +216,89 @@ class Capture:
                         return  # torn: the writer was killed here
                     frame = read_line(line)
                     if frame is None:
-                        self.problems.append(f"line {number} is no capture line")
+                        self.problems.append(f"{where}line {number} is no capture line")
                     else:
                         yield frame
             except (EOFError, OSError, zlib.error) as error:
-                self.problems.append(f"the file ends early: {error}")
+                self.problems.append(f"{where}the file ends early: {error}")
 
     def end_us(self) -> int | None:
         """When the last frame was; `None` where that takes reading all of the file, or the tail is damaged."""
-        if self.path.suffix in (".gz", ".zst"):
+        if self.paths[-1].suffix in (".gz", ".zst"):
             return None
-        with self.path.open("rb") as source:
+        with self.paths[-1].open("rb") as source:
             source.seek(max(0, source.seek(0, io.SEEK_END) - _TAIL))
             lines = source.read().splitlines(keepends=True)
         last = next((line for line in reversed(lines) if line.endswith(b"\n")), b"")
         frame = read_line(last)
         return None if frame is None else frame.at_us
 
+    def goes_on_behind(self, place: int) -> bool:
+        """Whether there is another file behind one of `paths`; one that has been begun since is added to them."""
+        if place == len(self.paths) - 1:
+            following = self.paths[place].with_name(part_name(self._last + 1))
+            if following.is_file() and following.stat().st_size > 0:
+                self.paths.append(following)
+                self._last += 1
+        return place < len(self.paths) - 1
+
+    @property
+    def nbytes(self) -> int:
+        """How long the files are."""
+        return sum(path.stat().st_size for path in self.paths)
+
     @property
     def position(self) -> int:
-        """How many bytes of the file the last iteration has read; of a compressed one, compressed bytes."""
+        """How many bytes of the files the last iteration has read; of compressed ones, compressed bytes."""
         if self._source is None:
             return 0
-        return self.path.stat().st_size if self._source.closed else self._source.tell()
-
-    def _open(self) -> IO[bytes]:
-        try:
-            return self.path.open("rb", buffering=1 << 18)
-        except OSError as error:
-            raise Problem(
-                f"Cannot read {self.path}: {error.strerror or error}.",
-                "Give a capture.jsonl (also .gz or .zst) or a recording's folder.",
-            ) from None
-
-    def _lines_of(self, source: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
-        if self.path.suffix == ".gz":
-            return gzip.GzipFile(fileobj=source)
-        return io.BufferedReader(_Zstd(source)) if self.path.suffix == ".zst" else source
+        return self._nbytes_before if self._source.closed else self._nbytes_before + self._source.tell()
 
 
-def _in_folder(folder: Path) -> Path:
-    """The capture of a recording, which may have been compressed."""
-    for name in ("capture.jsonl", "capture.jsonl.zst", "capture.jsonl.gz"):
-        if (folder / name).is_file():
-            return folder / name
-    return folder / "capture.jsonl"
+def _read_header(path: Path) -> Header:
+    try:
+        with _opened(path) as source, _lines_of(path, source) as lines:
+            header = msgspec.json.decode(lines.readline(), type=Header)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, EOFError, OSError, zlib.error):
+        raise Problem(
+            f"{path} is no capture: its first line is not a header.",
+            'A capture starts with {"rtms_capture": 1, …}; `rtms demo` makes one.',
+        ) from None
+    if header.rtms_capture != 1:
+        raise Problem(
+            f"{path} is a capture of version {header.rtms_capture}; this rtms reads version 1.",
+            "A newer rtms reads it: pip install --upgrade rtms-cli",
+        )
+    return header
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb", buffering=1 << 18)
+    except OSError as error:
+        raise Problem(
+            f"Cannot read {path}: {error.strerror or error}.",
+            "Give a capture.jsonl (also .gz or .zst) or a recording's folder.",
+        ) from None
+
+
+def _lines_of(path: Path, source: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
+    if path.suffix == ".gz":
+        return gzip.GzipFile(fileobj=source)
+    return io.BufferedReader(_Zstd(source)) if path.suffix == ".zst" else source
+
+
+def _parts(path: Path) -> dict[int, Path]:
+    """The files that a path stands for, by their numbers: those of a recording, or one that is no first part."""
+    folder = path if path.is_dir() else path.parent
+    if path != folder and part_of(path.name) != 1:
+        return {1: path}
+    found: dict[int, Path] = {} if path == folder else {1: path}
+    for file in sorted(folder.glob("capture*.jsonl*"), key=lambda file: len(file.name)):
+        number = part_of(file.name)
+        if number is not None and file.is_file():
+            found.setdefault(number, file)
+    return dict(sorted(found.items())) or {1: folder / part_name(1)}
 
 
 class _Zstd(io.RawIOBase):

@@ -13,6 +13,7 @@ from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.recording.writer import Writer
 from rtms_cli.station.station import Station, recorder_in
@@ -38,7 +39,7 @@ class Silent:
     def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
         pass
 
-    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
         self.finished.append(finish)
 
     def on_notice(self, text: str) -> None:

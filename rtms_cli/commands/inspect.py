@@ -115,7 +115,7 @@ def _read(source: "Capture", *, quiet: bool = False) -> "Iterator[Line]":
 
     if quiet:
         return numbered(source)
-    return with_progress(numbered(source), source.path.stat().st_size, lambda: source.position, "reading")
+    return with_progress(numbered(source), source.nbytes, lambda: source.position, "reading")
 
 
 def _pattern(grep: str) -> re.Pattern[str]:

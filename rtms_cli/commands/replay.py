@@ -89,7 +89,7 @@ def replay(
     else:
         _play(replayed, pace, f"replay of {source.path} at {pace:g}×", folder, drawn=drawn)
     if not drawn:
-        print_summary(folder, as_json=as_json)
+        print_summary(folder, recorder.manifest(), as_json=as_json)
     for line in [*source.problems, *rehearsal.differences()]:
         print(f"warning: {line}", file=sys.stderr)  # noqa: T201
     if source.problems or recorder.snapshot().losses:

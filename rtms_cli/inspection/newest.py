@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
+from rtms_cli.capture import part_of
 from rtms_cli.errors import Problem
-
-CAPTURES = ("capture.jsonl", "capture.jsonl.zst", "capture.jsonl.gz")
 
 
 def newest(out: Path) -> Path:
@@ -13,7 +12,7 @@ def newest(out: Path) -> Path:
     :param out: where recordings are.
     :raises Problem: where there is none.
     """
-    captures = [path for name in CAPTURES for path in out.glob(f"*/{name}") if path.is_file()]
+    captures = [path for path in out.glob("*/capture*.jsonl*") if part_of(path.name) is not None and path.is_file()]
     if not captures:
         raise Problem(
             f"There is no recording in {out}/.", "Name a capture or a recording's folder; `rtms demo` makes one."

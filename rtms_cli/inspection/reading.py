@@ -33,20 +33,24 @@ def follow(capture: Capture, wait: Callable[[], object]) -> Iterator[Line]:
     """
     if capture.path.suffix in (".gz", ".zst"):
         raise Problem(f"{capture.path} is compressed: nobody is writing it.", "Leave out --follow.")
-    with capture.path.open("rb") as source:
-        source.readline()
-        number, line = 1, b""
-        while True:
-            line += source.readline()
-            if not line.endswith(b"\n"):
-                wait()
-                continue
-            number += 1
-            frame = read_line(line)
-            line = b""
-            yield number, f"line {number} is no capture line" if frame is None else frame
-            if frame and isinstance(frame.message, ChannelState) and frame.message.state is State.FINISHED:
-                return
+    number, line, part = 1, b"", 0
+    while True:
+        with capture.paths[part].open("rb") as source:
+            source.readline()
+            while True:
+                line += source.readline()
+                if not line.endswith(b"\n"):
+                    if capture.goes_on_behind(part):
+                        break
+                    wait()
+                    continue
+                number += 1
+                frame = read_line(line)
+                line = b""
+                yield number, f"line {number} is no capture line" if frame is None else frame
+                if frame and isinstance(frame.message, ChannelState) and frame.message.state is State.FINISHED:
+                    return
+        part, line = part + 1, b""
 
 
 def _taken(problems: list[str]) -> list[str]:

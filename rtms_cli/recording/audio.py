@@ -256,8 +256,7 @@ class AudioTrack(Track):
         parts = [(HEADER_SIZE + start * block, b"".join(chunks)) for start, chunks in runs]
         end = max(self._disk_end, max(position - HEADER_SIZE + len(data) for position, data in parts))
         self.level = _peak(parts[-1][1][-self.form.rate_hz * _METER_MS // 1000 * block :])
-        if end != self._disk_end:
-            parts.append((0, wav_header(self.form, end)))
+        parts.append((0, wav_header(self.form, end)))
         files.write_at(path, parts)
         self._disk_end = end
 

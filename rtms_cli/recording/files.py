@@ -1,7 +1,8 @@
 """The only code that touches the disk: small operations that leave a file whole whenever the process dies.
 
 Files are opened for each operation and closed again, so a thousand streams need no thousand descriptors. A symbolic
-link in a file's place is not followed. Every error is an `OSError`; what to do about it is the caller's affair.
+link in a file's place is not followed, and nothing but a file is written to: a pipe would hold up the writing thread.
+Every error is an `OSError`; what to do about it is the caller's affair.
 """
 
 import errno
@@ -14,6 +15,8 @@ from itertools import takewhile
 from pathlib import Path
 
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+"""To open a pipe without a reader, or a terminal, fails or does nothing, instead of waiting."""
 _CHUNK = 1 << 20
 
 
@@ -92,6 +95,9 @@ def free_space(folder: Path) -> int | None:
 class Files:
     """The files of one folder, by their relative names (`audio/mixed.wav`). Folders are made as needed.
 
+    It knows how long each file is that it has written. Where somebody else has deleted, cut or replaced one, writing
+    goes on in its place, what is gone reads as zeros but for lines, and `changed` tells of it.
+
     :param folder: exists.
     :param mode: the permissions of files that are made; who may read a file may enter its folder. The user's umask
         still takes some away.
@@ -99,40 +105,71 @@ class Files:
 
     def __init__(self, folder: Path, mode: int = 0o600) -> None:
         self.folder = folder
+        self.changed: dict[str, int] = {}
+        """Files that were found not to be as they were left, and how many of their bytes are gone."""
         self._root = f"{folder}{os.sep}"
         self._mode = mode
         self._made = {"."}
+        self._sizes: dict[str, int] = {}
 
-    def append(self, name: str, data: bytes) -> None:
+    def gone(self, name: str) -> int | None:
+        """How many bytes of a file are gone that were written; `None` where it is as it was left.
+
+        A folder that is not there any more says nothing about its files.
+        """
+        known = self._sizes.get(name)
+        if known is None:
+            return None
+        try:
+            size = (self.folder / name).lstat().st_size
+        except FileNotFoundError:
+            return known if self.folder.exists() else None
+        return None if size == known else max(0, known - size)
+
+    def append(self, name: str, data: bytes) -> int:
         """Append all of the data, or none of it.
 
+        :returns: where in the file it begins.
         :raises OSError: the file is as it was before, unless even that failed.
         """
-        descriptor = self._open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        descriptor, size = self._open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
+            known = self._notice(name, size)
+            if size != known and name.endswith(".jsonl"):
+                if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                    data = b"\n" + data  # behind a torn line
+            elif size < known:
+                os.ftruncate(descriptor, known)  # an index has places in it
+                size = known
+            self._sizes[name] = size
             written = os.write(descriptor, data)
             if written < len(data):
-                size = os.fstat(descriptor).st_size - written
                 try:
                     _write(descriptor, memoryview(data)[written:])
                 except OSError:
                     os.ftruncate(descriptor, size)
                     raise
+            self._sizes[name] = size + len(data)
         finally:
             os.close(descriptor)
+        return size
 
     def write_at(self, name: str, parts: list[tuple[int, bytes]]) -> None:
-        """Write into a file that exists, in the order given; what lies between and was never written reads as zeros.
+        """Write into a file, in the order given; what lies between and was never written reads as zeros.
 
         :raises OSError: the parts before the one that failed are written.
         """
-        descriptor = self._open(name, os.O_WRONLY)
+        descriptor, size = self._open(name, os.O_WRONLY | os.O_CREAT)
         try:
+            self._notice(name, size)
+            self._sizes.pop(name, None)  # of a write that fails, a part may be done
             for position, data in parts:
                 written = os.pwrite(descriptor, data, position)
                 if written < len(data):
                     os.lseek(descriptor, position + written, os.SEEK_SET)
                     _write(descriptor, memoryview(data)[written:])
+                size = max(size, position + len(data))
+            self._sizes[name] = size
         finally:
             os.close(descriptor)
 
@@ -140,40 +177,80 @@ class Files:
         """Put a whole file in the place of another, or where there was none, in one step."""
         with _Replacement(self, name) as descriptor:
             _write(descriptor, data)
+        self._sizes[name] = len(data)
 
     def insert_zeros(self, name: str, head: bytes, count: int) -> None:
         """Put a new head over the old one (of the same length) and zeros behind it, in one step."""
-        source = self._open(name, os.O_RDONLY)
+        source, size = self._open(name, os.O_RDWR | os.O_CREAT)
         try:
+            self._notice(name, size)
             with _Replacement(self, name) as descriptor:
                 _write(descriptor, head)
                 os.lseek(source, len(head), os.SEEK_SET)
                 os.lseek(descriptor, len(head) + count, os.SEEK_SET)
                 while chunk := os.read(source, _CHUNK):
                     _write(descriptor, chunk)
+            self._sizes[name] = max(size + count, len(head))
         finally:
             os.close(source)
 
     def read(self, name: str) -> bytes:
-        """The whole of a file."""
-        descriptor = self._open(name, os.O_RDONLY)
+        """The whole of a file; of one that is gone, nothing."""
+        descriptor, size = self._open(name, os.O_RDWR | os.O_CREAT)
         with os.fdopen(descriptor, "rb") as source:
+            self._notice(name, size)
             return source.read()
 
     def remove(self, name: str) -> None:
         """Take a file away, if it is there, and its folder with the last one."""
         (self.folder / name).unlink(missing_ok=True)
+        self._sizes.pop(name, None)
         parent, _, _ = name.rpartition("/")
         if parent and parent in self._made and not any((self.folder / parent).iterdir()):
             (self.folder / parent).rmdir()
             self._made.discard(parent)
 
-    def _open(self, name: str, flags: int) -> int:
+    def _notice(self, name: str, size: int) -> int:
+        """Take note of a file that is not as it was left.
+
+        :returns: how long it was.
+        """
+        known = self._sizes.get(name, size)
+        if size != known:
+            self.changed[name] = self.changed.get(name, 0) + max(0, known - size)
+        return known
+
+    def _open(self, name: str, flags: int) -> tuple[int, int]:
+        """Open a file.
+
+        :returns: a descriptor, and the file's size.
+        :raises OSError: also where something else than a file has the name.
+        """
         parent, _, _ = name.rpartition("/")
         if parent and parent not in self._made:
-            (self.folder / parent).mkdir(mode=folder_mode(self._mode), exist_ok=True)
-            self._made.add(parent)
-        return os.open(self._root + name, flags | _FLAGS, self._mode)
+            self._make(parent)
+        try:
+            descriptor = os.open(self._root + name, flags | _FLAGS | _AT_ONCE, self._mode)
+        except FileNotFoundError:
+            if not parent or not flags & os.O_CREAT:
+                raise
+            self._make(parent)  # again: somebody has deleted it
+            descriptor = os.open(self._root + name, flags | _FLAGS | _AT_ONCE, self._mode)
+        except OSError as error:
+            raise _no_file() if error.errno == errno.ENXIO else error from None
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            raise _no_file()
+        return descriptor, found.st_size
+
+    def _make(self, parent: str) -> None:
+        (self.folder / parent).mkdir(mode=folder_mode(self._mode), exist_ok=True)
+        self._made.add(parent)
+
+
+def _no_file() -> OSError:
+    return OSError(errno.EINVAL, "Something that is not a file has its name")
 
 
 class _Replacement:
@@ -183,15 +260,21 @@ class _Replacement:
         self._files, self._name, self._passing = files, name, f"{name}.part"
 
     def __enter__(self) -> int:
-        self._descriptor = self._files._open(self._passing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        try:
+            self._descriptor, _ = self._files._open(self._passing, flags)
+        except FileExistsError:  # a process was killed here, or it was put there
+            (self._files.folder / self._passing).unlink()
+            self._descriptor, _ = self._files._open(self._passing, flags)
         return self._descriptor
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         os.close(self._descriptor)
         passing = self._files.folder / self._passing
-        if kind is None:
-            passing.replace(self._files.folder / self._name)
-        else:
+        try:
+            if kind is None:
+                passing.replace(self._files.folder / self._name)
+        finally:
             passing.unlink(missing_ok=True)
 
 

@@ -4,6 +4,7 @@ The lock is a `flock` on `.lock` in the recording's folder. A process id or a ho
 container has process id 1, and another host name after each start.
 """
 
+import contextlib
 import errno
 import logging
 import os
@@ -21,7 +22,8 @@ log = logging.getLogger(__name__)
 
 LOCK = ".lock"
 ROOM_NBYTES = 1 << 16
-"""What the lock's file holds free for the last word: a manifest can be written when the disk is full by then."""
+"""What the lock's file holds free for the last word, or more where the manifest grows: it can be written though the
+disk is full by then, and no more files can be made."""
 
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL))
@@ -39,7 +41,7 @@ def this_process() -> str:
 class FolderLock:
     """The lock of one recording; it takes one file descriptor while it is held.
 
-    Its file keeps room on the disk, which `give_room` gives back.
+    Its file keeps room on the disk, for `become`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,15 +74,28 @@ class FolderLock:
                 if descriptor >= 0:
                     os.close(descriptor)
 
-    def give_room(self) -> bool:
-        """Give back the room on the disk.
+    def keep_room(self, nbytes: int) -> None:
+        """Keep at least so much room, if the disk has it."""
+        if self._descriptor is not None and nbytes > max(ROOM_NBYTES, os.fstat(self._descriptor).st_size):
+            _reserve(self._descriptor, nbytes)
 
-        :returns: whether there was any.
+    def become(self, name: str, content: bytes) -> None:
+        """Make the lock's file another file of the folder, in one step; the lock is held on to.
+
+        That takes no room on the disk beyond what was kept, and no new file.
+
+        :raises OSError: where even that failed, or there is no lock.
         """
-        if self._descriptor is None or os.fstat(self._descriptor).st_size == 0:
-            return False
-        os.ftruncate(self._descriptor, 0)
-        return True
+        if self._descriptor is None or not _is_at(self._path, self._descriptor):
+            raise OSError(errno.ENOENT, "The lock is gone")
+        position = 0
+        while position < len(content):
+            position += os.pwrite(self._descriptor, content[position:], position)
+        os.ftruncate(self._descriptor, len(content))
+        target = self._folder / name
+        with contextlib.suppress(OSError):  # none was there: then it is as private as the lock
+            os.fchmod(self._descriptor, target.lstat().st_mode & 0o666)
+        self._path.replace(target)
 
     def release(self) -> None:
         """Let go of the lock, and remove its file. Does nothing where it is not held."""
@@ -131,10 +146,13 @@ def _lock(descriptor: int, *, is_shared: bool = False) -> None:
         raise
 
 
-def _reserve(descriptor: int) -> None:
+def _reserve(descriptor: int, nbytes: int = ROOM_NBYTES) -> None:
     try:
-        os.posix_fallocate(descriptor, 0, ROOM_NBYTES)
-    except (AttributeError, OSError) as error:  # a platform or a file system without it, or a full disk
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, nbytes)
+        else:
+            os.pwrite(descriptor, bytes(nbytes), 0)
+    except OSError as error:  # a full disk, or a file system that cannot
         log.debug("no room is kept for the last word: %s", error)
 
 

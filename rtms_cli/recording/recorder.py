@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from rtms_cli.capture import Header, capture_lines
+from rtms_cli.capture import Header, capture_lines, part_name
 from rtms_cli.errors import Problem
 from rtms_cli.machine import Direction, Frame
 from rtms_cli.protocol.endings import Status
@@ -42,6 +42,7 @@ from rtms_cli.recording.timeline import SessionTime
 log = logging.getLogger(__name__)
 
 _NOT_WRITTEN = "could not be written"
+_CHANGED = "was deleted, cut or replaced while it grew"
 
 
 class ClosedRecorderError(RuntimeError):
@@ -132,9 +133,13 @@ class Recorder:
         self._status: str = Status.RECORDING.value
         self._files_left: tuple[tuple[int, int, int] | None, ...] = ()
         self._has_header = False
+        self._part = 1
+        """Of the capture; a new one begins where somebody has deleted, cut or replaced the last one."""
         self._has_manifest = False
         self._written = 0
         self._snapshot = RecorderSnapshot(folder, self._status)
+        self.manifest_error: OSError | None = None
+        """Why the last manifest could not be written, so that the one on the disk does not tell how it stands."""
 
     # What its owner calls.
 
@@ -177,13 +182,30 @@ class Recorder:
         :returns: the size of it, by which the owner can judge how often is often enough.
         """
         content = self.manifest().encode()
+        self.manifest_error = None
         try:
             self._files.replace(MANIFEST, content)
         except OSError as error:
             self._ledger.lose(_NOT_WRITTEN, MANIFEST, len(content), error)
-            if not self.is_open and self._lock is not None and self._lock.give_room():
-                return self.checkpoint()  # the last word: its room was kept
+            self.manifest_error = error if self.is_open else self._say_last(error)
+        else:
+            if self._lock is not None:
+                self._lock.keep_room(2 * len(content))
         return len(content)
+
+    def _say_last(self, error: OSError) -> OSError | None:
+        """Write the last manifest where it could not be written as the others were: its room was kept.
+
+        :returns: why not, if that failed too.
+        """
+        if self._lock is None:
+            return error
+        try:
+            self._lock.become(MANIFEST, self.manifest().encode())
+        except OSError as another:
+            log.debug("%s: %s", self.folder, another)
+            return error
+        return None
 
     def close(self) -> None:
         """Write what is left and the final manifest. A second call does nothing."""
@@ -212,6 +234,7 @@ class Recorder:
         self.is_open = True
         self._status = Status.RECORDING.value
         self.checkpoint()
+        self._has_manifest = self.manifest_error is None  # else the next frames try again
         self._publish()
 
     def note_defect(self, text: str) -> None:
@@ -303,7 +326,7 @@ class Recorder:
     def _stat_files(self) -> tuple[tuple[int, int, int] | None, ...]:
         """What tells whether anybody has touched the recording in between."""
         found: list[tuple[int, int, int] | None] = []
-        for name in (CAPTURE, MANIFEST):
+        for name in (part_name(self._part), MANIFEST):
             try:
                 stat = (self.folder / name).stat()
             except OSError:
@@ -323,7 +346,7 @@ class Recorder:
 
         The manifest says so first: then `repair` can finish a deletion that was not.
         """
-        paths = [*self._placer.forget(), CAPTURE]
+        paths = [*self._placer.forget(), *(part_name(part) for part in range(1, self._part + 1))]
         self._ledger.forget_content()
         self.checkpoint()
         for path in paths:
@@ -335,17 +358,27 @@ class Recorder:
 
     def _capture(self, frames: Sequence[Frame]) -> None:
         lines = capture_lines(frames)
+        gone = self._files.gone(part_name(self._part))
+        if gone is not None:
+            self._ledger.lose(_CHANGED, part_name(self._part), gone)
+            self._part += 1
+            self._has_header = False
         if not self._has_header:
-            lines = self._header.line() + lines
-        if self._write(CAPTURE, lambda files: files.append(CAPTURE, lines), len(lines), max(1, len(frames))):
+            lines = structs.replace(self._header, part=self._part).line() + lines
+        name = part_name(self._part)
+        if self._write(name, lambda files: files.append(name, lines), len(lines), max(1, len(frames))):
             self._has_header = True
 
     def _flush(self) -> None:
         for track in self._placer.waiting():
             nbytes = track.waiting
             self._write(track.path, track.flush, nbytes)
+        if self._files.changed:
+            for path, nbytes in self._files.changed.items():
+                self._ledger.lose(_CHANGED, path, nbytes)
+            self._files.changed.clear()
 
-    def _write(self, path: str, work: Callable[[Files], None], nbytes: int, count: int = 1) -> bool:
+    def _write(self, path: str, work: Callable[[Files], object], nbytes: int, count: int = 1) -> bool:
         try:
             work(self._files)
         except OSError as error:

@@ -17,13 +17,13 @@ from typing import TypeVar
 
 from msgspec import Struct, structs
 
-from rtms_cli.capture import Capture
+from rtms_cli.capture import Capture, part_of
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.endings import Status
 from rtms_cli.recording.encoded import EXTENSIONS, KIND
 from rtms_cli.recording.files import Files, folder_mode
 from rtms_cli.recording.holding import holds, pictures_hold, same
-from rtms_cli.recording.manifest import CAPTURE, MANIFEST, KeepAlive, Loss, Manifest, MessageCount, TrackEntry, Warned
+from rtms_cli.recording.manifest import MANIFEST, KeepAlive, Loss, Manifest, MessageCount, TrackEntry, Warned
 from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_being_recorded
 from rtms_cli.recording.recorder import Recorder
 
@@ -50,12 +50,11 @@ class Repaired(Struct, frozen=True):
 class _MediaFiles(Files):
     """Writes all but the capture, which is there already."""
 
-    def append(self, name: str, data: bytes) -> None:
-        if name != CAPTURE:
-            super().append(name, data)
+    def append(self, name: str, data: bytes) -> int:
+        return super().append(name, data) if part_of(name) is None else 0
 
     def remove(self, name: str) -> None:
-        if name != CAPTURE:
+        if part_of(name) is None:
             super().remove(name)
 
 
@@ -167,7 +166,7 @@ def _delete(folder: Path, manifest: Manifest, problems: tuple[str, ...]) -> Repa
     """Delete all but the manifest, which says so first: whatever happens in between, the deletion can be finished."""
     there = folder / MANIFEST if (folder / MANIFEST).exists() else Capture(folder).path
     Files(folder, _mode(there)).replace(MANIFEST, manifest.encode())
-    names = sorted(_files(folder) - {MANIFEST}, key=lambda name: (name.startswith(CAPTURE), name))
+    names = sorted(_files(folder) - {MANIFEST}, key=lambda name: (part_of(name) is not None, name))
     for name in names:
         (folder / name).unlink(missing_ok=True)
     for path in sorted(folder.rglob("*"), reverse=True):
@@ -184,7 +183,7 @@ def _take_over(
     made = _files(workshop) - {MANIFEST}
     names = _files(folder)
     half_written = {f"{name}.part" for name in (*made, MANIFEST)} & names
-    there = {name for name in names - half_written if name != MANIFEST and not name.startswith(CAPTURE)}
+    there = {name for name in names - half_written if name != MANIFEST and part_of(name) is None}
     remade = recorder.manifest()
     most_ms = _most_moved_ms(before, remade)
     for unit in _units(made):

@@ -42,7 +42,6 @@ class PictureTrack(Track):
         self._size: Size | None = None
         self._waiting: list[tuple[int | None, bytes, Picture]] = []
         self._waiting_nbytes = 0
-        self._disk_end = 0
 
     @property
     def waiting(self) -> int:
@@ -71,12 +70,12 @@ class PictureTrack(Track):
         :raises OSError: what was to be appended is lost; the next flush goes on behind the last good frame.
         """
         waiting, self._waiting, self._waiting_nbytes, self.dirty = self._waiting, [], 0, False
-        files.append(self.path, b"".join(payload for _, payload, _ in waiting))
+        place = files.append(self.path, b"".join(payload for _, payload, _ in waiting))
         lines: list[bytes] = []
         for timestamp, payload, picture in waiting:
-            line = _IndexLine(self._disk_end, len(payload), timestamp, picture.is_key, picture.has_parameter_sets)
+            line = _IndexLine(place, len(payload), timestamp, picture.is_key, picture.has_parameter_sets)
             lines.append(_line(line))
-            self._disk_end += len(payload)
+            place += len(payload)
         files.append(f"{self.path}.index.jsonl", b"".join(lines))
 
     def entry(self, origin_ms: int | None, most_gaps: int) -> TrackEntry:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.session.session import SessionSnapshot
 
@@ -45,8 +46,8 @@ class Observer(Protocol):
     def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
         """How far every stream is, by stream id; every few seconds."""
 
-    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
-        """A session ended, and its files are finished."""
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
+        """A session ended, and its files are finished; the manifest is as it should be on the disk."""
 
     def on_notice(self, text: str) -> None:
         """Something that does not concern a running stream."""
@@ -87,11 +88,11 @@ class Observers:
             with self._guarded(observer):
                 observer.on_progress(snapshots)
 
-    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
         """See `Observer`."""
         for observer in self._observers:
             with self._guarded(observer):
-                observer.on_finished(stream, folder, finish)
+                observer.on_finished(stream, folder, finish, manifest)
 
     def on_notice(self, text: str) -> None:
         """See `Observer`."""

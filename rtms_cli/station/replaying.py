@@ -56,7 +56,7 @@ class Replay:
             await asyncio.to_thread(self._recorder.close)
         told = self._recorder.manifest()
         reason, said_by = (None, "") if told.stop is None else (told.stop.reason, told.stop.said_by)
-        hearing.on_finished(stream, self._recorder.folder, Finish(told.status, reason, said_by))
+        hearing.on_finished(stream, self._recorder.folder, Finish(told.status, reason, said_by), told)
 
     def stop(self) -> None:
         """End it before its time."""

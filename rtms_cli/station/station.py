@@ -278,6 +278,7 @@ class Station:
                 await self._reopen(run, run.recorder)
             async with AsyncExitStack() as closing:
                 finish = await self._drive(run, self._open_sinks(run, closing))
+            manifest = None if run.recorder is None else await asyncio.to_thread(run.recorder.manifest)
         finally:
             if self._runs.get(stream.stream_id) is run:
                 del self._runs[stream.stream_id]
@@ -290,7 +291,9 @@ class Station:
         self.outcomes.append(outcome)
         self._ended[finish.status] += 1
         self._past.add(outcome.snapshot)
-        self._observers.on_finished(stream, outcome.folder, finish)
+        self._observers.on_finished(stream, outcome.folder, finish, manifest)
+        if run.recorder is not None and (error := run.recorder.manifest_error) is not None:
+            self.notice(f"WARNING: {run.folder}/manifest.json does not say how this ended: {error.strerror or error}")
         if run.later is not None:
             later, run.later = run.later, None
             self.take(*later)

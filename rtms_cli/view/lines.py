@@ -3,7 +3,7 @@
 JSON lines are one object an event, with these names: `event` (`notice`, `started`, `frame`, `progress`, `finished`),
 `stream_id`, `folder` (null where nothing is recorded); a `frame` has `at` (seconds), `channel`, `direction`, `gist`,
 and `message` (the JSON as it came, without media packets and redacted like a capture); a `progress` has `packets`,
-`bytes`, `losses`; a `finished` has `status`, `reason`, `said_by` and the manifest's `tracks`.
+`bytes`, `losses`; a `finished` has `status`, `reason`, `said_by` and the manifest's `tracks` and `losses`.
 """
 
 import sys
@@ -60,11 +60,11 @@ class PlainLines:
                 f"{packets} messages, {size_of(nbytes)}, {len(snapshot.tracks)} files{losses}"
             )
 
-    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
         """A session ended."""
         reason = "" if finish.stop_reason is None else f", reason {StopReason.label(finish.stop_reason)}"
         self._say(f"{_short(stream.stream_id)} {finish.status}{reason} ({escape(finish.said_by)})")
-        for line in () if folder is None else summary_lines(folder):
+        for line in () if manifest is None else summary_lines(manifest):
             self._say(line)
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ class JsonLines:
                 }
             )
 
-    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
         """A session ended."""
         self._say(
             {
@@ -138,7 +138,8 @@ class JsonLines:
                 "status": finish.status,
                 "reason": finish.stop_reason,
                 "said_by": finish.said_by,
-                "tracks": () if folder is None else Manifest.read(folder).tracks,
+                "tracks": () if manifest is None else manifest.tracks,
+                "losses": () if manifest is None else manifest.losses,
             }
         )
 
@@ -158,24 +159,22 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def print_summary(folder: Path, *, as_json: bool) -> None:
+def print_summary(folder: Path, manifest: Manifest, *, as_json: bool) -> None:
     """What was written, and where: a table on a terminal, lines elsewhere, or the manifest as JSON."""
     if as_json:
-        manifest = Manifest.read(folder)
         sys.stdout.write(msgspec.json.encode({"folder": str(folder), "manifest": manifest}).decode() + "\n")
     elif sys.stdout.isatty():
         from rich.console import Console
 
         from rtms_cli.view.table import summary_table
 
-        Console().print(summary_table(folder, Manifest.read(folder)))
+        Console().print(summary_table(folder, manifest))
     else:
-        sys.stdout.write("\n".join([str(folder), *summary_lines(folder)]) + "\n")
+        sys.stdout.write("\n".join([str(folder), *summary_lines(manifest)]) + "\n")
 
 
-def summary_lines(folder: Path) -> Sequence[str]:
-    """What was written, and where: a line a file."""
-    manifest = Manifest.read(folder)
+def summary_lines(manifest: Manifest) -> Sequence[str]:
+    """What was written: a line a file."""
     lines = [f"  {track.path}  {'  '.join(track_facts(track))}" for track in manifest.tracks]
     lines += [f"  warning: {escape(warned.text)}" for warned in manifest.warnings]
     lines += [f"  LOSS: {escape(loss.what)} in {escape(loss.where)} ({loss.count})" for loss in manifest.losses]

@@ -29,6 +29,8 @@ REFRESH_S = 0.5
 """A picture costs about 10 ms: twice a second keeps it under 3 % of a core."""
 
 _LAST_FRAMES = 200
+_LAST_TABLES = 100
+"""Recordings whose tables are printed in the end."""
 
 
 class Screen:
@@ -61,7 +63,7 @@ class Screen:
         self._history = History()
         self._notices: deque[str] = deque(maxlen=20)
         self._frames: dict[str, deque[Frame]] = {}
-        self._finished: list[Path] = []
+        self._finished: deque[RenderableType] = deque(maxlen=_LAST_TABLES)
         self._chosen = 0
         self._views: Sequence[StreamSnapshot] = ()
         self._showing_frames = False
@@ -91,12 +93,12 @@ class Screen:
     def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
         """The dashboard looks by itself."""
 
-    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
         """A session ended."""
         self._frames.pop(stream.stream_id, None)
         reason = "" if finish.stop_reason is None else f", reason {StopReason.label(finish.stop_reason)}"
-        if folder is not None:
-            self._finished.append(folder)
+        if folder is not None and manifest is not None:
+            self._finished.append(summary_table(folder, manifest))
         self.on_notice(f"{finish.status}{reason}: {folder or stream.stream_id}")
 
     # The terminal.
@@ -126,8 +128,8 @@ class Screen:
             await self._drawing
         self.restore()
         try:
-            for folder in self._finished:
-                self._console.print(summary_table(folder, Manifest.read(folder)))
+            for table in self._finished:
+                self._console.print(table)
                 self._console.print()
         except OSError:
             drop_dead_output()

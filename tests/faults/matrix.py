@@ -98,11 +98,12 @@ class StallingFiles(Files):
 
     stalled = False
 
-    def append(self, name: str, data: bytes) -> None:
-        super().append(name, data)
+    def append(self, name: str, data: bytes) -> int:
+        place = super().append(name, data)
         if name == "capture.jsonl" and not self.stalled and (self.folder / "audio/mixed.wav").exists():
             self.stalled = True
             threading.Event().wait(20 / SPEED)
+        return place
 
 
 def at(seconds: float, fault: Fault, number: int = 0, times: int = 1) -> FaultAt:

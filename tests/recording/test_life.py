@@ -1,6 +1,5 @@
 """A recording that ends and goes on: what is closed takes nothing, and a replay makes the same files."""
 
-import errno
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,9 +15,8 @@ from rtms_cli.errors import Problem
 from rtms_cli.machine import Direction, Frame, State
 from rtms_cli.recording.audio import AudioTrack, audio_form
 from rtms_cli.recording.encoded import OggTrack, PacketTrack
-from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import Manifest
-from rtms_cli.recording.ownership import LOCK, ROOM_NBYTES, FolderLock, is_being_recorded
+from rtms_cli.recording.ownership import LOCK, FolderLock, is_being_recorded
 from rtms_cli.recording.recorder import ClosedRecorderError, Recorder
 from rtms_cli.recording.repair import repair, unfinished
 from rtms_cli.recording.track import ClosedTrackError, Track
@@ -183,29 +181,3 @@ def test_a_recording_that_is_not_ours_any_more_does_not_go_on(what: str, tmp_pat
     assert not recorder.is_open
     assert is_being_recorded(folder) == (what == "locked")
     other.release()
-
-
-class FullButForTheRoom(Files):
-    """A disk that is full from some moment on, but for what the lock's file gives back."""
-
-    is_full = False
-
-    def replace(self, name: str, data: bytes) -> None:
-        if self.is_full and (self.folder / LOCK).stat().st_size > 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        super().replace(name, data)
-
-
-def test_the_last_word_can_be_written_on_a_full_disk(tmp_path: Path) -> None:
-    files = FullButForTheRoom(tmp_path)
-    recorder = Recorder(tmp_path, HEADER, files=files, lock=FolderLock(tmp_path))
-    recorder.fold([audio(bytes(640), ZERO_MS)])
-    assert (tmp_path / LOCK).stat().st_size == ROOM_NBYTES
-    files.is_full = True
-    recorder.checkpoint()
-    assert Manifest.read(tmp_path).status == "recording"
-    recorder.fold([state(State.FINISHED, 5, "signaling", status="complete", code=6)])
-    recorder.close()
-    manifest = Manifest.read(tmp_path)
-    assert (manifest.status, [loss.where for loss in manifest.losses]) == ("complete", ["manifest.json"])
-    assert not (tmp_path / LOCK).exists()

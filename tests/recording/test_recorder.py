@@ -328,7 +328,7 @@ class FailingFiles(Files):
         super().__init__(folder)
         self.refused: tuple[str, ...] = ()
 
-    def _open(self, name: str, flags: int) -> int:
+    def _open(self, name: str, flags: int) -> tuple[int, int]:
         if self.refused and name.removesuffix(".part").endswith(self.refused):
             raise OSError(errno.ENOSPC, "No space left on device")
         return super()._open(name, flags)

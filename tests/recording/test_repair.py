@@ -343,7 +343,7 @@ class FullDisk(Files):
         super().__init__(folder)
         self.refused: set[str] = set()
 
-    def _open(self, name: str, flags: int) -> int:
+    def _open(self, name: str, flags: int) -> tuple[int, int]:
         if name.removesuffix(".part") in self.refused:
             raise OSError(errno.ENOSPC, "No space left on device")
         return super()._open(name, flags)

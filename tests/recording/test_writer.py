@@ -39,7 +39,7 @@ class StalledFiles(Files):
         self.go = threading.Event()
         self.reached = threading.Event()
 
-    def _open(self, name: str, flags: int) -> int:
+    def _open(self, name: str, flags: int) -> tuple[int, int]:
         self.reached.set()
         assert self.go.wait(20)
         return super()._open(name, flags)

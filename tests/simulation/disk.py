@@ -32,10 +32,12 @@ class MemoryFiles(Files):
         """Whether the process has died that had the files open."""
         return self.operations_left is not None and self.operations_left <= 0
 
-    def append(self, name: str, data: bytes) -> None:
+    def append(self, name: str, data: bytes) -> int:
         """See `Files.append`."""
+        place = len(self.contents.get(name, b""))
         if (whole := self._begin(name)) is not None:
             self.contents.setdefault(name, bytearray()).extend(data if whole else data[: len(data) // 2])
+        return place
 
     def write_at(self, name: str, parts: list[tuple[int, bytes]]) -> None:
         """See `Files.write_at`."""

@@ -25,6 +25,7 @@ from simulation.server import Served, ZoomSide, failure
 from rtms_cli.capture import Header
 from rtms_cli.machine import ChannelState, Direction, Finish, Frame, State
 from rtms_cli.protocol.webhooks import Stream, read_webhook
+from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.station.station import Station
@@ -175,7 +176,7 @@ class Process:
     def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
         """See `Observer`."""
 
-    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish) -> None:
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
         """See `Observer`."""
         if not self.is_dead and folder is not None:
             self._world.recordings[int(folder.name)].finishes.append(finish)
