@@ -74,6 +74,8 @@ NUMBERED: dict[str, type[IntEnum] | type[IntFlag]] = {
     "resolution": numbers.Resolution,
     "language": numbers.Language,
     "attribute": numbers.Attribute,
+    "operation_type": numbers.ChatOperation,
+    "chat_session.type": numbers.ChatSessionType,
     "event_type": numbers.MeetingEvent,
     "event_type (Contact Center)": numbers.ContactCenterEvent,
     "session state": numbers.SessionState,

@@ -76,6 +76,11 @@ def one_of(table: type[Numbered]) -> Kind:
     return Kind(table.find, is_number=True)
 
 
+def words_or_none(value: object) -> str | None:
+    """What somebody said or wrote: what is no text stays as JSON."""
+    return value if isinstance(value, str) or value is None else dumps(value).decode()
+
+
 AS_IS = Kind(lambda value: value)
 NUMBER = Kind(whole, is_number=True)
 TIME = Kind(milliseconds, is_number=True)
@@ -189,6 +194,17 @@ class Field(Key, frozen=True):
             value = self.kind.write(value)
         if value is not None:
             written[self.key] = value
+
+
+class Words(Field, frozen=True):
+    """A text that stands under one of several names: an empty one gives way to one that says something."""
+
+    kind: Kind = Kind(words_or_none)
+
+    def read(self, given: Mapping[str, object], found: dict[str, object]) -> None:
+        """See `Key.read`."""
+        values = [value for name in self.names if (value := self.kind.read(given.get(name))) is not None]
+        found[self.name or self.key] = next(filter(None, values), values[0] if values else None)
 
 
 class Constant(Key, frozen=True):

@@ -17,6 +17,7 @@ import msgspec
 import pybase64
 from msgspec import Raw, Struct
 
+from rtms_cli.protocol.chat import CONTENT
 from rtms_cli.protocol.fields import (
     FLAG,
     NAME,
@@ -33,6 +34,7 @@ from rtms_cli.protocol.fields import (
     Nested,
     Shape,
     Texts,
+    Words,
     one_of,
 )
 from rtms_cli.protocol.fields import UserId as UserId
@@ -40,6 +42,7 @@ from rtms_cli.protocol.fields import text_or_none as text_or_none
 from rtms_cli.protocol.fields import user_id as user_id
 from rtms_cli.protocol.media import MEDIA_PARAMS, MediaParams
 from rtms_cli.protocol.numbers import (
+    Attribute,
     MediaType,
     MessageType,
     SessionState,
@@ -199,21 +202,19 @@ _USER = (_USER_ID, Field("user_name", NAME))
 _CHANNEL_ID = Field("channel_id", WHO)
 # A content that is not an object is its data.
 _DATA = Field("data", Kind(text_or_none, _write_data), odd=("content",), empty=str)
-_TEXT = Field("data", TEXT, "text", also=("text",), odd=("content",))
 _PACKET = Nested("content", inside=Shape(*_USER, _CHANNEL_ID, _DATA, Field("length", NUMBER), _TIMESTAMP))
 _LINE = Shape(
     *_USER,
     _CHANNEL_ID,
-    _TEXT,
+    Words("data", name="text", also=("text",), odd=("content",)),
     Field("start_time", TIME),
     Field("end_time", TIME),
     _TIMESTAMP,
     Field("language", NUMBER_OR_NAME),
-    Field("attribute", NUMBER),
+    Field("attribute", one_of(Attribute)),
     rest="extra",
     dropped=("length", "media_type"),
 )
-_CHAT = Shape(*_USER, _TEXT, _TIMESTAMP, rest="extra", dropped=("length", "media_type"), is_open=True)
 
 
 @_defined(
@@ -458,9 +459,9 @@ class Transcript(Message, frozen=True):
     extra: dict[str, object] = {}
 
 
-@_defined(MessageType.MEDIA_DATA_CHAT, Route.FROM_MEDIA, Nested("content", inside=_CHAT))
+@_defined(MessageType.MEDIA_DATA_CHAT, Route.FROM_MEDIA, CONTENT)
 class Chat(Message, frozen=True):
-    """`18`; `extra` is whatever else the content carried."""
+    """`18`: a message, or an operation on one; `extra` is whatever else the content carried."""
 
     media_type: ClassVar[MediaType] = MediaType.CHAT
     user_id: UserId
@@ -468,6 +469,14 @@ class Chat(Message, frozen=True):
     timestamp: int | None
     text: str | None
     extra: dict[str, object] = {}
+    operation: int | str | None = None
+    """A `ChatOperation`, or what came in its place; `None` in the shape of before July 2026."""
+    message_id: str | None = None
+    parent_message_id: str | None = None
+    chat_session: object = None
+    receiver: object = None
+    files: object = None
+    deleted_files: object = None
 
 
 @_defined(MessageType.STREAM_STATE_REQ, Route.TO_SIGNALING, _STREAM_ID)

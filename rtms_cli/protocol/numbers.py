@@ -271,12 +271,32 @@ class Language(Numbered):
 
 
 class Attribute(Numbered):
-    """`attribute` of a transcript or chat message (PROTOCOL §5)."""
+    """`attribute` of a transcript message (PROTOCOL §5)."""
 
     NONE = 0, "none"
     NEW = 1, "new"
     UPDATE = 2, "replaces an earlier one"
     DELETE = 3, "takes an earlier one back"
+
+
+class ChatOperation(Numbered):
+    """`operation_type` of a chat message since July 2026 (PROTOCOL §4); the numbers are not those of `Attribute`."""
+
+    NEW = 1, "new"
+    DELETE = 2, "takes an earlier one back"
+    UPDATE = 3, "replaces an earlier one"
+    EMOJI_ADD = 4, "adds a reaction"
+    EMOJI_REMOVE = 5, "takes a reaction back"
+
+
+class ChatSessionType(Numbered):
+    """`type` of a `chat_session`: who can read a chat message (PROTOCOL §4)."""
+
+    EVERYONE = 1, "everyone"
+    INDIVIDUAL = 2, "one person"
+    CHAT_GROUP = 3, "a chat group"
+    HOSTS_AND_PANELISTS = 4, "hosts and panelists"
+    INDIVIDUAL_CC_HOSTS_AND_PANELISTS = 5, "one person, with a copy to hosts and panelists"
 
 
 class MeetingEvent(Numbered):

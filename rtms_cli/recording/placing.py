@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from rtms_cli.capture import Header
 from rtms_cli.machine import ChannelState, Direction, Frame, State
+from rtms_cli.protocol.conversation import chat_gist, chat_line
 from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import (
     Audio,
@@ -312,15 +313,8 @@ class Placer:
             return
         self._media_channel(frame.channel)
         self._note_time(message.timestamp, frame.at_us)
-        fields: dict[str, object] = {
-            "user_id": message.user_id,
-            "user_name": message.user_name,
-            "text": message.text,
-        }
-        if message.extra:
-            fields["extra"] = message.extra
-        self._text("chat").add(message.timestamp, fields)
-        self.last_chat.append((self._name_of(message.user_id, message.user_name) or "", message.text or ""))
+        self._text("chat").add(message.timestamp, chat_line(message))
+        self.last_chat.append((self._name_of(message.user_id, message.user_name) or "", chat_gist(message)))
 
     def _note_time(self, timestamp: int | None, at_us: int) -> None:
         """Let a message that needs no place of its own set the origin or move it."""

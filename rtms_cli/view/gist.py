@@ -1,6 +1,7 @@
 """A frame in one line for people."""
 
 from rtms_cli.machine import ChannelState, Direction, Frame, State
+from rtms_cli.protocol.conversation import chat_gist
 from rtms_cli.protocol.media import media_names
 from rtms_cli.protocol.messages import (
     Audio,
@@ -22,6 +23,8 @@ from rtms_cli.protocol.messages import (
     payload_nbytes,
 )
 from rtms_cli.protocol.numbers import (
+    Attribute,
+    ChatOperation,
     MediaType,
     MessageType,
     Product,
@@ -81,8 +84,14 @@ def gist(frame: Frame, product: Product) -> str:
             everybody = not user and isinstance(message, Audio)
             nbytes = payload_nbytes(message.letters())
             return _join(name, escape(person or ("everybody" if everybody else str(user))), size_of(nbytes))
-        case Transcript(user_name=person, user_id=user, text=text) | Chat(user_name=person, user_id=user, text=text):
-            return _join(name, f"{escape(person or str(user))}: {escape(text or '')}")
+        case Transcript(user_name=person, user_id=user, text=text, attribute=change):
+            words = Attribute.label(change) if change in (Attribute.UPDATE, Attribute.DELETE) else ""
+            return _join(name, words, f"{escape(person or str(user))}: {escape(text or '')}")
+        case Chat(user_name=person, user_id=user, operation=operation, message_id=ident):
+            words = ChatOperation.label(operation) if isinstance(operation, int) else escape(operation or "")
+            return _join(
+                name, words, escape(ident or ""), f"{escape(person or str(user))}: {escape(chat_gist(message))}"
+            )
         case Unknown(type=kind):
             return f"unknown message type {escape(str(kind))}"
         case Unreadable(problem=problem):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from frames import HEADER, ZERO_MS, audio, granted, media, said, state
@@ -14,6 +15,8 @@ from rtms_cli.capture import capture_lines
 from rtms_cli.errors import Problem
 from rtms_cli.inspection.filters import SHOWN_LETTERS, Wanted, read_types, select
 from rtms_cli.machine import Direction, Frame, State, frame_of
+from rtms_cli.protocol.numbers import Product
+from rtms_cli.view.gist import frame_line
 
 S = 1_000_000
 FRAMES: list[Frame] = [
@@ -203,3 +206,18 @@ def test_a_compressed_capture_does_not_grow(capture: Path) -> None:
     done = rtms("inspect", packed, "--messages", "--follow", cwd=capture.parent)
     assert done.returncode == 2
     assert "nobody is writing it" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "line"),
+    [
+        (18, {"operation_type": 3, "message_id": "m1"}, "18 MEDIA_DATA_CHAT  3 UPDATE  m1  8: (edited) hi"),
+        (18, {"operation_type": "PIN\x1b"}, "18 MEDIA_DATA_CHAT  PIN\\x1b  8: (operation PIN\\x1b) hi"),
+        (18, {"operation_type": 9}, "18 MEDIA_DATA_CHAT  9 (undocumented)  8: (operation 9) hi"),
+        (17, {"attribute": 3}, "17 MEDIA_DATA_TRANSCRIPT  3 DELETE  8: hi"),
+        (17, {"attribute": 1}, "17 MEDIA_DATA_TRANSCRIPT  8: hi"),
+    ],
+)
+def test_a_line_names_the_operation(kind: int, fields: dict[str, Any], line: str) -> None:
+    frame = media(kind, "hi", ZERO_MS, user_id=8, **fields)
+    assert frame_line(frame, Product.MEETING) == f"media ← {line}"

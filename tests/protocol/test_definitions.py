@@ -62,6 +62,7 @@ NAMED = {
     "data": st.text(max_size=8),
     "event_type": WHO,
     "language": WHO,
+    "operation": WHO,
     "user_id": WHO,
     "channel_id": WHO,
     "extra": REST,

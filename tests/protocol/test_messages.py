@@ -131,7 +131,7 @@ EXPECTED: dict[str, Message] = {
         1, None, T, "", language="LANGUAGE_ID_GERMAN", extra={"confidence": 0.5}
     ),
     "17 flat": Transcript(*WHO, T, "hello"),
-    "18 documented, more": Chat(*WHO, T, "hi", {"message_id": "m1"}),
+    "18 documented, more": Chat(*WHO, T, "hi", message_id="m1"),
     "18 nobody": Chat(None, None, T, "hi"),
     "18 flat": Chat(*WHO, T, "hi"),
     "19 documented": StreamStateRequest(S),

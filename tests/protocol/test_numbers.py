@@ -5,6 +5,8 @@ import pytest
 from rtms_cli.protocol.numbers import (
     Attribute,
     AudioChannel,
+    ChatOperation,
+    ChatSessionType,
     Codec,
     ContactCenterEvent,
     ContentType,
@@ -111,6 +113,8 @@ TABLES: list[tuple[type[Numbered], int, str, str]] = [
     ),
     (Resolution, 1, "", "SD HD FHD QHD"),
     (Attribute, 0, "", "NONE NEW UPDATE DELETE"),
+    (ChatOperation, 1, "", "NEW DELETE UPDATE EMOJI_ADD EMOJI_REMOVE"),
+    (ChatSessionType, 1, "", "EVERYONE INDIVIDUAL CHAT_GROUP HOSTS_AND_PANELISTS INDIVIDUAL_CC_HOSTS_AND_PANELISTS"),
 ]
 
 

@@ -1,0 +1,236 @@
+"""A chat as people read it: what its operations make of its messages (PROTOCOL §4, "Chat messages since July 2026").
+
+The operations are lines as `chat.jsonl` has them, from us or from anybody. Nothing is trusted, and nothing is dropped:
+what belongs to no message that is known stands for itself, and says so. Time decides between operations, not arrival.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from rtms_cli.protocol.fields import UserId, text_or_none, user_id, words_or_none
+from rtms_cli.protocol.messages import Chat
+from rtms_cli.protocol.numbers import ChatOperation, ChatSessionType, whole
+
+_GISTS = {
+    "update": "edited",
+    "delete": "deleted a message",
+    "emoji_add": "reacted",
+    "emoji_remove": "took a reaction back",
+}
+
+
+def chat_line(message: Chat) -> dict[str, object]:
+    """What `chat.jsonl` says of a message, after its times."""
+    operation = message.operation
+    fields: dict[str, object] = {
+        "operation": operation.name.lower() if isinstance(operation, ChatOperation) else operation,
+        "message_id": message.message_id,
+        "parent_message_id": message.parent_message_id or None,
+        "chat_session": _session_line(message.chat_session),
+        "receiver": message.receiver,
+        "files": message.files,
+        "delete_file_id_list": message.deleted_files,
+        "extra": message.extra or None,
+    }
+    said = {"user_id": message.user_id, "user_name": message.user_name, "text": message.text}
+    return said | {name: value for name, value in fields.items() if value is not None}
+
+
+def chat_gist(message: Chat) -> str:
+    """A message in a few words, with what it does to another one."""
+    line = chat_line(message)
+    operation, text = line.get("operation"), message.text or ""
+    words = "" if operation in (None, "new") else _GISTS.get(str(operation), f"operation {operation}")
+    if not words and message.parent_message_id:
+        words = "reply"
+    parts = (f"({words})" if words else "", text, *(f"📎 {name}" for name in file_names(message.files)))
+    return " ".join(part for part in parts if part)
+
+
+class Post(Struct):
+    """One message of a chat, as it stood in the end."""
+
+    at: float | None
+    """When it was written, in whatever the conversation was told."""
+    user_id: UserId = None
+    name: str = ""
+    text: str = ""
+    message_id: str | None = None
+    parent_id: str | None = None
+    to: str = ""
+    """Who could read it, where that was not everyone."""
+    files: list[tuple[str | None, str]] = []
+    """Id and name."""
+    is_known: bool = False
+    """Whether the message itself came, and not only what was done to it."""
+    is_edited: bool = False
+    is_deleted: bool = False
+    note: str = ""
+    """What is said of it that could not be applied to any message."""
+    changed: float = float("-inf")
+    """When its text was last changed."""
+    votes: dict[tuple[str, str], tuple[float, bool, str]] = {}
+    """By emoji and person: when it was added or taken back, and the person's name."""
+
+    @property
+    def reactions(self) -> dict[str, list[str]]:
+        """Who reacted with what."""
+        found: dict[str, list[str]] = {}
+        for (emoji, _), (_, is_there, name) in self.votes.items():
+            if is_there:
+                found.setdefault(emoji, []).append(name)
+        return found
+
+
+class Conversation:
+    """Takes the operations in the order in which they came.
+
+    :param most: how many messages are kept; what is beyond is counted.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self.posts: list[Post] = []
+        self.left_out = 0
+        self._most = most
+        self._by_id: dict[str, Post] = {}
+
+    def take(self, at: float | None, line: Mapping[str, Any]) -> None:
+        """Take one line of `chat.jsonl`.
+
+        :param at: when it was, in seconds of whatever clock.
+        """
+        found = line.get("operation")
+        known = ChatOperation.find(found)
+        operation = ChatOperation.NEW if found is None else known
+        ident = _id(line.get("message_id"))
+        stamp = whole(line.get("timestamp"))
+        when = float(stamp) if stamp is not None else at if at is not None else 0.0
+        if operation in (ChatOperation.EMOJI_ADD, ChatOperation.EMOJI_REMOVE):
+            ident = ident or _id(line.get("parent_message_id"))
+        if not isinstance(operation, ChatOperation) or (ident is None and operation is not ChatOperation.NEW):
+            what = ChatOperation.label(known) if isinstance(known, ChatOperation) else found
+            self._add(Post(at, note=f"operation {what}" if ident is None else f"operation {what} on {ident}"), line)
+        elif operation is ChatOperation.NEW:
+            self._on_new(at, ident, line)
+        elif (post := self._known(at, ident or "")) is not None:
+            self._change(post, operation, when, line)
+
+    def _on_new(self, at: float | None, ident: str | None, line: Mapping[str, Any]) -> None:
+        post = None if ident is None else self._by_id.get(ident)
+        if post is None or (
+            post.is_known and post.text != (words_or_none(line.get("text")) or "") and not post.is_edited
+        ):
+            post = self._add(Post(at, message_id=ident, is_known=True), line)
+        elif not post.is_known:
+            edited = post.text, post.files
+            _fill(post, line)
+            post.at, post.is_known = at, True
+            if post.is_edited:
+                post.text, post.files = edited[0], edited[1] or post.files
+        if ident is not None and post is not None:
+            self._by_id[ident] = post
+
+    def _known(self, at: float | None, ident: str) -> Post | None:
+        """The message of an id, which may be one from before the recording."""
+        post = self._by_id.get(ident)
+        if post is None and (post := self._add(Post(at, message_id=ident), {})) is not None:
+            self._by_id[ident] = post
+        return post
+
+    def _change(self, post: Post, operation: ChatOperation, when: float, line: Mapping[str, Any]) -> None:
+        text = words_or_none(line.get("text"))
+        if operation is ChatOperation.UPDATE:
+            gone = _deleted(line)
+            if when >= post.changed:
+                post.changed, post.is_edited = when, True
+                post.text = text or post.text
+                post.files = _files(line.get("files")) or post.files
+            post.files = [one for one in post.files if one[0] not in gone]
+            if not post.is_known and not post.name:
+                _sign(post, line)
+        elif operation is ChatOperation.DELETE:
+            gone = _deleted(line)
+            left = [one for one in post.files if one[0] not in gone]
+            if gone and left and len(left) < len(post.files):
+                post.files = left  # one file of several
+            else:
+                post.is_deleted = True
+        else:
+            extra = line.get("extra")
+            emoji = text or (text_or_none(extra.get("emoji")) if isinstance(extra, Mapping) else None) or "?"
+            key = emoji, str(line.get("user_id") or _name(line))
+            if key not in post.votes or when >= post.votes[key][0]:
+                post.votes[key] = when, operation is ChatOperation.EMOJI_ADD, _name(line)
+
+    def _add(self, post: Post, line: Mapping[str, Any]) -> Post | None:
+        if self._most is not None and len(self.posts) >= self._most:
+            self.left_out += 1
+            return None
+        _fill(post, line)
+        self.posts.append(post)
+        return post
+
+
+def file_names(files: object) -> list[str]:
+    """The names of a message's files."""
+    return [name for _, name in _files(files)]
+
+
+def _fill(post: Post, line: Mapping[str, Any]) -> None:
+    _sign(post, line)
+    post.text = words_or_none(line.get("text")) or ""
+    post.parent_id = _id(line.get("parent_message_id"))
+    post.files = _files(line.get("files"))
+    post.to = _readers(line)
+
+
+def _sign(post: Post, line: Mapping[str, Any]) -> None:
+    post.user_id = user_id(line.get("user_id"))
+    post.name = _name(line)
+
+
+def _name(line: Mapping[str, Any]) -> str:
+    for value in (line.get("user_name"), line.get("user_id")):
+        if isinstance(value, str | int) and value != "" and value is not False:
+            return str(value)
+    return ""
+
+
+def _readers(line: Mapping[str, Any]) -> str:
+    session, receiver = line.get("chat_session"), line.get("receiver")
+    kind = ChatSessionType.find(session.get("type") if isinstance(session, Mapping) else session)
+    if kind == ChatSessionType.EVERYONE:
+        return ""
+    name = _name(receiver) if isinstance(receiver, Mapping) else text_or_none(receiver) or ""
+    return name or (kind.gist if isinstance(kind, ChatSessionType) else "")
+
+
+def _id(value: object) -> str | None:
+    return (str(value) if type(value) is int else text_or_none(value)) or None
+
+
+def _files(files: object) -> list[tuple[str | None, str]]:
+    found = []
+    for one in files if isinstance(files, list) else [] if files is None else [files]:
+        given = one if isinstance(one, Mapping) else {"name": one}
+        ident = next((text for name in ("file_id", "id") if (text := _id(given.get(name)))), None)
+        names = (given.get(name) for name in ("file_name", "name", "title"))
+        name = next((value for value in names if isinstance(value, str) and value), None)
+        found.append((ident, name or ident or "file"))
+    return found
+
+
+def _deleted(line: Mapping[str, Any]) -> set[str | None]:
+    given = line.get("delete_file_id_list")
+    return {_id(one) for one in given} - {None} if isinstance(given, list) else set()
+
+
+def _session_line(session: object) -> object:
+    """A `chat_session` with its type's name in place of the number."""
+    kind = session.get("type") if isinstance(session, Mapping) else session
+    known = ChatSessionType.find(kind)
+    if not isinstance(known, ChatSessionType):
+        return session
+    return {**session, "type": known.name.lower()} if isinstance(session, Mapping) else {"type": known.name.lower()}

@@ -1,0 +1,150 @@
+"""Chat in the shapes of before and since July 2026."""
+
+import json
+
+import pytest
+
+from rtms_cli.protocol.chat import MOST_LETTERS
+from rtms_cli.protocol.conversation import chat_line
+from rtms_cli.protocol.messages import Chat, Transcript, encode, read
+from rtms_cli.protocol.numbers import Attribute, ChatOperation
+
+T = 1_783_000_000_123
+ANNA = {"user_id": 7, "user_name": "Anna"}
+NEW = {"operation_type": 1, "message_id": "m1"}
+
+
+def chat(content: object, **beside: object) -> Chat:
+    message = read(json.dumps({"msg_type": 18, "content": content, **beside}).encode())
+    assert isinstance(message, Chat)
+    return message
+
+
+def test_all_fields_of_july_2026() -> None:
+    files = [{"file_id": "f1", "file_name": "plan.pdf", "file_size": 3}]
+    message = chat(
+        {
+            **NEW, "parent_message_id": "m0", "chat_session": {"type": 3, "group_id": "g"}, "sender": ANNA,
+            "receiver": {"user_id": 8}, "files": files, "delete_file_id_list": ["f0"], "data": "hi", "timestamp": T,
+            "colour": "red",
+        }
+    )  # fmt: skip
+    assert message == Chat(
+        7, "Anna", T, "hi", {"colour": "red"}, ChatOperation.NEW, "m1", "m0", {"type": 3, "group_id": "g"},
+        {"user_id": 8}, files, ["f0"],
+    )  # fmt: skip
+    assert json.loads(encode(message))["content"]["sender"] == ANNA
+    assert read(encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    ("given", "operation"),
+    [
+        (1, "new"), (2, "delete"), (3, "update"), (4, "emoji_add"), (5, "emoji_remove"), ("2", "delete"),
+        ("UPDATE", "update"), ("CHAT_OPERATION_EMOJI_ADD", "emoji_add"), (9, 9), ("PIN", "PIN"), (None, None),
+    ],
+)  # fmt: skip
+def test_operations(given: object, operation: object) -> None:
+    message = chat({"operation_type": given, "data": "x"})
+    assert chat_line(message).get("operation") == operation
+    assert message.extra == {}
+
+
+def test_a_transcripts_attribute_has_other_numbers() -> None:
+    for number, change in ((2, Attribute.UPDATE), (3, Attribute.DELETE), ("DELETE", Attribute.DELETE)):
+        line = read(json.dumps({"msg_type": 17, "content": {"data": "x", "attribute": number}}).encode())
+        assert isinstance(line, Transcript)
+        assert line.attribute is change
+    assert chat({"data": "x", "attribute": 2}).operation is None
+
+
+@pytest.mark.parametrize(
+    ("content", "who", "extra"),
+    [
+        ({"sender": ANNA}, (7, "Anna"), {}),
+        ({"sender": {"user_id": "7"}, "user_name": "Anna"}, (7, "Anna"), {}),
+        ({**ANNA, "sender": ANNA}, (7, "Anna"), {}),
+        ({"user_id": 8, "sender": ANNA}, (8, "Anna"), {"sender": ANNA}),
+        ({"sender": {**ANNA, "role": "host"}}, (7, "Anna"), {"sender": {**ANNA, "role": "host"}}),
+        ({"sender": "Anna"}, (None, None), {"sender": "Anna"}),
+        ({"sender": None}, (None, None), {"sender": None}),
+        ({"sender": {}}, (None, None), {}),
+    ],
+)  # fmt: skip
+def test_the_sender_may_stand_in_an_object(
+    content: dict[str, object], who: tuple[object, object], extra: dict[str, object]
+) -> None:
+    message = chat({"data": "x", **content})
+    assert (message.user_id, message.user_name) == who
+    assert message.extra == extra
+
+
+@pytest.mark.parametrize("name", ["data", "text", "message", "content"])
+def test_the_text_may_be_json_of_the_same_fields(name: str) -> None:
+    inner = {**NEW, "sender": ANNA, "timestamp": T, name: "hi", "colour": "red"}
+    expected = Chat(7, "Anna", T, "hi", {"colour": "red"}, ChatOperation.NEW, "m1")
+    assert chat({"data": json.dumps(inner)}) == expected
+    assert chat({"text": json.dumps(inner)}) == expected
+    assert chat({"data": inner}) == expected
+    assert chat(json.dumps(inner)) == expected
+    assert chat({"data": json.dumps(inner), "message_id": "m1", "timestamp": T, **ANNA}) == expected
+
+
+def test_an_operation_in_json_needs_no_text() -> None:
+    assert chat({"data": json.dumps({"operation_type": 2, "message_id": "m1"})}).text is None
+
+
+@pytest.mark.parametrize(
+    ("text", "beside"),
+    [
+        ('{"price": 3}', {}),
+        ("{not JSON", {}),
+        ('{"message_id": "m1"}', {}),  # not enough to be sure
+        ('{"operation_type": 2, "message_id": "m9"}', NEW),  # somebody wrote that
+        ('{"operation_type": 1, "message_id": "m1", "data": "\\ud800"', {}),
+        ('["operation_type", "message_id"]', {}),
+        (json.dumps({**NEW, "body": "where the text may be"}), {}),
+        (json.dumps({**NEW, "data": "x" * MOST_LETTERS}), {}),
+        (json.dumps({**NEW, "data": "hi"}) + "!", {}),
+    ],
+)
+def test_a_text_stays_as_it_is_where_that_is_not_sure(text: str, beside: dict[str, object]) -> None:
+    message = chat({"data": text, **beside})
+    assert message.text == text
+    assert message.message_id in (None, "m1")
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ({"type": 1}, {"type": "everyone"}),
+        ({"type": "2", "id": 5}, {"type": "individual", "id": 5}),
+        (4, {"type": "hosts_and_panelists"}),
+        ({"type": 5}, {"type": "individual_cc_hosts_and_panelists"}),
+        ({"type": 99}, {"type": 99}),
+        ({"type": None}, {"type": None}),
+        ("lobby", "lobby"),
+        ([1], [1]),
+        (None, None),
+    ],
+)
+def test_chat_sessions_have_names(given: object, written: object) -> None:
+    assert chat_line(chat({"chat_session": given})).get("chat_session") == written
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ({"data": None, "text": "hi"}, "hi"),
+        ({"data": "", "text": "hi"}, "hi"),
+        ({"data": ""}, ""),
+        ({"data": 42}, "42"),
+        ({"data": ["a", 1]}, '["a",1]'),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("kind", [17, 18])
+def test_where_the_words_stand(kind: int, content: dict[str, object], text: str | None) -> None:
+    message = read(json.dumps({"msg_type": kind, "content": {"user_id": 1, **content}}).encode())
+    assert isinstance(message, Chat | Transcript)
+    assert message.text == text
