@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from msgspec import Struct
 
 from rtms_cli.errors import Problem
+from rtms_cli.export.checking import Sink, check_sound, check_streams, muxing
 from rtms_cli.export.source import Recorded
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.recording.manifest import TrackEntry
@@ -86,7 +87,7 @@ def export_audio(
     :returns: what was kept, where silences were cut.
     :raises Problem: where the format cannot hold so many channels.
     """
-    with ExitStack() as stack:
+    with muxing(target), ExitStack() as stack:
         mixer = stack.enter_context(Mixer(recorded, channels))
         whole = Span(0.0, mixer.seconds)
         wanted = whole if trim is None else Span(max(0.0, trim.start), min(trim.end, mixer.seconds))
@@ -104,6 +105,7 @@ def export_audio(
                 writer.write(block * gain)
                 done += len(block) / mixer.rate
                 progress((steps - 1 + min(1.0, done / total)) / steps)
+    writer.check()
     return kept if only_speech else None
 
 
@@ -296,6 +298,12 @@ class Writer(Protocol):
     def write(self, block: "Block") -> None:
         """Append a block."""
 
+    def check(self) -> None:
+        """Hold the closed file against what was written.
+
+        :raises Problem: where it differs.
+        """
+
 
 def _writer(target: Path, rate: int, channels: int, seconds: float) -> Writer:
     form = target.suffix.lstrip(".")
@@ -316,6 +324,7 @@ class _SoundFile:
         large = seconds * rate * channels * 2 > _WAV_LIMIT
         form = "FLAC" if target.suffix == ".flac" else "RF64" if large else "WAV"
         self._file: Any = soundfile.SoundFile(target, "w", rate, channels, "PCM_16", format=form)
+        self._target, self._form, self._samples = target, (rate, channels), 0
 
     def __enter__(self) -> "_SoundFile":
         return self
@@ -325,6 +334,10 @@ class _SoundFile:
 
     def write(self, block: "Block") -> None:
         self._file.write(block)
+        self._samples += len(block)
+
+    def check(self) -> None:
+        check_sound(self._target, *self._form, self._samples)
 
 
 class _Encoded:
@@ -336,7 +349,9 @@ class _Encoded:
         codec, container = _CODECS[form]
         self._rate = rate
         self._layout = "stereo" if channels == 2 else "mono"
+        self._target = target
         self._container = av.open(str(target), "w", format=container)
+        self._sink = Sink(self._container)
         encoded = next((one for one in _OPUS_RATES if one >= rate), 48_000) if form == "opus" else rate
         self._stream = cast("Any", self._container.add_stream(codec, rate=encoded))
         self._stream.layout = self._layout
@@ -348,8 +363,8 @@ class _Encoded:
     def __exit__(self, *error: object) -> None:
         if error[0] is None:
             for frame in self._resampler.resample(None):
-                self._container.mux(self._stream.encode(frame))
-            self._container.mux(self._stream.encode(None))
+                self._sink.mux(self._stream.encode(frame))
+            self._sink.mux(self._stream.encode(None))
         self._container.close()
 
     def write(self, block: "Block") -> None:
@@ -360,4 +375,7 @@ class _Encoded:
         frame = av.AudioFrame.from_ndarray(data, format="fltp", layout=self._layout)
         frame.sample_rate = self._rate
         for one in self._resampler.resample(frame):
-            self._container.mux(self._stream.encode(one))
+            self._sink.mux(self._stream.encode(one))
+
+    def check(self) -> None:
+        check_streams(self._target, self._sink.counts)

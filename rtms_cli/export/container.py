@@ -1,7 +1,7 @@
 """A recording → MP4 or Matroska: pictures, sound, subtitles, chapters, all on the recording's clock.
 
-H.264 is copied, frame by frame, with its own timestamps; so are JPG and PNG where the container holds them. What must
-be encoded again is told. Everything is read and written in the order of time, so that memory stays small.
+H.264 is copied, picture by picture, with its own timestamps; so are JPG and PNG where the container holds them. What
+must be encoded again is told. Everything is read and written in the order of time, so that memory stays small.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from rtms_cli.errors import Problem
 from rtms_cli.export.audio import BLOCK_S, Mixer, Span, everybody
+from rtms_cli.export.checking import Sink, check_streams, muxing
 from rtms_cli.export.pictures import Decoders
 from rtms_cli.export.source import Recorded
 from rtms_cli.export.text import cues
@@ -55,16 +56,17 @@ def write_container(
 
     form = target.suffix.lstrip(".")
     notes: list[str] = []
-    with av.open(str(target), "w", format={"mp4": "mp4", "mkv": "matroska"}[form]) as container:
-        film = _film(container, recorded, options, form, notes)
+    with muxing(target), av.open(str(target), "w", format={"mp4": "mp4", "mkv": "matroska"}[form]) as container:
+        sink = Sink(container)
+        film = _film(sink, recorded, options, form, notes)
         sources: list[Iterator[_Item]] = [] if film is None else [film.items()]
         if recorded.tracks("audio"):
-            sources.append(_sound(container, recorded, form))
+            sources.append(_sound(sink, recorded, form))
         if not sources:
             raise Problem(f"{recorded.folder} has neither pictures nor sound.", "`rtms inspect` shows what it has.")
         sentences = recorded.sentences()
         if sentences:
-            sources.append(_subtitles(container, cues(sentences), form))
+            sources.append(_subtitles(sink, cues(sentences), form))
         marks = chapters(recorded)
         if marks:
             container.set_chapters(_chapters(marks, recorded.seconds))
@@ -74,14 +76,14 @@ def write_container(
             progress(min(1.0, at / length))
         if film is not None:
             film.finish()
-    return notes
+    return notes + check_streams(target, sink.counts)
 
 
 # Pictures.
 
 
 def _film(
-    container: Any, recorded: Recorded, options: ContainerOptions, form: str, notes: list[str]
+    sink: Sink, recorded: Recorded, options: ContainerOptions, form: str, notes: list[str]
 ) -> "_Copied | _Encoded | None":
     kinds = ("video", "share") if options.layout == "side" else (options.layout,)
     shown = [track for kind in kinds for track in recorded.tracks(kind) if options.user in (None, track.user_id)]
@@ -104,11 +106,11 @@ def _film(
         reasons.append("pictures of different sizes")
     if reasons:
         notes.append(f"the pictures were encoded again: {'; '.join(reasons)}")
-        return _Encoded(container, recorded, options, notes)
+        return _Encoded(sink, recorded, options, notes)
     if len(sizes) > 1:
         listed = ", ".join(f"{width}×{height}" for width, height in sorted(sizes))
         notes.append(f"the size changes within the stream ({listed}); not every player follows")
-    return _Copied(container, recorded, options, shown[0].codec or "", max(sizes, default=(1280, 720)), notes)
+    return _Copied(sink, recorded, options, shown[0].codec or "", max(sizes, default=(1280, 720)), notes)
 
 
 class _Copied:
@@ -116,18 +118,18 @@ class _Copied:
 
     def __init__(
         self,
-        container: Any,
+        sink: Sink,
         recorded: Recorded,
         options: ContainerOptions,
         codec: str,
         size: tuple[int, int],
         notes: list[str],
     ) -> None:
-        self._container = container
+        self._sink = sink
         self._recorded = recorded
         self._options = options
         self._notes = notes
-        self._stream = container.add_mux_stream(_COPIED[codec], width=size[0], height=size[1], time_base=_MS)
+        self._stream = sink.container.add_mux_stream(_COPIED[codec], width=size[0], height=size[1], time_base=_MS)
 
     def items(self) -> Iterator[_Item]:
         """Each picture when the next one is known: that is how long it stands."""
@@ -135,7 +137,7 @@ class _Copied:
         current: str | None = None
         before: tuple[int, Shot] | None = None
         for shot in shots(self._recorded, self._options.layout, self._options.user):
-            if shot.track.path != current and not shot.where.key:
+            if shot.track.path != current and not shot.is_key:
                 skipped += 1  # another camera, and not yet a picture to begin with
                 continue
             current = shot.track.path
@@ -160,8 +162,8 @@ class _Copied:
         packet.stream, packet.time_base = self._stream, _MS
         packet.pts = packet.dts = at
         packet.duration = until - at
-        packet.is_keyframe = shot.where.key
-        self._container.mux(packet)
+        packet.is_keyframe = shot.is_key
+        self._sink.mux(packet)
 
     def finish(self) -> None:
         """Nothing is held back."""
@@ -170,8 +172,8 @@ class _Copied:
 class _Encoded:
     """Pictures drawn on a canvas and encoded."""
 
-    def __init__(self, container: Any, recorded: Recorded, options: ContainerOptions, notes: list[str]) -> None:
-        self._container = container
+    def __init__(self, sink: Sink, recorded: Recorded, options: ContainerOptions, notes: list[str]) -> None:
+        self._sink = sink
         self._recorded = recorded
         self._options = options
         self._notes = notes
@@ -186,7 +188,7 @@ class _Encoded:
             width, height = width + width % 2, height + height % 2
             self._places = {options.layout: (0, 0, width, height)}
         self._kinds = kinds
-        self._stream = _encoder(container, width, height)
+        self._stream = _encoder(sink, width, height)
         import numpy as np
 
         self._canvas = np.zeros((height, width, 3), np.uint8)
@@ -236,20 +238,20 @@ class _Encoded:
         self._last = stamp
         frame: Any = av.VideoFrame.from_ndarray(self._canvas, format="rgb24")
         frame.pts, frame.time_base = stamp, _MS
-        self._container.mux(self._stream.encode(frame))
+        self._sink.mux(self._stream.encode(frame))
 
     def finish(self) -> None:
         """Write what the encoder holds back."""
-        self._container.mux(self._stream.encode(None))
+        self._sink.mux(self._stream.encode(None))
         if self._decoders.failed:
             self._notes.append(f"{self._decoders.failed} pictures could not be decoded")
 
 
-def _encoder(container: Any, width: int, height: int) -> Any:
+def _encoder(sink: Sink, width: int, height: int) -> Any:
     import av
 
     name = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    stream = container.add_stream(name, rate=25)
+    stream = sink.container.add_stream(name, rate=25)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     stream.codec_context.time_base = _MS
     if name == "libx264":
@@ -260,15 +262,15 @@ def _encoder(container: Any, width: int, height: int) -> Any:
 # Sound, text, chapters.
 
 
-def _sound(container: Any, recorded: Recorded, form: str) -> Iterator[_Item]:
+def _sound(sink: Sink, recorded: Recorded, form: str) -> Iterator[_Item]:
     mixer = Mixer(recorded, [everybody(recorded)])
     span = Span(0.0, mixer.seconds)
     gain = mixer.gain(span, lambda _: None)
     layout = "stereo" if mixer.channels == 2 else "mono"
     rate = 48_000 if form == "mkv" or mixer.rate > 48_000 else mixer.rate
-    stream = container.add_stream("libopus" if form == "mkv" else "aac", rate=rate)
+    stream = sink.container.add_stream("libopus" if form == "mkv" else "aac", rate=rate)
     stream.layout = layout
-    return _sound_items(container, stream, mixer, span, gain, layout)
+    return _sound_items(sink, stream, mixer, span, gain, layout)
 
 
 class _Given:
@@ -277,7 +279,7 @@ class _Given:
     samples = 0
 
 
-def _sound_items(container: Any, stream: Any, mixer: Mixer, span: Span, gain: float, layout: str) -> Iterator[_Item]:
+def _sound_items(sink: Sink, stream: Any, mixer: Mixer, span: Span, gain: float, layout: str) -> Iterator[_Item]:
     import av
     import numpy as np
 
@@ -295,9 +297,9 @@ def _sound_items(container: Any, stream: Any, mixer: Mixer, span: Span, gain: fl
             given.samples += len(block)
             frames = resampler.resample(frame)
         for one in frames:
-            container.mux(stream.encode(one))
+            sink.mux(stream.encode(one))
         if block is None:
-            container.mux(stream.encode(None))
+            sink.mux(stream.encode(None))
 
     with mixer:
         at = 0.0
@@ -307,10 +309,10 @@ def _sound_items(container: Any, stream: Any, mixer: Mixer, span: Span, gain: fl
         yield at, 0, lambda: write(None)
 
 
-def _subtitles(container: Any, lines: Sequence[tuple[float, float, str, str]], form: str) -> Iterator[_Item]:
+def _subtitles(sink: Sink, lines: Sequence[tuple[float, float, str, str]], form: str) -> Iterator[_Item]:
     import av
 
-    stream = container.add_mux_stream("mov_text" if form == "mp4" else "subrip", time_base=_MS)
+    stream = sink.container.add_mux_stream("mov_text" if form == "mp4" else "subrip", time_base=_MS)
 
     def write(start: float, end: float, text: str) -> None:
         data = text.encode("utf-8", "replace")[:60_000]
@@ -318,7 +320,7 @@ def _subtitles(container: Any, lines: Sequence[tuple[float, float, str, str]], f
         packet.stream, packet.time_base = stream, _MS
         packet.pts = packet.dts = round(start * 1000)
         packet.duration = max(1, round((end - start) * 1000))
-        container.mux(packet)
+        sink.mux(packet)
 
     for start, end, name, text in lines:
         said = f"{name}: {text}" if name else text

@@ -38,7 +38,7 @@ class Decoders:
         codec = _CODECS.get(shot.track.codec or "")
         context = self._contexts.get(shot.track.path)
         if context is None:
-            if codec is None or not shot.where.key:
+            if codec is None or not shot.is_key:
                 return None
             context = cast("Any", av.CodecContext.create(codec, "r"))
             self._contexts[shot.track.path] = context
@@ -84,7 +84,7 @@ def write_frames(
     due: dict[str, float] = {}
     for shot in shots(recorded, kind, user):
         progress(min(1.0, shot.at / length))
-        if every is None and not shot.where.key:
+        if every is None and not shot.is_key:
             continue
         frame = decoders.decode(shot)
         if frame is None or (every is not None and shot.at < due.get(shot.track.path, 0.0)):

@@ -8,8 +8,17 @@ import msgspec
 from msgspec import Struct
 
 from rtms_cli.export.source import Recorded
+from rtms_cli.export.units import Message, Part, Unit, access_units
 from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.numbers import Codec
 from rtms_cli.recording.manifest import TrackEntry
+from rtms_cli.recording.pictures import sniff_codec
+
+_SIGNATURE = 16
+_STEP_MS = 40.0
+"""How long a picture stands where nothing says it."""
+_MOST_STEP_MS = 1000
+_MOST_ALIKE = 1000
 
 
 class Indexed(Struct):
@@ -23,18 +32,26 @@ class Indexed(Struct):
 
 
 class Shot(Struct, frozen=True):
-    """One picture, or one access unit."""
+    """One picture: an image, or an access unit."""
 
     at: float
     """Seconds since the recording's origin."""
     track: TrackEntry
-    where: Indexed
+    is_key: bool
+    """Whether a player can begin here."""
+    parts: tuple[Part, ...]
+    """Where in the file it lies."""
+    prefix: bytes = b""
+    """What a player needs before it."""
 
     def read(self, folder: Path) -> bytes:
         """Its payload."""
+        found = [self.prefix]
         with (folder / self.track.path).open("rb") as source:
-            source.seek(self.where.offset)
-            return source.read(self.where.length)
+            for offset, length in self.parts:
+                source.seek(offset)
+                found.append(source.read(length))
+        return b"".join(found)
 
 
 def indexed(path: Path) -> Iterator[Indexed]:
@@ -61,12 +78,52 @@ def shots(recorded: Recorded, kind: str, user: UserId = None) -> Iterator[Shot]:
 
 def _sorted(folder: Path, track: TrackEntry, origin: int) -> Iterator[Shot]:
     waiting: list[Shot] = []
-    for where in indexed(folder / track.path):
-        if where.timestamp is None:
-            continue
-        waiting.append(Shot((where.timestamp - origin) / 1000, track, where))
+    for at, unit in _spread(_units(folder, track)):
+        waiting.append(Shot((at - origin) / 1000, track, unit.is_key, tuple(unit.parts), unit.prefix))
         if len(waiting) > 64:
             waiting.sort(key=lambda shot: shot.at)
             yield from waiting[:32]
             del waiting[:32]
     yield from sorted(waiting, key=lambda shot: shot.at)
+
+
+def _units(folder: Path, track: TrackEntry) -> Iterator[Unit]:
+    """A track's pictures, in the order of its file."""
+    path = folder / track.path
+    lines = indexed(path)
+    with path.open("rb") as source:
+        if track.codec == Codec.H264.name:
+            found = (Message(one.offset, one.length, one.timestamp) for one in lines if one.timestamp is not None)
+            yield from access_units(source, found)
+            return
+        current: Unit | None = None
+        for one in lines:
+            source.seek(one.offset)
+            start = source.read(min(one.length, _SIGNATURE))
+            if current is not None and track.codec and sniff_codec(start) is None:
+                current.parts.append((one.offset, one.length))  # the rest of a picture in several messages
+                continue
+            if current is not None:
+                yield current
+            current = None if one.timestamp is None else Unit(one.timestamp, True, [(one.offset, one.length)])
+        if current is not None:
+            yield current
+
+
+def _spread(units: Iterator[Unit]) -> Iterator[tuple[float, Unit]]:
+    """When each picture is to be seen, in ms: those of one timestamp share the time until the next one."""
+    alike: list[Unit] = []
+    step = _STEP_MS
+    for unit in units:
+        if alike and (unit.timestamp != alike[0].timestamp or len(alike) >= _MOST_ALIKE):
+            ahead = unit.timestamp - alike[0].timestamp
+            step = ahead / len(alike) if 0 < ahead <= _MOST_STEP_MS * len(alike) else _STEP_MS
+            yield from _placed(alike, step)
+            alike = []
+        alike.append(unit)
+    yield from _placed(alike, step)
+
+
+def _placed(alike: list[Unit], step: float) -> Iterator[tuple[float, Unit]]:
+    for number, unit in enumerate(alike):
+        yield unit.timestamp + number * step, unit

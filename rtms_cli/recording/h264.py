@@ -3,6 +3,8 @@
 Nothing is decoded. Whoever sends it may be hostile: every loop has a bound, and what cannot be read is `None`.
 """
 
+from msgspec import Struct
+
 START_CODE = b"\0\0\0\1"
 IDR, SPS, PPS = 5, 7, 8
 """NAL unit types; 1 to 5 are slices (table 7-1)."""
@@ -92,21 +94,62 @@ class Bits:
         return (number + 1) // 2 if number & 1 else -(number // 2)
 
 
-def sps_size(sps: bytes) -> Size | None:
-    """The size of the pictures that an SPS is for, cropped; `None` where it cannot be read.
+class Sps(Struct, frozen=True):
+    """What a sequence parameter set says that matters here (7.3.2.1.1)."""
 
-    :param sps: the NAL unit behind its first byte (ITU-T H.264, 7.3.2.1.1).
+    id: int
+    size: Size | None
+    """The size of the pictures, cropped; `None` where it cannot be."""
+    has_planes: bool
+    """Whether a slice is of one colour plane."""
+    frame_num_bits: int
+    order_type: int
+    order_bits: int
+    has_deltas: bool
+    """Whether slices say how their picture's place differs from the expected one (order type 1)."""
+    frames_only: bool
+
+
+class Pps(Struct, frozen=True):
+    """What a picture parameter set says that matters here (7.3.2.2)."""
+
+    id: int
+    sps_id: int
+    has_bottom_order: bool
+
+
+def sps_size(sps: bytes) -> Size | None:
+    """The size of the pictures that an SPS is for; `None` where it cannot be read.
+
+    :param sps: the NAL unit behind its first byte.
     """
+    read = read_sps(sps)
+    return None if read is None else read.size
+
+
+def read_sps(sps: bytes) -> Sps | None:
+    """Read a sequence parameter set, behind its first byte."""
     try:
-        return _sps_size(Bits(sps))
+        return _read_sps(Bits(sps))
     except ValueError:
         return None
 
 
-def _sps_size(bits: Bits) -> Size | None:
+def read_pps(pps: bytes) -> Pps | None:
+    """Read a picture parameter set, behind its first byte."""
+    bits = Bits(pps)
+    try:
+        number, sps_id = bits.ue(), bits.ue()
+        bits.take(1)
+        return Pps(number, sps_id, bool(bits.take(1)))
+    except ValueError:
+        return None
+
+
+def _read_sps(bits: Bits) -> Sps:
     profile = bits.take(8)
     bits.take(16)
-    bits.ue()
+    number = bits.ue()
     chroma = 1
     separate = 0
     if profile in _HIGH_PROFILES:
@@ -117,12 +160,13 @@ def _sps_size(bits: Bits) -> Size | None:
         bits.take(1)
         if bits.take(1):
             _skip_scaling_lists(bits, 12 if chroma == 3 else 8)
-    bits.ue()
+    frame_num_bits = 4 + bits.ue()
     order = bits.ue()
+    order_bits, has_deltas = 0, False
     if order == 0:
-        bits.ue()
+        order_bits = 4 + bits.ue()
     elif order == 1:
-        bits.take(1)
+        has_deltas = not bits.take(1)
         bits.se()
         bits.se()
         for _ in range(min(255, bits.ue())):
@@ -140,7 +184,88 @@ def _sps_size(bits: Bits) -> Size | None:
         across = 2 if chroma in (1, 2) and not separate else 1
         down = (2 if chroma == 1 and not separate else 1) * (2 - frames_only)
         width, height = width - across * (left + right), height - down * (top + bottom)
-    return (width, height) if 0 < width <= 65_536 and 0 < height <= 65_536 else None
+    size = (width, height) if 0 < width <= 65_536 and 0 < height <= 65_536 else None
+    return Sps(number, size, bool(separate), frame_num_bits, order, order_bits, has_deltas, bool(frames_only))
+
+
+class Slice(Struct, frozen=True):
+    """What a slice's header says of the picture that it belongs to."""
+
+    first_block: int
+    """Its first macroblock."""
+    is_intra: bool
+    picture: tuple[int, ...]
+    """Differs between two pictures that follow each other (7.4.1.2.4); empty where it cannot be read."""
+
+
+_SLICE_HEADER = 64
+"""Bytes that hold what is read of a slice."""
+
+
+def read_slice(unit: bytes, sets: "ParameterSets") -> Slice | None:
+    """Read a slice's header, as far as its parameter sets are known (7.3.3).
+
+    :param unit: the NAL unit from its first byte on; its beginning will do.
+    """
+    kind, rank = unit[0] & 0x1F, unit[0] & 0x60
+    bits = Bits(unit[1:_SLICE_HEADER])
+    try:
+        first, slice_type, pps_id = bits.ue(), bits.ue() % 5, bits.ue()
+    except ValueError:
+        return None
+    is_intra = slice_type in (2, 4)
+    try:
+        return Slice(first, is_intra, (pps_id, rank == 0, kind == IDR, *_read_place(bits, kind, pps_id, sets)))
+    except (KeyError, ValueError):
+        return Slice(first, is_intra, ())
+
+
+def _read_place(bits: Bits, kind: int, pps_id: int, sets: "ParameterSets") -> tuple[int, ...]:
+    pps = sets.pps[pps_id]
+    sps = sets.sps[pps.sps_id]
+    if sps.has_planes:
+        bits.take(2)
+    place = [bits.take(sps.frame_num_bits)]
+    is_field = 0
+    if not sps.frames_only:
+        is_field = bits.take(1)
+        place += [is_field, bits.take(1) if is_field else 0]
+    if kind == IDR:
+        place.append(bits.ue())
+    if sps.order_type == 0:
+        place.append(bits.take(sps.order_bits))
+        if pps.has_bottom_order and not is_field:
+            place.append(bits.se())
+    elif sps.has_deltas:
+        place.append(bits.se())
+        if pps.has_bottom_order and not is_field:
+            place.append(bits.se())
+    return tuple(place)
+
+
+class ParameterSets:
+    """The parameter sets of a stream that are in force."""
+
+    def __init__(self) -> None:
+        self.sps: dict[int, Sps] = {}
+        self.pps: dict[int, Pps] = {}
+        self._units: dict[tuple[int, int], bytes] = {}
+
+    def take(self, unit: bytes) -> None:
+        """Take a NAL unit that is one."""
+        kind = unit[0] & 0x1F
+        read = read_sps(unit[1:]) if kind == SPS else read_pps(unit[1:])
+        if isinstance(read, Sps) and read.id < 32:
+            self.sps[read.id] = read
+        elif isinstance(read, Pps) and read.id < 256:
+            self.pps[read.id] = read
+        else:
+            return
+        self._units[kind, read.id] = unit
+
+    def written(self) -> bytes:
+        """All of them with start codes."""
+        return b"".join(START_CODE + unit for _, unit in sorted(self._units.items()))
 
 
 def _skip_scaling_lists(bits: Bits, count: int) -> None:
