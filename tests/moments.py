@@ -41,7 +41,7 @@ def view(number: int = 1, at_s: float = 12.5, **channel: object) -> StreamSnapsh
         status="recording",
         counts={"MEDIA_DATA_AUDIO": round(at_s * 50), "KEEP_ALIVE_REQ": 3},
         nbytes={"MEDIA_DATA_AUDIO": round(at_s * 50_000), "KEEP_ALIVE_REQ": 100},
-        tracks=(TrackSnapshot("audio/mixed.wav", "audio", 0, None, at_s, 625, 0.5),),
+        tracks=(TrackSnapshot("audio/mixed.wav", "audio", None, None, at_s, 625, 0.5),),
         transcript=(("John Smith", "Good morning"), (HOSTILE, HOSTILE)),
         keep_alive={"media": (3, 1, 4.25)},
         participants={16778240: "John Smith", 2: HOSTILE},

@@ -178,7 +178,7 @@ def _messages(
 
     product = Product(source.header.product) if source.header.product in tuple(Product) else Product.MEETING
     shown = 0
-    for number, frame in select(lines, wanted):
+    for number, frame in select(lines, wanted, source.header.product):
         if not isinstance(frame, Frame):
             if pattern.search(frame):
                 _say_json({"line": number, "problem": frame}) if as_json else _say(f"{number:>7} {escape(frame)}")

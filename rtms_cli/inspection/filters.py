@@ -20,8 +20,10 @@ from rtms_cli.protocol.messages import (
     VideoSubscriptionRequest,
     VideoSubscriptionResponse,
     loads,
+    user_id,
 )
-from rtms_cli.protocol.numbers import MessageType, whole
+from rtms_cli.protocol.numbers import MessageType
+from rtms_cli.protocol.parties import name_of, party_of, people_of, without_phone_numbers
 from rtms_cli.protocol.webhooks import UnreadableWebhook
 
 SHOWN_LETTERS = 40
@@ -71,7 +73,7 @@ def _type(name: str) -> set[int]:
     return {int(kind) for kind in MessageType if kind.name in (f"{name}_REQ", f"{name}_RESP")}
 
 
-def select(lines: Iterable[Line], wanted: Wanted) -> Iterator[Line]:
+def select(lines: Iterable[Line], wanted: Wanted, product: str) -> Iterator[Line]:
     """The lines that pass; stops reading after `end`."""
     names: dict[UserId, str] = {}
     everything = not (wanted.types or wanted.user or wanted.channel)
@@ -83,9 +85,9 @@ def select(lines: Iterable[Line], wanted: Wanted) -> Iterator[Line]:
         at = frame.at_us / 1_000_000
         if wanted.end is not None and at > wanted.end:
             return
-        people = people_of(frame) if wanted.user else []
+        people = _people(frame, product) if wanted.user else []
         for whose, name in people:
-            if name and len(names) < _MOST_NAMES:
+            if name and whose is not None and (whose in names or len(names) < _MOST_NAMES):
                 names[whose] = name
         if (
             (wanted.start is None or at >= wanted.start)
@@ -106,15 +108,15 @@ def type_of(frame: Frame) -> int | str | None:
     return None
 
 
-def people_of(frame: Frame) -> list[tuple[UserId, str | None]]:
+def _people(frame: Frame, product: str) -> list[tuple[UserId, str | None]]:
     """The participants that a frame speaks of, with names where it gives them."""
     match frame.message:
         case EventUpdate() as event:
-            return event.participants()
-        case Media(user_id=whose, user_name=name, channel_id=channel):
-            return [(whose, name), *([(channel, None)] if channel is not None else [])]
-        case Transcript(user_id=whose, user_name=name) | Chat(user_id=whose, user_name=name):
-            return [(whose, name)]
+            return [(who.party, who.name) for who in people_of(event, product)]
+        case Media() | Transcript() | Chat() as said:
+            whose, name = party_of(said, product), name_of(said, product)
+            # In Contact Center a party has a user id as well, which a person may know it by.
+            return [(whose, name), *([(said.user_id, None)] if said.user_id not in (None, whose) else [])]
         case VideoSubscriptionRequest(user_id=whose) | VideoSubscriptionResponse(user_id=whose):
             return [(whose, None)]
         case _:
@@ -129,6 +131,8 @@ def shown_json(frame: Frame, *, full: bool) -> object:
         body = loads(frame.raw)
     except ValueError:
         return _text(frame)
+    if not full:
+        body = without_phone_numbers(body)
     if not full and isinstance(frame.message, Media) and isinstance(body, dict):
         inner = body.get("content")
         where, key = (inner, "data") if isinstance(inner, dict) else (body, "content" if "content" in body else "data")
@@ -143,4 +147,4 @@ def _text(frame: Frame) -> str:
 
 
 def _is(user: str, whose: UserId, name: str | None) -> bool:
-    return user == str(whose) or (whole(user) is None and user.casefold() in (name or "").casefold())
+    return user == str(whose) or (isinstance(user_id(user), str) and user.casefold() in (name or "").casefold())

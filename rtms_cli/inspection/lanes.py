@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from rtms_cli.inspection.measure import Origin, Pace
 from rtms_cli.inspection.reading import Line
-from rtms_cli.inspection.summary import step_of, who
+from rtms_cli.inspection.summary import step_of
 from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams
 from rtms_cli.protocol.messages import (
@@ -16,9 +16,9 @@ from rtms_cli.protocol.messages import (
     MediaHandshakeResponse,
     Transcript,
     UserId,
-    user_id,
 )
-from rtms_cli.protocol.numbers import MeetingEvent
+from rtms_cli.protocol.parties import is_speaker_change, label, party_of
+from rtms_cli.recording.people import People
 
 BINS = 4096
 """How finely a lane remembers time; a bin doubles its length when the capture outgrows them."""
@@ -101,7 +101,7 @@ class LaneCollector:
         self._product = product
         self._text = text
         self._bins: dict[tuple[str, UserId], Bins] = {}
-        self._names: dict[UserId, str] = {}
+        self._people = People(product, lambda _: None)
         self._opened: dict[str, int] = {}
         self._broken: dict[str, int] = {}
         self._paces: dict[UserId, Pace] = {}
@@ -116,21 +116,20 @@ class LaneCollector:
         at_us = self._at_us = max(self._at_us, frame.at_us)
         match frame.message:
             case Media() as media if frame.direction is Direction.IN:
-                kind, whose = MEDIA_NAMES[media.media_type], who(media, self._product)
-                self._name(whose, media.user_name)
+                kind, whose = MEDIA_NAMES[media.media_type], party_of(media, self._product)
+                self._people.hear(media, at_us)
                 self._measure(kind, whose, media, frame.at_us)
                 self._fill(kind, whose, at_us, at_us + round(_SLACK * 1000 * step_of(kind, self._granted)))
             case Transcript() | Chat() as text:
-                self._name(text.user_id, text.user_name)
-                whose = text.user_id if isinstance(text, Transcript) else None
+                self._people.hear(text, at_us)
+                whose = party_of(text, self._product) if isinstance(text, Transcript) else None
                 self._fill(MEDIA_NAMES[text.media_type], whose, at_us, at_us + 1)
             case EventUpdate() as event:
                 self._fill("events", None, at_us, at_us + 1)
-                for whose, name in event.participants():
-                    self._name(whose, name)
-                if event.event_type == MeetingEvent.ACTIVE_SPEAKER_CHANGE:
+                self._people.take(event, at_us)
+                if is_speaker_change(event, self._product):
                     self._speak()
-                    self._speaker = (user_id(event.fields.get("user_id")), at_us)
+                    self._speaker = (self._people.speaker, at_us)
             case MediaHandshakeResponse(params=params):
                 self._granted = params.or_else(self._granted)
                 for pace in self._paces.values():
@@ -162,13 +161,11 @@ class LaneCollector:
         )
 
     def _label(self, kind: str, whose: UserId) -> str:
-        if kind in ("audio", "gap") and not whose:
+        if kind in ("audio", "gap") and whose is None:
             return "everybody"
-        return self._names.get(whose) or ("" if whose is None else str(whose))
-
-    def _name(self, whose: UserId, name: str | None) -> None:
-        if name and (whose in self._names or len(self._names) < MOST_LANES):
-            self._names[whose] = name
+        if kind in ("socket", "reconnect"):
+            return str(whose)
+        return label(self._product, whose, self._people.name(whose))
 
     def _fill(self, kind: str, whose: UserId, start_us: int, end_us: int) -> None:
         if kind in TEXT_LANES and not self._text:
@@ -195,7 +192,7 @@ class LaneCollector:
         if pace is None:
             if len(self._paces) >= MOST_LANES:
                 return
-            pace = self._paces[whose] = Pace(step_of(kind, self._granted), never_pauses=not whose)
+            pace = self._paces[whose] = Pace(step_of(kind, self._granted), never_pauses=whose is None)
         pace.add(message.timestamp, at_us, 0)
 
     def _fill_holes(self, whose: UserId, pace: Pace) -> None:

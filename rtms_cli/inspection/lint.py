@@ -12,7 +12,7 @@ from rtms_cli.inspection.forms import bad_payload, odd_forms, wrong_channel
 from rtms_cli.inspection.known import unknown_fields
 from rtms_cli.inspection.measure import JUMP_MS, Clock, Pace, is_sane
 from rtms_cli.inspection.reading import Line
-from rtms_cli.inspection.summary import step_of, who
+from rtms_cli.inspection.summary import step_of
 from rtms_cli.machine import SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
 from rtms_cli.protocol.endings import Outlook
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, MediaParams
@@ -44,6 +44,7 @@ from rtms_cli.protocol.numbers import (
     StopReason,
     StreamState,
 )
+from rtms_cli.protocol.parties import party_of
 from rtms_cli.protocol.webhooks import StreamInterrupted, StreamStart, StreamStop, UnreadableWebhook
 from rtms_cli.recording.keepalives import Asked, KeepAlives
 
@@ -146,6 +147,10 @@ class _Once:
             return False
         self._told.add((what, key))
         return True
+
+
+def _of(kind: str, whose: UserId) -> str:
+    return f"{kind} of {0 if whose is None else whose}"
 
 
 class _Linter:
@@ -402,30 +407,30 @@ class _Linter:
             yield self._find("keep-alive-bare", "12 without a timestamp")
 
     def _on_packet(self, message: Media, at_us: int) -> Iterator[Finding]:
-        kind, whose = MEDIA_NAMES[message.media_type], who(message, self._product)
+        kind, whose = MEDIA_NAMES[message.media_type], party_of(message, self._product)
         if problem := bad_payload(message, self._codec):
-            yield self._find("payload", f"{kind} of {whose}: {problem}")
+            yield self._find("payload", f"{_of(kind, whose)}: {problem}")
         pace = self._paces.get((kind, whose))
         if pace is None:
             if len(self._paces) >= MOST_TOLD:
                 return
-            mixed = kind == "audio" and not whose
+            mixed = kind == "audio" and whose is None
             pace = Pace(step_of(kind, self._granted), pictures=kind != "audio", never_pauses=mixed)
             self._paces[kind, whose] = pace
         before = pace.duplicates, pace.out_of_order
         pace.add(message.timestamp, at_us, hash(message.letters()))
         if pace.duplicates > before[0]:
-            yield self._find("packet-twice", f"{kind} of {whose}: {message.timestamp} came before")
+            yield self._find("packet-twice", f"{_of(kind, whose)}: {message.timestamp} came before")
         elif pace.out_of_order > before[1]:
-            yield self._find("packet-order", f"{kind} of {whose}: {message.timestamp} comes after later ones")
+            yield self._find("packet-order", f"{_of(kind, whose)}: {message.timestamp} comes after later ones")
 
     def _lost(self) -> Iterator[Finding]:
         """What is missing of mixed sound, which never pauses."""
         for (kind, whose), pace in self._paces.items():
-            if kind == "audio" and not whose and pace.lost:
+            if kind == "audio" and whose is None and pace.lost:
                 count, total_ms, _ = pace.gaps()
                 where = "1 gap" if count == 1 else f"{count} gaps"
-                text = f"{kind} of {whose}: {pace.lost} packets ({total_ms / 1000:.2f} s) are missing in {where}"
+                text = f"{_of(kind, whose)}: {pace.lost} packets ({total_ms / 1000:.2f} s) are missing in {where}"
                 yield self._find("packets-lost", text, "")
 
     def _on_handshake(self, number: str, what: str) -> Iterator[Finding]:
@@ -485,12 +490,12 @@ class _Linter:
 
     def _on_timestamp(self, message: Media | Transcript | Chat, at_us: int) -> Iterator[Finding]:
         kind = MEDIA_NAMES[message.media_type]
-        whose = who(message, self._product) if isinstance(message, Media) else message.user_id
+        whose = party_of(message, self._product)
         key, timestamp = (kind, whose), message.timestamp
         if timestamp is None or not is_sane(timestamp):
             if self._first("no timestamp", key):
                 text = "no timestamp" if timestamp is None else f"timestamp {timestamp}: no Unix milliseconds"
-                yield self._find("timestamp", f"{kind} of {whose}: {text}")
+                yield self._find("timestamp", f"{_of(kind, whose)}: {text}")
             return
         clock = self._clocks.get(key)
         if clock is None:
@@ -500,7 +505,7 @@ class _Linter:
         lead_ms = clock.lead_ms(timestamp, at_us)
         if abs(lead_ms) > JUMP_MS:
             way = "ahead of the time that passed" if lead_ms > 0 else "backwards"
-            yield self._find("timestamp", f"{kind} of {whose}: {timestamp} jumps {abs(lead_ms) / 1000:.1f} s {way}")
+            yield self._find("timestamp", f"{_of(kind, whose)}: {timestamp} jumps {abs(lead_ms) / 1000:.1f} s {way}")
             self._clocks[key] = Clock(timestamp, at_us)
         elif timestamp > clock.latest_ms:
             clock.latest_ms, clock.at_us = timestamp, at_us

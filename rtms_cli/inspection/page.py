@@ -28,8 +28,10 @@ from rtms_cli.inspection.sheets import sheets
 from rtms_cli.inspection.sound import Outline, Recorded, Sound, look_at
 from rtms_cli.inspection.summary import Summarizer, Summary
 from rtms_cli.machine import Direction, Frame
-from rtms_cli.protocol.messages import Chat, EventUpdate, Transcript, UserId, user_id
+from rtms_cli.protocol.media import MEDIA_NAMES
+from rtms_cli.protocol.messages import Chat, EventUpdate, Transcript, UserId
 from rtms_cli.protocol.numbers import Product, event_name
+from rtms_cli.protocol.parties import label, name_of, party_of, people_of
 
 MOST_LINES = 20_000
 """Transcript lines, chat messages and events that a page shows; the rest is counted."""
@@ -81,7 +83,7 @@ def page(header: Header, lines: Iterable[Line], capture: Path, folder: Path | No
             "lost": sum(track.lost or 0 for track in summary.tracks),
         },
         "zero": summary.origin_at,
-        "sounds": list(_sounds(recorded, outlines, names, folder, out)),
+        "sounds": list(_sounds(recorded, outlines, names, summary.product, folder, out)),
         "lanes": timeline.lanes,
         "unlisted": timeline.unlisted + max(0, len(recorded.sounds if recorded else ()) - MOST_SOUNDS),
         "said": texts.said(summary, names),
@@ -108,21 +110,23 @@ class _Texts:
             case Transcript() as line if line.text:
                 start = line.start_time if is_sane(line.start_time) else line.timestamp
                 end = line.end_time if is_sane(line.end_time) else None
-                self._add("transcript", line.user_id, line.user_name, line.text, start, end, frame.at_us)
+                self._add(line, line.text, start, end, frame.at_us)
             case Chat() as line:
-                self._add("chat", line.user_id, line.user_name, line.text or "", line.timestamp, None, frame.at_us)
+                self._add(line, line.text or "", line.timestamp, None, frame.at_us)
             case EventUpdate() as event:
-                whose = user_id(event.fields.get("user_id"))
-                people = ", ".join(name or str(one) for one, name in event.participants()[:20])
+                told = people_of(event, self._product)[:20]
+                people = ", ".join(label(self._product, who.party, who.name) for who in told)
                 text = f"{event_name(self._product, event.event_type)} {people}".strip()
-                self._add("event", whose, None, text, None, None, frame.at_us)
+                self._add(None, text, None, None, frame.at_us)
             case _:
                 pass
 
-    def _add(
-        self, kind: str, whose: UserId, name: str | None, text: str, start: int | None, end: int | None, at_us: int
-    ) -> None:
+    def _add(self, line: Transcript | Chat | None, text: str, start: int | None, end: int | None, at_us: int) -> None:
         if len(self._lines) < MOST_LINES:
+            kind, whose, name = "event", None, None
+            if line is not None:
+                kind = MEDIA_NAMES[line.media_type]
+                whose, name = party_of(line, self._product), name_of(line, self._product)
             self._lines.append((kind, whose, name, text, start, end, at_us))
         else:
             self.unlisted += 1
@@ -138,7 +142,7 @@ class _Texts:
                 # A timestamp that is far from when the line came tells nothing about when it was spoken.
                 at = placed if abs(placed - at) < _MOST_DELAY_S else at
             length = (end - start) / 1000 if start is not None and end is not None else 0.0
-            who = "" if kind == "event" else name or names.get(whose) or ("" if whose is None else str(whose))
+            who = label(self._product, whose, name or names.get(whose))
             found.append(Said(kind, round(at, 3), round(at + min(max(0.0, length), _LONGEST_S), 3), who, text))
         return sorted(found, key=lambda line: line.at)
 
@@ -148,23 +152,23 @@ _LONGEST_S = 120.0
 
 
 def _names(summary: Summary) -> dict[UserId, str]:
-    tracks = {track.user_id: track.user_name for track in summary.tracks if track.user_name}
-    return {person.user_id: person.user_name for person in summary.participants if person.user_name} | tracks
+    return {person.user_id: person.user_name for person in summary.participants if person.user_name}
 
 
 def _sounds(
     recorded: Recorded | None,
     outlines: dict[str, Outline],
     names: dict[UserId, str],
+    product: str,
     folder: Path | None,
     out: Path,
 ) -> Iterator[dict[str, object]]:
     for sound in recorded.sounds[:MOST_SOUNDS] if recorded is not None else ():
         outline = outlines.get(sound.path)
         yield {
-            "name": _name_of(sound, names),
+            "name": _name_of(sound, names, product),
             "path": sound.path,
-            "mixed": not sound.user_id,
+            "mixed": sound.party is None,
             "link": None if folder is None or sound.problem else _link(folder / sound.path, out),
             "offset": sound.offset,
             "duration": sound.duration,
@@ -176,8 +180,8 @@ def _sounds(
         }
 
 
-def _name_of(sound: Sound, names: dict[UserId, str]) -> str:
-    return sound.user_name or names.get(sound.user_id) or (str(sound.user_id) if sound.user_id else "everybody")
+def _name_of(sound: Sound, names: dict[UserId, str], product: str) -> str:
+    return label(product, sound.party, names.get(sound.party) or sound.user_name) or "everybody"
 
 
 def _link(path: Path, out: Path) -> str | None:

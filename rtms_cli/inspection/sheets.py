@@ -15,6 +15,7 @@ from rtms_cli.protocol.numbers import (
     SampleRate,
     StopReason,
 )
+from rtms_cli.protocol.parties import label
 from rtms_cli.recording.quantiles import Spread
 
 Cell = str | int | float | None
@@ -130,7 +131,7 @@ def _label(name: str, value: object) -> str | None:
 
 
 def _whose(track: Track) -> tuple[Cell, Cell]:
-    mixed = track.kind == "audio" and not track.user_id
+    mixed = track.kind == "audio" and not track.user_id and track.channel_id is None
     return str(track.user_id), track.user_name or ("everybody" if mixed else None)
 
 
@@ -211,7 +212,7 @@ def _sounds(summary: Summary) -> Sheet:
     )
     rows: list[tuple[Cell, ...]] = []
     for sound in summary.recorded.sounds if summary.recorded else ():
-        name = sound.user_name or (str(sound.user_id) if sound.user_id else "everybody")
+        name = label(summary.product, sound.party, sound.user_name) or "everybody"
         heard = (sound.rate, sound.duration, sound.silence, sound.rms_dbfs, sound.peak_dbfs)
         values = (None,) * len(heard) if sound.problem else heard
         gaps = (sound.gap_count, sound.gap_seconds if sound.gap_count else None)

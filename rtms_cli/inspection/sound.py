@@ -25,7 +25,8 @@ class Sound(Struct, frozen=True):
     """One WAV file. `gaps` are seconds since the recording's zero, as the manifest lists them."""
 
     path: str
-    user_id: UserId
+    party: UserId
+    """Whose it is; `None` is everybody's."""
     user_name: str | None
     rate: int = 0
     channels: int = 0
@@ -72,7 +73,7 @@ def look_at(folder: Path) -> tuple[Recorded, dict[str, Outline]]:
         path = folder / track.path
         # The manifest may come from somebody else: it must not lead out of its folder.
         if track.kind == "audio" and path.resolve().is_relative_to(folder.resolve()):
-            sound, outline = _listen(path, track)
+            sound, outline = _listen(path, track, manifest.party(track))
             sounds.append(sound)
             if outline is not None:
                 outlines[track.path] = outline
@@ -84,12 +85,12 @@ def dbfs(level: float) -> float | None:
     return 20 * math.log10(level) if level > 0 else None
 
 
-def _listen(path: Path, track: TrackEntry) -> tuple[Sound, Outline | None]:
+def _listen(path: Path, track: TrackEntry, whose: UserId) -> tuple[Sound, Outline | None]:
     import soundfile
 
     known = Sound(
         track.path,
-        track.user_id,
+        whose,
         track.user_name,
         offset=track.offset or 0.0,
         gap_count=track.gap_count,

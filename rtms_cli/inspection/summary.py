@@ -18,7 +18,6 @@ from rtms_cli.inspection.sound import Recorded
 from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, MediaParams, media_names
 from rtms_cli.protocol.messages import (
-    Audio,
     Chat,
     EventUpdate,
     Media,
@@ -29,16 +28,14 @@ from rtms_cli.protocol.messages import (
     Unreadable,
     UserId,
     payload_nbytes,
-    user_id,
 )
 from rtms_cli.protocol.numbers import (
     MediaType,
-    MeetingEvent,
     MessageType,
-    Product,
     StatusCode,
     StopReason,
 )
+from rtms_cli.protocol.parties import BY_CHANNEL, is_speaker_change, party_of
 from rtms_cli.protocol.webhooks import UnreadableWebhook
 from rtms_cli.recording.ledger import Ledger, Socket, Step
 from rtms_cli.recording.manifest import Participant
@@ -59,7 +56,7 @@ class Stopped(Struct, frozen=True):
 
 
 class Track(Struct, frozen=True):
-    """What one participant sent of one kind; `user_id` 0 is everybody's mixed audio."""
+    """What one participant sent of one kind; `user_id` 0 without a `channel_id` is everybody's mixed audio."""
 
     kind: str
     user_id: UserId
@@ -68,6 +65,8 @@ class Track(Struct, frozen=True):
     bytes: int
     first_at: float
     last_at: float
+    channel_id: UserId = None
+    """The channel, where that tells whose it is."""
     first_timestamp: int | None = None
     last_timestamp: int | None = None
     duration: float | None = None
@@ -169,14 +168,6 @@ def summarize(name: str, header: Header, lines: Iterable[Line]) -> Summary:
     return summarizer.summary(name)
 
 
-def who(message: Media, product: str) -> UserId:
-    """Whose media a packet is: Contact Center and Phone tell by `channel_id`. 0 is everybody."""
-    by_channel = product in (Product.CONTACT_CENTER, Product.PHONE)
-    if isinstance(message, Audio) and message.channel_id is not None and (by_channel or not message.user_id):
-        return message.channel_id
-    return 0 if message.user_id is None and isinstance(message, Audio) else message.user_id
-
-
 def step_of(kind: str, params: MediaParams) -> int:
     """How long a packet of a kind lasts, in ms, by what was granted."""
     full = params.or_else(DEFAULT_PARAMS)
@@ -195,7 +186,6 @@ class _Gathered:
     def __init__(self, at_us: int, pace: Pace | None) -> None:
         self.packets = self.nbytes = 0
         self.first_us = self.last_us = at_us
-        self.name: str | None = None
         self.pace = pace
 
 
@@ -204,14 +194,13 @@ class Summarizer:
 
     def __init__(self, header: Header) -> None:
         self._header = header
-        self._ledger = Ledger(trusted=header.verified)
+        self._ledger = Ledger(header.product, trusted=header.verified)
         self._at_us = 0
         self._lines = 1
         self._kinds: set[str] = set()
         self._asked, self._granted = MediaParams(), MediaParams()
         self._origin = Origin()
         self._tracks: dict[tuple[str, UserId], _Gathered] = {}
-        self._names: dict[UserId, str] = {}
         self._spoke_us: dict[UserId, int] = {}
         self._speaker: tuple[UserId, int] | None = None
         self._unreadable = self._unknown = self._dropped = self._unlisted = 0
@@ -262,7 +251,7 @@ class Summarizer:
 
     def _on_media(self, frame: Frame, message: Media | Transcript | Chat) -> None:
         kind = MEDIA_NAMES[message.media_type]
-        whose = who(message, self._header.product) if isinstance(message, Media) else message.user_id
+        whose = party_of(message, self._header.product)
         track = self._tracks.get((kind, whose))
         if track is None:
             if len(self._tracks) >= MOST:
@@ -271,9 +260,6 @@ class Summarizer:
             track = self._tracks[kind, whose] = _Gathered(frame.at_us, self._new_pace(kind, whose))
         track.packets += 1
         track.last_us = frame.at_us
-        if message.user_name:
-            track.name = message.user_name
-            self._name(message.user_id, message.user_name)
         self._origin.take(message.timestamp, frame.at_us)
         if isinstance(message, Media):
             letters = message.letters()
@@ -286,7 +272,9 @@ class Summarizer:
     def _new_pace(self, kind: str, whose: UserId) -> Pace | None:
         if kind in ("transcript", "chat"):
             return None
-        return Pace(step_of(kind, self._granted), pictures=kind != "audio", never_pauses=kind == "audio" and not whose)
+        return Pace(
+            step_of(kind, self._granted), pictures=kind != "audio", never_pauses=kind == "audio" and whose is None
+        )
 
     def _grant(self, params: MediaParams) -> None:
         self._granted = params.or_else(self._granted)
@@ -295,12 +283,9 @@ class Summarizer:
                 track.pace.step_ms = step_of(kind, self._granted)
 
     def _on_event(self, frame: Frame, event: EventUpdate) -> None:
-        for whose, name in event.participants():
-            if name:
-                self._name(whose, name)
-        if event.event_type == MeetingEvent.ACTIVE_SPEAKER_CHANGE:
+        if is_speaker_change(event, self._header.product):
             self._speak(frame.at_us)
-            self._speaker = (user_id(event.fields.get("user_id")), frame.at_us)
+            self._speaker = (self._ledger.people.speaker, frame.at_us)
 
     def _speak(self, until_us: int) -> None:
         if self._speaker is None:
@@ -310,17 +295,13 @@ class Summarizer:
             self._spoke_us[whose] = self._spoke_us.get(whose, 0) + until_us - since_us
         self._speaker = None
 
-    def _name(self, whose: UserId, name: str) -> None:
-        if whose in self._names or len(self._names) < MOST:
-            self._names[whose] = name
-
     def summary(self, name: str) -> Summary:
         """Everything that was taken."""
         header, ledger, seconds = self._header, self._ledger, self._at_us / 1_000_000
         self._speak(self._at_us)
         stop, last = ledger.stop, ledger.last_word
         everybody = self._everybody()
-        unlisted = ledger.connection_count - len(ledger.connections) + max(0, len(ledger.participants) - MOST)
+        unlisted = ledger.connection_count - len(ledger.connections) + max(0, len(ledger.people.participants) - MOST)
         return Summary(
             capture=name,
             created=header.created,
@@ -362,21 +343,25 @@ class Summarizer:
         )
 
     def _track(self, kind: str, whose: UserId, track: _Gathered) -> Track:
-        name = track.name or self._names.get(whose)
+        product = self._header.product
+        name = self._ledger.people.name(whose)
+        channel = whose if product in BY_CHANNEL else None
+        user: UserId = 0 if whose is None and kind not in ("transcript", "chat") else whose
         first_at, last_at = track.first_us / 1_000_000, track.last_us / 1_000_000
         pace = track.pace
         if pace is None:
-            return Track(kind, whose, name, track.packets, track.nbytes, first_at, last_at)
+            return Track(kind, user, name, track.packets, track.nbytes, first_at, last_at, channel_id=channel)
         count, total_ms, listed = pace.gaps()
         origin = self._origin.ms or 0
         return Track(
             kind,
-            whose,
+            user,
             name,
             track.packets,
             track.nbytes,
             first_at,
             last_at,
+            channel_id=channel,
             first_timestamp=pace.first_ms,
             last_timestamp=pace.last_ms,
             duration=None if pace.duration_ms is None else pace.duration_ms / 1000,
@@ -410,10 +395,10 @@ class Summarizer:
         return sorted((Count(*key, *count) for key, count in counts.items()), key=_order)
 
     def _everybody(self) -> dict[UserId, Participant]:
-        """Those that events spoke of, and those who sent media."""
-        everybody = dict(islice(self._ledger.participants.items(), MOST))
+        """Those that events spoke of, and those who sent something."""
+        everybody = dict(islice(self._ledger.people.participants.items(), MOST))
         for whose in (*self._spoke_us, *(whose for _, whose in self._tracks)):
-            if whose:
+            if whose is not None:
                 everybody.setdefault(whose, Participant(whose))
         return everybody
 
@@ -425,7 +410,7 @@ class Summarizer:
             speaking = (track.packets - track.pace.duplicates) * track.pace.step_ms / 1000
         elif whose in self._spoke_us:
             speaking, source = self._spoke_us[whose] / 1_000_000, "active_speaker"
-        return Person(whose, self._names.get(whose), person.joined, person.left, speaking, source)
+        return Person(whose, self._ledger.people.name(whose), person.joined, person.left, speaking, source)
 
 
 def _stopped(reason: int | None, said_by: str) -> Stopped:

@@ -309,16 +309,6 @@ class EventUpdate(Message, frozen=True):
     timestamp: int | None = None
     fields: dict[str, object] = {}
 
-    def participants(self) -> list[tuple[UserId, str | None]]:
-        """The user ids that the event speaks of, with names where it gives them."""
-        listed = self.fields.get("participants")
-        people = listed if isinstance(listed, list) else [self.fields]
-        return [
-            (user_id(person["user_id"]), text_or_none(person.get("user_name")))
-            for person in people
-            if isinstance(person, Mapping) and person.get("user_id") is not None
-        ]
-
 
 @_defined(MessageType.CLIENT_READY_ACK, Route.TO_SIGNALING, _STREAM_ID)
 class ClientReadyAck(Message, frozen=True):

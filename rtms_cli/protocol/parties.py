@@ -19,6 +19,8 @@ BY_CHANNEL = frozenset((Product.CONTACT_CENTER, Product.PHONE))
 """The products that tell parties by `channel_id`."""
 MOST_PEOPLE = 10_000
 """Of how many people one event can tell."""
+LONGEST_NAME = 200
+"""Letters of a name that are shown, and kept beside the capture."""
 _MOST_OBJECTS = 1_000
 _HOLDERS = ("participants", "participant_info", "paticipant_info")
 """Where events tell of people, at any depth; the last is how Zoom's own sample spells it."""
@@ -79,12 +81,12 @@ def label(product: str, whose: UserId, name: str | None = None) -> str:
 
 
 def shown_name(product: str, name: str | None) -> str | None:
-    """A name as it may be shown; of a caller whose name is a phone number, only the last digits are."""
+    """A name as it may be shown: cut where it is very long, and of a phone number only the last digits."""
     if not name or not name.strip():
         return None
     if product in BY_CHANNEL and _PHONE_NUMBER.fullmatch(name):
         return f"number ending in {_digits(name)[-2:]}"
-    return name
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def people_of(event: EventUpdate, product: str) -> list[Mention]:
@@ -114,6 +116,16 @@ def has_joined(event: EventUpdate, product: str) -> bool | None:
     """Whether those of whom an event tells have come (true) or gone (false)."""
     name = _name(event, product)
     return True if name in _JOINED else False if name in _LEFT else None
+
+
+def without_phone_numbers(value: object) -> object:
+    """A JSON value as it may be shown: phone numbers are personal."""
+    if isinstance(value, Mapping):
+        return {
+            key: "[phone number]" if key == "phone_number" and inner else without_phone_numbers(inner)
+            for key, inner in value.items()
+        }
+    return [without_phone_numbers(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _name(event: EventUpdate, product: str) -> str:

@@ -269,6 +269,7 @@ class AudioTrack(Track):
             path=self.path,
             user_id=self.user_id,
             user_name=self.user_name,
+            channel_id=self.channel_id,
             codec=self.form.codec_name,
             rate=rate,
             channels=self.form.audio_channels,

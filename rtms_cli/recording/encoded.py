@@ -98,6 +98,7 @@ class OggTrack(Track):
             path=self.path,
             user_id=self.user_id,
             user_name=self.user_name,
+            channel_id=self.channel_id,
             codec=Codec.OPUS.name,
             rate=RATES_HZ[Codec.OPUS],
             channels=self._channels,

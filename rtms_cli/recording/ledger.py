@@ -19,6 +19,7 @@ from rtms_cli.protocol.messages import (
     EventUpdate,
     KeepAliveRequest,
     KeepAliveResponse,
+    Media,
     MediaHandshakeResponse,
     Message,
     SessionStateResponse,
@@ -30,21 +31,20 @@ from rtms_cli.protocol.messages import (
     Transcript,
     Unknown,
     Unreadable,
-    UserId,
     Video,
     loads,
 )
-from rtms_cli.protocol.numbers import MeetingEvent, MessageType, StatusCode, StopReason
+from rtms_cli.protocol.numbers import MessageType, StatusCode, StopReason
 from rtms_cli.protocol.webhooks import StreamStart, StreamStop, UnreadableWebhook
 from rtms_cli.recording.keepalives import Asked, KeepAlives
-from rtms_cli.recording.manifest import Loss, Participant, Stop, Warned
+from rtms_cli.recording.manifest import Loss, Stop, Warned
+from rtms_cli.recording.people import People
 from rtms_cli.recording.quantiles import Quantiles
 
 MOST_CONNECTIONS = 1_000
 """The last ones; `connection_count` has the whole number."""
 MOST_CHANNELS = 1_000
 MOST_STEPS = 1_000
-MOST_PARTICIPANTS = 10_000
 MOST_REMARKS = 500
 """Different warnings, different losses and types of messages; further ones of a sort are counted together."""
 
@@ -102,10 +102,13 @@ class KeepAliveTally:
 class Ledger:
     """Takes every frame of a stream, in order.
 
+    :param product: says by which id participants are told; see `parties`.
     :param trusted: whether webhooks were verified; see `Outlook`.
     """
 
-    def __init__(self, *, trusted: bool = False) -> None:
+    def __init__(self, product: str, *, trusted: bool = False) -> None:
+        self._product = product
+        self.people = People(product, self.warn)
         self._trusted = trusted
         self.at_us = 0
         self.audio = Tally(int(MessageType.MEDIA_DATA_AUDIO))
@@ -121,12 +124,6 @@ class Ledger:
         self._current: dict[str, Socket] = {}
         self.keep_alives: dict[str, KeepAliveTally] = {}
         self._waiting = KeepAlives()
-        self.participants: dict[UserId, Participant] = {}
-        """Those that events spoke of. Who came back has not left."""
-        self.names: dict[UserId, str] = {}
-        """Names as events, transcript and chat gave them; replaced, never changed, so that snapshots may share it."""
-        self.speaker: UserId = None
-        """The active speaker, as the last event named it."""
         self.warnings: dict[str, Warned] = {}
         self.losses: dict[tuple[str, str], Loss] = {}
         self._steps: dict[tuple[str, str], Step] = {}
@@ -261,7 +258,8 @@ class Ledger:
 
     def forget_content(self) -> None:
         """Forget what tells of people: the stream was revoked."""
-        self.participants, self.names, self.warnings, self.losses = {}, {}, {}, {}
+        self.people = People(self._product, self.warn)
+        self.warnings, self.losses = {}, {}
 
     # Frames.
 
@@ -294,32 +292,12 @@ class Ledger:
                 self._step("first_media", frame, "")
             if self._missing:
                 self._missing.discard(frame.channel)  # accepted without an answer
-            if isinstance(frame.message, Transcript | Chat):
-                self._name(frame.message.user_id, frame.message.user_name)
+            assert isinstance(frame.message, Media | Transcript | Chat)
+            self.people.hear(frame.message, frame.at_us)
 
     def _on_event(self, frame: Frame) -> None:
-        message = frame.message
-        assert isinstance(message, EventUpdate)
-        at = frame.at_us / 1_000_000
-        if message.event_type == MeetingEvent.ACTIVE_SPEAKER_CHANGE:
-            self.speaker = next((user_id for user_id, _ in message.participants()), None)
-        for user_id, user_name in message.participants():
-            self._name(user_id, user_name)
-            person = self.participants.get(user_id)
-            if person is None:
-                if len(self.participants) >= MOST_PARTICIPANTS:
-                    continue
-                person = self.participants[user_id] = Participant(user_id)
-            person.user_name = user_name or person.user_name
-            if message.event_type == MeetingEvent.PARTICIPANT_JOIN:
-                person.joined, person.left = person.joined if person.joined is not None else at, None
-            elif message.event_type == MeetingEvent.PARTICIPANT_LEAVE:
-                person.left = at
-
-    def _name(self, user_id: UserId, name: str | None) -> None:
-        known = self.names.get(user_id)
-        if name and user_id is not None and name != known and (known or len(self.names) < MOST_PARTICIPANTS):
-            self.names = self.names | {user_id: name}
+        assert isinstance(frame.message, EventUpdate)
+        self.people.take(frame.message, frame.at_us)
 
     def _keep_alive(self, channel: str) -> KeepAliveTally | None:
         tally = self.keep_alives.get(channel)

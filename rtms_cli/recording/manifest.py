@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct, field
 
 from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.parties import BY_CHANNEL, party
 
 MANIFEST = "manifest.json"
 CAPTURE = "capture.jsonl"
@@ -27,7 +28,11 @@ class TrackEntry(Struct):
     """`audio`, `video`, `share`, `transcript`, `chat` or `events`."""
     path: str
     user_id: UserId = None
+    """Whose it is; 0 is everybody's, where `channel_id` does not say otherwise."""
     user_name: str | None = None
+    """The first name, which is the file's as well; `participants` has the others."""
+    channel_id: UserId = None
+    """The channel, where that tells whose it is: it is the `user_id` too, then."""
     codec: str | None = None
     rate: int | None = None
     channels: int | None = None
@@ -82,13 +87,24 @@ class Connection(Struct):
     """Whether we closed it."""
 
 
+class Named(Struct):
+    """What somebody was called from some moment on."""
+
+    name: str
+    at: float
+
+
 class Participant(Struct):
-    """Somebody who was there; times as far as events told."""
+    """Somebody who was there; times of coming and going as far as events told."""
 
     user_id: UserId
+    """The participant's id, which is the `channel_id` in Contact Center and Phone."""
     user_name: str | None = None
+    """The newest name."""
     joined: float | None = None
     left: float | None = None
+    names: list[Named] = []
+    """Every name, from when on."""
 
 
 class Stop(Struct):
@@ -148,6 +164,13 @@ class Manifest(Struct):
     stop: Stop | None
     warnings: list[Warned] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+
+    def party(self, track: TrackEntry) -> UserId:
+        """Whose a track is; `None` for everybody's."""
+        is_mixed = track.path.rpartition("/")[2].startswith("mixed")
+        if track.channel_id is None and self.product in BY_CHANNEL and not is_mixed:
+            return track.user_id  # recordings from before there was a `channel_id`
+        return party(self.product, track.user_id, track.channel_id)
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":

@@ -6,9 +6,11 @@ file (RECORDING). What could not be kept, and what a person should know, goes to
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from rtms_cli.capture import Header
 from rtms_cli.machine import ChannelState, Direction, Frame, State
+from rtms_cli.protocol import parties
 from rtms_cli.protocol.conversation import chat_gist, chat_line
 from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import (
@@ -42,6 +44,22 @@ _CHANGES: dict[int | None, str] = {int(change): change.name for change in (Attri
 """What a transcript line may do to earlier ones (PROTOCOL §5)."""
 
 
+class _Whose(NamedTuple):
+    """Whose files something goes to: a channel's and a user's are two, also where the ids are the same."""
+
+    party: UserId
+    channel_id: UserId
+
+    @property
+    def user_id(self) -> UserId:
+        """What the manifest has: 0 for everybody's."""
+        return 0 if self.party is None else self.party
+
+    def stem(self, name: str | None) -> str:
+        """What its files are called."""
+        return "mixed" if self.party is None else participant_stem(self.party, name)
+
+
 class _Channel:
     """What is known of one media socket."""
 
@@ -72,13 +90,12 @@ class Placer:
         self._ledger = ledger
         self._keep_encoded = keep_encoded
         self._product = Product(header.product) if header.product in tuple(Product) else Product.MEETING
-        self._by_channel_id = self._product in (Product.CONTACT_CENTER, Product.PHONE)
         self._time = time
         self._moves = 0
         self._names = Names()
-        self._audio: dict[tuple[UserId, AudioForm, Segment | None], AudioTrack] = {}
-        self._pictures: dict[tuple[type[Media], UserId, int | None], PictureTrack] = {}
-        self._forms: dict[tuple[type[Media], UserId], PictureForm] = {}
+        self._audio: dict[tuple[_Whose, AudioForm, Segment | None], AudioTrack] = {}
+        self._pictures: dict[tuple[type[Media], _Whose, int | None], PictureTrack] = {}
+        self._forms: dict[tuple[type[Media], _Whose], PictureForm] = {}
         self._texts: dict[str, TextTrack] = {}
         self.tracks: list[Track] = []
         self._channels: dict[str, _Channel] = {}
@@ -182,45 +199,48 @@ class Placer:
             if track is None:
                 self._ledger.lose("too many tracks", frame.channel, nbytes)
                 return
+            if len(channel.tracks) >= MOST_TRACKS:
+                channel.tracks.clear()  # one channel's packets may have any number of user ids
             channel.tracks[message.user_id, message.channel_id, segment] = track
+        if message.user_name != track.heard_name and message.user_name:
+            track.heard_name = message.user_name
+            self._ledger.people.hear(message, frame.at_us)
         fault = track.add(timestamp, payload)
         if fault is not None:
             self._ledger.lose(fault[0], track.path, fault[1])
 
     def _audio_track(self, message: Audio, form: AudioForm, segment: Segment | None) -> AudioTrack | None:
-        who = self._who(message)
-        track = self._audio.get((who, form, segment))
+        whose = self._whose(message)
+        track = self._audio.get((whose, form, segment))
         if track is not None and track.encoded is not None and not track.encoded.is_open:
-            stem = "mixed" if who is None else participant_stem(who, track.user_name)
-            track.encoded = self._encoded_track(stem, track.user_id, track.user_name, form)
+            track.encoded = self._encoded_track(whose, track.user_name, form)
         if track is not None or len(self.tracks) >= MOST_TRACKS:
             return track
-        name = None if who is None else self._name_of(message.user_id, message.user_name)
-        stem = "mixed" if who is None else participant_stem(who, name)
-        path = self._names.give("audio", stem, "wav")
-        whose = 0 if who is None else who
-        encoded = self._encoded_track(stem, whose, name, form)
-        track = self._audio[who, form, segment] = AudioTrack(path, whose, name, form, segment, encoded)
+        name = None if whose.party is None else self._name_of(message)
+        path = self._names.give("audio", whose.stem(name), "wav")
+        encoded = self._encoded_track(whose, name, form)
+        track = self._audio[whose, form, segment] = AudioTrack(path, whose.user_id, name, form, segment, encoded)
+        track.channel_id = whose.channel_id
         self.tracks.append(track)
         if segment is not None and segment is not self._time.segments[0]:
             offset = (segment.zero_ms - self._time.segments[0].zero_ms) / 1000
             self._ledger.warn(f"the media clock has jumped by {offset:+.0f} s; {path} starts there")
         return track
 
-    def _encoded_track(self, stem: str, user_id: UserId, name: str | None, form: AudioForm) -> Track | None:
+    def _encoded_track(self, whose: _Whose, name: str | None, form: AudioForm) -> Track | None:
         """What keeps the packets of a participant as they come, where that is wanted and possible."""
         if not self._keep_encoded or form.codec not in ENCODED_EXTENSIONS or len(self.tracks) >= MOST_TRACKS:
             return None
-        path = self._names.give("audio", stem, ENCODED_EXTENSIONS[form.codec])
-        track = encoded_track(path, user_id, name, form.codec, form.audio_channels)
+        path = self._names.give("audio", whose.stem(name), ENCODED_EXTENSIONS[form.codec])
+        track = encoded_track(path, whose.user_id, name, form.codec, form.audio_channels)
+        track.channel_id = whose.channel_id
         self.tracks.append(track)
         return track
 
-    def _who(self, message: Audio) -> UserId:
-        """Whose audio a packet is; `None` for everybody's (RECORDING, "The folder")."""
-        if message.channel_id is not None and (self._by_channel_id or not message.user_id):
-            return message.channel_id
-        return message.user_id or None
+    def _whose(self, message: Media) -> _Whose:
+        """Whose files a packet or a picture goes to (RECORDING, "The folder")."""
+        is_by_channel = parties.is_by_channel(self._product, message.user_id, message.channel_id)
+        return _Whose(parties.party_of(message, self._product), message.channel_id if is_by_channel else None)
 
     def _on_picture(self, frame: Frame) -> None:
         message = frame.message
@@ -239,10 +259,16 @@ class Placer:
         if not payload:
             return
         granted = channel.granted.video if kind == "video" else channel.granted.share
-        form = self._forms.setdefault((type(message), message.user_id), PictureForm())
+        whose = self._whose(message)
+        form = self._forms.get((type(message), whose))
+        if form is None:
+            if len(self._forms) >= MOST_TRACKS:
+                self._ledger.lose("too many tracks", frame.channel, len(payload))
+                return
+            form = self._forms[type(message), whose] = PictureForm()
         wanted = None if granted is None else granted.codec
         codec, payload, changed = form.read(wanted, payload)
-        track = self._pictures.get((type(message), message.user_id, codec))
+        track = self._pictures.get((type(message), whose, codec))
         if track is None:
             track = self._picture_track(kind, message, codec, wanted)
             if track is None:
@@ -266,14 +292,14 @@ class Placer:
         """
         if len(self.tracks) >= MOST_TRACKS:
             return None
-        name = self._name_of(message.user_id, message.user_name)
-        stem = participant_stem(message.user_id, name) if message.user_id else "mixed"
-        before = sum(key[:2] == (type(message), message.user_id) for key in self._pictures)
+        whose, name = self._whose(message), self._name_of(message)
+        stem = whose.stem(name)
+        before = sum(key[:2] == (type(message), whose) for key in self._pictures)
         if before and wanted not in (None, codec):
             stem = f"{stem}_{before + 1}"
         path = self._names.give(kind, stem, EXTENSIONS.get(codec, "bin"))
-        track = PictureTrack(kind, path, message.user_id, name, codec)
-        self._pictures[type(message), message.user_id, codec] = track
+        track = self._pictures[type(message), whose, codec] = PictureTrack(kind, path, whose.user_id, name, codec)
+        track.channel_id = whose.channel_id
         self.tracks.append(track)
         return track
 
@@ -304,7 +330,7 @@ class Placer:
         self._text("transcript").add(message.timestamp, fields)
         if not message.text:
             return
-        self.last_words.append((self._name_of(message.user_id, message.user_name) or "", message.text))
+        self.last_words.append((self._shown(message), message.text))
 
     def _on_chat(self, frame: Frame) -> None:
         message = frame.message
@@ -314,7 +340,7 @@ class Placer:
         self._media_channel(frame.channel)
         self._note_time(message.timestamp, frame.at_us)
         self._text("chat").add(message.timestamp, chat_line(message))
-        self.last_chat.append((self._name_of(message.user_id, message.user_name) or "", chat_gist(message)))
+        self.last_chat.append((self._shown(message), chat_gist(message)))
 
     def _note_time(self, timestamp: int | None, at_us: int) -> None:
         """Let a message that needs no place of its own set the origin or move it."""
@@ -338,12 +364,14 @@ class Placer:
             self.tracks.append(track)
         return track
 
-    def _name_of(self, user_id: UserId, user_name: str | None) -> str | None:
-        """The name as it was sent, or as an event told it."""
-        if user_name:
-            return user_name
-        known = self._ledger.participants.get(user_id)
-        return known.user_name if known is not None else None
+    def _name_of(self, message: Media | Transcript | Chat) -> str | None:
+        """The name as it was sent, or as it was told before."""
+        told = self._ledger.people.name(parties.party_of(message, self._product))
+        return parties.name_of(message, self._product) or told
+
+    def _shown(self, message: Transcript | Chat) -> str:
+        whose = parties.party_of(message, self._product)
+        return parties.label(self._product, whose, self._name_of(message))
 
     # What else is said.
 

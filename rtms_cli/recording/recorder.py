@@ -21,6 +21,7 @@ from msgspec import Struct, structs
 from rtms_cli.capture import Header, capture_lines, part_name
 from rtms_cli.errors import Problem
 from rtms_cli.machine import Direction, Frame
+from rtms_cli.protocol import parties
 from rtms_cli.protocol.endings import Status
 from rtms_cli.protocol.messages import Audio, UserId
 from rtms_cli.recording.files import Files
@@ -34,10 +35,12 @@ from rtms_cli.recording.manifest import (
     KeepAlive,
     Manifest,
     MessageCount,
+    TrackEntry,
 )
 from rtms_cli.recording.ownership import FolderLock, NoLocksError
 from rtms_cli.recording.placing import Placer
 from rtms_cli.recording.timeline import SessionTime
+from rtms_cli.recording.track import Track
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class TrackSnapshot(Struct, frozen=True):
     path: str
     kind: str
     user_id: UserId
+    """Whose it is; `None` is everybody's."""
     user_name: str | None
     seconds: float
     packets: int
@@ -82,7 +86,7 @@ class RecorderSnapshot(Struct, frozen=True):
     keep_alive: dict[str, tuple[int, int, float | None]] = {}
     """By channel: received, answered, slowest answer in ms."""
     participants: dict[UserId, str] = {}
-    """Names as events, transcript and chat gave them."""
+    """The newest names, by party."""
     speaker: UserId = None
     losses: int = 0
     warnings: tuple[str, ...] = ()
@@ -127,7 +131,7 @@ class Recorder:
         self._keep_revoked = keep_revoked
         self._process = process
         self._time = SessionTime(max_gap_ms, origin_ms)
-        self._ledger = Ledger(trusted=header.verified)
+        self._ledger = Ledger(header.product, trusted=header.verified)
         self._placer = Placer(header, self._time, self._ledger, keep_encoded=keep_encoded)
         self.is_open = True
         self._status: str = Status.RECORDING.value
@@ -275,7 +279,7 @@ class Recorder:
             origin_ms=origin_ms,
             buffered_ms=buffered,
             media={"asked": asked.to_json(), "granted": granted.to_json()},
-            tracks=[track.entry(origin_ms, MOST_GAPS) for track in placer.tracks if track.has_content],
+            tracks=[self._entry(track) for track in placer.tracks if track.has_content],
             messages={
                 "received": _counts(ledger.received()),
                 "sent": _counts(ledger.tallies[Direction.OUT]),
@@ -283,11 +287,20 @@ class Recorder:
             keep_alive={name: KeepAlive(*figures) for name, figures in self._keep_alives().items()},
             connections=[_connection(socket) for socket in ledger.connections],
             connection_count=ledger.connection_count,
-            participants=list(ledger.participants.values()),
+            participants=list(ledger.people.participants.values()),
             stop=ledger.stop,
             warnings=list(ledger.warnings.values()),
             losses=list(ledger.losses.values()),
         )
+
+    def _entry(self, track: Track) -> TrackEntry:
+        entry = track.entry(self._time.origin_ms, MOST_GAPS)
+        if entry.user_name is None:
+            entry.user_name = self._ledger.people.name(self._party(track))
+        return entry
+
+    def _party(self, track: Track) -> UserId:
+        return parties.party(self._header.product, track.user_id, track.channel_id)
 
     # The life of a recording. The capture shows where sessions ended and began, so that a replay makes the same files.
 
@@ -410,7 +423,7 @@ class Recorder:
                 TrackSnapshot(
                     track.path,
                     track.kind,
-                    track.user_id,
+                    self._party(track),
                     track.user_name,
                     track.seconds,
                     track.packets,
@@ -422,8 +435,8 @@ class Recorder:
             transcript=tuple(placer.last_words),
             chat=tuple(placer.last_chat),
             keep_alive=self._keep_alives(),
-            participants=ledger.names,
-            speaker=ledger.speaker,
+            participants=ledger.people.names(),
+            speaker=ledger.people.speaker,
             losses=sum(loss.count for loss in ledger.losses.values()),
             warnings=tuple(ledger.warnings),
             written_nbytes=self._written,

@@ -297,6 +297,8 @@ def _count_more(base: Manifest, before: Manifest) -> None:
     for person in before.participants:
         known = people.setdefault(person.user_id, person)
         known.user_name = known.user_name or person.user_name
+        if len(person.names) > len(known.names):
+            known.names = person.names
         known.joined = person.joined if known.joined is None else known.joined
     base.participants = list(people.values())
     base.messages = dict(base.messages)

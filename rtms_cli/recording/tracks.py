@@ -86,6 +86,7 @@ class PictureTrack(Track):
             path=self.path,
             user_id=self.user_id,
             user_name=self.user_name,
+            channel_id=self.channel_id,
             codec=None if self.codec is None else codec_name(self.codec),
             packets=self.packets,
             bytes=self.nbytes,

@@ -1,7 +1,8 @@
 """Whose camera to watch, where a session asks for one participant's video (`data_opt` 4, PROTOCOL §5)."""
 
-from rtms_cli.protocol.messages import EventUpdate, UserId
-from rtms_cli.protocol.numbers import MeetingEvent, whole
+from rtms_cli.protocol.messages import EventUpdate, UserId, user_id
+from rtms_cli.protocol.numbers import MeetingEvent
+from rtms_cli.protocol.parties import people_of
 
 FIRST = "first"
 """Any camera that is on; the next one when it goes off."""
@@ -17,11 +18,14 @@ class Camera:
     """Follows what events say, and decides what to subscribe to.
 
     :param wanted: a user id, a name or a part of one, or `first`.
+    :param product: says how events tell of people.
     """
 
-    def __init__(self, wanted: str) -> None:
+    def __init__(self, wanted: str, product: str) -> None:
+        self._product = product
         self._wanted = wanted
-        self._id = whole(wanted)
+        number = user_id(wanted.strip())
+        self._id = number if isinstance(number, int) else None
         self._names: dict[UserId, str] = {}
         self._on: dict[UserId, None] = {}
         self._off: set[UserId] = set()
@@ -29,11 +33,13 @@ class Camera:
 
     def take(self, event: EventUpdate) -> None:
         """Follow an event."""
-        for user, name in event.participants():
-            if name:
-                self.name(user, name)
+        for who in people_of(event, self._product):
+            if who.party is None:
+                continue
+            if who.name:
+                self.name(who.party, who.name)
             if event.event_type in _CAMERA_EVENTS:
-                self.switch(user, on=event.event_type == MeetingEvent.PARTICIPANT_VIDEO_ON)
+                self.switch(who.party, on=event.event_type == MeetingEvent.PARTICIPANT_VIDEO_ON)
 
     def name(self, user: UserId, name: str) -> None:
         """Somebody is called so."""

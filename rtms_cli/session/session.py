@@ -108,7 +108,7 @@ class Session:
         self._request = request
         self._trusted = trusted
         self._life = Life(trusted=trusted, begun=continues)
-        self._camera = Camera(request.video_user) if request.video_user else None
+        self._camera = Camera(request.video_user, stream.product) if request.video_user else None
         self._connections = Connections(stream.stream_id, request)
         self._connections.signaling.url = stream.server_url
         self._connections.signaling.has_been_up = continues  # the server has accepted this signature before

@@ -18,6 +18,7 @@ from rich.text import Text
 from rtms_cli.machine import Frame
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.numbers import Product, StreamState
+from rtms_cli.protocol.parties import label
 from rtms_cli.recording.recorder import TrackSnapshot
 from rtms_cli.session.channel import ChannelSnapshot, Phase
 from rtms_cli.station.observing import StreamSnapshot
@@ -376,24 +377,25 @@ def sparkline(rates: Sequence[float]) -> str:
 
 
 def _people(view: StreamSnapshot) -> RenderableType:
-    recording = view.recording
+    recording, product = view.recording, view.session.stream.product
     sound = {track.user_id: track for track in recording.tracks if track.kind == "audio"}
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 1))
     table.add_column("who", no_wrap=True)
     table.add_column("level", no_wrap=True)
     table.add_column("gaps", justify="right", no_wrap=True)
-    names: dict[UserId, str] = {
-        track.user_id: track.user_name or str(track.user_id) for track in recording.tracks if track.user_id
-    }
+    names: dict[UserId, str] = {track.user_id: track.user_name or "" for track in recording.tracks}
     names |= recording.participants
-    if (mixed := sound.get(0)) is not None:
+    names.pop(None, None)
+    if (mixed := sound.get(None)) is not None:
         table.add_row(Text("everybody (mixed)", style="dim"), meter(mixed.level), _gaps(mixed))
     for user_id, name in _loudest(names, sound, recording.speaker)[:MOST_PEOPLE]:
         speaking = user_id is not None and user_id == recording.speaker
         track = sound.get(user_id)
         level = Text("speaking" if speaking else "", style="green") if track is None else meter(track.level)
         style = "bold green" if speaking else ""
-        table.add_row(Text(escape(name or str(user_id), 28), style=style), level, "" if track is None else _gaps(track))
+        table.add_row(
+            Text(escape(label(product, user_id, name), 28), style=style), level, "" if track is None else _gaps(track)
+        )
     if len(names) > MOST_PEOPLE:
         table.add_row(Text(f"… and {len(names) - MOST_PEOPLE} more", style="dim"), "", "")
     return table if table.row_count else Text()

@@ -34,6 +34,7 @@ from rtms_cli.protocol.numbers import (
     StreamState,
     event_name,
 )
+from rtms_cli.protocol.parties import label, name_of, party_of, people_of
 from rtms_cli.protocol.webhooks import (
     OtherWebhook,
     StreamInterrupted,
@@ -71,7 +72,7 @@ def gist(frame: Frame, product: Product) -> str:
         case StreamCloseResponse(status_code=status, reason=reason):
             return _join(name, f"status_code {StatusCode.label(status)}", escape(reason))
         case EventUpdate(event_type=kind):
-            people = ", ".join(escape(person or str(user)) for user, person in message.participants()[:5])
+            people = ", ".join(escape(label(product, who.party, who.name)) for who in people_of(message, product)[:5])
             return _join(name, escape(event_name(product, kind)), people)
         case StreamStateUpdate(state=state, reason=reason):
             return _join(name, StreamState.label(state), "" if reason is None else f"reason {StopReason.label(reason)}")
@@ -80,24 +81,26 @@ def gist(frame: Frame, product: Product) -> str:
             return _join(name, SessionState.label(state), why)
         case KeepAliveRequest(timestamp=timestamp) | KeepAliveResponse(timestamp=timestamp):
             return _join(name, escape(f"timestamp {timestamp}"))
-        case Media(user_id=user, user_name=person):
-            everybody = not user and isinstance(message, Audio)
-            nbytes = payload_nbytes(message.letters())
-            return _join(name, escape(person or ("everybody" if everybody else str(user))), size_of(nbytes))
-        case Transcript(user_name=person, user_id=user, text=text, attribute=change):
+        case Media():
+            person = _sender(message, product) or ("everybody" if isinstance(message, Audio) else "?")
+            return _join(name, escape(person), size_of(payload_nbytes(message.letters())))
+        case Transcript(text=text, attribute=change):
             words = Attribute.label(change) if change in (Attribute.UPDATE, Attribute.DELETE) else ""
-            return _join(name, words, f"{escape(person or str(user))}: {escape(text or '')}")
-        case Chat(user_name=person, user_id=user, operation=operation, message_id=ident):
+            return _join(name, words, f"{escape(_sender(message, product) or '?')}: {escape(text or '')}")
+        case Chat(operation=operation, message_id=ident):
             words = ChatOperation.label(operation) if isinstance(operation, int) else escape(operation or "")
-            return _join(
-                name, words, escape(ident or ""), f"{escape(person or str(user))}: {escape(chat_gist(message))}"
-            )
+            said = f"{escape(_sender(message, product) or '?')}: {escape(chat_gist(message))}"
+            return _join(name, words, escape(ident or ""), said)
         case Unknown(type=kind):
             return f"unknown message type {escape(str(kind))}"
         case Unreadable(problem=problem):
             return f"unreadable: {escape(problem)}"
         case _:
             return name
+
+
+def _sender(message: Media | Transcript | Chat, product: Product) -> str:
+    return label(product, party_of(message, product), name_of(message, product))
 
 
 def _state(state: ChannelState) -> str:

@@ -159,7 +159,7 @@ def test_stops_reading_after_the_end() -> None:
             read.append(line[0])
             yield line
 
-    shown = [number for number, _ in select(counted(), Wanted(end=1.0))]  # type: ignore[arg-type]
+    shown = [number for number, _ in select(counted(), Wanted(end=1.0), "meeting")]  # type: ignore[arg-type]
     assert (shown, read[-1]) == ([2, 3, 4, 5, 6], 7)
 
 

@@ -55,6 +55,7 @@ from rtms_cli.protocol.messages import (
     read,
 )
 from rtms_cli.protocol.numbers import MediaType, SessionState, StatusCode, StopReason, StreamState
+from rtms_cli.protocol.parties import people_of
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "messages.jsonl"
 CASES: dict[str, dict[str, Any]] = {
@@ -262,7 +263,7 @@ def test_participants_of_events() -> None:
     def people(case: str) -> object:
         message = EXPECTED[case]
         assert isinstance(message, EventUpdate)
-        return message.participants()
+        return [(who.party, who.name) for who in people_of(message, "meeting")]
 
     assert people("6 join") == [WHO, (16778241, "John Smith")]
     assert people("6 active speaker") == [WHO]
