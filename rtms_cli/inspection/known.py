@@ -18,7 +18,11 @@ def unknown_fields(body: Mapping[str, object], product: str) -> Iterator[str]:
 
 
 def _is_documented(event: object, product: str) -> bool:
-    """Whether the fields of an event are known: only those of meetings are, whose numbers others use too."""
+    """Whether the fields of an event are known: those of the first nine are. Others use the numbers too."""
     number = whole(event.get("event_type", event.get("event_code"))) if isinstance(event, Mapping) else None
-    others = product == Product.CONTACT_CENTER and (number or 0) >= MeetingEvent.PARTICIPANT_VIDEO_ON
-    return number in tuple(MeetingEvent) and not others
+    known = _OF_ALL if product == Product.CONTACT_CENTER else _OF_MEETINGS
+    return number in known
+
+
+_OF_ALL = range(MeetingEvent.FIRST_PACKET_TIMESTAMP, MeetingEvent.PARTICIPANT_VIDEO_ON)
+_OF_MEETINGS = range(MeetingEvent.FIRST_PACKET_TIMESTAMP, MeetingEvent.CHAT_GROUP_CREATE)

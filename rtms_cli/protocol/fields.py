@@ -65,6 +65,13 @@ def name_or_none(value: object) -> str | None:
     )
 
 
+def id_or_none(value: object) -> str | None:
+    """An id that is documented as a text, and may come as a number."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if type(value) is int and abs(value) < _MOST_ID else text_or_none(value)
+
+
 def number_or_text(value: object) -> int | str | None:
     """A number, also one that came as text, or else the text."""
     number = whole(value)
@@ -88,6 +95,8 @@ TIME = Kind(milliseconds, is_number=True)
 NUMBER_AS_IS = Kind(lambda value: value, is_number=True)
 NUMBER_OR_NAME = Kind(number_or_text, is_number=True)
 TEXT = Kind(text_or_none)
+ID = Kind(id_or_none)
+"""An id of the stream, or of what is streamed: documented as a text."""
 NAME = Kind(name_or_none)
 """What somebody is called: documented as a text."""
 FLAG = Kind(lambda value: value if isinstance(value, bool) else None)
@@ -98,11 +107,19 @@ WHO = Kind(user_id)
 class Shape:
     """The keys of a JSON object, in the order in which they are written."""
 
-    def __init__(self, *keys: "Key", rest: str = "", dropped: tuple[str, ...] = (), is_open: bool = False) -> None:
+    def __init__(
+        self,
+        *keys: "Key",
+        rest: str = "",
+        dropped: tuple[str, ...] = (),
+        kept: tuple[str, ...] = (),
+        is_open: bool = False,
+    ) -> None:
         """Define an object.
 
         :param rest: the attribute that holds what no other attribute does.
         :param dropped: keys that are left out of the rest.
+        :param kept: keys that are in the rest although another attribute may hold their value.
         :param is_open: whether keys that are not defined here are as good as those that are.
         """
         self.keys = keys
@@ -110,6 +127,7 @@ class Shape:
         self.by_name = {name: key for key in keys for name in key.names}
         self._rest = rest
         self._not_rest = {"msg_type", *dropped, *(name for key in keys if isinstance(key, Field) for name in key.names)}
+        self._not_rest -= {*kept}
 
     def read(self, given: Mapping[str, object]) -> dict[str, Any]:
         """The attributes that an object holds."""
@@ -222,7 +240,8 @@ class Texts(Key, frozen=True):
 
     def read(self, given: Mapping[str, object], found: dict[str, object]) -> None:
         """See `Key.read`."""
-        found[self.name] = {name: value for name in self.names if isinstance(value := given.get(name), str)}
+        values = {name: self.kind.read(given.get(name)) for name in self.names}
+        found[self.name] = {name: value for name, value in values.items() if value is not None}
 
     def write(self, holder: object, written: dict[str, object]) -> None:
         """See `Key.write`."""

@@ -20,6 +20,7 @@ from msgspec import Raw, Struct
 from rtms_cli.protocol.chat import CONTENT
 from rtms_cli.protocol.fields import (
     FLAG,
+    ID,
     NAME,
     NUMBER,
     NUMBER_AS_IS,
@@ -43,7 +44,9 @@ from rtms_cli.protocol.fields import user_id as user_id
 from rtms_cli.protocol.media import MEDIA_PARAMS, MediaParams
 from rtms_cli.protocol.numbers import (
     Attribute,
+    ContactCenterEvent,
     MediaType,
+    MeetingEvent,
     MessageType,
     SessionState,
     StatusCode,
@@ -127,11 +130,25 @@ def _signature(value: object) -> Signature | None:
 
 
 def _read_urls(given: object) -> dict[str, str] | None:
-    if isinstance(given, str):
+    if isinstance(given, str | list):
         given = {"all": given}
     if not isinstance(given, Mapping):
         return None
-    return {"share" if key == "deskshare" else key: url for key, url in given.items() if isinstance(url, str) and url}
+    texts = {key: ",".join(filter(_is_text, url)) if isinstance(url, list) else url for key, url in given.items()}
+    return {"share" if key == "deskshare" else key: url for key, url in texts.items() if isinstance(url, str) and url}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _read_event_type(given: object) -> int | str | None:
+    number = whole(given)
+    if number is not None or not isinstance(given, str):
+        return number
+    return next(
+        (int(table[given]) for table in (MeetingEvent, ContactCenterEvent) if given in table.__members__), given
+    )
 
 
 def _write_urls(urls: dict[str, str]) -> dict[str, str] | None:
@@ -165,35 +182,38 @@ def _write_data(data: str | bytes | Raw) -> str:
     return data if isinstance(data, str) else _letters(data).decode("ascii", "replace")
 
 
-_STREAM_ID = Field("rtms_stream_id", TEXT, "stream_id")
+_STREAM_ID = Field("rtms_stream_id", ID, "stream_id")
 _TIMESTAMP = Field("timestamp", TIME)
 _REQUEST = (
     Field("protocol_version", NUMBER),
     Field("sequence", NUMBER),
-    Field("meeting_uuid", TEXT, "id", ("session_id", "session_key", "engagement_id", "call_id", "webinar_uuid")),
-    Texts("engagement_id", TEXT, "product_ids", also=("call_id",)),
+    Field("meeting_uuid", ID, "id", ("webinar_uuid", "session_id", "session_key", "engagement_id", "call_id")),
+    Texts("webinar_uuid", ID, "product_ids", also=("session_id", "session_key", "engagement_id", "call_id")),
     _STREAM_ID,
     Field("signature", Kind(_signature, str)),
     Key("rtms_client_agent", TEXT),
 )
 """What `1` and `3` begin with."""
-_RESULT = (Field("status_code", one_of(StatusCode)), Field("reason", TEXT, empty=str))
+_RESULT = (Field("status_code", one_of(StatusCode), odd=("status",)), Field("reason", TEXT, empty=str))
 _RESPONSE = (Constant("protocol_version", NUMBER, value=1), Field("sequence", NUMBER), *_RESULT)
 """What `2` and `4` begin with."""
 _URLS = Shape(*map(Key, ("audio", "video", "share", "deskshare", "transcript", "chat", "all")))
-_SERVER = Shape(Field("server_urls", Kind(_read_urls, _write_urls), empty=dict, inside=_URLS))
+_ENDPOINT = (Key("datacenter_region", TEXT), Key("srt_passphrase", TEXT), Key("srt_pbkey_length", NUMBER))
+_SERVER = Shape(Field("server_urls", Kind(_read_urls, _write_urls), empty=dict, inside=_URLS), *_ENDPOINT)
 _PARAMS = Field("media_params", Kind(MediaParams.read, _write_params), "params", empty=MediaParams, inside=MEDIA_PARAMS)
 _SUBSCRIBE = Field("subscribe", FLAG, empty=lambda: True)
 _SUBSCRIPTION = Shape(Field("event_type", NUMBER), _SUBSCRIBE)
 _PERSON = (Key("user_id", WHO), Key("user_name", NAME))
 _EVENT = Shape(
-    Field("event_type", NUMBER_OR_NAME, also=("event_code",), odd=("event",)),
-    _TIMESTAMP,
+    Field("event_type", Kind(_read_event_type, is_number=True), also=("event_code",), odd=("event",)),
+    Field("timestamp", TIME, also=("event_ts",)),
     *_PERSON,
     Key("participants", inside=Shape(*_PERSON)),
+    Key("participant_info", odd=("paticipant_info",)),
     rest="fields",
+    kept=("event_code",),
 )
-_SESSION_ID = Field("rtms_session_id", TEXT, "session_id")
+_SESSION_ID = Field("rtms_session_id", ID, "session_id")
 _SESSION_STATE = Field("state", one_of(SessionState))
 _STREAM_STATE = Field("state", one_of(StreamState))
 _KEEP_ALIVE = (Field("sequence", NUMBER_AS_IS), Field("timestamp", NUMBER_AS_IS))
@@ -242,6 +262,7 @@ class SignalingHandshakeRequest(Message, frozen=True):
     *_RESPONSE,
     Nested("media_server", inside=_SERVER, required=False),
     Key("srtp_keys"),
+    *_ENDPOINT,
 )
 class SignalingHandshakeResponse(Message, frozen=True):
     """`2`. A `status_code` that is missing is not 0: the handshake was refused."""
@@ -249,7 +270,8 @@ class SignalingHandshakeResponse(Message, frozen=True):
     status_code: int | None
     reason: str = ""
     server_urls: dict[str, str] = {}
-    """Media URLs by Zoom's keys (`audio`, `all`, …); `deskshare` is read as `share`."""
+    """Media URLs by Zoom's keys (`audio`, `all`, …); `deskshare` is read as `share`. Each may be several, separated by
+    commas (`urls.first_url`)."""
     sequence: int | None = None
 
 
@@ -303,7 +325,11 @@ class EventSubscription(Message, frozen=True):
 
 @_defined(MessageType.EVENT_UPDATE, Route.FROM_SIGNALING, Nested("event", inside=_EVENT))
 class EventUpdate(Message, frozen=True):
-    """`6`. `fields` are the event's own, without type and timestamp."""
+    """`6`. `fields` are the event's own, without type and timestamp.
+
+    Contact Center sends `event_ts` for `timestamp`. `event_code` may stand for `event_type`, or beside it (PROTOCOL
+    §10); it is in `fields` too.
+    """
 
     event_type: int | str | None
     timestamp: int | None = None

@@ -1,14 +1,14 @@
 """What Zoom posts to us: one body, in any of its shapes, becomes one of a few values (PROTOCOL §2)."""
 
 import re
-from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from rtms_cli.protocol.messages import Signature, loads, text_or_none
-from rtms_cli.protocol.numbers import Product, StopReason
+from rtms_cli.protocol.fields import id_or_none
+from rtms_cli.protocol.messages import Signature, loads
+from rtms_cli.protocol.numbers import Product, StopReason, whole
 from rtms_cli.protocol.times import LAST_MS, milliseconds
+from rtms_cli.protocol.urls import first_url
 
 ACCEPTED = (200, 204)
 """The HTTP statuses that Zoom takes for an answer to a webhook; to a challenge, 200 only."""
@@ -30,6 +30,10 @@ class Stream(Struct, frozen=True):
     """A ready-made handshake signature, where the payload has one."""
     server_urls: object = None
     """`server_urls` as it came, to compare with the next."""
+    own_ids: dict[str, str] = {}
+    """The product's own id field, by its name, where the webhook has one beside or instead of `meeting_uuid`."""
+    session_key: str | None = None
+    """What the Video SDK's app calls the session, where the webhook says so."""
 
     def is_retry_of(self, earlier: "Stream") -> bool:
         """Whether this is the same announcement again rather than a failover (PROTOCOL §2)."""
@@ -42,9 +46,8 @@ class Stream(Struct, frozen=True):
 
     def product_ids(self) -> dict[str, str]:
         """The product's own id field, which goes into handshakes beside `meeting_uuid` (PROTOCOL §4)."""
-        if self.product in (Product.CONTACT_CENTER, Product.PHONE):
-            return {self.product.id_field: self.id}
-        return {}
+        own = _ID_FIELDS[self.product][0]
+        return self.own_ids or ({} if own == "meeting_uuid" else {own: self.id})
 
 
 class Ids(Struct, frozen=True):
@@ -94,6 +97,8 @@ class OtherWebhook(Struct, frozen=True):
 
     event: str
     stream_id: str | None = None
+    says: str = ""
+    """What it says, in words, where that is known."""
 
 
 class UnreadableWebhook(Struct, frozen=True):
@@ -107,7 +112,7 @@ Webhook = StreamStart | StreamStop | StreamInterrupted | UrlValidation | OtherWe
 _EVENT = re.compile(r"(?P<product>[a-z_]+)\.(?:voice_|call_)?rtms_(?P<what>started|stopped|interrupted)")
 _PRODUCTS = {product.value: product for product in Product} | {"contactcenter": Product.CONTACT_CENTER}
 _ID_FIELDS = {
-    Product.MEETING: ("meeting_uuid",),
+    Product.MEETING: ("meeting_uuid", "webinar_uuid"),
     Product.WEBINAR: ("meeting_uuid", "webinar_uuid"),
     Product.VIDEO_SDK: ("session_id", "session_key"),
     Product.CONTACT_CENTER: ("engagement_id",),
@@ -133,7 +138,7 @@ def read_webhook(body: bytes) -> Webhook:
     known = _EVENT.fullmatch(event)
     product = _PRODUCTS.get(known["product"]) if known else None
     if known is None or product is None:
-        return OtherWebhook(event, text_or_none(payload.get("rtms_stream_id")))
+        return OtherWebhook(event, id_or_none(payload.get("rtms_stream_id")), _in_words(event, payload))
     try:
         if known["what"] == "started":
             return StreamStart(_stream(product, payload, event_ms(posted.get("event_ts"))))
@@ -146,6 +151,30 @@ def read_webhook(body: bytes) -> Webhook:
     return StreamInterrupted(
         product, stream_id, first_url(payload.get("server_urls")), event_ms(posted.get("event_ts"))
     )
+
+
+def _in_words(event: str, payload: dict[str, object]) -> str:
+    """What a webhook that starts and stops nothing says, for people."""
+    named = payload.get("id_field")
+    fields = payload | named if isinstance(named, dict) else payload
+    names = ("meeting_uuid", "webinar_uuid", "session_id", "engagement_id", "call_id", "rtms_stream_id", "operator_id")
+    whose = " ".join(f"{name} {text[:200]}" for name in names if (text := id_or_none(fields.get(name))))
+    number, limit = whole(fields.get("concurrency_number")), whole(fields.get("concurrency_limit"))
+    share = "" if (percentage := whole(fields.get("percentage"))) is None else f" ({percentage} %)"
+    match event:
+        case "rtms.concurrency_limited":
+            running = "" if number is None else f", {number} are running"
+            said = f"a stream does not start: the account may have no more streams at once{running}"
+        case "rtms.concurrency_near_limit" if number is not None and limit is not None:
+            said = f"{number} of {limit} streams at once{share}: further ones will soon not start"
+        case "rtms.concurrency_near_limit":
+            said = "the account will soon have as many streams at once as it may"
+        case "rtms.start_failed":
+            why = next((text for name in ("reason", "error", "message") if (text := id_or_none(fields.get(name)))), "")
+            said = "a stream could not be started" + (f": {why[:200]}" if why else "")
+        case _:
+            return ""
+    return f"{said}; {whose}" if whose else said
 
 
 def read_payload(text: bytes) -> Stream:
@@ -203,36 +232,6 @@ def read_ids(text: bytes) -> Ids:
     )
 
 
-def first_url(given: object) -> str | None:
-    """The signaling URL of `server_urls`: of a string or list the first WebSocket URL, of an object the best key's."""
-    if isinstance(given, Mapping):
-        given = [given[key] for key in sorted(given, key=_url_rank)]
-    flat: list[object] = []
-    for one in given if isinstance(given, list) else [given]:
-        flat += one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else [one]
-    for candidate in flat:
-        for url in candidate.split(",") if isinstance(candidate, str) else ():
-            if is_websocket_url(url.strip()):
-                return url.strip()
-    return None
-
-
-_PREFERRED = ("signaling", "signal", "all")
-
-
-def _url_rank(key: object) -> int:
-    return _PREFERRED.index(key) if key in _PREFERRED else len(_PREFERRED)
-
-
-def is_websocket_url(text: str) -> bool:
-    """Whether a text is a `ws://` or `wss://` URL with a host."""
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return False
-
-
 def _flat(payload: object) -> dict[str, object]:
     """The payload's fields, wherever they stand: in it, or in its `object`."""
     if not isinstance(payload, dict):
@@ -242,12 +241,19 @@ def _flat(payload: object) -> dict[str, object]:
 
 
 def _identity(product: Product, payload: dict[str, object]) -> str:
-    identity = next((value for name in _ID_FIELDS[product] if (value := payload.get(name))), None)
-    if not isinstance(identity, str):
+    found = _ids(product, payload)
+    if not found:
         raise ValueError(f"no {' or '.join(_ID_FIELDS[product])} in the payload")
+    name, identity = next(iter(found.items()))
     if len(identity) > _LONGEST_ID:
-        raise ValueError(f"{_ID_FIELDS[product][0]} is {len(identity)} characters long")
+        raise ValueError(f"{name} is {len(identity)} characters long")
     return identity
+
+
+def _ids(product: Product, payload: dict[str, object]) -> dict[str, str]:
+    """The ids that a payload has, by their fields' names."""
+    ids = {name: id_or_none(payload.get(name)) for name in _ID_FIELDS[product]}
+    return {name: value for name, value in ids.items() if value}
 
 
 def _ready_made(payload: dict[str, object]) -> Signature | None:
@@ -261,12 +267,15 @@ def _stream(product: Product, payload: dict[str, object], event_ts: int | None) 
     url = first_url(urls)
     if url is None:
         raise ValueError("no ws:// or wss:// URL in server_urls")
-    return Stream(product, identity, _text(payload, "rtms_stream_id"), url, event_ts, _ready_made(payload), urls)
+    own = next(({name: value} for name, value in _ids(product, payload).items() if name != "meeting_uuid"), {})
+    session_key = id_or_none(payload.get("session_key")) if product is Product.VIDEO_SDK else None
+    stream_id, signature = _text(payload, "rtms_stream_id"), _ready_made(payload)
+    return Stream(product, identity, stream_id, url, event_ts, signature, urls, own, session_key)
 
 
 def _text(payload: dict[str, object], name: str) -> str:
-    value = payload.get(name)
-    if not isinstance(value, str) or not value:
+    value = id_or_none(payload.get(name))
+    if not value:
         raise ValueError(f"no {name} in the payload")
     if len(value) > _LONGEST_ID:
         raise ValueError(f"{name} is {len(value)} characters long")

@@ -8,6 +8,7 @@ from rtms_cli.machine import MEDIA
 from rtms_cli.protocol.media import MEDIA_NAMES, MediaRequest, media_names
 from rtms_cli.protocol.messages import MediaHandshakeRequest, Message, SignalingHandshakeRequest, Signature
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType
+from rtms_cli.protocol.urls import first_url, other_urls
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.session.channel import Channel
 
@@ -41,6 +42,12 @@ def plan_media(kinds: Iterable[MediaType], urls: Mapping[str, str], *, split: bo
         _, carried = sockets.get(channel, ("", MediaType(0)))
         sockets[channel] = url, carried | kind
     return MediaPlan(sockets, tuple(unserved))
+
+
+def usable_urls(offered: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The WebSocket URLs that a `2` offers, and what else it offers, for protocols that are not spoken here."""
+    urls = {key: first_url(text) or text for key, text in offered.items() if first_url(text) or not other_urls(text)}
+    return urls, list(dict.fromkeys(other for text in offered.values() for other in other_urls(text)))
 
 
 def greeting(channel: Channel, stream: Stream, signature: Signature, request: MediaRequest, sequence: int) -> Message:

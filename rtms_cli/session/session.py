@@ -18,7 +18,7 @@ on another socket than the one that brought the news, so the session lingers unt
 or for `LINGER_S`. Another session that starts takes a `9` back: what was closed meanwhile is rebuilt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
@@ -57,12 +57,13 @@ from rtms_cli.protocol.messages import (
     VideoSubscriptionResponse,
 )
 from rtms_cli.protocol.numbers import StatusCode, StopReason, whole
+from rtms_cli.protocol.urls import other_urls
 from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop, is_older
 from rtms_cli.session import rules
 from rtms_cli.session.camera import Camera
 from rtms_cli.session.channel import Channel, ChannelSnapshot, Phase
 from rtms_cli.session.connections import Connections
-from rtms_cli.session.handshakes import greeting
+from rtms_cli.session.handshakes import greeting, usable_urls
 from rtms_cli.session.life import Life, Stage
 from rtms_cli.session.rules import US, Rebuild, explain_refusal
 from rtms_cli.session.zoom_clock import ZoomClock
@@ -118,6 +119,7 @@ class Session:
         self._ready_sent = False
         self._media_seen = False
         self._stream_state: int | None = None
+        self._unspoken: set[str] = set()
 
     @property
     def deadline_us(self) -> int | None:
@@ -187,6 +189,7 @@ class Session:
             self._zoom_clock.announce(self._stream.event_ts, at_us)
             connections.heard_us = at_us
             connections.step("webhook", at_us)
+            self._name_unspoken(other_urls(self._stream.server_urls))
             connections.start_anew(connections.signaling.url, at_us, "")
         if life.end_us is not None and at_us >= life.end_us:
             self._finish()
@@ -263,6 +266,7 @@ class Session:
             self._signature = stream.signature
         self._stream = stream
         self._zoom_clock.announce(stream.event_ts, at_us)
+        self._name_unspoken(other_urls(stream.server_urls))
         if is_early:
             self._connections.signaling.url = stream.server_url  # nothing is connected yet
             return
@@ -328,7 +332,18 @@ class Session:
         self._ready_sent = False
         events = rules.events_to_subscribe(self._stream.product)
         self._send(channel, EventSubscription(tuple((int(event), True) for event in events)))
-        self._connections.open_media(answer.server_urls, at_us)
+        urls, others = usable_urls(answer.server_urls)
+        self._name_unspoken(others)
+        self._connections.open_media(urls, at_us)
+
+    def _name_unspoken(self, offered: Iterable[str]) -> None:
+        """Tell which of the URLs that were offered are for protocols that are not spoken here."""
+        for url in offered:
+            if url not in self._unspoken and len(self._unspoken) < _MOST_UNSPOKEN:
+                self._unspoken.add(url)
+                self._connections.warn(
+                    SIGNALING, f"{url} is offered too, and not used: only WebSockets are spoken here"
+                )
 
     def _on_media_answer(self, channel: Channel, answer: MediaHandshakeResponse, at_us: int) -> None:
         status = answer.status_code
@@ -434,3 +449,4 @@ class Session:
 
 
 _NORMAL_CLOSE = 1000
+_MOST_UNSPOKEN = 20

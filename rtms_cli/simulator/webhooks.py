@@ -56,6 +56,10 @@ def stream_payload(ids: Ids, what: str, reason: int | None = None) -> dict[str, 
 
 CONCURRENCY: dict[str, dict[str, object]] = {
     "rtms.concurrency_near_limit": {"concurrency_limit": 2000, "concurrency_number": 1601, "percentage": 80},
-    "rtms.concurrency_limited": {"concurrency_limit": 2000, "concurrency_number": 2000, "percentage": 100},
+    "rtms.concurrency_limited": {
+        "operator_id": "simulated-operator",
+        "concurrency_number": 2000,
+        "id_field": {"meeting_uuid": "simulated-meeting=="},
+    },
 }
 """The payloads of the warnings about too many streams at once."""

@@ -129,8 +129,8 @@ def _webhook(webhook: Webhook) -> str:
             return _join(f"{product} rtms_interrupted", escape(stream_id))
         case UrlValidation():
             return "endpoint.url_validation"
-        case OtherWebhook(event):
-            return escape(event)
+        case OtherWebhook(event, _, says):
+            return _join(escape(event), escape(says))
         case UnreadableWebhook(problem):
             return f"unreadable: {escape(problem)}"
 

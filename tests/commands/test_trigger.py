@@ -121,7 +121,7 @@ async def test_verdicts(
             {"engagement_id": "e1", "rtms_stream_id": "s1", "stop_reason": 8},
         ),
         (["session.rtms_interrupted", "--id", "x"], "session.rtms_interrupted", {"session_id": "x"}),
-        (["concurrency_limited"], "rtms.concurrency_limited", {"concurrency_limit": 2000, "percentage": 100}),
+        (["concurrency_limited"], "rtms.concurrency_limited", {"concurrency_number": 2000}),
         (["concurrency-near-limit"], "rtms.concurrency_near_limit", {"concurrency_number": 1601, "percentage": 80}),
         (
             ["stopped", "--payload", "saved.json"],

@@ -39,7 +39,9 @@ TAKEN = {
     name for known in DEFINITIONS.values() for key in known.shape.keys for name in (*key.names, *key.inside.by_name)
 }
 REST = st.dictionaries(
-    st.text(max_size=8).filter(lambda name: name not in TAKEN | {"msg_type", "length", "media_type"}),
+    st.text(max_size=8).filter(
+        lambda name: name not in TAKEN | {"msg_type", "length", "media_type"} and "." not in name
+    ),
     st.integers(-9, 9) | st.text(max_size=3) | st.lists(st.none(), max_size=2),
     max_size=3,
 )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import Product
+from rtms_cli.protocol.urls import first_url, is_websocket_url, other_urls
 from rtms_cli.protocol.webhooks import (
     Ids,
     OtherWebhook,
@@ -20,8 +21,6 @@ from rtms_cli.protocol.webhooks import (
     UrlValidation,
     Webhook,
     event_ms,
-    first_url,
-    is_websocket_url,
     read_ids,
     read_payload,
     read_webhook,
@@ -35,22 +34,29 @@ SEVERAL = f"https://zoom.example, {U} ,wss://other.example"
 
 
 def start(
-    product: Product, identity: str, event_ts: int | None = T, signature: Signature | None = None, urls: object = U
+    product: Product,
+    identity: str,
+    event_ts: int | None = T,
+    signature: Signature | None = None,
+    urls: object = U,
+    own: str = "",
+    key: str | None = None,
 ) -> StreamStart:
-    return StreamStart(Stream(product, identity, S, U, event_ts, signature, urls))
+    ids = {own: identity} if own else {}
+    return StreamStart(Stream(product, identity, S, U, event_ts, signature, urls, ids, key))
 
 
 EXPECTED: dict[str, Webhook] = {
     "meeting_started": start(Product.MEETING, M),
     "meeting_started_object": start(Product.MEETING, M, None, SIG),
     "webinar_started": start(Product.WEBINAR, M),
-    "webinar_started_webinar_uuid": start(Product.WEBINAR, "Web123=="),
-    "session_started": start(Product.VIDEO_SDK, "Ses123=="),
-    "session_started_session_key": start(Product.VIDEO_SDK, "Key123"),
-    "contact_center_started": start(Product.CONTACT_CENTER, "eng1"),
-    "contactcenter_started": start(Product.CONTACT_CENTER, "eng1"),
-    "phone_started": start(Product.PHONE, "call1"),
-    "phone_call_started": start(Product.PHONE, "call1"),
+    "webinar_started_webinar_uuid": start(Product.WEBINAR, "Web123==", own="webinar_uuid"),
+    "session_started": start(Product.VIDEO_SDK, "Ses123==", own="session_id"),
+    "session_started_session_key": start(Product.VIDEO_SDK, "Key123", own="session_key", key="Key123"),
+    "contact_center_started": start(Product.CONTACT_CENTER, "eng1", own="engagement_id"),
+    "contactcenter_started": start(Product.CONTACT_CENTER, "eng1", own="engagement_id"),
+    "phone_started": start(Product.PHONE, "call1", own="call_id"),
+    "phone_call_started": start(Product.PHONE, "call1", own="call_id"),
     "server_urls_several": start(Product.MEETING, M, urls=SEVERAL),
     "server_urls_list": start(Product.MEETING, M, urls=[None, "srt://zoom.example", U, "wss://other.example"]),
     "server_urls_object": start(
@@ -64,9 +70,20 @@ EXPECTED: dict[str, Webhook] = {
     "meeting_interrupted": StreamInterrupted(Product.MEETING, S, U, T),
     "contact_center_interrupted": StreamInterrupted(Product.CONTACT_CENTER, S, None, T),
     "url_validation": UrlValidation("plain-token-1"),
-    "concurrency_limited": OtherWebhook("rtms.concurrency_limited", S),
-    "concurrency_near_limit": OtherWebhook("rtms.concurrency_near_limit"),
-    "start_failed": OtherWebhook("rtms.start_failed"),
+    "concurrency_limited": OtherWebhook(
+        "rtms.concurrency_limited",
+        None,
+        "a stream does not start: the account may have no more streams at once, 2000 are running; "
+        "meeting_uuid AbC123== operator_id op1",
+    ),
+    "concurrency_near_limit": OtherWebhook(
+        "rtms.concurrency_near_limit", None, "1601 of 2000 streams at once (80 %): further ones will soon not start"
+    ),
+    "start_failed": OtherWebhook("rtms.start_failed", None, "a stream could not be started; meeting_uuid AbC123=="),
+    "session_started_both": start(Product.VIDEO_SDK, "Ses123==", own="session_id", key="Key123"),
+    "webinar_started_both": start(Product.WEBINAR, M, own="webinar_uuid"),
+    "phone_started_number": start(Product.PHONE, "7428734287342873", own="call_id"),
+    "server_urls_srt": start(Product.MEETING, M, urls=f"srt://x:y@zoom.example:9000?passphrase=hush,{U}"),
 }
 
 
@@ -95,10 +112,11 @@ def hook(event: object = "meeting.rtms_started", **changes: object) -> bytes:
         (b"[]", "no webhook: a JSON object with an 'event' is expected"),
         (b'{"event": 5}', "no webhook: a JSON object with an 'event' is expected"),
         (b'{"event": "endpoint.url_validation"}', "endpoint.url_validation without payload.plainToken"),
-        (b'{"event": "meeting.rtms_started"}', "meeting.rtms_started: no meeting_uuid in the payload"),
+        (b'{"event": "meeting.rtms_started"}', "meeting.rtms_started: no meeting_uuid or webinar_uuid"),
         (b'{"event": "meeting.rtms_stopped", "payload": 7}', "meeting.rtms_stopped: no rtms_stream_id in the payload"),
-        (hook(meeting_uuid=...), "meeting.rtms_started: no meeting_uuid in the payload"),
-        (hook(meeting_uuid=123), "meeting.rtms_started: no meeting_uuid in the payload"),
+        (hook(meeting_uuid=...), "meeting.rtms_started: no meeting_uuid or webinar_uuid in the payload"),
+        (hook(meeting_uuid=True), "meeting.rtms_started: no meeting_uuid or webinar_uuid in the payload"),
+        (hook(meeting_uuid={"a": 1}), "meeting.rtms_started: no meeting_uuid or webinar_uuid in the payload"),
         (hook("webinar.rtms_started", meeting_uuid=""), "webinar.rtms_started: no meeting_uuid or webinar_uuid"),
         (hook("session.rtms_started"), "session.rtms_started: no session_id or session_key in the payload"),
         (hook("phone.rtms_started"), "phone.rtms_started: no call_id in the payload"),
@@ -122,10 +140,70 @@ def test_unknown_events_are_kept_by_name(event: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        ({}, "a stream does not start: the account may have no more streams at once"),
+        ({"id_field": 7, "concurrency_number": "2000"}, "a stream does not start: the account may have no more streams "
+         "at once, 2000 are running"),
+        ({"object": {"id_field": {"session_id": 12}}}, "a stream does not start: the account may have no more streams "
+         "at once; session_id 12"),
+    ],
+)  # fmt: skip
+def test_a_limit_is_told_whatever_the_shape(payload: object, says: str) -> None:
+    body = json.dumps({"event": "rtms.concurrency_limited", "payload": payload}).encode()
+    webhook = read_webhook(body)
+    assert isinstance(webhook, OtherWebhook)
+    assert webhook.says == says
+
+
+def test_a_failed_start_says_why_where_the_payload_does() -> None:
+    body = json.dumps({"event": "rtms.start_failed", "payload": {"reason": "no credits", "call_id": 7}}).encode()
+    assert read_webhook(body) == OtherWebhook(
+        "rtms.start_failed", None, "a stream could not be started: no credits; call_id 7"
+    )
+
+
+@pytest.mark.parametrize("event", ["meeting.rtms_started", "webinar.rtms_started"])
+@pytest.mark.parametrize("field", ["meeting_uuid", "webinar_uuid"])
+def test_a_webinar_may_come_as_either(event: str, field: str) -> None:
+    webhook = read_webhook(hook(event, **({"meeting_uuid": ...} | {field: M})))
+    assert isinstance(webhook, StreamStart)
+    assert webhook.stream.id == M
+    assert webhook.stream.product_ids() == ({field: M} if field == "webinar_uuid" else {})
+
+
+def test_numbers_are_ids() -> None:
+    webhook = read_webhook(hook(meeting_uuid=123, rtms_stream_id=4.0))
+    assert isinstance(webhook, StreamStart)
+    assert (webhook.stream.id, webhook.stream.stream_id) == ("123", "4")
+    assert read_webhook(hook("meeting.rtms_stopped", rtms_stream_id=4)) == StreamStop(Product.MEETING, "4", None, T)
+
+
+@pytest.mark.parametrize(
+    ("given_urls", "others"),
+    [
+        (U, []),
+        (f"{U},srt://a.example:9000", ["srt://a.example:9000"]),
+        ("SRT://user:word@a:1/live?passphrase=hush,srt://a:1#x", ["srt://a:1"]),
+        ([U, {"srt": "srt://a"}, 7], ["srt://a"]),
+        ({"all": f"{U}?a=1,2", "b": "https://c"}, ["https://c"]),
+        ("nothing", []),
+        (None, []),
+    ],
+)
+def test_what_is_offered_beside_websockets(given_urls: object, others: list[str]) -> None:
+    assert other_urls(given_urls) == others
+
+
+@pytest.mark.parametrize(
     ("given_urls", "url"),
     [
         (U, U),
         (f" {U} ", U),
+        (f"srt://a:1,{U}", U),
+        (f"{U}?a=1,2", f"{U}?a=1,2"),
+        (f"{U}, other.example", U),
+        (f"{U},", U),
         ("ws://127.0.0.1:8080/x,wss://b", "ws://127.0.0.1:8080/x"),
         ("", None),
         (",,", None),
@@ -186,7 +264,12 @@ def test_retry_or_failover(body: bytes, retry: bool) -> None:
     [
         ("meeting_started", {}),
         ("webinar_started", {}),
-        ("session_started", {}),
+        ("webinar_started_webinar_uuid", {"webinar_uuid": "Web123=="}),
+        ("webinar_started_both", {"webinar_uuid": M}),
+        ("session_started", {"session_id": "Ses123=="}),
+        ("session_started_session_key", {"session_key": "Key123"}),
+        ("session_started_both", {"session_id": "Ses123=="}),
+        ("phone_started_number", {"call_id": "7428734287342873"}),
         ("contact_center_started", {"engagement_id": "eng1"}),
         ("phone_started", {"call_id": "call1"}),
     ],

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
+from msgspec import structs
 from script import (
     AUDIO,
     AUDIO_AND_TRANSCRIPT,
@@ -115,6 +116,42 @@ def test_nothing_granted_ends_the_session() -> None:
         """,
     )
     assert machine.nothing_granted
+
+
+@pytest.mark.parametrize("urls", ['"ws://m,srt://user@z:1?x"', '["srt://z:1", "ws://m"]', '" srt://z:1 , ws://m "'])
+def test_of_several_urls_the_websockets_is_taken_and_others_are_named(urls: str) -> None:
+    play(
+        session(stream=structs.replace(STREAM, server_urls="srt://y:1,ws://s")),
+        f"""
+        0    tick
+        <<   warn signaling: srt://y:1 is offered too, and not used: only WebSockets are spoken here
+        <<   open signaling ws://s
+        0.1  signaling open
+        <<   send signaling 1
+        0.2  signaling {{"msg_type": 2, "status": 0, "media_server": {{"server_urls": {{"all": {urls}}}}}}}
+        <<   send signaling 5
+        <<   warn signaling: srt://z:1 is offered too, and not used: only WebSockets are spoken here
+        <<   open media ws://m
+        """,
+    )
+
+
+def test_a_kind_that_is_offered_for_another_protocol_only_is_not_granted() -> None:
+    machine = session(MediaRequest(AUDIO_AND_TRANSCRIPT.types, split=True))
+    play(
+        machine,
+        """
+        0    tick
+        <<   open signaling ws://s
+        0.1  signaling open
+        <<   send signaling 1
+        0.2  signaling {"msg_type": 2, "status_code": 0, "server_urls": {"audio": "srt://a:1", "transcript": "ws://t"}}
+        <<   send signaling 5
+        <<   warn signaling: srt://a:1 is offered too
+        <<   warn signaling: audio is not granted
+        <<   open media.transcript ws://t
+        """,
+    )
 
 
 @dataclass
@@ -307,7 +344,10 @@ def test_what_is_announced_before_anything_is_connected_counts(news: str, url: s
     play(session(), f"0 {STARTED}\n0 {news}\n0 tick\n<< open signaling {url}")
 
 
-@pytest.mark.parametrize(("product", "field"), [(Product.CONTACT_CENTER, "engagement_id"), (Product.PHONE, "call_id")])
+@pytest.mark.parametrize(
+    ("product", "field"),
+    [(Product.CONTACT_CENTER, "engagement_id"), (Product.PHONE, "call_id"), (Product.VIDEO_SDK, "session_id")],
+)
 def test_products_with_their_own_id_field_send_it_beside_meeting_uuid(product: Product, field: str) -> None:
     stream = Stream(product, "id1", "stream1", "ws://s", 1000, None, "ws://s")
     commands = play(session(AUDIO, stream), CONNECTED)

@@ -225,7 +225,7 @@ def test_a_file_is_a_scenario_too_and_a_list_of_refusals_needs_a_stream_for_each
         (HEAD + '[[event]]\nat = 1\nspeak = "Anna"', "'for' is missing"),
         (HEAD + '[[event]]\nat = 1\nspeak = "Anna"\nfor = -1', "'for' has to be a number of at least 0"),
         (HEAD + '[[event]]\nat = 1\njoin = "Anna"\nfor = 1', "'for' is no field here; there are at, join"),
-        (HEAD + "[[event]]\nat = 1\nrefuse = 99", "'refuse' has to be a status code from 1 to 45"),
+        (HEAD + "[[event]]\nat = 1\nrefuse = 99", "'refuse' has to be a status code from 1 to 47"),
         (HEAD + "[[event]]\nat = 1\nrefuse = [3, true]", "'refuse' has to be a status code"),
         (HEAD + "[[event]]\nat = 1\nstop = 0", "'stop' has to be a number of at least 1"),
         (HEAD + "[[event]]\nat = 1\nrevoke = false", "'revoke' can only be true"),
