@@ -110,7 +110,7 @@ def test_lines(kept: Frame, line: bytes) -> None:
 def test_messages_are_kept_verbatim_but_for_secrets(body: dict[str, object]) -> None:
     raw = json.dumps(body, ensure_ascii=False).encode()
     line = capture_line(frame(raw))
-    hidden = {key: REDACTED for key in ("signature", "srtp_keys") if key in body}
+    hidden = {key: REDACTED for key in ("signature", "srtp_keys", "srt_passphrase") if key in body}
     assert json.loads(line)["data"] == body | hidden
     assert SIGNATURE.encode() not in line
     if b"signature" not in raw and not hidden:
