@@ -94,7 +94,7 @@ def main() -> None:
     for module in pkgutil.walk_packages(package.__path__, "rtms_cli."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for name in ("av", "numpy", "soundfile", "uvicorn.protocols.http.h11_impl", "uvicorn.lifespan.on"):  # imported late
+    for name in ("av", "numpy", "soundfile", "h11"):  # imported late
         importlib.import_module(name)
     gc.freeze()  # so that a collection in a fork does not copy what all of them share
     request = serve(socket.socket(fileno=int(sys.argv[1])))

@@ -66,13 +66,14 @@ def listen(
     from rtms_cli.station.metrics import exposition
     from rtms_cli.station.running import run_loop
     from rtms_cli.wire.hosts import HostPolicy
-    from rtms_cli.wire.listener import Listener
+    from rtms_cli.wire.listener import Listener, webhook_path
 
     if forward_to is not None:
         check_http_url("--forward-to", forward_to)
     credentials = given_credentials(client_id=client_id, client_secret=client_secret, secret_token=secret_token)
     token = credentials.secret_token.value if credentials.secret_token else None
     request, tls = media.request(), tls_options(recording.ca_file, insecure=recording.insecure)
+    path = webhook_path(path)
     out, policy = recording.out, HostPolicy(tuple(allow_host or ()))
 
     async def run() -> None:

@@ -1,29 +1,23 @@
 """The webhook endpoint: raw body → verify → answer → hand on. It knows nothing of sessions.
 
 Zoom waits about 3 s for an answer and sends again what failed, so the answer goes out first; the work begins when it
-is on the wire.
+is on its way. People who "get no rtms_started" look here: every request that is not let in is shown.
 """
 
-import asyncio
-import contextlib
+import json
 import logging
+import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
-
-import h11
-import uvicorn
-from starlette.applications import Starlette
-from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from collections.abc import Callable, Mapping
+from urllib.parse import unquote, urlsplit
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.signatures import WebhookCheck, challenge_answer, check_webhook
 from rtms_cli.protocol.webhooks import UnreadableWebhook, UrlValidation, Webhook, read_webhook
+from rtms_cli.wire.http import Answer, Fields, Handler, HttpServer, Request
+from rtms_cli.wire.notices import Notices
 
 log = logging.getLogger(__name__)
 
@@ -31,22 +25,30 @@ MAX_BODY = 1 << 20
 """Real webhooks stay under 10 KiB."""
 
 REQUEST_TIMEOUT_S = 10.0
-"""How long a request's header, and then its body, may take to arrive: who drips is cut off."""
+"""How long a request, header and body, may take to arrive: who drips is cut off."""
 
-MAX_CONNECTIONS = 512
+MAX_CONNECTIONS = 256
+"""At once; the next one takes the place of one that says nothing."""
+
+RETRY_AFTER_S = 60
+
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus' text format."""
+
+HEALTH, METRICS = "/healthz", "/metrics"
 
 
 class Listener:
     """An HTTP server on this event loop.
 
+    :param path: of the webhook; see `webhook_path`.
     :param secret_token: Zoom's; `None` lets unverified webhooks in.
     :param on_webhook: is given each webhook's raw body and reading, after it was answered.
     :param status: what `GET /healthz` answers with.
-    :param on_refused: is told, in a line, why a request was not let in.
+    :param on_notice: is told, in a line, why a request was not let in, and what was let in and is nobody else's.
     :param metrics: what `GET /metrics` answers with, given how often a webhook was answered, by HTTP status.
     :param forward: is given the raw body and headers of everything that was let in, after it was answered.
+    :param not_now: says why a webhook can be acted on later only, or nothing: Zoom sends it again.
     """
 
     def __init__(
@@ -57,30 +59,26 @@ class Listener:
         secret_token: str | None,
         on_webhook: Callable[[bytes, Webhook], None],
         status: Callable[[], dict[str, object]],
-        on_refused: Callable[[str], None] = log.warning,
+        on_notice: Callable[[str], None] = log.warning,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
         metrics: Callable[[Mapping[int, int]], bytes] | None = None,
-        forward: Callable[[bytes, Sequence[tuple[bytes, bytes]]], None] | None = None,
+        forward: Callable[[bytes, Fields], None] | None = None,
+        not_now: Callable[[Webhook], str | None] = lambda webhook: None,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._host = host
         self._port = port
+        self._path = webhook_path(path)
         self._secret_token = secret_token
         self._on_webhook = on_webhook
         self._status = status
-        self._on_refused = on_refused
-        self._timeout_s = request_timeout_s
+        self._metrics = metrics
         self._forward = forward
+        self._not_now = not_now
+        self._notices = Notices(on_notice)
         self._answers: Counter[int] = Counter()
-        routes = [
-            Route(path, self._count, methods=["POST"]),
-            Route("/healthz", self._health, methods=["GET"]),
-        ]
-        if metrics is not None:
-            self._metrics = metrics
-            routes.append(Route("/metrics", self._figures, methods=["GET"]))
-        self._app = Starlette(routes=routes)
-        self._server: _Server | None = None
-        self._serving: asyncio.Task[None] | None = None
+        handler = Handler(self._admit, self._answer, self._refuse, MAX_BODY)
+        self._server = HttpServer(handler, request_timeout_s, max_connections)
 
     async def start(self) -> int:
         """Listen.
@@ -90,58 +88,58 @@ class Listener:
         """
         try:
             family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-            listening = socket.create_server((self._host, self._port), family=family, backlog=256)
-        except OSError as error:
+            listening = socket.create_server((self._host, self._port), family=family)
+        except (OSError, UnicodeError) as error:
             raise Problem(
-                f"Cannot listen on {self._host}:{self._port}: {error.strerror or error}.",
+                f"Cannot listen on {self._host}:{self._port}: {getattr(error, 'strerror', None) or error}.",
                 "Choose another with --host and --port.",
             ) from error
-        timeout_s = self._timeout_s
-
-        class Impatient(_ImpatientProtocol):
-            request_timeout_s = timeout_s
-
-        self._server = _Server(
-            uvicorn.Config(
-                self._app,
-                http=Impatient,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                limit_concurrency=MAX_CONNECTIONS,
-                timeout_graceful_shutdown=2,
-            )
-        )
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listening]), name="webhook listener")
+        self._server.serve(listening)
         return int(listening.getsockname()[1])
 
     async def stop(self) -> None:
-        """Stop listening; requests that are being answered are finished."""
-        if self._server is not None and self._serving is not None:
-            self._server.should_exit = True
-            await self._serving
+        """Stop listening; answers that are under way go out."""
+        await self._server.close()
+        self._notices.close()
 
-    async def _count(self, request: Request) -> Response:
-        answer = await self._webhook(request)
-        self._answers[answer.status_code] += 1
+    def _admit(self, request: Request) -> Answer | None:
+        """Look at a request's header: an answer, where its body need not be read."""
+        path = path_of(request.target)
+        methods = ("GET", "HEAD") if path in (HEALTH, METRICS) else ("POST",)
+        if (path == METRICS and self._metrics is None) or path not in (self._path, HEALTH, METRICS):
+            return self._turn_away(request, 404, f"webhooks are expected at POST {self._path}")
+        if request.method not in methods:
+            allow = b", ".join(method.encode() for method in methods)
+            return self._turn_away(request, 405, f"only {allow.decode()} is answered there", ((b"allow", allow),))
+        encoding = (request.field(b"content-encoding") or "identity").strip().lower()
+        if path == self._path and encoding != "identity":
+            return self._refuse(415, "the body is compressed, and Zoom's are not")
+        return None
+
+    def _answer(self, request: Request) -> Answer:
+        path = path_of(request.target)
+        try:
+            if path == HEALTH:
+                return Answer(200, json.dumps(self._status()).encode(), "application/json")
+            if path == METRICS and self._metrics is not None:
+                return Answer(200, self._metrics(self._answers), METRICS_TYPE)
+            answer = self._webhook(request)
+        except Exception:  # a defect of ours must not look like an endpoint that is gone
+            log.exception("a defect in rtms: a request to %s could not be answered", path)
+            answer = Answer(500, b"a defect in rtms\n")
+        if path == self._path:
+            self._answers[answer.status] += 1
         return answer
 
-    async def _webhook(self, request: Request) -> Response:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                body = await _read_body(request)
-        except TimeoutError:
-            return self._refuse(408, "the body did not arrive in time")
-        if body is None:
-            return self._refuse(413, f"the body is larger than {MAX_BODY >> 20} MiB")
+    def _webhook(self, request: Request) -> Answer:
+        body = request.body
         if self._secret_token is not None:
-            signature, timestamp = request.headers.get("x-zm-signature"), request.headers.get("x-zm-request-timestamp")
+            signature, timestamp = request.field(b"x-zm-signature"), request.field(b"x-zm-request-timestamp")
             check = check_webhook(self._secret_token, signature, timestamp, body, time.time())
             if check is not WebhookCheck.GOOD:
                 return self._refuse(401, check.value)
         webhook = read_webhook(body)
+        answer = Answer(200)
         match webhook:
             case UnreadableWebhook(problem):
                 return self._refuse(400, problem)
@@ -150,76 +148,58 @@ class Listener:
                     return self._refuse(
                         403, "Zoom validates this URL, which needs the secret token: set ZOOM_SECRET_TOKEN"
                     )
-                answer: Response = JSONResponse(challenge_answer(self._secret_token, plain_token))
+                self._notices.tell("validations", "Zoom validated this URL: endpoint.url_validation was answered")
+                answer = Answer(
+                    200, json.dumps(challenge_answer(self._secret_token, plain_token)).encode(), "application/json"
+                )
             case _:
-                answer = Response(status_code=200)
-        answer.background = BackgroundTask(self._hand_on, body, webhook, request.headers.raw)
-        return answer
+                busy = self._not_now(webhook)
+                if busy is not None:
+                    return self._refuse(503, busy, ((b"retry-after", b"%d" % RETRY_AFTER_S),))
+        return Answer(
+            answer.status, answer.body, answer.media_type, after=lambda: self._hand_on(body, webhook, request.fields)
+        )
 
-    async def _hand_on(self, body: bytes, webhook: Webhook, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        if not isinstance(webhook, UrlValidation):
-            self._on_webhook(body, webhook)
-        if self._forward is not None:
-            self._forward(body, headers)
+    def _hand_on(self, body: bytes, webhook: Webhook, fields: Fields) -> None:
+        try:
+            if not isinstance(webhook, UrlValidation):
+                self._on_webhook(body, webhook)
+            if self._forward is not None:
+                self._forward(body, fields)
+        except Exception:  # Zoom was answered already
+            log.exception("a defect in rtms: nothing came of a webhook")
 
-    async def _health(self, request: Request) -> Response:
-        return JSONResponse(self._status())
+    def _turn_away(self, request: Request, status: int, why: str, fields: Fields = ()) -> Answer:
+        what = f"{request.method[:20]} {_shown(path_of(request.target))}"
+        self._notices.tell("requests to a wrong path", f"{what} was answered {status}: {why}")
+        return Answer(status, f"{why}\n".encode(), fields=fields)
 
-    async def _figures(self, request: Request) -> Response:
-        return Response(self._metrics(self._answers), media_type=METRICS_TYPE)
-
-    def _refuse(self, status: int, why: str) -> Response:
-        self._on_refused(f"a request was answered {status}: {why}")
-        return PlainTextResponse(why + "\n", status)
-
-
-async def _read_body(request: Request) -> bytes | None:
-    """The raw body, or `None` where it is too large."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > MAX_BODY:
-        return None
-    body = bytearray()
-    with contextlib.suppress(ClientDisconnect):  # what is missing shows as a body that is no JSON
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                return None
-    return bytes(body)
+    def _refuse(self, status: int, why: str, fields: Fields = ()) -> Answer:
+        self._notices.tell(f"requests that were answered {status}", f"a request was answered {status}: {why}")
+        return Answer(status, f"{why}\n".encode("utf-8", "replace"), fields=fields)
 
 
-class _Server(uvicorn.Server):
-    """Signals are the command's affair: one Ctrl-C has to finish recordings first."""
+def webhook_path(given: str) -> str:
+    """The path as requests are compared with it: `webhook`, `/webhook/` and `//webhook` are `/webhook`.
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
+    :raises Problem: where it cannot be the webhook's.
+    """
+    path = path_of(given if given.startswith("/") else f"/{given}")
+    if "://" in given or "?" in given or "#" in given or path in (HEALTH, METRICS):
+        raise Problem(f"--path {_shown(given)} cannot be the webhook's path.", "Give a path such as /webhook.")
+    return path
 
 
-class _ImpatientProtocol(H11Protocol):
-    """Closes a connection whose next request header does not arrive in time; uvicorn itself waits for ever."""
+def path_of(target: str) -> str:
+    """The path of a request, without its query, whatever was done to it on the way."""
+    if not target.startswith("/"):
+        try:
+            target = urlsplit(target).path  # a proxy's request names all of the URL
+        except ValueError:
+            return target
+    path = unquote(target.partition("?")[0].partition("#")[0], errors="surrogateescape")
+    return re.sub("/+", "/", f"/{path}").rstrip("/") or "/"
 
-    request_timeout_s = REQUEST_TIMEOUT_S
-    _header_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._wait_for_header()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_waiting()
-        elif self._header_timer is None:
-            self._wait_for_header()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
-        super().connection_lost(exc)
-
-    def _wait_for_header(self) -> None:
-        self._header_timer = self.loop.call_later(self.request_timeout_s, self.transport.abort)
-
-    def _stop_waiting(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
+def _shown(path: str) -> str:
+    return ascii(path[:100])[1:-1] if not path.isprintable() else path[:100]

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from rtms_cli.protocol.signatures import webhook_signature
 from rtms_cli.protocol.webhooks import OtherWebhook, Webhook
 from rtms_cli.wire.hosts import HostPolicy
-from rtms_cli.wire.listener import MAX_BODY, Listener
+from rtms_cli.wire.listener import MAX_BODY, MAX_CONNECTIONS, Listener
 
 TOKEN = "a token"
 BODY = b'{"event":  "some.event", "payload": {"a": 1.0}}\n'
@@ -21,11 +22,25 @@ BODY = b'{"event":  "some.event", "payload": {"a": 1.0}}\n'
 class Endpoint:
     """A listener, and what came through it."""
 
-    def __init__(self, token: str | None = TOKEN, timeout_s: float = 10) -> None:
+    def __init__(
+        self,
+        token: str | None = TOKEN,
+        timeout_s: float = 10,
+        most: int = MAX_CONNECTIONS,
+        status: Mapping[str, object] = MappingProxyType({"status": "ok"}),
+    ) -> None:
         self.taken: list[tuple[bytes, Webhook]] = []
         self.refused: list[str] = []
         self.listener = Listener(
-            "127.0.0.1", 0, "/webhook", token, self.take, lambda: {"status": "ok"}, self.refused.append, timeout_s
+            "127.0.0.1",
+            0,
+            "/webhook",
+            token,
+            self.take,
+            lambda: dict(status),
+            self.refused.append,
+            timeout_s,
+            max_connections=most,
         )
 
     def take(self, body: bytes, webhook: Webhook) -> None:

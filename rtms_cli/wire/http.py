@@ -1,0 +1,377 @@
+"""A small HTTP/1.1 server for answers that take no time, which nobody can keep busy.
+
+Theory of operation. h11 reads requests and writes answers; nothing here waits. A connection has `request_s` for each
+request, header and body together, and for reading the answer. There are never more than `most` connections: the next
+one takes the place of another, first of one that says nothing, then of one that was answered and is only being closed,
+then of one whose request is incomplete, and of these of the oldest. So who asks at once is answered at once, however
+many others say nothing. Sockets are closed here and now, not in the loop's next turn: descriptors are what is counted.
+
+An answer that comes before the body was read ends the connection. What still arrives is thrown away for `LINGER_S`,
+because a connection that is closed with unread bytes takes its answer with it.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from http import HTTPStatus
+
+import h11
+from msgspec import Struct, structs
+
+log = logging.getLogger(__name__)
+
+MAX_HEADER = 1 << 14
+"""A request's first line and header; Zoom's stay under 2 KiB."""
+MAX_FIELDS = 100
+LINGER_S = 2.0
+BACKLOG = 1024
+"""Connections that may wait to be accepted: a flood waits in the kernel, which costs no descriptors."""
+AT_A_TIME = 64
+"""Connections that are accepted before others have their turn."""
+PAUSE_S = 0.1
+"""How long nobody is accepted where the system has no descriptor left."""
+_CHUNK = 1 << 16
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+
+class Request(Struct, frozen=True):
+    """A request; its body is empty until it was read."""
+
+    method: str
+    target: str
+    """Path and query as they came: printable ASCII."""
+    fields: Fields
+    """Lower-case names, and values."""
+    body: bytes = b""
+
+    def field(self, name: bytes) -> str | None:
+        """The first value of a header field."""
+        return next((value.decode("latin-1") for key, value in self.fields if key == name), None)
+
+
+class Answer(Struct, frozen=True):
+    """An answer."""
+
+    status: int
+    body: bytes = b""
+    media_type: str = "text/plain; charset=utf-8"
+    fields: Fields = ()
+    after: Callable[[], None] | None = None
+    """Done when the answer is on its way."""
+
+
+class Handler(Struct, frozen=True):
+    """What answers; nothing in it may wait."""
+
+    admit: Callable[[Request], Answer | None]
+    """Looks at a request without its body: an answer refuses it."""
+    answer: Callable[[Request], Answer]
+    refuse: Callable[[int, str], Answer]
+    """Makes the answer, of a status and a line, to what is no request, or comes too slowly, or is too large."""
+    max_body: int
+
+
+class _Rank(IntEnum):
+    """Who gives way first."""
+
+    SILENT = 0
+    ANSWERED = 1
+    BEGUN = 2
+
+
+class HttpServer:
+    """Answers on this event loop.
+
+    :param request_s: how long a request may take to arrive.
+    :param most: connections at once.
+    """
+
+    def __init__(self, handler: Handler, request_s: float, most: int) -> None:
+        self.handler = handler
+        self.request_s = request_s
+        self._most = most
+        self._listening: socket.socket | None = None
+        self._ranks: tuple[dict[_Connection, None], ...] = ({}, {}, {})
+        """Connections of each rank; the one that has waited longest is the first."""
+
+    def serve(self, listening: socket.socket) -> None:
+        """Listen on a socket that is bound."""
+        listening.setblocking(False)
+        listening.listen(BACKLOG)
+        self._listening = listening
+        asyncio.get_running_loop().add_reader(listening, self._accept)
+
+    async def close(self) -> None:
+        """Stop; answers that are under way may go out."""
+        if self._listening is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._listening)
+        self._listening.close()
+        self._listening = None
+        for connection in [*self._ranks[_Rank.SILENT], *self._ranks[_Rank.BEGUN]]:
+            connection.close()
+        for _ in range(20):
+            if not self._ranks[_Rank.ANSWERED]:
+                break
+            await asyncio.sleep(LINGER_S / 20)
+        for connection in list(self._ranks[_Rank.ANSWERED]):
+            connection.close()
+
+    def rank(self, connection: "_Connection", rank: _Rank | None) -> None:
+        """Put a connection behind those of a rank, where it is not there already; without one it is gone."""
+        if rank is None or connection not in self._ranks[rank]:
+            for connections in self._ranks:
+                connections.pop(connection, None)
+            if rank is not None:
+                self._ranks[rank][connection] = None
+
+    def _accept(self) -> None:
+        for _ in range(AT_A_TIME):
+            if self._listening is None:
+                return
+            try:
+                accepted, _peer = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionError):
+                return
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    log.debug("accept: %s", error)
+                elif not self._make_room(0):
+                    self._pause()
+                return
+            self._make_room(self._most)
+            _Connection(self, accepted)
+
+    def _make_room(self, most: int) -> bool:
+        """Have one give way where there are that many; whether one did."""
+        if sum(map(len, self._ranks)) < most:
+            return False
+        for connections in self._ranks:
+            if connections:
+                next(iter(connections)).close()
+                return True
+        return False
+
+    def _pause(self) -> None:
+        """Accept nobody for a moment: what waits would wake us again and again."""
+        loop = asyncio.get_running_loop()
+        listening = self._listening
+        assert listening is not None
+        loop.remove_reader(listening)
+
+        def go_on() -> None:
+            if self._listening is listening:
+                loop.add_reader(listening, self._accept)
+
+        loop.call_later(PAUSE_S, go_on)
+
+
+class _Connection:
+    """One connection: requests, one after the other."""
+
+    def __init__(self, server: HttpServer, accepted: socket.socket) -> None:
+        self._server = server
+        self._handler = server.handler
+        self._socket = accepted
+        self._loop = asyncio.get_running_loop()
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER)
+        self._request: Request | None = None
+        self._body = bytearray()
+        self._out = bytearray()
+        self._is_ending = self._has_ended = False
+        """Whether nothing more is answered, and whether the peer sends no more."""
+        accepted.setblocking(False)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._loop.add_reader(accepted, self._on_readable)
+        self._timer = self._loop.call_later(server.request_s, self._on_late)
+        server.rank(self, _Rank.SILENT)
+
+    def close(self) -> None:
+        """Close it at once."""
+        self._is_ending = True
+        self._timer.cancel()
+        self._server.rank(self, None)
+        if not self._is_closed:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
+
+    @property
+    def _is_closed(self) -> bool:
+        return self._socket.fileno() < 0
+
+    # What comes in.
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._socket.recv(_CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close()
+            return
+        if not data:
+            self._has_ended = True
+            self._loop.remove_reader(self._socket)
+        if not self._is_ending:
+            self._http.receive_data(data)
+            self._go_on(data)
+        if self._has_ended and not self._out:
+            self.close()
+
+    def _go_on(self, data: bytes = b"") -> None:
+        """Read what came, as far as it goes; not while an answer waits to be read.
+
+        :param data: what has just come.
+        """
+        try:
+            while not (self._is_ending or self._out):
+                event = self._http.next_event()
+                if event is h11.NEED_DATA:
+                    if self._request is None and self._http.trailing_data[0]:
+                        self._server.rank(self, _Rank.BEGUN)
+                    return
+                if isinstance(event, h11.Request):
+                    self._on_head(event)
+                elif isinstance(event, h11.Data):
+                    self._on_body(bytes(event.data))
+                elif isinstance(event, h11.EndOfMessage):
+                    self._on_request()
+                else:  # the peer has closed
+                    self._end()
+        except h11.RemoteProtocolError as error:
+            status = error.error_status_hint
+            why = f"no HTTP request: {ascii(str(error))[1:-1][:100]}"
+            if self._has_ended:
+                why = "the connection ended within a request"
+            elif data[:1] == _TLS and self._request is None:
+                why = "somebody speaks TLS, and this is plain HTTP: put a tunnel or a proxy in front of it"
+            self._end(self._handler.refuse(status if status in _STATUSES else 400, why))
+
+    def _on_head(self, head: h11.Request) -> None:
+        fields = [(bytes(name), bytes(value)) for name, value in head.headers]
+        self._request = Request(head.method.decode("ascii"), head.target.decode("ascii"), fields)
+        self._body.clear()
+        self._server.rank(self, _Rank.BEGUN)
+        refusal = self._refusal(self._request)
+        if refusal is not None:
+            self._end(refusal)
+        elif self._http.they_are_waiting_for_100_continue:
+            self._write(h11.InformationalResponse(status_code=100, headers=[]))
+
+    def _refusal(self, request: Request) -> Answer | None:
+        length, refuse = request.field(b"content-length"), self._handler.refuse
+        size = sum(len(name) + len(value) for name, value in request.fields) + len(request.target)
+        if len(request.fields) > MAX_FIELDS or size > MAX_HEADER:
+            return refuse(431, "the header is too large")
+        if length is not None and request.field(b"transfer-encoding") is not None:
+            return refuse(400, "both Content-Length and Transfer-Encoding")  # as smugglers have it
+        refusal = self._handler.admit(request)
+        if refusal is None and length is not None and (len(length) > 15 or int(length) > self._handler.max_body):
+            return self._too_large()
+        return refusal
+
+    def _on_body(self, data: bytes) -> None:
+        self._body += data
+        if len(self._body) > self._handler.max_body:
+            self._end(self._too_large())
+
+    def _too_large(self) -> Answer:
+        return self._handler.refuse(413, f"the body is larger than {self._handler.max_body >> 20} MiB")
+
+    def _on_request(self) -> None:
+        assert self._request is not None
+        request = structs.replace(self._request, body=bytes(self._body))
+        self._body.clear()
+        answer = self._handler.answer(request)
+        self._write_answer(answer, head=request.method == "HEAD")
+        self._request = None
+        if answer.after is not None:
+            answer.after()
+        if self._is_closed:
+            return
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+            self._timer.cancel()
+            self._timer = self._loop.call_later(self._server.request_s, self._on_late)
+            self._server.rank(self, _Rank.SILENT)
+        else:
+            self._end()
+
+    def _on_late(self) -> None:
+        if self._out or not (self._request or self._http.trailing_data[0]):
+            self.close()
+        else:
+            self._end(self._handler.refuse(408, "the request did not arrive in time"))
+
+    # What goes out.
+
+    def _write_answer(self, answer: Answer, *, head: bool = False, is_last: bool = False) -> None:
+        fields = [(b"content-length", b"%d" % len(answer.body)), *answer.fields]
+        if answer.body:
+            fields.append((b"content-type", answer.media_type.encode()))
+        if is_last:
+            fields.append((b"connection", b"close"))
+        reason = HTTPStatus(answer.status).phrase.encode()
+        body = h11.Data(data=b"" if head else answer.body)
+        self._write(h11.Response(status_code=answer.status, headers=fields, reason=reason), body, h11.EndOfMessage())
+
+    def _write(self, *events: h11.Event) -> None:
+        for event in events:
+            self._out += self._http.send(event) or b""
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._is_closed:
+            return
+        try:
+            while self._out:
+                del self._out[: self._socket.send(self._out)]
+        except (BlockingIOError, InterruptedError):
+            self._loop.remove_reader(self._socket)  # who does not read is not read from
+            self._loop.add_writer(self._socket, self._on_writable)
+        except OSError:
+            self._out.clear()
+            self.close()
+
+    def _on_writable(self) -> None:
+        self._loop.remove_writer(self._socket)
+        self._flush()
+        if self._out or self._is_closed:
+            return
+        if self._has_ended:
+            self.close()
+            return
+        self._loop.add_reader(self._socket, self._on_readable)
+        if self._is_ending:
+            self._shut()
+        else:
+            self._go_on()
+
+    def _end(self, answer: Answer | None = None) -> None:
+        """Answer what is not complete, where there is an answer; then close, with a moment for it to be read."""
+        if answer is not None and self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._write_answer(answer, head=self._request is not None and self._request.method == "HEAD", is_last=True)
+        if self._is_closed:
+            return
+        self._is_ending, self._request = True, None
+        self._server.rank(self, _Rank.ANSWERED)
+        self._timer.cancel()
+        self._timer = self._loop.call_later(LINGER_S, self.close)
+        if not self._out:
+            self._shut()
+
+    def _shut(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+
+
+_TLS = b"\x16"
+"""How TLS begins."""
+_STATUSES = frozenset(map(int, HTTPStatus))
