@@ -33,9 +33,9 @@ from rtms_cli.recording.encoded import encoded_track
 from rtms_cli.recording.ledger import Ledger
 from rtms_cli.recording.names import Names, participant_stem
 from rtms_cli.recording.pictures import PictureForm
-from rtms_cli.recording.timeline import SANE_MS, Segment, SessionTime
+from rtms_cli.recording.timeline import SANE_MS, Segment, SessionTime, is_sane
 from rtms_cli.recording.track import Track
-from rtms_cli.recording.tracks import EXTENSIONS, PictureTrack, TextTrack
+from rtms_cli.recording.tracks import EXTENSIONS, Moment, PictureTrack, TextTrack
 
 MOST_TRACKS = 5_000
 """Media files of a recording: it bounds what a server can do that makes up participants."""
@@ -137,7 +137,7 @@ class Placer:
         if time.moves != self._moves or any(text.origin_ms != time.origin_ms for text in self._texts.values()):
             self._moves = time.moves
             for text in self._texts.values():
-                text.origin_ms = time.origin_ms
+                text.origin_ms, text.zero_at_ms = time.origin_ms, time.zero_at_ms
             for track in self.tracks:
                 track.catch_up()
         return (track for track in self.tracks if track.dirty)
@@ -309,7 +309,7 @@ class Placer:
         if frame.direction is not Direction.IN:
             return
         self._media_channel(frame.channel)
-        self._note_time(message.timestamp, frame.at_us)
+        has_time = self._note_time(message.timestamp, frame.at_us)
         change = _CHANGES.get(message.attribute)
         if not message.text and change is None:
             return  # an interim result; the capture has it
@@ -327,7 +327,7 @@ class Placer:
             fields["channel_id"] = message.channel_id
         if message.extra:
             fields["extra"] = message.extra
-        self._text("transcript").add(message.timestamp, fields)
+        self._add_line("transcript", message.timestamp, fields, frame.at_us, has_time=has_time)
         if not message.text:
             return
         self.last_words.append((self._shown(message), message.text))
@@ -338,14 +338,18 @@ class Placer:
         if frame.direction is not Direction.IN:
             return
         self._media_channel(frame.channel)
-        self._note_time(message.timestamp, frame.at_us)
-        self._text("chat").add(message.timestamp, chat_line(message))
+        has_time = self._note_time(message.timestamp, frame.at_us)
+        self._add_line("chat", message.timestamp, chat_line(message), frame.at_us, has_time=has_time)
         self.last_chat.append((self._shown(message), chat_gist(message)))
 
-    def _note_time(self, timestamp: int | None, at_us: int) -> None:
-        """Let a message that needs no place of its own set the origin or move it."""
-        if timestamp is not None and 0 < timestamp < SANE_MS:
-            self._time.find(timestamp, at_us, may_open=False)
+    def _note_time(self, timestamp: int | None, at_us: int) -> bool:
+        """Let a message that needs no place of its own set the origin or move it.
+
+        :returns: whether the timestamp is one of the session's clock.
+        """
+        if timestamp is None or not 0 < timestamp < SANE_MS:
+            return False
+        return self._time.find(timestamp, at_us, may_open=False) is not None
 
     def _media_channel(self, name: str) -> _Channel:
         channel = self._channels.get(name)
@@ -356,6 +360,16 @@ class Placer:
             form = "what was asked for" if channel.asked.audio else "Zoom's defaults (L16, 16 kHz, mono)"
             self._ledger.warn(f"{name}: media without an accepted handshake (4); read as {form}")
         return channel
+
+    def _add_line(
+        self, kind: str, timestamp: int | None, fields: dict[str, object], at_us: int, *, has_time: bool
+    ) -> None:
+        """Keep a line, whose time is that of its arrival where it has none."""
+        arrival = None
+        if not has_time:
+            zoom_ms = self._time.at(at_us)
+            arrival = Moment(at_us // 1000, is_ours=True) if zoom_ms is None else Moment(zoom_ms, is_ours=False)
+        self._text(kind).add(timestamp, fields, arrival)
 
     def _text(self, kind: str) -> TextTrack:
         track = self._texts.get(kind)
@@ -380,7 +394,8 @@ class Placer:
         assert isinstance(message, EventUpdate)
         fields: dict[str, object] = {"event": event_name(self._product, message.event_type)}
         fields |= {name: value for name, value in message.fields.items() if name not in ("t", "timestamp", "event")}
-        self._text("events").add(message.timestamp, fields)
+        has_time = is_sane(message.timestamp)
+        self._add_line("events", message.timestamp, fields, frame.at_us, has_time=has_time)
 
     def _on_media_handshake_request(self, frame: Frame) -> None:
         message = frame.message
@@ -406,4 +421,5 @@ class Placer:
             # Whatever was granted before holds until the server says otherwise.
             channel.has_granted = channel.warned = False
         elif change.state is State.MARK:
-            self._text("events").add(self._time.at(frame.at_us), {"event": "MARK", "text": change.reason})
+            timestamp, fields = self._time.at(frame.at_us), {"event": "MARK", "text": change.reason}
+            self._add_line("events", timestamp, dict(fields), frame.at_us, has_time=timestamp is not None)

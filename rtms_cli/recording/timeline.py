@@ -35,9 +35,11 @@ def is_sane(timestamp: int | None) -> bool:
 class Segment:
     """One stretch of the session's clock. `zero_ms` may move earlier while packets come."""
 
-    __slots__ = ("latest_at_us", "latest_ms", "moves", "unexplained_ms", "zero_ms")
+    __slots__ = ("began_at_ms", "began_ms", "latest_at_us", "latest_ms", "moves", "unexplained_ms", "zero_ms")
 
     def __init__(self, timestamp: int, at_us: int) -> None:
+        self.began_ms = timestamp
+        self.began_at_ms = at_us // 1000
         self.zero_ms = timestamp
         self.latest_ms = timestamp
         self.latest_at_us = at_us
@@ -85,6 +87,14 @@ class SessionTime:
     def origin_ms(self) -> int | None:
         """The recording's zero, or `None` before the first media message."""
         return self.segments[0].zero_ms if self.segments else None
+
+    @property
+    def zero_at_ms(self) -> int:
+        """Where the recording's zero lies on our clock: at its beginning while there is no media."""
+        if not self.segments:
+            return 0
+        first = self.segments[0]
+        return first.began_at_ms - (first.began_ms - first.zero_ms)
 
     @property
     def moves(self) -> int:

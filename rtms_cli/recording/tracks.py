@@ -98,7 +98,15 @@ class PictureTrack(Track):
         )
 
 
-_T = re.compile(rb'\{"t":[^,]*,"timestamp":(null|-?\d+),', re.MULTILINE)
+_START = re.compile(rb'\{"t":(null|-?[\d.e-]+),"timestamp":(null|-?\d+),("t_from":"arrival",)?')
+
+
+class Moment(Struct, frozen=True, gc=False):
+    """When a line was that has no timestamp to go by."""
+
+    ms: int
+    is_ours: bool
+    """Whether that is on our clock, because no media had come yet, and not on Zoom's."""
 
 
 class TextTrack(Track):
@@ -109,24 +117,30 @@ class TextTrack(Track):
         self.kind = kind
         self.origin_ms: int | None = None
         """The recording's zero; set by who knows it, before `catch_up`."""
-        self._waiting: list[tuple[int | None, bytes]] = []
+        self.zero_at_ms = 0
+        """The same on our clock."""
+        self._waiting: list[tuple[int | None, Moment | None, bytes]] = []
         self._exists = False
         self._disk_origin_ms: int | None = None
 
     @property
     def waiting(self) -> int:
         """Bytes that wait for the next flush."""
-        return sum(len(rest) for _, rest in self._waiting)
+        return sum(len(rest) for _, _, rest in self._waiting)
 
-    def add(self, timestamp: int | None, fields: dict[str, object]) -> None:
-        """Keep one line; `fields` are what follows `t` and `timestamp`."""
+    def add(self, timestamp: int | None, fields: dict[str, object], arrival: Moment | None = None) -> None:
+        """Keep one line; `fields` are what follows `t` and `timestamp`.
+
+        :param arrival: when it came, where its timestamp does not tell when it was.
+        """
         if not self.is_open:
             raise ClosedTrackError(self.path)
         rest = dumps(fields)[1:] + b"\n"
         self.packets += 1
         self.nbytes += len(rest)
-        self._note(timestamp)
-        self._waiting.append((timestamp, rest))
+        if arrival is None:
+            self._note(timestamp)
+        self._waiting.append((timestamp, arrival, rest))
         self.dirty = True
 
     def catch_up(self) -> None:
@@ -140,7 +154,7 @@ class TextTrack(Track):
         :raises OSError: the new lines are lost; the file is as it was.
         """
         waiting, self._waiting, self.dirty = self._waiting, [], False
-        lines = b"".join(self._start(timestamp) + rest for timestamp, rest in waiting)
+        lines = b"".join(self._start(timestamp, arrival) + rest for timestamp, arrival, rest in waiting)
         if self._exists and self.origin_ms != self._disk_origin_ms:
             self.dirty = True  # until that has worked
             files.replace(self.path, self._retimed(files.read(self.path)) + lines)
@@ -161,32 +175,40 @@ class TextTrack(Track):
             last_timestamp=self.last_timestamp,
         )
 
-    def _start(self, timestamp: int | None) -> bytes:
-        if timestamp is None:
-            return b'{"t":null,"timestamp":null,'
-        return b'{"t":%b,"timestamp":%d,' % (self._t(timestamp), timestamp)
-
-    def _t(self, timestamp: int) -> bytes:
-        if self.origin_ms is None or not is_sane(timestamp):
-            return b"null"
-        return msgspec.json.encode((timestamp - self.origin_ms) / 1000)
+    def _start(self, timestamp: int | None, arrival: Moment | None) -> bytes:
+        if arrival is None:
+            since_ms = None
+            if timestamp is not None and self.origin_ms is not None and is_sane(timestamp):
+                since_ms = timestamp - self.origin_ms
+            return _start(since_ms, timestamp)
+        zero_ms = self.zero_at_ms if arrival.is_ours else self.origin_ms or 0
+        return _start(arrival.ms - zero_ms, timestamp, b'"t_from":"arrival",')
 
     def _retimed(self, content: bytes) -> bytes:
-        lines = content.splitlines(keepends=True)
-        return b"".join(map(self._retimed_line, lines))
+        # Before there was an origin, arrivals were on our clock.
+        before_ms, now_ms = self._disk_origin_ms, self.origin_ms or 0
+        shift_ms = -self.zero_at_ms if before_ms is None else before_ms - now_ms
+        return b"".join(self._retimed_line(line, shift_ms) for line in content.splitlines(keepends=True))
 
-    def _retimed_line(self, line: bytes) -> bytes:
-        start = _T.match(line)
+    def _retimed_line(self, line: bytes, shift_ms: int) -> bytes:
+        start = _START.match(line)
         if start is None:
             return line
-        timestamp = None if start[1] == b"null" else int(start[1])
-        return self._start(timestamp) + line[start.end() :]
+        timestamp = None if start[2] == b"null" else int(start[2])
+        if start[3]:
+            return _start(round(float(start[1]) * 1000) + shift_ms, timestamp, start[3]) + line[start.end() :]
+        return self._start(timestamp, None) + line[start.end() :]
+
+
+def _start(since_ms: int | None, timestamp: int | None, source: bytes = b"") -> bytes:
+    t = b"null" if since_ms is None else msgspec.json.encode(since_ms / 1000)
+    return b'{"t":%b,"timestamp":%b,%b' % (t, b"null" if timestamp is None else b"%d" % timestamp, source)
 
 
 def without_t(line: bytes) -> bytes:
     """A line of a text track without its `t`, which depends on the recording's zero; any other line as it is."""
-    start = _T.match(line)
-    return line if start is None else b'{"timestamp":' + line[start.start(1) :]
+    start = _START.match(line)
+    return line if start is None else b'{"timestamp":' + line[start.start(2) :]
 
 
 def _line(value: Struct) -> bytes:

@@ -462,7 +462,7 @@ def test_a_mark_is_an_event_at_the_time_of_the_media(tmp_path: Path) -> None:
     record(tmp_path, [frames])
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [(line["t"], line["timestamp"], line["event"], line["text"]) for line in lines] == [
-        (None, None, "MARK", "too early to have a time"),
+        (-1.0, None, "MARK", "too early to have a time"),
         (2.5, ZERO_MS + 2500, "MARK", "the m key"),
     ]
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from frames import HEADER, ZERO_MS, media
+import pytest
+from frames import HEADER, ZERO_MS, audio, media, said, state, tree
 
-from rtms_cli.machine import Frame
+from rtms_cli.machine import Frame, State
 from rtms_cli.recording.recorder import Recorder
 
 S = 1_000_000
@@ -57,3 +58,59 @@ def test_every_operation_of_a_chat_is_a_line(tmp_path: Path) -> None:
         {**who, "text": "", "operation": "delete", "message_id": "m9"},
         {**who, "text": "?", "operation": 77, "message_id": "m1"},
     ]  # fmt: skip
+
+
+def line(text: str, timestamp: object, at_us: int) -> Frame:
+    return media(17, text, timestamp, user_id=7, at_us=at_us)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_a_line_without_a_timestamp_is_at_its_arrival(tmp_path: Path, batch: int) -> None:
+    frames = [
+        line("before any media", None, 1 * S),
+        media(18, "chat too", None, at_us=1 * S + S // 2),
+        audio(bytes(640), ZERO_MS, at_us=3 * S),
+        line("none", None, 4 * S),
+        line("zero", 0, 5 * S),
+        line("no number", "soon", 5 * S),
+        audio(bytes(640), ZERO_MS - 2000, at_us=6 * S),  # moves the zero
+        line("of another clock", ZERO_MS - 10**10, 7 * S),
+        line("in its place", ZERO_MS + 1234, 8 * S),
+        said({"msg_type": 6, "event": {"event_type": 2, "user_id": 7}}, 8 * S, "signaling"),
+        state(State.MARK, 9 * S, "signaling", reason="now"),
+        audio(bytes(640), ZERO_MS - 3000, at_us=9 * S),  # and again
+    ]
+    found = record(tmp_path / "x", frames, batch)
+    lines = {one["text"]: (one["t"], one["timestamp"], one.get("t_from")) for one in found["transcript"]}
+    assert lines == {
+        "before any media": (1.0, None, "arrival"),
+        "none": (4.0, None, "arrival"),
+        "zero": (5.0, 0, "arrival"),
+        "no number": (5.0, None, "arrival"),
+        "of another clock": (7.0, ZERO_MS - 10**10, "arrival"),
+        "in its place": (4.234, ZERO_MS + 1234, None),
+    }
+    assert [(one["t"], one["t_from"]) for one in found["chat"]] == [(1.5, "arrival")]
+    # The last timestamp was 1234 ms behind the first packet's, 8 s after the beginning.
+    assert [(one["t"], one.get("t_from")) for one in found["events"]] == [(4.234, "arrival"), (5.234, None)]
+    assert tree(tmp_path / "x") == tree_of(tmp_path / "y", frames)
+
+
+def tree_of(folder: Path, frames: Sequence[Frame]) -> dict[str, bytes]:
+    record(folder, frames)
+    return tree(folder)
+
+
+def test_where_nothing_has_a_timestamp_the_capture_begins_at_zero(tmp_path: Path) -> None:
+    frames = [line("one", None, 2 * S), line("two", None, 3 * S + 500), media(18, "hi", None, at_us=4 * S)]
+    found = record(tmp_path / "x", frames)
+    assert [(one["t"], one["t_from"]) for one in found["transcript"] + found["chat"]] == [
+        (2.0, "arrival"), (3.0, "arrival"), (4.0, "arrival"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", [1 / 1000, 1, 1000, 1_000_000])
+def test_timestamps_in_any_unit_have_their_place(tmp_path: Path, unit: float) -> None:
+    frames = [line(str(at), (ZERO_MS // 1000 + at) * 1000 * unit, at * S) for at in (0, 2, 5)]
+    found = record(tmp_path / "x", frames)["transcript"]
+    assert [(one["t"], "t_from" in one) for one in found] == [(0.0, False), (2.0, False), (5.0, False)]
