@@ -5,14 +5,12 @@ secret (handshakes, webhooks, messages that nobody documented) is rebuilt with `
 """
 
 import base64
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from heapq import merge
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import msgspec
 from msgspec import Raw, Struct, structs
@@ -28,9 +26,7 @@ from rtms_cli.protocol.messages import (
     loads,
 )
 from rtms_cli.protocol.webhooks import UnreadableWebhook
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from rtms_cli.untrusted import MOST_LINE, bounded_lines, open_file, unpacked
 
 REDACTED = "[redacted]"
 SECRET_ENDINGS = (
@@ -169,6 +165,7 @@ class Capture:
     """
 
     def __init__(self, path: Path) -> None:
+        self._named = path
         self._source: IO[bytes] | None = None
         self._nbytes_before = 0
         self.problems: list[str] = []
@@ -179,7 +176,7 @@ class Capture:
         whole: dict[Path, Header] = {}
         for part in parts.values():
             try:
-                header = _read_header(part)
+                header = _read_header(part, follows=part == path)
             except Problem as problem:
                 if len(parts) == 1:
                     raise
@@ -207,11 +204,14 @@ class Capture:
             self._nbytes_before += path.stat().st_size
 
     def _frames(self, path: Path, where: str) -> Iterator[Frame]:
-        with _opened(path) as source, _lines_of(path, source) as lines:
+        with _opened(path, follows=path == self._named) as source, unpacked(source, path.suffix) as lines:
             self._source = source
-            lines.readline()
+            lines.readline(_LONGEST_HEADER)
             try:
-                for number, line in enumerate(lines, 2):
+                for number, line in enumerate(bounded_lines(lines), 2):
+                    if line is None:
+                        self.problems.append(f"{where}line {number} is longer than {MOST_LINE >> 20} MiB")
+                        continue
                     if not line.endswith(b"\n"):
                         return  # torn: the writer was killed here
                     frame = read_line(line)
@@ -219,14 +219,14 @@ class Capture:
                         self.problems.append(f"{where}line {number} is no capture line")
                     else:
                         yield frame
-            except (EOFError, OSError, zlib.error) as error:
-                self.problems.append(f"{where}the file ends early: {error}")
+            except (EOFError, OSError) as error:
+                self.problems.append(f"{where}the file ends early: {getattr(error, 'strerror', None) or error}")
 
     def end_us(self) -> int | None:
         """When the last frame was; `None` where that takes reading all of the file, or the tail is damaged."""
         if self.paths[-1].suffix in (".gz", ".zst"):
             return None
-        with self.paths[-1].open("rb") as source:
+        with _opened(self.paths[-1], follows=self.paths[-1] == self._named) as source:
             source.seek(max(0, source.seek(0, io.SEEK_END) - _TAIL))
             lines = source.read().splitlines(keepends=True)
         last = next((line for line in reversed(lines) if line.endswith(b"\n")), b"")
@@ -255,11 +255,14 @@ class Capture:
         return self._nbytes_before if self._source.closed else self._nbytes_before + self._source.tell()
 
 
-def _read_header(path: Path) -> Header:
+_LONGEST_HEADER = 1 << 20
+
+
+def _read_header(path: Path, *, follows: bool) -> Header:
     try:
-        with _opened(path) as source, _lines_of(path, source) as lines:
-            header = msgspec.json.decode(lines.readline(), type=Header)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, EOFError, OSError, zlib.error):
+        with _opened(path, follows=follows) as source, unpacked(source, path.suffix) as lines:
+            header = msgspec.json.decode(lines.readline(_LONGEST_HEADER), type=Header)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, EOFError, OSError):
         raise Problem(
             f"{path} is no capture: its first line is not a header.",
             'A capture starts with {"rtms_capture": 1, …}; `rtms demo` makes one.',
@@ -272,20 +275,14 @@ def _read_header(path: Path) -> Header:
     return header
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path, *, follows: bool) -> IO[bytes]:
     try:
-        return path.open("rb", buffering=1 << 18)
-    except OSError as error:
+        return open_file(path, follows=follows)
+    except (OSError, ValueError) as error:
         raise Problem(
-            f"Cannot read {path}: {error.strerror or error}.",
+            f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.",
             "Give a capture.jsonl (also .gz or .zst) or a recording's folder.",
         ) from None
-
-
-def _lines_of(path: Path, source: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
-    if path.suffix == ".gz":
-        return gzip.GzipFile(fileobj=source)
-    return io.BufferedReader(_Zstd(source)) if path.suffix == ".zst" else source
 
 
 def _parts(path: Path) -> dict[int, Path]:
@@ -301,44 +298,6 @@ def _parts(path: Path) -> dict[int, Path]:
     return dict(sorted(found.items())) or {1: folder / part_name(1)}
 
 
-class _Zstd(io.RawIOBase):
-    """A .zst file, read as it is decompressed; unlike the library's own reader it notices a file that was cut."""
-
-    def __init__(self, source: IO[bytes]) -> None:
-        import zstandard
-
-        self._source = source
-        self._make = zstandard.ZstdDecompressor().decompressobj
-        self._error = zstandard.ZstdError
-        self._decompressor = self._make()
-        self._ready = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "Buffer") -> int:
-        view = memoryview(buffer).cast("B")
-        while not self._ready:
-            rest = self._decompressor.unused_data if self._decompressor.eof else b""
-            if self._decompressor.eof:
-                self._decompressor = self._make()  # files may be made of several frames
-            chunk = rest or self._source.read(1 << 16)
-            if not chunk:
-                if self._begun:
-                    raise EOFError("it was cut")
-                return 0
-            try:
-                self._ready = self._decompressor.decompress(chunk)
-            except self._error as error:
-                raise OSError(str(error)) from None
-            self._begun = not self._decompressor.eof
-        taken, self._ready = self._ready[: len(view)], self._ready[len(view) :]
-        view[: len(taken)] = taken
-        return len(taken)
-
-    _begun = False
-
-
 class _Line(Struct):
     at: float
     ch: str
@@ -349,9 +308,11 @@ class _Line(Struct):
 
 
 _LINE = msgspec.json.Decoder(_Line)
+_MOST_AT_S = 1e10
+"""Three hundred years: what is said to come later was not."""
 _DIRECTIONS = {direction.value: direction for direction in Direction}
 _SPLICED = re.compile(
-    rb'\{"at": (?P<s>\d{1,12})\.(?P<us>\d{6}), "ch": "(?P<ch>[^"\\]*)", "dir": "(?P<dir>in|out|state)", '
+    rb'\{"at": (?P<s>\d{1,10})\.(?P<us>\d{6}), "ch": "(?P<ch>[^"\\]*)", "dir": "(?P<dir>in|out|state)", '
     rb'"data": (?P<data>.*)\}\n'
 )
 
@@ -367,6 +328,8 @@ def read_line(line: bytes) -> Frame | None:
         elif parts.base64 is not None:
             raw = base64.b64decode(parts.base64, validate=True)
         elif not raw:
+            return None
+        if not 0 <= parts.at <= _MOST_AT_S:
             return None
         at_us = round(parts.at * 1_000_000)
     except (msgspec.MsgspecError, ValueError, KeyError, RecursionError, OverflowError):

@@ -11,17 +11,18 @@ PACKAGE = Path(__file__).parent.parent / "rtms_cli"
 
 MAY_IMPORT = {
     "errors": set(),
+    "untrusted": set(),
     "protocol": {"protocol"},
     "machine": {"protocol"},
-    "capture": {"machine", "protocol"},
+    "capture": {"untrusted", "machine", "protocol"},
     "session": {"session", "machine", "protocol"},
-    "recording": {"recording", "capture", "machine", "protocol"},
+    "recording": {"untrusted", "recording", "capture", "machine", "protocol"},
     "wire": {"wire", "machine", "protocol"},
-    "simulator": {"simulator", "wire", "capture", "machine", "protocol"},
-    "export": {"export", "recording", "capture", "machine", "protocol"},
-    "inspection": {"inspection", "recording", "capture", "machine", "protocol"},
-    "station": {"station", "simulator", "wire", "recording", "session", "capture", "machine", "protocol"},
-    "view": {"view", "station", "simulator", "recording", "session", "capture", "machine", "protocol"},
+    "simulator": {"untrusted", "simulator", "wire", "capture", "machine", "protocol"},
+    "export": {"untrusted", "export", "recording", "capture", "machine", "protocol"},
+    "inspection": {"untrusted", "inspection", "recording", "capture", "machine", "protocol"},
+    "station": {"untrusted", "station", "simulator", "wire", "recording", "session", "capture", "machine", "protocol"},
+    "view": {"untrusted", "view", "station", "simulator", "recording", "session", "capture", "machine", "protocol"},
 }
 """What each part may import beside `errors`; `commands` may import everything.
 

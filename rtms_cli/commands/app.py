@@ -133,7 +133,9 @@ def main() -> None:
 
 
 def _complain(what: str, remedy: str) -> None:
+    from rtms_cli.view.text import say
+
     with contextlib.suppress(OSError):  # the exit code says it too
-        typer.echo(what, err=True)
+        say(what, err=True)
         if remedy:
-            typer.echo(f"  {remedy}", err=True)
+            say(f"  {remedy}", err=True)

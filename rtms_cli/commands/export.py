@@ -1,6 +1,5 @@
 """`rtms export`: files that people play, read and plot."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,6 +66,7 @@ def export(
       rtms export recordings/20261122T221500Z_meeting_abc --to mp4,srt,flac
     """
     from rtms_cli.export.source import opened
+    from rtms_cli.view.text import json_line, say
 
     if layout not in _LAYOUTS:
         raise Problem(f"--layout {layout} is none.", f"Use {', '.join(_LAYOUTS)}.")
@@ -75,7 +75,7 @@ def export(
     recording = recording or newest_recording(context, "exporting")
     written: list[Path] = []
     notes: list[str] = []
-    with opened(recording) as recorded, _bar(quiet=as_json) as bar:
+    with opened(recording) as recorded, _noting(recorded, notes), _bar(quiet=as_json) as bar:
         if not formats and plot is None:
             formats = _usual(recorded)
         base = _name(recording)
@@ -107,12 +107,26 @@ def export(
                 write_plot(recorded, passing)
             written.append(plot)
     if as_json:
-        typer.echo(json.dumps({"files": [str(path) for path in written], "notes": notes}))
+        typer.echo(json_line({"files": written, "notes": notes}))
         return
     for path in written:
-        typer.echo(str(path))
+        say(str(path))
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)  # noqa: T201
+        say(f"note: {note}", err=True)
+
+
+@contextmanager
+def _noting(recorded: "Recorded", notes: list[str]) -> "Iterator[None]":
+    """Add what could not be read to the notes; where nothing comes of the export, it tells why."""
+    from rtms_cli.view.text import say
+
+    try:
+        yield
+    except Problem:
+        for problem in recorded.problems:
+            say(f"note: {problem}", err=True)
+        raise
+    notes += recorded.problems
 
 
 def _formats(given: list[str]) -> list[str]:

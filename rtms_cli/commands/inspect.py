@@ -311,8 +311,7 @@ def _say(line: str) -> None:
 
 
 def _say_json(value: object) -> None:
-    from msgspec import to_builtins
 
-    from rtms_cli.protocol.messages import dumps
+    from rtms_cli.view.text import json_line
 
-    _say(dumps(to_builtins(value)).decode())
+    _say(json_line(value))

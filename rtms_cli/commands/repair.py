@@ -25,9 +25,8 @@ def repair(
     Example:
       rtms repair recordings/20261122T221500Z_meeting_abc
     """
-    import msgspec
-
     from rtms_cli.recording.repair import repair as repair_one
+    from rtms_cli.view.text import json_line, say
 
     code = Exit.OK
     failed: list[Problem] = []
@@ -40,17 +39,17 @@ def repair(
         if done.problems or done.losses:
             code = Exit.LOSSES
         if as_json:
-            typer.echo(msgspec.json.encode(done, enc_hook=str).decode())
+            typer.echo(json_line(done))
             continue
-        typer.echo(f"{folder}: {done.status}, {len(done.changed)} files made or mended")
+        say(f"{folder}: {done.status}, {len(done.changed)} files made or mended")
         for name in done.changed:
-            typer.echo(f"  {name}")
+            say(f"  {name}")
         for name in done.kept:
-            typer.echo(f"  {name} has more than the capture: kept")
+            say(f"  {name} has more than the capture: kept")
         for problem in done.problems:
-            typer.echo(f"  warning: {problem}", err=True)
+            say(f"  warning: {problem}", err=True)
     for each in failed[:-1]:
-        typer.echo(f"error: {each}", err=True)
+        say(f"error: {each}", err=True)
     if failed:
         raise failed[-1]
     if code is not Exit.OK:

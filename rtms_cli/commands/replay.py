@@ -1,6 +1,5 @@
 """`rtms replay`: the same files again, from a capture."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,6 +66,7 @@ def replay(
     from rtms_cli.session.rehearsal import Rehearsal
     from rtms_cli.station.replaying import Replay
     from rtms_cli.view.lines import print_summary
+    from rtms_cli.view.text import say
 
     drawn = pace is not None and is_terminal() and not (plain or as_json)
     source = Capture(capture)
@@ -91,7 +91,7 @@ def replay(
     if not drawn:
         print_summary(folder, recorder.manifest(), as_json=as_json)
     for line in [*source.problems, *rehearsal.differences()]:
-        print(f"warning: {line}", file=sys.stderr)  # noqa: T201
+        say(f"warning: {line}", err=True)
     if source.problems or recorder.snapshot().losses:
         raise typer.Exit(Exit.LOSSES)
 
@@ -174,12 +174,13 @@ def _serve(capture: Path, speed: float | None, options: ServerOptions, *, once: 
     from rtms_cli.station.running import on_signals, run_loop
     from rtms_cli.station.serving import ServedCapture, simulated_app, write_payloads
     from rtms_cli.view.report import print_finding, print_reports
+    from rtms_cli.view.text import say
 
     if options.webhook is not None:
         check_http_url("--webhook", options.webhook)
     recording = Recording(Capture(capture))
     for line in recording.problems:
-        typer.echo(f"warning: {line}", err=True)
+        say(f"warning: {line}", err=True)
     app, thrown_away = simulated_app(options.credentials(), EVERY_MEDIA)
     tls = server_tls(options.cert)
 

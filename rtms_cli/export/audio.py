@@ -1,6 +1,7 @@
 """WAV files of a recording → one file, one a participant, or one channel a participant; all in blocks."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ from rtms_cli.export.source import Recorded
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.recording.manifest import TrackEntry
 from rtms_cli.recording.names import participant_stem
+from rtms_cli.untrusted import open_inside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +37,44 @@ _WAV_LIMIT = 4_000_000_000
 
 Progress = Callable[[float], None]
 """Is told how far it is, from 0 to 1."""
+
+
+MOST_RATE, MOST_CHANNELS = 384_000, 8
+"""What a recording's sound can be at the most."""
+
+
+def open_sound(folder: Path, path: str) -> Any:
+    """A WAV file of a recording, which may be damaged, or not be one.
+
+    :raises Problem: where it cannot be read.
+    """
+    import soundfile
+
+    remedy = "`rtms repair` may make it anew, from the capture."
+    try:
+        with open_inside(folder, path) as source:
+            sound = soundfile.SoundFile(os.dup(source.fileno()))  # which closes it, whatever happens
+    except OSError as error:
+        raise Problem(f"{folder / path} cannot be read: {error.strerror or error}.", remedy) from None
+    except soundfile.LibsndfileError as error:
+        raise Problem(f"{folder / path} is no sound that can be read: {error.error_string}", remedy) from None
+    if sound.samplerate > MOST_RATE or sound.channels > MOST_CHANNELS:
+        sound.close()
+        raise Problem(f"{folder / path} says {sound.channels} channels at {sound.samplerate} Hz.", remedy)
+    return sound
+
+
+class _Facts(Struct, frozen=True):
+    """What a sound file says of itself."""
+
+    samplerate: int
+    channels: int
+    duration: float
+
+
+def _facts(folder: Path, path: str) -> _Facts:
+    with open_sound(folder, path) as sound:
+        return _Facts(sound.samplerate, sound.channels, sound.frames / sound.samplerate)
 
 
 class Voice(Struct, frozen=True):
@@ -151,11 +191,9 @@ class Mixer:
     """
 
     def __init__(self, recorded: Recorded, channels: Sequence[Voice]) -> None:
-        import soundfile
-
         self._folder = recorded.folder
         self._voices = channels
-        infos = {track.path: soundfile.info(self._folder / track.path) for voice in channels for track in voice.tracks}
+        infos = {track.path: _facts(recorded.folder, track.path) for voice in channels for track in voice.tracks}
         self.rate: int = max(info.samplerate for info in infos.values())
         self._own: int = max(info.channels for info in infos.values()) if len(channels) == 1 else 1
         self.channels = self._own * len(channels)
@@ -220,9 +258,8 @@ class _Reader:
 
     def __init__(self, path: Path, offset: float, rate: int, channels: int, start: float) -> None:
         import numpy as np
-        import soundfile
 
-        self._file: Any = soundfile.SoundFile(path)
+        self._file = open_sound(path.parent, path.name)
         self._channels = channels
         own = int(self._file.samplerate)
         self._resampler: Any = None

@@ -3,7 +3,7 @@
 Everything is in seconds since `origin_ms`, as the WAV files are.
 """
 
-import json
+import os
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -16,10 +16,12 @@ from msgspec import Struct
 
 from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
-from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.fields import name_or_none
+from rtms_cli.protocol.messages import UserId, loads, user_id
 from rtms_cli.protocol.numbers import Language
 from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.recorder import Recorder
+from rtms_cli.untrusted import bounded_lines, open_inside
 
 _BATCH = 256
 _SENTENCE_S = 4.0
@@ -38,10 +40,12 @@ class Sentence(Struct, frozen=True):
 
 
 class Recorded(Struct, frozen=True):
-    """An opened recording."""
+    """An opened recording. Its files may come from somebody else, so that nothing in them need be as it should."""
 
     folder: Path
     manifest: Manifest
+    problems: list[str] = []
+    """What could not be read so far, for people, each once."""
 
     @property
     def name(self) -> str:
@@ -59,8 +63,20 @@ class Recorded(Struct, frozen=True):
         return max(ends, default=0.0)
 
     def tracks(self, kind: str) -> list[TrackEntry]:
-        """The media files of a kind that are there."""
-        return [one for one in self.manifest.tracks if one.kind == kind and (self.folder / one.path).is_file()]
+        """The media files of a kind that are there, and in the recording."""
+        return [one for one in self.manifest.tracks if one.kind == kind and self._is_there(one.path)]
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            open_inside(self.folder, path).close()
+        except OSError as error:
+            self._tell(f"{path} is left out: {error.strerror}")
+            return False
+        return True
+
+    def _tell(self, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def names(self) -> dict[UserId, str]:
         """Everybody's name, as events and media told it."""
@@ -74,14 +90,27 @@ class Recorded(Struct, frozen=True):
         return names
 
     def lines(self, kind: str) -> Iterator[dict[str, Any]]:
-        """The lines of `transcript.jsonl`, `chat.jsonl` or `events.jsonl`; a torn last one is left out."""
-        path = self.folder / f"{kind}.jsonl"
-        if not path.is_file():
+        """The lines of `transcript.jsonl`, `chat.jsonl` or `events.jsonl`; a torn last one is left out.
+
+        Times that cannot be are not there, and ids and names are what those of messages are.
+        """
+        name, unread = f"{kind}.jsonl", 0
+        try:
+            source = open_inside(self.folder, name)
+        except FileNotFoundError:
             return
-        with path.open(encoding="utf-8", errors="replace") as source:
-            for line in source:
-                if line.endswith("\n"):
-                    yield json.loads(line)
+        except OSError as error:
+            self._tell(f"{name} is left out: {error.strerror}")
+            return
+        with source:
+            for line in bounded_lines(source):
+                if line is None or line.endswith(b"\n"):
+                    if (read := None if line is None else _read_line(line)) is None:
+                        unread += 1
+                    else:
+                        yield read
+        if unread:
+            self._tell(f"{unread} line{'' if unread == 1 else 's'} of {name} could not be read")
 
     def speakers(self) -> list[tuple[float, UserId, str]]:
         """Who began to speak when, as ACTIVE_SPEAKER_CHANGE told."""
@@ -110,7 +139,7 @@ class Recorded(Struct, frozen=True):
             key = (line.get("user_id"), line.get("start_time") or number)
             if line.get("attribute") == "DELETE":
                 found.pop(key, None)
-            elif line.get("text"):
+            elif isinstance(line.get("text"), str) and line["text"]:
                 found[key] = Sentence(
                     start,
                     end if end is not None and end > start else start + _SENTENCE_S,
@@ -137,13 +166,34 @@ def _manifest(folder: Path) -> Manifest:
         raise Problem(f"{folder / MANIFEST} cannot be read: {error}.", "`rtms repair` makes a new one.") from None
 
 
+_MOST_S = 1e10
+
+
+def _read_line(line: bytes) -> dict[str, Any] | None:
+    """A line of JSON whose values have the types that they should have; `None` where it is none."""
+    try:
+        read = loads(line.decode("utf-8", "replace").encode())
+    except ValueError:
+        return None
+    if not isinstance(read, dict):
+        return None
+    for name in ("t", "start_time", "end_time", "timestamp"):
+        value = read.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1 << 62:
+            read[name] = None
+    if read["t"] is not None and abs(read["t"]) > _MOST_S:
+        read["t"] = None
+    read["user_id"], read["user_name"] = user_id(read.get("user_id")), name_or_none(read.get("user_name"))
+    return read
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Recorded]:
     """Open a recording's folder, also an unfinished one, or a bare capture, which is replayed into a temporary folder.
 
     :raises Problem: where it is neither.
     """
-    if path.is_dir() and (path / MANIFEST).is_file():
+    if path.is_dir() and os.path.lexists(path / MANIFEST):
         yield Recorded(path, _manifest(path))
         return
     capture = Capture(path)
@@ -159,4 +209,5 @@ def opened(path: Path) -> Iterator[Recorded]:
 def _seconds(stamp: object, origin_ms: int | None) -> float | None:
     if not isinstance(stamp, int) or origin_ms is None or stamp <= 0:
         return None
-    return (stamp - origin_ms) / 1000
+    seconds = (stamp - origin_ms) / 1000
+    return seconds if abs(seconds) <= _MOST_S else None

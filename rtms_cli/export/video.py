@@ -3,16 +3,19 @@
 from collections.abc import Iterator
 from heapq import merge
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from rtms_cli.errors import Problem
 from rtms_cli.export.source import Recorded
 from rtms_cli.export.units import Message, Part, Unit, access_units
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.numbers import Codec
 from rtms_cli.recording.manifest import TrackEntry
 from rtms_cli.recording.pictures import sniff_codec
+from rtms_cli.untrusted import bounded_lines, open_file
 
 _SIGNATURE = 16
 _STEP_MS = 40.0
@@ -24,9 +27,9 @@ _MOST_ALIKE = 1000
 class Indexed(Struct):
     """One line of an index."""
 
-    offset: int
-    length: int
-    timestamp: int | None
+    offset: Annotated[int, Meta(ge=0)]
+    length: Annotated[int, Meta(ge=0)]
+    timestamp: Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)] | None
     key: bool
     parameter_sets: bool = False
 
@@ -55,15 +58,23 @@ class Shot(Struct, frozen=True):
 
 
 def indexed(path: Path) -> Iterator[Indexed]:
-    """A picture file's index; a torn last line is left out, and what lies behind the file's end."""
+    """A picture file's index; a torn last line is left out, and what lies behind the file's end.
+
+    :raises Problem: where a line is damaged.
+    """
     size = path.stat().st_size
     decoder = msgspec.json.Decoder(Indexed)
-    with path.with_name(f"{path.name}.index.jsonl").open("rb") as source:
-        for line in source:
-            if line.endswith(b"\n"):
-                one = decoder.decode(line)
-                if one.offset + one.length <= size:
-                    yield one
+    index = path.with_name(f"{path.name}.index.jsonl")
+    with open_file(index) as source:
+        for number, line in enumerate(bounded_lines(source), 1):
+            if line is not None and not line.endswith(b"\n"):
+                return
+            try:
+                one = decoder.decode(line or b"")
+            except (msgspec.MsgspecError, UnicodeError, RecursionError):
+                raise Problem(f"{index}:{number} is damaged.", "`rtms repair` may make it anew.") from None
+            if one.offset + one.length <= size:
+                yield one
 
 
 def shots(recorded: Recorded, kind: str, user: UserId = None) -> Iterator[Shot]:

@@ -12,11 +12,14 @@ from msgspec import Struct, field
 
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.parties import BY_CHANNEL, party
+from rtms_cli.untrusted import open_inside, read_bounded
 
 MANIFEST = "manifest.json"
 CAPTURE = "capture.jsonl"
 SCHEMA = 1
 """Goes up only when an old reader would misread a new manifest."""
+MOST_NBYTES, MOST_OBJECTS = 256 << 20, 200_000
+"""What a manifest that is read may be: it may come from somebody else."""
 MOST_GAPS = 10_000
 """Gaps that a track lists; `gap_count` has the whole number."""
 
@@ -179,10 +182,15 @@ class Manifest(Struct):
         :raises OSError: where there is none.
         :raises ValueError: where it is not a manifest of ours, or one that a newer version wrote.
         """
+        content = read_bounded(open_inside(folder, MANIFEST), MOST_NBYTES)
+        if content.count(b"{") > MOST_OBJECTS:
+            raise ValueError(f"it has more than {MOST_OBJECTS:,} tracks, participants and the like")
         try:
-            manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=cls)
+            manifest = msgspec.json.decode(content, type=cls)
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
+        except UnicodeDecodeError as error:
+            raise ValueError(f"it is not UTF-8 (byte {error.start})") from None
         if manifest.schema != SCHEMA:
             raise ValueError(f"it has schema {manifest.schema}, and this rtms reads schema {SCHEMA}")
         return manifest

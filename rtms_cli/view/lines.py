@@ -22,7 +22,7 @@ from rtms_cli.recording.manifest import Manifest, TrackEntry
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.view.gist import frame_line, gist
 from rtms_cli.view.output import MISSED, LineOutput
-from rtms_cli.view.text import clock_time, escape, size_of
+from rtms_cli.view.text import clock_time, escape, json_line, size_of
 
 
 class PlainLines:
@@ -162,7 +162,7 @@ def _json(value: object) -> str:
 def print_summary(folder: Path, manifest: Manifest, *, as_json: bool) -> None:
     """What was written, and where: a table on a terminal, lines elsewhere, or the manifest as JSON."""
     if as_json:
-        sys.stdout.write(msgspec.json.encode({"folder": str(folder), "manifest": manifest}).decode() + "\n")
+        sys.stdout.write(json_line({"folder": folder, "manifest": manifest}) + "\n")
     elif sys.stdout.isatty():
         from rich.console import Console
 
@@ -170,12 +170,12 @@ def print_summary(folder: Path, manifest: Manifest, *, as_json: bool) -> None:
 
         Console().print(summary_table(folder, manifest))
     else:
-        sys.stdout.write("\n".join([str(folder), *summary_lines(manifest)]) + "\n")
+        sys.stdout.write("\n".join([escape(str(folder)), *summary_lines(manifest)]) + "\n")
 
 
 def summary_lines(manifest: Manifest) -> Sequence[str]:
     """What was written: a line a file."""
-    lines = [f"  {track.path}  {'  '.join(track_facts(track))}" for track in manifest.tracks]
+    lines = [f"  {escape(track.path)}  {'  '.join(track_facts(track))}" for track in manifest.tracks]
     lines += [f"  warning: {escape(warned.text)}" for warned in manifest.warnings]
     lines += [f"  LOSS: {escape(loss.what)} in {escape(loss.where)} ({loss.count})" for loss in manifest.losses]
     return lines

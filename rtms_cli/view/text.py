@@ -1,5 +1,6 @@
 """Text from outside, made fit for a terminal."""
 
+import re
 import unicodedata
 
 _ROOM = 500
@@ -13,6 +14,26 @@ def escape(text: str, room: int = _ROOM) -> str:
     """
     shown = text if len(text) <= room else text[: room - 1] + "…"
     return "".join(char if _harmless(char) else _visible(char) for char in shown)
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print a line that may hold text from outside: a name, a path, a reason."""
+    import typer
+
+    typer.echo(escape(line, max(_ROOM, len(line))), err=err)
+
+
+def json_line(value: object) -> str:
+    """The value as JSON on one line, with nothing in it that a terminal would obey."""
+    from msgspec import to_builtins
+
+    from rtms_cli.protocol.messages import dumps
+
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", dumps(to_builtins(value, enc_hook=str)).decode())
+
+
+_OBEYED = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What JSON allows in a text, and terminals obey or turn the writing direction by."""
 
 
 def _harmless(char: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fuzz.targets import Box
 
-SEEDS = {"webhooks": 40, "scenarios": 40, "subtitles": 40, "settings": 40}
+SEEDS = {"webhooks": 40, "scenarios": 40, "subtitles": 40, "settings": 40, "captures": 12, "manifests": 12, "bombs": 1}
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ class Watch:
                 try:
                     return int(self._command.main(words, "rtms", standalone_mode=False) or 0)
                 except Problem as problem:
-                    print(problem.what, problem.remedy, sep="\n", file=sys.stderr)
+                    program._complain(f"error: {problem.what}", problem.remedy)
                     return problem.exit_code
 
         code = self.call(command)

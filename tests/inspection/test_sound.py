@@ -116,6 +116,7 @@ def test_what_cannot_be_read_is_told_and_nothing_outside_is_read(tmp_path: Path)
     assert [(sound.path, bool(sound.problem), sound.silence) for sound in recorded.sounds] == [
         ("audio/gone.wav", True, None),
         ("audio/torn.wav", True, None),
+        ("../outside.wav", True, None),
     ]
     assert outlines == {}
     (folder / "manifest.json").write_text("{")

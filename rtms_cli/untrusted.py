@@ -1,0 +1,158 @@
+"""Reading what may come from somebody else: no link is followed, only files are opened, and what is read is bounded.
+
+A recording can be sent to people, and so can a trap. A manifest can name any path, a folder can hold links and pipes,
+and a small file can unpack to a large one.
+"""
+
+import errno
+import io
+import os
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+MOST_LINE = 200 << 20
+"""The longest line that is read: a message of 32 MiB, every byte of which became an escape."""
+MOST_RATIO, _FREE_NBYTES = 500, 32 << 20
+"""What a compressed file may unpack to: so many times its size, once it is past so many bytes."""
+
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_BUFFER = 1 << 18
+_CHUNK = 1 << 16
+_PIECE = 512
+"""Compressed bytes that are unpacked at once: at the most some 16 MiB come of them."""
+
+
+def open_inside(folder: Path, name: str | Path) -> IO[bytes]:
+    """Open a file by its relative name, which a stranger may have chosen, for reading.
+
+    :param folder: may be a link itself, for it is the user who names it.
+    :raises OSError: where there is none, it is no file, or it lies outside of the folder or behind a link.
+    """
+    parts = PurePosixPath(name).parts
+    path = folder / name
+    if not parts or ".." in parts or Path(name).is_absolute():
+        raise OSError(errno.EINVAL, "it lies outside of the folder", str(path))
+    try:
+        for count in range(1, len(parts)):
+            if folder.joinpath(*parts[:count]).is_symlink():
+                raise OSError(errno.ELOOP, "it lies behind a symbolic link", str(path))
+        return open_file(path)
+    except ValueError:  # NUL, or what the file system's encoding does not have
+        raise OSError(errno.EINVAL, "it is not a name of a file", ascii(name)) from None
+
+
+def open_file(path: Path, *, follows: bool = False) -> IO[bytes]:
+    """Open a file for reading, if it is one: no pipe, device or folder.
+
+    :param follows: whether it may be a symbolic link, because the user named it.
+    :raises OSError: where that is not so.
+    """
+    if not follows and path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
+    flags = _FLAGS & ~getattr(os, "O_NOFOLLOW", 0) if follows else _FLAGS
+    source = open(path, "rb", _BUFFER, opener=lambda name, mode: os.open(name, mode | flags))
+    if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+        source.close()
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    return source
+
+
+def is_inside(folder: Path, name: str | Path) -> bool:
+    """Whether `open_inside` opens it."""
+    try:
+        open_inside(folder, name).close()
+    except OSError:
+        return False
+    return True
+
+
+def read_bounded(source: IO[bytes], most: int) -> bytes:
+    """The whole of a file.
+
+    :raises ValueError: where it is larger.
+    """
+    with source:
+        content = source.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it is larger than {most >> 20} MiB")
+    return content
+
+
+def bounded_lines(source: IO[bytes], most: int = MOST_LINE) -> Iterator[bytes | None]:
+    """The lines of a file, with their ends; the last one may lack it. `None` stands for one that is too long."""
+    while line := source.readline(most):
+        if len(line) < most or line.endswith(b"\n"):
+            yield line
+            continue
+        while (rest := source.readline(_CHUNK)) and not rest.endswith(b"\n"):
+            pass
+        yield None
+
+
+def unpacked(source: IO[bytes], suffix: str) -> IO[bytes]:
+    """A file as it was before it was compressed to `.gz` or `.zst`; any other is what it is.
+
+    Reading raises an `OSError` where it is damaged or unpacks to far too much, and an `EOFError` where it was cut.
+    """
+    if suffix == ".gz":
+        return io.BufferedReader(_Unpacked(source, lambda: zlib.decompressobj(wbits=31), zlib.error), _CHUNK)
+    if suffix == ".zst":
+        import zstandard
+
+        make = zstandard.ZstdDecompressor().decompressobj
+        return io.BufferedReader(_Unpacked(source, make, zstandard.ZstdError), _CHUNK)
+    return source
+
+
+class _Unpacked(io.RawIOBase):
+    """A compressed file, read as it is unpacked; unlike the libraries' own readers it knows bounds."""
+
+    def __init__(self, source: IO[bytes], make: Callable[[], Any], error: type[Exception]) -> None:
+        self._source, self._make, self._error = source, make, error
+        self._unpack = make()
+        self._begun = False
+        self._waiting = b""
+        self._ready = memoryview(b"")
+        self._unpacked_nbytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "Buffer") -> int:
+        view = memoryview(buffer).cast("B")
+        while not self._ready:
+            if not self._waiting and not (chunk := self._source.read(_CHUNK)):
+                if self._begun:
+                    raise EOFError("it was cut")
+                return 0
+            self._waiting = self._waiting or chunk
+            self._take()
+        taken = self._ready[: len(view)]
+        self._ready = self._ready[len(taken) :]
+        view[: len(taken)] = taken
+        return len(taken)
+
+    def _take(self) -> None:
+        """Unpack the next piece."""
+        if not self._begun:  # a file may be made of several, and end with zeros
+            self._waiting = self._waiting.lstrip(b"\0") if self._unpacked_nbytes else self._waiting
+            if not self._waiting:
+                return
+            self._unpack = self._make()
+        piece, self._waiting = self._waiting[:_PIECE], self._waiting[_PIECE:]
+        try:
+            self._ready = memoryview(self._unpack.decompress(piece))
+        except self._error as error:
+            raise OSError(str(error)) from None
+        self._begun = not self._unpack.eof
+        if self._unpack.eof:
+            self._waiting = self._unpack.unused_data + self._waiting
+        self._unpacked_nbytes += len(self._ready)
+        if self._unpacked_nbytes > max(_FREE_NBYTES, MOST_RATIO * self._source.tell()):
+            raise OSError(errno.EFBIG, f"it unpacks to more than {MOST_RATIO} times its size")

@@ -1,0 +1,126 @@
+"""Recordings from somebody else: damaged, or made to lead out of their folder. Each ends with a line for people."""
+
+import gzip
+import json
+import os
+import wave
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from frames import ZERO_MS
+from fuzz.material import LEVEL, build
+from processes import rtms
+
+
+@pytest.fixture
+def meeting(tmp_path: Path) -> Path:
+    """A recording, and beside it `private`, which nothing may touch."""
+    build(tmp_path)
+    return tmp_path / "meeting"
+
+
+def changed(folder: Path, **changes: Any) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes()) | changes
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return manifest
+
+
+def told(code: int, *arguments: str | Path) -> str:
+    """What a command says that ends with this code."""
+    done = rtms(*arguments, cwd=Path(arguments[1]).parent)
+    assert done.returncode == code, done.stderr
+    assert "defect" not in done.stderr
+    assert all(char.isprintable() for char in (done.stdout + done.stderr).replace("\n", ""))
+    return done.stdout + done.stderr
+
+
+def test_lines_that_cannot_be_read_are_counted_and_the_others_exported(meeting: Path) -> None:
+    lines = meeting / "transcript.jsonl"
+    good = lines.read_bytes()
+    lines.write_bytes(good + b'{"t": 1, "text": \n[]\nnull\n' + b"[" * 3000 + b"\n\xff\n")
+    text = told(0, "export", meeting, "--to", "txt")
+    assert "note: 5 lines of transcript.jsonl could not be read" in text
+    assert "manifest" not in text
+    assert "Good morning." in (meeting / "export/meeting.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"t": 1e308}, {"t": "1"}, {"start_time": 1e308}, {"user_id": []}, {"user_name": 5}, {"text": 5}, {"t": -1e300}],
+)
+def test_values_of_any_type_in_lines(meeting: Path, odd: dict[str, object]) -> None:
+    line = {"t": 0.5, "start_time": ZERO_MS + 500, "user_id": 1, "user_name": "Ann", "text": "odd"} | odd
+    with (meeting / "transcript.jsonl").open("a") as lines:
+        lines.write(json.dumps(line) + "\n")
+    told(0, "export", meeting, "--to", "srt,vtt,json,mkv")
+
+
+@pytest.mark.parametrize("path", ["../private/private.wav", "audio/../../private/private.wav", "/absolute"])
+def test_a_track_outside_of_the_folder_is_left_out(meeting: Path, path: str) -> None:
+    path = str(meeting.parent / "private/private.wav") if path == "/absolute" else path
+    tracks = changed(meeting)["tracks"]
+    changed(meeting, tracks=[*tracks, {"kind": "audio", "path": path, "user_id": 5, "codec": "L16"}])
+    assert f"{path} is left out: it lies outside of the folder" in told(0, "export", meeting, "--to", "wav")
+    with wave.open(str(meeting / "export/meeting.wav")) as sound:
+        assert LEVEL.to_bytes(2, "little") * 20 not in sound.readframes(sound.getnframes())
+    assert "outside" in told(0, "inspect", meeting, "--json")
+
+
+@pytest.mark.parametrize("place", ["audio/16778240_ann.wav", "audio"])
+def test_links_in_the_folder_are_not_followed(meeting: Path, place: str) -> None:
+    (meeting / place).rename(meeting / "moved")
+    (meeting / place).symlink_to(meeting.parent / "private" / ("private.wav" if "/" in place else ""))
+    assert "symbolic link" in told(0 if "/" in place else 2, "export", meeting, "--to", "wav")
+
+
+def test_a_pipe_in_place_of_a_file_holds_nothing_up(meeting: Path) -> None:
+    for name in ("audio/16778240_ann.wav", "events.jsonl"):
+        (meeting / name).unlink()
+        os.mkfifo(meeting / name)
+    assert "is not a file" in told(0, "export", meeting, "--to", "mkv")
+    told(0, "inspect", meeting)
+    (meeting / "capture.jsonl").unlink()
+    os.mkfifo(meeting / "capture.jsonl")
+    assert "is not a file" in told(2, "inspect", meeting)
+    assert "is not a file" in told(2, "repair", meeting)
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"RIFF\xff\xff\xff\xffWAVEfmt ", b"x" * 1000])
+def test_a_damaged_sound_is_named(meeting: Path, content: bytes) -> None:
+    (meeting / "audio/16778240_ann.wav").write_bytes(content)
+    assert "16778240_ann.wav" in told(2, "export", meeting, "--to", "wav")
+    assert "16778240_ann.wav" in told(2, "export", meeting, "--to", "mkv")
+    assert "16778240_ann.wav" in told(0, "inspect", meeting)
+
+
+def test_a_damaged_index_is_named_with_its_line(meeting: Path) -> None:
+    index = meeting / "video/16778240_ann.h264.index.jsonl"
+    index.write_bytes(index.read_bytes() + b'{"offset": -5, "length": "x"}\n')
+    assert "ann.h264.index.jsonl:9 is damaged" in told(2, "export", meeting, "--to", "mp4")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_capture_that_unpacks_to_gigabytes(meeting: Path, suffix: str) -> None:
+    capture = meeting / "capture.jsonl"
+    content = capture.read_bytes() + bytes(100 << 20)
+    capture.unlink()
+    pack = zstandard.compress if suffix == ".zst" else gzip.compress
+    capture.with_name(f"capture.jsonl{suffix}").write_bytes(pack(content, 9))
+    assert "unpacks to more than 500 times" in told(5, "replay", meeting, "--out", meeting.parent / "out")
+
+
+@pytest.mark.parametrize("at", ["1e308", "1e400", "-1", "1e18", "NaN", '"1"', "null"])
+def test_times_that_cannot_be_in_a_capture(meeting: Path, at: str) -> None:
+    with (meeting / "capture.jsonl").open("a") as capture:
+        capture.write(f'{{"at": {at}, "ch": "media", "dir": "in", "data": {{"msg_type": 12}}}}\n')
+    for options in ((), ("--messages",), ("--lint",), ("--timeline",), ("--json",)):
+        done = rtms("inspect", meeting, *options, cwd=meeting)
+        assert done.returncode in (0, 1), done.stderr
+    assert "is no capture line" in told(5, "replay", meeting, "--out", meeting.parent / "out")
+
+
+def test_a_manifest_of_a_million_tracks(meeting: Path) -> None:
+    changed(meeting, tracks=[{"kind": "audio", "path": "x"}] * 300_000)
+    assert "more than 200,000" in told(2, "export", meeting, "--to", "wav")
