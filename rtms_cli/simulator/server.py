@@ -98,7 +98,7 @@ class LiveStream:
         ids = Ids(self.product, self.identity, self.stream_id, self.url)
         payload = stream_payload(ids, what, None if reason is None else int(reason))
         if what == "started" and self.signature is not None:
-            payload["signature"] = self.signature
+            payload["signature"] = str(self.signature)  # msgspec writes no subclasses
         event_ts = self.event_ts if what == "started" else int(time.time() * 1000)
         return webhook_body(stream_event(self.product, what), event_ts, payload)
 
