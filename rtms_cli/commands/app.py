@@ -1,12 +1,12 @@
 """The commands in one list, and the one place where a `Problem` becomes a line and an exit code."""
 
 import contextlib
+import errno
 import os
 import sys
 from enum import StrEnum
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -98,38 +98,46 @@ def _register() -> None:
     app.add_typer(sign)
 
 
-def _write_what_can_be_written() -> None:
-    """Where output is in some old encoding, a character that it lacks is a question mark, not the end."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
-
-
 def main() -> None:
     """Run `rtms`."""
-    _write_what_can_be_written()
+    from rtms_cli.view.output import drop_dead_output, open_standard_streams, output_error
+
+    open_standard_streams()
     _register()
     try:
         app()
     except Problem as problem:
         if os.environ.get("RTMS_DEBUG"):
             raise
-        _complain(f"error: {problem.what}", problem.remedy)
-        sys.exit(problem.exit_code)
+        _end(problem)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as fault:
         if os.environ.get("RTMS_DEBUG"):
             raise
+        if isinstance(fault, OSError) and output_error() is not None:
+            _end(_output_problem(fault))
         _complain(
             f"error: this is a defect in rtms: {type(fault).__name__}: {fault}",
             "Run it again with --debug for the traceback, and report that.",
         )
         sys.exit(Exit.FAULT)
+    except SystemExit as end:
+        error = output_error()
+        if not end.code and error is not None and error.errno != errno.EPIPE:
+            _end(_output_problem(error))
+        raise
     finally:
-        from rtms_cli.view.output import drop_dead_output
-
         drop_dead_output()
+
+
+def _output_problem(error: OSError) -> Problem:
+    return Problem(f"Cannot write the output: {error.strerror or error}.", "Send it where there is room.")
+
+
+def _end(problem: Problem) -> NoReturn:
+    _complain(f"error: {problem.what}", problem.remedy)
+    sys.exit(problem.exit_code)
 
 
 def _complain(what: str, remedy: str) -> None:

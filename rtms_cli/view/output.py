@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import queue
 import sys
@@ -15,6 +16,70 @@ MOST_WAITING = 10_000
 CLOSE_TIMEOUT_S = 2.0
 
 MISSED = "{} lines were dropped: whoever reads them is too slow"
+
+
+class _Telling(io.TextIOWrapper):
+    """Standard output, which remembers that it could not be written: nobody else knows whose error it was."""
+
+    error: OSError | None = None
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self.error = error
+            raise
+
+
+class _Unfailing(io.TextIOWrapper):
+    """Standard error: that nobody can receive it changes neither what is done nor the exit code."""
+
+    def write(self, text: str, /) -> int:
+        with contextlib.suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
+def open_standard_streams() -> None:
+    """Have all three of them, whatever the process was started with (`<&-`, `>&-`), so that no later write can fail.
+
+    Else the next socket or file that is opened takes the number of one that is closed. What the output's encoding lacks
+    becomes a question mark.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+        if getattr(sys, name) is None:
+            stream = os.fdopen(number, "w" if number else "r", closefd=False)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)  # which keeps it from being closed when it is replaced
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        out = sys.stdout
+        sys.stdout = _Telling(out.buffer, out.encoding, "replace", None, out.line_buffering, out.write_through)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _Unfailing(sys.stderr.buffer, sys.stderr.encoding, "replace", line_buffering=True)
+
+
+def output_error() -> OSError | None:
+    """Why standard output cannot be written, if it cannot."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return error
+    return sys.stdout.error if isinstance(sys.stdout, _Telling) else None
 
 
 def drop_dead_output() -> None:
@@ -81,12 +146,21 @@ class LineOutput:
                 continue
             try:
                 self._put(line)
-            except (OSError, ValueError):
-                # The reader has closed the pipe (`| head`): what is recorded matters more than who looks on.
-                self._gone = True
-                drop_dead_output()
+            except BrokenPipeError:
+                # The reader has closed the pipe (`| head`) and wants no more: that is no news for anybody.
+                self._give_up()
+            except (OSError, ValueError) as error:
+                self._give_up()
+                why = getattr(error, "strerror", None) or error
                 with contextlib.suppress(OSError):  # then there is nobody to warn either
-                    print("warning: nobody reads the output any more; recording goes on", file=sys.stderr)  # noqa: T201
+                    print(f"warning: output cannot be written ({why}); the work goes on", file=sys.stderr)  # noqa: T201
+
+    def _give_up(self) -> None:
+        """Write nothing more: what is recorded matters more than who looks on, for the exit code as well."""
+        self._gone = True
+        drop_dead_output()
+        if isinstance(self._out, _Telling):
+            self._out.error = None
 
     def _put(self, line: str | None) -> None:
         if line is not None:

@@ -1,0 +1,72 @@
+"""Standard streams that are closed, full or lose their reader: output ends, and nothing else does."""
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from frames import HEADER, ZERO_MS, audio, state
+from processes import RTMS, environment
+
+from rtms_cli.capture import capture_lines
+from rtms_cli.machine import State
+from rtms_cli.recording.manifest import Manifest
+
+
+def shell(line: str, cwd: Path, *, unbuffered: bool = False) -> "subprocess.CompletedProcess[str]":
+    """Run a line of a shell in which `rtms` is a command."""
+    kept = environment()
+    if not unbuffered:
+        del kept["PYTHONUNBUFFERED"]
+    command = f'rtms() {{ {shlex.join(RTMS)} "$@"; }}; set -o pipefail; {line}'
+    return subprocess.run(
+        ["bash", "-c", command], cwd=cwd, env=kept, capture_output=True, text=True, timeout=50, check=False
+    )
+
+
+@pytest.mark.parametrize("unbuffered", [False, True])
+@pytest.mark.parametrize(
+    "streams",
+    ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", ">/dev/full 2>/dev/full", "| head -1", "2>&1 | head -1"],
+)
+def test_a_recording_goes_on_whatever_becomes_of_the_output(streams: str, unbuffered: bool, tmp_path: Path) -> None:
+    done = shell(f"rtms demo --seconds 1 --media audio --out out --plain {streams}", tmp_path, unbuffered=unbuffered)
+    assert done.returncode == 0
+    if streams == ">/dev/full":
+        assert done.stderr == "warning: output cannot be written (No space left on device); the work goes on\n"
+    else:
+        assert done.stderr == ""
+    (folder,) = (tmp_path / "out").iterdir()
+    manifest = Manifest.read(folder)
+    assert (manifest.status, manifest.losses) == ("complete", [])
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("capture") / "capture.jsonl"
+    frames = [audio(bytes(640), ZERO_MS + number * 20, at_us=number * 20_000) for number in range(200)]
+    end = state(State.FINISHED, 4_000_000, "signaling", status="complete", code=6)
+    path.write_bytes(HEADER.line() + capture_lines([*frames, end]))
+    return path
+
+
+COMMANDS = ["inspect {}", "inspect {} --messages", "replay {} --out out", "config --all", "--help"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_whose_output_finds_no_room_says_so(command: str, capture: Path, tmp_path: Path) -> None:
+    line = f"rtms {command.format(capture)}"
+    for unbuffered in (False, True):
+        done = shell(f"{line} >/dev/full", tmp_path, unbuffered=unbuffered)
+        assert done.stderr.startswith("error: Cannot write the output: No space left on device.")
+        assert done.returncode == 2
+    assert shell(f"{line} >/dev/full 2>/dev/full", tmp_path).returncode == 2
+    closed = shell(f"{line} <&- >&-", tmp_path)
+    assert (closed.returncode, closed.stderr) == (0, "")
+    assert shell(f"{line} | head -1", tmp_path).stderr == ""
+
+
+def test_the_exit_code_is_the_same_where_nobody_can_be_told(tmp_path: Path) -> None:
+    for streams in ("", "2>&-", "2>/dev/full"):
+        assert shell(f"rtms join no-such-file {streams}", tmp_path).returncode == 2
+        assert shell(f"rtms nonsense {streams}", tmp_path).returncode == 2
