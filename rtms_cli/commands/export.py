@@ -13,7 +13,8 @@ from rtms_cli.errors import Problem
 
 if TYPE_CHECKING:
     from rtms_cli.export.audio import Progress, Span
-    from rtms_cli.export.source import Recorded, Sentence
+    from rtms_cli.export.sentences import Sentence
+    from rtms_cli.export.source import Recorded
     from rtms_cli.protocol.messages import UserId
 
 _TEXT = ("srt", "vtt", "txt", "md", "json")

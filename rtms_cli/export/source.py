@@ -5,7 +5,6 @@ Everything is in seconds since `origin_ms`, as the WAV files are.
 
 import os
 import tempfile
-from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -16,27 +15,14 @@ from msgspec import Struct
 
 from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
+from rtms_cli.export.sentences import Sentence, SentenceReader
 from rtms_cli.protocol.fields import name_or_none
 from rtms_cli.protocol.messages import UserId, loads, user_id
-from rtms_cli.protocol.numbers import Language
 from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.untrusted import bounded_lines, open_inside
 
 _BATCH = 256
-_SENTENCE_S = 4.0
-"""How long a sentence is taken to be where nothing says when it ends."""
-
-
-class Sentence(Struct, frozen=True):
-    """What somebody said."""
-
-    start: float
-    end: float
-    user_id: UserId
-    name: str
-    language: str
-    text: str
 
 
 class Recorded(Struct, frozen=True):
@@ -123,40 +109,12 @@ class Recorded(Struct, frozen=True):
 
     def sentences(self) -> list[Sentence]:
         """What was said, in order: sentences that were changed or taken back later as they stood in the end."""
-        names, speakers, origin = self.names(), self.speakers(), self.manifest.origin_ms
-        starts = [start for start, _, _ in speakers]
-        found: dict[tuple[object, object], Sentence] = {}
-        for number, line in enumerate(self.lines("transcript")):
-            start = _seconds(line.get("start_time"), origin)
-            start = start if start is not None else line.get("t")
-            if start is None:
-                continue
-            start = max(0.0, start)  # a sentence may have begun before the first packet that we got
-            user, name = line.get("user_id"), line.get("user_name")
-            if not user and not name and (at := bisect_right(starts, start) - 1) >= 0:
-                _, user, name = speakers[at]
-            end = _seconds(line.get("end_time"), origin)
-            key = (line.get("user_id"), line.get("start_time") or number)
-            if line.get("attribute") == "DELETE":
-                found.pop(key, None)
-            elif isinstance(line.get("text"), str) and line["text"]:
-                found[key] = Sentence(
-                    start,
-                    end if end is not None and end > start else start + _SENTENCE_S,
-                    user,
-                    name or names.get(user) or ("" if user is None else str(user)),
-                    language_of(line.get("language")),
-                    line["text"],
-                )
-        return sorted(found.values(), key=lambda sentence: sentence.start)
-
-
-def language_of(value: object) -> str:
-    """A transcript's language for people: Zoom sends a number, or a text."""
-    known = Language.find(value)
-    if isinstance(known, Language):
-        return known.gist
-    return "" if value is None else str(value)
+        reader = SentenceReader(self.manifest.product, self.manifest.origin_ms, self.names(), self.speakers())
+        found = reader.read(self.lines("transcript"))
+        for count, what in ((reader.without_time, "a time"), (reader.without_text, "a text")):
+            if count:
+                self._tell(f"{count} line{'' if count == 1 else 's'} of transcript.jsonl left out: without {what}")
+        return found
 
 
 def _manifest(folder: Path) -> Manifest:
@@ -204,10 +162,3 @@ def opened(path: Path) -> Iterator[Recorded]:
             recorder.fold(batch)
         recorder.close()
         yield Recorded(Path(folder), Manifest.read(Path(folder)))
-
-
-def _seconds(stamp: object, origin_ms: int | None) -> float | None:
-    if not isinstance(stamp, int) or origin_ms is None or stamp <= 0:
-        return None
-    seconds = (stamp - origin_ms) / 1000
-    return seconds if abs(seconds) <= _MOST_S else None

@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from rtms_cli.export.source import Sentence
+from rtms_cli.export.sentences import Sentence
 
 _MOST_LETTERS = 84
 """Two lines of 42 letters: what a subtitle can hold and people can read."""
