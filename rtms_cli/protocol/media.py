@@ -131,6 +131,14 @@ class MediaParams(Struct, frozen=True):
         kinds = {name for kind, name in MEDIA_NAMES.items() if kind in spelled_out(types)}
         return MediaParams(**{name: getattr(self, name) for name in self.__struct_fields__ if name in kinds})
 
+    def kinds(self) -> MediaType:
+        """The kinds that have parameters."""
+        named = MediaType(0)
+        for kind, name in MEDIA_NAMES.items():
+            if getattr(self, name) is not None:
+                named |= kind
+        return named
+
     def or_else(self, other: "MediaParams") -> "MediaParams":
         """The same with what is missing taken from another."""
         merged: dict[str, object] = {}

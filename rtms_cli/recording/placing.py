@@ -12,7 +12,7 @@ from rtms_cli.capture import Header
 from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol import parties
 from rtms_cli.protocol.conversation import chat_gist, chat_line
-from rtms_cli.protocol.media import MediaParams
+from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams
 from rtms_cli.protocol.messages import (
     Audio,
     Chat,
@@ -25,7 +25,7 @@ from rtms_cli.protocol.messages import (
     UserId,
     Video,
 )
-from rtms_cli.protocol.numbers import Attribute, Product, StatusCode, event_name
+from rtms_cli.protocol.numbers import EVERY_MEDIA, Attribute, MediaType, Product, StatusCode, event_name
 from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form, is_decoded
 from rtms_cli.recording.codecs import codec_name
 from rtms_cli.recording.encoded import EXTENSIONS as ENCODED_EXTENSIONS
@@ -63,10 +63,12 @@ class _Whose(NamedTuple):
 class _Channel:
     """What is known of one media socket."""
 
-    __slots__ = ("asked", "audio", "granted", "has_granted", "is_decoded", "tracks", "warned")
+    __slots__ = ("aside", "asked", "audio", "granted", "has_granted", "is_decoded", "tracks", "warned")
 
     def __init__(self) -> None:
         self.asked = MediaParams()
+        self.aside = MediaType(0)
+        """Kinds that come and are not wanted: everything was asked for, since the server took nothing less."""
         self.granted = MediaParams()
         self.has_granted = False
         self.warned = False
@@ -168,6 +170,8 @@ class Placer:
         channel = self._channels.get(frame.channel)
         if channel is None or not channel.has_granted:
             channel = self._media_channel(frame.channel)
+        if channel.aside and self._is_left_aside(frame, message):
+            return
         payload = message.payload()
         if payload is None:
             self._ledger.lose("payload is not base64", frame.channel, len(message.data))
@@ -245,7 +249,7 @@ class Placer:
     def _on_picture(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, Video | Share)
-        if frame.direction is not Direction.IN:
+        if frame.direction is not Direction.IN or self._is_left_aside(frame, message):
             return
         kind = "video" if isinstance(message, Video) else "share"
         channel = self._media_channel(frame.channel)
@@ -306,7 +310,7 @@ class Placer:
     def _on_transcript(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, Transcript)
-        if frame.direction is not Direction.IN:
+        if frame.direction is not Direction.IN or self._is_left_aside(frame, message):
             return
         self._media_channel(frame.channel)
         has_time = self._note_time(message.timestamp, frame.at_us)
@@ -335,7 +339,7 @@ class Placer:
     def _on_chat(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, Chat)
-        if frame.direction is not Direction.IN:
+        if frame.direction is not Direction.IN or self._is_left_aside(frame, message):
             return
         self._media_channel(frame.channel)
         has_time = self._note_time(message.timestamp, frame.at_us)
@@ -350,6 +354,14 @@ class Placer:
         if timestamp is None or not 0 < timestamp < SANE_MS:
             return False
         return self._time.find(timestamp, at_us, may_open=False) is not None
+
+    def _is_left_aside(self, frame: Frame, message: Media | Transcript | Chat) -> bool:
+        """Whether a message is of a kind that was not wanted; it is in the capture."""
+        channel = self._channels.get(frame.channel)
+        if channel is None or message.media_type not in channel.aside:
+            return False
+        self._ledger.warn(f"{frame.channel}: {MEDIA_NAMES[message.media_type]} that was not asked for is left aside")
+        return True
 
     def _media_channel(self, name: str) -> _Channel:
         channel = self._channels.get(name)
@@ -402,6 +414,8 @@ class Placer:
         assert isinstance(message, MediaHandshakeRequest)
         channel = self._channels.setdefault(frame.channel, _Channel())
         channel.asked = message.params
+        is_everything = message.media_type == MediaType.ALL and message.params.kinds()
+        channel.aside = EVERY_MEDIA & ~message.params.kinds() if is_everything else MediaType(0)
         channel.settle()
 
     def _on_media_handshake_response(self, frame: Frame) -> None:

@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from rtms_cli.machine import SIGNALING
-from rtms_cli.protocol.numbers import MediaType
+from rtms_cli.machine import MEDIA, SIGNALING
+from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType
 from rtms_cli.session.rules import DOUBT_S, MEDIA_DEADLINE_S, SIGNALING_DEADLINE_S, SILENCE_S, US
 
 
@@ -81,11 +81,14 @@ class Channel:
         "since_us",
         "tries",
         "url",
+        "wants_all",
     )
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.kinds = MediaType(0)
+        self.wants_all = False
+        """Whether everything is asked for, with the kinds that are wanted among it: the server takes nothing less."""
         self.url = ""
         self.phase = Phase.IDLE
         self.since_us = 0
@@ -115,6 +118,11 @@ class Channel:
     def is_media(self) -> bool:
         """Whether it carries media; the other one is signaling."""
         return self.name != SIGNALING
+
+    @property
+    def asks_for_all(self) -> bool:
+        """Whether its handshake asks for everything, by 32."""
+        return self.name == MEDIA and (self.wants_all or self.kinds == EVERY_MEDIA)
 
     @property
     def has_socket(self) -> bool:

@@ -5,7 +5,7 @@ What comes of a message is `Session`'s affair; here is what follows for the sock
 
 from collections.abc import Mapping
 
-from rtms_cli.machine import GIVEN_UP, SIGNALING, Close, Command, Open, Warn
+from rtms_cli.machine import GIVEN_UP, MEDIA, SIGNALING, Close, Command, Open, Warn
 from rtms_cli.protocol.media import MEDIA_NAMES, MediaRequest
 from rtms_cli.protocol.numbers import MediaType, StatusCode
 from rtms_cli.session import rules
@@ -36,6 +36,10 @@ class Connections:
         """Whether what is lost is rebuilt; not while the end is near."""
         self.failure: str | None = None
         """Why no connection will come about any more."""
+        self._urls: Mapping[str, str] = {}
+        """The media URLs of the last `2`."""
+        self._splits = request.split
+        """Whether each kind has a socket of its own where it can: as was asked for, or since the server wants it so."""
         self._last_loss_us: int | None = None
         self._unknown_to_server = 0
         """Refusals of `3`, one after the other, by a server that does not know our signaling connection."""
@@ -127,7 +131,8 @@ class Connections:
     def open_media(self, urls: Mapping[str, str], at_us: int) -> None:
         """Open the media sockets that the server's answer allows."""
         kinds = [kind for kind in kinds_wanted(self._request) if kind not in self.refused]
-        plan = plan_media(kinds, urls, split=self._request.split)
+        self._urls = urls
+        plan = plan_media(kinds, urls, split=self._splits)
         for kind in plan.unserved:
             self.refuse_kind(kind, "the server named no URL for it: the app has probably no scope")
         for former in self.media:
@@ -280,6 +285,26 @@ class Connections:
             self.connect(channel, at_us)
         else:
             self.give_up(channel, why, at_us)
+
+    def ask_otherwise(self, channel: Channel, why: str, at_us: int) -> None:
+        """The unified socket takes no such `media_type`: ask for each kind on its own socket, or else for everything.
+
+        Sources differ on whether it takes a sum of bits, or only 32 (PROTOCOL §4).
+        """
+        own = {kind: name for kind, name in MEDIA_NAMES.items() if kind in channel.kinds}
+        self.drop(channel, at_us, "asking in another way")
+        if all(name in self._urls for name in own.values()):
+            self.warn(channel.name, f"{why} Going on with a socket for each kind")
+            self._splits = True
+            del self.channels[channel.name]
+            for kind, name in own.items():
+                split = self.channels.setdefault(f"{MEDIA}.{name}", Channel(f"{MEDIA}.{name}"))
+                split.url, split.kinds = self._urls[name], kind
+                self.connect(split, at_us, anew=True)
+        else:
+            self.warn(channel.name, f"{why} Asking for everything, and leaving aside what is not wanted")
+            channel.wants_all = True
+            self.connect(channel, at_us)
 
     def refuse_kind(self, kind: MediaType, why: str) -> None:
         """Note that a kind of media will not come."""

@@ -7,7 +7,7 @@ from msgspec import Struct
 from rtms_cli.machine import MEDIA
 from rtms_cli.protocol.media import MEDIA_NAMES, MediaRequest, media_names
 from rtms_cli.protocol.messages import MediaHandshakeRequest, Message, SignalingHandshakeRequest, Signature
-from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType
+from rtms_cli.protocol.numbers import MediaType
 from rtms_cli.protocol.urls import first_url, other_urls
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.session.channel import Channel
@@ -55,7 +55,6 @@ def greeting(channel: Channel, stream: Stream, signature: Signature, request: Me
     ids, product_ids = (stream.id, stream.stream_id, signature), stream.product_ids()
     if not channel.is_media:
         return SignalingHandshakeRequest(*ids, sequence, request.buffer_data, product_ids=product_ids)
-    everything = channel.name == MEDIA and channel.kinds == EVERY_MEDIA
-    kinds = MediaType.ALL if everything else channel.kinds
+    kinds = MediaType.ALL if channel.asks_for_all else channel.kinds
     params = request.params.only(channel.kinds)
     return MediaHandshakeRequest(*ids, kinds, params, sequence, product_ids=product_ids)

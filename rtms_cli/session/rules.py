@@ -195,6 +195,9 @@ FAULTY_KIND: dict[int, MediaType] = {status: kind for kind, status in NO_SCOPE.i
 }
 """Refusals that concern one kind of media: the others are asked for without it."""
 
+NO_SUCH_TYPE = frozenset((StatusCode.STATUS_INVALID_MEDIA_TYPE, StatusCode.STATUS_MEDIA_TYPE_INVALID_VALUE))
+"""Refusals of `3` by a server whose unified socket takes no sum of bits: there are other ways to ask (PROTOCOL §4)."""
+
 _HINTS: dict[int | None, str] = {
     None: "The server sent no status_code, which is not the same as 0.",
     StatusCode.STATUS_INVALID_RTMS_STREAM_ID: "The stream has ended, or the payload is older than 60 s.",

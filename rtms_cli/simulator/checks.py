@@ -41,6 +41,8 @@ def check_media(asked: MediaHandshakeRequest, scopes: MediaType, client: Client)
         return StatusCode.STATUS_INVALID_MEDIA_TYPE, "media_type is missing", none
     if not 0 < asked.media_type <= MediaType.ALL:
         return StatusCode.STATUS_MEDIA_TYPE_INVALID_VALUE, f"media_type {asked.media_type} is no sum of bits", none
+    if asked.media_type.bit_count() > 1 and client.refuses_sums:
+        return StatusCode.STATUS_MEDIA_TYPE_INVALID_VALUE, f"media_type {asked.media_type} is a sum of bits", none
     kinds = spelled_out(MediaType(asked.media_type))
     if asked.media_type == MediaType.ALL:
         kinds &= scopes
@@ -56,6 +58,12 @@ def check_media(asked: MediaHandshakeRequest, scopes: MediaType, client: Client)
     if fault is not None:
         return fault.status, fault.text, none
     return StatusCode.STATUS_OK, "", kinds
+
+
+def is_mistake(status: StatusCode, asked: MediaHandshakeRequest) -> bool:
+    """Whether a refusal is for a mistake of the client: not where a scope is missing, or this server takes no sum."""
+    is_sum = status is StatusCode.STATUS_MEDIA_TYPE_INVALID_VALUE and 0 < (asked.media_type or 0) < MediaType.ALL
+    return status not in NO_SCOPE.values() and not is_sum
 
 
 def granted(asked: MediaParams, kinds: MediaType) -> MediaParams:

@@ -119,6 +119,11 @@ class Client:
         self.slowest_us: int | None = None
         self.findings: list[Finding] = []
 
+    @property
+    def refuses_sums(self) -> bool:
+        """Whether a sum of bits is no `media_type` here."""
+        return Deviation.NO_SUM in self._deviations
+
     def zoom_ms(self, at_us: int | None = None) -> int:
         """Zoom's clock now, or at a time of this machine's clock."""
         return self._epoch_ms + (self.now_us if at_us is None else at_us) // 1000

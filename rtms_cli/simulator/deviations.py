@@ -43,6 +43,8 @@ class Deviation(StrEnum):
     """`8` state 4 comes on the media socket."""
     ALL_ONLY = "all-only"
     """`2` has no URL but `all`."""
+    NO_SUM = "no-sum"
+    """A `media_type` that is a sum of bits is refused with 14: one bit a socket, or 32."""
 
 
 def spoken(channel: str, message: Message, deviations: frozenset[Deviation]) -> Send | None:

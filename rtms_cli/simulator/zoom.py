@@ -33,7 +33,7 @@ from rtms_cli.machine import (
     Frame,
     State,
 )
-from rtms_cli.protocol.media import MEDIA_NAMES, NO_SCOPE, MediaParams, spelled_out
+from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams, spelled_out
 from rtms_cli.protocol.messages import (
     ClientReadyAck,
     EventSubscription,
@@ -68,7 +68,7 @@ from rtms_cli.protocol.numbers import (
     StopReason,
     StreamState,
 )
-from rtms_cli.simulator.checks import check_identity, check_media, granted
+from rtms_cli.simulator.checks import check_identity, check_media, granted, is_mistake
 from rtms_cli.simulator.client import FIRST_CONTACT_S, Client, ClientSocket, Finding, Phase
 from rtms_cli.simulator.deviations import Deviation
 
@@ -467,7 +467,7 @@ class Zoom:
         if status is StatusCode.STATUS_OK:
             status, why, kinds = check_media(asked, self._scopes, client)
         if status is not StatusCode.STATUS_OK:
-            if status not in NO_SCOPE.values():  # the app has no scope for it: no mistake of the client
+            if is_mistake(status, asked):
                 client.find(socket.name, f"3: {why}")
             self._refuse(socket, MediaHandshakeResponse(status, why, sequence=asked.sequence))
             return

@@ -81,6 +81,7 @@ DEVIATING: dict[Deviation, tuple[set[str], float]] = {
     Deviation.SILENT_REFUSAL: ({"refused"}, 4),
     Deviation.END_ON_MEDIA: ({"wrong-channel"}, 4),
     Deviation.ALL_ONLY: ({"all-only"}, 4),
+    Deviation.NO_SUM: ({"refused"}, 4),
 }
 
 

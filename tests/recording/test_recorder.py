@@ -56,6 +56,37 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
 
 
+def test_what_comes_because_everything_had_to_be_asked_for_is_left_aside(tmp_path: Path) -> None:
+    """A server that takes no sum of bits sends every kind; the parameters name those that were wanted."""
+    asked: dict[str, object] = {"msg_type": 3, "media_type": 32}
+    asked["media_params"] = {"audio": {"codec": 1}, "chat": {"content_type": 5}}
+    frames = [
+        said(asked, way=Direction.OUT),
+        granted(),
+        audio(tone(0), ZERO_MS),
+        media(15, JPG, ZERO_MS - 1000),
+        media(15, JPG, ZERO_MS),
+        media(17, "left aside", ZERO_MS - 500),
+        media(18, "kept", ZERO_MS),
+    ]
+    manifest = record(tmp_path / "r", [frames])
+    assert sorted(track["kind"] for track in manifest["tracks"]) == ["audio", "chat"]
+    assert manifest["origin_ms"] == ZERO_MS
+    assert {(each["text"], each["count"]) for each in manifest["warnings"]} == {
+        ("media: video that was not asked for is left aside", 2),
+        ("media: transcript that was not asked for is left aside", 1),
+    }
+    assert manifest["losses"] == []
+    assert len(lines(tmp_path / "r" / "capture.jsonl")) == 1 + len(frames)
+
+
+@pytest.mark.parametrize("params", [None, {}])
+def test_everything_without_parameters_is_everything(tmp_path: Path, params: object) -> None:
+    asked = {"msg_type": 3, "media_type": 32, "media_params": params}
+    frames = [said(asked, way=Direction.OUT), granted(), media(15, JPG, ZERO_MS)]
+    assert [track["kind"] for track in record(tmp_path / "r", [frames])["tracks"]] == ["video"]
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     slots=st.lists(st.integers(0, 40), min_size=1, max_size=60),

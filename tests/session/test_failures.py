@@ -20,12 +20,14 @@ from script import (
     feed,
     interrupted,
     play,
+    sent,
     session,
     stopped,
 )
 
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
+from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType
 from rtms_cli.session.life import Stage
 from rtms_cli.session.rules import BACK_OFF_S, back_off_s
 from rtms_cli.session.session import Session
@@ -548,7 +550,7 @@ def test_refused_signaling(row: Refusal) -> None:
     play(machine, f"{HANDSHAKE}\n0.2 signaling {row.answer}\n{after}")
 
 
-@pytest.mark.parametrize("status", [*range(9, 14), *range(17, 40), 2, 3, 7, 14, 43, 46, 47])
+@pytest.mark.parametrize("status", [*range(9, 14), *range(17, 40), 2, 3, 43, 46, 47])
 def test_a_refused_kind_of_media_does_not_cost_the_others(status: int) -> None:
     """What concerns one kind is asked for again without it; what concerns all ends the session."""
     kinds = {1: [9, *range(18, 25)], 8: [12, 36, 37, 43, 46]}
@@ -573,6 +575,99 @@ def test_a_refused_kind_of_media_does_not_cost_the_others(status: int) -> None:
         + '0.6 media {"msg_type": 4, "status_code": 0}\n<< send signaling 7',
     )
     assert list(machine.snapshot().refused) == [name]
+
+
+ON_ALL = CONNECTED.split("0.4")[0]
+"""A session whose `3` on the unified socket waits for its answer, at 0.3 s."""
+
+
+@pytest.mark.parametrize("status", [7, 14, '"STATUS_MEDIA_TYPE_INVALID_VALUE"'])
+@pytest.mark.parametrize("types", [MediaType.AUDIO, UNIFIED.types, EVERY_MEDIA & ~MediaType.CHAT])
+def test_a_sum_that_is_refused_is_asked_for_as_everything_where_there_is_no_other_url(
+    types: MediaType, status: object
+) -> None:
+    machine = session(MediaRequest(types))
+    commands = play(
+        machine,
+        f"""{ON_ALL}
+        0.4  media {{"msg_type": 4, "status_code": {status}}}
+        <<   close media
+        <<   warn media: status_code
+        <<   open media ws://m
+        0.5  media open
+        <<   send media 3
+        0.6  media {{"msg_type": 4, "status_code": 0}}
+        <<   send signaling 7
+        5    media closed 1006
+        <<   warn media: lost
+        9    tick
+        <<   open media ws://m
+        9.1  media open
+        <<   send media 3
+        """,
+    )
+    assert [message["media_type"] for message in sent(commands, 3)] == [int(types), 32, 32]
+    assert sent(commands, 3)[0]["media_params"] == sent(commands, 3)[1]["media_params"]
+    assert not machine.snapshot().refused
+
+
+def test_everything_that_is_refused_is_refused() -> None:
+    play(
+        session(),
+        f"""{ON_ALL}
+        0.4  media {{"msg_type": 4, "status_code": 14}}
+        <<   close media
+        <<   warn media: status_code
+        <<   open media ws://m
+        0.5  media open
+        <<   send media 3
+        0.6  media {{"msg_type": 4, "status_code": 14}}
+        <<   close media
+        <<   warn signaling: audio is not granted
+        <<   warn media: given up
+        <<   warn signaling: media handshake refused
+        <<   finish failed None
+        """,
+    )
+
+
+@pytest.mark.parametrize("status", [7, 14])
+def test_a_sum_that_is_refused_is_split_where_each_kind_has_a_url(status: int) -> None:
+    machine = session(UNIFIED)
+    urls = '{"audio": "ws://a", "transcript": "ws://t", "all": "ws://m"}'
+    opening = ON_ALL.replace('{"all": "ws://m"}', urls)
+    commands = play(
+        machine,
+        f"""{opening}
+        0.4  media {{"msg_type": 4, "status_code": {status}}}
+        <<   close media
+        <<   warn media: status_code
+        <<   open media.audio ws://a
+        <<   open media.transcript ws://t
+        0.5  media closed 1000
+        0.5  media.audio open
+        <<   send media.audio 3
+        0.5  media.transcript open
+        <<   send media.transcript 3
+        0.6  media.audio {{"msg_type": 4, "status_code": 0}}
+        0.6  media.transcript {{"msg_type": 4, "status_code": 0}}
+        <<   send signaling 7
+        5    signaling closed 1006
+        <<   close media.audio
+        <<   close media.transcript
+        <<   warn signaling: lost
+        9    tick
+        <<   open signaling ws://s
+        9.1  signaling open
+        <<   send signaling 1
+        9.2  signaling {{"msg_type": 2, "status_code": 0, "server_urls": {urls}}}
+        <<   send signaling 5
+        <<   open media.audio ws://a
+        <<   open media.transcript ws://t
+        """,
+    )
+    assert [message["media_type"] for message in sent(commands, 3)] == [9, 1, 8]
+    assert not machine.snapshot().refused
 
 
 def test_a_close_with_1000_right_after_1_is_explained_and_not_tried_for_ever() -> None:

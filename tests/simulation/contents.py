@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 from simulation.plan import Plan
-from simulation.reading import read
+from simulation.reading import Said, read
 from simulation.show import picture, sound
 from simulation.world import Entry
 
@@ -50,13 +50,18 @@ class Packets:
         self.spoilt = self.odd = self.unreadable = 0
         by_channel = plan.product in (Product.CONTACT_CENTER, Product.PHONE)
         params = plan.request.params
+        wanted: dict[str, set[int]] = {}
         for frame in (entry.frame for entry in entries):
+            if frame.direction is Direction.OUT and (asked := read(frame.raw)) is not None and asked.msg_type == 3:
+                wanted[frame.channel] = _wanted(asked)
             if frame.direction is not Direction.IN or frame.channel == "webhook":
                 continue
             said = read(frame.raw)
             if said is None:
                 self.unreadable += 1
                 continue
+            if said.msg_type in _KINDS and said.msg_type not in wanted.get(frame.channel, _KINDS):
+                continue  # everything was asked for, since the server takes nothing less
             timestamp = said.number("timestamp")
             who: object = said.number("user_id")
             match said.msg_type:
@@ -86,6 +91,16 @@ class Packets:
     def _time(self, timestamp: int | None) -> None:
         if timestamp is not None:
             self.origin = timestamp if self.origin is None else min(self.origin, timestamp)
+
+
+_KINDS = {14: "audio", 15: "video", 16: "deskshare", 17: "transcript", 18: "chat"}
+
+
+def _wanted(asked: Said) -> set[int]:
+    """The types of messages that a `3` wants: of everything, those that it has parameters for."""
+    params = asked.fields.get("media_params")
+    is_everything = asked.number("media_type") == 32 and isinstance(params, dict)
+    return {number for number, kind in _KINDS.items() if not is_everything or kind in params}  # type: ignore[operator]
 
 
 def check_content(

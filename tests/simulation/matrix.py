@@ -250,6 +250,7 @@ CASES = (
         for deviation in Deviation
         if deviation is not Deviation.SILENT_REFUSAL
     ),
+    Case("server: no sum, and no other URL", deviations=frozenset({Deviation.NO_SUM, Deviation.ALL_ONLY})),
     Case("network: everything breaks", (net(5, Trouble.BREAK),), rebuilds=1, in_flight=IN_FLIGHT),
     Case("network: signaling breaks", (net(5, Trouble.BREAK, "signaling"),), rebuilds=1, in_flight=IN_FLIGHT),
     Case("network: media breaks", (net(5, Trouble.BREAK, "media"),), in_flight=IN_FLIGHT),

@@ -176,6 +176,8 @@ def plan_of(seed: int) -> Plan:
     deviations = frozenset[Deviation]()
     if dice.random() < 0.25:
         deviations = frozenset(dice.sample(list(Deviation), dice.choice((1, 1, 2))))
+        if Deviation.NO_SUM in deviations and not split:
+            deviations |= {Deviation.ALL_ONLY}  # where there are other URLs, it is the same as a split session
     plan = Plan(
         seed=seed,
         product=dice.choice((Product.MEETING, Product.MEETING, *Product)),
