@@ -71,7 +71,7 @@ class Header(Struct, frozen=True, omit_defaults=True):
 
     def line(self) -> bytes:
         """The line as it is written."""
-        return msgspec.json.encode(self) + b"\n"
+        return dumps(self) + b"\n"
 
 
 def capture_line(frame: Frame) -> bytes:
@@ -118,17 +118,21 @@ def _where(channel: str, direction: Direction) -> bytes:
 
 
 def kept_raw(frame: Frame) -> bytes:
-    """A frame's bytes as the capture keeps them: redacted, but for media packets, which hold no such keys."""
-    return frame.raw if type(frame.message) in _PACKETS else redact(frame.raw)
+    """A frame's bytes as the capture gives them back: redacted, but for media packets, which hold no such keys."""
+    if type(frame.message) in _PACKETS:
+        return frame.raw
+    if isinstance(frame.message, Unreadable | UnreadableWebhook):
+        return _kept_unreadable(frame.raw)[0]
+    return redact(frame.raw)
 
 
 def redact(raw: bytes) -> bytes:
     """The same JSON with `"[redacted]"` for every value under a secret's key, at any depth."""
     if b"\\u" not in raw and not _hides(raw):
         return raw
-    value = loads(raw)
+    value = loads(raw, lone=True)
     cleaned = _redacted(value)
-    return raw if cleaned == value else dumps(cleaned)
+    return raw if cleaned == value else dumps(cleaned, lone=True)
 
 
 def _hides(raw: bytes) -> bool:
@@ -353,20 +357,26 @@ def _read_spliced(line: bytes) -> Frame | None:
 
 def _unreadable(raw: bytes) -> bytes:
     """What is no message: as data if it is JSON all the same, else as text or bytes."""
+    kept, is_json = _kept_unreadable(raw)
+    if is_json:
+        return b'"data": ' + kept.replace(b"\n", b" ").replace(b"\r", b" ")
+    try:
+        return b'"text": ' + msgspec.json.encode(kept.decode())
+    except UnicodeDecodeError:
+        return b'"base64": "' + base64.b64encode(kept) + b'"'
+
+
+def _kept_unreadable(raw: bytes) -> tuple[bytes, bool]:
+    """What is no message, redacted, and whether it is JSON all the same."""
     try:
         loads(raw)
     except ValueError:
         pass
     else:
-        return b'"data": ' + redact(raw).replace(b"\n", b" ").replace(b"\r", b" ")
+        return redact(raw), True
     if b"\\u" in raw and _hides(plain := _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), raw)):
         raw = plain
-    if _hides(raw):
-        raw = _redact_text(raw)
-    try:
-        return b'"text": ' + msgspec.json.encode(raw.decode())
-    except UnicodeDecodeError:
-        return b'"base64": "' + base64.b64encode(raw) + b'"'
+    return _redact_text(raw) if _hides(raw) else raw, False
 
 
 def _redact_text(raw: bytes) -> bytes:

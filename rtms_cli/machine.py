@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from rtms_cli.protocol.messages import Message, Unreadable, encode, loads, read
+from rtms_cli.protocol.messages import Message, Unreadable, dumps, encode, loads, read
 from rtms_cli.protocol.webhooks import Webhook, read_webhook
 
 WEBHOOK = "webhook"
@@ -101,7 +101,11 @@ def sent_frame(at_us: int, channel: str, message: Message, raw: bytes | None = N
 
 def state_frame(at_us: int, channel: str, state: ChannelState) -> Frame:
     """The frame of a channel's change."""
-    return Frame(at_us, channel, Direction.STATE, msgspec.json.encode(state), state)
+    try:
+        raw = msgspec.json.encode(state)
+    except UnicodeEncodeError:  # a path in it is not text, or what somebody typed
+        return frame_of(at_us, channel, Direction.STATE, dumps(state))
+    return Frame(at_us, channel, Direction.STATE, raw, state)
 
 
 def _read_state(raw: bytes) -> ChannelState | Unreadable:

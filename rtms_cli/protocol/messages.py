@@ -59,6 +59,7 @@ from rtms_cli.protocol.strict_json import MAX_MEMBERS as MAX_MEMBERS
 from rtms_cli.protocol.strict_json import dumps as dumps
 from rtms_cli.protocol.strict_json import is_utf8
 from rtms_cli.protocol.strict_json import loads as loads
+from rtms_cli.protocol.strict_json import whole_text as whole_text
 from rtms_cli.protocol.times import FIRST_MS, LAST_MS, milliseconds
 
 

@@ -1,4 +1,9 @@
-"""JSON from sources that may be hostile, and compact JSON for the wire."""
+"""JSON from sources that may be hostile, and compact JSON for the wire.
+
+One rule for text that is no text: JSON can hold half of a pair of surrogates (`"\\ud83d"`, an emoji that was cut), and
+no encoding can. Here, where JSON becomes values, it turns into U+FFFD, so that nothing which writes a text later can
+fail on it. Bytes stay as they came: a capture has the escape.
+"""
 
 import json
 import re
@@ -16,19 +21,27 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def dumps(value: object) -> bytes:
-    """Compact JSON in UTF-8; what UTF-8 cannot hold (lone surrogates) stays an escape."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_NAMES_SOMETHING = ("id", "uuid", "session_key")
+"""How the keys end whose values tell one thing from another."""
+
+
+def dumps(value: object, *, lone: bool = False) -> bytes:
+    """Compact JSON in UTF-8, of whatever `msgspec` can encode.
+
+    :param lone: leave lone surrogates as escapes, which strict readers refuse.
+    """
     try:
         return msgspec.json.encode(value)
-    except (msgspec.MsgspecError, UnicodeError, OverflowError):
-        return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
+    except (msgspec.MsgspecError, UnicodeError, OverflowError):  # the others are integers of more than 64 bits
+        plain = msgspec.to_builtins(value)
+        return json.dumps(plain if lone else whole_text(plain), ensure_ascii=lone, separators=(",", ":")).encode()
 
 
-def loads(raw: bytes) -> object:
+def loads(raw: bytes, *, lone: bool = False) -> object:
     """Parse JSON strictly: no NaN, no invalid UTF-8, no deep nesting, no more members than a message can have.
 
-    Accepts what `json` does where the faster parser is too strict (lone surrogates in escapes).
-
+    :param lone: keep lone surrogates.
     :raises ValueError: with a reason for people.
     """
     brackets = raw.count(b"[") + raw.count(b"{")
@@ -45,9 +58,33 @@ def loads(raw: bytes) -> object:
     except msgspec.MsgspecError:
         pass  # the standard library says what is wrong in better words, or reads it after all
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None
+    return value if lone else whole_text(value)
+
+
+def whole_text(value: object, *, names: bool = False) -> object:
+    """The same value without lone surrogates: each is U+FFFD.
+
+    In keys and in ids its number stands behind that, so that two which differ only there stay two.
+    """
+    match value:
+        case str():
+            return _SURROGATE.sub(_named if names else "\ufffd", value)
+        case dict():
+            return {
+                whole_text(key, names=True): whole_text(inner, names=str(key).endswith(_NAMES_SOMETHING))
+                for key, inner in value.items()
+            }
+        case list() | tuple():
+            return [whole_text(inner, names=names) for inner in value]
+        case _:
+            return value
+
+
+def _named(found: re.Match[str]) -> str:
+    return f"\ufffd{ord(found[0]):x}"
 
 
 def is_utf8(raw: bytes) -> bool:

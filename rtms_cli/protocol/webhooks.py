@@ -5,7 +5,7 @@ import re
 from msgspec import Struct
 
 from rtms_cli.protocol.fields import id_or_none
-from rtms_cli.protocol.messages import Signature, loads
+from rtms_cli.protocol.messages import Signature, dumps, loads
 from rtms_cli.protocol.numbers import Product, StopReason, whole
 from rtms_cli.protocol.times import LAST_MS, milliseconds
 from rtms_cli.protocol.urls import first_url
@@ -132,8 +132,8 @@ def read_webhook(body: bytes) -> Webhook:
     payload = _flat(posted.get("payload"))
     if event == "endpoint.url_validation":
         token = payload.get("plainToken")
-        if isinstance(token, str) and token:
-            return UrlValidation(token)
+        if token:  # of any type: a capture has a text in its place
+            return UrlValidation(token if isinstance(token, str) else dumps(token).decode())
         return UnreadableWebhook("endpoint.url_validation without payload.plainToken")
     known = _EVENT.fullmatch(event)
     product = _PRODUCTS.get(known["product"]) if known else None

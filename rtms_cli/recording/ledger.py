@@ -264,11 +264,9 @@ class Ledger:
     # Frames.
 
     def _count(self, frame: Frame) -> None:
-        message, nbytes = frame.message, len(frame.raw)
+        message, nbytes = frame.message, len(kept_raw(frame))
         if isinstance(message, Message):
             name, msg_type = _type_of(message)
-            if not isinstance(message, Unreadable):
-                nbytes = len(kept_raw(frame))
             tallies = self.tallies[frame.direction]
             tally = tallies.get(name)
             if tally is None:
@@ -369,7 +367,7 @@ class Ledger:
         message = frame.message
         assert isinstance(message, Unreadable | UnreadableWebhook)
         what = "frame could not be read; it is in the capture"
-        self.lose(what, frame.channel, len(frame.raw), message.problem)
+        self.lose(what, frame.channel, len(kept_raw(frame)), message.problem)
 
     def _on_state(self, frame: Frame, change: ChannelState) -> None:
         at, channel = frame.at_us / 1_000_000, frame.channel

@@ -4,13 +4,12 @@ The structs are what is written, and what readers decode it with. Seconds are on
 they stand in a track, where they are on the recording's (since `origin_ms`).
 """
 
-import json
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct, field
 
-from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.messages import UserId, dumps
 from rtms_cli.protocol.parties import BY_CHANNEL, party
 from rtms_cli.untrusted import open_inside, read_bounded
 
@@ -196,13 +195,5 @@ class Manifest(Struct):
         return manifest
 
     def encode(self) -> bytes:
-        """The file's bytes: indented, for people read it too.
-
-        Strict readers must be able to as well, so what UTF-8 cannot hold (lone surrogates in names) becomes `?`.
-        """
-        try:
-            content = msgspec.json.encode(self)
-        except (msgspec.MsgspecError, UnicodeError, OverflowError):
-            plain = json.dumps(msgspec.to_builtins(self), ensure_ascii=False, separators=(",", ":"))
-            content = plain.encode("utf-8", "replace")
-        return msgspec.json.format(content, indent=2) + b"\n"
+        """The file's bytes: indented, for people read it too."""
+        return msgspec.json.format(dumps(self), indent=2) + b"\n"

@@ -212,7 +212,4 @@ def without_t(line: bytes) -> bytes:
 
 
 def _line(value: Struct) -> bytes:
-    try:
-        return msgspec.json.encode(value) + b"\n"
-    except OverflowError:  # a timestamp beyond 64 bits
-        return dumps(msgspec.to_builtins(value)) + b"\n"
+    return dumps(value) + b"\n"

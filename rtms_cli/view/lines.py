@@ -13,9 +13,9 @@ from typing import TextIO
 
 import msgspec
 
-from rtms_cli.capture import capture_line
+from rtms_cli.capture import capture_line, kept_raw
 from rtms_cli.machine import Finish, Frame
-from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse
+from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse, dumps, loads
 from rtms_cli.protocol.numbers import Product, StopReason
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import Manifest, TrackEntry
@@ -40,7 +40,7 @@ class PlainLines:
         """A recording began."""
         self._products[stream.stream_id] = stream.product
         what = f"{stream.product.title} {escape(stream.id)}"
-        doing = f"following {what}" if folder is None else f"recording {what} to {folder}"
+        doing = f"following {what}" if folder is None else f"recording {what} to {escape(str(folder))}"
         self._say(f"{_short(stream.stream_id)} {doing}")
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
@@ -101,7 +101,11 @@ class JsonLines:
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
         """A frame that is no media packet."""
-        line = msgspec.json.decode(capture_line(frame), type=dict[str, msgspec.Raw])
+        try:
+            line = msgspec.json.decode(capture_line(frame), type=dict[str, msgspec.Raw])
+            message: object = line.get("data", line.get("text", line.get("base64")))
+        except msgspec.MsgspecError:  # lone surrogates, which the capture keeps
+            message = loads(kept_raw(frame))
         self._say(
             {
                 "event": "frame",
@@ -110,7 +114,7 @@ class JsonLines:
                 "channel": frame.channel,
                 "direction": frame.direction,
                 "gist": gist(frame, self._products.get(stream_id, Product.MEETING)),
-                "message": line.get("data", line.get("text", line.get("base64"))),
+                "message": message,
             }
         )
 
@@ -156,7 +160,7 @@ def _notice(text: str) -> dict[str, object]:
 
 
 def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    return dumps(value).decode()
 
 
 def print_summary(folder: Path, manifest: Manifest, *, as_json: bool) -> None:

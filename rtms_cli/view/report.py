@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
+from rtms_cli.protocol.messages import dumps
 from rtms_cli.simulator.zoom import Finding, Report
 from rtms_cli.view.output import drop_dead_output
 from rtms_cli.view.text import escape
@@ -11,11 +12,9 @@ from rtms_cli.view.text import escape
 
 def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
     """What the clients did, and what they did wrong, on standard output, if anybody can still read it."""
-    import msgspec
-
     drop_dead_output()  # the terminal may be closed, but the exit code still counts
     if as_json:
-        typer.echo(msgspec.json.encode(reports).decode())
+        typer.echo(dumps(reports).decode())
         return
     for report in reports:
         progress = "ready" if report.ready else "joined, but never ready" if report.joined else "no client joined"

@@ -200,7 +200,7 @@ def test_text_lines(session_folder: Path) -> None:
     chat = lines(session_folder / "chat.jsonl")
     assert chat[0] == {"t": 1.5, "timestamp": ZERO_MS + 1500, "user_id": 8, "user_name": None,
                        "text": 'a line\n\u2028 with "everything"', "extra": {"emoji": "x"}}  # fmt: skip
-    assert chat[1]["text"] == "lone \ud800"
+    assert chat[1]["text"] == "lone \ufffd"
     (event,) = lines(session_folder / "events.jsonl")
     assert list(event) == ["t", "timestamp", "event", "participants"]
     assert (event["t"], event["event"]) == (-0.5, "PARTICIPANT_JOIN")
