@@ -164,7 +164,7 @@ def _user(recorded: "Recorded", wanted: str) -> "UserId":
     if not wanted:
         return None
     names = recorded.names()
-    users = {track.user_id for track in recorded.manifest.tracks if track.user_id} | set(names)
+    users = ({recorded.party(track) for track in recorded.manifest.tracks} | set(names)) - {None}
     found = [one for one in users if str(one) == wanted]
     found = found or [one for one in users if wanted.casefold() in (names.get(one) or "").casefold()]
     if len(found) == 1:

@@ -13,8 +13,9 @@ from rtms_cli.errors import Problem
 from rtms_cli.export.checking import Sink, check_sound, check_streams, muxing
 from rtms_cli.export.source import Recorded
 from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.parties import BY_CHANNEL
 from rtms_cli.recording.manifest import TrackEntry
-from rtms_cli.recording.names import participant_stem
+from rtms_cli.recording.names import Names, participant_stem
 from rtms_cli.untrusted import open_inside
 
 if TYPE_CHECKING:
@@ -92,24 +93,30 @@ class Span(Struct, frozen=True):
 
 
 def voices(recorded: Recorded) -> list[Voice]:
-    """The participants who have tracks of their own."""
-    found: dict[UserId, list[TrackEntry]] = {}
+    """The participants who have tracks of their own; no two have the same stem."""
+    found: dict[tuple[UserId, UserId], list[TrackEntry]] = {}
     for track in recorded.tracks("audio"):
-        if track.user_id:
-            found.setdefault(track.user_id, []).append(track)
-    names = recorded.names()
-    return [Voice(participant_stem(user, names.get(user)), tuple(tracks)) for user, tracks in found.items()]
+        if (whose := recorded.party(track)) is not None:
+            found.setdefault((whose, track.channel_id), []).append(track)
+    names, given = recorded.names(), Names()
+    return [
+        Voice(given.distinct(participant_stem(whose, names.get(whose))), tuple(tracks))
+        for (whose, _), tracks in found.items()
+    ]
 
 
 def everybody(recorded: Recorded) -> Voice:
     """All sound in one: as the server mixed it, or the participants' tracks together.
+
+    Contact Center and Phone mix nothing: what has no `channel_id` there is one more voice.
 
     :raises Problem: where there is no sound.
     """
     tracks = recorded.tracks("audio")
     if not tracks:
         raise Problem(f"{recorded.folder} has no audio.", "`rtms inspect` shows what it has.")
-    mixed = tuple(track for track in tracks if not track.user_id)
+    by_channel = recorded.manifest.product in BY_CHANNEL
+    mixed = () if by_channel else tuple(track for track in tracks if recorded.party(track) is None)
     return Voice("mixed", mixed or tuple(tracks))
 
 

@@ -20,6 +20,7 @@ from rtms_cli.export.source import Recorded
 from rtms_cli.export.text import cues
 from rtms_cli.export.video import Shot, shots
 from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.parties import label
 
 FORMATS = ("mp4", "mkv")
 LAYOUTS = ("video", "share", "side")
@@ -86,7 +87,9 @@ def _film(
     sink: Sink, recorded: Recorded, options: ContainerOptions, form: str, notes: list[str]
 ) -> "_Copied | _Encoded | None":
     kinds = ("video", "share") if options.layout == "side" else (options.layout,)
-    shown = [track for kind in kinds for track in recorded.tracks(kind) if options.user in (None, track.user_id)]
+    shown = [
+        track for kind in kinds for track in recorded.tracks(kind) if options.user in (None, recorded.party(track))
+    ]
     if not shown:
         if options.user is not None or options.layout == "share":
             raise Problem(f"{recorded.folder} has no such {options.layout}.", "`rtms inspect` shows what it has.")
@@ -329,17 +332,14 @@ def _subtitles(sink: Sink, lines: Sequence[tuple[float, float, str, str]], form:
 
 def chapters(recorded: Recorded) -> list[tuple[float, str]]:
     """Where something began: a share, somebody who joined, another speaker (at most once a minute)."""
-    names = recorded.names()
+    names, product = recorded.names(), recorded.manifest.product
     marks: list[tuple[float, str]] = []
     spoke = -_CHAPTER_S
     for event in recorded.lines("events"):
         at, kind = event.get("t"), event.get("event")
         if at is None:
             continue
-        people = event.get("participants") or [event]
-        who = ", ".join(
-            one.get("user_name") or names.get(one.get("user_id")) or str(one.get("user_id")) for one in people
-        )
+        who = ", ".join(label(product, one.party, one.name or names.get(one.party)) for one in recorded.people(event))
         if kind == "SHARING_START":
             marks.append((at, f"{who} shares"))
         elif kind == "PARTICIPANT_JOIN" and at > 1:

@@ -90,7 +90,8 @@ def write_frames(
         if frame is None or (every is not None and shot.at < due.get(shot.track.path, 0.0)):
             continue
         due[shot.track.path] = (shot.at // every + 1) * every if every is not None else 0.0
-        who = participant_stem(shot.track.user_id, shot.track.user_name) if shot.track.user_id else "mixed"
+        whose = recorded.party(shot.track)
+        who = "mixed" if whose is None else participant_stem(whose, shot.track.user_name)
         path = out / f"{kind}-{timestamp_name(shot.at)}-{who}.png"
         _save(path, as_png(frame))
         yield path

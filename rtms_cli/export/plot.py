@@ -22,13 +22,11 @@ def write_plot(recorded: Recorded, target: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise Problem("--plot needs matplotlib.", "pip install 'rtms-cli[export]'") from None
-    names = recorded.names()
     lanes: list[tuple[str, Any]] = []
     for track in recorded.tracks("audio"):
-        who = names.get(track.user_id) or ("everybody" if not track.user_id else str(track.user_id))
-        lanes.append((f"{who}\naudio", ("audio", track)))
+        lanes.append((f"{recorded.label(recorded.party(track))}\naudio", ("audio", track)))
     lanes += [
-        (f"{names.get(track.user_id) or track.user_id or 'everybody'}\n{kind}", (kind, track))
+        (f"{recorded.label(recorded.party(track))}\n{kind}", (kind, track))
         for kind in ("video", "share")
         for track in recorded.tracks(kind)
     ]

@@ -17,7 +17,8 @@ from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
 from rtms_cli.export.sentences import Sentence, SentenceReader
 from rtms_cli.protocol.fields import name_or_none
-from rtms_cli.protocol.messages import UserId, loads, user_id
+from rtms_cli.protocol.messages import EventUpdate, UserId, loads, user_id
+from rtms_cli.protocol.parties import Mention, label, people_of
 from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.untrusted import bounded_lines, open_inside
@@ -71,9 +72,22 @@ class Recorded(Struct, frozen=True):
             if person.user_name:
                 names[person.user_id] = person.user_name
         for track in self.manifest.tracks:
-            if track.user_name and track.user_id:
-                names.setdefault(track.user_id, track.user_name)
+            whose = self.party(track)
+            if track.user_name and whose is not None:
+                names.setdefault(whose, track.user_name)
         return names
+
+    def party(self, track: TrackEntry) -> UserId:
+        """Whose a track is; `None` for everybody's."""
+        return self.manifest.party(track)
+
+    def label(self, whose: UserId) -> str:
+        """A party as people read it; `everybody` where it is nobody in particular."""
+        return label(self.manifest.product, whose, self.names().get(whose)) or "everybody"
+
+    def people(self, event: dict[str, Any]) -> list[Mention]:
+        """Of whom a line of `events.jsonl` tells."""
+        return people_of(EventUpdate(None, fields=event), self.manifest.product)
 
     def lines(self, kind: str) -> Iterator[dict[str, Any]]:
         """The lines of `transcript.jsonl`, `chat.jsonl` or `events.jsonl`; a torn last one is left out.
@@ -103,8 +117,8 @@ class Recorded(Struct, frozen=True):
         changes = []
         for event in self.lines("events"):
             if event.get("event") == "ACTIVE_SPEAKER_CHANGE" and event.get("t") is not None:
-                people = event.get("participants") or [event]
-                changes.append((float(event["t"]), people[0].get("user_id"), people[0].get("user_name") or ""))
+                who = next(iter(self.people(event)), Mention(None))
+                changes.append((float(event["t"]), who.party, who.name or ""))
         return sorted(changes, key=lambda change: change[0])
 
     def sentences(self) -> list[Sentence]:

@@ -9,20 +9,27 @@ from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
 from rtms_cli.machine import Direction
 from rtms_cli.protocol.media import MEDIA_NAMES
-from rtms_cli.protocol.messages import Chat, Media, Transcript
+from rtms_cli.protocol.messages import Chat, EventUpdate, Media, Transcript
+from rtms_cli.protocol.parties import BY_CHANNEL, name_of, party_of
+from rtms_cli.recording.people import People
 
 FORMATS = ("csv", "parquet")
 COLUMNS = ("at", "channel", "kind", "user_id", "user_name", "bytes", "timestamp", "t", "delay_ms")
-"""Arrival in seconds on the capture's clock; payload bytes; Zoom's timestamp in ms, and in seconds since the first one;
-how much later than the first packet it came, relative to its timestamp."""
+"""Who it is: in Contact Center and Phone the `channel_id`, and the name by events. Arrival in seconds on the
+capture's clock; payload bytes; Zoom's timestamp in ms, and in seconds since the first one; how much later than the
+first packet it came, relative to its timestamp."""
 _ROWS = 50_000
 
 
 def rows(capture: Capture) -> Iterator[tuple[object, ...]]:
     """Every media message that came in, in order."""
     first: tuple[int, int] | None = None
+    product = capture.header.product
+    people = People(product, lambda _: None)
     for frame in capture:
         message = frame.message
+        if isinstance(message, EventUpdate):
+            people.take(message, frame.at_us)
         if frame.direction is not Direction.IN or not isinstance(message, Media | Transcript | Chat):
             continue
         if isinstance(message, Media):
@@ -37,9 +44,23 @@ def rows(capture: Capture) -> Iterator[tuple[object, ...]]:
             delay = (frame.at_us - first[1]) / 1000 - (stamp - first[0])
         else:
             stamp = None
-        user = None if message.user_id is None else str(message.user_id)
+        people.hear(message, frame.at_us)
+        whose = party_of(message, product)
+        user = message.user_id if whose is None else whose
+        user = None if user is None else str(user)
+        name = name_of(message, product) or (people.name(whose) if product in BY_CHANNEL else None)
         kind = MEDIA_NAMES[message.media_type]
-        yield frame.at_us / 1_000_000, frame.channel, kind, user, message.user_name, nbytes, stamp, t, delay
+        yield (
+            frame.at_us / 1_000_000,
+            frame.channel,
+            kind,
+            user,
+            name,
+            nbytes,
+            stamp,
+            t,
+            delay,
+        )
 
 
 def write_table(path: Path, target: Path, progress: Callable[[float], None] = lambda _: None) -> int:

@@ -83,7 +83,7 @@ def shots(recorded: Recorded, kind: str, user: UserId = None) -> Iterator[Shot]:
     Within a track they come in order but for jitter, which is sorted out over a second's worth.
     """
     origin = recorded.manifest.origin_ms or 0
-    tracks = [track for track in recorded.tracks(kind) if user is None or track.user_id == user]
+    tracks = [track for track in recorded.tracks(kind) if user is None or recorded.party(track) == user]
     yield from merge(*(_sorted(recorded.folder, track, origin) for track in tracks), key=lambda shot: shot.at)
 
 

@@ -121,8 +121,11 @@ def has_joined(event: EventUpdate, product: str) -> bool | None:
 def without_phone_numbers(value: object) -> object:
     """A JSON value as it may be shown: phone numbers are personal."""
     if isinstance(value, Mapping):
+        number = _digits(name_or_none(value.get("phone_number")) or "")
         return {
-            key: "[phone number]" if key == "phone_number" and inner else without_phone_numbers(inner)
+            key: "[phone number]"
+            if number and _digits(name_or_none(inner) or "") == number
+            else without_phone_numbers(inner)
             for key, inner in value.items()
         }
     return [without_phone_numbers(inner) for inner in value] if isinstance(value, list) else value

@@ -32,12 +32,23 @@ class Names:
 
     def give(self, folder: str, stem: str, extension: str) -> str:
         """A path that nothing else in the recording has; `_2`, `_3`, … where the wanted one is taken."""
-        number, path = 1, f"{folder}/{stem}.{extension}"
-        while path.casefold() in self._taken:
+        return f"{folder}/{self.distinct(stem, folder, extension)}.{extension}"
+
+    def distinct(self, stem: str, folder: str = "", extension: str = "") -> str:
+        """A stem that was not given out for such files before.
+
+        To some file systems, case and the way in which an accent is written make no difference.
+        """
+        number, wanted = 1, stem
+        while (key := _folded(f"{folder}/{stem}.{extension}")) in self._taken:
             number += 1
-            path = f"{folder}/{stem}_{number}.{extension}"
-        self._taken.add(path.casefold())
-        return path
+            stem = f"{wanted}_{number}"
+        self._taken.add(key)
+        return stem
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFD", path).casefold())
 
 
 def participant_stem(user_id: UserId, user_name: str | None) -> str:

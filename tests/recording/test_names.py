@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from rtms_cli.protocol.messages import user_id
 from rtms_cli.recording.names import Names, new_folder, participant_stem, tame_id
 
 HOSTILE = st.one_of(
@@ -83,3 +85,20 @@ def test_a_folder_stays_inside(
 def test_time_zones_are_brought_to_utc(tmp_path: Path) -> None:
     header = structs.replace(HEADER, created="2026-11-23T01:15:00+03:00", product="contact_center")
     assert new_folder(tmp_path, header).name == "20261122T221500Z_contact_center_stream123"
+
+
+def test_no_two_names_are_one_to_a_file_system_that_folds_them() -> None:
+    names = Names()
+    stems = ["a", "A", "é", "e\u0301", "É", "ß", "SS", "ﬁ", "fi", "Å", "\u212b", "1０"]
+    given = [names.give("audio", stem, "wav") for stem in stems]
+    folded = {unicodedata.normalize(form, path.casefold()) for path in given for form in ("NFKC",)}
+    assert len(folded) == len(stems)
+    assert names.give("video", "a", "wav") == "video/a.wav"
+    assert names.distinct("a") == "a"
+    assert names.distinct("A") == "A_2"
+
+
+def test_ids_that_look_alike_have_files_of_their_own() -> None:
+    alike = [10, *map(user_id, ("1_0", " 10", "+10", "010", "１０", "10.0", "a", "A"))]
+    stems = [participant_stem(one, "Ann") for one in alike]
+    assert len({unicodedata.normalize("NFKC", stem.casefold()) for stem in stems}) == len(alike)
