@@ -16,7 +16,7 @@ from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.recording.writer import Writer
-from rtms_cli.station.station import Station, recorder_in
+from rtms_cli.station.station import Station, recorder_in, revoke_in
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
 
@@ -66,6 +66,7 @@ def make_station(
         observers=[observer or Silent()],
         trusted=trusted,
         max_streams=max_streams,
+        revoke=revoke_in(out),
     )
 
 

@@ -147,6 +147,12 @@ class Recorder:
 
     # What its owner calls.
 
+    def begin(self) -> None:
+        """Write what is known before anything has come, so that nothing that dies early is a riddle."""
+        self._capture(())
+        self.checkpoint()
+        self._has_manifest = self.manifest_error is None
+
     def fold(self, frames: Sequence[Frame]) -> None:
         """Take a batch of frames, in order, and write what they bring.
 

@@ -6,29 +6,32 @@ that the one in the recording does. It only adds: files that hold more stay, and
 knew of the end. Doing it again changes nothing.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
 from copy import copy
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from msgspec import Struct, structs
 
-from rtms_cli.capture import Capture, part_of
+from rtms_cli.capture import Capture, part_name, part_of
 from rtms_cli.errors import Problem
-from rtms_cli.protocol.endings import Status
+from rtms_cli.protocol.endings import Speaker, Status, judge_ending
 from rtms_cli.recording.encoded import EXTENSIONS, KIND
 from rtms_cli.recording.files import Files, folder_mode
 from rtms_cli.recording.holding import holds, pictures_hold, same
-from rtms_cli.recording.manifest import MANIFEST, KeepAlive, Loss, Manifest, MessageCount, TrackEntry, Warned
+from rtms_cli.recording.manifest import MANIFEST, KeepAlive, Loss, Manifest, MessageCount, Stop, TrackEntry, Warned
 from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_being_recorded
 from rtms_cli.recording.recorder import Recorder
 
 _WORKSHOP = ".repair"
 _BATCH = 256
+_CLOCKS_MS = 60_000
+"""By how much our clock may be ahead of Zoom's."""
 _INDEX = ".index.jsonl"
 _Tally = TypeVar("_Tally", MessageCount, KeepAlive)
 
@@ -65,8 +68,61 @@ def unfinished(parent: Path) -> Iterator[Path]:
             manifest = Manifest.read(path.parent)
         except (OSError, ValueError):
             continue  # no manifest of ours: not our affair
-        if manifest.status == "recording" and not is_being_recorded(path.parent):
+        is_left = manifest.status == Status.RECORDING or (_may_go(manifest) and len(_files(path.parent)) > 1)
+        if is_left and not is_being_recorded(path.parent):
             yield path.parent
+
+
+def revoke(out: Path, stream_id: str, event_ts: int | None, stop: Stop) -> list[Path]:
+    """Delete what was recorded of a stream that Zoom has revoked after its end: all but the manifests.
+
+    :param out: where recordings are; those that are being recorded see to it themselves.
+    :param event_ts: when Zoom said so; a recording that began later is another one's.
+    :returns: the recordings that were deleted.
+    :raises OSError: where something could not be deleted; `repair` can finish that.
+    """
+    deleted = []
+    for path in sorted(out.glob(f"*/{MANIFEST}")):
+        folder, lock = path.parent, FolderLock(path.parent)
+        try:
+            manifest = Manifest.read(folder)
+        except (OSError, ValueError):
+            continue  # no recording of ours
+        try:
+            is_meant = manifest.rtms_stream_id == stream_id and not _is_after(manifest.started_at, event_ts)
+            if not is_meant or manifest.status == Status.REVOKED:
+                continue
+            with contextlib.suppress(NoLocksError):
+                lock.acquire()
+        except BlockingIOError:
+            continue  # it is being recorded
+        try:
+            _delete(folder, _revoked(manifest, stop), ())
+        finally:
+            lock.release()
+        deleted.append(folder)
+    return deleted
+
+
+def _is_after(started_at: str, event_ts: int | None) -> bool:
+    try:
+        return event_ts is not None and datetime.fromisoformat(started_at).timestamp() * 1000 > event_ts + _CLOCKS_MS
+    except (ValueError, OverflowError):
+        return False
+
+
+def _may_go(manifest: Manifest) -> bool:
+    """Whether what a manifest tells of is to be deleted; one that lists its tracks is kept on purpose."""
+    return manifest.status == Status.REVOKED and not manifest.tracks
+
+
+def _revoked(manifest: Manifest, stop: Stop) -> Manifest:
+    """The manifest that remains: nothing of what was said, and by whom."""
+    texts = [Warned("the stream was revoked: its recording was deleted", 1, 0.0)]
+    remaining = copy(manifest)
+    remaining.status, remaining.stop, remaining.process = Status.REVOKED.value, stop, None
+    remaining.tracks, remaining.participants, remaining.warnings, remaining.losses = [], [], texts, []
+    return remaining
 
 
 def repair(folder: Path, *, keep_revoked: bool = False, force: bool = False) -> Repaired:
@@ -79,7 +135,8 @@ def repair(folder: Path, *, keep_revoked: bool = False, force: bool = False) -> 
     try:
         lock.acquire()
     except BlockingIOError:
-        raise Problem(f"{folder} is being recorded{_by(folder)}.", "Repair it when that process has ended.") from None
+        what = f"{folder} is being recorded{_by(folder)}, or repaired by another one."
+        raise Problem(what, "Repair it when that process has ended.") from None
     except NoLocksError:
         if not force:
             raise Problem(
@@ -107,7 +164,12 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
     before = _manifest(folder)
     if before is not None and before.status == Status.REVOKED:
         return _finish_deletion(folder, before, keep_revoked=keep_revoked)
-    capture = Capture(folder)
+    try:
+        capture = Capture(folder)
+    except Problem as problem:
+        if before is None or before.status != Status.RECORDING:
+            raise _empty(folder) or problem from None
+        return _finish_without(folder, before, problem, keep_revoked=keep_revoked)
     workshop = folder / _WORKSHOP
     try:
         shutil.rmtree(workshop, ignore_errors=True)
@@ -127,7 +189,9 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
         if (failed := recorder.write_failures()) > 0:
             raise Problem(f"{folder} could not be repaired: {failed} writes failed.", "Is the disk full?")
         manifest = recorder.manifest()
-        if manifest.status == Status.REVOKED and not manifest.tracks:
+        if before is not None and (stop := _unheard_stop(before, manifest)) and _is_revoking(stop) and not keep_revoked:
+            return _delete(folder, _revoked(before, stop), tuple(capture.problems))
+        if _may_go(manifest):
             return _delete(folder, manifest, tuple(capture.problems))
         return _take_over(folder, workshop, before, recorder, tuple(capture.problems))
     except OSError as error:
@@ -136,6 +200,42 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
         ) from error
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _empty(folder: Path) -> Problem | None:
+    if not folder.is_dir() or _files(folder):
+        return None
+    return Problem(f"{folder} is empty: its process ended before anything had come.", "Remove it.")
+
+
+def _finish_without(folder: Path, before: Manifest, problem: Problem, *, keep_revoked: bool) -> Repaired:
+    """Finish a recording whose capture is gone: its manifest is all that is known."""
+    manifest = copy(before)
+    told = judge_ending(before.stop.reason, Speaker.ZOOM, begun=True, is_over=True) if before.stop else None
+    if before.stop is not None and told is Status.REVOKED and not keep_revoked:
+        return _delete(folder, _revoked(before, before.stop), (problem.what,))
+    manifest.status, manifest.process = (told or Status.INTERRUPTED).value, None
+    written = datetime.fromtimestamp((folder / MANIFEST).stat().st_mtime, UTC)
+    manifest.ended_at = written.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    manifest.losses = [*before.losses, Loss("cannot be read: repair had the manifest alone", part_name(1), 1)]
+    Files(folder, _mode(folder / MANIFEST)).replace(MANIFEST, manifest.encode())
+    kept = tuple(sorted(_files(folder) - {MANIFEST}))
+    return Repaired(folder, manifest.status, (MANIFEST,), kept, (problem.what,), len(manifest.losses))
+
+
+def _unheard_stop(before: Manifest, made: Manifest) -> Stop | None:
+    """Why the stream ended, where only the manifest knows: the capture lacks its last lines."""
+    if before.status != Status.RECORDING or before.stop is None or made.stop is not None:
+        return None
+    knows_more = made.connection_count > before.connection_count
+    for way, counts in made.messages.items():
+        known = before.messages.get(way, {})
+        knows_more |= any(name not in known or tally.count > known[name].count for name, tally in counts.items())
+    return None if knows_more else before.stop
+
+
+def _is_revoking(stop: Stop) -> bool:
+    return judge_ending(stop.reason, Speaker.ZOOM, is_over=True) is Status.REVOKED
 
 
 def _manifest(folder: Path) -> Manifest | None:
@@ -156,7 +256,7 @@ def _has_encoded(folder: Path, before: Manifest | None) -> bool:
 
 def _finish_deletion(folder: Path, manifest: Manifest, *, keep_revoked: bool) -> Repaired:
     """Delete what is left of a revoked recording; one that lists its tracks is kept on purpose."""
-    if manifest.tracks or keep_revoked or not _files(folder) - {MANIFEST}:
+    if not _may_go(manifest) or keep_revoked or not _files(folder) - {MANIFEST}:
         return Repaired(folder, manifest.status, (), (), (), len(manifest.losses))
     manifest.warnings.append(Warned("the stream was revoked: repair deleted what was left of its recording", 1, 0.0))
     return _delete(folder, manifest, ())
@@ -260,6 +360,9 @@ def _merged(
         notes = [Warned(f"{name} has more than the capture; it was kept", 1, 0.0) for name in kept]
         more = [*notes, *(before.warnings if before is not None else ())]
         base.warnings = [*made.warnings, *(warned for warned in more if warned.text not in texts)]
+        if before is not None and (stop := _unheard_stop(before, made)) is not None:
+            base.stop = stop
+            base.status = judge_ending(stop.reason, Speaker.ZOOM, begun=True, is_over=True).value
     else:
         base, other = copy(before), made
         if has_last_word and not _later(before.ended_at, made.ended_at):

@@ -22,7 +22,7 @@ from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.files import folder_mode, make_folder
 from rtms_cli.recording.writer import Writer
 from rtms_cli.station.observing import Observer
-from rtms_cli.station.station import Station, recorder_in
+from rtms_cli.station.station import Station, recorder_in, revoke_in
 from rtms_cli.station.taps import TapMaker
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
@@ -110,6 +110,7 @@ async def running_station(
         taps=taps,
         trusted=trusted,
         max_streams=max_streams,
+        revoke=None if keep_revoked else revoke_in(out),
     )
     reporting = asyncio.create_task(station.report_progress(PROGRESS_S), name="progress")
     try:

@@ -6,7 +6,7 @@ writer's thread or in another one. It knows no screen: views subscribe to it.
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +19,14 @@ from rtms_cli.errors import Exit, Problem
 from rtms_cli.machine import WEBHOOK, Direction, Finish, FrameSink, as_one
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
+from rtms_cli.protocol.numbers import StopReason
 from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop, Webhook
 from rtms_cli.recording.files import Files, folder_mode
+from rtms_cli.recording.ledger import stop_of
 from rtms_cli.recording.names import new_folder
 from rtms_cli.recording.ownership import FolderLock, this_process
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
+from rtms_cli.recording.repair import revoke
 from rtms_cli.recording.writer import Sink, Writer
 from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
@@ -98,6 +101,7 @@ class Station:
     :param observers: subscribe from the start; see `subscribe`.
     :param taps: open further sinks for every session.
     :param trusted: whether webhooks are verified before they get here.
+    :param revoke: deletes what was recorded of a stream that is over; `None` keeps it.
     """
 
     def __init__(
@@ -113,8 +117,10 @@ class Station:
         trusted: bool = False,
         max_streams: int = 1000,
         make_clock: Callable[[], Clock] = Clock,
+        revoke: Callable[[StreamStop], list[Path]] | None = None,
     ) -> None:
         self._make_clock = make_clock
+        self._revoke = revoke
         self._make_recorder = make_recorder
         self._request = request
         self._sign = sign
@@ -144,6 +150,8 @@ class Station:
 
     def take(self, body: bytes, webhook: Webhook) -> None:
         """Act on a webhook that was answered already."""
+        if isinstance(webhook, StreamStop) and webhook.reason == StopReason.STOP_BC_STREAM_REVOKED and self._trusted:
+            self._in_background(self._delete_revoked(webhook), f"revoke {webhook.stream_id}")
         running = {stream_id: run.session for stream_id, run in self._runs.items()}
         match judge(webhook, running, self._interrupted, self._max_streams), webhook:
             case Verdict.START | Verdict.CONTINUE, StreamStart(stream) if not self._stopping:
@@ -245,9 +253,24 @@ class Station:
         except Problem as problem:
             self._observers.on_notice(f"stream {stream.stream_id} is not recorded: {problem}")
             return
-        task = asyncio.create_task(self._record_in_background(run), name=f"stream {stream.stream_id}")
+        self._in_background(self._record_in_background(run), f"stream {stream.stream_id}")
+
+    def _in_background(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _delete_revoked(self, told: StreamStop) -> None:
+        """Delete what was recorded of a stream and is finished; a session that runs sees to its own recording."""
+        if self._revoke is None:
+            return
+        try:
+            deleted = await asyncio.to_thread(self._revoke, told)
+        except OSError as error:
+            self.notice(f"WARNING: stream {told.stream_id} was revoked, and could not be deleted: {error}")
+            return
+        for folder in deleted:
+            self.notice(f"stream {told.stream_id} was revoked: {folder} was deleted")
 
     async def _record_in_background(self, run: _Run) -> None:
         try:
@@ -258,9 +281,7 @@ class Station:
     def _enter(self, stream: Stream, body: bytes | None) -> _Run:
         """Take a stream in, before anything is waited for: from here on its webhook, sent again, is a retry."""
         former = self._interrupted.pop(stream.stream_id, None)
-        session = Session(
-            stream, self._sign(stream), self._request, trusted=self._trusted, continues=former is not None
-        )
+        session = self._new_session(stream, continues=former is not None)
         run = former or _Run(stream, session, self._make_clock())
         run.session, run.driver = session, None
         if run.recorder is not None:
@@ -268,6 +289,9 @@ class Station:
         run.early = [] if body is None else [body]
         self._runs[stream.stream_id] = run
         return run
+
+    def _new_session(self, stream: Stream, *, continues: bool) -> Session:
+        return Session(stream, self._sign(stream), self._request, trusted=self._trusted, continues=continues)
 
     async def _record(self, run: _Run) -> Outcome:
         stream = run.stream
@@ -341,6 +365,7 @@ class Station:
         except Problem as problem:
             self.notice(f"{problem} A new recording is begun.")
             self._past.add(recorder.snapshot())  # it does not go on counting
+            run.session = self._new_session(run.stream, continues=False)
             run.sink, run.clock, run.recorder = None, self._make_clock(), await self._new_recorder(run.stream)
 
     async def _new_recorder(self, stream: Stream) -> Recorder | None:
@@ -365,7 +390,7 @@ def recorder_in(
             folder = new_folder(out, header, folder_mode(mode))
         except OSError as error:
             raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
-        return Recorder(
+        recorder = Recorder(
             folder,
             header,
             files=Files(folder, mode),
@@ -374,5 +399,12 @@ def recorder_in(
             process=this_process(),
             lock=FolderLock(folder),
         )
+        recorder.begin()
+        return recorder
 
     return make
+
+
+def revoke_in(out: Path) -> Callable[[StreamStop], list[Path]]:
+    """What deletes the recordings in a folder whose stream is revoked after its end; it waits for a disk."""
+    return lambda told: revoke(out, told.stream_id, told.event_ts, stop_of(told.reason, "a stop webhook"))

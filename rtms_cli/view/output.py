@@ -93,6 +93,8 @@ def drop_dead_output() -> None:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, stream.fileno())
             os.close(null)
+    if isinstance(sys.stdout, _Telling):
+        sys.stdout.error = None  # it was dealt with
 
 
 def _is_dead(stream: TextIO) -> bool:
@@ -159,8 +161,6 @@ class LineOutput:
         """Write nothing more: what is recorded matters more than who looks on, for the exit code as well."""
         self._gone = True
         drop_dead_output()
-        if isinstance(self._out, _Telling):
-            self._out.error = None
 
     def _put(self, line: str | None) -> None:
         if line is not None:

@@ -3,12 +3,14 @@
 import asyncio
 import errno
 import json
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import pytest
 from encoded_audio import encoded, grant, sine
 from frames import HEADER, ZERO_MS, audio, granted, media, said, state, tree
 from harness import read_jsonl, read_wav, same_files
+from msgspec import structs
 from processes import CREDENTIALS, rtms, running
 
 from rtms_cli.capture import Capture, capture_line
@@ -24,10 +27,10 @@ from rtms_cli.errors import Problem
 from rtms_cli.machine import ChannelState, State
 from rtms_cli.recording import ownership
 from rtms_cli.recording.files import Files
-from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.manifest import Manifest, Stop
 from rtms_cli.recording.ownership import LOCK, FolderLock, is_being_recorded, this_process
 from rtms_cli.recording.recorder import Recorder
-from rtms_cli.recording.repair import repair, unfinished
+from rtms_cli.recording.repair import repair, revoke, unfinished
 from rtms_cli.simulator.media import mixed
 
 SECOND_US = 1_000_000
@@ -607,7 +610,11 @@ def test_repair_only_adds_whatever_a_disk_refused(seed: int, close: bool, tmp_pa
     assert len(pictures) <= len(lines(folder, "video/7.mjpeg.index.jsonl"))
     assert {(loss.what, loss.where) for loss in manifest.losses} <= {(loss.what, loss.where) for loss in after.losses}
     *_, last = Capture(folder)
-    is_known = close or (isinstance(last.message, ChannelState) and last.message.state is State.FINISHED)
+    is_known = (
+        close
+        or manifest.stop is not None
+        or (isinstance(last.message, ChannelState) and last.message.state is State.FINISHED)
+    )
     assert (done.status, after.status) == (("complete", "complete") if is_known else ("interrupted", "interrupted"))
     again = tree(folder)
     assert repair(folder).changed == ()
@@ -670,13 +677,145 @@ def test_a_repair_makes_the_encoded_packets_too(cut: bool, tmp_path: Path) -> No
 
 
 def test_a_recording_that_cannot_be_repaired_does_not_hold_up_the_others(tmp_path: Path) -> None:
-    folders = [dead(tmp_path / name) for name in "abcd"]
-    for folder in folders[:2]:
-        (folder / "capture.jsonl").unlink()
-    done = rtms("repair", *folders, cwd=tmp_path)
-    assert [Manifest.read(folder).status for folder in folders] == ["recording"] * 2 + ["interrupted"] * 2
+    folders = [dead(tmp_path / name) for name in "abc"]
+    for name in ("capture.jsonl", "manifest.json"):
+        (folders[0] / name).unlink()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = rtms("repair", empty, *folders, cwd=tmp_path)
+    assert [Manifest.read(folder).status for folder in folders[1:]] == ["interrupted"] * 2
     assert done.returncode == 2
-    assert done.stderr.count("error: Cannot read") == 2
+    assert done.stderr.count("error: Cannot read") == 1
+    assert f"error: {empty} is empty: its process ended before anything had come. Remove it." in done.stderr
+
+
+@pytest.mark.parametrize("harm", ["missing", "empty", "torn"])
+@pytest.mark.parametrize("reason", [None, 6, 13, 8])
+def test_without_its_capture_a_recording_ends_as_its_manifest_knows(
+    reason: int | None, harm: str, tmp_path: Path
+) -> None:
+    folder = dead(tmp_path / "dead")
+    manifest = Manifest.read(folder)
+    manifest.stop = None if reason is None else Stop(reason, "so", "a stop webhook")
+    (folder / "manifest.json").write_bytes(manifest.encode())
+    before = set(tree(folder))
+    match harm:
+        case "missing":
+            (folder / "capture.jsonl").unlink()
+        case "empty":
+            (folder / "capture.jsonl").write_bytes(b"")
+        case _:
+            os.truncate(folder / "capture.jsonl", 10)
+    assert list(unfinished(tmp_path)) == [folder]
+    done = repair(folder)
+    expected = {None: "interrupted", 6: "complete", 13: "interrupted", 8: "revoked"}[reason]
+    manifest = Manifest.read(folder)
+    assert (done.status, manifest.status, manifest.process) == (expected, expected, None)
+    assert done.problems
+    assert list(unfinished(tmp_path)) == []
+    if reason == 8:
+        assert set(tree(folder)) == {"manifest.json"}
+    else:
+        assert set(tree(folder)) == before - ({"capture.jsonl"} if harm == "missing" else set())
+        assert [loss.where for loss in manifest.losses] == ["capture.jsonl"]
+        assert manifest.ended_at is not None
+        assert manifest.tracks
+
+
+def test_a_recording_that_has_begun_and_got_nothing_can_be_repaired(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    recorder = Recorder(tmp_path / "r", HEADER)
+    recorder.begin()
+    assert set(tree(tmp_path / "r")) == {"capture.jsonl", "manifest.json"}
+    assert repair(tmp_path / "r").status == "interrupted"
+    assert repair(tmp_path / "r").changed == ()
+
+
+STOPPED = {
+    "8 state": [said({"msg_type": 8, "state": 4, "reason": 8, "timestamp": ZERO_MS}, 3 * SECOND_US, "signaling")],
+    "stop webhook": [
+        said(
+            {"event": "meeting.rtms_stopped", "payload": {"rtms_stream_id": "stream123==", "stop_reason": 8}},
+            3 * SECOND_US,
+            "webhook",
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["in the capture", "in the manifest only"])
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("how", STOPPED)
+def test_what_was_revoked_and_not_yet_deleted_is_deleted_by_repair(
+    how: str, keep: bool, lost: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "dead"
+    folder.mkdir()
+    recorder = Recorder(folder, structs.replace(HEADER, verified=True))
+    recorder.fold(frames())  # type: ignore[arg-type]
+    size = (folder / "capture.jsonl").stat().st_size
+    recorder.fold(STOPPED[how])
+    recorder.checkpoint()
+    if lost:
+        os.truncate(folder / "capture.jsonl", size)
+    done = repair(folder, keep_revoked=keep)
+    manifest = Manifest.read(folder)
+    assert (done.status, manifest.status) == ("revoked", "revoked")
+    assert manifest.stop is not None
+    assert manifest.stop.reason == 8
+    assert set(tree(folder)) == {"manifest.json"} or keep
+    assert bool(manifest.tracks) == keep
+    assert repair(folder, keep_revoked=keep).changed == ()
+
+
+def test_a_stop_that_only_the_manifest_knows_of_is_not_forgotten(tmp_path: Path) -> None:
+    folder = tmp_path / "dead"
+    folder.mkdir()
+    recorder = Recorder(folder, HEADER)
+    recorder.fold(frames())  # type: ignore[arg-type]
+    size = (folder / "capture.jsonl").stat().st_size
+    recorder.fold([said({"msg_type": 8, "state": 4, "reason": 6, "timestamp": ZERO_MS}, 3 * SECOND_US, "signaling")])
+    recorder.checkpoint()
+    os.truncate(folder / "capture.jsonl", size)
+    assert repair(folder).status == "complete"
+    stop = Manifest.read(folder).stop
+    assert stop is not None
+    assert stop.name == "STOP_BC_MEETING_ENDED"
+
+
+def test_a_stream_that_is_revoked_after_its_end_is_deleted_wherever_it_was_recorded(tmp_path: Path) -> None:
+    stop = Stop(8, "STOP_BC_STREAM_REVOKED", "a stop webhook")
+    later = structs.replace(HEADER, created="2026-11-22T23:15:00.000Z")
+    other = structs.replace(HEADER, rtms_stream_id="another")
+    headers = {"one": HEADER, "two": HEADER, "later": later, "other": other, "live": HEADER}
+    for name, header in headers.items():
+        (tmp_path / name).mkdir()
+        recorder = Recorder(tmp_path / name, header, lock=FolderLock(tmp_path / name))
+        recorder.fold(frames())  # type: ignore[arg-type]
+        if name != "live":
+            recorder.close()
+    (tmp_path / "no recording").mkdir()
+    (tmp_path / "no recording/manifest.json").mkdir()
+    (tmp_path / "two/audio/mixed.wav").unlink()
+    event_ts = round(datetime.fromisoformat("2026-11-22T22:45:00Z").timestamp() * 1000)
+    assert revoke(tmp_path, HEADER.rtms_stream_id, event_ts, stop) == [tmp_path / "one", tmp_path / "two"]
+    for name in ("one", "two"):
+        assert set(tree(tmp_path / name)) == {"manifest.json"}
+        text = (tmp_path / name / "manifest.json").read_text()
+        assert Manifest.read(tmp_path / name).status == "revoked"
+        assert "line 0" not in text
+    assert all((tmp_path / name / "audio/mixed.wav").exists() for name in ("later", "other", "live"))
+    assert revoke(tmp_path, HEADER.rtms_stream_id, event_ts, stop) == []
+
+
+def test_a_deletion_that_nobody_finished_is_named_to_whoever_listens_next(tmp_path: Path) -> None:
+    folder = dead(tmp_path / "r")
+    manifest = Manifest.read(folder)
+    manifest.status, manifest.tracks = "revoked", []
+    (folder / "manifest.json").write_bytes(manifest.encode())
+    assert list(unfinished(tmp_path)) == [folder]
+    repair(folder)
+    assert list(unfinished(tmp_path)) == []
 
 
 async def test_kill_9_costs_at_most_the_last_second_and_listen_offers_the_repair(tmp_path: Path) -> None:
