@@ -48,6 +48,10 @@ class AudioForm(Struct, frozen=True):
         """The codec's documented name."""
         return codec_name(self.codec)
 
+    def __str__(self) -> str:
+        """`L16, 16 kHz, mono`."""
+        return f"{self.codec_name}, {self.rate_hz // 1000} kHz, {'stereo' if self.audio_channels == 2 else 'mono'}"
+
     @property
     def block(self) -> int:
         """Bytes of one sample of all channels in the WAV."""
@@ -90,8 +94,7 @@ class AudioTrack(Track):
 
     Packets are placed when they come and written by `flush`. The file appears with its first samples.
 
-    :param segment: the stretch of the session's clock, or `None` for packets without a usable timestamp, which stand
-        one after the other.
+    :param segment: the stretch of the session's clock, or of ours for packets without a usable timestamp.
     :param encoded: what keeps the packets as they came, where that is wanted.
     """
 
@@ -103,7 +106,7 @@ class AudioTrack(Track):
         user_id: UserId,
         user_name: str | None,
         form: AudioForm,
-        segment: Segment | None,
+        segment: Segment,
         encoded: Track | None = None,
     ) -> None:
         super().__init__(path, user_id, user_name)
@@ -114,11 +117,14 @@ class AudioTrack(Track):
         self.concealed = 0
         """Samples that were lost and that the codec guessed."""
         self.encoded = encoded
+        self.assumed = ""
+        """What was assumed, because the packets are not as granted."""
+        self._is_behind = False
         self._decoder: Decoder | None = None
         if form.codec != Codec.L16:
             self._decoder = new_decoder(form.codec, form.audio_channels)
         self._block = form.block
-        self._zero_ms = segment.zero_ms if segment else 0
+        self._zero_ms = segment.zero_ms
         self._runs: list[tuple[int, list[bytes]]] = []  # where in the file's samples, and what to write there
         self._run_end = -1
         self._waiting = 0
@@ -147,13 +153,57 @@ class AudioTrack(Track):
         """Bytes that wait for the next flush."""
         return self._waiting
 
-    def add(self, timestamp: int | None, payload: bytes) -> tuple[str, int] | None:
+    def count(self, payload: bytes) -> int:
+        """How many samples of one channel a packet has."""
+        if self._decoder is None:
+            return len(payload) // self._block
+        if self.sequences is not None:
+            rtp = read_rtp(payload)
+            return 0 if rtp is None else self._decoder.count(rtp.payload)
+        return self._decoder.count(payload)
+
+    def ahead_ms(self, timestamp: int) -> float:
+        """How far a time is behind the end of what has its place, in ms; negative where it is before that."""
+        self.catch_up()
+        return timestamp - self._zero_ms - self.timeline.end * 1000 / self.form.rate_hz
+
+    def append(self, timestamp: int | None, payload: bytes) -> tuple[str, int] | None:
+        """Put one packet behind all others, whatever its timestamp says; see `add`."""
+        self._is_behind = True
+        try:
+            return self.add(timestamp, payload)
+        finally:
+            self._is_behind = False
+
+    def begin_again(self, form: AudioForm) -> None:
+        """Forget all packets: they were not what they seemed to be, and are given once more.
+
+        What is on the disk is replaced by the next flush.
+        """
+        self.form = form
+        self.timeline = Timeline(form.rate_hz)
+        self._block = form.block
+        self._zero_ms = self.segment.zero_ms
+        self._runs, self._run_end, self._waiting = [], -1, 0
+        self._exists = False
+        self._shift = self._disk_end = 0
+        self.packets = self.nbytes = 0
+        self.first_timestamp = self.last_timestamp = None
+
+    def add(self, timestamp: int | None, payload: bytes, *, is_stamped: bool = True) -> tuple[str, int] | None:
         """Place one packet.
 
+        :param is_stamped: whether the timestamp is the packet's own, and not that of its arrival.
         :returns: why something of it could not be kept, and how many bytes of it.
         """
         if not self.is_open:
             raise ClosedTrackError(self.path)
+        if not is_stamped:
+            first, last = self.first_timestamp, self.last_timestamp
+            try:
+                return self.add(timestamp, payload)
+            finally:
+                self.first_timestamp, self.last_timestamp = first, last
         self.packets += 1
         self.nbytes += len(payload)
         if self._decoder is not None:
@@ -175,11 +225,13 @@ class AudioTrack(Track):
                 return "packet without a good RTP header", nbytes
             self.sequences.add(rtp.sequence)
             packet = rtp.payload
+        if not packet:
+            return None  # nothing was said, in so many words
         count = decoder.count(packet)
         if not count:
             return f"packet that is not {self.form.codec_name}", nbytes
         if self.encoded is not None:
-            self.encoded.add(timestamp if self.segment is not None else None, packet)
+            self.encoded.add(None if self.segment.is_ours else timestamp, packet)
         self.catch_up()
         end = self.timeline.end
         start, skip, kept = self._place(timestamp, count)
@@ -202,7 +254,7 @@ class AudioTrack(Track):
     def _place(self, timestamp: int | None, count: int) -> tuple[int, int, int]:
         """See `Timeline.place`."""
         segment = self.segment
-        if segment is None or timestamp is None:
+        if timestamp is None:
             return self.timeline.append(count)
         if segment.zero_ms != self._zero_ms:
             self.catch_up()
@@ -210,6 +262,8 @@ class AudioTrack(Track):
             self.first_timestamp = timestamp
         if self.last_timestamp is None or timestamp > self.last_timestamp:
             self.last_timestamp = timestamp
+        if self._is_behind:
+            return self.timeline.append(count, timestamp - self._zero_ms)
         return self.timeline.place(timestamp - self._zero_ms, count)
 
     def _put(self, start: int, pcm: bytes) -> None:
@@ -224,7 +278,7 @@ class AudioTrack(Track):
 
     def catch_up(self) -> None:
         """Take note of a segment's zero that has moved earlier."""
-        if self.segment is None or self.segment.zero_ms == self._zero_ms:
+        if self.segment.zero_ms == self._zero_ms:
             return
         samples = self.timeline.shift(self._zero_ms - self.segment.zero_ms)
         self._zero_ms = self.segment.zero_ms
@@ -263,7 +317,6 @@ class AudioTrack(Track):
     def entry(self, origin_ms: int | None, most_gaps: int) -> TrackEntry:
         """The track's part of the manifest."""
         rate, holes = self.form.rate_hz, self.timeline.holes()
-        timed = self.segment is not None and origin_ms is not None
         return TrackEntry(
             kind=self.kind,
             path=self.path,
@@ -278,13 +331,14 @@ class AudioTrack(Track):
             first_timestamp=self.first_timestamp,
             last_timestamp=self.last_timestamp,
             duration=round(self.seconds, 6),
-            offset=(self._zero_ms - (origin_ms or 0)) / 1000 if timed else None,
+            offset=self.segment.offset_s(origin_ms),
             gaps=[(round(start / rate, 6), round(end / rate, 6)) for start, end in holes[:most_gaps]],
             gap_count=len(holes),
             duplicates=self.timeline.duplicates,
             overlap=round(self.timeline.overlap / rate, 6),
             lost=None if self.sequences is None else self.sequences.lost,
             concealed=round(self.concealed / rate, 6),
+            assumed=self.assumed or None,
         )
 
 

@@ -46,7 +46,7 @@ class TrackEntry(Struct):
     last_timestamp: int | None = None
     duration: float | None = None
     offset: float | None = None
-    """Where the file's zero lies, in seconds from `origin_ms`; `null` where its packets had no usable timestamps."""
+    """Where the file's zero lies, in seconds from `origin_ms`."""
     gaps: list[tuple[float, float]] = []
     gap_count: int = 0
     duplicates: int = 0
@@ -56,6 +56,8 @@ class TrackEntry(Struct):
     """RTP packets that are missing by their sequence numbers; `null` where there are none."""
     concealed: float = 0.0
     """Seconds of lost audio that the codec guessed; they are among the gaps all the same."""
+    assumed: str | None = None
+    """What was assumed of the packets, because they are not as granted."""
     sizes: list[tuple[int | None, int, int]] = []
     """Pictures' resolutions as they changed: the first one's timestamp, width, height."""
 

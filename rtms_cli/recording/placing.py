@@ -30,6 +30,7 @@ from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form, is_decod
 from rtms_cli.recording.codecs import codec_name
 from rtms_cli.recording.encoded import EXTENSIONS as ENCODED_EXTENSIONS
 from rtms_cli.recording.encoded import encoded_track
+from rtms_cli.recording.intake import Held, Intake, Owner, expected_nbytes
 from rtms_cli.recording.ledger import Ledger
 from rtms_cli.recording.names import Names, participant_stem
 from rtms_cli.recording.pictures import PictureForm
@@ -63,7 +64,7 @@ class _Whose(NamedTuple):
 class _Channel:
     """What is known of one media socket."""
 
-    __slots__ = ("aside", "asked", "audio", "granted", "has_granted", "is_decoded", "tracks", "warned")
+    __slots__ = ("aside", "asked", "audio", "expected", "granted", "has_granted", "intakes", "is_decoded", "warned")
 
     def __init__(self) -> None:
         self.asked = MediaParams()
@@ -76,9 +77,11 @@ class _Channel:
 
     def settle(self) -> None:
         """Work out the audio's form anew: granted, else asked, else Zoom's default."""
-        self.audio: AudioForm = audio_form(self.granted.or_else(self.asked).audio)
+        params = self.granted.or_else(self.asked).audio
+        self.audio: AudioForm = audio_form(params)
+        self.expected = expected_nbytes(self.audio, params)
         self.is_decoded = is_decoded(self.audio)
-        self.tracks: dict[tuple[UserId, UserId, Segment | None], AudioTrack] = {}
+        self.intakes: dict[tuple[UserId, UserId, Segment], Intake] = {}
 
 
 class Placer:
@@ -95,7 +98,9 @@ class Placer:
         self._time = time
         self._moves = 0
         self._names = Names()
-        self._audio: dict[tuple[_Whose, AudioForm, Segment | None], AudioTrack] = {}
+        self._audio: dict[tuple[_Whose, AudioForm, Segment], AudioTrack] = {}
+        self._intakes: dict[tuple[_Whose, AudioForm, Segment], Intake] = {}
+        self._held = Held()
         self._pictures: dict[tuple[type[Media], _Whose, int | None], PictureTrack] = {}
         self._forms: dict[tuple[type[Media], _Whose], PictureForm] = {}
         self._texts: dict[str, TextTrack] = {}
@@ -122,6 +127,7 @@ class Placer:
 
     def close(self) -> None:
         """Complete all tracks."""
+        self._held.settle()
         for track in self.tracks:
             track.close()
 
@@ -131,7 +137,7 @@ class Placer:
             if track.can_reopen:
                 track.reopen()
         for channel in self._channels.values():
-            channel.tracks.clear()
+            channel.intakes.clear()
 
     def waiting(self) -> Iterable[Track]:
         """The tracks that have something to write, once they know of a zero that has moved."""
@@ -152,6 +158,7 @@ class Placer:
         names = [track.path for track in self.tracks]
         names += [f"{track.path}.index.jsonl" for track in self.tracks if isinstance(track, PictureTrack)]
         self.tracks = []
+        self._held = Held()
         self.last_words.clear()
         self.last_chat.clear()
         return names
@@ -179,54 +186,82 @@ class Placer:
         nbytes = len(payload)
         if message.length != nbytes and message.length is not None:
             self._ledger.warn(f"{frame.channel}: audio payloads whose length differs from what the message says")
-        timestamp = message.timestamp
+        timestamp, segment = message.timestamp, None
         if timestamp is not None and 0 < timestamp < SANE_MS:
             segment = self._time.find(timestamp, frame.at_us)
-            if segment is None:
-                self._ledger.lose("the clock has jumped too often", frame.channel, nbytes)
-                return
             if self.first_audio_ms is None:
                 self.first_audio_ms = timestamp
-        else:
-            segment = None
-            self._ledger.warn(
-                f"{frame.channel}: audio without a usable timestamp; it is in a file of its own, in order"
-            )
+        is_stamped = segment is not None
+        if segment is None:
+            segment, timestamp = self._place_by_arrival(frame, message)
+        assert timestamp is not None
         if not channel.is_decoded:
             self._ledger.lose(
                 f"{channel.audio.codec_name} audio is not decoded; it is in the capture", frame.channel, nbytes
             )
             return
-        track = channel.tracks.get((message.user_id, message.channel_id, segment))
-        if track is None:
-            track = self._audio_track(message, channel.audio, segment)
-            if track is None:
+        intake = channel.intakes.get((message.user_id, message.channel_id, segment))
+        if intake is None:
+            intake = self._intake(message, channel, segment)
+            if intake is None:
                 self._ledger.lose("too many tracks", frame.channel, nbytes)
                 return
-            if len(channel.tracks) >= MOST_TRACKS:
-                channel.tracks.clear()  # one channel's packets may have any number of user ids
-            channel.tracks[message.user_id, message.channel_id, segment] = track
-        if message.user_name != track.heard_name and message.user_name:
-            track.heard_name = message.user_name
+            if len(channel.intakes) >= MOST_TRACKS:
+                channel.intakes.clear()  # one channel's packets may have any number of user ids
+            channel.intakes[message.user_id, message.channel_id, segment] = intake
+        if message.user_name != intake.heard_name and message.user_name:
+            intake.heard_name = message.user_name
             self._ledger.people.hear(message, frame.at_us)
-        fault = track.add(timestamp, payload)
+        if not is_stamped:
+            intake.add_arrived(timestamp, payload)
+            return
+        fault = intake.add(timestamp, payload, frame.at_us)
         if fault is not None:
-            self._ledger.lose(fault[0], track.path, fault[1])
+            self._ledger.lose(fault[0], intake.track.path, fault[1])
 
-    def _audio_track(self, message: Audio, form: AudioForm, segment: Segment | None) -> AudioTrack | None:
-        whose = self._whose(message)
+    def _place_by_arrival(self, frame: Frame, message: Audio) -> tuple[Segment, int]:
+        """Where to put a packet whose timestamp does not tell."""
+        if is_sane(message.timestamp):
+            why = "whose clock has jumped too often"
+        else:
+            why = "without a usable timestamp"
+        self._ledger.warn(f"{frame.channel}: audio {why}; it is placed by its arrival")
+        return self._time.arrival(frame.at_us)
+
+    def _intake(self, message: Audio, channel: _Channel, segment: Segment) -> Intake | None:
+        """What takes a sender's packets; `None` where there are too many tracks."""
+        whose, form = self._whose(message), channel.audio
+        name = None if whose.party is None else self._name_of(message)
+        intake = self._intakes.get((whose, form, segment))
+        track = self._audio_track(whose, name, form if intake is None else intake.track.form, segment)
+        if intake is None and track is not None:
+            owner = Owner(
+                make=lambda other: self._audio_track(whose, name, other, segment),
+                reform=lambda track, other: self._reform(whose, track, other),
+                lose=self._ledger.lose,
+                warn=self._ledger.warn,
+            )
+            intake = self._intakes[whose, form, segment] = Intake(track, channel.expected, owner, self._held)
+        return intake
+
+    def _reform(self, whose: _Whose, track: AudioTrack, form: AudioForm) -> None:
+        """Begin a track again in another form."""
+        self._audio.pop((whose, track.form, track.segment), None)
+        track.begin_again(form)
+        self._audio[whose, form, track.segment] = track
+
+    def _audio_track(self, whose: _Whose, name: str | None, form: AudioForm, segment: Segment) -> AudioTrack | None:
         track = self._audio.get((whose, form, segment))
         if track is not None and track.encoded is not None and not track.encoded.is_open:
             track.encoded = self._encoded_track(whose, track.user_name, form)
         if track is not None or len(self.tracks) >= MOST_TRACKS:
             return track
-        name = None if whose.party is None else self._name_of(message)
         path = self._names.give("audio", whose.stem(name), "wav")
         encoded = self._encoded_track(whose, name, form)
         track = self._audio[whose, form, segment] = AudioTrack(path, whose.user_id, name, form, segment, encoded)
         track.channel_id = whose.channel_id
         self.tracks.append(track)
-        if segment is not None and segment is not self._time.segments[0]:
+        if not segment.is_ours and segment is not self._time.segments[0]:
             offset = (segment.zero_ms - self._time.segments[0].zero_ms) / 1000
             self._ledger.warn(f"the media clock has jumped by {offset:+.0f} s; {path} starts there")
         return track
@@ -424,6 +459,7 @@ class Placer:
         if message.status_code != StatusCode.STATUS_OK:
             return
         channel = self._channels.setdefault(frame.channel, _Channel())
+        self._held.settle()
         channel.granted = message.params
         channel.has_granted = True
         channel.settle()

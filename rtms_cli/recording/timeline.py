@@ -36,6 +36,8 @@ class Segment:
     """One stretch of the session's clock. `zero_ms` may move earlier while packets come."""
 
     __slots__ = ("began_at_ms", "began_ms", "latest_at_us", "latest_ms", "moves", "unexplained_ms", "zero_ms")
+    is_ours = False
+    """Whether it is of our clock, and not of Zoom's."""
 
     def __init__(self, timestamp: int, at_us: int) -> None:
         self.began_ms = timestamp
@@ -45,6 +47,10 @@ class Segment:
         self.latest_at_us = at_us
         self.moves = 0
         self.unexplained_ms = 0
+
+    def offset_s(self, origin_ms: int | None) -> float | None:
+        """Where its zero lies, in seconds from the recording's."""
+        return None if origin_ms is None else (self.zero_ms - origin_ms) / 1000
 
     def admits(self, timestamp: int, at_us: int, max_gap_ms: int) -> bool:
         """Whether a timestamp belongs here; if so, take note of it."""
@@ -70,6 +76,21 @@ class Segment:
         return True
 
 
+class Arrivals(Segment):
+    """What comes without a usable timestamp while there is no clock of Zoom's to go by: our clock, in ms."""
+
+    __slots__ = ("_time",)
+    is_ours = True
+
+    def __init__(self, at_us: int, time: "SessionTime") -> None:
+        super().__init__(at_us // 1000, at_us)
+        self._time = time
+
+    def offset_s(self, origin_ms: int | None) -> float | None:
+        """See `Segment.offset_s`; the recording's zero is the beginning of our clock while nothing else is known."""
+        return (self.zero_ms - self._time.zero_at_ms) / 1000
+
+
 class SessionTime:
     """All segments of a session. The first one's zero is the recording's origin.
 
@@ -82,6 +103,7 @@ class SessionTime:
         self._known_origin_ms = origin_ms
         self.segments: list[Segment] = []
         self._current: Segment | None = None
+        self._arrivals: Arrivals | None = None
 
     @property
     def origin_ms(self) -> int | None:
@@ -112,6 +134,14 @@ class SessionTime:
         if first is not None and known_ms is not None and 0 < first.zero_ms - known_ms <= self._max_gap_ms:
             first.zero_ms = known_ms
             first.moves += 1
+
+    def arrival(self, at_us: int) -> tuple[Segment, int]:
+        """Where to put what has no usable timestamp: where Zoom's clock should be now, if that is known, else ours."""
+        if self._arrivals is None:
+            if self._current is not None:
+                return self._current, self._current.latest_ms + (at_us - self._current.latest_at_us) // 1000
+            self._arrivals = Arrivals(at_us, self)
+        return self._arrivals, at_us // 1000
 
     def find(self, timestamp: int, at_us: int, may_open: bool = True) -> Segment | None:
         """The segment that a sane timestamp belongs to, a new one where it has jumped and `may_open`, or `None`."""
@@ -188,8 +218,9 @@ class Timeline:
             return end, count - fits, fits
         return self._place_late(ideal, count)
 
-    def append(self, count: int) -> tuple[int, int, int]:
-        """Put a packet that has no timestamp at the end; the same result as `place`."""
+    def append(self, count: int, offset_ms: int = -1) -> tuple[int, int, int]:
+        """Put a packet at the end, whatever its timestamp says; the same result as `place`."""
+        self._latest_ms = max(self._latest_ms, offset_ms)
         start = self.end
         self.end = start + count
         self._filled += count

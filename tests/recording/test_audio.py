@@ -138,7 +138,7 @@ class ThinFiles(Files):
 @pytest.mark.parametrize("tone_hz", [110, 440, 1000, 3000])
 def test_the_meter_is_about_right(tmp_path: Path, tone_hz: int, channels: int) -> None:
     """The second channel is silent: both are looked at."""
-    track = AudioTrack("a.wav", 7, None, audio_form(AudioParams(channel=channels)), None)
+    track = AudioTrack("a.wav", 7, None, audio_form(AudioParams(channel=channels)), Segment(1, 0))
     wave_ = [round(12_000 * math.sin(math.tau * tone_hz * number / 16_000)) for number in range(3200)]
     pcm = array("h", (value for sample in wave_ for value in (sample, 0)[:channels]))
     for samples, level in ((pcm.tobytes(), 12_000 / 32768), (bytes(len(pcm) * 2), 0.0)):
@@ -149,7 +149,7 @@ def test_the_meter_is_about_right(tmp_path: Path, tone_hz: int, channels: int) -
 
 @pytest.mark.parametrize("pcm", [b"\1\0", b"\0\x80", b"\1\0\0\x80"])
 def test_the_meter_of_few_samples(tmp_path: Path, pcm: bytes) -> None:
-    track = AudioTrack("a.wav", 7, None, audio_form(AudioParams()), None)
+    track = AudioTrack("a.wav", 7, None, audio_form(AudioParams()), Segment(1, 0))
     track.add(None, pcm)
     track.flush(Files(tmp_path))
     assert track.level == max(abs(value) for value in array("h", pcm)) / 32768

@@ -19,6 +19,7 @@ from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.ownership import LOCK, FolderLock, is_being_recorded
 from rtms_cli.recording.recorder import ClosedRecorderError, Recorder
 from rtms_cli.recording.repair import repair, unfinished
+from rtms_cli.recording.timeline import Segment
 from rtms_cli.recording.track import ClosedTrackError, Track
 from rtms_cli.recording.tracks import PictureTrack, TextTrack
 
@@ -26,7 +27,7 @@ SECOND_US = 1_000_000
 JPG = b"\xff\xd8\xff\xe0picture\xff\xd9"
 
 TRACKS: dict[type[Track], Callable[[], Track]] = {
-    AudioTrack: lambda: AudioTrack("audio/1.wav", 1, None, audio_form(None), None),
+    AudioTrack: lambda: AudioTrack("audio/1.wav", 1, None, audio_form(None), Segment(1, 0)),
     PictureTrack: lambda: PictureTrack("video", "video/1.mjpeg", 1, None, 5),
     TextTrack: lambda: TextTrack("chat"),
     OggTrack: lambda: OggTrack("audio/1.opus", 1, None, 1),

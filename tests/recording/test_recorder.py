@@ -273,10 +273,9 @@ def test_a_jump_starts_a_new_file_and_writes_no_silence(tmp_path: Path) -> None:
     frames += [audio(tone(n), ZERO_MS + n * 20) for n in range(3, 5)]
     frames += [audio(tone(9), bad) for bad in (None, 0, -5, 2**63, 2**70, "soon")]
     manifest = record(tmp_path, [frames])
-    assert samples_of(tmp_path / "audio/mixed.wav").tobytes() == b"".join(map(tone, range(5)))
+    assert samples_of(tmp_path / "audio/mixed.wav").tobytes() == b"".join(map(tone, [*range(5), *[9] * 6]))
     assert samples_of(tmp_path / "audio/mixed_2.wav").tobytes() == b"".join(map(tone, range(3)))
-    assert samples_of(tmp_path / "audio/mixed_3.wav").tobytes() == tone(9) * 6
-    assert [track["offset"] for track in manifest["tracks"]] == [0.0, 36000.0, None]
+    assert [track["offset"] for track in manifest["tracks"]] == [0.0, 36000.0]
     texts = [warned["text"] for warned in manifest["warnings"]]
     assert "the media clock has jumped by +36000 s; audio/mixed_2.wav starts there" in texts
     assert any("without a usable timestamp" in text for text in texts)

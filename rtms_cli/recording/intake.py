@@ -1,0 +1,221 @@
+"""One sender's audio packets on their way to a file: straight on where they are as granted, judged where they are not.
+
+A packet that is unlike those before it (longer, shorter, at the same time as the last one, too soon after it) waits,
+and so do those behind it, until `fitting` has judged them. At the beginning of a file they are written as granted
+meanwhile, and once more if that was wrong. Ordinary streams never wait, and what waits changes nothing but the moment
+of writing: the files are a function of the packets and their order.
+"""
+
+from collections.abc import Callable
+
+from rtms_cli.protocol.media import AudioParams
+from rtms_cli.protocol.numbers import Codec
+from rtms_cli.recording.audio import AudioForm, AudioTrack
+from rtms_cli.recording.fitting import LOOSE_MS, Packet, fit
+
+MOST_HELD = 1 << 25
+"""Bytes that all senders of a recording may have waiting."""
+_MOST_USUAL = 8
+_SEND_RATE_MS = 20
+"""Zoom's default."""
+_NEVER_MS = 1 << 62
+
+
+class Held:
+    """What all intakes of a recording hold back."""
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+        self.intakes: dict[Intake, None] = {}
+
+    def settle(self) -> None:
+        """Judge everything by what is there."""
+        for intake in list(self.intakes):
+            intake.settle()
+
+
+class Owner:
+    """What an intake asks for; its methods are set by who makes it."""
+
+    __slots__ = ("lose", "make", "reform", "warn")
+
+    def __init__(
+        self,
+        make: Callable[[AudioForm], AudioTrack | None],
+        reform: Callable[[AudioTrack, AudioForm], None],
+        lose: Callable[[str, str, int], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.make = make
+        """The track of the same sender for another form; `None` where there can be none."""
+        self.reform = reform
+        """Begin a track again, all of whose packets are given to it once more."""
+        self.lose = lose
+        self.warn = warn
+
+
+class Intake:
+    """The packets of one sender in one stretch of the session's clock.
+
+    :param expected: how many bytes a packet has by the grant; 0 where that is not known.
+    """
+
+    __slots__ = (
+        "_expected", "_granted", "_held", "_last", "_last_at_us", "_last_ms", "_least_ms", "_loose_ms", "_next_ms",
+        "_owner", "_usual", "_waiting", "heard_name", "track",
+    )  # fmt: skip
+
+    def __init__(self, track: AudioTrack, expected: int, owner: Owner, waiting: Held) -> None:
+        self.track = track
+        self.heard_name: str | None = None
+        self._expected = expected
+        self._granted = track.form
+        self._owner = owner
+        self._waiting = waiting
+        self._usual = {expected} if expected else set()
+        self._held: list[Packet] = []
+        self._last = b""
+        self._last_at_us = 0
+        self._last_ms = -1
+        self._least_ms = 0
+        self._next_ms = _NEVER_MS
+        self._loose_ms = 0
+
+    def add(self, timestamp: int, payload: bytes, at_us: int) -> tuple[str, int] | None:
+        """Take a packet.
+
+        :param at_us: when it came.
+        :returns: why a part of it could not be kept, and how many bytes; `None` where all was kept.
+        """
+        if timestamp >= self._next_ms and (len(payload) in self._usual or not self._expected):
+            self._last_ms = timestamp
+            self._next_ms = timestamp + self._least_ms
+            self._last = payload
+            self._last_at_us = at_us
+            return self.track.add(timestamp, payload)
+        self._take(timestamp, payload, at_us)
+        return None
+
+    def add_arrived(self, arrived_ms: int, payload: bytes) -> None:
+        """Take a packet whose timestamp tells nothing, and that came at about this time."""
+        self.settle()
+        self._put(arrived_ms, payload, LOOSE_MS, is_stamped=False)
+
+    def settle(self) -> None:
+        """Judge what waits by what is there."""
+        if self._held:
+            self._judge(final=True)
+
+    def _take(self, timestamp: int, payload: bytes, at_us: int) -> None:
+        if self._held:
+            self._hold(Packet(timestamp, payload, at_us))
+        elif not payload:
+            self._put(timestamp, payload, 0)
+        elif self._last_ms < 0:
+            self._go_on(timestamp, payload, at_us)
+            if not self._is_usual(payload):
+                self._keep(Packet(timestamp, payload, at_us, is_placed=True))
+        elif timestamp < self._last_ms:
+            self._put(timestamp, payload, 0)  # late, or twice
+        elif self._is_usual(payload) and (self._loose_ms or timestamp >= self._next_ms):
+            self._go_on(timestamp, payload, at_us)
+        else:
+            self._keep(Packet(self._last_ms, self._last, self._last_at_us, is_placed=True))
+            self._hold(Packet(timestamp, payload, at_us))
+
+    def _is_usual(self, payload: bytes) -> bool:
+        nbytes = len(payload)
+        return not self._expected or nbytes - nbytes % self.track.form.block in self._usual
+
+    def _go_on(self, timestamp: int, payload: bytes, at_us: int) -> None:
+        """Place a packet as those before it."""
+        loose_ms = self._loose_ms if timestamp >= self._last_ms else 0
+        self._note(timestamp, payload, at_us)
+        self._put(timestamp, payload, loose_ms)
+
+    def _note(self, timestamp: int, payload: bytes, at_us: int) -> None:
+        """Take note of the latest packet that has its place."""
+        if timestamp < self._last_ms:
+            return
+        if not self._least_ms:
+            self._least_ms = max(1, self._duration_ms(payload) * 4 // 5)
+        self._last, self._last_ms, self._last_at_us = payload, timestamp, at_us
+        # Where times are rough, every packet takes the longer way.
+        self._next_ms = _NEVER_MS if self._loose_ms else timestamp + self._least_ms
+
+    def _hold(self, packet: Packet) -> None:
+        if self._has_only_held():
+            # Nothing is lost by writing it at once: all of it can be written again.
+            self._put(packet.timestamp, packet.payload, 0)
+            packet.is_placed = True
+        self._keep(packet)
+        self._judge(final=self._waiting.nbytes > MOST_HELD)
+
+    def _has_only_held(self) -> bool:
+        """Whether nothing is in the file but PCM that is still here."""
+        track = self.track
+        return bool(self._expected) and track.packets == sum(packet.is_placed for packet in self._held)
+
+    def _keep(self, packet: Packet) -> None:
+        self._next_ms = _NEVER_MS
+        self._held.append(packet)
+        self._waiting.nbytes += len(packet.payload)
+        self._waiting.intakes[self] = None
+
+    def _judge(self, *, final: bool) -> None:
+        track = self.track
+        verdict = fit(self._held, track.form, self._usual, track.count, granted=self._granted, final=final)
+        if verdict is None:
+            return
+        is_other = verdict.form != self.track.form
+        is_again = self._has_only_held() and (is_other or verdict.loose_ms > 0)
+        held, self._held = self._held, []
+        self._waiting.nbytes -= sum(len(packet.payload) for packet in held)
+        self._waiting.intakes.pop(self, None)
+        if is_again:
+            self._owner.reform(self.track, verdict.form)
+        elif is_other:
+            self._change(verdict.form)
+        is_back = is_other and self.track.form == self._granted
+        if verdict.why and not is_back:
+            self._owner.warn(f"{self.track.path}: {verdict.why}")
+            self.track.assumed = verdict.why
+        self._loose_ms = verdict.loose_ms
+        self._least_ms = 0
+        fitting = held[1:] if is_other and not is_again else held  # the first one is of the form before
+        lengths = list(dict.fromkeys(len(packet.payload) for packet in fitting))
+        granted = {self._expected} if verdict.form == self._granted else set()
+        self._usual = granted.union(lengths[-_MOST_USUAL:]) if self._expected else set()
+        for packet in held:
+            if is_again or not packet.is_placed:
+                self._go_on(packet.timestamp, packet.payload, packet.at_us)
+            else:
+                self._note(packet.timestamp, packet.payload, packet.at_us)
+
+    def _change(self, form: AudioForm) -> None:
+        """Go on in another form, in another file."""
+        other = self._owner.make(form)
+        if other is None:
+            self._owner.warn(f"{self.track.path}: {form} packets are in it, for there are too many tracks")
+        else:
+            self.track = other
+
+    def _put(self, timestamp: int, payload: bytes, loose_ms: int, *, is_stamped: bool = True) -> None:
+        track = self.track
+        if loose_ms and track.ahead_ms(timestamp) <= loose_ms:
+            fault = track.append(timestamp if is_stamped else None, payload)
+        else:
+            fault = track.add(timestamp, payload, is_stamped=is_stamped)
+        if fault is not None:
+            self._owner.lose(fault[0], track.path, fault[1])
+
+    def _duration_ms(self, payload: bytes) -> int:
+        return self.track.count(payload) * 1000 // self.track.form.rate_hz
+
+
+def expected_nbytes(form: AudioForm, params: AudioParams | None) -> int:
+    """How many bytes a packet has by its parameters; 0 where packets of one length in time have many."""
+    send_rate_ms = (None if params is None else params.send_rate) or _SEND_RATE_MS
+    if form.codec != Codec.L16 or not 0 < send_rate_ms <= 10_000:
+        return 0
+    return form.rate_hz * send_rate_ms // 1000 * form.block
