@@ -5,12 +5,14 @@ secret (handshakes, webhooks, messages that nobody documented) is rebuilt with `
 """
 
 import base64
+import codecs
+import errno
 import io
 import re
 from collections.abc import Iterable, Iterator
 from heapq import merge
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 from msgspec import Raw, Struct, structs
@@ -25,8 +27,12 @@ from rtms_cli.protocol.messages import (
     dumps,
     loads,
 )
+from rtms_cli.protocol.pasted import encoding_of
 from rtms_cli.protocol.webhooks import UnreadableWebhook
 from rtms_cli.untrusted import MOST_LINE, bounded_lines, open_file, unpacked
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 REDACTED = "[redacted]"
 SECRET_ENDINGS = (
@@ -208,7 +214,7 @@ class Capture:
             self._nbytes_before += path.stat().st_size
 
     def _frames(self, path: Path, where: str) -> Iterator[Frame]:
-        with _opened(path, follows=path == self._named) as source, unpacked(source, path.suffix) as lines:
+        with _opened(path, follows=path == self._named) as source, _as_utf8(unpacked(source, path.suffix)) as lines:
             self._source = source
             lines.readline(_LONGEST_HEADER)
             try:
@@ -264,7 +270,7 @@ _LONGEST_HEADER = 1 << 20
 
 def _read_header(path: Path, *, follows: bool) -> Header:
     try:
-        with _opened(path, follows=follows) as source, unpacked(source, path.suffix) as lines:
+        with _opened(path, follows=follows) as source, _as_utf8(unpacked(source, path.suffix)) as lines:
             header = msgspec.json.decode(lines.readline(_LONGEST_HEADER), type=Header)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, EOFError, OSError):
         raise Problem(
@@ -287,6 +293,40 @@ def _opened(path: Path, *, follows: bool) -> IO[bytes]:
             f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.",
             "Give a capture.jsonl (also .gz or .zst) or a recording's folder.",
         ) from None
+
+
+def _as_utf8(source: IO[bytes]) -> IO[bytes]:
+    """A capture as it was before an editor or PowerShell put a byte order mark in front, or made UTF-16 of it."""
+    head = source.peek(64)[:64] if isinstance(source, io.BufferedReader) else b""
+    encoding, _, mark = encoding_of(head)
+    source.read(mark)
+    return source if encoding == "utf-8" else io.BufferedReader(_Recoded(source, encoding), 1 << 16)
+
+
+class _Recoded(io.RawIOBase):
+    """A text file's bytes in UTF-8."""
+
+    def __init__(self, source: IO[bytes], encoding: str) -> None:
+        self._source = source
+        self._decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "Buffer") -> int:
+        while not self._ready:
+            chunk = self._source.read(1 << 14)
+            try:
+                self._ready = self._decoder.decode(chunk).encode("utf-8", "surrogatepass")
+            except UnicodeDecodeError as error:
+                raise OSError(errno.EILSEQ, f"it is not {error.encoding}") from None
+            if not chunk:
+                break
+        view = memoryview(buffer).cast("B")
+        taken, self._ready = self._ready[: len(view)], self._ready[len(view) :]
+        view[: len(taken)] = taken
+        return len(taken)
 
 
 def _parts(path: Path) -> dict[int, Path]:

@@ -207,6 +207,22 @@ def test_packed_or_not_it_reads_the_same_as_often_as_one_likes(packed: str, tmp_
     assert [one.at_us for one in first] == [one.at_us for one in (*FRAMES, *HOOKS, *STATES)]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_capture_that_was_saved_in_another_encoding(encoding: str, suffix: str, tmp_path: Path) -> None:
+    plain = written(tmp_path, *FRAMES, *HOOKS, *STATES).read_bytes()
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    saved = (mark + plain.decode().replace("\n", "\r\n")).encode(encoding)
+    path = tmp_path / f"saved.jsonl{suffix}"
+    path.write_bytes(gzip.compress(saved) if suffix else saved)
+    capture = Capture(path)
+    assert b"".join(map(capture_line, capture)) == plain.split(b"\n", 1)[1]
+    assert capture.problems == []
+    assert list(capture) == list(capture)
+    path.write_bytes(gzip.compress(saved[:-33]) if suffix else saved[:-33])
+    assert len(list(Capture(path))) == len(FRAMES + HOOKS + STATES) - 1
+
+
 def test_a_recordings_folder_is_a_capture(tmp_path: Path) -> None:
     written(tmp_path, FRAMES[0])
     assert len(list(Capture(tmp_path))) == 1
