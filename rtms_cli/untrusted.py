@@ -21,6 +21,8 @@ MOST_LINE = 200 << 20
 MOST_RATIO, _FREE_NBYTES = 500, 32 << 20
 """What a compressed file may unpack to: so many times its size, once it is past so many bytes."""
 
+_LEAST_RATE, _MOST_RATE, _MOST_CHANNELS = 1_000, 384_000, 8
+"""What a recording's sound can be."""
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _BUFFER = 1 << 18
 _CHUNK = 1 << 16
@@ -63,13 +65,22 @@ def open_file(path: Path, *, follows: bool = False) -> IO[bytes]:
     return source
 
 
-def is_inside(folder: Path, name: str | Path) -> bool:
-    """Whether `open_inside` opens it."""
-    try:
-        open_inside(folder, name).close()
-    except OSError:
-        return False
-    return True
+def open_sound(folder: Path, name: str) -> Any:
+    """Open a sound file as `open_inside` does, as a `soundfile.SoundFile` that is what a recording may hold.
+
+    :raises OSError: where that is not so.
+    """
+    import soundfile
+
+    with open_inside(folder, name) as source:
+        try:
+            sound = soundfile.SoundFile(os.dup(source.fileno()))  # which closes it, whatever happens
+        except soundfile.LibsndfileError as error:
+            raise OSError(errno.EINVAL, str(error.error_string).rstrip("."), source.name) from None
+    if not _LEAST_RATE <= sound.samplerate <= _MOST_RATE or sound.channels > _MOST_CHANNELS:
+        sound.close()
+        raise OSError(errno.EINVAL, f"it says {sound.channels} channels at {sound.samplerate} Hz", source.name)
+    return sound
 
 
 def read_bounded(source: IO[bytes], most: int) -> bytes:

@@ -157,7 +157,10 @@ def _name(recording: Path) -> str:
 
 
 def _beside(recording: Path) -> Path:
-    return (recording if recording.is_dir() else recording.parent) / "export"
+    folder = (recording if recording.is_dir() else recording.parent) / "export"
+    if folder.is_symlink():
+        raise Problem(f"{folder} is a symbolic link, which may lead anywhere.", "Name its target with --out.")
+    return folder
 
 
 def _user(recorded: "Recorded", wanted: str) -> "UserId":
@@ -296,6 +299,8 @@ def _pictures(
     from rtms_cli.export.pictures import write_frames, write_slides
 
     out = folder / form
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise Problem(f"{out} is not a folder.", "Choose another with --out.")
     if out.exists() and any(out.iterdir()) and not force:
         raise Problem(f"{out} is there already.", "--force adds to it; --out writes elsewhere.")
     if form == "slides":

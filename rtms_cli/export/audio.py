@@ -1,7 +1,6 @@
 """WAV files of a recording → one file, one a participant, or one channel a participant; all in blocks."""
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +15,7 @@ from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.parties import BY_CHANNEL
 from rtms_cli.recording.manifest import TrackEntry
 from rtms_cli.recording.names import Names, participant_stem
-from rtms_cli.untrusted import open_inside
+from rtms_cli.untrusted import open_sound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,29 +39,16 @@ Progress = Callable[[float], None]
 """Is told how far it is, from 0 to 1."""
 
 
-MOST_RATE, MOST_CHANNELS = 384_000, 8
-"""What a recording's sound can be at the most."""
-
-
-def open_sound(folder: Path, path: str) -> Any:
+def opened_sound(folder: Path, path: str) -> Any:
     """A WAV file of a recording, which may be damaged, or not be one.
 
     :raises Problem: where it cannot be read.
     """
-    import soundfile
-
-    remedy = "`rtms repair` may make it anew, from the capture."
     try:
-        with open_inside(folder, path) as source:
-            sound = soundfile.SoundFile(os.dup(source.fileno()))  # which closes it, whatever happens
+        return open_sound(folder, path)
     except OSError as error:
-        raise Problem(f"{folder / path} cannot be read: {error.strerror or error}.", remedy) from None
-    except soundfile.LibsndfileError as error:
-        raise Problem(f"{folder / path} is no sound that can be read: {error.error_string}", remedy) from None
-    if sound.samplerate > MOST_RATE or sound.channels > MOST_CHANNELS:
-        sound.close()
-        raise Problem(f"{folder / path} says {sound.channels} channels at {sound.samplerate} Hz.", remedy)
-    return sound
+        why = f"{folder / path} cannot be read: {error.strerror or error}."
+        raise Problem(why, "`rtms repair` may make it anew, from the capture.") from None
 
 
 class _Facts(Struct, frozen=True):
@@ -74,7 +60,7 @@ class _Facts(Struct, frozen=True):
 
 
 def _facts(folder: Path, path: str) -> _Facts:
-    with open_sound(folder, path) as sound:
+    with opened_sound(folder, path) as sound:
         return _Facts(sound.samplerate, sound.channels, sound.frames / sound.samplerate)
 
 
@@ -266,7 +252,7 @@ class _Reader:
     def __init__(self, path: Path, offset: float, rate: int, channels: int, start: float) -> None:
         import numpy as np
 
-        self._file = open_sound(path.parent, path.name)
+        self._file = opened_sound(path.parent, path.name)
         self._channels = channels
         own = int(self._file.samplerate)
         self._resampler: Any = None

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rtms_cli.errors import Problem
+from rtms_cli.export.files import made
 from rtms_cli.export.source import Recorded
 from rtms_cli.export.video import Shot, shots
 from rtms_cli.protocol.messages import UserId
-from rtms_cli.recording.files import atomic_path, atomic_write, make_folder
 from rtms_cli.recording.names import participant_stem
 
 if TYPE_CHECKING:
@@ -126,14 +126,14 @@ def write_slides(recorded: Recorded, out: Path, progress: Callable[[float], None
         raise Problem(f"{recorded.folder} has no shared screen.", "`rtms inspect` shows what it has.")
     document = out / "slides.pdf"
     first, *others = (Image.open(path) for path in written)
-    with atomic_path(document) as temporary:
+    with made(document, force=True) as temporary:
         first.save(temporary, save_all=True, append_images=others, resolution=96)
     yield document
 
 
 def _save(path: Path, content: bytes) -> None:
-    make_folder(path.parent)
-    atomic_write(path, content)
+    with made(path, force=True) as temporary:
+        temporary.write_bytes(content)
 
 
 def thumbnail(frame: Any) -> "npt.NDArray[np.uint8]":

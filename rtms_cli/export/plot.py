@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rtms_cli.errors import Problem
-from rtms_cli.export.audio import open_sound
+from rtms_cli.export.audio import opened_sound
 from rtms_cli.export.source import Recorded
 from rtms_cli.export.video import indexed
 
@@ -92,7 +92,7 @@ def _envelope(path: Path, offset: float) -> tuple[Any, Any, Any]:
     """Lowest and highest sample of each of `_POINTS` stretches; read in blocks."""
     import numpy as np
 
-    with open_sound(path.parent, path.name) as source:
+    with opened_sound(path.parent, path.name) as source:
         step = max(1, source.frames // _POINTS)
         low, high = [], []
         for block in source.blocks(step, dtype="float32", always_2d=True):

@@ -175,4 +175,4 @@ def opened(path: Path) -> Iterator[Recorded]:
         while batch := list(islice(frames, _BATCH)):
             recorder.fold(batch)
         recorder.close()
-        yield Recorded(Path(folder), Manifest.read(Path(folder)))
+        yield Recorded(Path(folder), Manifest.read(Path(folder)), list(capture.problems))

@@ -65,7 +65,11 @@ def indexed(path: Path) -> Iterator[Indexed]:
     size = path.stat().st_size
     decoder = msgspec.json.Decoder(Indexed)
     index = path.with_name(f"{path.name}.index.jsonl")
-    with open_file(index) as source:
+    try:
+        source = open_file(index)
+    except OSError as error:
+        raise Problem(f"Cannot read {index}: {error.strerror}.", "`rtms repair` may make it anew.") from None
+    with source:
         for number, line in enumerate(bounded_lines(source), 1):
             if line is not None and not line.endswith(b"\n"):
                 return

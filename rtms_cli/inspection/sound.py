@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.recording.manifest import Loss, Manifest, TrackEntry
-from rtms_cli.untrusted import open_inside
+from rtms_cli.untrusted import open_sound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,8 +85,6 @@ def dbfs(level: float) -> float | None:
 
 
 def _listen(folder: Path, track: TrackEntry, whose: UserId) -> tuple[Sound, Outline | None]:
-    import soundfile
-
     known = Sound(
         track.path,
         whose,
@@ -97,13 +95,13 @@ def _listen(folder: Path, track: TrackEntry, whose: UserId) -> tuple[Sound, Outl
         gaps=track.gaps,
     )
     try:
-        with open_inside(folder, track.path) as opened, soundfile.SoundFile(opened) as source:
+        with open_sound(folder, track.path) as source:
             rate, channels, frames = source.samplerate, source.channels, source.frames
             ear = _Ear(rate, frames)
             size = _BLOCK_WINDOWS * ear.window
             while len(block := source.read(size, dtype="float32", always_2d=True)):
                 ear.hear(block)
-    except (OSError, RuntimeError) as error:  # the library's own error is a RuntimeError
+    except (OSError, RuntimeError) as error:  # while reading, the library's own error is a RuntimeError
         return _with(known, problem=getattr(error, "strerror", None) or str(error)), None
     heard = _with(
         known,

@@ -246,6 +246,8 @@ class Files:
 
     def _make(self, parent: str) -> None:
         (self.folder / parent).mkdir(mode=folder_mode(self._mode), exist_ok=True)
+        if (self.folder / parent).is_symlink():
+            raise OSError(errno.ELOOP, "Its folder is a symbolic link")
         self._made.add(parent)
 
 

@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import socket
+import stat
 from pathlib import Path
 
 try:
@@ -62,6 +63,9 @@ class FolderLock:
         while self._descriptor is None:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
             try:
+                if not _is_own(descriptor):
+                    self._path.unlink(missing_ok=True)
+                    continue
                 _lock(descriptor)
                 # Whoever held it may have removed the file in between: then a lock on it says nothing.
                 if _is_at(self._path, descriptor):
@@ -154,6 +158,12 @@ def _reserve(descriptor: int, nbytes: int = ROOM_NBYTES) -> None:
             os.pwrite(descriptor, bytes(nbytes), 0)
     except OSError as error:  # a full disk, or a file system that cannot
         log.debug("no room is kept for the last word: %s", error)
+
+
+def _is_own(descriptor: int) -> bool:
+    """Whether it is a file that has no other name: one that somebody put there leads to another one's content."""
+    found = os.fstat(descriptor)
+    return stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -290,6 +290,7 @@ def _take_over(
         strange = {name for name in unit if name not in there and not _has_place(folder, name)}
         if strange or not _all_hold(unit, there, workshop, folder, most_ms):
             kept += [name for name in unit if name in there or name in strange]
+            problems += tuple(f"{name} has no place: a link or something else is there" for name in sorted(strange))
             continue
         for name in unit:
             if name not in there or not same(workshop / name, folder / name):

@@ -125,10 +125,20 @@ def _json_lines(path: Path, text: str) -> Sequence[Line]:
 _JSON_EXAMPLE = 'A line is like {"start": 1.5, "end": 3.0, "user_name": "Zoë", "text": "Hello", "language": "English"}.'
 
 
+_MOST_S = 1e7
+"""What a transcript's times can be: a hundred days."""
+
+
+def _ms(seconds: object) -> int | None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not abs(seconds) < _MOST_S:
+        return None
+    return round(seconds * 1000)
+
+
 def _json_times(given: Mapping[str, object]) -> Span | None:
-    start, end = given.get("start"), given.get("end")
-    if isinstance(start, int | float):
-        return round(start * 1000), round((end if isinstance(end, int | float) else start) * 1000)
+    start, end = _ms(given.get("start")), _ms(given.get("end"))
+    if start is not None:
+        return start, start if end is None else end
     t, timestamp = whole(given.get("t")), whole(given.get("timestamp"))
     if t is None:
         return None

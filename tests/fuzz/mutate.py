@@ -60,8 +60,9 @@ def mutated_json(rng: random.Random, value: Any) -> Any:
     value = copy.deepcopy(value)
     for _ in range(rng.choice((1, 1, 1, 2, 5))):
         found = list(places(value))
+        odd = copy.deepcopy(rng.choice(ODD))
         if not found:
-            return rng.choice(ODD)
+            return odd
         holder, key = rng.choice(found)
         old = holder[key]
         match rng.randrange(12):
@@ -81,15 +82,15 @@ def mutated_json(rng: random.Random, value: Any) -> Any:
                 holder[key] = {str(number): one for number, one in enumerate(old)}
             case 5 if isinstance(old, list) and old:
                 holder[key] = old * rng.choice((2, 100))
-            case 6 if isinstance(old, int | float):
+            case 6 if isinstance(old, int | float) and abs(old) < 1 << 64:
                 holder[key] = rng.choice((-old, old * 1000, old / 1000, old + 1, str(old), float(old)))
             case 7 if isinstance(old, str):
                 at = rng.randrange(len(old) + 1)
                 holder[key] = old[:at] + rng.choice((HOSTILE, "\ud83d", "../", "\0", "é")) + old[at:]
             case 8 if isinstance(holder, dict):
-                holder[rng.choice(("x", HOSTILE, "\ud83d", "user_id", "t"))] = rng.choice(ODD)
+                holder[rng.choice(("x", HOSTILE, "\ud83d", "user_id", "t"))] = odd
             case _:
-                holder[key] = rng.choice(ODD)
+                holder[key] = odd
         if len(json.dumps(value)) > 2_000_000:
             return old
     return value

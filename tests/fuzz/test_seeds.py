@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from fuzz.targets import Box
 
-SEEDS = {"webhooks": 40, "scenarios": 40, "subtitles": 40, "settings": 40, "captures": 12, "manifests": 12, "bombs": 1}
+SEEDS = {
+    "webhooks": 30, "captures": 12, "manifests": 12, "sounds": 8, "folders": 10, "bombs": 1, "scenarios": 30,
+    "subtitles": 30, "settings": 30,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,9 @@
 import gzip
 import json
 import os
+import shutil
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import zstandard
 from frames import ZERO_MS
 from fuzz.material import LEVEL, build
 from processes import rtms
+
+from rtms_cli.recording.files import Files
 
 
 @pytest.fixture
@@ -124,3 +128,53 @@ def test_times_that_cannot_be_in_a_capture(meeting: Path, at: str) -> None:
 def test_a_manifest_of_a_million_tracks(meeting: Path) -> None:
     changed(meeting, tracks=[{"kind": "audio", "path": "x"}] * 300_000)
     assert "more than 200,000" in told(2, "export", meeting, "--to", "wav")
+
+
+@pytest.mark.parametrize("name", [".meeting.part.txt", "meeting.txt"])
+@pytest.mark.parametrize("plant", [os.symlink, os.link])
+def test_a_planted_link_where_an_export_goes(meeting: Path, name: str, plant: Callable[[Path, Path], None]) -> None:
+    target = meeting.parent / "private/bashrc"
+    (meeting / "export").mkdir()
+    plant(target, meeting / "export" / name)
+    rtms("export", meeting, "--to", "txt", "--force", cwd=meeting)
+    assert target.read_text() == "PRIVATE\n"
+
+
+@pytest.mark.parametrize("place", ["export", "export/frames"])
+def test_a_planted_link_in_place_of_the_export_folder(meeting: Path, place: str) -> None:
+    private = meeting.parent / "private"
+    before = sorted(private.rglob("*"))
+    (meeting / place).parent.mkdir(exist_ok=True)
+    (meeting / place).symlink_to(private / "meeting")
+    told(2, "export", meeting, "--to", "frames", "--force")
+    assert sorted(private.rglob("*")) == before
+
+
+def test_a_lock_that_is_another_name_of_a_private_file_leaves_it_alone(meeting: Path) -> None:
+    target = meeting.parent / "private/bashrc"
+    os.link(target, meeting / ".lock")
+    told(0, "repair", meeting)
+    assert target.read_text() == "PRIVATE\n"
+
+
+def test_a_folder_of_media_that_is_a_link_is_not_written_through(meeting: Path, tmp_path: Path) -> None:
+    shutil.rmtree(meeting / "audio")
+    (tmp_path / "elsewhere").mkdir()
+    (meeting / "audio").symlink_to(tmp_path / "elsewhere")
+    told(5, "repair", meeting)
+    files = Files(meeting)
+    with pytest.raises(OSError, match="symbolic link"):
+        files.append("audio/new.wav", b"x")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_escape_sequences_do_not_reach_the_terminal(meeting: Path) -> None:
+    (meeting / "audio" / "\x1b[2J.wav").write_bytes(b"")
+    with (meeting / "capture.jsonl").open("a") as capture:
+        line = {"at": 2, "ch": "\x1b[31m\u202ex", "dir": "out", "data": {"msg_type": 12, "timestamp": 1}}
+        capture.write(json.dumps(line) + "\n")
+    assert r"\x1b[2J.wav" in told(0, "repair", meeting)
+    assert r"\x1b[31m\u202ex: this version" in told(0, "replay", meeting, "--out", meeting.parent / "out")
+    told(0, "inspect", meeting, "--json")
+    told(0, "inspect", meeting, "--messages", "--raw")
+    told(2, "inspect", meeting.parent / "\x1b[2J")
