@@ -317,11 +317,15 @@ class MediaHandshakeResponse(Message, frozen=True):
     MessageType.EVENT_SUBSCRIPTION,
     Route.TO_SIGNALING,
     Field("events", Kind(_read_events, _write_events), empty=tuple, inside=_SUBSCRIPTION),
+    Field("status_code", one_of(StatusCode), odd=("status",)),
+    Field("reason", TEXT),
 )
 class EventSubscription(Message, frozen=True):
-    """`5`: event types by number, with whether they are wanted."""
+    """`5`: event types by number, with whether they are wanted. Of a server it is a refusal, with a status."""
 
     events: tuple[tuple[int | None, bool], ...]
+    status_code: int | None = None
+    reason: str | None = None
 
 
 @_defined(MessageType.EVENT_UPDATE, Route.FROM_SIGNALING, Nested("event", inside=_EVENT))

@@ -162,10 +162,13 @@ class Connections:
             if channel.phase is Phase.IDLE:
                 self.connect(channel, at_us, anew=True)
 
-    def lose(self, channel: Channel, at_us: int, how: str, *, has_socket: bool = True) -> None:
+    def lose(
+        self, channel: Channel, at_us: int, how: str, *, has_socket: bool = True, wait_s: float | None = None
+    ) -> None:
         """A connection is gone, or came to nothing: rebuild it later, with what depends on it.
 
         :param has_socket: whether there is a socket left to close.
+        :param wait_s: how long to wait before the next try, where it is not the usual back-off.
         """
         was_up = channel.phase is Phase.UP
         self.drop(channel, at_us, how, has_socket=has_socket)
@@ -179,7 +182,7 @@ class Connections:
             for other in self.media:
                 if other.phase is not Phase.GONE:
                     self.drop(other, at_us, "signaling was lost")
-        wait_us = round(rules.back_off_s(channel.tries, self._stream_id) * US)
+        wait_us = round((rules.back_off_s(channel.tries, self._stream_id) if wait_s is None else wait_s) * US)
         channel.tries += 1
         last_us = channel.give_up_us(at_us)
         if at_us >= last_us:
@@ -251,14 +254,15 @@ class Connections:
     def refuse(self, channel: Channel, status: int | None, reason: str, at_us: int) -> None:
         """A handshake was refused: try again where that can help, say why where it cannot."""
         why = f"{channel.name} handshake refused: {explain_refusal(status, reason)}"
-        again = status in (rules.RETRYABLE if channel.is_media else rules.RETRYABLE_SIGNALING)
+        again, wait_s = status in (rules.RETRYABLE if channel.is_media else rules.RETRYABLE_SIGNALING), None
         if not channel.is_media and status in rules.FORMER_MEANINGS:
             why += f" On signaling, some servers mean {rules.FORMER_MEANINGS[status]}."
         if not channel.is_media and status == StatusCode.STATUS_DUPLICATE_SIGNAL_REQUEST:
             channel.duplicates += 1
             again = channel.has_been_up or channel.duplicates < rules.DUPLICATE_TRIES
+            wait_s = None if channel.has_been_up else rules.DUPLICATE_S * 2 ** (channel.duplicates - 1)
         if again:
-            self.lose(channel, at_us, why)
+            self.lose(channel, at_us, why, wait_s=wait_s)
         elif self._misses_signaling(channel, status):
             self._unknown_to_server += 1
             self.lose(self.signaling, at_us, f"{why} So the server has no signaling connection of ours")

@@ -11,6 +11,7 @@ from msgspec import Struct
 from rtms_cli.protocol.media import NO_SCOPE
 from rtms_cli.protocol.messages import EventUpdate, Message, SessionStateUpdate, StreamStateUpdate
 from rtms_cli.protocol.numbers import (
+    IVR_EVENTS,
     ContactCenterEvent,
     MediaType,
     MeetingEvent,
@@ -61,6 +62,12 @@ CLOSE_ANSWER_S = 2
 
 DUPLICATE_TRIES = 3
 """How often a `1` is sent that is refused as a duplicate: a former client may not be released yet (PROTOCOL §8)."""
+
+DUPLICATE_S = 1.5
+"""How long the first of these refusals is waited for; twice as long each time."""
+
+SUBSCRIBED_S = 1
+"""A signaling socket that the server closes so soon after a `5` is closed for that."""
 
 UNKNOWN_TRIES = 3
 """How often, in a row, a `3` that the server does not know at this point makes us rebuild signaling."""
@@ -176,6 +183,15 @@ RETRYABLE = frozenset(
 RETRYABLE_SIGNALING = frozenset((StatusCode.STATUS_INTERNAL_EXCEPTION,))
 """Refusals of `1` that pass; 15 and 16 mean a wrong signature and a wrong id there (PROTOCOL §8)."""
 
+EVENTS_REFUSED = frozenset(
+    (
+        StatusCode.STATUS_INVALID_EVENTS,
+        StatusCode.STATUS_INVALID_EVENT_TYPE,
+        StatusCode.STATUS_INVALID_EVENT_SUBSCRIBE,
+    )
+)
+"""What a server says of a `5` with an event that it does not have (PROTOCOL §6)."""
+
 FORMER_MEANINGS: dict[int | None, str] = {
     StatusCode.STATUS_MEDIA_DATA_ALL_CONNECTION_EXIST: "a wrong signature",
     StatusCode.STATUS_DUPLICATE_MEDIA_DATA_CONNECTION: "a wrong id",
@@ -215,23 +231,30 @@ def explain_refusal(status: int | None, reason: str) -> str:
     return f"{name}{said}." + (f" {hint}" if hint else "")
 
 
-_SUBSCRIBED = (
+_OF_ALL = (
     MeetingEvent.ACTIVE_SPEAKER_CHANGE,
     MeetingEvent.PARTICIPANT_JOIN,
     MeetingEvent.PARTICIPANT_LEAVE,
+)
+"""FIRST_PACKET_TIMESTAMP and MEDIA_CONNECTION_INTERRUPTED come by themselves (PROTOCOL §4)."""
+_OF_MEETINGS = (
     MeetingEvent.SHARING_START,
     MeetingEvent.SHARING_STOP,
     MeetingEvent.PARTICIPANT_VIDEO_ON,
     MeetingEvent.PARTICIPANT_VIDEO_OFF,
 )
-"""FIRST_PACKET_TIMESTAMP and MEDIA_CONNECTION_INTERRUPTED come by themselves (PROTOCOL §4)."""
+_CHAT_GROUPS = range(MeetingEvent.CHAT_GROUP_CREATE, MeetingEvent.CHAT_GROUP_MEMBER_STATUS_UPDATE + 1)
+
+
+def first_events(product: Product) -> tuple[int, ...]:
+    """The events that there were from the beginning, so that every server has them."""
+    return (*_OF_ALL, *(ContactCenterEvent if product is Product.CONTACT_CENTER else _OF_MEETINGS))
 
 
 def events_to_subscribe(product: Product) -> tuple[int, ...]:
     """The event types that a session of a product asks for (PROTOCOL §6)."""
-    if product is Product.CONTACT_CENTER:
-        return (*_SUBSCRIBED[:3], *ContactCenterEvent)
-    return _SUBSCRIBED
+    newest = {Product.MEETING: _CHAT_GROUPS, Product.WEBINAR: _CHAT_GROUPS, Product.CONTACT_CENTER: IVR_EVENTS}
+    return tuple(map(int, (*first_events(product), *newest.get(product, ()))))
 
 
 def back_off_s(tries: int, stream_id: str) -> float:

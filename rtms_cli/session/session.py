@@ -38,7 +38,6 @@ from rtms_cli.protocol.media import MEDIA_NAMES, MediaRequest
 from rtms_cli.protocol.messages import (
     Chat,
     ClientReadyAck,
-    EventSubscription,
     EventUpdate,
     KeepAliveRequest,
     KeepAliveResponse,
@@ -67,6 +66,7 @@ from rtms_cli.session.connections import Connections
 from rtms_cli.session.handshakes import greeting, usable_urls
 from rtms_cli.session.life import Life, Stage
 from rtms_cli.session.rules import US, Rebuild, explain_refusal
+from rtms_cli.session.subscriptions import Subscriptions
 from rtms_cli.session.zoom_clock import ZoomClock
 
 
@@ -121,6 +121,7 @@ class Session:
         self._media_seen = False
         self._stream_state: int | None = None
         self._unspoken: set[str] = set()
+        self._subscriptions = Subscriptions(stream.product)
 
     @property
     def deadline_us(self) -> int | None:
@@ -218,6 +219,12 @@ class Session:
             case State.CLOSED:
                 channel.close_code = state.code
                 how = f"closed with {state.code}" + (f" ({state.reason})" if state.reason else "")
+                if (
+                    not channel.is_media
+                    and connections.rebuilds
+                    and (why := self._subscriptions.closed(at_us, state.code))
+                ):
+                    connections.warn(SIGNALING, why)
                 if channel.phase is Phase.SHAKING and state.code == _NORMAL_CLOSE and connections.rebuilds:
                     connections.close_early(channel, at_us, how)
                 else:
@@ -291,6 +298,8 @@ class Session:
             self._finish(who)  # where a connection is missing, so is what it would have brought
 
     def _on_message(self, channel: Channel, message: Message, at_us: int) -> None:
+        if channel.phase is Phase.UP and not channel.is_media:
+            self._on_refused_events(channel, message, at_us)
         match message:
             case KeepAliveRequest(timestamp=timestamp, sequence=sequence):
                 channel.keep_alives += 1
@@ -331,11 +340,18 @@ class Session:
             return
         self._connections.accept(channel, at_us)
         self._ready_sent = False
-        events = rules.events_to_subscribe(self._stream.product)
-        self._send(channel, EventSubscription(tuple((int(event), True) for event in events)))
+        for subscription in self._subscriptions.ask(at_us):
+            self._send(channel, subscription)
         urls, others = usable_urls(answer.server_urls)
         self._name_unspoken(others)
         self._connections.open_media(urls, at_us)
+
+    def _on_refused_events(self, channel: Channel, message: Message, at_us: int) -> None:
+        refused = self._subscriptions.refused(message, at_us)
+        if refused is not None:
+            self._connections.warn(SIGNALING, refused[0])
+            for subscription in refused[1]:
+                self._send(channel, subscription)
 
     def _name_unspoken(self, offered: Iterable[str]) -> None:
         """Tell which of the URLs that were offered are for protocols that are not spoken here."""

@@ -4,10 +4,21 @@ import hmac
 
 from msgspec import structs
 
+from rtms_cli.machine import SIGNALING
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, NO_SCOPE, MediaParams, params_fault, spelled_out
-from rtms_cli.protocol.messages import MediaHandshakeRequest, SignalingHandshakeRequest, Signature
-from rtms_cli.protocol.numbers import ContentType, MediaType, StatusCode
+from rtms_cli.protocol.messages import (
+    EventSubscription,
+    MediaHandshakeRequest,
+    SignalingHandshakeRequest,
+    Signature,
+)
+from rtms_cli.protocol.numbers import IVR_EVENTS, ContentType, MediaType, MeetingEvent, Product, StatusCode
 from rtms_cli.simulator.client import Client
+
+BY_THEMSELVES = (MeetingEvent.FIRST_PACKET_TIMESTAMP, MeetingEvent.MEDIA_CONNECTION_INTERRUPTED)
+"""Events that come without a subscription."""
+_NEW_EVENTS = (MeetingEvent.CHAT_GROUP_CREATE, IVR_EVENTS.start)
+"""From which number on old servers know no event: of meetings, and of Contact Center."""
 
 
 def check_identity(
@@ -17,7 +28,7 @@ def check_identity(
 
     :returns: the status code, and the reason in words.
     """
-    if asked.protocol_version != 1:
+    if asked.protocol_version not in (None, 1):
         return StatusCode.STATUS_INVALID_PAYLOAD, f"protocol_version {asked.protocol_version} is not 1"
     if asked.id is None or asked.stream_id is None or asked.signature is None:
         return StatusCode.STATUS_INVALID_PAYLOAD, "meeting_uuid, rtms_stream_id or signature is missing"
@@ -26,6 +37,13 @@ def check_identity(
     if not hmac.compare_digest(asked.signature.encode(), signature.encode()):
         return StatusCode.STATUS_INVALID_SIGNATURE, "the signature is wrong"
     return StatusCode.STATUS_OK, ""
+
+
+def note_missing(asked: SignalingHandshakeRequest | MediaHandshakeRequest, channel: str, client: Client) -> None:
+    """Note what a handshake should have, and real servers do without."""
+    missing = [name for name in ("protocol_version", "sequence") if getattr(asked, name) is None]
+    if missing:
+        client.find(channel, f"{asked.msg_type:d} without {' and '.join(missing)}; it is accepted all the same")
 
 
 def check_media(asked: MediaHandshakeRequest, scopes: MediaType, client: Client) -> tuple[StatusCode, str, MediaType]:
@@ -58,6 +76,22 @@ def check_media(asked: MediaHandshakeRequest, scopes: MediaType, client: Client)
     if fault is not None:
         return fault.status, fault.text, none
     return StatusCode.STATUS_OK, "", kinds
+
+
+def check_events(message: EventSubscription, product: str, client: Client) -> tuple[StatusCode, str]:
+    """What is wrong with the events that a client subscribes to, beside what is only noted.
+
+    :returns: the status code, and the reason in words.
+    """
+    first_new = _NEW_EVENTS[product == Product.CONTACT_CENTER]
+    for event, _ in message.events:
+        if event is None or not 0 < event < IVR_EVENTS.stop:
+            client.find(SIGNALING, f"5 EVENT_SUBSCRIPTION for {event}, which is no event type")
+        elif event in BY_THEMSELVES:
+            client.find(SIGNALING, f"5 EVENT_SUBSCRIPTION for {event}, which comes by itself")
+        elif client.has_old_events and event >= first_new:
+            return StatusCode.STATUS_INVALID_EVENT_TYPE, f"there is no event {event}"
+    return StatusCode.STATUS_OK, ""
 
 
 def is_mistake(status: StatusCode, asked: MediaHandshakeRequest) -> bool:

@@ -124,6 +124,11 @@ class Client:
         """Whether a sum of bits is no `media_type` here."""
         return Deviation.NO_SUM in self._deviations
 
+    @property
+    def has_old_events(self) -> bool:
+        """Whether the events of 2026 are none here."""
+        return Deviation.OLD_EVENTS in self._deviations
+
     def zoom_ms(self, at_us: int | None = None) -> int:
         """Zoom's clock now, or at a time of this machine's clock."""
         return self._epoch_ms + (self.now_us if at_us is None else at_us) // 1000

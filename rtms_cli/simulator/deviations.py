@@ -2,6 +2,7 @@
 
 import json
 from enum import StrEnum
+from typing import Any
 
 from rtms_cli.machine import Send
 from rtms_cli.protocol.messages import (
@@ -25,7 +26,7 @@ class Deviation(StrEnum):
     FLAT = "flat"
     """Content is a plain string, with its fields beside it."""
     NAMES = "names"
-    """Types, states and reasons are names."""
+    """Types, states and reasons are names, of reasons the older ones."""
     STRINGS = "strings"
     """Numbers are strings."""
     BINARY = "binary"
@@ -45,6 +46,12 @@ class Deviation(StrEnum):
     """`2` has no URL but `all`."""
     NO_SUM = "no-sum"
     """A `media_type` that is a sum of bits is refused with 14: one bit a socket, or 32."""
+    OLD_EVENTS = "old-events"
+    """A `5` with an event that was added in 2026 is refused as a whole, with 6."""
+    STATUS = "status"
+    """Answers have `status` in place of `status_code`."""
+    SEVERAL_URLS = "several-urls"
+    """Each URL of `2` follows an `srt://` URL and a comma, and there is a `srt_passphrase`."""
 
 
 def spoken(channel: str, message: Message, deviations: frozenset[Deviation]) -> Send | None:
@@ -62,19 +69,39 @@ def spoken(channel: str, message: Message, deviations: frozenset[Deviation]) -> 
     if isinstance(message, KeepAliveRequest) and Deviation.BARE_KEEP_ALIVE in deviations:
         body = {"msg_type": body["msg_type"]}
     if isinstance(message, SignalingHandshakeResponse):
-        if message.status_code != StatusCode.STATUS_OK and Deviation.SILENT_REFUSAL in deviations:
-            del body["status_code"]
-        if Deviation.ALL_ONLY in deviations and "media_server" in body:
-            urls = body["media_server"]["server_urls"]
-            body["media_server"]["server_urls"] = {"all": urls["all"]}
+        _greet(body, message, deviations)
+    if Deviation.STATUS in deviations and "status_code" in body:
+        body["status"] = body.pop("status_code")
     if Deviation.NAMES in deviations:
         body["msg_type"] = MessageType(message.msg_type).name  # type: ignore[call-arg]
         for key, numbers in _names_of(message):
             if body.get(key) is not None:
-                body[key] = numbers(body[key]).name
+                body[key] = _OLD_NAMES.get(numbers(body[key]), numbers(body[key]).name)
     if Deviation.STRINGS in deviations:
         body = {key: _as_strings(value) if key != "media_params" else value for key, value in body.items()}
     return Send(channel, message, Deviation.BINARY in deviations, json.dumps(body, ensure_ascii=False).encode())
+
+
+def _greet(body: dict[str, Any], message: SignalingHandshakeResponse, deviations: frozenset[Deviation]) -> None:
+    """Make a `2` what these deviations make of it."""
+    if message.status_code != StatusCode.STATUS_OK:
+        if Deviation.SILENT_REFUSAL in deviations:
+            del body["status_code"]
+        return
+    urls = body["media_server"]["server_urls"]
+    if Deviation.ALL_ONLY in deviations:
+        urls = {"all": urls["all"]}
+    if Deviation.SEVERAL_URLS in deviations:
+        urls = {key: f"srt://simulated.invalid:9000/{key}?passphrase=hush-hush,{url}" for key, url in urls.items()}
+        body |= {"datacenter_region": "nowhere", "srt_passphrase": "hush-hush", "srt_pbkey_length": 16}
+    body["media_server"]["server_urls"] = urls
+
+
+_OLD_NAMES = {
+    StopReason.STOP_BC_HOST_DISABLED_APP: "STOP_BC_APP_DISABLED_BY_HOST",
+    StopReason.STOP_BC_INSTANCE_CONNECTION_INTERRUPTED: "STOP_BC_MEETING_CONNECTION_INTERRUPTED",
+}
+"""What two stop reasons were called before."""
 
 
 def _names_of(message: Message) -> tuple[tuple[str, type], ...]:

@@ -59,22 +59,27 @@ from rtms_cli.protocol.messages import (
 )
 from rtms_cli.protocol.numbers import (
     EVERY_MEDIA,
-    IVR_EVENTS,
     MediaType,
-    MeetingEvent,
     MessageType,
     SessionState,
     StatusCode,
     StopReason,
     StreamState,
 )
-from rtms_cli.simulator.checks import check_identity, check_media, granted, is_mistake
+from rtms_cli.simulator.checks import (
+    BY_THEMSELVES,
+    check_events,
+    check_identity,
+    check_media,
+    granted,
+    is_mistake,
+    note_missing,
+)
 from rtms_cli.simulator.client import FIRST_CONTACT_S, Client, ClientSocket, Finding, Phase
 from rtms_cli.simulator.deviations import Deviation
 
 __all__ = ["Finding", "Report", "Show", "Zoom"]
 
-_BY_THEMSELVES = (MeetingEvent.FIRST_PACKET_TIMESTAMP, MeetingEvent.MEDIA_CONNECTION_INTERRUPTED)
 _CLEAN = (1000, 1001, 1005)
 """Close codes of a client that goes for good; one whose connection breaks may come back."""
 
@@ -178,7 +183,7 @@ class Zoom:
         self._show = show
         self._deviations = show.deviations
         self._on_demand = on_demand
-        self._events: set[int] = set(map(int, _BY_THEMSELVES))
+        self._events: set[int] = set(map(int, BY_THEMSELVES))
         self._was_ready = False
         self._has_accepted_media = False
         """Since the signaling handshake: a `7` may cross the loss of the media connection."""
@@ -439,6 +444,7 @@ class Zoom:
             if refusal is None or Deviation.SILENT_REFUSAL not in self._deviations:
                 client.close(socket, 1000, "" if refusal is None else "refused")
             return
+        note_missing(asked, socket.name, client)
         status, why = check_identity(asked, self._identity, self._stream_id, self._signature)
         if status is StatusCode.STATUS_OK and client.signaling is not None:
             status, why = StatusCode.STATUS_DUPLICATE_SIGNAL_REQUEST, "another signaling connection is open"
@@ -462,6 +468,7 @@ class Zoom:
         for refusal in self._due_refusal(MEDIA):
             self._refuse(socket, MediaHandshakeResponse(refusal, "a scenario's", sequence=asked.sequence))
             return
+        note_missing(asked, socket.name, client)
         status, why = check_identity(asked, self._identity, self._stream_id, self._signature)
         kinds = MediaType(0)
         if status is StatusCode.STATUS_OK:
@@ -501,14 +508,14 @@ class Zoom:
             self._show.start()
 
     def _on_subscription(self, socket: ClientSocket, message: EventSubscription) -> None:
+        status, why = check_events(message, self.product, self.client)
+        if status is not StatusCode.STATUS_OK:
+            self.client.send(socket, EventSubscription((), status, why))
+            return
         for event, wanted in message.events:
-            if event is None or not 0 < event < IVR_EVENTS.stop:
-                self.client.find(socket.name, f"5 EVENT_SUBSCRIPTION for {event}, which is no event type")
-            elif event in _BY_THEMSELVES:
-                self.client.find(socket.name, f"5 EVENT_SUBSCRIPTION for {event}, which comes by itself")
-            elif wanted:
+            if wanted and event is not None:
                 self._events.add(event)
-            else:
+            elif event is not None and event not in BY_THEMSELVES:
                 self._events.discard(event)
 
     def _on_close_request(self, socket: ClientSocket, message: StreamCloseRequest) -> None:

@@ -82,6 +82,9 @@ DEVIATING: dict[Deviation, tuple[set[str], float]] = {
     Deviation.END_ON_MEDIA: ({"wrong-channel"}, 4),
     Deviation.ALL_ONLY: ({"all-only"}, 4),
     Deviation.NO_SUM: ({"refused"}, 4),
+    Deviation.OLD_EVENTS: (set(), 4),
+    Deviation.STATUS: ({"odd-form"}, 4),
+    Deviation.SEVERAL_URLS: (set(), 4),
 }
 
 

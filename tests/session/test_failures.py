@@ -695,9 +695,9 @@ def test_only_refusals_as_a_duplicate_are_counted_as_such() -> None:
     play(machine, f"4.1 signaling refused nobody\n{lost}\n11 tick\n<< open signaling ws://s")
     shaken = "signaling open\n<< send signaling 1"
     refused = 'signaling {"msg_type": 2, "status_code": 8}'
-    play(machine, f"11.1 {shaken}\n11.2 {refused}\n<< close signaling\n{lost}\n27 tick\n<< open signaling ws://s")
-    play(machine, f"27.1 {shaken}\n27.2 {refused}\n<< close signaling\n{lost}\n57 tick\n<< open signaling ws://s")
-    play(machine, f"57.1 {shaken}\n57.2 {refused}\n<< warn signaling: signaling\n<< finish failed None")
+    play(machine, f"11.1 {shaken}\n11.2 {refused}\n<< close signaling\n{lost}\n12.7 tick\n<< open signaling ws://s")
+    play(machine, f"12.8 {shaken}\n12.9 {refused}\n<< close signaling\n{lost}\n15.9 tick\n<< open signaling ws://s")
+    play(machine, f"16 {shaken}\n16.1 {refused}\n<< warn signaling: signaling\n<< finish failed None")
 
 
 def test_a_new_announcement_has_its_own_closes_with_1000() -> None:
@@ -767,22 +767,53 @@ def test_a_session_that_continues_a_recording_does_not_make_it_a_failure() -> No
 
 
 def test_a_first_handshake_that_is_refused_as_a_duplicate_is_tried_three_times() -> None:
-    refused = '{"msg_type": 2, "status_code": 8}'
-    machine = session()
-    for opened_s in (0, 4, 12):
-        play(
-            machine,
-            f"""
-            {opened_s}    tick
-            <<            open signaling ws://s
-            {opened_s}.1  signaling open
-            <<            send signaling 1
-            """,
-        )
-        after = "<< warn signaling: signaling handshake refused\n<< finish failed None"
-        if opened_s < 12:
-            after = "<< close signaling\n<< warn signaling: no connection: signaling handshake refused"
-        play(machine, f"{opened_s}.2 signaling {refused}\n{after}")
+    """It passes soon: after 1.5 s, and twice as long (PROTOCOL §8)."""
+    play(
+        session(),
+        f"""{HANDSHAKE}
+        0.2  signaling {{"msg_type": 2, "status_code": 8}}
+        <<   close signaling
+        <<   warn signaling: no connection: signaling handshake refused: status_code 8
+        1.69 signaling {{"msg_type": 13}}
+        1.7  tick
+        <<   open signaling ws://s
+        1.8  signaling open
+        <<   send signaling 1
+        1.9  signaling {{"msg_type": 2, "status": 8}}
+        <<   close signaling
+        <<   warn signaling: no connection: signaling handshake refused: status_code 8
+        4.89 signaling {{"msg_type": 13}}
+        4.9  tick
+        <<   open signaling ws://s
+        5    signaling open
+        <<   send signaling 1
+        5.1  signaling {{"msg_type": 2, "status_code": 8}}
+        <<   warn signaling: signaling handshake refused: status_code 8
+        <<   finish failed None
+        """,
+    )
+
+
+def test_a_reconnect_that_is_refused_as_a_duplicate_backs_off_as_usual() -> None:
+    """The server may take as long as its time-out to notice that the former connection is gone."""
+    play(
+        session(),
+        f"""{CONNECTED}
+        5    signaling closed 1006
+        <<   close media
+        <<   warn signaling: lost
+        9    tick
+        <<   open signaling ws://s
+        9.1  signaling open
+        <<   send signaling 1
+        9.2  signaling {{"msg_type": 2, "status_code": 8}}
+        <<   close signaling
+        <<   warn signaling: no connection: signaling handshake refused: status_code 8
+        15   signaling {{"msg_type": 13}}
+        17   tick
+        <<   open signaling ws://s
+        """,
+    )
 
 
 def test_a_server_that_never_comes_up_is_given_up_after_sixty_seconds() -> None:

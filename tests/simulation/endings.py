@@ -103,10 +103,10 @@ class Heard:
             self.is_up = False
 
     def _message(self, channel: str, said: Said) -> None:
-        if said.msg_type == 2 and said.number("status_code") == 0:
+        if said.msg_type == 2 and said.status == 0:
             self.is_up = True
             self.media.clear()
-        elif said.msg_type == 4 and said.number("status_code") == 0:
+        elif said.msg_type == 4 and said.status == 0:
             self.media[channel] = True
         elif 14 <= said.msg_type <= 18:
             self.begun = self.media[channel] = True

@@ -19,6 +19,12 @@ class Said(Struct, frozen=True):
         value = self.fields.get(name)
         return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdigit()) else None
 
+    @property
+    def status(self) -> int | None:
+        """The status code of an answer, by either name."""
+        status = self.number("status_code")
+        return self.number("status") if status is None else status
+
 
 STATES: dict[str, int] = {}
 for _table in (StreamState, SessionState):

@@ -14,6 +14,7 @@ from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import EventUpdate
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.simulator.cues import make_cues
+from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.schedule import Event, EventKind
@@ -80,6 +81,16 @@ def test_subscriptions_decide_which_events_come() -> None:
     assert [event["event_type"] for event in events if isinstance(event, dict)] == [1, 2, 2, 2]
 
 
+def test_a_server_of_before_refuses_a_list_with_a_newer_event() -> None:
+    server = Server(scenario=Scenario(13, deviations=frozenset({Deviation.OLD_EVENTS})))
+    server.join(8)
+    events = [{"event_type": event, "subscribe": True} for event in (3, 10)]
+    (answer,) = server.say("signaling", 5, events=events)
+    assert (answer["msg_type"], answer["status_code"], answer["reason"]) == (5, 6, "there is no event 10")
+    assert server.say("signaling", 5, events=events[:1]) == []
+    assert server.findings() == []
+
+
 def test_contact_center_has_events_of_its_own() -> None:
     scenario = Scenario(5, events=(Event(2000, EventKind.PAUSE, for_ms=1000), Event(1000, EventKind.CAMERA, camera=0)))
     cues = make_cues(scenario, MediaParams(), 0, None, product=Product.CONTACT_CENTER)
@@ -108,6 +119,7 @@ async def test_where_another_server_takes_over(fault: FaultAt, same_port: bool, 
             "rtms_stream_id": stream.stream_id,
             "signature": app.sign(Product.MEETING, stream.identity, stream.stream_id),
             "protocol_version": 1,
+            "sequence": 1,
         }
 
         async def shake(url: str) -> tuple[ClientConnection, dict[str, str]]:

@@ -18,6 +18,7 @@ from rtms_cli.machine import (
 )
 from rtms_cli.protocol.messages import KeepAliveRequest, Signature, encode
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType
+from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.show import MadeUp
@@ -29,6 +30,7 @@ IDS: dict[str, object] = {
     "rtms_stream_id": "stream1",
     "signature": RIGHT,
     "protocol_version": 1,
+    "sequence": 1,
 }
 URLS = {name: f"ws://{name}" for name in ("audio", "video", "share", "transcript", "chat", "all")}
 SECOND = 1_000_000
@@ -94,7 +96,7 @@ def types(messages: Sequence[dict[str, object]]) -> list[object]:
 def test_a_client_that_does_everything_right() -> None:
     server = Server()
     server.open("signaling")
-    (answer,) = server.say("signaling", 1, **IDS, sequence=7)
+    (answer,) = server.say("signaling", 1, **(IDS | {"sequence": 7}))
     assert (answer["status_code"], answer["sequence"], answer["media_server"]) == (
         0, 7, {"server_urls": {**{k: v for k, v in URLS.items() if k != "share"}, "deskshare": "ws://share"}}
     )  # fmt: skip
@@ -142,6 +144,31 @@ def test_handshakes_that_are_refused(msg_type: int, fields: dict[str, object], s
     (finding,) = server.findings()
     assert why in finding
     assert server.say(channel, 12) == []  # nobody listens there any more
+
+
+@pytest.mark.parametrize("missing", [("protocol_version",), ("sequence",), ("protocol_version", "sequence")])
+def test_handshakes_without_what_real_servers_do_without_are_noted(missing: tuple[str, ...]) -> None:
+    server = Server()
+    server.open("signaling")
+    (answer, *_) = server.say("signaling", 1, **{name: value for name, value in IDS.items() if name not in missing})
+    assert (answer["msg_type"], answer["status_code"]) == (2, 0)
+    assert server.findings() == [f"1 without {' and '.join(missing)}; it is accepted all the same"]
+
+
+@pytest.mark.parametrize(
+    ("deviation", "answer"),
+    [
+        (Deviation.STATUS, {"status": 0}),
+        (Deviation.SEVERAL_URLS, {"srt_passphrase": "hush-hush", "srt_pbkey_length": 16}),
+    ],
+)
+def test_ways_to_answer(deviation: Deviation, answer: dict[str, object]) -> None:
+    server = Server(scenario=Scenario(5, deviations=frozenset({deviation})))
+    server.open("signaling")
+    server.say("signaling", 1, **IDS)
+    greeting = next(json.loads(command.raw or b"") for command in server.commands if isinstance(command, Send))
+    assert {name: greeting[name] for name in answer} == answer
+    assert ("status_code" in greeting) is (deviation is not Deviation.STATUS)
 
 
 MATRIX: list[tuple[int | None, dict[str, dict[str, int]], int]] = [
