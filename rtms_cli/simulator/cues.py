@@ -19,13 +19,14 @@ from rtms_cli.protocol.messages import (
     UserId,
 )
 from rtms_cli.protocol.numbers import (
-    ContactCenterEvent,
     MediaType,
     MeetingEvent,
     Product,
     SessionState,
     StreamState,
 )
+from rtms_cli.protocol.parties import BY_CHANNEL
+from rtms_cli.simulator.calls import call_events, cast
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.schedule import TURN_MS, Event, EventKind, Schedule, within
 
@@ -67,6 +68,7 @@ def make_cues(
     :param epoch_ms: Zoom's clock when the session began.
     :param chosen: whose video the client has chosen; it is asked anew for each picture.
     """
+    scenario = cast(scenario, product)
     schedule = scenario.schedule()
     match kind:
         case MediaType.AUDIO | MediaType.VIDEO | MediaType.SHARE:
@@ -78,7 +80,7 @@ def make_cues(
         case MediaType.CHAT:
             return _chat(scenario, schedule, epoch_ms)
         case _:
-            return _events(scenario, schedule, epoch_ms, session_id, is_call=product == Product.CONTACT_CENTER)
+            return _events(scenario, schedule, epoch_ms, session_id, product)
 
 
 def _transcript(
@@ -102,13 +104,13 @@ def _transcript(
             continue
         person = scenario.people[line.who]
         message = Transcript(
-            person.user_id,
-            person.name,
+            *person.sender,
             epoch_ms + at_ms,
             line.text,
             epoch_ms + line.at_ms,
             epoch_ms + at_ms,
             line.language if fixed is None else fixed,
+            channel_id=person.channel_id,
         )
         yield Cue(at_ms, MediaType.TRANSCRIPT, message)
 
@@ -126,32 +128,25 @@ def _chat(scenario: Scenario, schedule: Schedule, epoch_ms: int) -> Iterator[Cue
     for line in lines:
         if not schedule.is_paused(line.at_ms):
             person = scenario.people[line.who]
-            message = Chat(person.user_id, person.name, epoch_ms + line.at_ms, line.text)
+            message = Chat(*person.sender, epoch_ms + line.at_ms, line.text)
             yield Cue(line.at_ms, MediaType.CHAT, message)
 
 
-def _events(scenario: Scenario, schedule: Schedule, epoch_ms: int, session_id: str, *, is_call: bool) -> Iterator[Cue]:
-    """What happens; in a call of Contact Center, whose numbers are its own, nobody has a camera."""
+def _meeting_events(scenario: Scenario, schedule: Schedule) -> list[tuple[int, int, dict[str, object]]]:
     people, end_ms = scenario.people, scenario.duration_ms
-    cues: list[tuple[int, int, dict[str, object]]] = [(0, MeetingEvent.FIRST_PACKET_TIMESTAMP, {})]
     named = [{"user_id": person.user_id, "user_name": person.name} for person in people]
     bare = [{"user_id": person.user_id} for person in people]
     here = [who for who in range(len(people)) if within(0, schedule.present[who])]
+    cues: list[tuple[int, int, dict[str, object]]] = []
     cues.append((0, MeetingEvent.PARTICIPANT_JOIN, {"participants": [named[who] for who in here]}))
     filmed = [bare[who] for who in here if schedule.camera(who, 0) != 0]
-    if is_call:
-        cues += [(0, ContactCenterEvent.CONSUMER_ANSWERED, {}), (0, ContactCenterEvent.USER_ANSWERED, {})]
-        cues += [(end_ms - 1, ContactCenterEvent.CONSUMER_END, {}), (end_ms - 1, ContactCenterEvent.USER_END, {})]
-        for start_ms, until_ms in schedule.paused:
-            cues.append((start_ms, ContactCenterEvent.USER_HOLD, {}))
-            cues.append((until_ms, ContactCenterEvent.USER_UNHOLD, {}))
-    elif filmed:
+    if filmed:
         cues.append((0, MeetingEvent.PARTICIPANT_VIDEO_ON, {"participants": filmed}))
     for who, spans in enumerate(schedule.present):
         for start_ms, until_ms in spans:
             if start_ms > 0:
                 cues.append((start_ms, MeetingEvent.PARTICIPANT_JOIN, {"participants": [named[who]]}))
-                if not is_call and schedule.camera(who, start_ms) != 0:
+                if schedule.camera(who, start_ms) != 0:
                     cues.append((start_ms, MeetingEvent.PARTICIPANT_VIDEO_ON, {"participants": [bare[who]]}))
             if until_ms < end_ms:
                 cues.append((until_ms, MeetingEvent.PARTICIPANT_LEAVE, {"participants": [bare[who]]}))
@@ -160,14 +155,27 @@ def _events(scenario: Scenario, schedule: Schedule, epoch_ms: int, session_id: s
     for (start_ms, until_ms), who in schedule.shares:
         cues.append((start_ms, MeetingEvent.SHARING_START, dict(named[who])))
         cues.append((until_ms, MeetingEvent.SHARING_STOP, dict(named[who])))
-    for at_ms, who, is_on in schedule.cameras() if not is_call else ():
+    for at_ms, who, is_on in schedule.cameras():
         event = MeetingEvent.PARTICIPANT_VIDEO_ON if is_on else MeetingEvent.PARTICIPANT_VIDEO_OFF
         cues.append((at_ms, event, {"participants": [bare[who]]}))
     for (_, before), (at_ms, who) in pairwise([(-1, -1), *schedule.speakers]):
         if who != before or schedule.in_turns:
             cues.append((at_ms, MeetingEvent.ACTIVE_SPEAKER_CHANGE, dict(named[who])))
+    return cues
+
+
+def _events(scenario: Scenario, schedule: Schedule, epoch_ms: int, session_id: str, product: str) -> Iterator[Cue]:
+    """What happens; in a call nobody has a camera or a screen, and events say `event_ts`."""
+    is_call, end_ms = product in BY_CHANNEL, scenario.duration_ms
+    cues = call_events(scenario, schedule, product) if is_call else _meeting_events(scenario, schedule)
+    cues.insert(0, (0, MeetingEvent.FIRST_PACKET_TIMESTAMP, {}))
     messages: list[tuple[int, Message]] = [
-        (at_ms, EventUpdate(event, epoch_ms + at_ms, fields))
+        (
+            at_ms,
+            EventUpdate(event, None, {"event_ts": epoch_ms + at_ms, **fields})
+            if is_call
+            else EventUpdate(event, epoch_ms + at_ms, fields),
+        )
         for at_ms, event, fields in sorted(cues, key=lambda cue: cue[:2])
     ]
     for start_ms, until_ms in schedule.paused:

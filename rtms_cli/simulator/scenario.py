@@ -13,9 +13,17 @@ class Person(Struct, frozen=True):
 
     user_id: int
     name: str
+    channel_id: int | None = None
+    """Where the product tells parties by channels; their packets have no user id and no name, then."""
+
+    @property
+    def sender(self) -> tuple[int | None, str | None]:
+        """User id and name, as their messages have them."""
+        return (self.user_id, self.name) if self.channel_id is None else (None, None)
 
 
-PEOPLE = (Person(16778240, "John Smith"), Person(16779264, "Zoë Müller"), Person(16780288, "山田 太郎"))
+FIRST_ID = 16778240
+PEOPLE = (Person(FIRST_ID, "John Smith"), Person(16779264, "Zoë Müller"), Person(16780288, "山田 太郎"))
 
 
 class Scenario(Struct, frozen=True):
@@ -62,9 +70,7 @@ class Scenario(Struct, frozen=True):
         while len(names) < len(material.sounds):
             names.append(f"Participant {len(names) + 1}")
         known = {person.name: person.user_id for person in self.people} if self.events else {}
-        people = tuple(
-            Person(known.get(name, PEOPLE[0].user_id + 1024 * number), name) for number, name in enumerate(names)
-        )
+        people = tuple(Person(known.get(name, FIRST_ID + 1024 * number), name) for number, name in enumerate(names))
         events = list(self.events)
         for line in material.lines:
             who = names.index(line.speaker) if line.speaker else 0

@@ -24,7 +24,7 @@ from rtms_cli.protocol.numbers import Language, Resolution, StatusCode, StopReas
 from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.material import read_language
-from rtms_cli.simulator.scenario import PEOPLE, Person, Scenario
+from rtms_cli.simulator.scenario import FIRST_ID, PEOPLE, Person, Scenario
 from rtms_cli.simulator.schedule import Event, EventKind
 
 BEFORE_MS = -1
@@ -93,7 +93,7 @@ def read(text: str, name: str, where: str) -> ScenarioFile:
     names = top.texts("people", [person.name for person in PEOPLE])
     if not names or len(set(names)) < len(names):
         raise top.wrong("people", "is a list of at least one name, each once")
-    people = tuple(Person(PEOPLE[0].user_id + 1024 * number, each) for number, each in enumerate(names))
+    people = tuple(Person(FIRST_ID + 1024 * number, each) for number, each in enumerate(names))
     server = top.texts("server", [])
     for each in server:
         if each not in tuple(Deviation):

@@ -17,6 +17,7 @@ from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product, StopReason
 from rtms_cli.protocol.signatures import handshake_signature, signed_headers
 from rtms_cli.protocol.webhooks import ACCEPTED, ANSWER_S, Stream
+from rtms_cli.simulator.calls import media_of
 from rtms_cli.simulator.recorded import Recorded, Recording
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.show import MadeUp
@@ -232,10 +233,10 @@ class Simulator:
             identity=identity,
             stream_id=stream_id,
             signature=signature,
-            urls=self._media_urls(self._port, stream_id),
+            urls=self._media_urls(self._port, stream_id, product),
             epoch_ms=int(time.time() * 1000),
             show=MadeUp(scenario),
-            scopes=self._app.scopes,
+            scopes=media_of(product, self._app.scopes),
             speed=self._client_speed,
         )
         return self._begin(product, identity, stream_id, zoom, scenario, signature if with_signature else None)
@@ -258,7 +259,7 @@ class Simulator:
             identity=recording.id,
             stream_id=recording.stream_id,
             signature=signature,
-            urls=self._media_urls(self._port, _in_path(recording.stream_id)),
+            urls=self._media_urls(self._port, _in_path(recording.stream_id), None),
             epoch_ms=recording.zoom_ms,
             show=Recorded(recording, at_once=at_once),
             speed=self._client_speed,
@@ -303,8 +304,9 @@ class Simulator:
         scheme = "ws" if self._tls is None else "wss"
         return f"{scheme}://{host}:{port or self._port}"
 
-    def _media_urls(self, port: int, stream_id: str) -> dict[str, str]:
-        names = [name for kind, name in MEDIA_NAMES.items() if kind in spelled_out(self._app.scopes)]
+    def _media_urls(self, port: int, stream_id: str, product: Product | None) -> dict[str, str]:
+        scopes = spelled_out(media_of(product or "", self._app.scopes))
+        names = [name for kind, name in MEDIA_NAMES.items() if kind in scopes]
         return {name: f"{self.url(port)}/media/{stream_id}/{name}" for name in [*names, "all"]}
 
     def end(self) -> None:
@@ -355,7 +357,7 @@ class Simulator:
         if command.what == "started" and f"server={generation}" not in stream.url and generation > 1:
             if stream.zoom.moves:
                 stream.port = await self._listen(0)
-                stream.zoom.move_to(self._media_urls(stream.port, stream.stream_id))
+                stream.zoom.move_to(self._media_urls(stream.port, stream.stream_id, stream.product))
             stream.url = f"{self.url(stream.port)}/signaling/{stream.stream_id}?server={generation}"
             stream.event_ts += 1
         stream.end_was_told |= command.what == "stopped"

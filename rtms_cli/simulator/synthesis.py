@@ -22,7 +22,7 @@ from rtms_cli.simulator.codecs import (
 )
 from rtms_cli.simulator.cues import Cue
 from rtms_cli.simulator.decoding import Film, Sound
-from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.scenario import Person, Scenario
 from rtms_cli.simulator.schedule import Schedule, touched, within
 
 
@@ -78,25 +78,30 @@ class _Voice:
 
 def _audio(scenario: Scenario, schedule: Schedule, params: AudioParams, epoch_ms: int) -> Iterator[Cue]:
     form = AudioForm(params)
-    separate = params.data_opt == DataOption.AUDIO_MULTI_STREAMS
     people = scenario.people
+    is_call = people[0].channel_id is not None
+    separate = params.data_opt == DataOption.AUDIO_MULTI_STREAMS or is_call
+    # A call has no mixed sound, whatever was granted: each channel has its own, also while nobody speaks there.
+    sending = schedule.present if is_call else schedule.talking
     voices = [_Voice(scenario, schedule, who, form) for who in range(len(people))]
-    encoders = {person.user_id: form.encoder(person.user_id) for person in people} if separate else {0: form.encoder(0)}
+    everybody = Person(0, "")
+    encoders = {one: form.encoder(one.user_id or one.channel_id or 0) for one in (people if separate else (everybody,))}
     for at_ms in range(0, scenario.duration_ms, form.step_ms):
         start = form.rate * at_ms // 1000
         if schedule.is_paused(at_ms):
             continue
         if separate:
             sources = [
-                (people[who].user_id, people[who].name, voice.take(start, form.samples))
+                (people[who], voice.take(start, form.samples))
                 for who, voice in enumerate(voices)
-                if within(at_ms, schedule.talking[who])
+                if within(at_ms, sending[who])
             ]
         else:
-            sources = [(0, "", _sum([voice.take(start, form.samples) for voice in voices]))]
-        for user_id, name, pcm in sources:
-            payload = encoders[user_id](pcm, at_ms)
-            message = Audio(user_id, name, epoch_ms + at_ms, base64.b64encode(payload), len(payload))
+            sources = [(everybody, _sum([voice.take(start, form.samples) for voice in voices]))]
+        for one, pcm in sources:
+            payload = encoders[one](pcm, at_ms)
+            stamp, letters = epoch_ms + at_ms, base64.b64encode(payload)
+            message = Audio(*one.sender, stamp, letters, len(payload), one.channel_id)
             yield Cue(at_ms, MediaType.AUDIO, message)
 
 

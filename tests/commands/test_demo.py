@@ -116,7 +116,7 @@ async def test_listen_and_simulate_are_content_with_each_other_for_every_product
     assert figures["rtms_streams",] == 0
     assert figures["rtms_recordings_total", "complete"] == 10
     assert figures["rtms_webhooks_total", "200"] == 20
-    assert figures["rtms_messages_total", "MEDIA_DATA_AUDIO"] == 1000
+    assert figures["rtms_messages_total", "MEDIA_DATA_AUDIO"] == 1400  # two channels of each call
     assert figures["rtms_received_bytes_total", "MEDIA_DATA_AUDIO"] > 1000 * 640 * 4 / 3
     assert figures["rtms_written_bytes_total",] > 1000 * 640
     assert figures["rtms_keep_alives_received_total",] == figures["rtms_keep_alives_answered_total",]
@@ -129,8 +129,10 @@ async def test_listen_and_simulate_are_content_with_each_other_for_every_product
     for folder in folders:
         manifest = json.loads((folder / "manifest.json").read_text())
         assert (manifest["status"], manifest["losses"]) == ("complete", [])
-        _, samples = read_wav(folder / "audio/mixed.wav")
-        assert np.array_equal(samples, mixed(len(PEOPLE), 0, 2 * RATE, RATE))
+        is_call = manifest["product"] in ("contact_center", "phone")
+        _, samples = read_wav(folder / ("audio/0_john-smith.wav" if is_call else "audio/mixed.wav"))
+        assert np.array_equal(samples, mixed(2 if is_call else len(PEOPLE), 0, 2 * RATE, RATE))
+        assert (folder / "audio/1_zoe-muller.wav").exists() == is_call
 
 
 @pytest.mark.parametrize("way", ["file", "standard input"])

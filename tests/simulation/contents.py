@@ -46,6 +46,8 @@ class Packets:
         """Timestamps by participant, as they came."""
         self.pictures: dict[tuple[str, object], list[tuple[int, bytes]]] = defaultdict(list)
         self.lines: dict[str, list[tuple[int | None, str]]] = defaultdict(list)
+        self.names: dict[int, list[str]] = defaultdict(list)
+        """Everything that somebody was called."""
         self.origin: int | None = None
         self.spoilt = self.odd = self.unreadable = 0
         by_channel = plan.product in (Product.CONTACT_CENTER, Product.PHONE)
@@ -64,6 +66,8 @@ class Packets:
                 continue  # everything was asked for, since the server takes nothing less
             timestamp = said.number("timestamp")
             who: object = said.number("user_id")
+            if said.msg_type in _KINDS and not by_channel:
+                self._name(said, by_channel=False)
             match said.msg_type:
                 case 14:
                     data = str(said.fields["data"])
@@ -86,7 +90,17 @@ class Packets:
                     self.lines[kind].append((timestamp, str(said.fields["data"])))
                     self._time(timestamp)
                 case 6:
-                    self.lines["events"].append((timestamp, ""))
+                    self.lines["events"].append((timestamp or said.number("event_ts"), ""))
+                    self._name(said, by_channel=by_channel)
+
+    def _name(self, said: Said, *, by_channel: bool) -> None:
+        """Somebody is called so; in calls an event says that, elsewhere everything does, and always the same."""
+        held = said.fields.get("participant_info") or said.fields.get("paticipant_info")
+        told = Said(said.msg_type, held) if isinstance(held, dict) else said
+        who = told.number("channel_id" if by_channel else "user_id")
+        name = told.fields.get("display_name" if by_channel else "user_name")
+        if who is not None and name and self.names[who][-1:] != [name]:
+            self.names[who].append(str(name))
 
     def _time(self, timestamp: int | None) -> None:
         if timestamp is not None:
@@ -126,6 +140,9 @@ def check_content(
             yield f"origin_ms {manifest.origin_ms}, not {packets.origin}"
         wanted = {("audio", who) for who in packets.audio} | set(packets.pictures)
         wanted |= {(kind, None) for kind in packets.lines}
+        names = {one.user_id: [named.name for named in one.names] for one in manifest.participants if one.names}
+        if names != packets.names:
+            yield f"names {names}, not {dict(packets.names)}"
         if set(tracks) != wanted:
             yield f"tracks {sorted(map(str, tracks))}, not {sorted(map(str, wanted))}"
     for (kind, who), found in tracks.items():

@@ -19,6 +19,7 @@ from rtms_cli.protocol.numbers import (
     Resolution,
     SampleRate,
 )
+from rtms_cli.simulator.calls import media_of
 from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import Fault
 
@@ -178,12 +179,13 @@ def plan_of(seed: int) -> Plan:
         deviations = frozenset(dice.sample(list(Deviation), dice.choice((1, 1, 2))))
         if Deviation.NO_SUM in deviations and not split:
             deviations |= {Deviation.ALL_ONLY}  # where there are other URLs, it is the same as a split session
+    product = dice.choice((Product.MEETING, Product.MEETING, *Product))
     plan = Plan(
         seed=seed,
-        product=dice.choice((Product.MEETING, Product.MEETING, *Product)),
+        product=product,
         people=dice.choice((1, 2, 2, 3)),
         request=_request(dice, split),
-        scopes=scopes,
+        scopes=media_of(product, scopes),
         deviations=deviations,
         trusted=dice.random() < 0.7,
         webhook_after_s=dice.choice((0, 0, dice.uniform(0, 20))),

@@ -77,7 +77,8 @@ class CheapCues:
         audio = plan.request.params.audio
         assert audio is not None
         self.step_ms = audio.send_rate or 20
-        self.is_mixed = audio.data_opt == DataOption.AUDIO_MIXED_STREAM
+        self.by_channel = plan.product in (Product.CONTACT_CENTER, Product.PHONE)
+        self.is_mixed = audio.data_opt == DataOption.AUDIO_MIXED_STREAM and not self.by_channel
         self.last_words_ms = self._on_grid(plan.duration_ms - 3 * self.step_ms - 200)
         """When those begin who speak at the end."""
         self._talk = self._bursts(dice)
@@ -146,25 +147,39 @@ class CheapCues:
         assert audio is not None
         per_ms = audio.sample_rate.hz // 1000 * (audio.channel or 1)  # type: ignore[union-attr]
         count = per_ms * self.step_ms
-        by_channel = self.plan.product in (Product.CONTACT_CENTER, Product.PHONE) and not self.is_mixed
         for line in self._talk:
             timestamp, who = epoch_ms + line.at_ms, line.who
             payload = sound(who, timestamp, count, per_ms).tobytes()
-            user, name = (0, "") if self.is_mixed else (user_id(who), f"Person {who}")
+            user, name = (0, "") if self.is_mixed else self._sender(who)
             message = Audio(
                 user,
                 name,
                 timestamp,
                 base64.b64encode(payload),
                 len(payload),
-                who if by_channel else None,
+                who if self.by_channel else None,
             )
             yield Cue(line.at_ms, MediaType.AUDIO, message)
 
+    def _sender(self, who: int) -> tuple[int | None, str | None]:
+        return (None, None) if self.by_channel else (user_id(who), f"Person {who}")
+
+    def _told(self, at_ms: int, who: int, epoch_ms: int) -> EventUpdate:
+        """Who speaks; in a call that somebody takes part, whose name changes as time goes by."""
+        if not self.by_channel:
+            fields: dict[str, object] = {"user_id": user_id(who), "user_name": f"Person {who}"}
+            return EventUpdate(MeetingEvent.ACTIVE_SPEAKER_CHANGE, epoch_ms + at_ms, fields)
+        info = {"channel_id": who, "display_name": f"Person {who} at {at_ms // 10_000}", "phone_number": "+15550100000"}
+        key = "participant_info" if who else "paticipant_info"
+        fields = {"event_ts": epoch_ms + at_ms, key: info}
+        return EventUpdate(MeetingEvent.PARTICIPANT_JOIN, None, fields)
+
     def _message(self, kind: MediaType, params: MediaParams, line: Line, timestamp: int) -> Message:
-        user, name = user_id(line.who), f"Person {line.who}"
+        user, name = self._sender(line.who)
         if kind is MediaType.TRANSCRIPT:
-            return Transcript(user, name, timestamp, f"said {line.who} {timestamp}", timestamp - 500, timestamp, 9)
+            channel = line.who if self.by_channel else None
+            text = f"said {line.who} {timestamp}"
+            return Transcript(user, name, timestamp, text, timestamp - 500, timestamp, 9, channel_id=channel)
         if kind is MediaType.CHAT:
             return Chat(user, name, timestamp, f"wrote {line.who} {timestamp}")
         form = params.video if kind is MediaType.VIDEO else params.share
@@ -176,18 +191,7 @@ class CheapCues:
     def _events(self, epoch_ms: int) -> Iterator[Cue]:
         cues = [
             Cue(0, None, EventUpdate(MeetingEvent.FIRST_PACKET_TIMESTAMP, epoch_ms)),
-            *(
-                Cue(
-                    line.at_ms,
-                    None,
-                    EventUpdate(
-                        MeetingEvent.ACTIVE_SPEAKER_CHANGE,
-                        epoch_ms + line.at_ms,
-                        {"user_id": user_id(line.who), "user_name": f"Person {line.who}"},
-                    ),
-                )
-                for line in self._lines[None]
-            ),
+            *(Cue(line.at_ms, None, self._told(line.at_ms, line.who, epoch_ms)) for line in self._lines[None]),
         ]
         before = self.session
         for number, hit in enumerate(hit for hit in self.plan.hits if isinstance(hit, SessionHit)):

@@ -10,9 +10,10 @@ from processes import CREDENTIALS, rtms, running, until
 from simulator.test_zoom import IDS, Server, types
 from websockets.asyncio.client import ClientConnection, connect
 
-from rtms_cli.protocol.media import MediaParams
-from rtms_cli.protocol.messages import EventUpdate
-from rtms_cli.protocol.numbers import Product
+from rtms_cli.protocol.media import DEFAULT_PARAMS, MediaParams
+from rtms_cli.protocol.messages import Audio, EventUpdate, Transcript, encode
+from rtms_cli.protocol.numbers import MediaType, Product
+from rtms_cli.simulator.calls import media_of
 from rtms_cli.simulator.cues import make_cues
 from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import Fault, FaultAt
@@ -206,3 +207,21 @@ async def test_simulate_plays_a_scenario_with_chaos_and_tells_what_it_did(tmp_pa
     (folder,) = (tmp_path / "recordings").iterdir()
     manifest = json.loads((folder / "manifest.json").read_text())
     assert len([one for one in manifest["connections"] if one["channel"] == "signaling"]) == 2
+
+
+@pytest.mark.parametrize("product", [Product.CONTACT_CENTER, Product.PHONE])
+def test_a_call_has_channels_and_no_user_ids(product: Product) -> None:
+    scenario, params = Scenario(6), DEFAULT_PARAMS
+    audio = [cue.message for cue in make_cues(scenario, params, 0, MediaType.AUDIO, product=product)]
+    assert {(one.user_id, one.user_name) for one in audio if isinstance(one, Audio)} == {(None, None)}
+    assert [one.channel_id for one in audio if isinstance(one, Audio)] == [0, 1] * 300
+    said = [cue.message for cue in make_cues(scenario, params, 0, MediaType.TRANSCRIPT, product=product)]
+    assert [(one.user_id, one.channel_id) for one in said if isinstance(one, Transcript)] == [
+        (None, 0), (None, 0), (None, 1)
+    ]  # fmt: skip
+    events = [cue.message for cue in make_cues(scenario, params, 0, None, product=product)]
+    told = [json.loads(encode(event))["event"] for event in events if isinstance(event, EventUpdate)]
+    assert all("event_ts" in event and "timestamp" not in event for event in told)
+    names = {(info["channel_id"], info["display_name"]) for event in told if (info := event.get("participant_info"))}
+    assert names == {(0, "John Smith"), (1, "Zoë Müller")}
+    assert media_of(product, MediaType.ALL) == MediaType.AUDIO | MediaType.TRANSCRIPT
