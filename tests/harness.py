@@ -17,6 +17,7 @@ from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.recording.writer import Writer
 from rtms_cli.station.station import Station, recorder_in, revoke_in
+from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
 
@@ -55,6 +56,7 @@ def make_station(
     observer: Silent | None = None,
     max_streams: int = 1000,
     sign: Callable[[Stream], Signature] = lambda stream: stream.signature or Signature("0" * 64),
+    make_clock: Callable[[], Clock] = Clock,
 ) -> Station:
     """A station over real sockets that draws nothing."""
     return Station(
@@ -67,6 +69,8 @@ def make_station(
         trusted=trusted,
         max_streams=max_streams,
         revoke=revoke_in(out),
+        make_clock=make_clock,
+        check_url=HostPolicy().check_name,
     )
 
 

@@ -100,6 +100,8 @@ def listen(
                 station.notice,
                 metrics=lambda answers: exposition(station.figures(answers, free_space(out))),
                 forward=None if forwarder is None else forwarder.put,
+                may_repeat=station.may_repeat,
+                not_now=station.not_now,
             )
             bound = await listener.start()
             station.notice(f"listening on http://{host}:{bound}{path}")

@@ -1,6 +1,7 @@
 """What Zoom posts to us: one body, in any of its shapes, becomes one of a few values (PROTOCOL §2)."""
 
 import re
+from hashlib import sha256
 
 from msgspec import Struct
 
@@ -119,6 +120,13 @@ _ID_FIELDS = {
     Product.PHONE: ("call_id",),
 }
 _LONGEST_ID = 10_000
+LONGEST_KEPT = 1 << 16
+"""Bytes of a webhook that are kept as they came; real ones stay under 10 KiB."""
+_READ = (
+    *(name for names in _ID_FIELDS.values() for name in names),
+    *("rtms_stream_id", "server_urls", "signature", "stop_reason", "reason"),
+    *("account_id", "meeting_id", "webinar_id", "host_id", "operator_id", "is_original_host"),
+)
 
 
 def read_webhook(body: bytes) -> Webhook:
@@ -175,6 +183,28 @@ def _in_words(event: str, payload: dict[str, object]) -> str:
         case _:
             return ""
     return f"{said}; {whose}" if whose else said
+
+
+def shortened_webhook(body: bytes) -> bytes:
+    """The body itself, or of one that is far too long what is read of it, with a note of what is not there.
+
+    Each recording's capture holds its webhooks: who sends long ones could fill disks. What is left reads the same, but
+    for a list of URLs that is too long by itself: then it is the first of them.
+    """
+    if len(body) <= LONGEST_KEPT:
+        return body
+    try:
+        posted = loads(body)
+    except ValueError:
+        return body
+    if not isinstance(posted, dict):
+        return body
+    payload = _flat(posted.get("payload"))
+    kept = {name: payload[name] for name in _READ if name in payload and len(dumps(payload[name])) <= LONGEST_KEPT // 2}
+    if "server_urls" in payload and "server_urls" not in kept:
+        kept["server_urls"] = first_url(payload["server_urls"])
+    note = f"{len(body)} bytes came, with the SHA-256 {sha256(body).hexdigest()}: the rest is left out"
+    return dumps({"event": posted.get("event"), "event_ts": posted.get("event_ts"), "payload": kept, "rtms_note": note})
 
 
 def read_payload(text: bytes) -> Stream:

@@ -134,6 +134,11 @@ class Session:
         return self._life.has_ended or self._life.end_us is not None
 
     @property
+    def was_ended(self) -> bool:
+        """Whether Zoom said that the stream is over."""
+        return self._life.outlook.is_over
+
+    @property
     def may_go_on(self) -> bool:
         """Of a session that has ended: whether its recording is continued when the stream is announced again."""
         return self._life.may_go_on

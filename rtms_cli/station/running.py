@@ -111,6 +111,7 @@ async def running_station(
         trusted=trusted,
         max_streams=max_streams,
         revoke=None if keep_revoked else revoke_in(out),
+        check_url=policy.check_name,
     )
     reporting = asyncio.create_task(station.report_progress(PROGRESS_S), name="progress")
     try:

@@ -20,7 +20,16 @@ from rtms_cli.machine import WEBHOOK, Direction, Finish, FrameSink, as_one
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import StopReason
-from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop, Webhook
+from rtms_cli.protocol.webhooks import (
+    OtherWebhook,
+    Stream,
+    StreamInterrupted,
+    StreamStart,
+    StreamStop,
+    Webhook,
+    read_webhook,
+    shortened_webhook,
+)
 from rtms_cli.recording.files import Files, folder_mode
 from rtms_cli.recording.ledger import stop_of
 from rtms_cli.recording.names import new_folder
@@ -30,12 +39,16 @@ from rtms_cli.recording.repair import revoke
 from rtms_cli.recording.writer import Sink, Writer
 from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
+from rtms_cli.station.admission import Admission, described, how_late, stream_id_of
+from rtms_cli.station.beginning import Beginning
 from rtms_cli.station.metrics import Figures, Totals
 from rtms_cli.station.observing import NOT_RECORDED, Observer, Observers, StreamSnapshot
 from rtms_cli.station.taps import GuardedTap, TapMaker
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
+from rtms_cli.wire.notices import Notices
 
+_NOT_RECORDED = "streams that are not recorded"
 MOST_INTERRUPTED = 100
 """Interrupted recordings that a later webhook may continue; older ones stay as they are."""
 
@@ -74,6 +87,9 @@ class _Run:
         self.recorder: Recorder | None = None
         self.sink: Sink | None = None
         self.clock = clock
+        self.created = datetime.now(UTC)
+        """When its clock began."""
+        self.was_shown = False
 
     @property
     def folder(self) -> Path | None:
@@ -102,6 +118,7 @@ class Station:
     :param taps: open further sinks for every session.
     :param trusted: whether webhooks are verified before they get here.
     :param revoke: deletes what was recorded of a stream that is over; `None` keeps it.
+    :param check_url: says why a start's server is not connected to, if so.
     """
 
     def __init__(
@@ -118,7 +135,9 @@ class Station:
         max_streams: int = 1000,
         make_clock: Callable[[], Clock] = Clock,
         revoke: Callable[[StreamStop], list[Path]] | None = None,
+        check_url: Callable[[str], str | None] = lambda url: None,
     ) -> None:
+        self._check_url = check_url
         self._make_clock = make_clock
         self._revoke = revoke
         self._make_recorder = make_recorder
@@ -140,34 +159,77 @@ class Station:
         self._stopping = ""
         self._stopped = asyncio.Event()
         self._stops: set[asyncio.Task[None]] = set()
+        self._admission = Admission()
+        self._notices = Notices(self.notice)
 
     def subscribe(self, observer: Observer) -> None:
         """Let a view hear of everything from now on; of the streams that run already it hears that they started."""
         self._observers.add(observer)
         for run in self._runs.values():
-            if run.driver is not None:
+            if run.was_shown:
                 self._observers.on_started(run.stream, run.folder, observer)
 
     def take(self, body: bytes, webhook: Webhook) -> None:
-        """Act on a webhook that was answered already."""
+        """Act on a webhook that was answered already; one of which nothing comes is shown."""
         if isinstance(webhook, StreamStop) and webhook.reason == StopReason.STOP_BC_STREAM_REVOKED and self._trusted:
             self._in_background(self._delete_revoked(webhook), f"revoke {webhook.stream_id}")
-        running = {stream_id: run.session for stream_id, run in self._runs.items()}
-        match judge(webhook, running, self._interrupted, self._max_streams), webhook:
-            case Verdict.START | Verdict.CONTINUE, StreamStart(stream) if not self._stopping:
+        if isinstance(webhook, StreamStart | StreamStop | StreamInterrupted):
+            given, body = body, shortened_webhook(body)
+            webhook = webhook if body is given else read_webhook(body)
+        why, verdict = self._why_not(webhook), self._judge(webhook)
+        match verdict, webhook:
+            case _ if why is not None:
+                self._notices.tell("webhooks that start nothing", f"{described(webhook)}: {why}")
+            case Verdict.START | Verdict.CONTINUE, StreamStart(stream):
                 self._begin(stream, body)
             case Verdict.LATER, StreamStart(stream) as start:
-                self._runs[stream.stream_id].later = body, start
-            case Verdict.FEED, StreamStart(Stream(stream_id=stream_id)):
-                self._runs[stream_id].post(body)
-            case Verdict.FEED, StreamStop(stream_id=stream_id) | StreamInterrupted(stream_id=stream_id):
-                self._runs[stream_id].post(body)
-            case Verdict.TOO_MANY, StreamStart(stream):
-                self._observers.on_notice(
-                    f"stream {stream.stream_id} is not recorded: {len(self._runs)} streams run already (--max-streams)"
-                )
+                run = self._runs[stream.stream_id]
+                if run.later is None or not stream.is_older_than(run.later[1].stream):
+                    run.later = body, start
+            case Verdict.FEED, _:
+                self._runs[stream_id_of(webhook) or ""].post(body)
+            case Verdict.TOO_MANY, _:
+                self._notices.tell(_NOT_RECORDED, f"{described(webhook)}: {self._too_many}")
             case _:
-                pass
+                what = "nothing is recorded of that stream" if stream_id_of(webhook) else "nothing to be done"
+                kind = webhook.event[:100] if isinstance(webhook, OtherWebhook) else "webhooks of other streams"
+                self._notices.tell(f"webhooks {kind}", f"{described(webhook)}: {what}")
+
+    def not_now(self, webhook: Webhook) -> str | None:
+        """Why a webhook should be sent again later, or `None`."""
+        is_new = self._judge(webhook) in (Verdict.START, Verdict.CONTINUE, Verdict.TOO_MANY)
+        if self._stopping and is_new:
+            return "rtms is stopping"
+        return self._too_many if self._judge(webhook) is Verdict.TOO_MANY else None
+
+    def may_repeat(self, webhook: Webhook) -> bool:
+        """Whether a webhook whose very signature came before may be acted on."""
+        if not isinstance(webhook, StreamStart) or self._judge(webhook) not in (Verdict.START, Verdict.CONTINUE):
+            return True
+        return self._admission.may_repeat(webhook.stream.stream_id)
+
+    @property
+    def _too_many(self) -> str:
+        return f"{len(self._runs)} streams run already (--max-streams, or `ulimit -n`)"
+
+    def _judge(self, webhook: Webhook) -> Verdict:
+        running = {stream_id: run.session for stream_id, run in self._runs.items()}
+        return judge(webhook, running, self._interrupted, self._max_streams)
+
+    def _why_not(self, webhook: Webhook) -> str | None:
+        """Why nothing comes of a webhook about a stream that could be acted on."""
+        verdict = self._judge(webhook)
+        if verdict in (Verdict.IGNORE, Verdict.TOO_MANY):
+            return None
+        if not isinstance(webhook, StreamStart | StreamStop | StreamInterrupted):
+            return None
+        if isinstance(webhook, StreamStart) and verdict is not Verdict.FEED:
+            if self._stopping:
+                return "rtms is stopping"
+            if (refused := self._check_url(webhook.stream.server_url)) is not None:
+                return refused
+        # Of a stream that runs, its session knows what is old, and says so in the recording.
+        return self._admission.refusal(webhook, may_be_old=verdict is Verdict.FEED)
 
     async def record(self, stream: Stream, body: bytes | None = None) -> Outcome:
         """Record one stream to its end.
@@ -175,7 +237,7 @@ class Station:
         :param body: the webhook that announced it, for the capture.
         :raises Problem: where it cannot even begin.
         """
-        return await self._record(self._enter(stream, body))
+        return await self._record(self._enter(stream, body), at_once=True)
 
     async def stop(self, who: str) -> None:
         """End every session cleanly, and wait until their recordings are finished."""
@@ -184,6 +246,7 @@ class Station:
             if run.driver is not None:
                 run.driver.stop(who)
         await self.idle()
+        self._notices.close()
         self._stopped.set()
 
     def request_stop(self, who: str) -> None:
@@ -251,7 +314,7 @@ class Station:
         try:
             run = self._enter(stream, body)
         except Problem as problem:
-            self._observers.on_notice(f"stream {stream.stream_id} is not recorded: {problem}")
+            self._notices.tell(_NOT_RECORDED, f"stream {stream.stream_id} is not recorded: {problem}")
             return
         self._in_background(self._record_in_background(run), f"stream {stream.stream_id}")
 
@@ -276,37 +339,45 @@ class Station:
         try:
             await self._record(run)
         except Problem as problem:
-            self._observers.on_notice(f"stream {run.stream.stream_id} is not recorded: {problem}")
+            self._notices.tell(_NOT_RECORDED, f"stream {run.stream.stream_id} is not recorded: {problem}")
 
     def _enter(self, stream: Stream, body: bytes | None) -> _Run:
         """Take a stream in, before anything is waited for: from here on its webhook, sent again, is a retry."""
         former = self._interrupted.pop(stream.stream_id, None)
         session = self._new_session(stream, continues=former is not None)
         run = former or _Run(stream, session, self._make_clock())
-        run.session, run.driver = session, None
+        run.session, run.driver, run.was_shown = session, None, False
         if run.recorder is not None:
             self._past.add(run.recorder.snapshot(), -1)  # it goes on counting
         run.early = [] if body is None else [body]
         self._runs[stream.stream_id] = run
+        self._admission.begin(stream)
+        if (late := how_late(stream)) is not None:
+            self._notices.tell("late starts", f"WARNING: stream {stream.stream_id}: {late}")
         return run
 
     def _new_session(self, stream: Stream, *, continues: bool) -> Session:
         return Session(stream, self._sign(stream), self._request, trusted=self._trusted, continues=continues)
 
-    async def _record(self, run: _Run) -> Outcome:
+    async def _record(self, run: _Run, *, at_once: bool = False) -> Outcome:
+        """Record a stream to its end.
+
+        :param at_once: make its folder before the first connection stands.
+        """
         stream = run.stream
         try:
-            if run.recorder is None:
-                run.recorder = await self._new_recorder(stream)
-            else:
+            if run.recorder is not None:
                 await self._reopen(run, run.recorder)
+            elif at_once:
+                run.recorder = await self._new_recorder(run)
             async with AsyncExitStack() as closing:
-                finish = await self._drive(run, self._open_sinks(run, closing))
+                finish = await self._drive(run, closing)
             manifest = None if run.recorder is None else await asyncio.to_thread(run.recorder.manifest)
         finally:
             if self._runs.get(stream.stream_id) is run:
                 del self._runs[stream.stream_id]
-        if finish.status == "interrupted":
+            self._admission.end(stream.stream_id, by_zoom=run.session.was_ended)
+        if finish.status == "interrupted" and (run.recorder is not None or self._make_recorder is None):
             self._interrupted[stream.stream_id] = run
             while len(self._interrupted) > MOST_INTERRUPTED:
                 self._interrupted.popitem(last=False)
@@ -323,8 +394,8 @@ class Station:
             self.take(*later)
         return outcome
 
-    def _open_sinks(self, run: _Run, closing: AsyncExitStack) -> FrameSink | None:
-        """Open the recorder's sink and the taps as one; `closing` closes them, the recorder's first."""
+    def _open_taps(self, run: _Run, closing: AsyncExitStack) -> list[FrameSink]:
+        """Open the taps; `closing` closes them."""
         sinks: list[FrameSink] = []
 
         def go_on_without(why: Exception) -> None:
@@ -339,18 +410,42 @@ class Station:
                 continue
             closing.push_async_callback(tap.close)
             sinks.append(tap)
-        if run.recorder is not None:
-            run.sink = self._writer.open(run.recorder)
-            closing.push_async_callback(run.sink.close)
-            sinks.insert(0, run.sink)
-        return as_one(sinks)
+        return sinks
 
-    async def _drive(self, run: _Run, sink: FrameSink | None) -> Finish:
+    def _open_sink(self, run: _Run) -> Sink:
+        assert run.recorder is not None
+        run.sink = self._writer.open(run.recorder)
+        self._show(run)
+        return run.sink
+
+    def _show(self, run: _Run) -> None:
+        run.was_shown = True
+        self._observers.on_started(run.stream, run.folder)
+
+    async def _drive(self, run: _Run, closing: AsyncExitStack) -> Finish:
+        """Run the session with its sinks; `closing` closes them, the recorder's first."""
+        sinks, dial = self._open_taps(run, closing), self._dial
+        if run.recorder is not None:
+            sinks.insert(0, self._open_sink(run))
+        elif self._make_recorder is not None:
+
+            async def begin() -> Sink:
+                run.recorder = await self._new_recorder(run)
+                return self._open_sink(run)
+
+            beginning = Beginning(begin)
+            dial = beginning.dialing(dial)
+            sinks.insert(0, beginning)
+            closing.push_async_callback(self._close_sink, run)
+            closing.push_async_callback(beginning.settle)
+        else:
+            self._show(run)
+        if run.sink is not None:
+            closing.push_async_callback(self._close_sink, run)
         stream_id = run.stream.stream_id
         driver = Driver(
-            run.session, sink, run.clock, self._dial, lambda frame: self._observers.on_frame(stream_id, frame)
+            run.session, as_one(sinks), run.clock, dial, lambda frame: self._observers.on_frame(stream_id, frame)
         )
-        self._observers.on_started(run.stream, run.folder)
         for body in run.early:
             driver.post(WEBHOOK, Direction.IN, body)
         run.driver = driver
@@ -366,12 +461,18 @@ class Station:
             self.notice(f"{problem} A new recording is begun.")
             self._past.add(recorder.snapshot())  # it does not go on counting
             run.session = self._new_session(run.stream, continues=False)
-            run.sink, run.clock, run.recorder = None, self._make_clock(), await self._new_recorder(run.stream)
+            run.sink, run.clock, run.created = None, self._make_clock(), datetime.now(UTC)
+            run.recorder = await self._new_recorder(run)
 
-    async def _new_recorder(self, stream: Stream) -> Recorder | None:
+    async def _close_sink(self, run: _Run) -> None:
+        if run.sink is not None:
+            await run.sink.close()
+
+    async def _new_recorder(self, run: _Run) -> Recorder | None:
         if self._make_recorder is None:
             return None
-        created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        stream = run.stream
+        created = run.created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         generator = f"rtms-cli {__version__}"
         header = Header(1, created, generator, stream.product, stream.id, stream.stream_id, self._trusted)
         return await asyncio.to_thread(self._make_recorder, header)

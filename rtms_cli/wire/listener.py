@@ -9,7 +9,7 @@ import logging
 import re
 import socket
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from urllib.parse import unquote, urlsplit
 
@@ -30,6 +30,9 @@ REQUEST_TIMEOUT_S = 10.0
 MAX_CONNECTIONS = 256
 """At once; the next one takes the place of one that says nothing."""
 
+MOST_SIGNATURES = 100_000
+"""Of webhooks, that are remembered: those of some minutes, and who repeats one cannot make new ones."""
+
 RETRY_AFTER_S = 60
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -48,6 +51,7 @@ class Listener:
     :param on_notice: is told, in a line, why a request was not let in, and what was let in and is nobody else's.
     :param metrics: what `GET /metrics` answers with, given how often a webhook was answered, by HTTP status.
     :param forward: is given the raw body and headers of everything that was let in, after it was answered.
+    :param may_repeat: says of a webhook whose very signature came before whether it is handed on.
     :param not_now: says why a webhook can be acted on later only, or nothing: Zoom sends it again.
     """
 
@@ -63,6 +67,7 @@ class Listener:
         request_timeout_s: float = REQUEST_TIMEOUT_S,
         metrics: Callable[[Mapping[int, int]], bytes] | None = None,
         forward: Callable[[bytes, Fields], None] | None = None,
+        may_repeat: Callable[[Webhook], bool] = lambda webhook: True,
         not_now: Callable[[Webhook], str | None] = lambda webhook: None,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
@@ -74,7 +79,10 @@ class Listener:
         self._status = status
         self._metrics = metrics
         self._forward = forward
+        self._may_repeat = may_repeat
         self._not_now = not_now
+        self._signatures: OrderedDict[str, None] = OrderedDict()
+        """Those that were let in last; an old one is refused for its age."""
         self._notices = Notices(on_notice)
         self._answers: Counter[int] = Counter()
         handler = Handler(self._admit, self._answer, self._refuse, MAX_BODY)
@@ -132,12 +140,13 @@ class Listener:
         return answer
 
     def _webhook(self, request: Request) -> Answer:
-        body = request.body
+        body, is_again = request.body, False
         if self._secret_token is not None:
             signature, timestamp = request.field(b"x-zm-signature"), request.field(b"x-zm-request-timestamp")
             check = check_webhook(self._secret_token, signature, timestamp, body, time.time())
             if check is not WebhookCheck.GOOD:
                 return self._refuse(401, check.value)
+            is_again = self._came_before(f"{signature} {timestamp}")
         webhook = read_webhook(body)
         answer = Answer(200)
         match webhook:
@@ -154,11 +163,23 @@ class Listener:
                 )
             case _:
                 busy = self._not_now(webhook)
+                if is_again and not self._may_repeat(webhook):
+                    self._notices.tell("repeated requests", "a request came again, byte for byte: left aside")
+                    return answer
                 if busy is not None:
                     return self._refuse(503, busy, ((b"retry-after", b"%d" % RETRY_AFTER_S),))
         return Answer(
             answer.status, answer.body, answer.media_type, after=lambda: self._hand_on(body, webhook, request.fields)
         )
+
+    def _came_before(self, signature: str) -> bool:
+        """Whether a good signature was seen before; it is from now on."""
+        if signature in self._signatures:
+            return True
+        self._signatures[signature] = None
+        if len(self._signatures) > MOST_SIGNATURES:
+            self._signatures.popitem(last=False)
+        return False
 
     def _hand_on(self, body: bytes, webhook: Webhook, fields: Fields) -> None:
         try:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 MOST = 5
 """Lines of a kind that are told in one period."""
+MOST_KINDS = 50
 PERIOD_S = 60.0
 
 
@@ -23,6 +24,8 @@ class Notices:
 
         :param kind: what several of them are called; one of a few.
         """
+        if len(self._kinds) >= MOST_KINDS and kind not in self._kinds:
+            kind = "others"
         counts = self._kinds.get(kind)
         if counts is None:
             counts = self._kinds[kind] = _Kind()

@@ -57,11 +57,11 @@ class SimRecorder(Recorder):
 class Recording:
     """One folder, and what was put into it."""
 
-    def __init__(self, files: MemoryFiles, header: Header, recorder: Recorder) -> None:
+    def __init__(self, files: MemoryFiles, header: Header, recorder: Recorder, began_ms: int) -> None:
         self.files = files
         self.header = header
         self.recorder = recorder
-        self.began_ms = round(asyncio.get_running_loop().time() * 1000)
+        self.began_ms = began_ms
         """Since the world began; its clock counts from here."""
         self.entries: list[Entry] = []
         self.was_killed = False
@@ -124,7 +124,7 @@ class Process:
             writer=self.writer,
             observers=[self],
             trusted=plan.trusted,
-            make_clock=VirtualClock,
+            make_clock=self._make_clock,
         )
 
     def recording_of(self, recorder: Recorder) -> Recording:
@@ -151,6 +151,10 @@ class Process:
         self.is_dead = True
         self._world.spawn(self.station.stop("the simulation's end"))
 
+    def _make_clock(self) -> VirtualClock:
+        self._clock_began_ms = round(asyncio.get_running_loop().time() * 1000)
+        return VirtualClock()
+
     async def _dial(self, url: str) -> SimSocket:
         if self.is_dead:
             raise ConnectionError("the process is dead")
@@ -160,7 +164,7 @@ class Process:
         folder = Path(f"/simulated/{len(self._world.recordings)}")
         files = self._world.make_files(folder)
         recorder = SimRecorder(folder, header, files=files, process="1@simulation")
-        recording = Recording(files, header, recorder)
+        recording = Recording(files, header, recorder, self._clock_began_ms)
         self.recordings.append(recording)
         self._world.recordings.append(recording)
         return recorder

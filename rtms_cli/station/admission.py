@@ -1,0 +1,129 @@
+"""Which webhooks are acted on: not what is old, not what somebody repeats, and not more than a server could mean."""
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from rtms_cli.protocol.webhooks import OtherWebhook, Stream, StreamInterrupted, StreamStart, StreamStop, Webhook
+
+MOST_A_MINUTE = 10
+"""Webhooks of one kind about one stream: Zoom sends one, and three more within 80 minutes."""
+MINUTE_S = 60.0
+MOST_STREAMS = 1_000
+"""Streams that are remembered after their end."""
+URLS_VALID_MS = 60_000
+"""How long a start's URLs can be connected to (PROTOCOL §9)."""
+
+
+class _Known(Struct):
+    """What is remembered of a stream."""
+
+    newest: Stream | None = None
+    """Its start with the newest `event_ts`."""
+    was_ended: bool = True
+    """Whether Zoom said that it was over; of one that was never begun, that nothing is in the way of it."""
+
+
+class Admission:
+    """What is known of the streams that were announced; bounded.
+
+    :param clock: counts seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._streams: OrderedDict[str, _Known] = OrderedDict()
+        self._times: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
+
+    def refusal(self, webhook: StreamStart | StreamStop | StreamInterrupted, *, may_be_old: bool) -> str | None:
+        """Why a webhook about a stream is not acted on; it is counted.
+
+        :param may_be_old: whether somebody else looks at its time.
+        """
+        what = "interrupted" if isinstance(webhook, StreamInterrupted) else "stopped"
+        if isinstance(webhook, StreamStart):
+            what, newest = "started", self._known(webhook.stream.stream_id).newest
+            if not may_be_old and newest is not None and webhook.stream.is_older_than(newest):
+                return "it is older than the stream's last start"
+        if self._is_too_much(stream_id_of(webhook) or "", what):
+            return f"{MOST_A_MINUTE} {what} webhooks about this stream came within a minute"
+        return None
+
+    def begin(self, stream: Stream) -> None:
+        """A stream is begun."""
+        known = self._known(stream.stream_id)
+        known.newest, known.was_ended = stream, False
+
+    def end(self, stream_id: str, *, by_zoom: bool) -> None:
+        """A stream's session has ended.
+
+        :param by_zoom: whether Zoom said that the stream was over.
+        """
+        self._known(stream_id).was_ended = by_zoom
+
+    def may_repeat(self, stream_id: str) -> bool:
+        """Whether a start whose signature came before may begin the stream again.
+
+        A server that starts a stream again after it has said its end may send the same bytes (PROTOCOL §9). Who repeats
+        what he has overheard can do so once a session, not as often as he likes.
+        """
+        known = self._streams.get(stream_id)
+        return known is None or known.was_ended
+
+    def _known(self, stream_id: str) -> _Known:
+        known = self._streams.setdefault(stream_id, _Known())
+        self._streams.move_to_end(stream_id)
+        while len(self._streams) > MOST_STREAMS:
+            self._streams.popitem(last=False)
+        return known
+
+    def _is_too_much(self, stream_id: str, what: str) -> bool:
+        now = self._clock()
+        times = self._times.setdefault((stream_id, what), deque(maxlen=MOST_A_MINUTE))
+        self._times.move_to_end((stream_id, what))
+        while len(self._times) > MOST_STREAMS:
+            self._times.popitem(last=False)
+        if len(times) == MOST_A_MINUTE and now - times[0] < MINUTE_S:
+            return True
+        times.append(now)
+        return False
+
+
+def stream_id_of(webhook: Webhook) -> str | None:
+    """The stream that a webhook is about."""
+    match webhook:
+        case StreamStart(stream):
+            return stream.stream_id
+        case StreamStop(stream_id=stream_id) | StreamInterrupted(stream_id=stream_id) | OtherWebhook(_, stream_id):
+            return stream_id
+        case _:
+            return None
+
+
+def described(webhook: Webhook) -> str:
+    """A webhook in a few words."""
+    match webhook:
+        case StreamStart(Stream(product=product)):
+            what = f"{product} rtms_started"
+        case StreamStop(product=product):
+            what = f"{product} rtms_stopped"
+        case StreamInterrupted(product=product):
+            what = f"{product} rtms_interrupted"
+        case OtherWebhook(event, _, says):
+            what = f"{event[:100]}  {says}" if says else event[:100]
+        case _:
+            what = "a webhook"
+    stream_id = stream_id_of(webhook)
+    return f"{what} of stream {stream_id[:100]}" if stream_id else what
+
+
+def how_late(stream: Stream) -> str | None:
+    """A line where a start is so old that its URLs are of no use, by our clock: which may be wrong, so it is tried."""
+    if stream.event_ts is None:
+        return None
+    late_ms = time.time() * 1000 - stream.event_ts
+    if late_ms <= URLS_VALID_MS:
+        return None
+    return f"it was announced {late_ms / 1000:.0f} s ago, and URLs are valid for 60 s (or this clock is wrong)"

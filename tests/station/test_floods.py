@@ -1,0 +1,281 @@
+"""Webhooks that come too often, too late, too large, or lead nowhere: what is recorded, and what is said."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from harness import Silent, make_station
+
+from rtms_cli.capture import Capture
+from rtms_cli.machine import WEBHOOK
+from rtms_cli.protocol.media import MediaRequest, parse_media
+from rtms_cli.protocol.numbers import Product
+from rtms_cli.protocol.signatures import signed_headers
+from rtms_cli.protocol.webhooks import (
+    LONGEST_KEPT,
+    Stream,
+    StreamInterrupted,
+    StreamStart,
+    StreamStop,
+    read_webhook,
+    shortened_webhook,
+)
+from rtms_cli.recording.writer import Writer
+from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.server import App, Simulator
+from rtms_cli.station.admission import MINUTE_S, MOST_A_MINUTE, MOST_STREAMS, Admission
+from rtms_cli.station.station import Station
+from rtms_cli.wire.clock import Clock
+from rtms_cli.wire.listener import Listener
+from rtms_cli.wire.notices import MOST
+
+SPEED = 20
+
+
+def webhook(event: str, stream_id: str = "stream1", **fields: object) -> bytes:
+    event_ts = fields.pop("event_ts", int(time.time() * 1000))
+    payload = {"meeting_uuid": "uuid==", "rtms_stream_id": stream_id, **fields}
+    return json.dumps({"event": event, "event_ts": event_ts, "payload": payload}).encode()
+
+
+def started(stream_id: str = "stream1", url: str = "ws://127.0.0.1:9/x", **fields: object) -> bytes:
+    return webhook("meeting.rtms_started", stream_id, server_urls=url, **fields)
+
+
+def take(station: Station, body: bytes) -> None:
+    station.take(body, read_webhook(body))
+
+
+async def folders_in(folder: Path) -> list[Path]:
+    return await asyncio.to_thread(lambda: list(folder.iterdir()))
+
+
+async def files_in(folder: Path) -> list[Path]:
+    return await asyncio.to_thread(lambda: [path for path in folder.rglob("*") if path.is_file()])
+
+
+@pytest.mark.parametrize("url", ["wss://evil.example.org/x", "ws://10.0.0.1/x"])
+async def test_starts_whose_server_is_refused_leave_nothing(url: str, tmp_path: Path) -> None:
+    observer, writer = Silent(), Writer()
+    station = make_station(tmp_path, writer, trusted=True, observer=observer)
+    for number in range(246):
+        take(station, started(f"stream{number}", url, filler="x" * 900_000))
+    await station.stop("the test")
+    await writer.close()
+    assert await files_in(tmp_path) == []
+    assert len(observer.notices) == MOST + 1
+    assert "is no host of Zoom's" in observer.notices[0]
+    assert observer.notices[-1].startswith(f"{246 - MOST} more ")
+    assert not observer.finished
+
+
+async def test_a_start_that_leads_nowhere_leaves_nothing(tmp_path: Path) -> None:
+    """Nobody listens there: it is tried for a minute, which is a moment here."""
+    observer, writer = Silent(), Writer()
+    station = make_station(tmp_path, writer, trusted=True, observer=observer, make_clock=lambda: Clock(1000))
+    take(station, started())
+    await station.idle()
+    await writer.close()
+    assert await files_in(tmp_path) == []
+    assert [finish.status for finish in observer.finished] == ["failed"]
+
+
+async def test_a_folder_that_cannot_be_made_ends_the_session_and_is_said(tmp_path: Path) -> None:
+    app, observer, writer = App("client", "secret", "token"), Silent(), Writer()
+    out = tmp_path / "out"
+    out.write_text("a file")
+    request = MediaRequest(parse_media("audio"))
+    station = make_station(out, writer, request, trusted=True, observer=observer, sign=app.sign_stream)
+    async with Simulator(app) as simulator:
+        take(station, simulator.announce(Product.MEETING, Scenario(30)).webhook("started"))
+        await station.idle()
+        simulator.end()
+    await writer.close()
+    assert [finish.status for finish in observer.finished] == ["failed"]
+    assert "Cannot make a folder" in observer.finished[0].said_by
+
+
+async def test_a_webhook_that_is_repeated_begins_the_stream_once_a_session(tmp_path: Path) -> None:
+    """The stream ends, and the very same request comes again and again: the first may be meant, the others are not."""
+    app, observer, writer = App("client", "secret", "token"), Silent(), Writer()
+    request = MediaRequest(parse_media("audio"))
+    station = make_station(
+        tmp_path,
+        writer,
+        request,
+        trusted=True,
+        observer=observer,
+        sign=app.sign_stream,
+        make_clock=lambda: Clock(SPEED),
+    )
+    listener = Listener(
+        "127.0.0.1", 0, "/webhook", "token", station.take, station.health, station.notice,
+        may_repeat=station.may_repeat, not_now=station.not_now,
+    )  # fmt: skip
+    simulator = Simulator(app, speed=SPEED, client_in_real_time=False)
+    async with simulator, httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(30):
+        url = f"http://127.0.0.1:{await listener.start()}/webhook"
+        stream = simulator.announce(Product.MEETING, Scenario(3))
+        body = stream.webhook("started")
+        headers = signed_headers("token", int(time.time()), body)
+        for _ in range(3):  # while it runs they are retries
+            assert (await client.post(url, content=body, headers=headers)).status_code == 200
+        await stream.done()
+        await station.idle()
+        assert len(observer.started) == 1
+        for _ in range(30):
+            assert (await client.post(url, content=body, headers=headers)).status_code == 200
+            await station.idle()
+        await listener.stop()
+    await writer.close()
+    assert len(await folders_in(tmp_path)) <= 2
+    assert any("came again, byte for byte" in notice for notice in observer.notices)
+    assert len(observer.finished) == 2
+
+
+async def test_the_capture_has_what_is_read_of_a_long_webhook_and_says_so(tmp_path: Path) -> None:
+    app, observer, writer = App("client", "secret", "token"), Silent(), Writer()
+    request = MediaRequest(parse_media("audio"))
+    station = make_station(tmp_path, writer, request, trusted=True, observer=observer, sign=app.sign_stream)
+    async with Simulator(app) as simulator, asyncio.timeout(20):
+        stream = simulator.announce(Product.MEETING, Scenario(0.3))
+        posted = json.loads(stream.webhook("started"))
+        posted["payload"]["filler"] = "x" * 900_000
+        take(station, json.dumps(posted).encode())
+        await stream.done()
+        await station.idle()
+    await writer.close()
+    assert [finish.status for finish in observer.finished] == ["complete"]
+    (folder,) = await folders_in(tmp_path)
+    frames = list(Capture(folder))
+    (first,) = [frame for frame in frames if frame.channel == WEBHOOK]
+    assert len(first.raw) < 2000
+    assert b"900" in first.raw
+    assert b"SHA-256" in first.raw
+    assert isinstance(first.message, StreamStart)
+
+
+@pytest.mark.parametrize(
+    ("body", "stream"),
+    [
+        (started(filler="x" * 100_000), True),
+        (webhook("meeting.rtms_stopped", stop_reason=6, filler="x" * 100_000), False),
+        (webhook("meeting.rtms_interrupted", filler=["x"] * 50_000), False),
+    ],
+)
+def test_a_shortened_webhook_reads_the_same(body: bytes, stream: bool) -> None:
+    short = shortened_webhook(body)
+    assert len(short) < LONGEST_KEPT
+    assert read_webhook(short) == read_webhook(body)
+    assert isinstance(read_webhook(short), StreamStart) == stream
+
+
+def test_a_list_of_urls_that_is_too_long_becomes_its_first() -> None:
+    body = started(url=",".join(["wss://a.zoom.us/" + "x" * 1000] * 500))
+    short = shortened_webhook(body)
+    assert len(short) < LONGEST_KEPT
+    assert b'"server_urls":"wss://a.zoom.us/xxx' in short
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'"' + b"x" * 100_000 + b'"', b"\xff" * 100_000])
+def test_what_is_no_webhook_is_not_shortened(body: bytes) -> None:
+    assert shortened_webhook(body) == body
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (webhook("meeting.rtms_stopped"), "meeting rtms_stopped of stream stream1: nothing is recorded of that stream"),
+        (webhook("meeting.rtms_interrupted"), "meeting rtms_interrupted of stream stream1: nothing is recorded"),
+        (webhook("meeting.started", ""), "meeting.started: nothing to be done"),
+        (webhook("rtms.concurrency_limited", "", concurrency_number=2000), "rtms.concurrency_limited"),
+        (webhook("rtms.start_failed", ""), "rtms.start_failed"),
+        (started(event_ts=1), "WARNING: stream stream1: it was announced"),
+    ],
+)
+async def test_a_webhook_that_starts_nothing_or_is_too_old_is_shown(body: bytes, said: str, tmp_path: Path) -> None:
+    observer, writer = Silent(), Writer()
+    station = make_station(tmp_path, writer, observer=observer)
+    take(station, body)
+    await station.stop("the test")
+    await writer.close()
+    assert observer.notices[0].startswith(said)
+
+
+async def test_more_streams_than_may_be_are_asked_for_later(tmp_path: Path) -> None:
+    app, observer, writer = App("client", "secret", "token"), Silent(), Writer()
+    station = make_station(tmp_path, writer, observer=observer, sign=app.sign_stream, max_streams=1)
+    async with Simulator(app) as simulator, asyncio.timeout(20):
+        bodies = [simulator.announce(Product.MEETING, Scenario(30)).webhook("started") for _ in range(2)]
+        first, second = map(read_webhook, bodies)
+        assert station.not_now(first) is None
+        station.take(bodies[0], first)
+        assert station.not_now(first) is None
+        assert "--max-streams" in (station.not_now(second) or "")
+        simulator.end()
+        await station.stop("the test")
+        assert station.not_now(second) == "rtms is stopping"
+    await writer.close()
+
+
+# Admission, without a station.
+
+
+def stream(stream_id: str = "s", event_ts: int | None = 1000) -> Stream:
+    return Stream(Product.MEETING, "uuid", stream_id, "ws://s", event_ts)
+
+
+KINDS: list[Callable[[str], StreamStart | StreamStop | StreamInterrupted]] = [
+    lambda stream_id: StreamStart(stream(stream_id)),
+    lambda stream_id: StreamStop(Product.MEETING, stream_id, 6),
+    lambda stream_id: StreamInterrupted(Product.MEETING, stream_id),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_many_a_minute(kind: Callable[[str], StreamStart | StreamStop | StreamInterrupted]) -> None:
+    now = 0.0
+    admission = Admission(lambda: now)
+
+    def let_in(stream_id: str, count: int) -> int:
+        return sum(admission.refusal(kind(stream_id), may_be_old=False) is None for _ in range(count))
+
+    assert let_in("s", 100) == MOST_A_MINUTE
+    assert let_in("other", 1) == 1
+    now = MINUTE_S - 1
+    assert let_in("s", 1) == 0
+    now = MINUTE_S
+    assert let_in("s", 100) == MOST_A_MINUTE
+
+
+def test_a_start_that_is_older_than_the_last_one_begins_nothing() -> None:
+    admission = Admission()
+    admission.begin(stream(event_ts=2000))
+    admission.end("s", by_zoom=True)
+    assert "older" in (admission.refusal(StreamStart(stream(event_ts=1999)), may_be_old=False) or "")
+    for event_ts in (2000, 2001, None):
+        assert admission.refusal(StreamStart(stream(event_ts=event_ts)), may_be_old=False) is None
+    assert admission.refusal(StreamStart(stream(event_ts=1999)), may_be_old=True) is None
+
+
+def test_who_may_repeat() -> None:
+    admission = Admission()
+    assert admission.may_repeat("s")
+    admission.begin(stream())
+    assert not admission.may_repeat("s")
+    admission.end("s", by_zoom=False)
+    assert not admission.may_repeat("s")
+    admission.end("s", by_zoom=True)
+    assert admission.may_repeat("s")
+
+
+def test_no_more_is_remembered_than_may_be() -> None:
+    admission = Admission()
+    for number in range(3 * MOST_STREAMS):
+        admission.begin(stream(str(number)))
+        admission.refusal(StreamStart(stream(str(number))), may_be_old=False)
+    assert len(admission._streams) == len(admission._times) == MOST_STREAMS
