@@ -13,6 +13,7 @@ from rtms_cli.station.observing import Observer
 from rtms_cli.station.running import check_out, on_signals, running_station
 from rtms_cli.station.station import Station
 from rtms_cli.view.lines import JsonLines, PlainLines
+from rtms_cli.view.terminal import never_be_stopped
 from rtms_cli.view.text import size_of
 from rtms_cli.wire.hosts import HostPolicy
 
@@ -54,6 +55,7 @@ async def shown_station(
         view: Observer
         restore: Callable[[], None] = lambda: None  # noqa: E731
         if options.as_json or options.plain or not is_terminal():
+            never_be_stopped()
             view = lines = JsonLines() if options.as_json else PlainLines()
             stack.callback(lines.close)
         else:

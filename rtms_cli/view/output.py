@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import queue
+import select
 import sys
 import threading
 from collections.abc import Callable
@@ -170,3 +171,76 @@ class LineOutput:
             self._out.write(self._missed(dropped) + "\n")
         if self._waiting.empty():
             self._out.flush()
+
+
+class Drawing(io.TextIOBase):
+    """A terminal that never makes who draws wait: whole pictures, between two flushes, are written by a thread."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._pieces: list[str] = []
+        self._waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._put = self._written = 0
+        self._has_written = threading.Condition()
+        threading.Thread(target=self._write, name="rtms-drawing", daemon=True).start()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """That of the terminal."""
+        return self._out.encoding
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._out.isatty()
+
+    def fileno(self) -> int:
+        """The terminal's."""
+        return self._out.fileno()
+
+    def write(self, text: str, /) -> int:
+        """Add to the picture."""
+        self._pieces.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Have the picture written."""
+        picture, self._pieces = "".join(self._pieces), []
+        if picture:
+            self._put += 1
+            self._waiting.put(picture.encode(self.encoding, "replace"))
+
+    @property
+    def busy(self) -> bool:
+        """Whether the last picture is not written yet: the terminal does not read."""
+        return self._put > self._written
+
+    def drain(self, timeout_s: float) -> None:
+        """Wait until all is written, or so long."""
+        with self._has_written:
+            self._has_written.wait_for(lambda: not self.busy, timeout_s)
+
+    def _write(self) -> None:
+        is_dead = False
+        while True:
+            picture = self._waiting.get()
+            try:
+                if not is_dead:
+                    _write_all(self._out.fileno(), picture)
+            except OSError:  # the terminal was closed
+                is_dead = True
+                drop_dead_output()
+            with self._has_written:
+                self._written += 1
+                self._has_written.notify_all()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it, also where the event loop, which reads the same terminal's keys, has it never block."""
+    rest = memoryview(data)
+    writable = select.poll()
+    writable.register(descriptor, select.POLLOUT)
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            writable.poll()

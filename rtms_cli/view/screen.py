@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import termios
-import tty
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO, cast
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -22,8 +23,9 @@ from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.station.observing import StreamSnapshot
 from rtms_cli.view.dashboard import History, Moment, draw
-from rtms_cli.view.output import drop_dead_output
+from rtms_cli.view.output import CLOSE_TIMEOUT_S, Drawing, drop_dead_output
 from rtms_cli.view.table import summary_table
+from rtms_cli.view.terminal import Keys, is_ours, never_be_stopped
 
 REFRESH_S = 0.5
 """A picture costs about 10 ms: twice a second keeps it under 3 % of a core."""
@@ -59,7 +61,7 @@ class Screen:
         self._mark = mark
         self._out = out
         self._progress = progress
-        self._console = console or Console()
+        self._console = console or Console(file=cast("IO[str]", Drawing(sys.stdout)))
         self._history = History()
         self._notices: deque[str] = deque(maxlen=20)
         self._frames: dict[str, deque[Frame]] = {}
@@ -69,10 +71,8 @@ class Screen:
         self._showing_frames = False
         self._paused = False
         self._help = False
-        self._has_keys = False
+        self._keys: Keys | None = None
         self._live: Live | None = None
-        self._stack = contextlib.ExitStack()
-        """What gives the terminal back."""
 
     # What it is told.
 
@@ -104,44 +104,105 @@ class Screen:
     # The terminal.
 
     async def __aenter__(self) -> "Screen":
-        self._live = Live(console=self._console, screen=True, auto_refresh=False)
-        self._live.start()
-        self._stack.callback(self._live.stop)
-        try:
-            self._has_keys = self._take_keys()
-        except BaseException:
-            self._stack.close()
-            raise
+        never_be_stopped()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_signal_handler(signal.SIGTSTP, self._on_suspend)
+        self._loop.add_signal_handler(signal.SIGCONT, self._look_whose_it_is)
+        self._look_whose_it_is()
         self._drawing = asyncio.create_task(self._draw_again(), name="dashboard")
         return self
 
     def restore(self) -> None:
-        """Give the terminal back as it was; one that was closed needs nothing."""
-        try:
-            self._stack.close()
-        except (OSError, termios.error):
-            drop_dead_output()
+        """Give the terminal back as it was, if it is ours; one that was closed needs nothing."""
+        if is_ours():
+            self._give_back()
+        self._drain()
 
     async def __aexit__(self, *_: object) -> None:
         self._drawing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._drawing
-        self.restore()
+        for number in (signal.SIGTSTP, signal.SIGCONT):
+            self._loop.remove_signal_handler(number)
+        await asyncio.to_thread(self.restore)
+        if not is_ours():
+            return
         try:
             for table in self._finished:
                 self._console.print(table)
                 self._console.print()
         except OSError:
             drop_dead_output()
+        await asyncio.to_thread(self._drain)
 
     async def _draw_again(self) -> None:
         while True:
+            self._look_whose_it_is()
             self.draw()
             await asyncio.sleep(REFRESH_S)
 
+    def _look_whose_it_is(self) -> None:
+        """Take the terminal when this process has come to the foreground, and leave it alone when it has not."""
+        if not is_ours():
+            self._let_go()
+        elif self._live is None:
+            try:
+                self._take()
+            except (OSError, termios.error):
+                drop_dead_output()
+
+    def _take(self) -> None:
+        self._live = Live(
+            console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        self._live.start()
+        if sys.stdin.isatty():
+            self._keys = Keys()
+            self._loop.add_reader(self._keys.descriptor, self._on_keys)
+
+    def _give_back(self) -> None:
+        self._stop_reading()
+        try:
+            if self._live is not None:
+                self._live.stop()
+            if self._keys is not None:
+                self._keys.give_back()
+        except OSError:
+            drop_dead_output()
+        self._keys = self._live = None
+
+    def _let_go(self) -> None:
+        """Forget the terminal, which is the shell's already."""
+        self._stop_reading()
+        if self._live is not None:
+            with self._console.capture():
+                self._live.stop()
+        self._keys = self._live = None
+
+    def _stop_reading(self) -> None:
+        if self._keys is not None:
+            self._loop.remove_reader(self._keys.descriptor)
+
+    def _drain(self) -> None:
+        if isinstance(self._console.file, Drawing):
+            self._console.file.drain(CLOSE_TIMEOUT_S)
+
+    def _on_suspend(self) -> None:
+        """Ctrl-Z: stop as everybody does, but leave the terminal as it was."""
+        self.restore()
+        self._loop.remove_signal_handler(signal.SIGTSTP)
+        os.kill(os.getpid(), signal.SIGTSTP)  # here it stops, until somebody has it go on
+        self._loop.add_signal_handler(signal.SIGTSTP, self._on_suspend)
+        self._look_whose_it_is()
+
     def draw(self) -> None:
-        """Draw a picture of this moment. Where the terminal was closed, recording goes on without one."""
-        assert self._live is not None, "a screen is entered first"
+        """Draw a picture of this moment, unless the terminal is somebody else's or has not shown the last one yet.
+
+        Where the terminal was closed, recording goes on without one.
+        """
+        out = self._console.file
+        if self._live is None or not is_ours() or (isinstance(out, Drawing) and out.busy):
+            return
         picture = self.picture()
         try:
             self._live.update(picture, refresh=True)
@@ -167,32 +228,15 @@ class Screen:
             frames=frames,
             paused=self._paused,
             help=self._help,
-            keys=self._has_keys,
+            keys=self._keys is not None,
             free_nbytes=free_space(self._out),
         )
         return draw(moment, self._history, width, height)
 
-    def _take_keys(self) -> bool:
-        """Read single keys, where standard input is a terminal."""
-        if not sys.stdin.isatty():
-            return False
-        descriptor = sys.stdin.fileno()
-        before = termios.tcgetattr(descriptor)
-        tty.setcbreak(descriptor)
-        self._stack.callback(termios.tcsetattr, descriptor, termios.TCSADRAIN, before)
-        loop = asyncio.get_running_loop()
-        loop.add_reader(descriptor, self._on_keys)
-        self._stack.callback(loop.remove_reader, descriptor)
-        return True
-
     def _on_keys(self) -> None:
-        descriptor = sys.stdin.fileno()
-        try:
-            pressed = os.read(descriptor, 64).decode(errors="replace")
-        except OSError:
-            pressed = ""
-        if not pressed:  # the terminal was closed: it would be readable for ever
-            asyncio.get_running_loop().remove_reader(descriptor)
+        pressed = self._keys.read() if self._keys is not None and is_ours() else ""
+        if not pressed:  # the terminal was closed, or is another's: it would be readable for ever
+            self._stop_reading()
             return
         self.press(pressed)
         self.draw()

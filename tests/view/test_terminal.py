@@ -201,3 +201,93 @@ def test_a_replay_can_be_watched(tmp_path: Path) -> None:
     [again] = (tmp_path / "again").iterdir()
     for name in ("audio/mixed.wav", "transcript.jsonl", "events.jsonl", "capture.jsonl"):
         assert (again / name).read_bytes() == (folder / name).read_bytes()
+
+
+PROMPT = "shell>"
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Terminal]:
+    """A shell with job control, as people use it."""
+    terminal = Terminal(["bash", "--norc", "--noprofile", "-i"], tmp_path)
+    terminal.type(f"PS1='{PROMPT}'; stty tostop\n")
+    terminal.shows(f"\n{PROMPT}")
+    yield terminal
+    terminal.type("\x03\nkill -9 %1\nexit\n")
+    terminal.close()
+
+
+def sound(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("recordings/*/audio/mixed.wav"))
+
+
+def grows(shell: Terminal, folder: Path) -> None:
+    """Wait until more has been recorded."""
+    before = sound(folder)
+    shell.until(lambda _: sound(folder) > before + 10_000)
+
+
+@pytest.mark.parametrize("view", [[], ["--plain"]], ids=["dashboard", "plain"])
+def test_a_recording_in_the_background_leaves_the_terminal_to_the_shell(
+    view: list[str], shell: Terminal, tmp_path: Path
+) -> None:
+    """`stty tostop` stops whoever writes from the background, unless it ignores that."""
+    command = " ".join([*RTMS, "demo", "--seconds", "600", *view])
+    shell.type(f"{command} {'>log' if view else ''} &\n")
+    grows(shell, tmp_path)
+    shell.type("echo typed $((40 + 2)) by hand\n")
+    shell.shows("typed 42 by hand")
+    grows(shell, tmp_path)
+    assert ALTERNATE_ON not in shell.output
+    shell.type("jobs\n")
+    shell.shows("Running")
+    assert "Stopped" not in shell.text
+    shell.type("kill %1; wait %1; echo ended with $?\n")
+    shell.shows("ended with 0")
+
+
+def test_a_dashboard_comes_and_goes_with_the_foreground(shell: Terminal, tmp_path: Path) -> None:
+    shell.type(" ".join([*RTMS, "demo", "--seconds", "600"]) + " &\n")
+    grows(shell, tmp_path)
+    shell.type("fg\n")
+    shell.shows("demo of 600 seconds", "John Smith")
+    shell.type("\x1a")
+    shell.shows("Stopped", PROMPT)
+    assert shell.output.rfind(ALTERNATE_OFF) > shell.output.rfind(ALTERNATE_ON) > 0
+    shell.type("bg\n")
+    grows(shell, tmp_path)
+    shell.type("echo typed $((40 + 2)) by hand\n")
+    shell.shows("typed 42 by hand")
+    drawn = shell.output.count(ALTERNATE_ON)
+    grows(shell, tmp_path)
+    assert shell.output.count(ALTERNATE_ON) == drawn
+    shell.type("fg\n")
+    shell.shows("demo of 600 seconds", "John Smith")
+    shell.type("q")
+    shell.until(lambda text: "complete" in text and text.rstrip().endswith(PROMPT.strip()))
+    assert "mixed.wav" in shell.text
+    shell.type("stty -a | grep -o '.icanon' | tr ' ' '+'\n")
+    shell.shows("\n+icanon")
+
+
+def test_a_terminal_that_shows_nothing_holds_up_neither_the_recording_nor_its_end(tmp_path: Path) -> None:
+    """As after Ctrl-S, or when a window's other end has stopped: nothing that is written is read."""
+    terminal = Terminal([*RTMS, "demo", "--seconds", "600"], tmp_path, columns=300, lines=100)
+    try:
+        terminal.shows("John Smith")
+        before = sound(tmp_path)
+        deadline = time.monotonic() + LONGEST_S
+        while sound(tmp_path) < before + 5 * 32_000:  # pictures of 5 s are more than a terminal holds back
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        terminal.type("?")
+        terminal.shows("─ keys ─")
+        terminal.type("x")
+        terminal.until(lambda text: "─ keys ─" not in text)
+        terminal.type("\x13")  # Ctrl-S
+        time.sleep(0.1)
+        grows(terminal, tmp_path)
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.process.wait(LONGEST_S) == 0
+    finally:
+        terminal.close()
