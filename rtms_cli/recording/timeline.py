@@ -22,9 +22,12 @@ MAX_SEGMENTS = 20
 MAX_ORIGIN_MOVES = 16
 JITTER_MS = 1000
 """How far a timestamp may run ahead of the time that has passed before the silence counts as unexplained."""
-UNEXPLAINED_GAPS = 24
-"""How many times the largest gap a segment may hold in silence that no time has passed for: it bounds a file's length
+UNEXPLAINED_GAPS = 6
+"""How many times the largest gap a recording may hold in silence that no time has passed for: it bounds its files
 against a sender that creeps ahead in many small jumps."""
+LONG_GAPS = 24
+"""The same for silence that is longer than a minute, whether time has passed for it or not."""
+_LONG_MS = 60_000
 
 
 def is_sane(timestamp: int | None) -> bool:
@@ -35,7 +38,7 @@ def is_sane(timestamp: int | None) -> bool:
 class Segment:
     """One stretch of the session's clock. `zero_ms` may move earlier while packets come."""
 
-    __slots__ = ("began_at_ms", "began_ms", "latest_at_us", "latest_ms", "moves", "unexplained_ms", "zero_ms")
+    __slots__ = ("began_at_ms", "began_ms", "latest_at_us", "latest_ms", "moves", "zero_ms")
     is_ours = False
     """Whether it is of our clock, and not of Zoom's."""
 
@@ -46,23 +49,18 @@ class Segment:
         self.latest_ms = timestamp
         self.latest_at_us = at_us
         self.moves = 0
-        self.unexplained_ms = 0
 
     def offset_s(self, origin_ms: int | None) -> float | None:
         """Where its zero lies, in seconds from the recording's."""
         return None if origin_ms is None else (self.zero_ms - origin_ms) / 1000
 
-    def admits(self, timestamp: int, at_us: int, max_gap_ms: int) -> bool:
+    def admits(self, timestamp: int, at_us: int, silence: "Silence") -> bool:
         """Whether a timestamp belongs here; if so, take note of it."""
+        max_gap_ms = silence.max_gap_ms
         if timestamp >= self.latest_ms:
-            passed_ms = max(0, at_us - self.latest_at_us) // 1000
-            lead_ms = timestamp - self.latest_ms - passed_ms
-            if lead_ms > max_gap_ms:
+            gap_ms = timestamp - self.latest_ms
+            if not silence.admits(gap_ms, gap_ms - max(0, at_us - self.latest_at_us) // 1000):
                 return False
-            if lead_ms > JITTER_MS:
-                if self.unexplained_ms + lead_ms > UNEXPLAINED_GAPS * max_gap_ms:
-                    return False
-                self.unexplained_ms += lead_ms
             self.latest_ms = timestamp
             self.latest_at_us = at_us
             return True
@@ -73,6 +71,32 @@ class Segment:
                 return False
             self.moves += 1
             self.zero_ms = timestamp
+        return True
+
+
+class Silence:
+    """How much silence a recording may hold, over all its segments."""
+
+    __slots__ = ("_long_ms", "_unexplained_ms", "max_gap_ms")
+
+    def __init__(self, max_gap_ms: int) -> None:
+        self.max_gap_ms = max_gap_ms
+        self._unexplained_ms = UNEXPLAINED_GAPS * max_gap_ms
+        self._long_ms = LONG_GAPS * max_gap_ms
+
+    def admits(self, gap_ms: int, lead_ms: int) -> bool:
+        """Whether a gap can be; if so, take note of it.
+
+        :param lead_ms: by how much it is longer than the time that has passed.
+        """
+        if lead_ms > self.max_gap_ms:
+            return False
+        unexplained_ms = lead_ms if lead_ms > JITTER_MS else 0
+        long_ms = gap_ms if gap_ms > _LONG_MS else 0
+        if unexplained_ms > self._unexplained_ms or long_ms > self._long_ms:
+            return False
+        self._unexplained_ms -= unexplained_ms
+        self._long_ms -= long_ms
         return True
 
 
@@ -100,6 +124,7 @@ class SessionTime:
 
     def __init__(self, max_gap_ms: int, origin_ms: int | None = None) -> None:
         self._max_gap_ms = max_gap_ms
+        self._silence = Silence(max_gap_ms)
         self._known_origin_ms = origin_ms
         self.segments: list[Segment] = []
         self._current: Segment | None = None
@@ -137,11 +162,18 @@ class SessionTime:
 
     def arrival(self, at_us: int) -> tuple[Segment, int]:
         """Where to put what has no usable timestamp: where Zoom's clock should be now, if that is known, else ours."""
-        if self._arrivals is None:
-            if self._current is not None:
-                return self._current, self._current.latest_ms + (at_us - self._current.latest_at_us) // 1000
-            self._arrivals = Arrivals(at_us, self)
-        return self._arrivals, at_us // 1000
+        segment = self._arrivals or self._current
+        if segment is None:
+            segment = self._arrivals = Arrivals(at_us, self)
+        passed_ms = max(0, at_us - segment.latest_at_us) // 1000
+        if passed_ms > _LONG_MS and not self._silence.admits(passed_ms, 0):
+            segment.latest_at_us = at_us  # there has been enough silence: what comes stands behind what came
+            return segment, segment.latest_ms
+        if passed_ms > _LONG_MS or segment.is_ours:
+            segment.latest_ms += passed_ms
+            segment.latest_at_us += passed_ms * 1000
+            return segment, segment.latest_ms
+        return segment, segment.latest_ms + passed_ms
 
     def find(self, timestamp: int, at_us: int, may_open: bool = True) -> Segment | None:
         """The segment that a sane timestamp belongs to, a new one where it has jumped and `may_open`, or `None`."""
@@ -150,10 +182,10 @@ class SessionTime:
             current.latest_ms = timestamp  # nearly every packet: `admits` would say the same
             current.latest_at_us = at_us
             return current
-        if current is not None and current.admits(timestamp, at_us, self._max_gap_ms):
+        if current is not None and current.admits(timestamp, at_us, self._silence):
             return current
         for segment in self.segments:
-            if segment is not current and segment.admits(timestamp, at_us, self._max_gap_ms):
+            if segment is not current and segment.admits(timestamp, at_us, self._silence):
                 self._current = segment
                 return segment
         if len(self.segments) >= MAX_SEGMENTS or not (may_open or current is None):

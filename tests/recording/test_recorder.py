@@ -1,6 +1,7 @@
 """Frames in, a folder out: what RECORDING promises about the files."""
 
 import errno
+import itertools
 import json
 import wave
 from collections.abc import Sequence
@@ -279,6 +280,33 @@ def test_a_jump_starts_a_new_file_and_writes_no_silence(tmp_path: Path) -> None:
     texts = [warned["text"] for warned in manifest["warnings"]]
     assert "the media clock has jumped by +36000 s; audio/mixed_2.wav starts there" in texts
     assert any("without a usable timestamp" in text for text in texts)
+
+
+@pytest.mark.parametrize("passes", [False, True], ids=["no time passes", "time passes"])
+@pytest.mark.parametrize("stamped", [True, False], ids=["stamped", "unstamped"])
+@pytest.mark.parametrize("step_ms", [3_540_000, 24 * HOUR_MS, -2 * HOUR_MS])
+def test_silence_is_bounded_for_the_whole_recording(passes: bool, stamped: bool, step_ms: int, tmp_path: Path) -> None:
+    count, begin = 400, ZERO_MS + 10_000 * HOUR_MS
+    frames = [granted()]
+    for n in range(count):
+        at_us = abs(step_ms) * 1000 * n if passes else 20_000 * n
+        frames.append(audio(tone(n), begin + n * step_ms if stamped else None, at_us=at_us))
+    manifest = record(tmp_path, [frames])
+    assert sum(track["packets"] for track in manifest["tracks"]) == count
+    assert manifest["losses"] == []
+    sizes = [(tmp_path / track["path"]).stat().st_size for track in manifest["tracks"]]
+    assert sum(sizes) <= 25 * 3600 * 32_000
+    heard = set()
+    for track in manifest["tracks"]:
+        with wave.open(str(tmp_path / track["path"])) as reader:
+            for start, end in itertools.pairwise([0.0, *(x for gap in track["gaps"] for x in gap), track["duration"]]):
+                reader.setpos(round(start * 16_000))
+                if any(start == gap[0] for gap in track["gaps"]):
+                    continue
+                pcm = reader.readframes(round((end - start) * 16_000))
+                heard |= {pcm[at : at + 640] for at in range(0, len(pcm), 640)}
+    assert heard == set(map(tone, range(count)))
+    assert manifest["warnings"]
 
 
 def test_the_granted_form_decides_and_another_grant_starts_another_file(tmp_path: Path) -> None:
