@@ -1,5 +1,6 @@
 """`rtms export`: files that people play, read and plot."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,6 +70,9 @@ def export(
     from rtms_cli.export.source import opened
     from rtms_cli.view.text import json_line, say
 
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     if layout not in _LAYOUTS:
         raise Problem(f"--layout {layout} is none.", f"Use {', '.join(_LAYOUTS)}.")
     formats = _formats(to or [])
@@ -128,6 +132,11 @@ def _noting(recorded: "Recorded", notes: list[str]) -> "Iterator[None]":
             say(f"note: {problem}", err=True)
         raise
     notes += recorded.problems
+
+
+def _end(number: int, _: object) -> None:
+    """Leave as a signal wants, but take half-written files away."""
+    raise SystemExit(128 + number)
 
 
 def _formats(given: list[str]) -> list[str]:

@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from rtms_cli.errors import Problem
 from rtms_cli.export.checking import Sink, check_sound, check_streams, muxing
+from rtms_cli.export.clock import check_length
+from rtms_cli.export.files import check_room
 from rtms_cli.export.source import Recorded
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.parties import BY_CHANNEL
@@ -126,6 +128,7 @@ def export_audio(
         wanted = whole if trim is None else Span(max(0.0, trim.start), min(trim.end, mixer.seconds))
         if wanted.end <= wanted.start:
             raise Problem(f"Nothing is between {wanted.start:g} s and {wanted.end:g} s.", "The recording is shorter.")
+        check_room(target, (wanted.end - wanted.start) * _bytes_per_s(target, mixer))
         steps = 3 if only_speech else 2
         gain = mixer.gain(wanted, lambda part: progress(part / steps))
         kept = [wanted]
@@ -140,6 +143,11 @@ def export_audio(
                 progress((steps - 1 + min(1.0, done / total)) / steps)
     writer.check()
     return kept if only_speech else None
+
+
+def _bytes_per_s(target: Path, mixer: "Mixer") -> float:
+    pcm = mixer.rate * mixer.channels * 2
+    return {".wav": pcm, ".flac": pcm / 20}.get(target.suffix, 4_000.0)
 
 
 def cut_map(kept: Sequence[Span]) -> str:
@@ -184,15 +192,16 @@ class Mixer:
     """
 
     def __init__(self, recorded: Recorded, channels: Sequence[Voice]) -> None:
-        self._folder = recorded.folder
+        self._folder, self._clock = recorded.folder, recorded.clock
         self._voices = channels
         infos = {track.path: _facts(recorded.folder, track.path) for voice in channels for track in voice.tracks}
         self.rate: int = max(info.samplerate for info in infos.values())
         self._own: int = max(info.channels for info in infos.values()) if len(channels) == 1 else 1
         self.channels = self._own * len(channels)
         self.seconds = max(
-            (track.offset or 0.0) + infos[track.path].duration for voice in channels for track in voice.tracks
+            recorded.clock.track(track) + infos[track.path].duration for voice in channels for track in voice.tracks
         )
+        check_length(self.seconds)
         self._open: list[list[_Reader]] = []
 
     def __enter__(self) -> "Mixer":
@@ -214,7 +223,7 @@ class Mixer:
         self._close()
         self._open = [
             [
-                _Reader(self._folder / track.path, track.offset or 0.0, self.rate, self._own, span.start)
+                _Reader(self._folder / track.path, self._clock.track(track), self.rate, self._own, span.start)
                 for track in voice.tracks
             ]
             for voice in self._voices

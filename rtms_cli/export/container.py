@@ -15,6 +15,8 @@ from msgspec import Struct
 from rtms_cli.errors import Problem
 from rtms_cli.export.audio import BLOCK_S, Mixer, Span, everybody
 from rtms_cli.export.checking import Sink, check_streams, muxing
+from rtms_cli.export.clock import check_length
+from rtms_cli.export.files import check_room
 from rtms_cli.export.pictures import Decoders
 from rtms_cli.export.source import Recorded
 from rtms_cli.export.text import cues
@@ -55,6 +57,9 @@ def write_container(
     """
     import av
 
+    check_length(recorded.seconds)
+    pictures = sum(track.bytes for kind in ("video", "share") for track in recorded.tracks(kind))
+    check_room(target, pictures / 4 + recorded.seconds * 4_000)
     form = target.suffix.lstrip(".")
     notes: list[str] = []
     with muxing(target), av.open(str(target), "w", format={"mp4": "mp4", "mkv": "matroska"}[form]) as container:
@@ -339,6 +344,7 @@ def chapters(recorded: Recorded) -> list[tuple[float, str]]:
         at, kind = event.get("t"), event.get("event")
         if at is None:
             continue
+        at = recorded.at(at)
         who = ", ".join(label(product, one.party, one.name or names.get(one.party)) for one in recorded.people(event))
         if kind == "SHARING_START":
             marks.append((at, f"{who} shares"))

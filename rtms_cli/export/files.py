@@ -5,7 +5,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rtms_cli.errors import Problem
-from rtms_cli.recording.files import atomic_path, make_folder
+from rtms_cli.recording.files import atomic_path, free_space, make_folder
+
+_ROOM = 16 << 20
+
+
+def check_room(target: Path, nbytes: float) -> None:
+    """Refuse what the disk has no room for.
+
+    :param nbytes: about how large the file becomes.
+    :raises Problem: where that is so, with the numbers.
+    """
+    free = free_space(target.parent)
+    if free is not None and nbytes > _ROOM and nbytes > free:
+        needed, left = f"{nbytes / 1e9:,.1f}", f"{free / 1e9:,.1f}"
+        raise Problem(
+            f"{target.suffix.lstrip('.')} would need about {needed} GB, and {left} GB are free.",
+            "Choose another disk with --out, or a part with --trim.",
+        )
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from typing import Any
 
 from rtms_cli.errors import Problem
 from rtms_cli.export.audio import opened_sound
+from rtms_cli.export.indexes import indexed
 from rtms_cli.export.source import Recorded
-from rtms_cli.export.video import indexed
 
 _POINTS = 2_000
 _COLOURS = {"audio": "#2563eb", "video": "#9333ea", "share": "#d97706", "transcript": "#0d9488", "chat": "#db2777"}
@@ -56,21 +56,25 @@ def write_plot(recorded: Recorded, target: Path) -> None:
 def _draw(axis: Any, recorded: Recorded, kind: str, track: Any, speakers: list[tuple[float, Any, str]]) -> None:
     match kind:
         case "audio":
-            times, low, high = _envelope(recorded.folder / track.path, track.offset or 0.0)
+            offset = recorded.clock.track(track)
+            times, low, high = _envelope(recorded.folder / track.path, offset)
             axis.fill_between(times, low, high, color=_COLOURS["audio"], linewidth=0)
             axis.set_ylim(-1, 1)
             for start, end in track.gaps:
                 axis.axvspan(
-                    start + (track.offset or 0.0), end + (track.offset or 0.0), color="#dc2626", alpha=0.18, lw=0
+                    start + recorded.clock.track(track),
+                    end + recorded.clock.track(track),
+                    color="#dc2626",
+                    alpha=0.18,
+                    lw=0,
                 )
         case "video" | "share":
             origin = recorded.manifest.origin_ms or 0
-            stamps = [(one.timestamp - origin) / 1000 for one in indexed(recorded.folder / track.path) if one.timestamp]
-            keys = [
-                (one.timestamp - origin) / 1000
-                for one in indexed(recorded.folder / track.path)
-                if one.key and one.timestamp
-            ]
+            place = recorded.clock.follower()
+            found = [one for one in indexed(recorded.folder / track.path) if one.timestamp is not None]
+            placed = [(place(((one.timestamp or 0) - origin) / 1000), one.key) for one in found]
+            stamps = [at for at, _ in placed]
+            keys = [at for at, is_key in placed if is_key]
             axis.eventplot(stamps, colors=_COLOURS[kind], lineoffsets=0, linelengths=0.6, linewidths=0.5)
             if track.codec == "H264":
                 axis.eventplot(keys, colors="black", lineoffsets=0, linelengths=1.0, linewidths=0.8)

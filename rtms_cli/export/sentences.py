@@ -5,7 +5,7 @@ back an earlier one names it by its speaker and its start. Two new lines with on
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -57,6 +57,7 @@ class SentenceReader:
 
     :param origin_ms: the recording's zero.
     :param speakers: who began to speak when, for lines that do not say whose they are.
+    :param place: a time of the recording in what is exported, as those of the speakers are.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class SentenceReader:
         origin_ms: int | None,
         names: Mapping[UserId, str],
         speakers: Sequence[tuple[float, UserId, str]] = (),
+        place: Callable[[float], float] = lambda at: at,
     ) -> None:
+        self._place = place
         self._product = product
         self._origin_ms = origin_ms
         self._names = names
@@ -120,7 +123,9 @@ class SentenceReader:
         if start is None:
             return None
         end = self._seconds(line.get("end_time"), t)
-        start = max(0.0, start)  # a sentence may have begun before the first packet that we got
+        shift = self._place(start) - start
+        end = None if end is None else end + shift
+        start = max(0.0, start + shift)  # a sentence may have begun before the first packet that we got
         whose = party(self._product, user_id(line.get("user_id")), user_id(line.get("channel_id")))
         name = shown_name(self._product, name_or_none(line.get("user_name")))
         if whose is None and not name and (at := bisect_right(self._starts, start) - 1) >= 0:

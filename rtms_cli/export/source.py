@@ -5,7 +5,7 @@ Everything is in seconds since `origin_ms`, as the WAV files are.
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,8 @@ from msgspec import Struct
 
 from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
+from rtms_cli.export.clock import Clock, clock_of
+from rtms_cli.export.indexes import indexed
 from rtms_cli.export.sentences import Sentence, SentenceReader
 from rtms_cli.protocol.fields import name_or_none
 from rtms_cli.protocol.messages import EventUpdate, UserId, loads, user_id
@@ -24,6 +26,7 @@ from rtms_cli.recording.recorder import Recorder
 from rtms_cli.untrusted import bounded_lines, open_inside
 
 _BATCH = 256
+_NEAR_S = 3600.0
 
 
 class Recorded(Struct, frozen=True):
@@ -31,6 +34,8 @@ class Recorded(Struct, frozen=True):
 
     folder: Path
     manifest: Manifest
+    clock: Clock
+    """Where it has jumped."""
     problems: list[str] = []
     """What could not be read so far, for people, each once."""
 
@@ -42,12 +47,14 @@ class Recorded(Struct, frozen=True):
     @property
     def seconds(self) -> float:
         """Its length."""
-        ends = [(track.offset or 0.0) + (track.duration or 0.0) for track in self.manifest.tracks]
-        origin = self.manifest.origin_ms
-        if origin is not None:
-            stamps = [track.last_timestamp for track in self.manifest.tracks if track.last_timestamp is not None]
-            ends += [(stamp - origin) / 1000 for stamp in stamps]
-        return max(ends, default=0.0)
+        ends = [self.clock.seconds]
+        for track in self.manifest.tracks:
+            if track.kind == "audio":
+                ends.append(self.clock.track(track) + (track.duration or 0.0))
+            elif track.last_timestamp is not None and self.manifest.origin_ms is not None:
+                at = self.clock.place((track.last_timestamp - self.manifest.origin_ms) / 1000)
+                ends += [at] if at < self.clock.seconds + _NEAR_S else []
+        return max(ends)
 
     def tracks(self, kind: str) -> list[TrackEntry]:
         """The media files of a kind that are there, and in the recording."""
@@ -118,12 +125,17 @@ class Recorded(Struct, frozen=True):
         for event in self.lines("events"):
             if event.get("event") == "ACTIVE_SPEAKER_CHANGE" and event.get("t") is not None:
                 who = next(iter(self.people(event)), Mention(None))
-                changes.append((float(event["t"]), who.party, who.name or ""))
+                changes.append((self.at(float(event["t"])), who.party, who.name or ""))
         return sorted(changes, key=lambda change: change[0])
+
+    def at(self, t: float) -> float:
+        """A line's `t` in what is exported."""
+        return self.clock.place(t)
 
     def sentences(self) -> list[Sentence]:
         """What was said, in order: sentences that were changed or taken back later as they stood in the end."""
-        reader = SentenceReader(self.manifest.product, self.manifest.origin_ms, self.names(), self.speakers())
+        manifest = self.manifest
+        reader = SentenceReader(manifest.product, manifest.origin_ms, self.names(), self.speakers(), self.at)
         found = reader.read(self.lines("transcript"))
         for count, what in ((reader.without_time, "a time"), (reader.without_text, "a text")):
             if count:
@@ -159,6 +171,19 @@ def _read_line(line: bytes) -> dict[str, Any] | None:
     return read
 
 
+def _recorded(folder: Path, manifest: Manifest, problems: Sequence[str] = ()) -> Recorded:
+    def times(track: TrackEntry) -> Iterator[float]:
+        try:
+            for one in indexed(folder / track.path):
+                if one.timestamp is not None:
+                    yield (one.timestamp - (manifest.origin_ms or 0)) / 1000
+        except (OSError, Problem):
+            return  # who needs the pictures says so
+
+    clock = clock_of(manifest, times)
+    return Recorded(folder, manifest, clock, [*problems, *clock.notes])
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Recorded]:
     """Open a recording's folder, also an unfinished one, or a bare capture, which is replayed into a temporary folder.
@@ -166,7 +191,7 @@ def opened(path: Path) -> Iterator[Recorded]:
     :raises Problem: where it is neither.
     """
     if path.is_dir() and os.path.lexists(path / MANIFEST):
-        yield Recorded(path, _manifest(path))
+        yield _recorded(path, _manifest(path))
         return
     capture = Capture(path)
     with tempfile.TemporaryDirectory(prefix="rtms-export-") as folder:
@@ -175,4 +200,4 @@ def opened(path: Path) -> Iterator[Recorded]:
         while batch := list(islice(frames, _BATCH)):
             recorder.fold(batch)
         recorder.close()
-        yield Recorded(Path(folder), Manifest.read(Path(folder)), list(capture.problems))
+        yield _recorded(Path(folder), Manifest.read(Path(folder)), capture.problems)

@@ -3,19 +3,16 @@
 from collections.abc import Iterator
 from heapq import merge
 from pathlib import Path
-from typing import Annotated
 
-import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from rtms_cli.errors import Problem
+from rtms_cli.export.indexes import indexed
 from rtms_cli.export.source import Recorded
 from rtms_cli.export.units import Message, Part, Unit, access_units
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.numbers import Codec
 from rtms_cli.recording.manifest import TrackEntry
 from rtms_cli.recording.pictures import sniff_codec
-from rtms_cli.untrusted import bounded_lines, open_file
 
 _SIGNATURE = 16
 _STEP_MS = 40.0
@@ -24,21 +21,11 @@ _MOST_STEP_MS = 1000
 _MOST_ALIKE = 1000
 
 
-class Indexed(Struct):
-    """One line of an index."""
-
-    offset: Annotated[int, Meta(ge=0)]
-    length: Annotated[int, Meta(ge=0)]
-    timestamp: Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)] | None
-    key: bool
-    parameter_sets: bool = False
-
-
 class Shot(Struct, frozen=True):
     """One picture: an image, or an access unit."""
 
     at: float
-    """Seconds since the recording's origin."""
+    """Seconds since the beginning of what is exported."""
     track: TrackEntry
     is_key: bool
     """Whether a player can begin here."""
@@ -57,30 +44,6 @@ class Shot(Struct, frozen=True):
         return b"".join(found)
 
 
-def indexed(path: Path) -> Iterator[Indexed]:
-    """A picture file's index; a torn last line is left out, and what lies behind the file's end.
-
-    :raises Problem: where a line is damaged.
-    """
-    size = path.stat().st_size
-    decoder = msgspec.json.Decoder(Indexed)
-    index = path.with_name(f"{path.name}.index.jsonl")
-    try:
-        source = open_file(index)
-    except OSError as error:
-        raise Problem(f"Cannot read {index}: {error.strerror}.", "`rtms repair` may make it anew.") from None
-    with source:
-        for number, line in enumerate(bounded_lines(source), 1):
-            if line is not None and not line.endswith(b"\n"):
-                return
-            try:
-                one = decoder.decode(line or b"")
-            except (msgspec.MsgspecError, UnicodeError, RecursionError):
-                raise Problem(f"{index}:{number} is damaged.", "`rtms repair` may make it anew.") from None
-            if one.offset + one.length <= size:
-                yield one
-
-
 def shots(recorded: Recorded, kind: str, user: UserId = None) -> Iterator[Shot]:
     """All pictures of a kind in the order of their timestamps, of everybody or of one user.
 
@@ -88,13 +51,15 @@ def shots(recorded: Recorded, kind: str, user: UserId = None) -> Iterator[Shot]:
     """
     origin = recorded.manifest.origin_ms or 0
     tracks = [track for track in recorded.tracks(kind) if user is None or recorded.party(track) == user]
-    yield from merge(*(_sorted(recorded.folder, track, origin) for track in tracks), key=lambda shot: shot.at)
+    found = (_sorted(recorded, track, origin) for track in tracks)
+    yield from merge(*found, key=lambda shot: shot.at)
 
 
-def _sorted(folder: Path, track: TrackEntry, origin: int) -> Iterator[Shot]:
+def _sorted(recorded: Recorded, track: TrackEntry, origin: int) -> Iterator[Shot]:
     waiting: list[Shot] = []
-    for at, unit in _spread(_units(folder, track)):
-        waiting.append(Shot((at - origin) / 1000, track, unit.is_key, tuple(unit.parts), unit.prefix))
+    place = recorded.clock.follower()
+    for at, unit in _spread(_units(recorded.folder, track)):
+        waiting.append(Shot(place((at - origin) / 1000), track, unit.is_key, tuple(unit.parts), unit.prefix))
         if len(waiting) > 64:
             waiting.sort(key=lambda shot: shot.at)
             yield from waiting[:32]

@@ -1,0 +1,45 @@
+"""The index of a picture file: which frame lies where in it, and when it came."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from rtms_cli.errors import Problem
+from rtms_cli.untrusted import bounded_lines, open_file
+
+
+class Indexed(Struct):
+    """One line of an index."""
+
+    offset: Annotated[int, Meta(ge=0)]
+    length: Annotated[int, Meta(ge=0)]
+    timestamp: Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)] | None
+    key: bool
+    parameter_sets: bool = False
+
+
+def indexed(path: Path) -> Iterator[Indexed]:
+    """A picture file's index; a torn last line is left out, and what lies behind the file's end.
+
+    :raises Problem: where a line is damaged.
+    """
+    size = path.stat().st_size
+    decoder = msgspec.json.Decoder(Indexed)
+    index = path.with_name(f"{path.name}.index.jsonl")
+    try:
+        source = open_file(index)
+    except OSError as error:
+        raise Problem(f"Cannot read {index}: {error.strerror}.", "`rtms repair` may make it anew.") from None
+    with source:
+        for number, line in enumerate(bounded_lines(source), 1):
+            if line is not None and not line.endswith(b"\n"):
+                return
+            try:
+                one = decoder.decode(line or b"")
+            except (msgspec.MsgspecError, UnicodeError, RecursionError):
+                raise Problem(f"{index}:{number} is damaged.", "`rtms repair` may make it anew.") from None
+            if one.offset + one.length <= size:
+                yield one
