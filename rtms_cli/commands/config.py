@@ -18,12 +18,14 @@ from msgspec import Struct
 
 from rtms_cli.commands.options import Json
 from rtms_cli.errors import Problem
+from rtms_cli.untrusted import open_file, read_bounded
 
 if TYPE_CHECKING:
     from typer._click.core import Context
     from typer.core import TyperCommand, TyperOption
 
 FILE = "rtms.toml"
+_MOST_NBYTES = 1 << 20
 _SECRET = frozenset(("client-id", "client-secret", "secret-token"))
 """Options that files and `RTMS_…` do not set: credentials have one place."""
 _APART = {
@@ -88,13 +90,16 @@ def default_map(commands: "Mapping[str, TyperCommand]", settings: list[Setting])
 def _tables(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, keys in ((FILE, ()), ("pyproject.toml", ("tool", "rtms"))):
         try:
-            table: Any = tomllib.loads((folder / name).read_text(encoding="utf-8-sig"))
+            # One is in whatever folder one is in: the files may be somebody else's.
+            content = read_bounded(open_file(folder / name, follows=True), _MOST_NBYTES)
+            table: Any = tomllib.loads(content.decode("utf-8-sig"))
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             if keys:
                 continue  # somebody else's file, and somebody else's trouble
-            raise Problem(f"{name} cannot be read: {error}.", "It is TOML, as in https://toml.io.") from None
+            why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+            raise Problem(f"{name} cannot be read: {why}.", "It is TOML, as in https://toml.io.") from None
         for key in keys:
             table = table.get(key, {}) if isinstance(table, dict) else {}
         if isinstance(table, dict):

@@ -270,15 +270,23 @@ def newest_recording(context: typer.Context, doing: str) -> Path:
     return found
 
 
+MOST_INPUT_NBYTES = 64 << 20
+"""What a payload or a body that somebody gives can be."""
+
+
 def read_input(name: str, instead: str) -> bytes:
     """What is in a file, or with - what comes on standard input.
 
     :raises Problem: where it cannot be read; `instead` says what to give.
     """
+    from rtms_cli.untrusted import read_bounded
+
     try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return sys.stdin.buffer.read() if name == "-" else read_bounded(Path(name).open("rb"), MOST_INPUT_NBYTES)
     except OSError as error:
         raise Problem(f"Cannot read {name}: {error.strerror}.", instead) from None
+    except ValueError as error:
+        raise Problem(f"Cannot read {name!r}: {error}.", instead) from None
 
 
 def pasted_json(raw: bytes) -> bytes:

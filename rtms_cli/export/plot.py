@@ -42,14 +42,14 @@ def write_plot(recorded: Recorded, target: Path) -> None:
     axes = figure.subplots(len(lanes), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (label, (kind, track)) in zip(axes, lanes, strict=True):
         _draw(axis, recorded, kind, track, speakers)
-        axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9, parse_math=False)
+        axis.set_ylabel(_short(label), rotation=0, ha="right", va="center", fontsize=9, parse_math=False)
         axis.set_yticks([])
         axis.spines[["top", "right", "left"]].set_visible(False)
     axes[-1].set_xlim(0, max(recorded.seconds, 0.001))
     axes[-1].set_xlabel("seconds")
     manifest = recorded.manifest
     title = f"{manifest.product} {manifest.id}  {manifest.started_at}  {manifest.status}"
-    figure.suptitle(title, fontsize=11, parse_math=False)
+    figure.suptitle(_short(title, 160), fontsize=11, parse_math=False)
     figure.savefig(target, dpi=110, format=target.suffix.lstrip(".") or "png")
 
 
@@ -85,11 +85,17 @@ def _draw(axis: Any, recorded: Recorded, kind: str, track: Any, speakers: list[t
             for number, (start, _, name) in enumerate(speakers):
                 end = speakers[number + 1][0] if number + 1 < len(speakers) else recorded.seconds
                 axis.axvspan(start, end, color=_shade(name), alpha=0.4, lw=0)
-                axis.text(start, 0.5, f" {name}", fontsize=8, va="center", clip_on=True, parse_math=False)
+                axis.text(start, 0.5, f" {_short(name)}", fontsize=8, va="center", clip_on=True, parse_math=False)
+
+
+def _short(text: str, room: int = 60) -> str:
+    """A text from outside as a picture can hold it."""
+    shown = "".join(char if char.isprintable() or char == "\n" else "�" for char in text[: room + 1])
+    return shown if len(shown) <= room else f"{shown[: room - 1]}…"
 
 
 def _shade(name: str) -> str:
-    return f"C{sum(name.encode()) % 10}"
+    return f"C{sum(map(ord, name)) % 10}"
 
 
 def _envelope(path: Path, offset: float) -> tuple[Any, Any, Any]:

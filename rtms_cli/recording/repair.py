@@ -172,7 +172,7 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
         return _finish_without(folder, before, problem, keep_revoked=keep_revoked)
     workshop = folder / _WORKSHOP
     try:
-        shutil.rmtree(workshop, ignore_errors=True)
+        _clear(workshop)
         workshop.mkdir(mode=0o700)
         recorder = Recorder(
             workshop,
@@ -199,7 +199,7 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
             f"{folder} could not be repaired: {error.strerror or error}.", "Nothing of it was lost."
         ) from error
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        _clear(workshop)
 
 
 def _empty(folder: Path) -> Problem | None:
@@ -236,6 +236,14 @@ def _unheard_stop(before: Manifest, made: Manifest) -> Stop | None:
 
 def _is_revoking(stop: Stop) -> bool:
     return judge_ending(stop.reason, Speaker.ZOOM, is_over=True) is Status.REVOKED
+
+
+def _clear(workshop: Path) -> None:
+    """Take away what a repair that was killed has left, or what somebody has put there."""
+    if workshop.is_dir() and not workshop.is_symlink():
+        shutil.rmtree(workshop, ignore_errors=True)
+    else:
+        workshop.unlink(missing_ok=True)
 
 
 def _manifest(folder: Path) -> Manifest | None:

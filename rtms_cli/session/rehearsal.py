@@ -9,7 +9,13 @@ from collections.abc import Iterable
 
 from rtms_cli.machine import MEDIA, Command, Direction, Frame, Send
 from rtms_cli.protocol.media import MediaParams, MediaRequest, spelled_out
-from rtms_cli.protocol.messages import ClientReadyAck, MediaHandshakeRequest, SignalingHandshakeRequest, Signature
+from rtms_cli.protocol.messages import (
+    ClientReadyAck,
+    MediaHandshakeRequest,
+    Message,
+    SignalingHandshakeRequest,
+    Signature,
+)
 from rtms_cli.protocol.numbers import MediaType, MessageType, Product
 from rtms_cli.protocol.webhooks import Stream, StreamStart
 from rtms_cli.session.session import Session
@@ -56,7 +62,8 @@ class Rehearsal:
             self._note(self._session.tick(due_us if self._started else 0))
             self._started = True
         if frame.direction is Direction.OUT:
-            self._was_sent[frame.channel, int(frame.message.msg_type)] += 1  # type: ignore[union-attr]
+            if isinstance(frame.message, Message):  # anything else was sent by nobody, whatever the capture says
+                self._was_sent[frame.channel, int(frame.message.msg_type)] += 1
         else:
             self._note(self._session.receive(frame))
 

@@ -83,8 +83,9 @@ def read(text: str, name: str, where: str) -> ScenarioFile:
     """
     try:
         given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Problem(f"{where} is no TOML: {error}.", "See https://toml.io.") from None
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise Problem(f"{where} is no TOML: {why}.", "See https://toml.io.") from None
     top = _Fields(given, where, ())
     description = top.text("description")
     seconds = top.number("seconds", 10.0)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -53,6 +54,22 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
     for key, one in list(inner):
         yield value, key
         yield from places(one)
+
+
+def extreme(rng: random.Random, value: Any) -> Any:
+    """The value with others of the same types in some of its places, so that strict readers take it."""
+    value = copy.deepcopy(value)
+    found = [(holder, key) for holder, key in places(value) if isinstance(holder[key], int | float | str)]
+    for holder, key in rng.sample(found, min(len(found), rng.choice((1, 2, 3, 10, 100)))):
+        old = holder[key]
+        kind = int if isinstance(old, int) else float if isinstance(old, float) else str
+        holder[key] = rng.choice([odd for odd in ODD if type(odd) is kind and not _is_huge(odd)])
+    return value
+
+
+def _is_huge(odd: Any) -> bool:
+    """Whether strict readers take no such number."""
+    return isinstance(odd, int | float) and not abs(odd) < (1 << 63 if isinstance(odd, int) else math.inf)
 
 
 def mutated_json(rng: random.Random, value: Any) -> Any:

@@ -1,5 +1,6 @@
 """What is fuzzed: each target spoils one kind of input by a seed, and has it read by whatever reads it."""
 
+import asyncio
 import gzip
 import json
 import os
@@ -8,26 +9,30 @@ import shutil
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 import zstandard
 from frames import HEADER
 from fuzz.material import LEVEL, STARTED, build
-from fuzz.mutate import in_place, mutated_bytes, mutated_json, mutated_lines, mutated_text, written
+from fuzz.mutate import extreme, in_place, mutated_bytes, mutated_json, mutated_lines, mutated_text, written
 from fuzz.watch import Watch
 
 from rtms_cli.capture import Capture
-from rtms_cli.machine import ChannelState, Command, Direction, Finish, Frame, Open, State, frame_of, state_frame
+from rtms_cli.machine import ChannelState, Command, Direction, Finish, Frame, Open, Send, State, frame_of, state_frame
 from rtms_cli.protocol.media import MediaRequest
-from rtms_cli.protocol.messages import Signature
+from rtms_cli.protocol.messages import KeepAliveRequest, Signature
 from rtms_cli.protocol.numbers import Product
+from rtms_cli.protocol.signatures import signed_headers
 from rtms_cli.protocol.webhooks import Stream, read_payload, read_webhook
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.session.session import Session
 from rtms_cli.simulator.material import load_transcript
-from rtms_cli.simulator.recorded import Recording
+from rtms_cli.simulator.recorded import Recorded, Recording
 from rtms_cli.simulator.scenario_file import load
+from rtms_cli.simulator.zoom import Zoom
 from rtms_cli.view.gist import frame_line
+from rtms_cli.wire.listener import Listener
 
 INSPECTING = (
     "inspect", "inspect --json", "inspect --messages", "inspect --messages --raw", "inspect --messages --json",
@@ -83,7 +88,7 @@ class Box:
         """Run some of the commands on a recording or a capture."""
         for command in rng.sample(tuple(commands), count):
             name, *options = command.split()
-            self.watch.run(name, path, *options)
+            self.watch.run(name, path, *options, terminal=rng.random() < 0.1)
 
     def _look_at_private(self) -> None:
         if _tree(self.root / "private") != self._private:
@@ -111,10 +116,12 @@ def manifests(rng: random.Random, box: Box) -> None:
     path = folder / "manifest.json"
     value = json.loads(path.read_bytes())
     path.write_bytes(mutated_bytes(rng, path.read_bytes()) if rng.random() < 0.1 else written(mutated_json(rng, value)))
-    if rng.random() < 0.4:
+    if rng.random() < 0.3:
         value["tracks"] = mutated_json(rng, value["tracks"])
         path.write_bytes(written(value))
-    if rng.random() < 0.2:
+    elif rng.random() < 0.6:
+        path.write_bytes(written(extreme(rng, value)))
+    if rng.random() < 0.1:
         (folder / "capture.jsonl").unlink()
     box.read(rng, folder, READERS)
 
@@ -144,8 +151,86 @@ def captures(rng: random.Random, box: Box) -> None:
         path.rename(path.name)
         path = Path(path.name)
     box.read(rng, path if alone or rng.random() < 0.2 else folder, READERS if rng.random() < 0.2 else OF_CAPTURES)
-    if rng.random() < 0.3:
-        box.watch.call(lambda: Recording(Capture(path)).problems)
+
+
+def served(rng: random.Random, box: Box) -> None:
+    """The same, for a client that has it served."""
+    content = (box.root / "base/meeting/capture.jsonl").read_bytes()
+    path = Path("capture.jsonl")
+    path.write_bytes(mutated_lines(rng, content))
+    at_once = rng.random() < 0.3
+    box.watch.call(lambda: _serve(path, at_once=at_once))
+
+
+def _serve(path: Path, *, at_once: bool) -> None:
+    recorded = Recording(Capture(path))
+    zoom = Zoom(
+        product=recorded.product, identity=recorded.id, stream_id=recorded.stream_id, signature=Signature("good"),
+        urls={"all": "ws://all"}, epoch_ms=recorded.zoom_ms, show=Recorded(recorded, at_once=at_once), on_demand=True,
+    )  # fmt: skip
+    at_us = 0
+
+    def say(channel: str, **body: object) -> None:
+        zoom.receive(frame_of(at_us, channel, Direction.IN, written(body)))
+
+    signed = {"meeting_uuid": recorded.id, "rtms_stream_id": recorded.stream_id, "signature": "good"}
+    for channel, msg_type in (("signaling", 1), ("media", 3)):
+        zoom.receive(state_frame(at_us, channel, ChannelState(State.OPEN)))
+        say(channel, msg_type=msg_type, protocol_version=1, media_type=32, **signed)
+    say("signaling", msg_type=7, rtms_stream_id=recorded.stream_id)
+    for _ in range(3_000):
+        if (due_us := zoom.deadline_us) is None:
+            break
+        at_us = max(at_us, due_us)
+        commands = list(zoom.tick(at_us))
+        for command in commands:
+            if isinstance(command, Send) and isinstance(command.message, KeepAliveRequest):
+                say(command.channel, msg_type=13, timestamp=command.message.timestamp)
+        if any(isinstance(command, Finish) for command in commands):
+            break
+    for finding in zoom.report().findings:
+        assert isinstance(finding.what, str)
+
+
+def requests(rng: random.Random, box: Box) -> None:
+    """What somebody sends to the webhook's port."""
+    body = written(mutated_json(rng, STARTED))
+    head = b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+    signed = "".join(f"{name}: {value}\r\n" for name, value in signed_headers("t", 1_738_394_112, body).items())
+    sent = head + signed.encode() + b"\r\n" + body
+    if rng.random() < 0.8:
+        sent = mutated_bytes(rng, head + signed.encode() + b"\r\n") + body * (rng.random() < 0.8)
+    cuts = sorted(rng.randrange(len(sent) + 1) for _ in range(rng.choice((0, 1, 5))))
+    pieces = [sent[start:end] for start, end in pairwise([0, *cuts, len(sent)])]
+    box.watch.call(lambda: asyncio.run(_post(pieces, box)))
+
+
+async def _post(pieces: list[bytes], box: Box) -> None:
+    notices: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: box.watch.violation(f"in the loop: {context.get('exception')!r}")
+    )
+    listener = Listener(
+        "127.0.0.1", 0, "/webhook", "t", lambda _, webhook: None, dict, notices.append, request_timeout_s=0.05
+    )
+    port = await listener.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0)
+        async with asyncio.timeout(0.2):
+            answer = await reader.read(100)
+        if answer and not answer.startswith((b"HTTP/1.1 2", b"HTTP/1.1 4", b"HTTP/1.1 1")):
+            box.watch.violation(f"answered with {answer[:40]!r}")
+    except (ConnectionError, TimeoutError):
+        pass  # it may hang up, or wait for the rest
+    finally:
+        writer.close()
+        await listener.stop()
+    for notice in notices:
+        if not notice.isprintable():
+            box.watch.violation(f"told as {notice!r}")
 
 
 def events(rng: random.Random, box: Box) -> None:
@@ -369,6 +454,7 @@ def settings(rng: random.Random, box: Box) -> None:
 TARGETS: dict[str, Callable[[random.Random, Box], None]] = {
     each.__name__: each
     for each in (
-        frames, webhooks, captures, manifests, events, sounds, folders, bombs, scenarios, subtitles, settings
+        frames, webhooks, requests, captures, served, manifests, events, sounds, folders, bombs, scenarios, subtitles,
+        settings,
     )
 }  # fmt: skip

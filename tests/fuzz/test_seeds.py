@@ -9,8 +9,8 @@ import pytest
 from fuzz.targets import Box
 
 SEEDS = {
-    "webhooks": 30, "captures": 12, "manifests": 12, "sounds": 8, "folders": 10, "bombs": 1, "scenarios": 30,
-    "subtitles": 30, "settings": 30,
+    "webhooks": 30, "requests": 20, "served": 20, "captures": 12, "manifests": 12, "sounds": 8, "folders": 10,
+    "bombs": 1, "scenarios": 30, "subtitles": 30, "settings": 30,
 }  # fmt: skip
 
 

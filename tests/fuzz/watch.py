@@ -7,6 +7,7 @@ is read or changed outside of the box, too much memory, or too much time.
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -49,11 +50,16 @@ class Watch:
         self._command: Any = typer.main.get_command(program.app)
         sys.addaudithook(self._audit)
 
-    def run(self, *arguments: object) -> str:
-        """Run `rtms` with these arguments; its standard output."""
+    def run(self, *arguments: object, terminal: bool = False) -> str:
+        """Run `rtms` with these arguments; its standard output.
+
+        :param terminal: whether it is to take its output for a terminal.
+        """
         words = [str(one) for one in arguments]
-        self.ran.append(" ".join(words))
-        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace", newline="\n") for _ in range(2))
+        self.ran.append(" ".join(words) + "  # on a terminal" * terminal)
+        kind = _Terminal if terminal else io.TextIOWrapper
+        sinks = io.BytesIO(), io.BytesIO()
+        out, err = (kind(sink, "utf-8", "replace", newline="\n") for sink in sinks)
 
         def command() -> int:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -64,13 +70,13 @@ class Watch:
                     return problem.exit_code
 
         code = self.call(command)
-        texts = []
-        for stream in (out, err):
-            stream.flush()
-            texts.append(stream.buffer.getvalue().decode())
+        out.flush()
+        err.flush()
+        texts = [sink.getvalue().decode() for sink in sinks]
         if code == Exit.FAULT:
             self.violation("exit 70")
         for text in texts:
+            text = _STYLE.sub("", text) if terminal else text
             self._look_at(text, is_json="--json" in words)
         if code not in (None, 0, 1) and not any(texts):
             self.violation(f"exit {code} without a word")
@@ -163,6 +169,17 @@ class Watch:
     def _parent_real(name: str) -> str:
         parent, _, last = name.rpartition("/")
         return f"{os.path.realpath(parent or ('/' if name.startswith('/') else '.'))}/{last}"
+
+
+class _Terminal(io.TextIOWrapper):
+    """What says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+_STYLE = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[[12]?[KA]|\r")
+"""What `rich` writes for colours, and to draw a bar again."""
 
 
 def _is_strange(char: str, *, is_json: bool) -> bool:

@@ -33,7 +33,7 @@ def changed(folder: Path, **changes: Any) -> dict[str, Any]:
 
 def told(code: int, *arguments: str | Path) -> str:
     """What a command says that ends with this code."""
-    done = rtms(*arguments, cwd=Path(arguments[1]).parent)
+    done = rtms(*arguments, cwd=Path(arguments[1]).parent if arguments[0] != "config" else Path(arguments[1]))
     assert done.returncode == code, done.stderr
     assert "defect" not in done.stderr
     assert all(char.isprintable() for char in (done.stdout + done.stderr).replace("\n", ""))
@@ -157,6 +157,18 @@ def test_a_lock_that_is_another_name_of_a_private_file_leaves_it_alone(meeting: 
     assert target.read_text() == "PRIVATE\n"
 
 
+@pytest.mark.parametrize(
+    "plant", [os.mkfifo, lambda path: path.symlink_to("../private"), Path.mkdir, Path.touch], ids=range(4)
+)
+def test_what_stands_where_repair_works(meeting: Path, plant: Callable[[Path], None]) -> None:
+    private = meeting.parent / "private"
+    before = sorted(private.rglob("*"))
+    plant(meeting / ".repair")
+    told(0, "repair", meeting)
+    assert sorted(private.rglob("*")) == before
+    assert not (meeting / ".repair").exists()
+
+
 def test_a_folder_of_media_that_is_a_link_is_not_written_through(meeting: Path, tmp_path: Path) -> None:
     shutil.rmtree(meeting / "audio")
     (tmp_path / "elsewhere").mkdir()
@@ -166,6 +178,30 @@ def test_a_folder_of_media_that_is_a_link_is_not_written_through(meeting: Path, 
     with pytest.raises(OSError, match="symbolic link"):
         files.append("audio/new.wav", b"x")
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"at": 2, "ch": "webhook", "dir": "out", "data": {"event": "meeting.rtms_started", "payload": {}}},
+        {"at": 2, "ch": "media", "dir": "out", "data": {"msg_type": "X"}},
+        {"at": 2, "ch": "media", "dir": "out", "text": "no message"},
+        {"at": 2, "ch": "x", "dir": "state", "data": {"state": "finished", "status": "x"}},
+    ],
+)
+def test_lines_that_nobody_wrote_so(meeting: Path, line: dict[str, object]) -> None:
+    with (meeting / "capture.jsonl").open("a") as capture:
+        capture.write(json.dumps(line) + "\n")
+    done = rtms("replay", meeting, "--out", meeting.parent / "out", cwd=meeting)
+    assert done.returncode in (0, 5), done.stderr
+
+
+def test_settings_in_somebody_elses_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rtms.toml")
+    assert "not a file" in told(2, "config", tmp_path)
+    (tmp_path / "rtms.toml").unlink()
+    (tmp_path / "rtms.toml").write_text("a = " + "[" * 5000)
+    assert "nested too deeply" in told(2, "config", tmp_path)
 
 
 def test_escape_sequences_do_not_reach_the_terminal(meeting: Path) -> None:
