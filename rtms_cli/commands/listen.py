@@ -65,8 +65,9 @@ def listen(
     from rtms_cli.recording.repair import unfinished
     from rtms_cli.station.metrics import exposition
     from rtms_cli.station.running import run_loop
+    from rtms_cli.wire.descriptors import for_a_stream, in_use, raise_limit, share_out
     from rtms_cli.wire.hosts import HostPolicy
-    from rtms_cli.wire.listener import Listener, webhook_path
+    from rtms_cli.wire.listener import MAX_CONNECTIONS, Listener, webhook_path
 
     if forward_to is not None:
         check_http_url("--forward-to", forward_to)
@@ -77,6 +78,8 @@ def listen(
     out, policy = recording.out, HostPolicy(tuple(allow_host or ()))
 
     async def run() -> None:
+        limit = raise_limit()
+        shares = share_out(limit, in_use(), for_a_stream(request), max_streams, MAX_CONNECTIONS)
         async with (
             shown_station(
                 f"listen on http://{host}:{port}{path}",
@@ -86,7 +89,7 @@ def listen(
                 policy,
                 trusted=token is not None,
                 tls=tls,
-                max_streams=max_streams,
+                max_streams=shares.streams,
             ) as station,
             nullcontext() if forward_to is None else _forwarder(forward_to, station.notice, tls) as forwarder,
         ):
@@ -102,11 +105,14 @@ def listen(
                 forward=None if forwarder is None else forwarder.put,
                 may_repeat=station.may_repeat,
                 not_now=station.not_now,
+                max_connections=shares.connections,
             )
             bound = await listener.start()
             station.notice(f"listening on http://{host}:{bound}{path}")
             for folder in await asyncio.to_thread(lambda: list(unfinished(out))):
                 station.notice(f"unfinished: rtms repair {shlex.quote(str(folder))}")
+            if shares.streams < max_streams:
+                station.notice(f"WARNING: {shares.streams} streams at once at most: `ulimit -n` is {limit}")
             if token is None:
                 station.notice(UNVERIFIED)
             try:

@@ -24,6 +24,7 @@ from rtms_cli.recording.writer import Writer
 from rtms_cli.station.observing import Observer
 from rtms_cli.station.station import Station, recorder_in, revoke_in
 from rtms_cli.station.taps import TapMaker
+from rtms_cli.wire.descriptors import raise_limit
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
 
@@ -126,6 +127,7 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine, on uvloop where there is one: it halves what a wake-up costs."""
     import gc
 
+    raise_limit()
     gc.freeze()  # what was imported stays: no need to look through it again and again
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(20_000, 20, 50)  # a packet is no cycle, and hundreds of streams make many objects

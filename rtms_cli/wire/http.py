@@ -2,9 +2,10 @@
 
 Theory of operation. h11 reads requests and writes answers; nothing here waits. A connection has `request_s` for each
 request, header and body together, and for reading the answer. There are never more than `most` connections: the next
-one takes the place of another, first of one that says nothing, then of one that was answered and is only being closed,
-then of one whose request is incomplete, and of these of the oldest. So who asks at once is answered at once, however
-many others say nothing. Sockets are closed here and now, not in the loop's next turn: descriptors are what is counted.
+one takes the place of another, first of one that was answered and is being closed, then of one that says nothing, then
+of one whose request is incomplete, and of these of the oldest; but each has a moment (`GRACE_S`) to say something,
+while the next ones wait in the kernel. So who asks at once is answered, however many others say nothing. Sockets are
+closed here and now, not in the loop's next turn: descriptors are what is counted.
 
 An answer that comes before the body was read ends the connection. What still arrives is thrown away for `LINGER_S`,
 because a connection that is closed with unread bytes takes its answer with it.
@@ -31,8 +32,6 @@ BACKLOG = 1024
 """Connections that may wait to be accepted: a flood waits in the kernel, which costs no descriptors."""
 AT_A_TIME = 64
 """Connections that are accepted before others have their turn."""
-PAUSE_S = 0.1
-"""How long nobody is accepted where the system has no descriptor left."""
 _CHUNK = 1 << 16
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -78,9 +77,15 @@ class Handler(Struct, frozen=True):
 class _Rank(IntEnum):
     """Who gives way first."""
 
-    SILENT = 0
-    ANSWERED = 1
+    ANSWERED = 0
+    SILENT = 1
     BEGUN = 2
+
+
+GRACE_S = {_Rank.ANSWERED: 0.0, _Rank.SILENT: 0.05, _Rank.BEGUN: 0.5}
+"""How long each stays at least: who asks at once has asked by then."""
+PAUSE_S = 0.02
+"""How long nobody is accepted where nobody gives way."""
 
 
 class HttpServer:
@@ -133,26 +138,37 @@ class HttpServer:
         for _ in range(AT_A_TIME):
             if self._listening is None:
                 return
+            if not self._has_room():
+                self._pause()
+                return
             try:
                 accepted, _peer = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionError):
                 return
             except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                if error.errno not in _NONE_LEFT:
                     log.debug("accept: %s", error)
-                elif not self._make_room(0):
+                elif not self._make_room():
                     self._pause()
                 return
-            self._make_room(self._most)
             _Connection(self, accepted)
 
-    def _make_room(self, most: int) -> bool:
-        """Have one give way where there are that many; whether one did."""
-        if sum(map(len, self._ranks)) < most:
-            return False
-        for connections in self._ranks:
-            if connections:
-                next(iter(connections)).close()
+    @property
+    def is_crowded(self) -> bool:
+        """Whether connections should not stay open for another request."""
+        return 2 * sum(map(len, self._ranks)) >= self._most
+
+    def _has_room(self) -> bool:
+        """Whether there is room for one more, or somebody has given way."""
+        return sum(map(len, self._ranks)) < self._most or self._make_room()
+
+    def _make_room(self) -> bool:
+        """Have one give way; whether one did."""
+        now = asyncio.get_running_loop().time()
+        for rank, connections in zip(_Rank, self._ranks, strict=True):
+            oldest = next(iter(connections), None)
+            if oldest is not None and now - oldest.since >= GRACE_S[rank]:
+                oldest.close()
                 return True
         return False
 
@@ -178,6 +194,8 @@ class _Connection:
         self._handler = server.handler
         self._socket = accepted
         self._loop = asyncio.get_running_loop()
+        self.since = self._loop.time()
+        """When it began to wait for its request."""
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER)
         self._request: Request | None = None
         self._body = bytearray()
@@ -288,7 +306,7 @@ class _Connection:
         request = structs.replace(self._request, body=bytes(self._body))
         self._body.clear()
         answer = self._handler.answer(request)
-        self._write_answer(answer, head=request.method == "HEAD")
+        self._write_answer(answer, head=request.method == "HEAD", is_last=self._server.is_crowded)
         self._request = None
         if answer.after is not None:
             answer.after()
@@ -296,6 +314,7 @@ class _Connection:
             return
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
+            self.since = self._loop.time()
             self._timer.cancel()
             self._timer = self._loop.call_later(self._server.request_s, self._on_late)
             self._server.rank(self, _Rank.SILENT)
@@ -372,6 +391,7 @@ class _Connection:
             self.close()
 
 
+_NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _TLS = b"\x16"
 """How TLS begins."""
 _STATUSES = frozenset(map(int, HTTPStatus))
