@@ -10,16 +10,17 @@ import errno
 import io
 import re
 from collections.abc import Iterable, Iterator
-from heapq import merge
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import msgspec
+import pybase64
 from msgspec import Raw, Struct, structs
 
 from rtms_cli.errors import Problem
 from rtms_cli.machine import Direction, Frame, frame_of
 from rtms_cli.protocol.messages import (
+    MAX_TEXT,
     Audio,
     Share,
     Unreadable,
@@ -28,36 +29,15 @@ from rtms_cli.protocol.messages import (
     loads,
 )
 from rtms_cli.protocol.pasted import encoding_of
+from rtms_cli.protocol.secrets import REDACTED as REDACTED
+from rtms_cli.protocol.secrets import redact as redact
+from rtms_cli.protocol.secrets import redact_unreadable
 from rtms_cli.protocol.webhooks import UnreadableWebhook
 from rtms_cli.untrusted import MOST_LINE, bounded_lines, open_file, unpacked
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-REDACTED = "[redacted]"
-SECRET_ENDINGS = (
-    "signature",
-    "secret",
-    "token",
-    "authorization",
-    "password",
-    "passcode",
-    "passphrase",
-    *(
-        f"{first}{between}{last}"
-        for first in ("srtp", "private")
-        for between in ("", "_", "-")
-        for last in ("key", "keys")
-    ),
-)
-"""How the keys end whose values never reach a file, whatever their case: `srt_passphrase`, `plainToken`."""
-
-_SECRET_BYTES = tuple(ending.encode() for ending in SECRET_ENDINGS)
-_SECRET_VALUE = re.compile(
-    rb'([^"]++"\s*+:\s*+)(?:"(?:[^"\\]++|(?:\\.)++)*+"?|[\[{].*|[^\s,}\]]++)', re.DOTALL | re.ASCII
-)
-"""The end of a key, and its value, in what is no JSON; of an object or a list everything that follows."""
-_ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")
 _PACKETS = frozenset((Audio, Video, Share))
 
 
@@ -128,23 +108,8 @@ def kept_raw(frame: Frame) -> bytes:
     if type(frame.message) in _PACKETS:
         return frame.raw
     if isinstance(frame.message, Unreadable | UnreadableWebhook):
-        return _kept_unreadable(frame.raw)[0]
+        return redact_unreadable(frame.raw)[0]
     return redact(frame.raw)
-
-
-def redact(raw: bytes) -> bytes:
-    """The same JSON with `"[redacted]"` for every value under a secret's key, at any depth."""
-    if b"\\u" not in raw and not _hides(raw):
-        return raw
-    value = loads(raw, lone=True)
-    cleaned = _redacted(value)
-    return raw if cleaned == value else dumps(cleaned, lone=True)
-
-
-def _hides(raw: bytes) -> bool:
-    """Whether some secret's key may be in it."""
-    lowered = raw.lower()
-    return any(key in lowered for key in _SECRET_BYTES)
 
 
 _TAIL = 1 << 16
@@ -397,54 +362,12 @@ def _read_spliced(line: bytes) -> Frame | None:
 
 def _unreadable(raw: bytes) -> bytes:
     """What is no message: as data if it is JSON all the same, else as text or bytes."""
-    kept, is_json = _kept_unreadable(raw)
+    kept, is_json = redact_unreadable(raw)
     if is_json:
         return b'"data": ' + kept.replace(b"\n", b" ").replace(b"\r", b" ")
-    try:
-        return b'"text": ' + msgspec.json.encode(kept.decode())
-    except UnicodeDecodeError:
-        return b'"base64": "' + base64.b64encode(kept) + b'"'
-
-
-def _kept_unreadable(raw: bytes) -> tuple[bytes, bool]:
-    """What is no message, redacted, and whether it is JSON all the same."""
-    try:
-        loads(raw)
-    except ValueError:
-        pass
-    else:
-        return redact(raw), True
-    if b"\\u" in raw and _hides(plain := _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), raw)):
-        raw = plain
-    return _redact_text(raw) if _hides(raw) else raw, False
-
-
-def _redact_text(raw: bytes) -> bytes:
-    """What is no JSON, without the values of what look like secrets' keys.
-
-    One key after the other, for a hostile message is large: a pattern that looks for all of them would keep every other
-    thread waiting for seconds.
-    """
-    lowered, cleaned, done = raw.lower(), bytearray(), 0
-    for start in merge(*(_places(lowered, ending + b'"') for ending in _SECRET_BYTES)):
-        found = _SECRET_VALUE.match(raw, start) if start >= done else None
-        if found is not None:
-            cleaned += raw[done:start] + found[1] + b'"' + REDACTED.encode() + b'"'
-            done = found.end()
-    return bytes(cleaned + raw[done:])
-
-
-def _places(raw: bytes, sought: bytes) -> Iterator[int]:
-    place = raw.find(sought)
-    while place >= 0:
-        yield place
-        place = raw.find(sought, place + 1)
-
-
-def _redacted(value: object) -> object:
-    if isinstance(value, dict):
-        return {
-            key: REDACTED if str(key).lower().endswith(SECRET_ENDINGS) and inner else _redacted(inner)
-            for key, inner in value.items()
-        }
-    return [_redacted(inner) for inner in value] if isinstance(value, list) else value
+    if len(raw) <= MAX_TEXT:  # of a large one, every byte may become an escape
+        try:
+            return b'"text": ' + msgspec.json.encode(kept.decode())
+        except UnicodeDecodeError:
+            pass
+    return b'"base64": "' + pybase64.b64encode(kept) + b'"'

@@ -326,7 +326,7 @@ JSON = st.builds(
 
 def holds_a_secret(raw: bytes) -> bool:
     lowered = raw.lower()
-    return b"\\" in raw or any(key.encode() in lowered for key in KEYS)
+    return b"\\" in raw or b"://" in raw or any(key.encode() in lowered for key in KEYS)
 
 
 def is_json(raw: bytes) -> bool:

@@ -56,6 +56,7 @@ from rtms_cli.protocol.numbers import (
 )
 from rtms_cli.protocol.strict_json import MAX_DEPTH as MAX_DEPTH
 from rtms_cli.protocol.strict_json import MAX_MEMBERS as MAX_MEMBERS
+from rtms_cli.protocol.strict_json import MAX_TEXT as MAX_TEXT
 from rtms_cli.protocol.strict_json import dumps as dumps
 from rtms_cli.protocol.strict_json import is_utf8
 from rtms_cli.protocol.strict_json import loads as loads
@@ -638,6 +639,8 @@ def _read_slowly(raw: bytes) -> Message:
         body = loads(raw)
     except ValueError as error:
         return Unreadable(str(error))
+    if len(raw) > MAX_TEXT and not (isinstance(body, dict) and MessageType.find(body.get("msg_type")) in _MEDIA):
+        return Unreadable(f"{len(raw)} bytes, and no media packet")
     if not isinstance(body, dict):
         return Unreadable(f"JSON, but no object: {type(body).__name__}")
     if "msg_type" not in body:

@@ -6,6 +6,9 @@ Source: Zoom's RTMS data-type reference and event reference (protocol version 1)
 from enum import IntEnum, IntFlag, StrEnum
 from typing import Self
 
+_LONGEST_NAME = 100
+"""Letters of a name that is looked up; the longest known ones have some fifty."""
+
 
 class Numbered(IntEnum):
     """A table of numbers with Zoom's names; `gist` is one line for people."""
@@ -31,7 +34,7 @@ class Numbered(IntEnum):
         number = whole(value)
         if number is not None:
             return cls.member(number)
-        if not isinstance(value, str):
+        if not isinstance(value, str) or len(value) > _LONGEST_NAME:
             return None
         name = value.strip().upper().replace("HANDSHAKE", "HAND_SHAKE")
         if name in cls.__members__:

@@ -17,10 +17,12 @@ MAX_MEMBERS = 100_000
 """JSON with more commas or brackets than this is not read either, because a hostile frame of 16 MiB must not hold up
 the event loop. The base64 of a picture has neither, and no documented message has a thousand."""
 
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+MAX_TEXT = 1 << 20
+"""Bytes of the largest message that is no media packet. What is larger is read only as far as that takes no time to
+speak of: pictures have few members and few escapes."""
 
-
+_MAX_MEMBERS_LARGE = 200
+_MAX_ESCAPES_LARGE = 10_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NAMES_SOMETHING = ("id", "uuid", "session_key")
 """How the keys end whose values tell one thing from another."""
@@ -44,22 +46,35 @@ def loads(raw: bytes, *, lone: bool = False) -> object:
     :param lone: keep lone surrogates.
     :raises ValueError: with a reason for people.
     """
+    is_large = len(raw) > MAX_TEXT
+    most = _MAX_MEMBERS_LARGE if is_large else MAX_MEMBERS
     brackets = raw.count(b"[") + raw.count(b"{")
-    if max(raw.count(b","), brackets) > MAX_MEMBERS:
-        raise ValueError(f"JSON of more than {MAX_MEMBERS} members")
-    if brackets > MAX_DEPTH and _deeper_than(raw, MAX_DEPTH):
-        raise ValueError(f"JSON nested deeper than {MAX_DEPTH}")
+    if max(raw.count(b","), brackets) > most:
+        size = f", in {len(raw)} bytes" if is_large else ""
+        raise ValueError(f"JSON of more than {most} members{size}")
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 (byte {error.start})") from None
     try:
-        return msgspec.json.decode(text)
-    except msgspec.MsgspecError:
-        pass  # the standard library says what is wrong in better words, or reads it after all
+        value = _parse(text, quickly=is_large and raw.count(b"\\") > _MAX_ESCAPES_LARGE, lone=lone)
+    except RecursionError:
+        raise ValueError(f"JSON nested deeper than {MAX_DEPTH}") from None
+    if brackets > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise ValueError(f"JSON nested deeper than {MAX_DEPTH}")
+    return value
+
+
+def _parse(text: str, *, quickly: bool, lone: bool) -> object:
+    """Parse JSON by the faster parser, and what it refuses by the standard library, unless that would take long."""
     try:
+        return msgspec.json.decode(text)
+    except msgspec.MsgspecError as error:
+        if quickly:
+            raise ValueError(f"not JSON: {error}") from None
+    try:  # it says what is wrong in better words, or reads it after all
         value = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
     return value if lone else whole_text(value)
 
@@ -70,6 +85,8 @@ def whole_text(value: object, *, names: bool = False) -> object:
     In keys and in ids its number stands behind that, so that two which differ only there stay two.
     """
     match value:
+        case str() if value.isascii():
+            return value
         case str():
             return _SURROGATE.sub(_named if names else "\ufffd", value)
         case dict():
@@ -96,13 +113,17 @@ def is_utf8(raw: bytes) -> bool:
     return True
 
 
-def _deeper_than(raw: bytes, limit: int) -> bool:
-    depth = 0
-    for byte in _STRING.sub(b"", raw).translate(None, _NO_BRACKET):
-        depth += 1 if byte in b"[{" else -1
-        if depth > limit:
-            return True
-    return False
+def _is_deeper(value: object, limit: int) -> bool:
+    """Whether a value is nested deeper; looks at each of its members once, and never recurses."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(limit):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)
 
 
 def _refuse_constant(name: str) -> object:

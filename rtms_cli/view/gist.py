@@ -35,6 +35,7 @@ from rtms_cli.protocol.numbers import (
     event_name,
 )
 from rtms_cli.protocol.parties import label, name_of, party_of, people_of
+from rtms_cli.protocol.secrets import redact_url
 from rtms_cli.protocol.webhooks import (
     OtherWebhook,
     StreamInterrupted,
@@ -122,7 +123,9 @@ def _state(state: ChannelState) -> str:
 def _webhook(webhook: Webhook) -> str:
     match webhook:
         case StreamStart(stream):
-            return _join(f"{stream.product} rtms_started", escape(stream.stream_id), escape(stream.server_url))
+            return _join(
+                f"{stream.product} rtms_started", escape(stream.stream_id), escape(redact_url(stream.server_url))
+            )
         case StreamStop(product, stream_id, reason):
             return _join(f"{product} rtms_stopped", escape(stream_id), f"reason {StopReason.label(reason)}")
         case StreamInterrupted(product, stream_id):

@@ -2,7 +2,8 @@
 
 JSON lines are one object an event, with these names: `event` (`notice`, `started`, `frame`, `progress`, `finished`),
 `stream_id`, `folder` (null where nothing is recorded); a `frame` has `at` (seconds), `channel`, `direction`, `gist`,
-and `message` (the JSON as it came, without media packets and redacted like a capture); a `progress` has `packets`,
+and `message` (the JSON as it came, without media packets and redacted like a capture; of more than 64 KiB only the
+size); a `progress` has `packets`,
 `bytes`, `losses`; a `finished` has `status`, `reason`, `said_by` and the manifest's `tracks` and `losses`.
 """
 
@@ -23,6 +24,9 @@ from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.view.gist import frame_line, gist
 from rtms_cli.view.output import MISSED, LineOutput
 from rtms_cli.view.text import clock_time, escape, json_line, size_of
+
+MOST_SHOWN = 1 << 16
+"""Bytes of a message that is shown whole."""
 
 
 class PlainLines:
@@ -101,11 +105,6 @@ class JsonLines:
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
         """A frame that is no media packet."""
-        try:
-            line = msgspec.json.decode(capture_line(frame), type=dict[str, msgspec.Raw])
-            message: object = line.get("data", line.get("text", line.get("base64")))
-        except msgspec.MsgspecError:  # lone surrogates, which the capture keeps
-            message = loads(kept_raw(frame))
         self._say(
             {
                 "event": "frame",
@@ -114,7 +113,7 @@ class JsonLines:
                 "channel": frame.channel,
                 "direction": frame.direction,
                 "gist": gist(frame, self._products.get(stream_id, Product.MEETING)),
-                "message": message,
+                "message": _message(frame),
             }
         )
 
@@ -153,6 +152,16 @@ class JsonLines:
 
     def _say(self, value: object) -> None:
         self._output.say(_json(value))
+
+
+def _message(frame: Frame) -> object:
+    if len(frame.raw) > MOST_SHOWN:
+        return f"… ({len(frame.raw):,} bytes)"
+    try:
+        line = msgspec.json.decode(capture_line(frame), type=dict[str, msgspec.Raw])
+        return line.get("data", line.get("text", line.get("base64")))
+    except msgspec.MsgspecError:  # lone surrogates, which the capture keeps
+        return loads(kept_raw(frame))
 
 
 def _notice(text: str) -> dict[str, object]:

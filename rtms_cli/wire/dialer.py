@@ -25,6 +25,7 @@ from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import WebSocketURI, parse_uri
 
 from rtms_cli import __version__
+from rtms_cli.protocol.secrets import redact_url
 from rtms_cli.wire.driver import FinalConnectionError
 from rtms_cli.wire.hosts import HostPolicy, is_loopback
 from rtms_cli.wire.sockets import CLOSE_TIMEOUT_S, MAX_MESSAGE, ClientSocket
@@ -65,7 +66,7 @@ class Dialer:
         except picows.WSHandshakeError as error:
             raise ConnectionError(f"{_place(url)} {_answer(error)}") from None
         except (InvalidURI, picows.WSInvalidURL):
-            raise FinalConnectionError(f"{url[:200]!r} is no WebSocket URL") from None
+            raise FinalConnectionError(f"{redact_url(url)[:200]!r} is no WebSocket URL") from None
         except ssl.SSLCertVerificationError as error:
             raise FinalConnectionError(f"cannot connect to {_place(url)}{via}: {_why(error)}") from error
         except ProxyError as error:

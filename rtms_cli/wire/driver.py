@@ -39,7 +39,9 @@ from rtms_cli.machine import (
     state_frame,
 )
 from rtms_cli.protocol.messages import Media, read
+from rtms_cli.protocol.secrets import redact_url
 from rtms_cli.wire.clock import Clock
+from rtms_cli.wire.discretion import Discretion
 from rtms_cli.wire.sockets import CLOSE_TIMEOUT_S, Socket
 
 log = logging.getLogger(__name__)
@@ -90,6 +92,7 @@ class Driver:
         self._dial = dial
         self._on_frame = on_frame
         self._announce = announce
+        self._discretion = Discretion()
         self._links: dict[str, _Link] = {}
         self._open_sockets: set[Socket] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,7 +127,9 @@ class Driver:
 
     def post(self, channel: str, direction: Direction, raw: bytes) -> None:
         """Take a frame that came by another way: a webhook."""
-        self._take(frame_of(self._clock.now_us(), channel, direction, raw))
+        frame = frame_of(self._clock.now_us(), channel, direction, raw)
+        self._discretion.learn(frame.message)
+        self._take(frame)
 
     def stop(self, who: str) -> None:
         """Ask the machine for a clean end; does nothing where it has ended."""
@@ -147,6 +152,9 @@ class Driver:
         self._execute(self._machine.receive(frame), frame.at_us)
 
     def _keep(self, frame: Frame) -> None:
+        if self._sink is None and self._on_frame is None:
+            return
+        frame = self._discretion.kept(frame)
         if self._sink is not None:
             self._sink.put(frame)
         if self._on_frame is not None and not isinstance(frame.message, Media):
@@ -165,6 +173,7 @@ class Driver:
                     if link is not None and link.socket is not None:
                         frame = sent_frame(self._clock.now_us(), channel, message, raw)
                         link.socket.send(frame.raw, binary=binary)
+                        self._discretion.learn(message)
                         self._keep(frame)
                 case Open(channel, url):
                     self._open(channel, url)
@@ -185,7 +194,7 @@ class Driver:
         self._close(channel, 1000, "opened anew")
         link = _Link(channel)
         self._links[channel] = link
-        opening = ChannelState(State.OPENING, url=url.partition("?")[0])
+        opening = ChannelState(State.OPENING, url=redact_url(url.partition("?")[0]))
         self._keep(state_frame(self._clock.now_us(), channel, opening))
         link.connecting = self._spawn(self._connect(link, url), f"connect {channel}")
 
@@ -244,6 +253,7 @@ class Driver:
             if not link.is_left:
                 link.is_left = True
                 del self._links[link.channel]
+                reason = self._discretion.secrets.hide_text(reason)
                 self._state(link.channel, ChannelState(State.CLOSED, code, reason))
         except Exception as fault:
             self._fail(fault)
@@ -351,10 +361,11 @@ class _Intake:
     place, and what it asks is asked of as few objects as can be.
     """
 
-    __slots__ = ("_channel", "_clock", "_driver", "_link", "_machine", "_sink", "_socket")
+    __slots__ = ("_channel", "_clock", "_driver", "_link", "_machine", "_secrets", "_sink", "_socket")
 
     def __init__(self, driver: Driver, link: _Link, socket: Socket) -> None:
         self._driver, self._link, self._socket = driver, link, socket
+        self._secrets = driver._discretion.secrets
         self._channel, self._clock, self._machine, self._sink = (
             link.channel,
             driver._clock,
@@ -366,6 +377,10 @@ class _Intake:
         """Take one message."""
         try:
             message = read(raw)
+            if self._secrets.needle and (not isinstance(message, Media) or self._secrets.needle in raw):
+                hidden = self._secrets.hide(raw)
+                if hidden is not raw:
+                    raw, message = hidden, read(hidden)
             frame = Frame(self._clock.now_us(), self._channel, _IN, raw, message)
             link, sink = self._link, self._sink
             if link.is_left:

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from rtms_cli.protocol.secrets import redact_url
+
 ZOOM = ("zoom.us", "*.zoom.us", "zoomgov.com", "*.zoomgov.com")
 """Zoom's hosts; zoomgov.com is Zoom for Government."""
 
@@ -29,7 +31,7 @@ class HostPolicy(Struct, frozen=True):
         except ValueError:
             host = None
         if not host or parts.scheme not in ("ws", "wss"):
-            return f"{url[:200]!r} is no ws:// or wss:// URL"
+            return f"{redact_url(url)[:200]!r} is no ws:// or wss:// URL"
         if parts.username is not None or parts.password is not None:
             return f"the URL of {host!r} has credentials in it"
         if self.anything or self._vouched_for(host) or _matches(host, ZOOM):

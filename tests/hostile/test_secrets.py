@@ -1,19 +1,27 @@
 """No secret and no signature in anything that is printed or written; permissions; limits on what webhooks can do."""
 
+import base64
+import io
 import json
 import os
 import stat
 from pathlib import Path
 
 import pytest
-from frames import HEADER, ZERO_MS, audio, granted, media
-from harness import Silent, make_station
-from processes import rtms, running
+from frames import HEADER, ZERO_MS, audio, granted, media, tree
+from harness import Silent, make_station, same_files
+from processes import rtms, running, until
+from victim import WHO
+from websockets.asyncio.server import ServerConnection, serve
 
+from rtms_cli.capture import Capture
+from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.signatures import handshake_signature
 from rtms_cli.protocol.webhooks import read_webhook
+from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.writer import Writer
 from rtms_cli.station.station import recorder_in
+from rtms_cli.view.lines import JsonLines
 from rtms_cli.wire.notices import MOST
 
 SECRET, TOKEN, KEY = "the-client-secret-7f3a", "the-secret-token-91bc", "the-sdk-secret-55aa"
@@ -85,6 +93,69 @@ def test_modes_that_make_no_sense(mode: str, tmp_path: Path) -> None:
     (tmp_path / "payload.json").write_bytes(started(1))
     done = rtms("join", "payload.json", "--mode", mode, cwd=tmp_path, settings=SETTINGS)
     assert (done.returncode, f"--mode {mode} makes no files" in done.stderr) == (2, True)
+
+
+ECHOED = "0f1e2d3c4b5a69788796a5b4c3d2e1f000112233445566778899aabbccddeeff"
+
+
+async def test_a_signature_that_the_server_sends_back_is_nowhere(tmp_path: Path) -> None:
+    """In every field that is kept or shown, in any case, in base64, escaped, and as the reason of closing."""
+
+    async def serve_one(connection: ServerConnection) -> None:
+        asked = json.loads(await connection.recv())
+        signature = asked["signature"]
+        if asked["msg_type"] == 1:
+            urls = {"all": f"{url}/m?token=media-token&page=1"}
+            answer = {"msg_type": 2, "status_code": 0, "reason": signature, "media_server": {"server_urls": urls}}
+            await connection.send(json.dumps(answer))
+            await connection.wait_closed()
+            return
+        said: list[dict[str, object]] = [
+            {"msg_type": 4, "status_code": 0, "reason": f"{signature} is right", "media_params": {}},
+            {"msg_type": 99, "deep": [{"x": signature.upper()}], signature: 1},
+            {"msg_type": signature, "x": base64.b64encode(f"it is {signature}".encode()).decode()},
+            {"msg_type": 18, "content": WHO | {"data": f"say {signature}"}},
+            {"msg_type": 17, "content": WHO | {"data": "x", "language": signature}},
+            {"msg_type": 14, "content": WHO | {"user_name": signature, "data": "AAAA"}},
+            {"msg_type": 6, "event": {"event_type": 3, "participants": [{"user_id": 1, "user_name": signature[:30]}]}},
+        ]
+        for message in said:
+            await connection.send(json.dumps(message))
+        await connection.send(json.dumps(said[1]).replace("0f", "\\u0030f").replace("0F", "\\u0030F"))
+        await connection.send(f"no JSON {signature}")
+        await connection.close(4000, f"no: {signature}")
+
+    writer, observer, out = Writer(), Silent(), io.StringIO()
+    async with serve(serve_one, "127.0.0.1", 0) as listening:
+        url = f"ws://127.0.0.1:{next(iter(listening.sockets)).getsockname()[1]}"
+        station = make_station(tmp_path, writer, observer=observer, sign=lambda _: Signature(ECHOED))
+        lines = JsonLines(out)
+        station.subscribe(lines)
+        payload = {"meeting_uuid": "u", "rtms_stream_id": "s", "server_urls": f"{url}?access_token=the-start-token"}
+        body = json.dumps({"event": "meeting.rtms_started", "payload": payload}).encode()
+        station.take(body, read_webhook(body))
+        await until(lambda: any(b"4000" in frame.raw for frame in observer.frames))
+        await station.stop("the test")
+    await writer.close()
+    lines.close()
+    (finished,) = observer.finished
+    (folder,) = {Path(name).parts[0] for name in tree(tmp_path)}
+    shown = [*map(repr, observer.frames), *observer.notices, repr(finished), out.getvalue()]
+    everything = b"\n".join([name.encode() + content for name, content in tree(tmp_path).items()]).decode("latin-1")
+    for text in (*shown, everything):
+        lowered = text.lower()
+        for needle in (ECHOED[:23], ECHOED[-23:]):
+            assert needle not in lowered
+        assert "media-token" not in lowered
+        assert "the-start-token" not in lowered
+    assert everything.count("[redacted]") > 15
+    again = tmp_path / "again"
+    again.mkdir()
+    capture = Capture(tmp_path / folder)
+    replayed = Recorder(again, capture.header)
+    replayed.fold(list(capture))
+    replayed.close()
+    same_files(tmp_path / folder, again, but=["manifest.json", ".lock"])
 
 
 async def test_ten_thousand_streams_are_answered_and_not_all_recorded(tmp_path: Path) -> None:

@@ -189,10 +189,8 @@ async def test_webhooks_with_ids_that_are_cut_are_recorded_apart_and_health_and_
     await station.stop("the test")
     await writer.close()
     lines.close()
-    assert {stream["stream_id"] for stream in health["streams"]} <= {"s�d83d", "s�d83e"}
+    assert {stream["stream_id"] for stream in health["streams"]} == {"s�d83d", "s�d83e"}
     assert (metrics.status_code, answer.status_code, answer.json()["plainToken"]) == (200, 200, "�")
-    manifests = [content for name, content in tree(tmp_path).items() if name.endswith("manifest.json")]
-    assert {json.loads(content)["id"] for content in manifests} == {"u�d83d", "u�d83e"}
     events = [msgspec.json.decode(line) for line in out.getvalue().splitlines()]
     assert sum(event["event"] == "finished" for event in events) == 2
 

@@ -22,6 +22,7 @@ from rtms_cli.protocol.media import (
 from rtms_cli.protocol.messages import (
     MAX_DEPTH,
     MAX_MEMBERS,
+    MAX_TEXT,
     Audio,
     Chat,
     ClientReadyAck,
@@ -367,8 +368,10 @@ def test_fast_and_thorough_reading_agree(kind: int, who: int | str, name: str | 
         (b'{"msg_type": 7}{', "not JSON: Extra data"),
         (b'{"msg_type": 7, "x": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}", "JSON nested deeper than 64"),
         (b"[" * MAX_MEMBERS, "JSON nested deeper than 64"),
-        (b"[" * (16 << 20), "JSON of more than 100000 members"),
-        (b'{"msg_type": 6, "x": [' + b"[]," * 5_000_000 + b"[]]}", "JSON of more than 100000 members"),
+        (b"[" * (16 << 20), "JSON of more than 200 members"),
+        (b'{"msg_type": 6, "x": [' + b"[]," * 5_000_000 + b"[]]}", "JSON of more than 200 members"),
+        (b"[]," * 50_001 + b"," * 50_000, "JSON of more than 100000 members"),
+        (b'{"msg_type": 18, "content": {"data": "' + b"x" * MAX_TEXT + b'"}}', "1048617 bytes, and no media packet"),
     ],
 )
 def test_what_cannot_be_read_says_why(raw: bytes, problem: str) -> None:
