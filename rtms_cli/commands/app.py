@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -123,6 +124,7 @@ def main() -> None:
         )
         sys.exit(Exit.FAULT)
     except SystemExit as end:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: another Ctrl-C must not spoil the exit code
         error = output_error()
         if not end.code and error is not None and error.errno != errno.EPIPE:
             _end(_output_problem(error))

@@ -124,9 +124,9 @@ class Screen:
             await self._drawing
         for number in (signal.SIGTSTP, signal.SIGCONT):
             self._loop.remove_signal_handler(number)
-        await asyncio.to_thread(self.restore)
         if not is_ours():
             return
+        self._give_back()
         try:
             for table in self._finished:
                 self._console.print(table)
