@@ -96,6 +96,12 @@ class _Run:
         """Where the recording is, if there is one."""
         return None if self.recorder is None else self.recorder.folder
 
+    def release(self) -> None:
+        """Let go of a recording that does not go on."""
+        if self.recorder is not None:
+            self.recorder.release()
+        self.recorder = self.sink = None
+
     def snapshot(self) -> StreamSnapshot:
         """The stream as it stands."""
         recording = NOT_RECORDED if self.sink is None else self.sink.snapshot()
@@ -379,8 +385,6 @@ class Station:
             self._admission.end(stream.stream_id, by_zoom=run.session.was_ended)
         if finish.status == "interrupted" and (run.recorder is not None or self._make_recorder is None):
             self._interrupted[stream.stream_id] = run
-            while len(self._interrupted) > MOST_INTERRUPTED:
-                self._interrupted.popitem(last=False)
         snapshot = NOT_RECORDED if run.recorder is None else run.recorder.snapshot()
         outcome = Outcome(stream, run.folder, finish, run.session.nothing_granted, snapshot)
         self.outcomes.append(outcome)
@@ -389,6 +393,13 @@ class Station:
         self._observers.on_finished(stream, outcome.folder, finish, manifest)
         if run.recorder is not None and (error := run.recorder.manifest_error) is not None:
             self.notice(f"WARNING: {run.folder}/manifest.json does not say how this ended: {error.strerror or error}")
+        if run.driver is not None:
+            run.driver.release()
+            run.driver = None
+        if self._interrupted.get(stream.stream_id) is not run:
+            run.release()
+        while len(self._interrupted) > MOST_INTERRUPTED:
+            self._interrupted.popitem(last=False)[1].release()
         if run.later is not None:
             later, run.later = run.later, None
             self.take(*later)

@@ -102,6 +102,7 @@ class Driver:
         self._finish: Finish | None = None
         self._has_ended = False
         """Whether the last word is kept: what is put behind it would go on with the recording."""
+        self._is_released = False
         self._fault: BaseException | None = None
 
     async def run(self) -> Finish:
@@ -136,6 +137,12 @@ class Driver:
         if not self._has_ended:
             self._state(SIGNALING, ChannelState(State.STOPPING, reason=who))
 
+    def release(self) -> None:
+        """Let go of machine, sink and views after the end; sockets that are still being closed refer to this driver."""
+        self._is_released = True
+        self._sink = self._dial = self._on_frame = self._announce = None
+        del self._machine
+
     def mark(self, text: str) -> None:
         """Mark this moment, for a line among the events; does nothing where the machine has ended."""
         if not self._has_ended:
@@ -148,6 +155,8 @@ class Driver:
     # Frames in.
 
     def _take(self, frame: Frame) -> None:
+        if self._is_released:
+            return
         self._keep(frame)
         self._execute(self._machine.receive(frame), frame.at_us)
 

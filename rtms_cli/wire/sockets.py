@@ -99,7 +99,12 @@ class ClientSocket(picows.WSListener):
         early, self._early = self._early, []
         for raw in early:
             on_message(raw)
-        if self._closed is not None:
+        self._tell_closed()
+
+    def _tell_closed(self) -> None:
+        """Tell of the end; who was told is let go of, for the transport and this refer to each other for a while."""
+        if self._closed is not None and self._on_closed is not None:
+            on_closed, self._on_closed, self._on_message = self._on_closed, None, None
             on_closed(*self._closed)
 
     def send(self, raw: bytes, *, binary: bool) -> None:
@@ -169,8 +174,7 @@ class ClientSocket(picows.WSListener):
             code = _number(received.code) or _NO_CODE
             reason = received.reason or ""
         self._closed = code, reason
-        if self._on_closed is not None:
-            self._on_closed(code, reason)
+        self._tell_closed()
 
     def _assemble(self, transport: picows.WSTransport, raw: bytes, is_last: bool) -> None:
         self._fragments.append(raw)

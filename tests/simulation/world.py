@@ -142,7 +142,7 @@ class Process:
         :param operations: how many operations on the disk its writer has done of what waited.
         """
         for recording in self.recordings:
-            recording.was_killed = recording.recorder.manifest().status == "recording" or bool(recording.entries)
+            recording.was_killed = recording.recorder.snapshot().status == "recording" or bool(recording.entries)
             recording.files.operations_left = operations
         for sink in self.writer.sinks:
             sink.fold()
