@@ -44,9 +44,12 @@ class Admission:
         """
         what = "interrupted" if isinstance(webhook, StreamInterrupted) else "stopped"
         if isinstance(webhook, StreamStart):
-            what, newest = "started", self._known(webhook.stream.stream_id).newest
-            if not may_be_old and newest is not None and webhook.stream.is_older_than(newest):
+            what, known = "started", self._known(webhook.stream.stream_id)
+            is_old = known.newest is not None and webhook.stream.is_older_than(known.newest)
+            if is_old and not may_be_old:
                 return "it is older than the stream's last start"
+            if known.newest is not None and webhook.stream.event_ts is not None and not is_old:
+                known.newest = webhook.stream  # of a stream that runs: a failover
         if self._is_too_much(stream_id_of(webhook) or "", what):
             return f"{MOST_A_MINUTE} {what} webhooks about this stream came within a minute"
         return None
@@ -54,7 +57,9 @@ class Admission:
     def begin(self, stream: Stream) -> None:
         """A stream is begun."""
         known = self._known(stream.stream_id)
-        known.newest, known.was_ended = stream, False
+        known.was_ended = False
+        if known.newest is None or stream.event_ts is not None:
+            known.newest = stream
 
     def end(self, stream_id: str, *, by_zoom: bool) -> None:
         """A stream's session has ended.

@@ -5,11 +5,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
+from rtms_cli.protocol.numbers import MessageType
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.station.observing import StreamSnapshot
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+
+
+OTHERS = "other types"
+"""What a server names itself: a label for each would fill a scraper's memory, and might be no text."""
+_KNOWN = frozenset((*MessageType.__members__, "UNREADABLE", "unreadable"))
 
 
 class Totals:
@@ -24,8 +30,9 @@ class Totals:
     def add(self, snapshot: RecorderSnapshot, times: int = 1) -> None:
         """Add a recorder's counters, or take them away again (`times=-1`)."""
         for name, count in snapshot.counts.items():
-            self.messages[name] += times * count
-            self.nbytes[name] += times * snapshot.nbytes.get(name, 0)
+            label = name if name in _KNOWN else OTHERS
+            self.messages[label] += times * count
+            self.nbytes[label] += times * snapshot.nbytes.get(name, 0)
         for received, answered, _ in snapshot.keep_alive.values():
             self.keep_alives_received += times * received
             self.keep_alives_answered += times * answered

@@ -99,7 +99,7 @@ class Screen:
         reason = "" if finish.stop_reason is None else f", reason {StopReason.label(finish.stop_reason)}"
         if folder is not None and manifest is not None:
             self._finished.append(summary_table(folder, manifest))
-        self.on_notice(f"{finish.status}{reason}: {folder or stream.stream_id}")
+        self.on_notice(f"{finish.status}{reason}: {folder or f'{stream.stream_id} ({finish.said_by})'}")
 
     # The terminal.
 

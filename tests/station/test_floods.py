@@ -24,10 +24,12 @@ from rtms_cli.protocol.webhooks import (
     read_webhook,
     shortened_webhook,
 )
+from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.recording.writer import Writer
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, Simulator
 from rtms_cli.station.admission import MINUTE_S, MOST_A_MINUTE, MOST_STREAMS, Admission
+from rtms_cli.station.metrics import OTHERS, Figures, Totals, exposition
 from rtms_cli.station.station import Station
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.listener import Listener
@@ -279,3 +281,22 @@ def test_no_more_is_remembered_than_may_be() -> None:
         admission.begin(stream(str(number)))
         admission.refusal(StreamStart(stream(str(number))), may_be_old=False)
     assert len(admission._streams) == len(admission._times) == MOST_STREAMS
+
+
+def test_a_failover_is_the_last_start_too() -> None:
+    admission = Admission()
+    admission.begin(stream(event_ts=2000))
+    assert admission.refusal(StreamStart(stream(event_ts=3000)), may_be_old=True) is None
+    assert admission.refusal(StreamStart(stream(event_ts=None)), may_be_old=True) is None
+    admission.end("s", by_zoom=True)
+    assert "older" in (admission.refusal(StreamStart(stream(event_ts=2500)), may_be_old=False) or "")
+
+
+def test_types_that_a_server_names_itself_are_one_label() -> None:
+    totals = Totals()
+    counts = {"MEDIA_DATA_AUDIO": 3, "\ud83d": 1, "x" * 100_000: 2, 'a"\n\\': 4}
+    totals.add(RecorderSnapshot(Path(), "recording", counts=counts))
+    shown = exposition(Figures([], totals, {}, {}, None)).decode()
+    assert 'rtms_messages_total{type="MEDIA_DATA_AUDIO"} 3.0' in shown
+    assert f'rtms_messages_total{{type="{OTHERS}"}} 7.0' in shown
+    assert len(shown) < 10_000
