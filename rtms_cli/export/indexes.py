@@ -19,6 +19,13 @@ class Indexed(Struct):
     timestamp: Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)] | None
     key: bool
     parameter_sets: bool = False
+    at_ms: Annotated[int, Meta(ge=0, le=1 << 62)] | None = None
+
+    def time_ms(self, origin_ms: int) -> int | None:
+        """When it is to be seen: by its timestamp, or by its arrival where nothing else was known."""
+        if self.timestamp is not None:
+            return self.timestamp
+        return None if self.at_ms is None else origin_ms + self.at_ms
 
 
 def indexed(path: Path) -> Iterator[Indexed]:

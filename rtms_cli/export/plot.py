@@ -71,8 +71,8 @@ def _draw(axis: Any, recorded: Recorded, kind: str, track: Any, speakers: list[t
         case "video" | "share":
             origin = recorded.manifest.origin_ms or 0
             place = recorded.clock.follower()
-            found = [one for one in indexed(recorded.folder / track.path) if one.timestamp is not None]
-            placed = [(place(((one.timestamp or 0) - origin) / 1000), one.key) for one in found]
+            timed = [(one.time_ms(origin), one.key) for one in indexed(recorded.folder / track.path)]
+            placed = [(place((at - origin) / 1000), is_key) for at, is_key in timed if at is not None]
             stamps = [at for at, _ in placed]
             keys = [at for at, is_key in placed if is_key]
             axis.eventplot(stamps, colors=_COLOURS[kind], lineoffsets=0, linelengths=0.6, linewidths=0.5)

@@ -172,11 +172,13 @@ def _read_line(line: bytes) -> dict[str, Any] | None:
 
 
 def _recorded(folder: Path, manifest: Manifest, problems: Sequence[str] = ()) -> Recorded:
+    origin = manifest.origin_ms or 0
+
     def times(track: TrackEntry) -> Iterator[float]:
         try:
             for one in indexed(folder / track.path):
-                if one.timestamp is not None:
-                    yield (one.timestamp - (manifest.origin_ms or 0)) / 1000
+                if (at := one.time_ms(origin)) is not None:
+                    yield (at - origin) / 1000
         except (OSError, Problem):
             return  # who needs the pictures says so
 

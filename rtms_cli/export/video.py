@@ -58,7 +58,7 @@ def shots(recorded: Recorded, kind: str, user: UserId = None) -> Iterator[Shot]:
 def _sorted(recorded: Recorded, track: TrackEntry, origin: int) -> Iterator[Shot]:
     waiting: list[Shot] = []
     place = recorded.clock.follower()
-    for at, unit in _spread(_units(recorded.folder, track)):
+    for at, unit in _spread(_units(recorded.folder, track, origin)):
         waiting.append(Shot(place((at - origin) / 1000), track, unit.is_key, tuple(unit.parts), unit.prefix))
         if len(waiting) > 64:
             waiting.sort(key=lambda shot: shot.at)
@@ -67,13 +67,14 @@ def _sorted(recorded: Recorded, track: TrackEntry, origin: int) -> Iterator[Shot
     yield from sorted(waiting, key=lambda shot: shot.at)
 
 
-def _units(folder: Path, track: TrackEntry) -> Iterator[Unit]:
+def _units(folder: Path, track: TrackEntry, origin: int) -> Iterator[Unit]:
     """A track's pictures, in the order of its file."""
     path = folder / track.path
     lines = indexed(path)
     with path.open("rb") as source:
         if track.codec == Codec.H264.name:
-            found = (Message(one.offset, one.length, one.timestamp) for one in lines if one.timestamp is not None)
+            timed = ((one, one.time_ms(origin)) for one in lines)
+            found = (Message(one.offset, one.length, at) for one, at in timed if at is not None)
             yield from access_units(source, found)
             return
         current: Unit | None = None
@@ -85,7 +86,8 @@ def _units(folder: Path, track: TrackEntry) -> Iterator[Unit]:
                 continue
             if current is not None:
                 yield current
-            current = None if one.timestamp is None else Unit(one.timestamp, True, [(one.offset, one.length)])
+            at = one.time_ms(origin)
+            current = None if at is None else Unit(at, True, [(one.offset, one.length)])
         if current is not None:
             yield current
 

@@ -320,7 +320,11 @@ class Placer:
                 )
         if changed:
             self._ledger.warn(f"{frame.channel}: H.264 with {changed}; {track.path} has start codes, as players want")
-        track.add(message.timestamp, payload)
+        if is_sane(message.timestamp):
+            track.add(message.timestamp, payload)
+        else:
+            self._ledger.warn(f"{frame.channel}: {kind} without a usable timestamp; it is placed by its arrival")
+            track.add(self._time.at(frame.at_us), payload, frame.at_us // 1000)
 
     def _picture_track(
         self, kind: str, message: Video | Share, codec: int | None, wanted: int | None

@@ -22,13 +22,15 @@ MOST_SIZES = 1_000
 """Changes of resolution that a track lists."""
 
 
-class _IndexLine(Struct):
+class _IndexLine(Struct, omit_defaults=True):
     offset: int
     length: int
     timestamp: int | None
     key: bool
     parameter_sets: bool
     """Whether an SPS or PPS is in it (H.264)."""
+    at_ms: int | None = None
+    """When it came by our clock, where it had no usable timestamp; the timestamp is then about that on Zoom's."""
 
 
 class PictureTrack(Track):
@@ -40,7 +42,7 @@ class PictureTrack(Track):
         self.codec = codec
         self.sizes: list[tuple[int | None, int, int]] = []
         self._size: Size | None = None
-        self._waiting: list[tuple[int | None, bytes, Picture]] = []
+        self._waiting: list[tuple[int | None, bytes, Picture, int | None]] = []
         self._waiting_nbytes = 0
 
     @property
@@ -48,19 +50,23 @@ class PictureTrack(Track):
         """Bytes that wait for the next flush."""
         return self._waiting_nbytes
 
-    def add(self, timestamp: int | None, payload: bytes) -> None:
-        """Keep one picture or access unit."""
+    def add(self, timestamp: int | None, payload: bytes, at_ms: int | None = None) -> None:
+        """Keep one picture or access unit.
+
+        :param at_ms: when it came, where the timestamp is not its own.
+        """
         if not self.is_open:
             raise ClosedTrackError(self.path)
         self.packets += 1
         self.nbytes += len(payload)
-        self._note(timestamp)
+        if at_ms is None:
+            self._note(timestamp)
         picture = read_picture(self.codec, payload)
         if picture.size is not None and picture.size != self._size:
             self._size = picture.size
             if len(self.sizes) < MOST_SIZES:
                 self.sizes.append((timestamp, *picture.size))
-        self._waiting.append((timestamp, payload, picture))
+        self._waiting.append((timestamp, payload, picture, at_ms))
         self._waiting_nbytes += len(payload)
         self.dirty = True
 
@@ -70,10 +76,10 @@ class PictureTrack(Track):
         :raises OSError: what was to be appended is lost; the next flush goes on behind the last good frame.
         """
         waiting, self._waiting, self._waiting_nbytes, self.dirty = self._waiting, [], 0, False
-        place = files.append(self.path, b"".join(payload for _, payload, _ in waiting))
+        place = files.append(self.path, b"".join(payload for _, payload, _, _ in waiting))
         lines: list[bytes] = []
-        for timestamp, payload, picture in waiting:
-            line = _IndexLine(place, len(payload), timestamp, picture.is_key, picture.has_parameter_sets)
+        for timestamp, payload, picture, at_ms in waiting:
+            line = _IndexLine(place, len(payload), timestamp, picture.is_key, picture.has_parameter_sets, at_ms)
             lines.append(_line(line))
             place += len(payload)
         files.append(f"{self.path}.index.jsonl", b"".join(lines))

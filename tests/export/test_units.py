@@ -192,3 +192,17 @@ def test_a_film_that_does_not_play_is_an_error(form: str, tmp_path: Path) -> Non
     assert done.returncode == 2
     assert f"The new {form} file does not play, and was not kept" in done.stderr
     assert not list((recording / "export").iterdir())
+
+
+@pytest.mark.parametrize("has_sound", [True, False])
+def test_pictures_without_timestamps_are_seen_when_they_came(has_sound: bool, tmp_path: Path) -> None:
+    units = whole(encoded(range(30)))
+    frames = [audio(tone(440, 0), ZERO_MS, at_us=2_000_000)] if has_sound else []
+    frames += [
+        media(15, payload, (None, 0, -3)[n % 3], user_id=ANN, at_us=2_500_000 + 40_000 * n)
+        for n, (_, payload) in enumerate(units)
+    ]
+    recording = made(tmp_path / "r", frames, video=VIDEO)
+    [film] = exported(recording, "--to", "mkv")
+    begin = 0.5 if has_sound else 2.5
+    assert pictures(film) == [(round(begin + 0.04 * n, 3), n) for n in range(30)]
