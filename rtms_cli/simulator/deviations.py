@@ -52,6 +52,24 @@ class Deviation(StrEnum):
     """Answers have `status` in place of `status_code`."""
     SEVERAL_URLS = "several-urls"
     """Each URL of `2` follows an `srt://` URL and a comma, and there is a `srt_passphrase`."""
+    MICROSECONDS = "microseconds"
+    """Timestamps of media are in µs."""
+    SECONDS = "seconds"
+    """Timestamps of media are in seconds, with a fraction."""
+    DATA_URL = "data-url"
+    """Payloads stand behind `data:…;base64,`."""
+    TWIN_TIMES = "twin-times"
+    """Two packets of audio have one timestamp."""
+    OTHER_CHANNELS = "other-channels"
+    """L16 is stereo where mono was granted, and mono where stereo was."""
+    NAL_UNITS = "nal-units"
+    """Each NAL unit of H.264 has a message of its own."""
+    OTHER_CODEC = "other-codec"
+    """In the middle of the session, pictures turn from images to H.264, or from that to JPG."""
+
+
+MISFITS = frozenset({Deviation.TWIN_TIMES, Deviation.OTHER_CHANNELS, Deviation.NAL_UNITS, Deviation.OTHER_CODEC})
+"""Those that change what is sent, and not only how it is said."""
 
 
 def spoken(channel: str, message: Message, deviations: frozenset[Deviation]) -> Send | None:
@@ -62,6 +80,8 @@ def spoken(channel: str, message: Message, deviations: frozenset[Deviation]) -> 
         if message.status_code == StatusCode.STATUS_OK:
             return None
     body = json.loads(encode(message))
+    if isinstance(message, Media | Transcript | Chat):
+        _change_content(body["content"], message, deviations)
     if Deviation.FLAT in deviations and isinstance(message, Media | Transcript | Chat):
         content = body.pop("content")
         body |= content | {"content": content["data"]}
@@ -80,6 +100,17 @@ def spoken(channel: str, message: Message, deviations: frozenset[Deviation]) -> 
     if Deviation.STRINGS in deviations:
         body = {key: _as_strings(value) if key != "media_params" else value for key, value in body.items()}
     return Send(channel, message, Deviation.BINARY in deviations, json.dumps(body, ensure_ascii=False).encode())
+
+
+def _change_content(content: dict[str, Any], message: Message, deviations: frozenset[Deviation]) -> None:
+    """Make the content of a media message what these deviations make of it."""
+    if content.get("timestamp") is not None:
+        if Deviation.MICROSECONDS in deviations:
+            content["timestamp"] *= 1000
+        elif Deviation.SECONDS in deviations:
+            content["timestamp"] /= 1000
+    if Deviation.DATA_URL in deviations and isinstance(message, Media):
+        content["data"] = "data:application/octet-stream;base64," + content["data"]
 
 
 def _greet(body: dict[str, Any], message: SignalingHandshakeResponse, deviations: frozenset[Deviation]) -> None:

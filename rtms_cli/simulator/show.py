@@ -4,12 +4,15 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from msgspec import structs
+
 from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams
-from rtms_cli.protocol.messages import Audio, UserId
+from rtms_cli.protocol.messages import Audio, Message, UserId
 from rtms_cli.protocol.numbers import MediaType, StatusCode, StopReason
 from rtms_cli.simulator.cues import Cue, make_cues
 from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import HANDLERS, Fault, spoilt
+from rtms_cli.simulator.misfits import other_codec, sent_instead
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.zoom import Zoom
 
@@ -147,15 +150,17 @@ class MadeUp:
 
     def _begin(self, kind: MediaType | None) -> None:
         zoom = self._zoom
-        self._cues[kind] = self._make_cues(
-            self._scenario,
-            zoom.params,
-            zoom.client.zoom_ms(0),
-            kind,
-            lambda: self._chosen,
-            zoom.session_id,
-            zoom.product,
-        )
+
+        def make(params: MediaParams) -> Iterator[Cue]:
+            epoch_ms, session_id = zoom.client.zoom_ms(0), zoom.session_id
+            return self._make_cues(
+                self._scenario, params, epoch_ms, kind, lambda: self._chosen, session_id, zoom.product
+            )
+
+        if Deviation.OTHER_CODEC in self.deviations and kind in (MediaType.VIDEO, MediaType.SHARE):
+            self._cues[kind] = other_codec(make, zoom.params, self._scenario.duration_ms // 2)
+        else:
+            self._cues[kind] = make(zoom.params)
         self._advance(kind)
 
     def _advance(self, kind: MediaType | None) -> None:
@@ -173,18 +178,23 @@ class MadeUp:
         """Send what was delayed."""
         self._late_until_ms = 0
         while self._late:
-            self._perform(self._late.popleft())
+            cue = self._late.popleft()
+            if cue.message is not None:
+                self._send(cue, cue.message)
 
     def _perform(self, cue: Cue) -> None:
-        client, message = self._zoom.client, cue.message
-        if message is None:
-            return
+        if cue.message is not None:
+            for message in sent_instead(cue.message, self.deviations, self._zoom.params):
+                self._send(cue, message)
+
+    def _send(self, cue: Cue, message: Message) -> None:
+        client = self._zoom.client
         if cue.kind is None:
             self._zoom.tell(message, client.signaling)
         elif cue.at_ms < self._buffered_ms and not (cue.kind is MediaType.AUDIO and self._zoom.wants_buffered):
             client.miss(message)
         elif cue.at_ms < self._late_until_ms:
-            self._late.append(cue)
+            self._late.append(structs.replace(cue, message=message))
         elif isinstance(message, Audio) and client.taker(MediaType.AUDIO) is not None:
             self._perform_audio(message, cue.at_ms * 1000)
         else:

@@ -85,6 +85,13 @@ DEVIATING: dict[Deviation, tuple[set[str], float]] = {
     Deviation.OLD_EVENTS: (set(), 4),
     Deviation.STATUS: ({"odd-form"}, 4),
     Deviation.SEVERAL_URLS: (set(), 4),
+    Deviation.MICROSECONDS: ({"odd-form"}, 4),
+    Deviation.SECONDS: ({"odd-form"}, 4),
+    Deviation.DATA_URL: (set(), 4),
+    Deviation.TWIN_TIMES: ({"packet-twice", "packets-lost"}, 4),
+    Deviation.OTHER_CHANNELS: (set(), 4),
+    Deviation.NAL_UNITS: (set(), 4),
+    Deviation.OTHER_CODEC: (set(), 4),
 }
 
 

@@ -30,7 +30,7 @@ from rtms_cli.protocol.numbers import (
     SampleRate,
 )
 from rtms_cli.recording.manifest import MANIFEST, Manifest
-from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.deviations import MISFITS, Deviation
 from rtms_cli.simulator.faults import Fault
 
 README = Path(__file__).resolve().parent.parent.parent / "README.md"
@@ -248,7 +248,7 @@ CASES = (
     *(
         Case(f"server: {deviation}", deviations=frozenset({deviation}))
         for deviation in Deviation
-        if deviation is not Deviation.SILENT_REFUSAL
+        if deviation is not Deviation.SILENT_REFUSAL and deviation not in MISFITS
     ),
     Case("server: no sum, and no other URL", deviations=frozenset({Deviation.NO_SUM, Deviation.ALL_ONLY})),
     Case("network: everything breaks", (net(5, Trouble.BREAK),), rebuilds=1, in_flight=IN_FLIGHT),

@@ -20,7 +20,7 @@ from rtms_cli.protocol.numbers import (
     SampleRate,
 )
 from rtms_cli.simulator.calls import media_of
-from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.deviations import MISFITS, Deviation
 from rtms_cli.simulator.faults import Fault
 
 T = TypeVar("T")
@@ -176,7 +176,7 @@ def plan_of(seed: int) -> Plan:
         scopes &= ~dice.choice((MediaType.VIDEO, MediaType.SHARE, MediaType.CHAT, MediaType.TRANSCRIPT))
     deviations = frozenset[Deviation]()
     if dice.random() < 0.25:
-        deviations = frozenset(dice.sample(list(Deviation), dice.choice((1, 1, 2))))
+        deviations = frozenset(dice.sample([one for one in Deviation if one not in MISFITS], dice.choice((1, 1, 2))))
         if Deviation.NO_SUM in deviations and not split:
             deviations |= {Deviation.ALL_ONLY}  # where there are other URLs, it is the same as a split session
     product = dice.choice((Product.MEETING, Product.MEETING, *Product))

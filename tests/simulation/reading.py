@@ -41,9 +41,20 @@ def read(raw: bytes) -> Said | None:
         return None
     msg_type = named if isinstance(named, int) else int(named) if named.isdigit() else MessageType[named].value
     content = body.get("content", body.get("event"))
-    if isinstance(content, dict):
-        return Said(msg_type, content)
-    return Said(msg_type, body if content is None else {**body, "data": content})
+    fields = content if isinstance(content, dict) else body if content is None else {**body, "data": content}
+    return Said(msg_type, _plain(fields) if 14 <= msg_type <= 18 else fields)
+
+
+def _plain(fields: dict[str, object]) -> dict[str, object]:
+    """Media in milliseconds and bare base64, whatever this server made of them."""
+    at, data = fields.get("timestamp"), str(fields.get("data"))
+    if isinstance(at, str) and "." in at:
+        at = float(at)
+    if isinstance(at, float):
+        fields = {**fields, "timestamp": round(at * 1000)}
+    elif at is not None and len(str(at)) == 16:
+        fields = {**fields, "timestamp": str(at)[:13]}
+    return {**fields, "data": data.partition(",")[2]} if data.startswith("data:") else fields
 
 
 def state_of(said: Said, name: str) -> int | None:
