@@ -101,6 +101,8 @@ def _register() -> None:
 
 def main() -> None:
     """Run `rtms`."""
+    if sys.platform == "win32":
+        _end(Problem("rtms runs on Linux and macOS, not on Windows itself.", "Install it in WSL: wsl --install"))
     from rtms_cli.view.output import drop_dead_output, open_standard_streams, output_error
 
     open_standard_streams()

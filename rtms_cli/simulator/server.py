@@ -5,7 +5,7 @@ import hashlib
 import logging
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from msgspec import Struct
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -157,6 +157,7 @@ class Simulator:
         self.webhook = webhook
         self._public_host = public_host or ("127.0.0.1" if host in _WILDCARDS else host)
         self._posting: set[asyncio.Task[None]] = set()
+        self._is_ending = asyncio.Event()
         self._streams: dict[str, LiveStream] = {}
         self._servers: list[Server] = []
 
@@ -310,7 +311,8 @@ class Simulator:
         return {name: f"{self.url(port)}/media/{stream_id}/{name}" for name in [*names, "all"]}
 
     def end(self) -> None:
-        """End every stream, as their hosts do."""
+        """End every stream, as their hosts do. Who has not answered the started webhook by then is not waited for."""
+        self._is_ending.set()
         for stream in self._streams.values():
             stream.driver.stop("the host")
 
@@ -320,14 +322,36 @@ class Simulator:
         :raises Problem: where nobody answers at all.
         """
         assert self.webhook is not None, "somebody has to be told"
-        await asyncio.sleep(stream.scenario.webhook_after_s / self._speed)
-        await self.post(self.webhook, stream, "started")
+        if await self._before_the_end(asyncio.sleep(stream.scenario.webhook_after_s / self._speed)):
+            await self.post(self.webhook, stream, "started")
+        else:
+            stream.end_was_told = True  # nobody knows of the beginning
+
+    async def _before_the_end(self, work: Coroutine[None, None, None]) -> bool:
+        """Whether something was done before everything shall end."""
+        doing, ending = asyncio.create_task(work), asyncio.create_task(self._is_ending.wait())
+        try:
+            await asyncio.wait((doing, ending), return_when=asyncio.FIRST_COMPLETED)
+            if doing.done():
+                await doing
+                return True
+            return False
+        finally:
+            doing.cancel()
+            ending.cancel()
 
     async def post(self, url: str, stream: LiveStream, what: str, reason: StopReason | None = None) -> None:
         """Post a signed webhook; an answer that is wrong or late is a finding of the stream.
 
         :raises Problem: where nobody answers at all.
         """
+        posting = self._post(url, stream, what, reason)
+        if what != "started":
+            await posting
+        elif not await self._before_the_end(posting):
+            stream.end_was_told = True
+
+    async def _post(self, url: str, stream: LiveStream, what: str, reason: StopReason | None) -> None:
         body = stream.webhook(what, reason)
         headers = signed_headers(self._app.secret_token, int(time.time()), body)
         try:

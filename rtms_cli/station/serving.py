@@ -96,7 +96,8 @@ class ServedCapture:
             if not is_last:
                 self.stream = self._announce()
             if webhook is not None:
-                await self._simulator.post(webhook, ended, "stopped", reason)
+                if not ended.end_was_told:
+                    await self._simulator.post(webhook, ended, "stopped", reason)
                 webhook = None
             report = ended.report()
             if report.joined or report.findings or is_last:

@@ -237,10 +237,8 @@ class Drawing(io.TextIOBase):
 def _write_all(descriptor: int, data: bytes) -> None:
     """Write all of it, also where the event loop, which reads the same terminal's keys, has it never block."""
     rest = memoryview(data)
-    writable = select.poll()
-    writable.register(descriptor, select.POLLOUT)
     while rest:
         try:
             rest = rest[os.write(descriptor, rest) :]
         except BlockingIOError:
-            writable.poll()
+            select.select((), (descriptor,), ())

@@ -309,3 +309,25 @@ async def test_a_demo_that_is_stopped_while_it_begins(tmp_path: Path) -> None:
         demo.process.terminate()
         async with asyncio.timeout(20):
             assert await demo.exit_code() in (0, 4)
+
+
+async def test_a_stand_in_does_not_wait_for_who_answers_no_webhook(tmp_path: Path) -> None:
+    """Without that, it ends with the complaint that nobody has answered in time."""
+    was_posted, may_go = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        was_posted.set()
+        await may_go.wait()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/webhook"
+    async with running("simulate", "--webhook", url, cwd=tmp_path, settings=CREDENTIALS) as simulate:
+        await was_posted.wait()
+        simulate.process.send_signal(signal.SIGTERM)
+        assert await simulate.exit_code() == 0
+    assert not any("could not be posted" in line for line in simulate.lines)
+    may_go.set()
+    server.close()
+    await server.wait_closed()

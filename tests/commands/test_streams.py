@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,13 @@ def test_the_exit_code_is_the_same_where_nobody_can_be_told(tmp_path: Path) -> N
     for streams in ("", "2>&-", "2>/dev/full"):
         assert shell(f"rtms join no-such-file {streams}", tmp_path).returncode == 2
         assert shell(f"rtms nonsense {streams}", tmp_path).returncode == 2
+
+
+def test_windows_is_refused_in_a_line(tmp_path: Path) -> None:
+    program = "import sys; from rtms_cli.commands.app import main; sys.platform = 'win32'; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: rtms runs on Linux and macOS")
+    assert done.stderr.count("\n") == 2
