@@ -1,6 +1,7 @@
 """Who may import whom, and what must stay out of start-up."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,3 +121,17 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert "heavy: []" in out
+
+
+def test_one_module_decides_whose_a_message_is() -> None:
+    """Channel 0 of a call is somebody: who asks for the truth of a `user_id` forgets that."""
+    guess = re.compile(
+        r"(?:if|not|and) \w+\.user_id\b(?! (?:is|in|not|==|!=))|user_id (?:==|or) 0|CONTACT_CENTER, Product.PHONE"
+    )
+    found = [
+        f"{path.relative_to(PACKAGE)}: {line.strip()}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for line in path.read_text().splitlines()
+        if path.name != "parties.py" and guess.search(line) and "channel_id" not in line
+    ]
+    assert found == []

@@ -6,7 +6,14 @@ before a last word could be written: the same frames give the same answer (PROTO
 
 from enum import StrEnum
 
-from rtms_cli.protocol.messages import Message, SessionStateResponse, SessionStateUpdate, StreamStateUpdate
+from rtms_cli.protocol.messages import (
+    Message,
+    SessionStateResponse,
+    SessionStateUpdate,
+    StreamStateUpdate,
+    UserId,
+    user_id,
+)
 from rtms_cli.protocol.numbers import SessionState, StopReason, StreamState
 from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop, Webhook, is_older
 
@@ -74,7 +81,7 @@ class Outlook:
     def __init__(self, *, trusted: bool = False) -> None:
         self._trusted = trusted
         self._stream: Stream | None = None
-        self._going_on: dict[str | None, None] = {}
+        self._going_on: dict[UserId, None] = {}
         """Sessions that were named and have not stopped, in the order in which they were named."""
         self.session_state: int | None = None
         """The state of the session that was spoken of last."""
@@ -143,7 +150,8 @@ class Outlook:
         elif not self.is_final:
             self._take_back()
 
-    def _note(self, session_id: str | None, state: int | None) -> None:
+    def _note(self, name: str | None, state: int | None) -> None:
+        session_id = user_id(name)  # cut, where it is very long
         self.session_state = state
         self._going_on.pop(session_id, None)
         if state != SessionState.STOPPED:

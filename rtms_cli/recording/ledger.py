@@ -412,7 +412,8 @@ class Ledger:
             self.counts_audio = False  # the next packet may tell that it is back
 
     def _connect(self, socket: Socket) -> Socket:
-        self._current[socket.channel] = socket
+        if socket.channel in self._current or len(self._current) < MOST_CHANNELS:
+            self._current[socket.channel] = socket
         self.connections.append(socket)
         self.connection_count += 1
         return socket

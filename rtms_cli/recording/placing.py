@@ -31,7 +31,7 @@ from rtms_cli.recording.codecs import codec_name
 from rtms_cli.recording.encoded import EXTENSIONS as ENCODED_EXTENSIONS
 from rtms_cli.recording.encoded import encoded_track
 from rtms_cli.recording.intake import Held, Intake, Owner, expected_nbytes
-from rtms_cli.recording.ledger import Ledger
+from rtms_cli.recording.ledger import MOST_CHANNELS, Ledger
 from rtms_cli.recording.names import Names, participant_stem
 from rtms_cli.recording.pictures import PictureForm
 from rtms_cli.recording.timeline import SANE_MS, Segment, SessionTime, is_sane
@@ -402,10 +402,18 @@ class Placer:
         self._ledger.warn(f"{frame.channel}: {MEDIA_NAMES[message.media_type]} that was not asked for is left aside")
         return True
 
-    def _media_channel(self, name: str) -> _Channel:
+    def _channel(self, name: str) -> _Channel:
+        """What is known of a socket; of very many of them, all further ones are one."""
         channel = self._channels.get(name)
         if channel is None:
-            channel = self._channels[name] = _Channel()
+            if len(self._channels) >= MOST_CHANNELS:
+                self._ledger.warn(f"more than {MOST_CHANNELS} channels: the others are taken for one")
+                name = ""
+            channel = self._channels.setdefault(name, _Channel())
+        return channel
+
+    def _media_channel(self, name: str) -> _Channel:
+        channel = self._channel(name)
         if not channel.has_granted and not channel.warned:
             channel.warned = True
             form = "what was asked for" if channel.asked.audio else "Zoom's defaults (L16, 16 kHz, mono)"
@@ -451,7 +459,7 @@ class Placer:
     def _on_media_handshake_request(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, MediaHandshakeRequest)
-        channel = self._channels.setdefault(frame.channel, _Channel())
+        channel = self._channel(frame.channel)
         channel.asked = message.params
         is_everything = message.media_type == MediaType.ALL and message.params.kinds()
         channel.aside = EVERY_MEDIA & ~message.params.kinds() if is_everything else MediaType(0)
@@ -462,7 +470,7 @@ class Placer:
         assert isinstance(message, MediaHandshakeResponse)
         if message.status_code != StatusCode.STATUS_OK:
             return
-        channel = self._channels.setdefault(frame.channel, _Channel())
+        channel = self._channel(frame.channel)
         self._held.settle()
         channel.granted = message.params
         channel.has_granted = True

@@ -43,7 +43,7 @@ class Camera:
 
     def name(self, user: UserId, name: str) -> None:
         """Somebody is called so."""
-        if len(self._names) < _MOST:
+        if user in self._names or len(self._names) < _MOST:
             self._names[user] = name
 
     def switch(self, user: UserId, *, on: bool) -> None:

@@ -3,6 +3,7 @@
 What comes of a message is `Session`'s affair; here is what follows for the sockets. Commands collect in `out`.
 """
 
+from collections import deque
 from collections.abc import Mapping
 
 from rtms_cli.machine import GIVEN_UP, MEDIA, SIGNALING, Close, Command, Open, Warn
@@ -12,6 +13,9 @@ from rtms_cli.session import rules
 from rtms_cli.session.channel import Channel, Phase
 from rtms_cli.session.handshakes import kinds_wanted, plan_media
 from rtms_cli.session.rules import US, explain_refusal
+
+_MOST_STEPS = 1_000
+"""The last ones that are shown."""
 
 
 class Connections:
@@ -26,7 +30,7 @@ class Connections:
         self.signaling = Channel(SIGNALING)
         self.channels: dict[str, Channel] = {SIGNALING: self.signaling}
         self.out: list[Command] = []
-        self.steps: list[tuple[str, int]] = []
+        self.steps: deque[tuple[str, int]] = deque(maxlen=_MOST_STEPS)
         """The lifecycle so far: what, and when in µs."""
         self.refused: dict[MediaType, str] = {}
         """Kinds of media that were asked for and refused, with the reason."""

@@ -2,9 +2,9 @@
 
 JSON lines are one object an event, with these names: `event` (`notice`, `started`, `frame`, `progress`, `finished`),
 `stream_id`, `folder` (null where nothing is recorded); a `frame` has `at` (seconds), `channel`, `direction`, `gist`,
-and `message` (the JSON as it came, without media packets and redacted like a capture; of more than 64 KiB only the
-size); a `progress` has `packets`,
-`bytes`, `losses`; a `finished` has `status`, `reason`, `said_by` and the manifest's `tracks` and `losses`.
+and `message` (the JSON as it came, without media packets and phone numbers, and redacted like a capture; of more than
+64 KiB only the size); a `progress` has `packets`, `bytes`, `losses`; a `finished` has
+`status`, `reason`, `said_by` and the manifest's `tracks` and `losses`.
 """
 
 import sys
@@ -16,9 +16,10 @@ import msgspec
 
 from rtms_cli.capture import capture_line, kept_raw
 from rtms_cli.machine import Finish, Frame
-from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse, dumps, loads
+from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse, Unreadable, dumps, loads
 from rtms_cli.protocol.numbers import Product, StopReason
-from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.protocol.parties import without_phone_numbers
+from rtms_cli.protocol.webhooks import Stream, UnreadableWebhook
 from rtms_cli.recording.manifest import Manifest, TrackEntry
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.view.gist import frame_line, gist
@@ -157,6 +158,8 @@ class JsonLines:
 def _message(frame: Frame) -> object:
     if len(frame.raw) > MOST_SHOWN:
         return f"… ({len(frame.raw):,} bytes)"
+    if b"phone_number" in frame.raw and not isinstance(frame.message, Unreadable | UnreadableWebhook):
+        return without_phone_numbers(loads(kept_raw(frame)))
     try:
         line = msgspec.json.decode(capture_line(frame), type=dict[str, msgspec.Raw])
         return line.get("data", line.get("text", line.get("base64")))

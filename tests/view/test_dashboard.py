@@ -4,13 +4,17 @@ import io
 from pathlib import Path
 
 import pytest
+from frames import HEADER, ZERO_MS, audio, granted, said
 from moments import HOSTILE, SCREENS, SIZES, drawn, screen, view
 from msgspec import structs
 from rich.console import Console
 
 from rtms_cli.machine import Direction, frame_of
+from rtms_cli.protocol.numbers import Product
+from rtms_cli.recording.recorder import Recorder
 from rtms_cli.session.channel import Phase
 from rtms_cli.view.dashboard import History, Moment, meter, sparkline
+from rtms_cli.view.lines import JsonLines
 from rtms_cli.view.screen import Screen
 
 
@@ -41,10 +45,32 @@ def test_nothing_from_outside_reaches_the_terminal_raw() -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "said"), [(Phase.UP, "streaming"), (Phase.WAITING, "lost, coming back"), (Phase.SHAKING, "connecting")]
+    ("phase", "words"), [(Phase.UP, "streaming"), (Phase.WAITING, "lost, coming back"), (Phase.SHAKING, "connecting")]
 )
-def test_the_state_of_a_stream_is_that_of_its_sockets(phase: Phase, said: str) -> None:
-    assert said in drawn(Moment("x", [view(phase=phase, note="closed with 1006")]))
+def test_the_state_of_a_stream_is_that_of_its_sockets(phase: Phase, words: str) -> None:
+    assert words in drawn(Moment("x", [view(phase=phase, note="closed with 1006")]))
+
+
+def test_the_parties_of_a_call_are_told_by_their_channels(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, structs.replace(HEADER, product="phone"))
+    told = {
+        "event_type": 3,
+        "participant_info": {"channel_id": 0, "display_name": "Ann", "phone_number": "+15550100123"},
+    }
+    frames = [said({"msg_type": 6, "event": told}, channel="signaling"), granted()]
+    recorder.fold([*frames, *(audio(bytes(640), ZERO_MS, channel_id=channel, user_id=None) for channel in (0, 1))])
+    call, out = view(), io.StringIO()
+    session = structs.replace(call.session, stream=structs.replace(call.session.stream, product=Product.PHONE))
+    call = structs.replace(call, session=session, recording=recorder.snapshot())
+    text = drawn(Moment("x", [call], frames=None))
+    assert "Ann" in text
+    assert "channel 1" in text
+    assert "everybody" not in text
+    lines = JsonLines(out)
+    lines.on_frame("s", frames[0])
+    lines.close()
+    assert "[phone number]" in out.getvalue()
+    assert "5550100123" not in out.getvalue() + text + drawn(Moment("x", [call], frames=frames))
 
 
 def test_many_streams_are_a_table_around_the_chosen_one() -> None:
