@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from rtms_cli.inspection.summary import Summary, Track
+from rtms_cli.inspection.summary import Stopped, Summary, Track
 from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams
 from rtms_cli.protocol.numbers import (
     AudioChannel,
@@ -70,8 +70,12 @@ def sheets(summary: Summary) -> list[Sheet]:
     return [sheet for sheet in made if sheet.rows]
 
 
+def _reason(stop: Stopped) -> str:
+    return StopReason.explain(stop.reason) if stop.reason is not None else stop.name or StopReason.explain(None)
+
+
 def _facts(summary: Summary) -> Sheet:
-    stop = "nothing said so" if summary.stop is None else StopReason.explain(summary.stop.reason)
+    stop = "nothing said so" if summary.stop is None else _reason(summary.stop)
     said_by = "" if summary.stop is None else f" (said by {summary.stop.said_by})"
     rows: list[tuple[Cell, ...]] = [
         ("capture", summary.capture),

@@ -38,7 +38,7 @@ from rtms_cli.protocol.numbers import (
 from rtms_cli.protocol.parties import BY_CHANNEL, is_speaker_change, party_of
 from rtms_cli.protocol.webhooks import UnreadableWebhook
 from rtms_cli.recording.ledger import Ledger, Socket, Step
-from rtms_cli.recording.manifest import Participant
+from rtms_cli.recording.manifest import Participant, Stop
 from rtms_cli.recording.quantiles import Spread
 
 MOST = 1000
@@ -312,7 +312,7 @@ class Summarizer:
             seconds=seconds,
             lines=self._lines,
             status="unfinished" if last is None else last.status,
-            stop=None if stop is None else _stopped(stop.reason, stop.said_by),
+            stop=None if stop is None else _stopped(stop),
             steps=sorted(ledger.steps, key=lambda step: step.at),
             kinds_asked=[kind for kind in MEDIA_NAMES.values() if kind in self._kinds],
             asked=to_builtins(self._asked.to_json()),
@@ -413,10 +413,12 @@ class Summarizer:
         return Person(whose, self._ledger.people.name(whose), person.joined, person.left, speaking, source)
 
 
-def _stopped(reason: int | None, said_by: str) -> Stopped:
-    known = StopReason.member(reason) if reason is not None else None
+def _stopped(stop: Stop) -> Stopped:
+    known = StopReason.member(stop.reason) if stop.reason is not None else None
     name, gist = (known.name, known.gist) if isinstance(known, StopReason) else ("", "")
-    return Stopped(None if reason is None else int(reason), name, gist, said_by)
+    if stop.reason is None:
+        return Stopped(None, stop.name, "", stop.said_by)
+    return Stopped(int(stop.reason), name, gist, stop.said_by)
 
 
 def _order(count: Count) -> tuple[int, str, str]:

@@ -90,6 +90,8 @@ class Outlook:
         self.is_final = False
         """Whether nothing but a new announcement can take that back."""
         self.reason: int | None = None
+        self.unknown_reason = ""
+        """The reason's name, where it is none that has a number."""
         self.said_by = Speaker.NOBODY
         self.how = ""
         """Who said so and how, in words: `9 SESSION_STATE_UPDATE on signaling`."""
@@ -143,7 +145,7 @@ class Outlook:
         self._take_back()
         self.is_final = False
 
-    def _on_session(self, session_id: str | None, state: int | None, reason: int | None, how: str) -> None:
+    def _on_session(self, session_id: str | None, state: int | None, reason: int | str | None, how: str) -> None:
         self._note(session_id, state)
         if not self._going_on:
             self._end(how, Speaker.ZOOM, reason, is_final=False)
@@ -159,13 +161,15 @@ class Outlook:
                 del self._going_on[next(iter(self._going_on))]
             self._going_on[session_id] = None
 
-    def _end(self, how: str, speaker: Speaker, reason: int | None, *, is_final: bool) -> None:
+    def _end(self, how: str, speaker: Speaker, reason: int | str | None, *, is_final: bool) -> None:
         if speaker is Speaker.STRANGER and reason == StopReason.STOP_BC_STREAM_REVOKED:
             reason = None  # anybody may have sent it: nothing is deleted for it
         if not self.is_over or (reason is not None and self._gives_way(speaker)):
-            self.reason, self.said_by = reason, speaker
+            self.reason = reason if isinstance(reason, int) else None
+            self.unknown_reason = reason if isinstance(reason, str) else ""
+            self.said_by = speaker
         if not self.is_over or is_final:
-            self.how = how
+            self.how = f"{how} ({reason})" if isinstance(reason, str) else how
         self.is_over = True
         self.is_final = self.is_final or is_final
 
@@ -178,4 +182,5 @@ class Outlook:
         return self.reason != StopReason.STOP_BC_STREAM_REVOKED
 
     def _take_back(self) -> None:
-        self.is_over, self.reason, self.said_by, self.how = False, None, Speaker.NOBODY, ""
+        self.is_over, self.reason, self.said_by = False, None, Speaker.NOBODY
+        self.how = self.unknown_reason = ""

@@ -216,6 +216,7 @@ _EVENT = Shape(
     kept=("event_code",),
 )
 _SESSION_ID = Field("rtms_session_id", ID, "session_id")
+_REASON = Kind(StopReason.find_or_name, is_number=True)
 _SESSION_STATE = Field("state", one_of(SessionState))
 _STREAM_STATE = Field("state", one_of(StreamState))
 _KEEP_ALIVE = (Field("sequence", NUMBER_AS_IS), Field("timestamp", NUMBER_AS_IS))
@@ -353,14 +354,14 @@ class ClientReadyAck(Message, frozen=True):
     MessageType.STREAM_STATE_UPDATE,
     Route.FROM_SIGNALING,
     _STREAM_STATE,
-    Field("reason", one_of(StopReason), odd=("stop_reason",)),
+    Field("reason", _REASON, odd=("stop_reason",)),
     _TIMESTAMP,
 )
 class StreamStateUpdate(Message, frozen=True):
-    """`8`."""
+    """`8`. A reason of a name that is not known is that name."""
 
     state: int | None
-    reason: int | None = None
+    reason: int | str | None = None
     timestamp: int | None = None
 
 
@@ -369,15 +370,15 @@ class StreamStateUpdate(Message, frozen=True):
     Route.FROM_SIGNALING,
     _SESSION_ID,
     _SESSION_STATE,
-    Field("stop_reason", one_of(StopReason), also=("reason",)),
+    Field("stop_reason", _REASON, also=("reason",)),
     _TIMESTAMP,
 )
 class SessionStateUpdate(Message, frozen=True):
-    """`9`."""
+    """`9`. A reason of a name that is not known is that name."""
 
     session_id: str | None
     state: int | None
-    stop_reason: int | None = None
+    stop_reason: int | str | None = None
     timestamp: int | None = None
 
 

@@ -7,7 +7,7 @@ from enum import IntEnum, IntFlag, StrEnum
 from typing import Self
 
 _LONGEST_NAME = 100
-"""Letters of a name that is looked up; the longest known ones have some fifty."""
+"""Letters of a name that is looked up, or kept where no table has it; the longest known ones have some fifty."""
 
 
 class Numbered(IntEnum):
@@ -55,17 +55,27 @@ class Numbered(IntEnum):
             return number
 
     @classmethod
-    def label(cls, number: int | None) -> str:
-        """Write a number with its documented name: `3 STATUS_INVALID_SIGNATURE`."""
+    def find_or_name(cls, value: object) -> int | str | None:
+        """The same as `find`, but a name that the table does not have is kept."""
+        number = cls.find(value)
+        if number is None and isinstance(value, str) and value.strip():
+            return value.strip()[:_LONGEST_NAME]
+        return number
+
+    @classmethod
+    def label(cls, number: int | str | None) -> str:
+        """Write a number with its documented name: `3 STATUS_INVALID_SIGNATURE`. A name of no number stays."""
         if number is None:
             return "(none)"
+        if isinstance(number, str):
+            return number
         known = cls.member(number)
         return f"{int(number)} {known.name}" if isinstance(known, cls) else f"{int(number)} (undocumented)"
 
     @classmethod
-    def explain(cls, number: int | None) -> str:
+    def explain(cls, number: int | str | None) -> str:
         """Write a number with its name and its line for people."""
-        known = cls.member(number) if number is not None else None
+        known = cls.member(number) if isinstance(number, int) else None
         return f"{cls.label(number)}: {known.gist}" if isinstance(known, cls) else cls.label(number)
 
 

@@ -74,7 +74,7 @@ class StreamStop(Struct, frozen=True):
 
     product: Product
     stream_id: str
-    reason: int | None
+    reason: int | str | None
     event_ts: int | None = None
 
 
@@ -154,7 +154,8 @@ def read_webhook(body: bytes) -> Webhook:
     except ValueError as error:
         return UnreadableWebhook(f"{event}: {error}")
     if known["what"] == "stopped":
-        reason = StopReason.find(payload.get("stop_reason", payload.get("reason")))
+        reasons = (StopReason.find_or_name(payload.get(name)) for name in ("stop_reason", "reason"))
+        reason = next((reason for reason in reasons if reason is not None), None)
         return StreamStop(product, stream_id, reason, event_ms(posted.get("event_ts")))
     return StreamInterrupted(
         product, stream_id, first_url(payload.get("server_urls")), event_ms(posted.get("event_ts"))

@@ -211,8 +211,8 @@ class Ledger:
         """Why the stream ended, as the session's last word has it, or as far as Zoom has told."""
         last, said = self.last_word, self.outlook
         if last is not None and (last.code is not None or last.reason):
-            return stop_of(last.code, last.reason)
-        return stop_of(said.reason, said.how) if said.is_over else None
+            return stop_of(said.unknown_reason or None if last.code is None else last.code, last.reason)
+        return stop_of(said.unknown_reason or said.reason, said.how) if said.is_over else None
 
     # What else happened.
 
@@ -424,8 +424,10 @@ class Ledger:
             self._steps[key] = Step(step, frame.at_us / 1_000_000, frame.channel)
 
 
-def stop_of(reason: int | None, said_by: str) -> Stop:
-    """Why a stream ended, as the manifest has it."""
+def stop_of(reason: int | str | None, said_by: str) -> Stop:
+    """Why a stream ended, as the manifest has it; of a reason without a number, the name."""
+    if isinstance(reason, str):
+        return Stop(None, reason, said_by)
     return Stop(reason, StopReason.label(reason).partition(" ")[2], said_by)
 
 

@@ -214,6 +214,15 @@ FAULTY_KIND: dict[int, MediaType] = {status: kind for kind, status in NO_SCOPE.i
 NO_SUCH_TYPE = frozenset((StatusCode.STATUS_INVALID_MEDIA_TYPE, StatusCode.STATUS_MEDIA_TYPE_INVALID_VALUE))
 """Refusals of `3` by a server whose unified socket takes no sum of bits: there are other ways to ask (PROTOCOL §4)."""
 
+EARLY_S = 1
+"""A stream that is stopped so soon after it began is not stopped for what was recorded."""
+
+TWO_VERSIONS = (
+    f"stopped for {StopReason.label(StopReason.STOP_BC_AUTHENTICATION_FAILURE)} right after the start: is there a "
+    "development and a production version of this app in one account? Remove one of them, or sign with its credentials."
+)
+"""What that stop reason means there (PROTOCOL §8)."""
+
 _HINTS: dict[int | None, str] = {
     None: "The server sent no status_code, which is not the same as 0.",
     StatusCode.STATUS_INVALID_RTMS_STREAM_ID: "The stream has ended, or the payload is older than 60 s.",

@@ -120,6 +120,8 @@ class Session:
         self._ready_sent = False
         self._media_seen = False
         self._stream_state: int | None = None
+        self._joined_us: int | None = None
+        """When the server accepted us first."""
         self._unspoken: set[str] = set()
         self._subscriptions = Subscriptions(stream.product)
 
@@ -344,6 +346,7 @@ class Session:
             self._connections.refuse(channel, status, answer.reason, at_us)
             return
         self._connections.accept(channel, at_us)
+        self._joined_us = at_us if self._joined_us is None else self._joined_us
         self._ready_sent = False
         for subscription in self._subscriptions.ask(at_us):
             self._send(channel, subscription)
@@ -393,12 +396,15 @@ class Session:
     def _on_said(self, message: Message | StreamStop, channel: str, at_us: int) -> None:
         """Somebody spoke of the stream's or a session's state: an end, one that is taken back, or neither."""
         life, outlook = self._life, self._life.outlook
-        was_final = outlook.is_final
+        was_over, was_final = outlook.is_over, outlook.is_final
         if not outlook.take(message, channel):
             return
         if outlook.is_over:
             life.enter(Stage.ENDING)
             self._connections.rebuilds = False
+            is_early = self._joined_us is None or at_us - self._joined_us <= rules.EARLY_S * US
+            if outlook.reason == StopReason.STOP_BC_AUTHENTICATION_FAILURE and is_early and not was_over:
+                self._connections.warn(SIGNALING, rules.TWO_VERSIONS)
             if outlook.is_final and not was_final:
                 life.end_us = at_us + rules.LINGER_S * US
                 self._connections.step("stopped", at_us)

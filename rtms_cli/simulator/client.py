@@ -356,7 +356,7 @@ def type_name(message: Message) -> str:
     return MessageType.label(message.msg_type).partition(" ")[2]
 
 
-def what_is_lost(reason: int | None) -> str:
+def what_is_lost(reason: int | str | None) -> str:
     """What a stop reason says is lost: `MEDIA` or `SIGNALING` (PROTOCOL §9)."""
     return MEDIA if reason in _MEDIA_REASONS else SIGNALING
 

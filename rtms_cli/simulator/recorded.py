@@ -347,7 +347,7 @@ class Recorded:
         elif isinstance(message, StreamStateUpdate) and message.state == StreamState.INTERRUPTED:
             self._interrupt(due, what_is_lost(message.reason))
         elif isinstance(message, StreamStateUpdate) and message.state == StreamState.TERMINATED:
-            reason = StopReason.member(message.reason or 0)
+            reason = StopReason.member(message.reason) if isinstance(message.reason, int) else None
             known = reason if isinstance(reason, StopReason) else StopReason.STOP_BC_MEETING_ENDED
             zoom.end(known, is_said=True)
 

@@ -76,9 +76,11 @@ def gist(frame: Frame, product: Product) -> str:
             people = ", ".join(escape(label(product, who.party, who.name)) for who in people_of(message, product)[:5])
             return _join(name, escape(event_name(product, kind)), people)
         case StreamStateUpdate(state=state, reason=reason):
-            return _join(name, StreamState.label(state), "" if reason is None else f"reason {StopReason.label(reason)}")
+            return _join(
+                name, StreamState.label(state), "" if reason is None else f"reason {escape(StopReason.label(reason))}"
+            )
         case SessionStateUpdate(state=state, stop_reason=reason):
-            why = "" if reason is None else f"reason {StopReason.label(reason)}"
+            why = "" if reason is None else f"reason {escape(StopReason.label(reason))}"
             return _join(name, SessionState.label(state), why)
         case KeepAliveRequest(timestamp=timestamp) | KeepAliveResponse(timestamp=timestamp):
             return _join(name, escape(f"timestamp {timestamp}"))
@@ -127,7 +129,7 @@ def _webhook(webhook: Webhook) -> str:
                 f"{stream.product} rtms_started", escape(stream.stream_id), escape(redact_url(stream.server_url))
             )
         case StreamStop(product, stream_id, reason):
-            return _join(f"{product} rtms_stopped", escape(stream_id), f"reason {StopReason.label(reason)}")
+            return _join(f"{product} rtms_stopped", escape(stream_id), f"reason {escape(StopReason.label(reason))}")
         case StreamInterrupted(product, stream_id):
             return _join(f"{product} rtms_interrupted", escape(stream_id))
         case UrlValidation():

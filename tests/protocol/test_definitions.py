@@ -75,7 +75,14 @@ NAMED = {
 }
 
 
-TYPED = {int | None: NUMBER, str | None: TEXT, str: st.text(max_size=8), object: NUMBER | st.text(max_size=8)}
+REASON = NUMBER | st.just("STOP_BC_OF_THE_FUTURE")
+TYPED = {
+    int | None: NUMBER,
+    int | str | None: REASON,
+    str | None: TEXT,
+    str: st.text(max_size=8),
+    object: NUMBER | st.text(max_size=8),
+}
 
 
 def any_of(kind: type[Message]) -> st.SearchStrategy[Message]:

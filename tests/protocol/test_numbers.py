@@ -246,6 +246,14 @@ def test_older_names_of_stop_reasons(name: str, reason: int | None) -> None:
         assert StopReason.label(StopReason.find(name)) == StopReason.label(reason)
 
 
+def test_a_name_that_no_table_has_is_kept_where_that_is_wanted() -> None:
+    assert [StopReason.find_or_name(value) for value in (6, "6", "MEETING_ENDED", " STOP_BC_NEW ", "", None, [6])] == [
+        6, 6, 6, "STOP_BC_NEW", None, None, None
+    ]  # fmt: skip
+    assert StopReason.label("STOP_BC_NEW") == StopReason.explain("STOP_BC_NEW") == "STOP_BC_NEW"
+    assert StopReason.find_or_name("x" * 10_000) == "x" * 100
+
+
 def test_products() -> None:
     assert {product.value: (product.id_field, product.title) for product in Product} == {
         "meeting": ("meeting_uuid", "Meeting"),

@@ -172,6 +172,21 @@ def test_a_webinar_may_come_as_either(event: str, field: str) -> None:
     assert webhook.stream.product_ids() == ({field: M} if field == "webinar_uuid" else {})
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"stop_reason": "STOP_BC_NEW"}, "STOP_BC_NEW"),
+        ({"stop_reason": None, "reason": "8"}, 8),
+        ({"reason": "STOP_BC_APP_DISABLED_BY_HOST"}, 5),
+        ({"stop_reason": {}}, None),
+    ],
+)
+def test_reasons_of_a_stop(fields: dict[str, object], reason: object) -> None:
+    webhook = read_webhook(hook("meeting.rtms_stopped", **fields))
+    assert isinstance(webhook, StreamStop)
+    assert webhook.reason == reason
+
+
 def test_numbers_are_ids() -> None:
     webhook = read_webhook(hook(meeting_uuid=123, rtms_stream_id=4.0))
     assert isinstance(webhook, StreamStart)

@@ -12,7 +12,7 @@ from rtms_cli.capture import Capture, Header
 from rtms_cli.machine import GIVEN_UP, WEBHOOK, Direction, Frame, State, frame_of
 from rtms_cli.protocol.numbers import StopReason
 from rtms_cli.recording.files import Files
-from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.manifest import Manifest, Stop
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.repair import repair
 
@@ -179,3 +179,18 @@ def test_a_webhook_behind_the_last_word_changes_nothing(tmp_path: Path) -> None:
     assert (manifest.status, manifest.stop and manifest.stop.said_by) == ("interrupted", "SIGTERM")
     recorder.reopen()
     assert Manifest.read(tmp_path).status == "recording"
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["with a last word", "without"])
+def test_a_reason_of_an_unknown_name_is_in_the_manifest(tmp_path: Path, ends: bool) -> None:
+    body = {"msg_type": 8, "state": 4, "reason": "STOP_BC_OF_THE_FUTURE"}
+    how = "8 STREAM_STATE_UPDATE on signaling (STOP_BC_OF_THE_FUTURE)"
+    frames = [*MEDIA, said(body, 9, "signaling")]
+    if ends:
+        frames.append(state(State.FINISHED, 10, "signaling", reason=how, status="complete"))
+    recorder = Recorder(tmp_path / "r", HEADER)
+    (tmp_path / "r").mkdir()
+    recorder.fold(frames)
+    recorder.close()
+    manifest = Manifest.read(tmp_path / "r")
+    assert (manifest.status, manifest.stop) == ("complete", Stop(None, "STOP_BC_OF_THE_FUTURE", how))

@@ -247,6 +247,29 @@ def test_the_end_is_announced_and_media_under_way_may_arrive(case: End) -> None:
     play(machine, f"{case.lines}\n5.5 media {PACKET}\n6 tick\n<< {case.finish}")
 
 
+@pytest.mark.parametrize(
+    ("at_s", "end"),
+    [
+        (1.2, 'signaling {"msg_type": 8, "state": 4, "reason": 18}'),
+        (1.2, 'signaling {"msg_type": 8, "state": 4, "reason": "AUTHENTICATION_FAILURE"}'),
+        (1.2, stopped(18)),
+    ],
+)
+def test_a_stop_for_18_right_after_the_start_is_explained(at_s: float, end: str) -> None:
+    explained = "<< warn signaling: stopped for 18 STOP_BC_AUTHENTICATION_FAILURE right after the start: is there a dev"
+    play(session(), f"{CONNECTED}\n{at_s} {end}\n{explained}\n3 tick\n<< finish interrupted 18")
+
+
+def test_a_later_stop_for_18_is_none_of_two_versions() -> None:
+    play(session(), f"{CONNECTED}\n1.3 {stopped(18)}\n3 tick\n<< finish interrupted 18")
+
+
+def test_a_reason_of_an_unknown_name_is_kept_as_text() -> None:
+    end = 'signaling {"msg_type": 8, "state": 4, "reason": "STOP_BC_OF_THE_FUTURE"}'
+    commands = play(session(), f"{CONNECTED}\n5 {end}\n7 tick\n<< finish complete None")
+    assert commands[-1] == Finish("complete", None, "8 STREAM_STATE_UPDATE on signaling (STOP_BC_OF_THE_FUTURE)")
+
+
 def test_the_session_ends_at_once_when_the_server_has_closed_its_sockets() -> None:
     machine = session()
     play(machine, CONNECTED)
