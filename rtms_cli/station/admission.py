@@ -77,6 +77,11 @@ class Admission:
         known = self._streams.get(stream_id)
         return known is None or known.was_ended
 
+    def knows(self, stream_id: str) -> bool:
+        """Whether a stream was begun lately."""
+        known = self._streams.get(stream_id)
+        return known is not None and known.newest is not None
+
     def _known(self, stream_id: str) -> _Known:
         known = self._streams.setdefault(stream_id, _Known())
         self._streams.move_to_end(stream_id)

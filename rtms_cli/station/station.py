@@ -197,7 +197,10 @@ class Station:
             case Verdict.TOO_MANY, _:
                 self._notices.tell(_NOT_RECORDED, f"{described(webhook)}: {self._too_many}")
             case _:
-                what = "nothing is recorded of that stream" if stream_id_of(webhook) else "nothing to be done"
+                stream_id, what = stream_id_of(webhook), "nothing to be done"
+                if stream_id:
+                    is_over = self._admission.knows(stream_id)
+                    what = "its session is over already" if is_over else "nothing is recorded of that stream"
                 kind = webhook.event[:100] if isinstance(webhook, OtherWebhook) else "webhooks of other streams"
                 self._notices.tell(f"webhooks {kind}", f"{described(webhook)}: {what}")
 

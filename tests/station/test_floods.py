@@ -152,6 +152,8 @@ async def test_the_capture_has_what_is_read_of_a_long_webhook_and_says_so(tmp_pa
         await station.idle()
     await writer.close()
     assert [finish.status for finish in observer.finished] == ["complete"]
+    take(station, stream.webhook("stopped"))
+    assert observer.notices[-1].endswith(f"{stream.stream_id}: its session is over already")
     (folder,) = await folders_in(tmp_path)
     frames = list(Capture(folder))
     (first,) = [frame for frame in frames if frame.channel == WEBHOOK]
