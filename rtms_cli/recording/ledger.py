@@ -7,10 +7,10 @@ table has a bound. What is in the media is not its affair; see `placing`.
 from collections import deque
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from rtms_cli.capture import kept_raw
-from rtms_cli.machine import GIVEN_UP, SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
+from rtms_cli.machine import GIVEN_UP, PROTOCOL_ERROR, SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
 from rtms_cli.protocol.endings import Outlook, Status
 from rtms_cli.protocol.messages import (
     Audio,
@@ -35,6 +35,7 @@ from rtms_cli.protocol.messages import (
     loads,
 )
 from rtms_cli.protocol.numbers import MessageType, StatusCode, StopReason
+from rtms_cli.protocol.texts import cut
 from rtms_cli.protocol.webhooks import StreamStart, StreamStop, UnreadableWebhook
 from rtms_cli.recording.keepalives import Asked, KeepAlives
 from rtms_cli.recording.manifest import Loss, Stop, Warned
@@ -47,6 +48,7 @@ MOST_CHANNELS = 1_000
 MOST_STEPS = 1_000
 MOST_REMARKS = 500
 """Different warnings, different losses and types of messages; further ones of a sort are counted together."""
+_LONGEST_TYPE = 100
 
 _LAST_WORDS = frozenset(status.value for status in Status) - {Status.RECORDING}
 """What a session's last word can be."""
@@ -233,6 +235,7 @@ class Ledger:
 
     def warn(self, text: str) -> None:
         """Take note of something that a person should know; the same again is counted."""
+        text = cut(text)
         if text not in self.warnings and len(self.warnings) >= MOST_REMARKS:
             text = "further warnings"
         warned = self.warnings.get(text)
@@ -243,11 +246,11 @@ class Ledger:
 
     def lose(self, what: str, where: str, nbytes: int = 0, error: OSError | str = "", count: int = 1) -> None:
         """Take note of what could not be kept, where, and why; the same again is counted."""
-        key = (what, where)
+        key = (cut(what), cut(where))
         if key not in self.losses and len(self.losses) >= MOST_REMARKS:
-            key = (what, "elsewhere")
+            key = (key[0], "elsewhere")
         at = self.at_us / 1_000_000
-        text = (error.strerror or str(error)) if isinstance(error, OSError) else error
+        text = cut((error.strerror or str(error)) if isinstance(error, OSError) else error)
         loss = self.losses.get(key)
         if loss is None:
             loss = self.losses[key] = Loss(*key, first_at=at, first_error=text)
@@ -373,7 +376,7 @@ class Ledger:
         at, channel = frame.at_us / 1_000_000, frame.channel
         match change.state:
             case State.OPENING:
-                self._connect(Socket(channel, change.url.partition("?")[0]))
+                self._connect(Socket(channel, cut(change.url.partition("?")[0])))
                 self._miss(channel)
             case State.OPEN:
                 socket = self._current.get(channel)
@@ -385,7 +388,10 @@ class Ledger:
                 # A capture may lack the beginning of a connection.
                 socket = self._current.pop(channel, None) or self._connect(Socket(channel))
                 self._current.pop(channel, None)
-                socket.closed, socket.code, socket.reason, socket.ours = at, change.code, change.reason, change.ours
+                socket.closed, socket.code, socket.ours = at, change.code, change.ours
+                socket.reason = cut(change.reason)
+                if change.reason.startswith(PROTOCOL_ERROR):
+                    self.warn(f"{channel} ended by a {change.reason}")
                 socket.refused = change.state is State.REFUSED
                 self._miss(channel)
                 unanswered = self._waiting.close(channel)
@@ -400,7 +406,7 @@ class Ledger:
                     self._missing.discard(channel)  # it was refused for good: nothing is missing
             case State.FINISHED:
                 self._step("finished", frame)
-                self.last_word, self.counts_audio = change, False
+                self.last_word, self.counts_audio = structs.replace(change, reason=cut(change.reason)), False
             case State.MARK | State.STOPPING:
                 pass  # FINISHED will say who asked
 
@@ -434,7 +440,10 @@ def stop_of(reason: int | str | None, said_by: str) -> Stop:
 def _type_of(message: Message) -> tuple[str, int | str | None]:
     if isinstance(message, Unknown):
         known = MessageType.member(message.type) if isinstance(message.type, int) else message.type
-        return (known.name if isinstance(known, MessageType) else f"UNKNOWN {message.type}"), message.type
+        if isinstance(known, MessageType):
+            return known.name, message.type
+        shown = cut(str(message.type), _LONGEST_TYPE)
+        return f"UNKNOWN {shown}", message.type if isinstance(message.type, int) and len(shown) < 20 else shown
     if isinstance(message, Unreadable):
         return "UNREADABLE", None
     return MessageType.label(message.msg_type).partition(" ")[2], int(message.msg_type)
@@ -449,4 +458,4 @@ def _event_of(frame: Frame) -> str:
     except ValueError:
         return WEBHOOK
     event = posted.get("event") if isinstance(posted, dict) else None
-    return event if isinstance(event, str) else WEBHOOK
+    return cut(event, _LONGEST_TYPE) if isinstance(event, str) else WEBHOOK

@@ -26,6 +26,7 @@ from rtms_cli.protocol.messages import (
     Video,
 )
 from rtms_cli.protocol.numbers import EVERY_MEDIA, Attribute, MediaType, Product, StatusCode, event_name
+from rtms_cli.protocol.texts import cut
 from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form, is_decoded
 from rtms_cli.recording.codecs import codec_name
 from rtms_cli.recording.encoded import EXTENSIONS as ENCODED_EXTENSIONS
@@ -373,7 +374,7 @@ class Placer:
         self._add_line("transcript", message.timestamp, fields, frame.at_us, has_time=has_time)
         if not message.text:
             return
-        self.last_words.append((self._shown(message), message.text))
+        self.last_words.append((self._shown(message), cut(message.text)))
 
     def _on_chat(self, frame: Frame) -> None:
         message = frame.message
@@ -383,7 +384,7 @@ class Placer:
         self._media_channel(frame.channel)
         has_time = self._note_time(message.timestamp, frame.at_us)
         self._add_line("chat", message.timestamp, chat_line(message), frame.at_us, has_time=has_time)
-        self.last_chat.append((self._shown(message), chat_gist(message)))
+        self.last_chat.append((self._shown(message), cut(chat_gist(message))))
 
     def _note_time(self, timestamp: int | None, at_us: int) -> bool:
         """Let a message that needs no place of its own set the origin or move it.

@@ -12,7 +12,6 @@ from rtms_cli.station.observing import StreamSnapshot
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-
 OTHERS = "other types"
 """What a server names itself: a label for each would fill a scraper's memory, and might be no text."""
 _KNOWN = frozenset((*MessageType.__members__, "UNREADABLE", "unreadable"))

@@ -92,7 +92,7 @@ class Dialer:
                 url,
                 ssl_context=self._context() if target.secure else None,
                 websocket_handshake_timeout=OPEN_TIMEOUT_S,
-                enable_auto_pong=True,
+                enable_auto_pong=False,
                 max_frame_size=MAX_MESSAGE,
                 max_redirects=0,
                 extra_headers=[("User-Agent", f"rtms-cli/{__version__}")],
@@ -102,6 +102,8 @@ class Dialer:
             )
             if not opened.has_opened:  # picows returns all the same when the connection ends in the upgrade
                 raise ConnectionError("the connection ended before the server answered the WebSocket upgrade")
+            if opened.refusal:
+                raise ConnectionError(f"{_place(url)} {opened.refusal}")
         except BaseException:
             # Cancelled, picows leaves the connection open: a silent one until its own time-out, one that is answered
             # after all for good. The socket is the transport's by now: shut down, it ends as if the server had closed.

@@ -15,6 +15,9 @@ import picows
 from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed
 
+from rtms_cli.machine import PROTOCOL_ERROR
+from rtms_cli.protocol.strict_json import is_utf8
+
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 32 << 20
@@ -26,12 +29,23 @@ OUTBOX_BYTES = 16 << 20
 CLOSE_TIMEOUT_S = 2.0
 """How long a closing handshake may take; the peer may be gone."""
 
+MOST_UNREAD = 1 << 20
+"""Bytes that wait for a server before it counts as gone: what a client sends in an hour are some kilobytes."""
+
+MOST_PONGS = 1 << 16
+"""Bytes that wait before pings are not answered any more; an answer to the last one is enough (RFC 6455, 5.5.3)."""
+
+MOST_EMPTY = 1_000
+"""Empty fragments of one message."""
+
 _TEXT, _BINARY, _CONTINUATION = picows.WSMsgType.TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION
 """Looked up once, not for each message."""
 
 _NO_CLOSE_FRAME = 1006
 _NO_CODE = 1005
 _TOO_BIG = 1009
+_PROTOCOL_ERROR = 1002
+_NOT_UTF8 = 1007
 
 OnMessage = Callable[[bytes], None]
 OnClosed = Callable[[int, str], None]
@@ -69,12 +83,16 @@ class ClientSocket(picows.WSListener):
         "_aborted",
         "_closed",
         "_early",
-        "_fragment_bytes",
+        "_empty",
+        "_failure",
         "_fragments",
+        "_is_over",
+        "_is_text",
         "_on_closed",
         "_on_message",
         "_timer",
         "_transport",
+        "refusal",
     )
 
     def __init__(self) -> None:
@@ -82,10 +100,15 @@ class ClientSocket(picows.WSListener):
         self._on_message: OnMessage | None = None
         self._on_closed: OnClosed | None = None
         self._early: list[bytes] = []
-        self._fragments: list[bytes] = []
-        self._fragment_bytes = 0
+        self._fragments: bytearray | None = None
+        """The message that is coming in pieces."""
+        self._is_text = self._is_over = False
+        self._empty = 0
+        self._failure: tuple[int, str] | None = None
         self._closed: tuple[int, str] | None = None
         self._aborted = False
+        self.refusal = ""
+        """Why the server's answer to the upgrade is none that can be used."""
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -109,8 +132,13 @@ class ClientSocket(picows.WSListener):
 
     def send(self, raw: bytes, *, binary: bool) -> None:
         """See `Socket.send`."""
-        if self._transport is not None and self._closed is None:
-            self._transport.send(_BINARY if binary else _TEXT, raw)
+        if self._transport is None or self._closed is not None or self._failure is not None:
+            return
+        if (waiting := self._transport.underlying_transport.get_write_buffer_size()) > MOST_UNREAD:
+            self._failure = _NO_CLOSE_FRAME, f"the server reads nothing: {waiting} bytes wait for it"
+            self.abort()
+            return
+        self._transport.send(_BINARY if binary else _TEXT, raw)
 
     async def drain(self, limit: int) -> None:
         """See `Socket.drain`: what a client sends is small, and the transport has taken it."""
@@ -145,21 +173,38 @@ class ClientSocket(picows.WSListener):
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         """The handshake is done."""
         self._transport = transport
+        headers = transport.response.headers
+        for name, what in (("Sec-WebSocket-Extensions", "an extension"), ("Sec-WebSocket-Protocol", "a subprotocol")):
+            if headers.get(name):
+                self.refusal = f"answered with {what} that nobody asked for"
+        if self.refusal:
+            transport.send_close(_close_code(_PROTOCOL_ERROR), self.refusal.encode())
+            self._aborted = True
         if self._aborted:
             self.abort()
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         """A frame came: a message, a piece of one, or a close."""
+        if self._is_over:
+            return
         kind = frame.msg_type
-        if kind is _TEXT or kind is _BINARY or kind is _CONTINUATION:
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self._fail(_PROTOCOL_ERROR, "a frame has reserved bits, as if it were compressed, which nobody asked for")
+        elif kind is _TEXT or kind is _BINARY or kind is _CONTINUATION:
             raw = frame.get_payload_as_bytes()
-            if not frame.fin or self._fragments:
-                self._assemble(transport, raw, frame.fin)
-            elif self._on_message is not None:
-                self._on_message(raw)
+            if kind is _CONTINUATION or not frame.fin or self._fragments is not None:
+                self._assemble(kind, raw, frame.fin)
             else:
-                self._early.append(raw)
+                self._hand_over(raw, is_text=kind is _TEXT)
+        elif kind is picows.WSMsgType.PING:
+            if transport.underlying_transport.get_write_buffer_size() <= MOST_PONGS:
+                transport.send_pong(frame.get_payload_as_bytes())
         elif kind is picows.WSMsgType.CLOSE:
+            self._is_over = True
+            code = _number(frame.get_close_code())
+            if frame.payload_size >= 2 and (code in _NEVER_SENT or not 1000 <= code < 5000):
+                self._fail(_PROTOCOL_ERROR, f"the close code {code} is none that may be sent")
+                return
             if not transport.is_close_frame_sent:
                 transport.send_close(frame.get_close_code(), frame.get_close_message())
             transport.disconnect()
@@ -168,27 +213,63 @@ class ClientSocket(picows.WSListener):
         """The connection is gone."""
         if self._timer is not None:
             self._timer.cancel()
-        received = transport.close_handshake.recv if transport.close_handshake else None
-        code, reason = _NO_CLOSE_FRAME, ""
-        if received is not None:
+        handshake = transport.close_handshake
+        received = handshake.recv if handshake else None
+        sent = handshake.sent if handshake else None
+        code, reason = self._failure or (_NO_CLOSE_FRAME, "")
+        if self._failure is None and self._timer is None and sent is not None and _number(sent.code) in _FAULTS:
+            code, reason = _number(sent.code), _told(sent.reason)  # picows has found it
+        elif self._failure is None and received is not None:
             code = _number(received.code) or _NO_CODE
             reason = received.reason or ""
         self._closed = code, reason
         self._tell_closed()
 
-    def _assemble(self, transport: picows.WSTransport, raw: bytes, is_last: bool) -> None:
-        self._fragments.append(raw)
-        self._fragment_bytes += len(raw)
-        if self._fragment_bytes > MAX_MESSAGE:
-            self._fragments, self._fragment_bytes = [], 0
-            transport.send_close(_close_code(_TOO_BIG), b"message too large")
-            transport.disconnect()
+    def _hand_over(self, raw: bytes, *, is_text: bool) -> None:
+        if self._on_message is not None:
+            self._on_message(raw)
+        else:
+            self._early.append(raw)
+        if is_text and not (raw.isascii() or is_utf8(raw)):
+            self._fail(_NOT_UTF8, "a text message is not UTF-8")
+
+    def _assemble(self, kind: picows.WSMsgType, raw: bytes, is_last: bool) -> None:
+        if kind is _CONTINUATION:
+            if self._fragments is None:
+                return self._fail(_PROTOCOL_ERROR, "a fragment continues no message")
+        elif self._fragments is not None:
+            return self._fail(_PROTOCOL_ERROR, "a message begins inside of a fragmented one")
+        else:
+            self._fragments, self._is_text, self._empty = bytearray(), kind is _TEXT, 0
+        self._fragments += raw
+        self._empty += not raw
+        if len(self._fragments) > MAX_MESSAGE:
+            self._fail(_TOO_BIG, f"a message is larger than {MAX_MESSAGE >> 20} MiB")
+        elif self._empty > MOST_EMPTY:
+            self._fail(_PROTOCOL_ERROR, f"a message has more than {MOST_EMPTY} empty fragments")
         elif is_last:
-            whole, self._fragments, self._fragment_bytes = b"".join(self._fragments), [], 0
-            if self._on_message is not None:
-                self._on_message(whole)
-            else:
-                self._early.append(whole)
+            whole, self._fragments = bytes(self._fragments), None
+            self._hand_over(whole, is_text=self._is_text)
+        return None
+
+    def _fail(self, code: int, rule: str) -> None:
+        """End a connection whose peer does not keep to the protocol."""
+        self._fragments = None
+        if self._failure is not None or self._transport is None:
+            return
+        self._failure, self._is_over = (code, _told(rule)), True
+        self._transport.send_close(_close_code(code), rule.encode()[:123])
+        self._transport.disconnect()
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.abort)
+
+
+_NEVER_SENT = frozenset((1004, 1005, 1006, 1015))
+"""RFC 6455, 7.4.1."""
+_FAULTS = frozenset((_PROTOCOL_ERROR, _NOT_UTF8, _TOO_BIG))
+
+
+def _told(rule: str | None) -> str:
+    return f"{PROTOCOL_ERROR}{(rule or '').partition(', opcode=')[0]}"
 
 
 class TaskSocket:

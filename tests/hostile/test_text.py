@@ -199,3 +199,30 @@ def test_what_is_typed_and_paths_that_are_no_text_are_read_back_as_they_were_tak
     frame = state_frame(0, "signaling", ChannelState(State.MARK, reason="typed \udcff"))
     assert frame.message == ChannelState(State.MARK, reason="typed �")
     assert loads(frame.raw) == {"state": "mark", "reason": "typed �"}
+
+
+def test_texts_of_any_length_leave_the_manifest_and_what_is_shown_short(tmp_path: Path) -> None:
+    """The capture keeps them whole; what is larger than a message can be is not even read."""
+    client = Client(tmp_path)
+    client.greet()
+    long = "x" * 900_000
+    for number in range(60):
+        client.take("media", encode({"msg_type": f"{number} {long}"}))
+    for message in MESSAGES:
+        if message["msg_type"] not in (8, 9, 20, 22):
+            for path in paths(message):
+                client.take("media", encode(changed(message, path, long[:100_000])))
+    for webhook in WEBHOOK_BODIES[3:]:
+        client.take("webhook", encode(changed(webhook, ("event",), long)))
+    for state in (State.OPENING, State.CLOSED, State.REFUSED, State.WARNING, State.DROPPED, State.FINISHED):
+        client.state("media", ChannelState(state, reason=f"{state} {long}", url=f"ws://{long}", count=1, status=long))
+    client.recorder.fold(client.frames)
+    shown = repr(client.recorder.snapshot())
+    client.recorder.close()
+    made = tree(tmp_path)
+    manifest = json.loads(made["manifest.json"])
+    assert len(made["manifest.json"]) < 200_000
+    assert len(shown) < 2_000_000
+    assert f"UNKNOWN 0 {'x' * 98}… (900,002 characters)" in manifest["messages"]["received"]
+    assert any("characters)" in one["reason"] for one in manifest["connections"])
+    assert sum(len(content) for name, content in made.items() if name.startswith("capture")) > 60 * len(long)

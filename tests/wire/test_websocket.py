@@ -1,0 +1,186 @@
+"""A server that breaks the rules of WebSocket: the connection ends at once, and the line says by which rule."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from websockets.utils import accept_key
+
+from rtms_cli.wire import sockets
+from rtms_cli.wire.dialer import Dialer
+from rtms_cli.wire.hosts import HostPolicy
+from rtms_cli.wire.sockets import MOST_EMPTY, ClientSocket
+
+TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
+
+
+def frame(kind: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes = b"") -> bytes:
+    """A WebSocket frame, right or wrong."""
+    head = bytes([fin << 7 | rsv << 4 | kind])
+    size = len(payload)
+    bit = 0x80 if mask else 0
+    if size < 126:
+        head += bytes([bit | size])
+    elif size < 65_536:
+        head += struct.pack(">BH", bit | 126, size)
+    else:
+        head += struct.pack(">BQ", bit | 127, size)
+    return head + mask + payload
+
+
+class Server:
+    """Accepts one connection, sends what the test says, and reads what comes, or nothing."""
+
+    def __init__(self, sends: bytes, headers: str = "", *, reads: bool = True) -> None:
+        self._sends, self._headers, self._reads = sends, headers, reads
+        self.got = b""
+        self.gone = asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        (key,) = (line[19:].strip() for line in request.splitlines() if line.lower().startswith(b"sec-websocket-key:"))
+        answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        answer += f"Sec-WebSocket-Accept: {accept_key(key.decode())}\r\n{self._headers}\r\n"
+        writer.write(answer.encode() + self._sends)
+        if self._reads:
+            try:
+                self.got = await reader.read()
+            except ConnectionResetError:
+                pass
+            self.gone.set()
+        else:
+            await self.gone.wait()
+        writer.close()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        async with await asyncio.start_server(self, "127.0.0.1", 0) as server:
+            yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+
+
+async def read_all(url: str) -> tuple[list[bytes], int, str]:
+    """Connect; gives what came until the connection ended, and how it ended."""
+    socket = await Dialer(HostPolicy())(url)
+    came: list[bytes] = []
+    closed: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+    socket.start(came.append, lambda code, reason: closed.set_result((code, reason)))
+    async with asyncio.timeout(30):
+        code, reason = await closed
+    return came, code, reason
+
+
+HELLO = frame(TEXT, b"{}")
+BROKEN: dict[str, tuple[bytes, list[bytes], int, str]] = {
+    "reserved bits": (HELLO + frame(TEXT, b"x", rsv=1), [b"{}"], 1002, "reserved bits"),
+    "compressed": (frame(BINARY, b"x", rsv=4), [], 1002, "reserved bits, as if it were compressed"),
+    "reserved bits of a ping": (frame(PING, rsv=2), [], 1002, "reserved bits"),
+    "a continuation without a start": (HELLO + frame(CONTINUATION, b"x"), [b"{}"], 1002, "continues no message"),
+    "a continuation after the end": (
+        frame(TEXT, b"a", fin=False) + frame(CONTINUATION, b"b") + frame(CONTINUATION, b"c", fin=False),
+        [b"ab"], 1002, "continues no message",
+    ),
+    "a message inside of another": (
+        frame(TEXT, b"one", fin=False) + frame(TEXT, b"two"), [], 1002, "begins inside of a fragmented one",
+    ),
+    "a fragmented message inside of another": (
+        frame(TEXT, b"one", fin=False) + frame(BINARY, b"two", fin=False), [], 1002, "begins inside",
+    ),
+    "masked": (HELLO + frame(TEXT, b"xxxx", mask=b"1234"), [b"{}"], 1002, "masked frame"),
+    "a long ping": (HELLO + frame(PING, b"x" * 126), [b"{}"], 1002, "payload size > 125"),
+    "a fragmented ping": (HELLO + frame(PING, b"x", fin=False), [b"{}"], 1002, "fragmented control frame"),
+    "a fragmented close": (frame(CLOSE, b"\x03\xe8", fin=False), [], 1002, "fragmented control frame"),
+    "an unknown kind": (HELLO + frame(3, b"x"), [b"{}"], 1002, "invalid opcode"),
+    "a close code that nobody may send": (HELLO + frame(CLOSE, b"\x03\xee"), [b"{}"], 1002, "close code 1006"),
+    "a close code out of range": (HELLO + frame(CLOSE, b"\x13\x88"), [b"{}"], 1002, "close code 5000"),
+    "a close code that means nothing": (HELLO + frame(CLOSE, b"\x00\x01"), [b"{}"], 1002, "close code"),
+    "half a close code": (frame(CLOSE, b"\x03"), [], 1002, "close code"),
+    "a close reason that is no text": (frame(CLOSE, b"\x03\xe8\xff"), [], 1007, "invalid UTF-8"),
+    "text that is no text": (HELLO + frame(TEXT, b"\xff\xfe"), [b"{}", b"\xff\xfe"], 1007, "is not UTF-8"),
+    "text in pieces that is no text": (
+        frame(TEXT, b"\xc3", fin=False) + frame(CONTINUATION, b"\x28"), [b"\xc3\x28"], 1007, "is not UTF-8",
+    ),
+    "empty fragments": (
+        frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * (MOST_EMPTY + 10), [], 1002, "empty fragments",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+async def test_the_connection_ends_and_the_rule_is_named(case: str) -> None:
+    sends, messages, code, rule = BROKEN[case]
+    server = Server(sends + HELLO)
+    async with server.listening() as url:
+        came, closed, reason = await read_all(url)
+        await server.gone.wait()
+    assert (came, closed) == (messages, code)
+    assert reason.startswith("protocol error: ")
+    assert rule in reason
+    sent = server.got[server.got.index(0x88) :]  # a close frame, masked
+    mask, payload = sent[2:6], sent[6:8]
+    assert int.from_bytes(bytes(byte ^ key for byte, key in zip(payload, mask, strict=False))) == code
+
+
+@pytest.mark.parametrize(
+    ("sends", "messages"),
+    [
+        (frame(TEXT, b"\xc3", fin=False) + frame(CONTINUATION, b"\xa9"), ["é".encode()]),
+        (frame(BINARY, b"\xff"), [b"\xff"]),
+        (frame(TEXT, b"a", fin=False) + frame(PING) + frame(CONTINUATION) * 1 + HELLO, [b"a", b"{}"]),
+        (frame(TEXT, fin=False) + frame(CONTINUATION, b"x"), [b"x"]),
+        (frame(PONG, b"unasked") + HELLO, [b"{}"]),
+    ],
+)
+async def test_what_is_allowed_is_read(sends: bytes, messages: list[bytes]) -> None:
+    async with Server(sends + frame(CLOSE, b"\x03\xe8bye")).listening() as url:
+        assert await read_all(url) == (messages, 1000, "bye")
+
+
+@pytest.mark.parametrize(
+    ("header", "what"),
+    [("Sec-WebSocket-Extensions: permessage-deflate", "an extension"), ("Sec-WebSocket-Protocol: x", "a subprotocol")],
+)
+async def test_an_answer_that_grants_what_nobody_asked_for_is_none(header: str, what: str) -> None:
+    server = Server(HELLO, f"{header}\r\n")
+    async with server.listening() as url, asyncio.timeout(10):
+        with pytest.raises(ConnectionError, match=f"answered with {what} that nobody asked for"):
+            await Dialer(HostPolicy())(url)
+        await server.gone.wait()
+
+
+async def waiting_after(sends: bytes, answer: Callable[[ClientSocket, bytes], None]) -> tuple[int, tuple[int, str]]:
+    """How much has waited at most for a server that sends and does not read, and how the connection ended."""
+    server = Server(sends, reads=False)
+    async with server.listening() as url:
+        socket = await Dialer(HostPolicy())(url)
+        closed: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+        most = 0
+
+        def take(raw: bytes) -> None:
+            nonlocal most
+            answer(socket, raw)
+            if socket._transport is not None:
+                most = max(most, socket._transport.underlying_transport.get_write_buffer_size())
+            if raw == b"end":
+                socket.abort()
+
+        socket.start(take, lambda code, reason: closed.set_result((code, reason)))
+        async with asyncio.timeout(50):
+            ended = await closed
+        server.gone.set()
+    return most, ended
+
+
+async def test_pings_of_a_server_that_does_not_read_are_not_all_answered() -> None:
+    sends = frame(PING, b"x" * 125) * 200_000 + frame(TEXT, b"end")
+    most, _ = await waiting_after(sends, lambda socket, raw: None)
+    assert most <= sockets.MOST_PONGS + 1_000
+
+
+async def test_a_server_that_asks_and_does_not_read_the_answers_is_gone() -> None:
+    sends = frame(TEXT, b"?" * 100) * 100_000
+    most, ended = await waiting_after(sends, lambda socket, raw: socket.send(b"!" * 1_000, binary=False))
+    assert most <= sockets.MOST_UNREAD + 2_000
+    assert ended[0] == 1006
+    assert "the server reads nothing" in ended[1]
