@@ -2,10 +2,12 @@
 
 import sys
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from rtms_cli.commands.options import (
+    AllowHost,
     ClientId,
     ClientSecret,
     MediaOptions,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from rtms_cli.protocol.webhooks import Stream
     from rtms_cli.station.station import Outcome
+    from rtms_cli.wire.hosts import HostPolicy
 
 
 @option_groups
@@ -35,6 +38,7 @@ def join(
     media: MediaOptions,
     client_id: ClientId = None,
     client_secret: ClientSecret = None,
+    allow_host: AllowHost = None,
     recording: RecordingOptions,
 ) -> None:
     """Record one stream from its webhook's payload.
@@ -50,13 +54,12 @@ def join(
     """
     from rtms_cli.commands.composing import shown_station
     from rtms_cli.station.running import run_loop
-    from rtms_cli.wire.hosts import HostPolicy
 
     credentials = given_credentials(client_id=client_id, client_secret=client_secret)
     request = media.request()
     tls = tls_options(recording.ca_file, insecure=recording.insecure)
     stream, body = read_stream(payload)
-    policy = HostPolicy(anything=True)
+    policy = join_policy(stream, allow_host)
 
     async def run() -> "Outcome":
         async with shown_station(
@@ -67,6 +70,13 @@ def join(
     outcome = run_loop(run())
     if outcome.exit_code is not Exit.OK:
         raise typer.Exit(outcome.exit_code)
+
+
+def join_policy(stream: "Stream", allowed: list[str] | None) -> "HostPolicy":
+    """Where to connect to: the user chose the signaling server, and that one names the media servers."""
+    from rtms_cli.wire.hosts import HostPolicy
+
+    return HostPolicy(tuple(allowed or ()), given=(urlsplit(stream.server_url).hostname or "",))
 
 
 def read_stream(payload: str | None) -> "tuple[Stream, bytes | None]":

@@ -32,6 +32,8 @@ SECRET_ENDINGS = (
 """How the keys end whose values never reach a file, whatever their case: `srt_passphrase`, `plainToken`."""
 
 _SECRET_BYTES = tuple(ending.encode() for ending in SECRET_ENDINGS)
+_STEMS = (b"signature", b"secret", b"token", b"authorization", b"pass", b"srtp", b"private")
+"""What some key must hold to be a secret's: fewer to look for in a large frame."""
 _SECRET_VALUE = re.compile(
     rb'([^"]++"\s*+:\s*+)(?:"(?:[^"\\]++|(?:\\.)++)*+"?|[\[{].*|[^\s,}\]]++)', re.DOTALL | re.ASCII
 )
@@ -104,8 +106,6 @@ class Secrets:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._known: deque[str] = deque(maxlen=_MOST_SECRETS)
         self._grams: tuple[str, ...] = ()
-        self._plain = 0
-        """How many of them, the first ones, are of secrets as they are."""
         self.needle = b""
         """The newest one; to look for it costs a media packet next to nothing."""
         for secret in secrets:
@@ -117,9 +117,7 @@ class Secrets:
             return
         self._known.append(secret)
         self.needle = secret.encode("utf-8", "replace")
-        plain = {gram: None for known in self._known for gram in _pieces(known)}
-        self._plain = len(plain)
-        self._grams = tuple(plain | {gram: None for known in self._known for gram in _grams_of(known)})
+        self._grams = tuple({gram: None for known in self._known for gram in _grams_of(known)})
 
     def hide(self, raw: bytes) -> bytes:
         """A frame's bytes without known secrets."""
@@ -142,14 +140,14 @@ class Secrets:
 
     def _hide_in_large(self, raw: bytes) -> bytes:
         """A media packet loses the secret only, what else is so large all that follows it."""
-        lowered = raw.lower()
-        places = [place for gram in self._grams[: self._plain] if (place := lowered.find(gram.encode())) >= 0]
+        spelled = (self.needle, self.needle.upper())
+        places = [place for needle in spelled if (place := raw.find(needle)) >= 0]
         if not places:
             return raw
         try:
             return dumps(self._hidden(loads(raw, lone=True)), lone=True)
         except ValueError:
-            return raw[: max(0, min(places) - _LONGEST)] + REDACTED.encode()
+            return raw[: min(places)] + REDACTED.encode()
 
     def hide_text(self, text: str) -> str:
         """A text without known secrets."""
@@ -198,7 +196,7 @@ def _pieces(form: str) -> Iterator[str]:
 def _hides(raw: bytes) -> bool:
     """Whether some secret's key may be in it."""
     lowered = raw.lower()
-    return any(key in lowered for key in _SECRET_BYTES)
+    return any(stem in lowered for stem in _STEMS)
 
 
 def _unescaped(raw: bytes) -> bytes:

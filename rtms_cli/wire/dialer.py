@@ -37,6 +37,25 @@ _STATUS_LINE = re.compile(rb"HTTP/\d\.\d (\d{3})\b")
 _SWITCHING_PROTOCOLS = 101
 
 
+_MOST_ASKED = 1_000
+_NO_CERTIFICATE = "the server demands a client certificate, and rtms has none: a proxy or a firewall may stand between"
+_HANDSHAKE, _CERTIFICATE_REQUEST = 22, 13
+"""Of TLS: a kind of record, and a message in one."""
+_ALERTS = {
+    "CERTIFICATE_REQUIRED": _NO_CERTIFICATE,
+    "BAD_CERTIFICATE": _NO_CERTIFICATE,
+    "HANDSHAKE_FAILURE": "the server refuses the TLS handshake: it may demand a client certificate, and rtms has none",
+    "PROTOCOL_VERSION": "the server speaks no TLS version that rtms does (1.2 and 1.3)",
+    "UNRECOGNIZED_NAME": "the server does not know the host's name",
+    "ACCESS_DENIED": "the server denies access in TLS",
+}
+"""Alerts that every further try would end with."""
+
+
+class _EndedError(ConnectionError):
+    """The server ended the connection without a word."""
+
+
 class Dialer:
     """Opens sockets for a `Driver`.
 
@@ -47,6 +66,8 @@ class Dialer:
     def __init__(self, policy: HostPolicy, tls: ssl.SSLContext | None = None) -> None:
         self._policy = policy
         self._tls = tls
+        self._asked: dict[tuple[str, int], str | None] = {}
+        """Why TLS ended, as far as servers told."""
 
     async def __call__(self, url: str) -> ClientSocket:
         """Connect; see `Dial`."""
@@ -74,6 +95,8 @@ class Dialer:
             kind = FinalConnectionError if is_final else ConnectionError
             raise kind(f"cannot connect to {_place(url)}{via}: {error}") from None
         except (TimeoutError, picows.WSError, OSError, EOFError, UnicodeError) as error:
+            if (alert := await self._alert(url, error)) is not None:
+                raise FinalConnectionError(f"cannot connect to {_place(url)}: {alert}") from error
             raise ConnectionError(f"cannot connect to {_place(url)}{via}: {_why(error)}") from error
 
     async def _open(self, url: str, target: WebSocketURI, proxy: str | None) -> ClientSocket:
@@ -101,7 +124,7 @@ class Dialer:
                 ssl_shutdown_timeout=CLOSE_TIMEOUT_S if target.secure else None,
             )
             if not opened.has_opened:  # picows returns all the same when the connection ends in the upgrade
-                raise ConnectionError("the connection ended before the server answered the WebSocket upgrade")
+                raise _EndedError("the connection ended before the server answered the WebSocket upgrade")
             if opened.refusal:
                 raise ConnectionError(f"{_place(url)} {opened.refusal}")
         except BaseException:
@@ -113,6 +136,42 @@ class Dialer:
                     reached.shutdown(socket.SHUT_RDWR)
             raise
         return opened
+
+    async def _alert(self, url: str, error: Exception) -> str | None:
+        """What a server says in TLS that ended a connection without a word otherwise, in words; `None` if nothing.
+
+        The library of the fast path keeps the alert to itself. So it is asked for once more, by the standard
+        library's, and each server is asked once.
+        """
+        target = parse_uri(url)
+        place = target.host, target.port
+        ended = isinstance(error, ConnectionResetError | ssl.SSLError | _EndedError)
+        if not ended or not target.secure or (not is_loopback(target.host) and get_proxy(target) is not None):
+            return None
+        if place not in self._asked and len(self._asked) < _MOST_ASKED:
+            self._asked[place] = await self._ask(target)
+        return self._asked.get(place)
+
+    async def _ask(self, target: WebSocketURI) -> str | None:
+        wanted: set[int] = set()
+        context = tls_context(verify=False)  # nothing is told to it
+        context._msg_callback = lambda *said: wanted.add(said[4]) if said[3] == _HANDSHAKE else None  # type: ignore[attr-defined]
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                reached = await self._reach(target)
+                reader, writer = await asyncio.open_connection(sock=reached, ssl=context, server_hostname=target.host)
+                try:
+                    writer.write(f"GET / HTTP/1.1\r\nHost: {target.host}\r\nConnection: close\r\n\r\n".encode())
+                    if await reader.read(1):
+                        return None
+                finally:
+                    writer.transport.abort()
+        except ssl.SSLError as refused:
+            if said := next((said for name, said in _ALERTS.items() if name in str(refused.reason)), None):
+                return said
+        except (OSError, TimeoutError, UnicodeError):
+            pass
+        return _NO_CERTIFICATE if _CERTIFICATE_REQUEST in wanted else None
 
     async def _reach(self, target: WebSocketURI) -> socket.socket:
         """Connect to the first address of the host that answers, if all of them are allowed."""

@@ -16,12 +16,12 @@ class HostPolicy(Struct, frozen=True):
     """What a URL from outside may lead to. Pure: who resolves names asks again for the address.
 
     `allowed` are host names, or patterns such as `*.example.org`, that the user vouches for; their addresses are not
-    checked. `anything` is for URLs that the user gave.
+    checked. `given` are the hosts of URLs that the user gave, exactly as they are.
     """
 
     allowed: tuple[str, ...] = ()
     loopback: bool = True
-    anything: bool = False
+    given: tuple[str, ...] = ()
 
     def check_name(self, url: str) -> str | None:
         """Why this URL must not be connected to, in a line for people, or `None`."""
@@ -34,7 +34,7 @@ class HostPolicy(Struct, frozen=True):
             return f"{redact_url(url)[:200]!r} is no ws:// or wss:// URL"
         if parts.username is not None or parts.password is not None:
             return f"the URL of {host!r} has credentials in it"
-        if self.anything or self._vouched_for(host) or _matches(host, ZOOM):
+        if self._vouched_for(host) or _matches(host, ZOOM):
             return None
         if self.loopback and is_loopback(host):
             return None
@@ -42,7 +42,7 @@ class HostPolicy(Struct, frozen=True):
 
     def check_address(self, host: str, address: str) -> str | None:
         """Why the address that a host resolved to must not be connected to, or `None`."""
-        if self.anything or self._vouched_for(host):
+        if self._vouched_for(host):
             return None
         try:
             found = _without_tunnel(ipaddress.ip_address(address.partition("%")[0]))
@@ -55,7 +55,7 @@ class HostPolicy(Struct, frozen=True):
         return None
 
     def _vouched_for(self, host: str) -> bool:
-        return _matches(host, self.allowed)
+        return host in self.given or _matches(host, self.allowed)
 
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -15,9 +15,10 @@ from victim import WHO
 from websockets.asyncio.server import ServerConnection, serve
 
 from rtms_cli.capture import Capture
+from rtms_cli.commands.join import join_policy
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.signatures import handshake_signature
-from rtms_cli.protocol.webhooks import read_webhook
+from rtms_cli.protocol.webhooks import read_payload, read_webhook
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.writer import Writer
 from rtms_cli.station.station import recorder_in
@@ -189,3 +190,22 @@ async def test_a_webhook_leads_nobody_to_a_host_that_is_not_zooms(url: str, tmp_
     assert "is no host of Zoom's; --allow-host" in notice
     assert not observer.finished
     assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240
+
+
+@pytest.mark.parametrize(
+    ("url", "is_allowed"),
+    [
+        ("ws://169.254.169.254/latest", False), ("wss://10.0.0.1/m", False), ("wss://[fe80::1]/m", False),
+        ("wss://evil.example/m", False), ("wss://*/m", False), ("wss://signaling.example:444/m", True),
+        ("wss://rtms.zoom.us/m", True), ("wss://media.example/m", True),
+    ],
+)  # fmt: skip
+def test_join_goes_only_where_the_user_or_zoom_is(url: str, is_allowed: bool) -> None:
+    """The media servers are named by the answer of the signaling server, which is the one that the user gave."""
+    payload = {"meeting_uuid": "u", "rtms_stream_id": "s", "server_urls": "wss://signaling.example/s"}
+    policy = join_policy(read_payload(json.dumps(payload).encode()), ["media.example"])
+    assert (policy.check_name(url) is None) is is_allowed
+    assert policy.check_address("signaling.example", "10.0.0.1") is None
+    assert policy.check_address("rtms.zoom.us", "169.254.169.254") is not None
+    star = read_payload(json.dumps(payload | {"server_urls": "wss://*/s"}).encode())
+    assert join_policy(star, None).check_name("wss://evil.example") is not None

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from rtms_cli.protocol.secrets import REDACTED, Secrets, redact, redact_text, redact_url
+from rtms_cli.protocol.secrets import _STEMS, REDACTED, SECRET_ENDINGS, Secrets, redact, redact_text, redact_url
 
 SIGNATURE = "0f1e2d3c4b5a69788796a5b4c3d2e1f000112233445566778899aabbccddeeff"
 
@@ -74,3 +74,17 @@ def test_what_is_no_json_and_has_too_much_to_look_at_is_not_kept_behind_that(uni
     assert kept.startswith(b"x" * (1 << 20))
     assert kept.endswith((REDACTED.encode(), b'"' + REDACTED.encode() + b'"'))
     assert b"the end" not in kept
+
+
+def test_in_a_large_frame_the_secret_is_hidden_and_a_picture_stays() -> None:
+    secrets = Secrets([SIGNATURE])
+    picture = "A" * (2 << 20)
+    raw = json.dumps({"msg_type": 15, "content": {"user_name": SIGNATURE, "data": picture}}).encode()
+    assert json.loads(secrets.hide(raw)) == {"msg_type": 15, "content": {"user_name": REDACTED, "data": picture}}
+    noise = b"[" * (2 << 20)
+    assert secrets.hide(noise + SIGNATURE.upper().encode() + noise) == noise + REDACTED.encode()
+    assert secrets.hide(noise) is noise
+
+
+def test_every_secrets_key_has_a_stem_that_is_looked_for() -> None:
+    assert all(any(stem.decode() in ending for stem in _STEMS) for ending in SECRET_ENDINGS)

@@ -59,6 +59,45 @@ async def test_what_is_older_than_tls_1_2_is_refused(certificate: Path) -> None:
             await Dialer(HostPolicy(), context)(url)
 
 
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_client_certificate_that_is_demanded_is_told_at_once_and_for_good(
+    certificate: Path, newest: ssl.TLSVersion
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "both.pem")
+    context.load_verify_locations(certificate / "cert.pem")
+    context.verify_mode, context.maximum_version = ssl.CERT_REQUIRED, newest
+
+    async def read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    dial = Dialer(HostPolicy(), tls_context(str(certificate / "cert.pem")))
+    async with await asyncio.start_server(read, "127.0.0.1", 0, ssl=context) as running:
+        url = f"wss://localhost:{running.sockets[0].getsockname()[1]}/x"
+        for _ in range(2):
+            with pytest.raises(FinalConnectionError, match="demands a client certificate, and rtms has none"):
+                await dial(url)
+
+
+async def test_a_server_that_only_ends_connections_is_tried_again(certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "both.pem")
+    came = []
+
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    dial = Dialer(HostPolicy(), tls_context(str(certificate / "cert.pem")))
+    async with await asyncio.start_server(end, "127.0.0.1", 0, ssl=context) as running:
+        for _ in range(2):
+            with pytest.raises(ConnectionError, match="ended before the server answered") as caught:
+                await dial(f"wss://localhost:{running.sockets[0].getsockname()[1]}/x")
+            assert not isinstance(caught.value, FinalConnectionError)
+    assert len(came) == 3  # it is asked once what TLS says
+
+
 async def test_nobody_there_and_no_websocket_there(unused_tcp_port: int) -> None:
     with pytest.raises(ConnectionError, match=r"Connect call failed|refused"):
         await Dialer(HostPolicy())(f"ws://127.0.0.1:{unused_tcp_port}/x")
