@@ -96,16 +96,30 @@ def voices(recorded: Recorded) -> list[Voice]:
 def everybody(recorded: Recorded) -> Voice:
     """All sound in one: as the server mixed it, or the participants' tracks together.
 
-    Contact Center and Phone mix nothing: what has no `channel_id` there is one more voice.
+    Contact Center and Phone mix nothing: what has no `channel_id` there is one more voice. Elsewhere a channel's track
+    is not in the mix either, nor is that of a participant who was recorded while nothing was mixed.
 
     :raises Problem: where there is no sound.
     """
     tracks = recorded.tracks("audio")
     if not tracks:
         raise Problem(f"{recorded.folder} has no audio.", "`rtms inspect` shows what it has.")
-    by_channel = recorded.manifest.product in BY_CHANNEL
-    mixed = () if by_channel else tuple(track for track in tracks if recorded.party(track) is None)
-    return Voice("mixed", mixed or tuple(tracks))
+    mixed = [track for track in tracks if recorded.party(track) is None]
+    if mixed and recorded.manifest.product not in BY_CHANNEL:
+        tracks = [
+            track
+            for track in tracks
+            if track in mixed or track.channel_id is not None or not any(_are_together(track, one) for one in mixed)
+        ]
+    return Voice("mixed", tuple(tracks))
+
+
+def _are_together(one: TrackEntry, other: TrackEntry) -> bool:
+    """Whether two tracks have packets from the same time, as far as they say."""
+    first, last = one.first_timestamp, one.last_timestamp
+    if first is None or last is None or other.first_timestamp is None or other.last_timestamp is None:
+        return True
+    return first <= other.last_timestamp and other.first_timestamp <= last
 
 
 def export_audio(

@@ -144,6 +144,20 @@ def test_recordings_from_before_channels_were_written_still_export(call: Path) -
     assert has(soundfile.read(path)[0], 880)
 
 
+def test_what_is_not_in_the_mix_is_heard_beside_it(tmp_path: Path) -> None:
+    frames = [granted()]
+    for at_ms in range(0, 1000, 20):
+        frames.append(audio(tone(440, at_ms), ZERO_MS + at_ms, at_us=at_ms * 1000))  # everybody's
+        frames.append(audio(tone(660, at_ms), ZERO_MS + at_ms, at_us=at_ms * 1000, user_id=0, channel_id=1))
+        frames.append(audio(tone(550, at_ms), ZERO_MS + at_ms, at_us=at_ms * 1000, user_id=7))  # is in the mix
+    for at_ms in range(1000, 2000, 20):  # separate streams were granted when it came back
+        frames.append(audio(tone(880, at_ms), ZERO_MS + at_ms, at_us=at_ms * 1000, user_id=8))
+    [path] = exported(recorded(tmp_path / "both", frames, "meeting"), "--to", "wav")
+    samples, _ = soundfile.read(path)
+    assert [has(samples[:RATE], hertz) for hertz in (440, 660, 550)] == [True, True, False]
+    assert has(samples[RATE:], 880)
+
+
 def test_ids_that_look_alike_lose_nothing(tmp_path: Path) -> None:
     alike = [10, "1_0", " 10", "+10", "010", "１０", "a", "A"]
     frames = [granted()]
