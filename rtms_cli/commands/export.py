@@ -101,6 +101,7 @@ def export(
                 written += _text(recorded, folder, base, form, merge_gap, force=force)
             elif form in _TABLES:
                 written.append(_table(recorded, recording, folder / f"{base}.packets.{form}", progress, force=force))
+                written += _chat(recorded, folder / f"{base}.chat.{form}", force=force)
             else:
                 written += _pictures(recorded, folder, form, every, whom, layout, progress, force=force)
             progress(1.0)
@@ -155,6 +156,8 @@ def _usual(recorded: "Recorded") -> list[str]:
         found.append("opus")
     if recorded.tracks("transcript"):
         found += ["vtt", "txt"]
+    elif recorded.tracks("chat"):
+        found.append("txt")
     if not found:
         raise Problem(f"{recorded.folder} has nothing that is usually exported.", f"--to {', '.join(_TABLES)} may do.")
     return found
@@ -270,8 +273,10 @@ def _text(recorded: "Recorded", folder: Path, base: str, form: str, gap_s: float
     from rtms_cli.recording.names import slug
 
     sentences = recorded.sentences()
-    if not sentences:
-        raise Problem(f"{recorded.folder} has no transcript.", "`rtms inspect` shows what it has.")
+    chat = list(_chat(recorded, folder / f"{base}.chat.{form}", force=force))
+    if not sentences and not chat:
+        what = "transcript" if form in ("srt", "vtt") else "transcript and no chat"
+        raise Problem(f"{recorded.folder} has no {what}.", "`rtms inspect` shows what it has.")
     by_language: dict[str, list[Sentence]] = {}
     for sentence in sentences:
         by_language.setdefault(sentence.language, []).append(sentence)
@@ -283,6 +288,26 @@ def _text(recorded: "Recorded", folder: Path, base: str, form: str, gap_s: float
         with made(target, force=force) as passing:
             passing.write_text(WRITERS[form](shown), encoding="utf-8", errors="replace", newline="\n")
         yield target
+    yield from chat
+
+
+def _chat(recorded: "Recorded", target: Path, *, force: bool) -> Iterator[Path]:
+    """The chat as a document or a table, where the form can hold it and there is one."""
+    from rtms_cli.export.chat import COLUMNS, KINDS, WRITERS, conversation, rows
+    from rtms_cli.export.files import made
+    from rtms_cli.export.tables import open_table
+
+    form = target.suffix[1:]
+    if form not in (*WRITERS, *_TABLES) or not (chat := conversation(recorded)).posts:
+        return
+    with made(target, force=force) as passing:
+        if form in WRITERS:
+            passing.write_text(WRITERS[form](chat), encoding="utf-8", errors="replace", newline="\n")
+        else:
+            write, close = open_table(passing, COLUMNS, KINDS)
+            write(rows(chat))
+            close()
+    yield target
 
 
 def _table(recorded: "Recorded", recording: Path, target: Path, progress: "Progress", *, force: bool) -> Path:

@@ -1,7 +1,7 @@
 """Packets → a table for whoever plots: one row a media message, as it arrived."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ COLUMNS = ("at", "channel", "kind", "user_id", "user_name", "bytes", "timestamp"
 """Who it is: in Contact Center and Phone the `channel_id`, and the name by events. Arrival in seconds on the
 capture's clock; payload bytes; Zoom's timestamp in ms, and in seconds since the first one; how much later than the
 first packet it came, relative to its timestamp."""
+_KINDS = ("float", "text", "text", "text", "text", "number", "number", "float", "float")
 _ROWS = 50_000
 
 
@@ -71,7 +72,7 @@ def write_table(path: Path, target: Path, progress: Callable[[float], None] = la
     """
     capture = Capture(path)
     end_us = capture.end_us() or 0
-    write, close = _csv(target) if target.suffix == ".csv" else _parquet(target)
+    write, close = open_table(target, COLUMNS, _KINDS)
     count = 0
     batch: list[tuple[object, ...]] = []
     try:
@@ -88,13 +89,23 @@ def write_table(path: Path, target: Path, progress: Callable[[float], None] = la
     return count
 
 
+def open_table(target: Path, columns: Sequence[str], kinds: Sequence[str]) -> tuple["_Take", Callable[[], object]]:
+    """Begin a table, by the target's extension.
+
+    :param kinds: what is in each column: `float`, `text`, `number` or `flag`.
+    :returns: what takes rows, and what completes the file.
+    :raises Problem: where a library is missing.
+    """
+    return _csv(target, columns) if target.suffix == ".csv" else _parquet(target, columns, kinds)
+
+
 _Take = Callable[[list[tuple[object, ...]]], object]
 
 
-def _csv(target: Path) -> tuple[_Take, Callable[[], object]]:
+def _csv(target: Path, columns: Sequence[str]) -> tuple[_Take, Callable[[], object]]:
     sink = target.open("w", newline="", encoding="utf-8", errors="replace")
     writer = csv.writer(sink)
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
 
     def take(batch: list[tuple[object, ...]]) -> None:
         # A cell that begins so is a formula to a spreadsheet, and names come from outside.
@@ -106,22 +117,19 @@ def _csv(target: Path) -> tuple[_Take, Callable[[], object]]:
     return take, sink.close
 
 
-def _parquet(target: Path) -> tuple[_Take, Callable[[], object]]:
+def _parquet(target: Path, columns: Sequence[str], kinds: Sequence[str]) -> tuple[_Take, Callable[[], object]]:
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
     except ImportError:
         raise Problem("parquet needs pyarrow.", "pip install 'rtms-cli[export]'") from None
-    kinds = (
-        arrow.float64(), arrow.string(), arrow.string(), arrow.string(), arrow.string(), arrow.int64(), arrow.int64(),
-        arrow.float64(), arrow.float64(),
-    )  # fmt: skip
-    schema: Any = arrow.schema(list(zip(COLUMNS, kinds, strict=True)))
+    types = {"float": arrow.float64(), "text": arrow.string(), "number": arrow.int64(), "flag": arrow.bool_()}
+    schema: Any = arrow.schema([(name, types[kind]) for name, kind in zip(columns, kinds, strict=True)])
     writer: Any = parquet.ParquetWriter(target, schema)
 
     def take(batch: list[tuple[object, ...]]) -> None:
-        columns = list(zip(*batch, strict=True)) or [()] * len(COLUMNS)
-        arrays = [arrow.array(list(column), kind) for column, kind in zip(columns, kinds, strict=True)]
+        found = list(zip(*batch, strict=True)) or [()] * len(columns)
+        arrays = [arrow.array(list(column), types[kind]) for column, kind in zip(found, kinds, strict=True)]
         writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
 
     return take, writer.close

@@ -4,12 +4,15 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
+from rtms_cli.export.breaking import flat, joined, pieces, width
 from rtms_cli.export.sentences import Sentence
 
-_MOST_LETTERS = 84
-"""Two lines of 42 letters: what a subtitle can hold and people can read."""
+_MOST_COLUMNS = 84
+"""Two lines of 42 letters, or of 21 that are twice as wide: what a subtitle can hold and people can read."""
 _LONGEST_CUE_S = 7.0
+_SHORTEST_S = 0.2
 
 
 def merged(sentences: Sequence[Sentence], gap_s: float) -> list[Sentence]:
@@ -24,7 +27,7 @@ def merged(sentences: Sequence[Sentence], gap_s: float) -> list[Sentence]:
         ):
             found[-1] = Sentence(
                 last.start, max(last.end, sentence.end), last.user_id, last.name, last.language,
-                f"{last.text} {sentence.text}",
+                joined(last.text, sentence.text),
             )  # fmt: skip
         else:
             found.append(sentence)
@@ -34,35 +37,29 @@ def merged(sentences: Sequence[Sentence], gap_s: float) -> list[Sentence]:
 def cues(sentences: Sequence[Sentence]) -> list[tuple[float, float, str, str]]:
     """Subtitles: start, end, speaker, text. Long sentences are split in time, and none outlasts the next one."""
     found = []
-    for number, sentence in enumerate(sentences):
-        following = sentences[number + 1].start if number + 1 < len(sentences) else float("inf")
-        end = max(sentence.start + 0.2, min(sentence.end, following))
-        pieces = _split(sentence.text)
-        letters = sum(map(len, pieces))
-        at = sentence.start
-        for piece in pieces:
-            until = at + (end - sentence.start) * len(piece) / letters
-            found.append((at, min(until, at + _LONGEST_CUE_S), sentence.name, piece))
+    groups = [list(group) for _, group in groupby(sentences, lambda sentence: sentence.start)]
+    for number, group in enumerate(groups):
+        start = group[0].start
+        following = groups[number + 1][0].start if number + 1 < len(groups) else float("inf")
+        end = max(start + _SHORTEST_S, min(max(one.end for one in group), following))
+        # Sentences with one start share the time until the next one.
+        parts = [(one.name, piece) for one in group for piece in pieces(flat(one.text), _MOST_COLUMNS) if piece]
+        columns = sum(max(1, width(piece)) for _, piece in parts)
+        at = start
+        for name, piece in parts:
+            until = at + (end - start) * max(1, width(piece)) / columns
+            found.append((at, min(until, at + _LONGEST_CUE_S), name, piece))
             at = until
     return found
 
 
-def _split(text: str) -> list[str]:
-    pieces: list[str] = []
-    for word in text.split() or [text]:
-        if pieces and len(pieces[-1]) + len(word) < _MOST_LETTERS:
-            pieces[-1] += f" {word}"
-        else:
-            pieces.append(word)
-    return pieces
-
-
 def srt(sentences: Sequence[Sentence]) -> str:
     """SubRip."""
-    return "".join(
-        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{f'{_flat(name)}: ' if name else ''}{_flat(text)}\n\n"
-        for number, (start, end, name, text) in enumerate(cues(sentences), 1)
-    )
+    blocks = []
+    for number, (start, end, name, text) in enumerate(cues(sentences), 1):
+        voice = f"{_one_line(name)}: " if name else ""
+        blocks.append(f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{voice}{_one_line(text)}\n\n")
+    return "".join(blocks)
 
 
 def vtt(sentences: Sequence[Sentence]) -> str:
@@ -76,15 +73,17 @@ def vtt(sentences: Sequence[Sentence]) -> str:
 
 def txt(sentences: Sequence[Sentence]) -> str:
     """A line for each time that somebody speaks."""
-    return "".join(f"[{_short(one.start)}] {_flat(one.name or '?')}: {_flat(one.text)}\n" for one in sentences)
+    return "".join(
+        f"[{short_clock(one.start)}] {_one_line(one.name or '?')}: {_one_line(one.text)}\n" for one in sentences
+    )
 
 
 def md(sentences: Sequence[Sentence]) -> str:
     """Markdown: a paragraph for each time that somebody speaks."""
     blocks = ["# Transcript\n\n"]
     for one in sentences:
-        name = _marked(one.name or "?")
-        blocks.append(f"**{name}** <small>{_short(one.start)}</small>  \n{_marked(one.text)}\n\n")
+        name = marked(one.name or "?")
+        blocks.append(f"**{name}** <small>{short_clock(one.start)}</small>  \n{marked(one.text)}\n\n")
     return "".join(blocks)
 
 
@@ -125,18 +124,20 @@ def _clock(seconds: float, point: str) -> str:
     return f"{total // 3_600_000:02}:{total // 60_000 % 60:02}:{total // 1000 % 60:02}{point}{total % 1000:03}"
 
 
-def _short(seconds: float) -> str:
+def short_clock(seconds: float) -> str:
+    """A time as people write it: `0:01:02`."""
     return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02}:{int(seconds) % 60:02}"
 
 
-def _flat(text: str) -> str:
+def _one_line(text: str) -> str:
     """On one line, so that no text can end a cue or begin another."""
-    return " ".join(text.replace("-->", "→").split())
+    return flat(text.replace("-->", "→"))
 
 
 def _escaped(text: str) -> str:
-    return _flat(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _marked(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>#+\-!|])", r"\\\1", _flat(text))
+def marked(text: str) -> str:
+    """A text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#+\-!|])", r"\\\1", _one_line(text))

@@ -28,6 +28,7 @@ from rtms_cli.inspection.sheets import sheets
 from rtms_cli.inspection.sound import Outline, Recorded, Sound, look_at
 from rtms_cli.inspection.summary import Summarizer, Summary
 from rtms_cli.machine import Direction, Frame
+from rtms_cli.protocol.conversation import Conversation, chat_line
 from rtms_cli.protocol.media import MEDIA_NAMES
 from rtms_cli.protocol.messages import Chat, EventUpdate, Transcript, UserId
 from rtms_cli.protocol.numbers import Product, event_name
@@ -100,7 +101,13 @@ class _Texts:
     def __init__(self, product: str) -> None:
         self._product = Product(product) if product in tuple(Product) else Product.MEETING
         self._lines: list[tuple[str, UserId, str | None, str, int | None, int | None, int]] = []
-        self.unlisted = 0
+        self._chat = Conversation(MOST_LINES)
+        self._unlisted = 0
+
+    @property
+    def unlisted(self) -> int:
+        """How many lines are left out."""
+        return self._unlisted + self._chat.left_out
 
     def take(self, frame: Frame) -> None:
         """Take the next frame."""
@@ -112,7 +119,7 @@ class _Texts:
                 end = line.end_time if is_sane(line.end_time) else None
                 self._add(line, line.text, start, end, frame.at_us)
             case Chat() as line:
-                self._add(line, line.text or "", line.timestamp, None, frame.at_us)
+                self._chat.take(frame.at_us / 1_000_000, chat_line(line) | {"timestamp": line.timestamp})
             case EventUpdate() as event:
                 told = people_of(event, self._product)[:20]
                 people = ", ".join(label(self._product, who.party, who.name) for who in told)
@@ -121,7 +128,7 @@ class _Texts:
             case _:
                 pass
 
-    def _add(self, line: Transcript | Chat | None, text: str, start: int | None, end: int | None, at_us: int) -> None:
+    def _add(self, line: Transcript | None, text: str, start: int | None, end: int | None, at_us: int) -> None:
         if len(self._lines) < MOST_LINES:
             kind, whose, name = "event", None, None
             if line is not None:
@@ -129,21 +136,29 @@ class _Texts:
                 whose, name = party_of(line, self._product), name_of(line, self._product)
             self._lines.append((kind, whose, name, text, start, end, at_us))
         else:
-            self.unlisted += 1
+            self._unlisted += 1
 
     def said(self, summary: Summary, names: dict[UserId, str]) -> list[Said]:
         """All lines, in order of time."""
         zero_ms, zero = summary.origin_ms, summary.origin_at
+
+        def placed(at: float, start: int | None) -> float:
+            if start is None or not is_sane(start) or zero_ms is None or zero is None:
+                return at
+            by_stamp = zero + (start - zero_ms) / 1000
+            # A timestamp that is far from when the line came tells nothing about when it was spoken.
+            return by_stamp if abs(by_stamp - at) < _MOST_DELAY_S else at
+
         found = []
         for kind, whose, name, text, start, end, at_us in self._lines:
-            at = at_us / 1_000_000
-            if start is not None and is_sane(start) and zero_ms is not None and zero is not None:
-                placed = zero + (start - zero_ms) / 1000
-                # A timestamp that is far from when the line came tells nothing about when it was spoken.
-                at = placed if abs(placed - at) < _MOST_DELAY_S else at
+            at = placed(at_us / 1_000_000, start)
             length = (end - start) / 1000 if start is not None and end is not None else 0.0
             who = label(self._product, whose, name or names.get(whose))
             found.append(Said(kind, round(at, 3), round(at + min(max(0.0, length), _LONGEST_S), 3), who, text))
+        self._chat.call(names)
+        for post in self._chat.posts:
+            at = round(placed(post.at or 0.0, post.stamp), 3)
+            found.append(Said("chat", at, at, self._chat.sender(post), post.shown()))
         return sorted(found, key=lambda line: line.at)
 
 

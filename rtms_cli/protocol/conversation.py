@@ -71,6 +71,8 @@ class Post(Struct):
     """What is said of it that could not be applied to any message."""
     changed: float = float("-inf")
     """When its text was last changed."""
+    stamp: int | None = None
+    """When it was written, on Zoom's clock."""
     votes: dict[tuple[str, str], tuple[float, bool, str]] = {}
     """By emoji and person: when it was added or taken back, and the person's name."""
 
@@ -82,6 +84,19 @@ class Post(Struct):
             if is_there:
                 found.setdefault(emoji, []).append(name)
         return found
+
+    def shown(self) -> str:
+        """Its text, with all that was done to it."""
+        body = self.text
+        if self.is_deleted:
+            body = "(deleted)"
+        elif not (self.is_known or self.is_edited or self.note):
+            body = "(a message from before the recording)"
+        parts = [body, "(edited)" if self.is_edited and not self.is_deleted else ""]
+        parts += [] if self.is_deleted else [f"📎 {name}" for _, name in self.files]
+        parts += [f"[{emoji} {', '.join(names)}]" for emoji, names in self.reactions.items()]
+        parts.append(f"({self.note})" if self.note else "")
+        return " ".join(filter(None, parts))
 
 
 class Conversation:
@@ -116,6 +131,20 @@ class Conversation:
             self._on_new(at, ident, line)
         elif (post := self._known(at, ident or "")) is not None:
             self._change(post, operation, when, line)
+
+    def call(self, names: Mapping[UserId, str]) -> None:
+        """Name those who wrote without one."""
+        for post in self.posts:
+            post.name = names.get(post.user_id, post.name) if post.name in ("", str(post.user_id)) else post.name
+
+    def sender(self, post: Post) -> str:
+        """Who wrote it, to whom, and in reply to whom: `Anna → Bernd, in reply to Zoë`."""
+        who = f"{post.name} → {post.to}" if post.to else post.name
+        if post.parent_id is None:
+            return who
+        parent = self._by_id.get(post.parent_id)
+        to = parent.name if parent is not None and parent.name else "a message from before the recording"
+        return f"{who}, in reply to {to}"
 
     def _on_new(self, at: float | None, ident: str | None, line: Mapping[str, Any]) -> None:
         post = None if ident is None else self._by_id.get(ident)
@@ -180,6 +209,7 @@ def file_names(files: object) -> list[str]:
 
 def _fill(post: Post, line: Mapping[str, Any]) -> None:
     _sign(post, line)
+    post.stamp = whole(line.get("timestamp"))
     post.text = words_or_none(line.get("text")) or ""
     post.parent_id = _id(line.get("parent_message_id"))
     post.files = _files(line.get("files"))

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -268,3 +269,25 @@ async def test_it_is_drawn_in_light_and_dark_and_nothing_sticks_out(scheme: str,
         await window.picture(tmp_path / "page.png")
         assert (tmp_path / "page.png").stat().st_size > 10_000
         assert window.complaints() == []
+
+
+def test_a_chat_is_shown_as_it_stood_in_the_end(tmp_path: Path) -> None:
+    ann, bob = {"user_id": 7, "user_name": "Ann"}, {"user_id": 8, "user_name": "Bob"}
+    operations: list[tuple[str, dict[str, Any]]] = [
+        ("helo", {"operation_type": 1, "message_id": "a", "sender": ann}),
+        ("secret", {"operation_type": 1, "message_id": "b", "sender": ann}),
+        ("hello", {"operation_type": 3, "message_id": "a", "sender": ann}),
+        ("👍", {"operation_type": 4, "message_id": "a", "sender": bob}),
+        ("re", {"operation_type": 1, "message_id": "c", "sender": bob, "parent_message_id": "a"}),
+        ("", {"operation_type": 2, "message_id": "b", "sender": ann}),
+    ]
+    frames = [granted(at_us=0)]
+    for at, (text, fields) in enumerate(operations):
+        frames.append(media(18, text, ZERO_MS + 1000 * at, user_id=None, at_us=S * at, **fields))
+    lines = data_of(build(frames, Header(1, "", "", "meeting"), tmp_path))["said"]
+    assert isinstance(lines, list)
+    assert [(line["at"], line["who"], line["text"]) for line in lines] == [
+        (0, "Ann", "hello (edited) [👍 Bob]"),
+        (1, "Ann", "(deleted)"),
+        (4, "Bob, in reply to Ann", "re"),
+    ]
