@@ -73,7 +73,8 @@ class ShowOptions(Struct, frozen=True):
         if not self.audio and self.video is None and self.transcript is None:
             return None
         from rtms_cli.simulator.decoding import load_film, load_sound
-        from rtms_cli.simulator.material import Material, load_transcript
+        from rtms_cli.simulator.material import Material
+        from rtms_cli.simulator.subtitles import load_transcript
 
         return Material(
             tuple(map(load_sound, self.audio or ())),

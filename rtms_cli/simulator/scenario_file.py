@@ -23,9 +23,9 @@ from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import Language, Resolution, StatusCode, StopReason
 from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import Fault, FaultAt
-from rtms_cli.simulator.material import read_language
 from rtms_cli.simulator.scenario import FIRST_ID, PEOPLE, Person, Scenario
 from rtms_cli.simulator.schedule import Event, EventKind
+from rtms_cli.simulator.subtitles import read_language
 
 BEFORE_MS = -1
 """The time of what has to be so before the session begins: `at = "start"`."""

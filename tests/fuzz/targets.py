@@ -27,9 +27,9 @@ from rtms_cli.protocol.signatures import signed_headers
 from rtms_cli.protocol.webhooks import Stream, read_payload, read_webhook
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.session.session import Session
-from rtms_cli.simulator.material import load_transcript
 from rtms_cli.simulator.recorded import Recorded, Recording
 from rtms_cli.simulator.scenario_file import load
+from rtms_cli.simulator.subtitles import load_transcript
 from rtms_cli.simulator.zoom import Zoom
 from rtms_cli.view.gist import frame_line
 from rtms_cli.wire.listener import Listener

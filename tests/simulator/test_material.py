@@ -18,9 +18,10 @@ from rtms_cli.protocol.numbers import Language, MediaType, MeetingEvent
 from rtms_cli.simulator import media
 from rtms_cli.simulator.cues import make_cues
 from rtms_cli.simulator.decoding import Sound, load_film, load_sound
-from rtms_cli.simulator.material import Line, Material, load_transcript
+from rtms_cli.simulator.material import Material
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.schedule import Event, EventKind
+from rtms_cli.simulator.subtitles import Line, load_transcript
 
 
 def write_tone(path: Path, hz: float, seconds: float, rate: int, channels: int = 1, begin_s: float = 0) -> Path:
@@ -132,30 +133,14 @@ def test_a_film_of_another_shape_has_black_beside_it(tmp_path: Path) -> None:
         assert abs(float(np.median(picture[:, 145:495])) - 60) <= 3
 
 
-SRT = """1
-00:00:01,000 --> 00:00:02,500
-Zoë Müller: Guten <i>Morgen</i>,
-alle zusammen.
-
-2
-00:00:03,000 --> 00:00:04,000
-And a line of nobody's: no.
-"""
 JSONL = [
     {"start": 1.0, "end": 2.5, "user_name": "Zoë", "text": "Guten Morgen", "language": "German"},
-    {"t": 5000, "timestamp": 1_000_005_000, "start_time": 1_000_003_000, "end_time": 1_000_004_500,
+    {"t": 5.0, "timestamp": 1_738_394_117_345, "start_time": 1_738_394_115_345, "end_time": 1_738_394_116_845,
      "user_id": 1, "user_name": "John", "language": 9, "text": "Hello"},
 ]  # fmt: skip
 
 
 def test_transcripts(tmp_path: Path) -> None:
-    path = tmp_path / "said.srt"
-    path.write_text(SRT)
-    german = Line(1000, 2500, "Zoë Müller", "Guten Morgen, alle zusammen.")
-    assert load_transcript(path) == (german, Line(3000, 4000, "And a line of nobody's", "no."))
-    path = tmp_path / "said.vtt"
-    path.write_text("WEBVTT\n\n00:01.000 --> 00:02.500\n<v Zoë Müller>Guten Morgen, alle zusammen.\n")
-    assert load_transcript(path) == (german,)
     path = tmp_path / "said.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in JSONL))
     lines = load_transcript(path)
@@ -174,22 +159,6 @@ def test_transcripts(tmp_path: Path) -> None:
     spoken = cues(scenario, MediaParams(audio=AudioParams(2, 1, 1, 1, 2, 20)), MediaType.AUDIO)
     stamps = [cue.at_ms for cue in spoken]
     assert [(a, b) for a, b in pairwise([-20, *stamps]) if b - a != 20] == [(-20, 1000), (2480, 3000)]
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "what"),
-    [
-        ("a.jsonl", '{"text": "x"}', "a.jsonl:1 has no times"),
-        ("a.jsonl", '{"start": 1, "text": "x"}\n{"start": 1}', "a.jsonl:2 has no text"),
-        ("a.jsonl", '{"start": 1, "text": "x"}\n\n{', "a.jsonl:3 is no JSON"),
-        ("a.jsonl", '{"start": 1, "text": "x", "language": "Klingon"}', "language 'Klingon'"),
-        ("a.srt", "hello", "has no lines of a transcript"),
-    ],
-)
-def test_wrong_transcripts_are_described(name: str, text: str, what: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(text)
-    with pytest.raises(Problem, match=what):
-        load_transcript(tmp_path / name)
 
 
 def test_wrong_files_are_described(tmp_path: Path) -> None:
