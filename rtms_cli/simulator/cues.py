@@ -3,7 +3,7 @@
 Sound and pictures come from `synthesis`, which is imported when a client asks for them; the rest needs no NumPy.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from msgspec import Struct
@@ -19,6 +19,8 @@ from rtms_cli.protocol.messages import (
     UserId,
 )
 from rtms_cli.protocol.numbers import (
+    ChatOperation,
+    ChatSessionType,
     MediaType,
     MeetingEvent,
     Product,
@@ -116,20 +118,57 @@ def _transcript(
 
 
 def _chat(scenario: Scenario, schedule: Schedule, epoch_ms: int) -> Iterator[Cue]:
-    lines = schedule.events(EventKind.CHAT) or [
-        Event(
-            at_ms,
-            EventKind.CHAT,
-            number % len(scenario.people),
-            text=f"Message {number + 1}: the slides are in the wiki 📎",
+    lines = schedule.events(EventKind.CHAT)
+    talk = _talk(scenario, epoch_ms) if not lines else _written(lines, scenario, epoch_ms)
+    for at_ms, message in talk:
+        if not schedule.is_paused(at_ms):
+            yield Cue(at_ms, MediaType.CHAT, message)
+
+
+def _written(lines: Sequence[Event], scenario: Scenario, epoch_ms: int) -> Iterator[tuple[int, Chat]]:
+    for number, line in enumerate(lines, 1):
+        person = scenario.people[line.who]
+        yield (
+            line.at_ms,
+            Chat(
+                *person.sender,
+                epoch_ms + line.at_ms,
+                line.text,
+                operation=ChatOperation.NEW,
+                message_id=f"message-{number}",
+                chat_session=_EVERYONE,
+            ),
         )
-        for number, at_ms in enumerate(range(1_000, scenario.duration_ms, 3_000))
-    ]
-    for line in lines:
-        if not schedule.is_paused(line.at_ms):
-            person = scenario.people[line.who]
-            message = Chat(*person.sender, epoch_ms + line.at_ms, line.text)
-            yield Cue(line.at_ms, MediaType.CHAT, message)
+
+
+_EVERYONE = {"type": int(ChatSessionType.EVERYONE)}
+
+
+def _talk(scenario: Scenario, epoch_ms: int) -> Iterator[tuple[int, Chat]]:
+    """A chat that is made up: a message, a reply with a file, an edit, a reaction, and a message that is taken back."""
+    for number, at_ms in enumerate(range(1_000, scenario.duration_ms, 3_000)):
+        turn, part = divmod(number, 6)
+        first, reply, other = (f"message-{turn + 1}-{name}" for name in "abc")
+        text, operation, ident, parent = (
+            (f"Message {number + 1}: the slides are in the wiki 📎", ChatOperation.NEW, first, None),
+            (f"Message {number + 1}: here they are", ChatOperation.NEW, reply, first),
+            (f"Message {number + 1}: the slides are in the wiki, page 3 📎", ChatOperation.UPDATE, first, None),
+            ("👍", ChatOperation.EMOJI_ADD, first, None),
+            (f"Message {number + 1}: oops, wrong window", ChatOperation.NEW, other, None),
+            ("", ChatOperation.DELETE, other, None),
+        )[part]
+        person = scenario.people[(part in (1, 3)) % len(scenario.people)]
+        message = Chat(
+            *person.sender,
+            epoch_ms + at_ms,
+            text,
+            operation=operation,
+            message_id=ident,
+            parent_message_id=parent,
+            chat_session=_EVERYONE,
+            files=[{"file_id": f"file-{turn + 1}", "file_name": "slides.pdf", "file_size": 48_123}] if parent else None,
+        )
+        yield at_ms, message
 
 
 def _meeting_events(scenario: Scenario, schedule: Schedule) -> list[tuple[int, int, dict[str, object]]]:

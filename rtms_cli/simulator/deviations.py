@@ -58,6 +58,8 @@ class Deviation(StrEnum):
     """Timestamps of media are in seconds, with a fraction."""
     DATA_URL = "data-url"
     """Payloads stand behind `data:…;base64,`."""
+    CHAT_AS_JSON = "chat-as-json"
+    """The `data` of a chat message is a JSON string that holds its fields."""
     TWIN_TIMES = "twin-times"
     """Two packets of audio have one timestamp."""
     OTHER_CHANNELS = "other-channels"
@@ -82,6 +84,8 @@ def spoken(channel: str, message: Message, deviations: frozenset[Deviation]) -> 
     body = json.loads(encode(message))
     if isinstance(message, Media | Transcript | Chat):
         _change_content(body["content"], message, deviations)
+    if Deviation.CHAT_AS_JSON in deviations and isinstance(message, Chat):
+        body["content"] = {"data": json.dumps(body["content"], ensure_ascii=False)}
     if Deviation.FLAT in deviations and isinstance(message, Media | Transcript | Chat):
         content = body.pop("content")
         body |= content | {"content": content["data"]}

@@ -92,6 +92,7 @@ DEVIATING: dict[Deviation, tuple[set[str], float]] = {
     Deviation.OTHER_CHANNELS: (set(), 4),
     Deviation.NAL_UNITS: (set(), 4),
     Deviation.OTHER_CODEC: (set(), 4),
+    Deviation.CHAT_AS_JSON: (set(), 4),
 }
 
 

@@ -181,7 +181,9 @@ class CheapCues:
             text = f"said {line.who} {timestamp}"
             return Transcript(user, name, timestamp, text, timestamp - 500, timestamp, 9, channel_id=channel)
         if kind is MediaType.CHAT:
-            return Chat(user, name, timestamp, f"wrote {line.who} {timestamp}")
+            # Every operation there is, and one that there is not; half of the ids are of messages that nobody wrote.
+            operation, ident = timestamp // 7 % 7 or None, f"message {timestamp // 11 % 5}"
+            return Chat(user, name, timestamp, f"wrote {line.who} {timestamp}", operation=operation, message_id=ident)
         form = params.video if kind is MediaType.VIDEO else params.share
         assert form is not None
         payload = picture(form.codec, line.who, timestamp)

@@ -3,10 +3,12 @@
 import pytest
 from simulator.test_codecs_sent import cues
 
+from rtms_cli.protocol.conversation import Conversation, chat_line
 from rtms_cli.protocol.media import AudioParams, MediaParams, TranscriptParams, VideoParams
-from rtms_cli.protocol.messages import Audio, EventUpdate, Share, Transcript, Video
+from rtms_cli.protocol.messages import Audio, Chat, EventUpdate, Share, Transcript, Video, encode, read
 from rtms_cli.protocol.numbers import MediaType, MeetingEvent
 from rtms_cli.simulator.cues import make_cues
+from rtms_cli.simulator.deviations import Deviation, spoken
 from rtms_cli.simulator.scenario import PEOPLE, Scenario
 from rtms_cli.simulator.schedule import Event, EventKind, Span, both, merged, touched, within, without
 
@@ -96,3 +98,32 @@ def test_spans() -> None:
         assert within(at_ms, many) == any(start <= at_ms < end for start, end in many)
         stretch = at_ms, at_ms + 17
         assert list(touched(many, *stretch)) == [span for span in many if span[0] < stretch[1] and span[1] > stretch[0]]
+
+
+def test_a_made_up_chat_has_every_operation() -> None:
+    conversation = Conversation()
+    for cue in cues(Scenario(18), MediaParams(), MediaType.CHAT):
+        assert isinstance(cue.message, Chat)
+        conversation.take(cue.at_ms / 1000, chat_line(cue.message))
+    assert [(conversation.sender(post), post.shown()) for post in conversation.posts] == [
+        ("John Smith", "Message 3: the slides are in the wiki, page 3 📎 (edited) [👍 Zoë Müller]"),
+        ("Zoë Müller, in reply to John Smith", "Message 2: here they are 📎 slides.pdf"),
+        ("John Smith", "(deleted)"),
+    ]
+
+
+def test_what_a_scenario_has_somebody_write_is_a_new_message() -> None:
+    events = (Event(500, EventKind.CHAT, 1, text="hi"), Event(900, EventKind.CHAT, 0, text="ho"))
+    sent = [cue.message for cue in cues(Scenario(3, events=events), MediaParams(), MediaType.CHAT)]
+    assert [(one.user_name, one.text, one.operation, one.message_id) for one in sent if isinstance(one, Chat)] == [
+        ("Zoë Müller", "hi", 1, "message-1"), ("John Smith", "ho", 1, "message-2"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("deviations", [set(), {Deviation.CHAT_AS_JSON}, {Deviation.CHAT_AS_JSON, Deviation.FLAT}])
+def test_a_chat_in_every_shape_is_read_as_it_was(deviations: set[Deviation]) -> None:
+    for cue in cues(Scenario(18), MediaParams(), MediaType.CHAT):
+        assert isinstance(cue.message, Chat)
+        said = spoken("media", cue.message, frozenset(deviations))
+        assert said is not None
+        assert read(said.raw or encode(cue.message)) == cue.message
