@@ -14,6 +14,9 @@ from typing import TextIO
 MOST_WAITING = 10_000
 """Lines that may wait for a reader; later ones are dropped and counted."""
 
+MOST_AT_ONCE = 100
+"""Lines that are written together."""
+
 CLOSE_TIMEOUT_S = 2.0
 
 MISSED = "{} lines were dropped: whoever reads them is too slow"
@@ -91,11 +94,15 @@ def drop_dead_output() -> None:
     """
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None and not stream.closed and _is_dead(stream):
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, stream.fileno())
-            os.close(null)
+            _send_to_nowhere(stream.fileno())
     if isinstance(sys.stdout, _Telling):
         sys.stdout.error = None  # it was dealt with
+
+
+def _send_to_nowhere(descriptor: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
 
 
 def _is_dead(stream: TextIO) -> bool:
@@ -118,7 +125,13 @@ class LineOutput:
 
     def __init__(self, out: TextIO, missed: Callable[[int], str] = MISSED.format) -> None:
         self._out = out
+        try:
+            self._descriptor: int | None = out.fileno()
+            out.flush()
+        except (OSError, ValueError):
+            self._descriptor = None
         self._missed = missed
+        self._pieces: list[str] = []
         self._waiting: queue.Queue[str | None] = queue.Queue(MOST_WAITING)
         self._dropped = 0
         self._told = 0
@@ -161,16 +174,22 @@ class LineOutput:
     def _give_up(self) -> None:
         """Write nothing more: what is recorded matters more than who looks on, for the exit code as well."""
         self._gone = True
-        drop_dead_output()
+        if self._descriptor is not None:
+            _send_to_nowhere(self._descriptor)
 
     def _put(self, line: str | None) -> None:
         if line is not None:
-            self._out.write(line + "\n")
+            self._pieces.append(line + "\n")
         if (dropped := self._dropped - self._told) > 0:
             self._told += dropped
-            self._out.write(self._missed(dropped) + "\n")
-        if self._waiting.empty():
-            self._out.flush()
+            self._pieces.append(self._missed(dropped) + "\n")
+        if self._waiting.empty() or len(self._pieces) >= MOST_AT_ONCE:
+            text, self._pieces = "".join(self._pieces), []
+            if self._descriptor is None:
+                self._out.write(text)
+                self._out.flush()
+            else:  # past the stream's buffer, which is locked while a reader does not read
+                _write_all(self._descriptor, text.encode(self._out.encoding, "replace"))
 
 
 class Drawing(io.TextIOBase):

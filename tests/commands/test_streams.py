@@ -1,5 +1,6 @@
 """Standard streams that are closed, full or lose their reader: output ends, and nothing else does."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -40,6 +41,26 @@ def test_a_recording_goes_on_whatever_becomes_of_the_output(streams: str, unbuff
     (folder,) = (tmp_path / "out").iterdir()
     manifest = Manifest.read(folder)
     assert (manifest.status, manifest.losses) == ("complete", [])
+
+
+@pytest.mark.parametrize("unbuffered", [False, True])
+def test_a_reader_that_does_not_read_holds_up_no_end(unbuffered: bool, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    while True:  # fill it: nothing that is written now goes anywhere
+        try:
+            os.write(writing, bytes(4096))
+        except BlockingIOError:
+            break
+    os.set_blocking(writing, True)
+    kept = environment()
+    if not unbuffered:
+        del kept["PYTHONUNBUFFERED"]
+    demo = [*RTMS, "demo", "--seconds", "1", "--media", "audio", "--json"]
+    done = subprocess.run(demo, cwd=tmp_path, env=kept, stdout=writing, stderr=subprocess.PIPE, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    for end in (reading, writing):
+        os.close(end)
 
 
 @pytest.fixture(scope="module")

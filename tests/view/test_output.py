@@ -45,8 +45,7 @@ def test_a_reader_that_went_away_is_no_news(capsys: pytest.CaptureFixture[str]) 
         output.say(str(number))
     output.close()
     assert capsys.readouterr().err == ""
-    with pytest.raises(BrokenPipeError):
-        out.close()
+    out.close()
 
 
 def test_output_that_finds_no_room_is_mentioned_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,9 +55,6 @@ def test_output_that_finds_no_room_is_mentioned_once(capsys: pytest.CaptureFixtu
             output.say(str(number))
         output.close()
         assert capsys.readouterr().err.count("No space left on device") == 1
-        with pytest.raises(OSError, match="No space left"):
-            out.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 def test_everything_is_written_in_order() -> None:
