@@ -148,9 +148,8 @@ def _read_event_type(given: object) -> int | str | None:
     number = whole(given)
     if number is not None or not isinstance(given, str):
         return number
-    return next(
-        (int(table[given]) for table in (MeetingEvent, ContactCenterEvent) if given in table.__members__), given
-    )
+    name = given.strip().upper()
+    return next((int(table[name]) for table in (MeetingEvent, ContactCenterEvent) if name in table.__members__), given)
 
 
 def _write_urls(urls: dict[str, str]) -> dict[str, str] | None:

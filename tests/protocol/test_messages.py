@@ -236,6 +236,16 @@ MORE: dict[str, Message] = {
 """Messages in which something is missing, empty or odd."""
 
 
+@pytest.mark.parametrize(
+    ("given_type", "event_type"),
+    [("3", 3), (3.0, 3), ("participant_join", 3), (" CONSUMER_ANSWERED ", 8), ("NEWS", "NEWS"), ([3], None)],
+)
+def test_event_types_in_any_form(given_type: object, event_type: object) -> None:
+    message = read(json.dumps({"msg_type": 6, "event": {"event_type": given_type}}).encode())
+    assert isinstance(message, EventUpdate)
+    assert message.event_type == event_type
+
+
 def test_every_message_is_written_byte_for_byte_as_before() -> None:
     known = {case: message for case, message in (EXPECTED | MORE).items() if not isinstance(message, Unknown)}
     assert {case: encode(message).decode() for case, message in known.items()} == WRITTEN

@@ -306,6 +306,8 @@ def _secrets(contents: Contents) -> Iterator[str]:
             continue
         if b"signature" in content and re.search(rb'"signature":\s*"(?!\[redacted\])', content):
             yield f"a signature is in {name}"
+        if b"hush-hush" in content:
+            yield f"the passphrase of another protocol is in {name}"
         if SECRET.encode() in content or TOKEN.encode() in content:
             yield f"a secret is in {name}"
 
