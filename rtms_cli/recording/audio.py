@@ -113,17 +113,13 @@ class AudioTrack(Track):
         self.form = form
         self.segment = segment
         self.timeline = Timeline(form.rate_hz)
-        self.sequences = SequenceCount() if form.content_type == ContentType.RTP else None
         self.concealed = 0
         """Samples that were lost and that the codec guessed."""
         self.encoded = encoded
         self.assumed = ""
         """What was assumed, because the packets are not as granted."""
         self._is_behind = False
-        self._decoder: Decoder | None = None
-        if form.codec != Codec.L16:
-            self._decoder = new_decoder(form.codec, form.audio_channels)
-        self._block = form.block
+        self._begin()
         self._zero_ms = segment.zero_ms
         self._runs: list[tuple[int, list[bytes]]] = []  # where in the file's samples, and what to write there
         self._run_end = -1
@@ -131,6 +127,15 @@ class AudioTrack(Track):
         self._exists = False
         self._shift = 0  # samples that the file on disk is behind the timeline
         self._disk_end = 0  # bytes of data on disk
+
+    def _begin(self) -> None:
+        """Set up what the form needs."""
+        form = self.form
+        self.sequences = SequenceCount() if form.content_type == ContentType.RTP else None
+        self._decoder: Decoder | None = None
+        if form.codec != Codec.L16:
+            self._decoder = new_decoder(form.codec, form.audio_channels)
+        self._block = form.block
 
     @property
     def seconds(self) -> float:
@@ -182,7 +187,8 @@ class AudioTrack(Track):
         """
         self.form = form
         self.timeline = Timeline(form.rate_hz)
-        self._block = form.block
+        self.concealed = 0
+        self._begin()
         self._zero_ms = self.segment.zero_ms
         self._runs, self._run_end, self._waiting = [], -1, 0
         self._exists = False

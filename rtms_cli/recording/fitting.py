@@ -8,15 +8,17 @@ What is missing proves nothing: a participant who is muted sends no packets. So 
 is so with every packet alike, and where the packets are not as long as they should be.
 """
 
+import math
 from array import array
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median_high
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
-from rtms_cli.protocol.numbers import Codec
+from rtms_cli.protocol.numbers import Codec, ContentType
 from rtms_cli.recording.audio import AudioForm
+from rtms_cli.recording.codecs import RATES_HZ, DecodeError, new_decoder, opus_samples
 
 LOOSE_MS = 300
 """How far a time that is only roughly known may be ahead of the sound before that is a gap."""
@@ -24,6 +26,7 @@ MOST_PACKETS = 256
 MOST_NBYTES = 1 << 18
 """How much one sender's packets may wait for a judgement."""
 _STEPS = 6
+_FEW = 3
 _MANY = 10
 """No network sends a packet so many times."""
 _LONG_MS = 2_500
@@ -97,11 +100,16 @@ def fit(
         if len(groups[0].payloads) < 4:
             return Fit(form)
         return Fit(form, LOOSE_MS, "its timestamps stand still; packets stand one after the other")
-    return _judged(packets, steps, form, usual, granted)
+    return _judged(packets, steps, form, usual, count, granted)
 
 
 def _judged(
-    packets: Sequence[Packet], steps: list[tuple[_Group, int]], form: AudioForm, usual: set[int], granted: AudioForm
+    packets: Sequence[Packet],
+    steps: list[tuple[_Group, int]],
+    form: AudioForm,
+    usual: set[int],
+    count: Callable[[bytes], int],
+    granted: AudioForm,
 ) -> Fit:
     per_ms = form.rate_hz / 1000
     step_ms = median_high(step for _, step in steps)
@@ -117,12 +125,13 @@ def _judged(
     if repeats and (len(steps) >= _STEPS or many >= _MANY) and abs(whole - 1) <= _TOLERANCE:
         why = f"{many} packets have one timestamp; they stand one after the other"
         return Fit(form, max(LOOSE_MS, step_ms * 3 // 2), why)
-    if form.codec == Codec.L16 and not _fits_arrival(packets, form):
+    if form.codec != Codec.OPUS and not _fits_arrival(packets, form, count):
         regular = sum(abs(step - step_ms) * 4 <= step_ms for _, step in steps) * 4 >= len(steps) * 3
         lengths = {len(packet.payload) for packet in packets[1:]}  # the first may be from before a change
-        if ratio > 1 or (regular and not lengths & usual and len(steps) >= _STEPS):
-            other = _form_of(ratio * form.block * per_ms, packets, granted)
-            if other is not None:
+        if ratio > 1 or (regular and form.codec == Codec.L16 and not lengths & usual and len(steps) >= _FEW):
+            nbytes = median_high(sum(map(len, group.payloads)) / step for group, step in steps)
+            other = _form_of(nbytes, packets, granted) or (None if ratio > 1 else _encoded_form(steps, granted))
+            if other is not None and other != form:
                 more = f"; {why}" if why else ""
                 return Fit(other, loose_ms, f"packets do not fit {granted}, and were read as {other}{more}")
     if ratio > 1:
@@ -134,11 +143,11 @@ def _judged(
     return Fit(form)
 
 
-def _fits_arrival(packets: Sequence[Packet], form: AudioForm) -> bool:
+def _fits_arrival(packets: Sequence[Packet], form: AudioForm, count: Callable[[bytes], int]) -> bool:
     """Whether packets come as fast as they sound, so that it is their timestamps that are wrong."""
     passed_ms = (packets[-1].at_us - packets[0].at_us) / 1000
-    nbytes = sum(len(packet.payload) for packet in packets[:-1])
-    return passed_ms > 0 and abs(nbytes / form.block / (passed_ms * form.rate_hz / 1000) - 1) <= _TOLERANCE
+    samples = sum(count(packet.payload) for packet in packets[:-1])
+    return passed_ms > 0 and abs(samples / (passed_ms * form.rate_hz / 1000) - 1) <= _TOLERANCE
 
 
 def _grouped(packets: Sequence[Packet], count: Callable[[bytes], int]) -> list[_Group]:
@@ -168,7 +177,7 @@ def _fits(group: _Group, step: int, per_ms: float, usual: set[int]) -> bool:
 def _form_of(bytes_per_ms: float, packets: Sequence[Packet], granted: AudioForm) -> AudioForm | None:
     """The form that has so many bytes in a millisecond: the one that is nearest to what was granted."""
     found = [
-        structs.replace(granted, rate_hz=rate_hz, audio_channels=channels)
+        AudioForm(Codec.L16, rate_hz, channels, ContentType.RAW_AUDIO)
         for rate_hz in _RATES_HZ
         for channels in (1, 2)
         if abs(rate_hz * 2 * channels / 1000 / bytes_per_ms - 1) <= _FORM_TOLERANCE
@@ -181,6 +190,31 @@ def _form_of(bytes_per_ms: float, packets: Sequence[Packet], granted: AudioForm)
         key=lambda form: (form.rate_hz != granted.rate_hz, form.audio_channels != granted.audio_channels),
         default=None,
     )
+
+
+def _encoded_form(steps: Sequence[tuple[_Group, int]], granted: AudioForm) -> AudioForm | None:
+    """The codec that packets are of that are too short for PCM."""
+    first = [group.payloads[0] for group, _ in steps]
+    if any(not payload for payload in first):
+        return None
+    fitting = sum(opus_samples(group.payloads[0]) == step * 48 for group, step in steps)
+    if len({payload[0] & 0xFC for payload in first}) == 1 and fitting * 4 >= 3 * len(steps):
+        return AudioForm(Codec.OPUS, RATES_HZ[Codec.OPUS], 2 if first[0][0] & 4 else 1, granted.content_type)
+    if abs(median_high(len(group.payloads[0]) / step for group, step in steps) / 8 - 1) > _FORM_TOLERANCE:
+        return None
+    codec = min((Codec.G711, Codec.G722), key=lambda codec: _roughness(codec, first))
+    return AudioForm(codec, RATES_HZ[codec], 1, granted.content_type)
+
+
+def _roughness(codec: int, payloads: Sequence[bytes]) -> float:
+    """How little neighbouring samples are alike, decoded: what is decoded wrongly is noise."""
+    decoder = new_decoder(codec, 1)
+    try:
+        samples = array("h", b"".join(map(decoder.decode, payloads)))
+    except DecodeError:
+        return math.inf
+    change = sum(abs(a - b) for a, b in pairwise(samples))
+    return change * RATES_HZ[codec] / (1 + sum(map(abs, samples)))
 
 
 def is_stereo(payloads: Sequence[bytes]) -> bool | None:

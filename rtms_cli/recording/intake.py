@@ -61,8 +61,8 @@ class Intake:
     """
 
     __slots__ = (
-        "_expected", "_granted", "_held", "_last", "_last_at_us", "_last_ms", "_least_ms", "_loose_ms", "_next_ms",
-        "_owner", "_usual", "_waiting", "heard_name", "track",
+        "_expected", "_faults", "_granted", "_granted_nbytes", "_held", "_is_trial", "_last", "_last_at_us", "_last_ms",
+        "_least_ms", "_loose_ms", "_next_ms", "_owner", "_usual", "_waiting", "heard_name", "track",
     )  # fmt: skip
 
     def __init__(self, track: AudioTrack, expected: int, owner: Owner, waiting: Held) -> None:
@@ -70,10 +70,14 @@ class Intake:
         self.heard_name: str | None = None
         self._expected = expected
         self._granted = track.form
+        self._granted_nbytes = expected
         self._owner = owner
         self._waiting = waiting
         self._usual = {expected} if expected else set()
         self._held: list[Packet] = []
+        self._is_trial = False
+        """Whether what is placed now may be placed once more, so that nothing is lost yet."""
+        self._faults: list[tuple[str, int]] = []
         self._last = b""
         self._last_at_us = 0
         self._last_ms = -1
@@ -112,8 +116,10 @@ class Intake:
         elif not payload:
             self._put(timestamp, payload, 0)
         elif self._last_ms < 0:
+            is_usual = self._is_usual(payload)
+            self._is_trial = not is_usual
             self._go_on(timestamp, payload, at_us)
-            if not self._is_usual(payload):
+            if not is_usual:
                 self._keep(Packet(timestamp, payload, at_us, is_placed=True))
         elif timestamp < self._last_ms:
             self._put(timestamp, payload, 0)  # late, or twice
@@ -146,15 +152,16 @@ class Intake:
     def _hold(self, packet: Packet) -> None:
         if self._has_only_held():
             # Nothing is lost by writing it at once: all of it can be written again.
+            self._is_trial = True
             self._put(packet.timestamp, packet.payload, 0)
             packet.is_placed = True
         self._keep(packet)
         self._judge(final=self._waiting.nbytes > MOST_HELD)
 
     def _has_only_held(self) -> bool:
-        """Whether nothing is in the file but PCM that is still here."""
+        """Whether nothing is in the file but what is still here."""
         track = self.track
-        return bool(self._expected) and track.packets == sum(packet.is_placed for packet in self._held)
+        return track.encoded is None and track.packets == sum(packet.is_placed for packet in self._held)
 
     def _keep(self, packet: Packet) -> None:
         self._next_ms = _NEVER_MS
@@ -172,10 +179,15 @@ class Intake:
         held, self._held = self._held, []
         self._waiting.nbytes -= sum(len(packet.payload) for packet in held)
         self._waiting.intakes.pop(self, None)
+        self._is_trial = False
+        faults, self._faults = self._faults, []
         if is_again:
             self._owner.reform(self.track, verdict.form)
-        elif is_other:
-            self._change(verdict.form)
+        else:
+            for fault in faults:
+                self._owner.lose(fault[0], track.path, fault[1])
+            if is_other:
+                self._change(verdict.form)
         is_back = is_other and self.track.form == self._granted
         if verdict.why and not is_back:
             self._owner.warn(f"{self.track.path}: {verdict.why}")
@@ -184,6 +196,7 @@ class Intake:
         self._least_ms = 0
         fitting = held[1:] if is_other and not is_again else held  # the first one is of the form before
         lengths = list(dict.fromkeys(len(packet.payload) for packet in fitting))
+        self._expected = self._granted_nbytes if self.track.form.codec == Codec.L16 else 0
         granted = {self._expected} if verdict.form == self._granted else set()
         self._usual = granted.union(lengths[-_MOST_USUAL:]) if self._expected else set()
         for packet in held:
@@ -206,7 +219,9 @@ class Intake:
             fault = track.append(timestamp if is_stamped else None, payload)
         else:
             fault = track.add(timestamp, payload, is_stamped=is_stamped)
-        if fault is not None:
+        if fault is not None and self._is_trial:
+            self._faults.append(fault)
+        elif fault is not None:
             self._owner.lose(fault[0], track.path, fault[1])
 
     def _duration_ms(self, payload: bytes) -> int:

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from encoded_audio import RATES as ENCODED_HZ
+from encoded_audio import encoded, sine
+from encoded_audio import grant as encoded_grant
 from frames import HEADER, ZERO_MS, media, tree
 from frames import said as message
 from hypothesis import HealthCheck, given, settings
@@ -237,3 +240,31 @@ def test_two_channels_are_told_from_one() -> None:
     assert is_stereo([np.repeat(one, 2).astype("<i2").tobytes()]) is True
     assert is_stereo([bytes(4000)]) is None
     assert is_stereo([b"", b"x"]) is None
+
+
+@pytest.mark.parametrize("came", ["opus", "g711", "g722"])
+@pytest.mark.parametrize("given_", [(16_000, 1), (48_000, 2)])
+def test_l16_that_is_another_codec(came: str, given_: tuple[int, int], tmp_path: Path) -> None:
+    payloads = encoded(came, sine(ENCODED_HZ[came], 2.0))
+    stamped = packets(payloads, lambda n: ZERO_MS + 20 * n)
+    recorded(tmp_path / "right", [encoded_grant(came), *stamped])
+    manifest = recorded(tmp_path / "r", [grant(*given_), *stamped])
+    [track] = manifest.tracks
+    assert (track.codec, track.rate, track.channels) == (came.upper(), ENCODED_HZ[came], 1)
+    assert track.assumed
+    assert manifest.losses == []
+    assert sound(tmp_path / "r") == sound(tmp_path / "right")
+    replays_alike(tmp_path / "r")
+
+
+@pytest.mark.parametrize("given_", ["g711", "g722"])
+@pytest.mark.parametrize("came", FORMS, ids=str)
+def test_another_codec_that_is_l16(given_: str, came: tuple[int, int], tmp_path: Path) -> None:
+    payloads = voice(*came)
+    manifest = recorded(tmp_path / "r", [encoded_grant(given_), *packets(payloads, lambda n: ZERO_MS + 20 * n)])
+    [track] = manifest.tracks
+    assert (track.codec, track.assumed is not None, manifest.losses) == ("L16", True, [])
+    came_, rate, channels = sound(tmp_path / "r")
+    assert came_ == b"".join(payloads)
+    assert rate * channels == came[0] * came[1]
+    replays_alike(tmp_path / "r")
