@@ -21,8 +21,6 @@ from rtms_cli.protocol.webhooks import Webhook, read_webhook
 WEBHOOK = "webhook"
 GIVEN_UP = "given up: "
 """How the warning begins that a channel will not come up any more."""
-PROTOCOL_ERROR = "protocol error: "
-"""How the reason begins of a connection that ended because the peer broke the rules of WebSocket."""
 SIGNALING = "signaling"
 MEDIA = "media"
 """Channel of the unified media socket; a split one is `media.audio`, `media.video`, …"""

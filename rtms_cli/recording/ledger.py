@@ -10,7 +10,7 @@ from collections.abc import Callable
 from msgspec import Struct, structs
 
 from rtms_cli.capture import kept_raw
-from rtms_cli.machine import GIVEN_UP, PROTOCOL_ERROR, SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
+from rtms_cli.machine import GIVEN_UP, SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
 from rtms_cli.protocol.endings import Outlook, Status
 from rtms_cli.protocol.messages import (
     Audio,
@@ -390,8 +390,6 @@ class Ledger:
                 self._current.pop(channel, None)
                 socket.closed, socket.code, socket.ours = at, change.code, change.ours
                 socket.reason = cut(change.reason)
-                if change.reason.startswith(PROTOCOL_ERROR):
-                    self.warn(f"{channel} ended by a {change.reason}")
                 socket.refused = change.state is State.REFUSED
                 self._miss(channel)
                 unanswered = self._waiting.close(channel)

@@ -15,7 +15,6 @@ import picows
 from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed
 
-from rtms_cli.machine import PROTOCOL_ERROR
 from rtms_cli.protocol.strict_json import is_utf8
 
 log = logging.getLogger(__name__)
@@ -269,7 +268,7 @@ _FAULTS = frozenset((_PROTOCOL_ERROR, _NOT_UTF8, _TOO_BIG))
 
 
 def _told(rule: str | None) -> str:
-    return f"{PROTOCOL_ERROR}{(rule or '').partition(', opcode=')[0]}"
+    return f"protocol error: {(rule or '').partition(', opcode=')[0]}"
 
 
 class TaskSocket:

@@ -18,10 +18,12 @@ from frames import HEADER, tree
 from harness import Silent, make_station
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from moments import drawn
 from victim import MESSAGES, Client, changed, encode, paths
 
 from rtms_cli.capture import Capture
 from rtms_cli.export.tables import write_table
+from rtms_cli.inspection.lint import lint
 from rtms_cli.machine import ChannelState, Finish, State, state_frame
 from rtms_cli.protocol.messages import dumps, loads
 from rtms_cli.protocol.numbers import Product
@@ -30,6 +32,8 @@ from rtms_cli.protocol.webhooks import Stream, read_webhook
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.writer import Writer
 from rtms_cli.station.metrics import exposition
+from rtms_cli.station.observing import StreamSnapshot
+from rtms_cli.view.dashboard import Moment
 from rtms_cli.view.lines import JsonLines, PlainLines
 from rtms_cli.wire.listener import Listener
 
@@ -94,6 +98,10 @@ def held_together(client: Client) -> None:
         assert len(shown) > len(client.frames) - sum(b"12" in frame.raw for frame in client.frames)
         if view is JsonLines:
             assert len([msgspec.json.decode(line) for line in shown]) == len(client.frames) + 4
+    seen = StreamSnapshot(client.recorder.folder, client.at_us, client.session.snapshot(), client.recorder.snapshot())
+    for frames in (None, client.frames[-30:]):
+        assert "\x1b" not in drawn(Moment("x", [seen], frames=frames)).encode().decode()
+    msgspec.json.encode(list(lint(enumerate(client.frames, 1))))
     made = tree(client.recorder.folder)
     for name, content in made.items():
         if name.endswith(".jsonl") and name != "capture.jsonl":

@@ -1,13 +1,21 @@
 """A server that breaks the rules of WebSocket: the connection ends at once, and the line says by which rule."""
 
 import asyncio
+import contextlib
+import json
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
+from frames import tree
+from harness import make_station
+from processes import until
 from websockets.utils import accept_key
 
+from rtms_cli.protocol.webhooks import read_webhook
+from rtms_cli.recording.writer import Writer
 from rtms_cli.wire import sockets
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
@@ -38,12 +46,17 @@ class Server:
         self.got = b""
         self.gone = asyncio.Event()
 
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def open(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        """Answer the upgrade, and send what there is to send; gives the path that was asked for."""
         request = await reader.readuntil(b"\r\n\r\n")
         (key,) = (line[19:].strip() for line in request.splitlines() if line.lower().startswith(b"sec-websocket-key:"))
         answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         answer += f"Sec-WebSocket-Accept: {accept_key(key.decode())}\r\n{self._headers}\r\n"
         writer.write(answer.encode() + self._sends)
+        return request.split()[1]
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.open(reader, writer)
         if self._reads:
             try:
                 self.got = await reader.read()
@@ -184,3 +197,54 @@ async def test_a_server_that_asks_and_does_not_read_the_answers_is_gone() -> Non
     assert most <= sockets.MOST_UNREAD + 2_000
     assert ended[0] == 1006
     assert "the server reads nothing" in ended[1]
+
+
+async def test_the_socket_is_made_anew_and_the_manifest_names_the_rule(tmp_path: Path) -> None:
+    """The third connection's packets are recorded like the first one's."""
+    media = 0
+    again = asyncio.Event()
+    answer = {"msg_type": 4, "status_code": 0, "media_params": {}}
+
+    def text(body: dict[str, object]) -> bytes:
+        return frame(TEXT, json.dumps(body).encode())
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal media
+        server = Server(b"")
+        path = await server.open(reader, writer)
+        if path == b"/m":
+            media += 1
+            said = {"msg_type": 18, "content": {"user_id": 1, "data": f"from {media}", "timestamp": 1_738_394_112_345}}
+            writer.write(text(answer) + text(said))
+            if media == 1:
+                writer.write(frame(CONTINUATION, b"x"))
+            else:
+                again.set()
+        else:
+            urls = {"server_urls": {"all": f"{url}/m"}}
+            writer.write(text({"msg_type": 2, "status_code": 0, "media_server": urls}))
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+    recorders = Writer()
+    async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        station = make_station(tmp_path, recorders)
+        payload = {"meeting_uuid": "u", "rtms_stream_id": "s", "server_urls": f"{url}/s"}
+        body = json.dumps({"event": "meeting.rtms_started", "payload": payload}).encode()
+        station.take(body, read_webhook(body))
+        async with asyncio.timeout(30):
+            await again.wait()
+            await until(lambda: list(tmp_path.glob("*/chat.jsonl")))
+        await station.stop("the test")
+    await recorders.close()
+    made = tree(tmp_path)
+    (manifest,) = [json.loads(content) for name, content in made.items() if name.endswith("manifest.json")]
+    broken = [one for one in manifest["connections"] if one["code"] == 1002]
+    assert [(one["channel"], one["reason"]) for one in broken] == [
+        ("media", "protocol error: a fragment continues no message")
+    ]
+    assert "(protocol error: a fragment continues no message)" in manifest["warnings"][0]["text"]
+    (chat,) = [content for name, content in made.items() if name.endswith("chat.jsonl")]
+    assert b"from 1" in chat
