@@ -34,7 +34,7 @@ from rtms_cli.simulator.client import Client, ClientSocket
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, LiveStream, Simulator
 
-FORMATS = ("mp4", "wav", "srt", "vtt", "txt", "json", "csv")
+_TEXTS = ("srt", "vtt", "txt", "json")
 LAST_MOMENTS_S = 0.5
 Fact = tuple[str, object, str]
 """A kind of media, whose it is, and the text, where there is one."""
@@ -101,7 +101,9 @@ def _fact(command: Send) -> Fact | None:
 
 def count(truth: Truth, folder: Path) -> list[str]:
     """Export a recording, and say what is wrong."""
-    wanted = [form for form in FORMATS if form != "mp4" or truth.of("video")]
+    needs = {"mp4": "video", "wav": "audio", "csv": "", **dict.fromkeys(_TEXTS, "transcript")}
+    sure = truth.sent - truth.doubtful
+    wanted = [form for form, kind in needs.items() if not kind or any(fact[0] == kind for fact in sure)]
     done = rtms("export", folder, "--to", ",".join(wanted), "--merge-gap", "0", "--json", cwd=folder.parent)
     if done.returncode:
         return [f"export: {done.stderr.strip()}"]
@@ -121,6 +123,15 @@ def _wrong(truth: Truth, files: dict[str, Path], *, held: bool) -> Iterator[str]
             sent[kind, str(whose), ""] += number
         found = Counter({fact: number for fact, number in rows.items() if fact[0] == kind})
         yield from _about(truth, kind, found, sent)
+    if "mp4" in files:
+        with av.open(str(files["mp4"])) as container:
+            number = sum(1 for _ in container.decode(video=0))
+        # A film that was encoded again holds its last picture until the end.
+        found = Counter({("video", None, ""): number - held})
+        sent = Counter({("video", None, ""): truth.of("video").total()})
+        yield from _about(truth, "video", found, sent)
+    if "json" not in files:
+        return
     said = truth.of("transcript")
     sentences = json.loads(files["json"].read_text())["sentences"]
     yield from truth.check("json", Counter(("transcript", one["user_id"], one["text"]) for one in sentences), said)
@@ -134,13 +145,6 @@ def _wrong(truth: Truth, files: dict[str, Path], *, held: bool) -> Iterator[str]
             if (match := re.fullmatch(pattern, line)) is not None
         )
         yield from truth.check(form, found, said)
-    if "mp4" in files:
-        with av.open(str(files["mp4"])) as container:
-            number = sum(1 for _ in container.decode(video=0))
-        # A film that was encoded again holds its last picture until the end.
-        found = Counter({("video", None, ""): number - held})
-        sent = Counter({("video", None, ""): truth.of("video").total()})
-        yield from _about(truth, "video", found, sent)
 
 
 def _about(truth: Truth, kind: str, found: Counter[Fact], sent: Counter[Fact]) -> Iterator[str]:
