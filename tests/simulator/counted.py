@@ -108,7 +108,7 @@ def count(truth: Truth, folder: Path) -> list[str]:
     if done.returncode:
         return [f"export: {done.stderr.strip()}"]
     told = json.loads(done.stdout)
-    files = {path.suffix[1:]: path for path in map(Path, told["files"])}
+    files = {path.suffix[1:]: path for path in map(Path, told["files"]) if ".chat." not in path.name}
     held = any("encoded again" in note for note in told["notes"])
     wrong = [f"there is no {form}" for form in wanted if form not in files]
     return wrong or [*_wrong(truth, files, held=held), *_voices(truth, folder)]
