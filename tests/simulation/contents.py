@@ -62,12 +62,12 @@ class Packets:
             if said is None:
                 self.unreadable += 1
                 continue
+            if said.msg_type in _KINDS and not by_channel:
+                self._name(said, by_channel=False)
             if said.msg_type in _KINDS and said.msg_type not in wanted.get(frame.channel, _KINDS):
                 continue  # everything was asked for, since the server takes nothing less
             timestamp = said.number("timestamp")
             who: object = said.number("user_id")
-            if said.msg_type in _KINDS and not by_channel:
-                self._name(said, by_channel=False)
             match said.msg_type:
                 case 14:
                     data = str(said.fields["data"])
