@@ -64,7 +64,12 @@ def encrypted(change: Callable[[str], str]) -> Callable[[bytes], tuple[int, str]
         (["url-validation"], correct, 0, "the challenge was answered correctly"),
         (["url_validation"], always(200, "no json"), 1, "no JSON object"),
         (["url_validation"], always(200, '{"plainToken": "x"}'), 1, "plainToken is not the challenge's"),
-        (["url_validation"], lambda body: (200, correct(body)[1][:-4] + '00"}'), 1, "encryptedToken is wrong"),
+        (
+            ["url_validation"],
+            encrypted(lambda token: token[:-1] + ("1" if token[-1] == "0" else "0")),
+            1,
+            "encryptedToken is wrong",
+        ),
         (["url_validation"], renamed(PlainToken="plainToken"), 1, "PlainToken instead of plainToken"),
         (
             ["url_validation"],
