@@ -1,12 +1,15 @@
 """`rtms demo`: the whole way, with no account: a stand-in for Zoom, webhook, handshakes, media, files."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rtms_cli.commands.options import Json, Media, MediaOptions, Out, Plain, RecordingOptions, Split
 from rtms_cli.errors import Exit
+
+if TYPE_CHECKING:
+    from rtms_cli.protocol.webhooks import Webhook
 
 
 def demo(
@@ -56,9 +59,12 @@ def demo(
                 progress=lambda: (time.monotonic() - started) / seconds,
             ) as station,
         ):
-            listener = Listener(
-                "127.0.0.1", 0, "/webhook", app.secret_token, station.take, station.health, station.notice
-            )
+
+            def take(body: bytes, webhook: "Webhook") -> None:
+                if not station.outcomes:  # the result is the last word, though the stop webhook may come after it
+                    station.take(body, webhook)
+
+            listener = Listener("127.0.0.1", 0, "/webhook", app.secret_token, take, station.health, station.notice)
             url = f"http://127.0.0.1:{await listener.start()}/webhook"
             station.notice(f"the stand-in for Zoom is at port {simulator.port}, the webhook listener at {url}")
             stream = simulator.announce(Product.MEETING, Scenario(seconds))
