@@ -130,9 +130,12 @@ async def test_listen_and_simulate_are_content_with_each_other_for_every_product
         manifest = json.loads((folder / "manifest.json").read_text())
         assert (manifest["status"], manifest["losses"]) == ("complete", [])
         is_call = manifest["product"] in ("contact_center", "phone")
-        _, samples = read_wav(folder / ("audio/0_john-smith.wav" if is_call else "audio/mixed.wav"))
+        sounds = {track.get("channel_id"): track["path"] for track in manifest["tracks"] if track["kind"] == "audio"}
+        assert sorted(sounds, key=str) == (
+            [0, 1] if is_call else [None]
+        )  # on two sockets names may come after the sound
+        _, samples = read_wav(folder / sounds[0 if is_call else None])
         assert np.array_equal(samples, mixed(2 if is_call else len(PEOPLE), 0, 2 * RATE, RATE))
-        assert (folder / "audio/1_zoe-muller.wav").exists() == is_call
 
 
 @pytest.mark.parametrize("way", ["file", "standard input"])
