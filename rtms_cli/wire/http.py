@@ -7,6 +7,9 @@ of one whose request is incomplete, and of these of the oldest; but each has a m
 while the next ones wait in the kernel. So who asks at once is answered, however many others say nothing. Sockets are
 closed here and now, not in the loop's next turn: descriptors are what is counted.
 
+What one connection sends at once, however many small requests or chunks that is, is read a few events at a time:
+between them others have their turn.
+
 An answer that comes before the body was read ends the connection. What still arrives is thrown away for `LINGER_S`,
 because a connection that is closed with unread bytes takes its answer with it.
 """
@@ -14,8 +17,10 @@ because a connection that is closed with unread bytes takes its answer with it.
 import asyncio
 import errno
 import logging
+import re
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import IntEnum
 from http import HTTPStatus
 
@@ -32,7 +37,10 @@ BACKLOG = 1024
 """Connections that may wait to be accepted: a flood waits in the kernel, which costs no descriptors."""
 AT_A_TIME = 64
 """Connections that are accepted before others have their turn."""
-_CHUNK = 1 << 16
+EVENTS_AT_A_TIME = 32
+"""Of h11, that are read of one connection before others have their turn."""
+_CHUNK = 1 << 14
+"""Bytes that are read at once: h11 takes a whole header apart before anybody can count its fields."""
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -82,9 +90,9 @@ class _Rank(IntEnum):
     BEGUN = 2
 
 
-GRACE_S = {_Rank.ANSWERED: 0.0, _Rank.SILENT: 0.05, _Rank.BEGUN: 0.5}
+GRACE_S = {_Rank.ANSWERED: 0.0, _Rank.SILENT: 0.02, _Rank.BEGUN: 0.25}
 """How long each stays at least: who asks at once has asked by then."""
-PAUSE_S = 0.02
+PAUSE_S = 0.005
 """How long nobody is accepted where nobody gives way."""
 
 
@@ -202,8 +210,11 @@ class _Connection:
         self._out = bytearray()
         self._is_ending = self._has_ended = False
         """Whether nothing more is answered, and whether the peer sends no more."""
+        self._next: asyncio.Handle | None = None
+        """Where more was sent than is read at once."""
         accepted.setblocking(False)
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):  # macOS, where the peer has gone already
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._loop.add_reader(accepted, self._on_readable)
         self._timer = self._loop.call_later(server.request_s, self._on_late)
         server.rank(self, _Rank.SILENT)
@@ -212,6 +223,8 @@ class _Connection:
         """Close it at once."""
         self._is_ending = True
         self._timer.cancel()
+        if self._next is not None:
+            self._next.cancel()
         self._server.rank(self, None)
         if not self._is_closed:
             self._loop.remove_reader(self._socket)
@@ -238,21 +251,23 @@ class _Connection:
         if not self._is_ending:
             self._http.receive_data(data)
             self._go_on(data)
-        if self._has_ended and not self._out:
+        elif self._has_ended and not self._out:
             self.close()
 
     def _go_on(self, data: bytes = b"") -> None:
-        """Read what came, as far as it goes; not while an answer waits to be read.
+        """Read what came, as far as it goes at once; not while an answer waits to be read.
 
         :param data: what has just come.
         """
         try:
-            while not (self._is_ending or self._out):
+            for _ in range(EVENTS_AT_A_TIME):
+                if self._is_ending or self._out:
+                    break
                 event = self._http.next_event()
                 if event is h11.NEED_DATA:
                     if self._request is None and self._http.trailing_data[0]:
                         self._server.rank(self, _Rank.BEGUN)
-                    return
+                    break
                 if isinstance(event, h11.Request):
                     self._on_head(event)
                 elif isinstance(event, h11.Data):
@@ -261,14 +276,26 @@ class _Connection:
                     self._on_request()
                 else:  # the peer has closed
                     self._end()
+            else:
+                self._loop.remove_reader(self._socket)
+                self._next = self._loop.call_soon(self._go_on_later)
+                return
         except h11.RemoteProtocolError as error:
             status = error.error_status_hint
-            why = f"no HTTP request: {ascii(str(error))[1:-1][:100]}"
+            why = f"no HTTP request: {_in_words(error)}"
             if self._has_ended:
                 why = "the connection ended within a request"
             elif data[:1] == _TLS and self._request is None:
                 why = "somebody speaks TLS, and this is plain HTTP: put a tunnel or a proxy in front of it"
             self._end(self._handler.refuse(status if status in _STATUSES else 400, why))
+        if self._has_ended and not self._out:
+            self.close()
+
+    def _go_on_later(self) -> None:
+        self._next = None
+        if not self._has_ended:
+            self._loop.add_reader(self._socket, self._on_readable)
+        self._go_on()
 
     def _on_head(self, head: h11.Request) -> None:
         fields = [(bytes(name), bytes(value)) for name, value in head.headers]
@@ -284,6 +311,8 @@ class _Connection:
     def _refusal(self, request: Request) -> Answer | None:
         length, refuse = request.field(b"content-length"), self._handler.refuse
         size = sum(len(name) + len(value) for name, value in request.fields) + len(request.target)
+        if request.method == "PRI":
+            return refuse(505, "somebody speaks HTTP/2 without asking, and this is HTTP/1.1")
         if len(request.fields) > MAX_FIELDS or size > MAX_HEADER:
             return refuse(431, "the header is too large")
         if length is not None and request.field(b"transfer-encoding") is not None:
@@ -362,14 +391,14 @@ class _Connection:
         self._flush()
         if self._out or self._is_closed:
             return
-        if self._has_ended:
-            self.close()
-            return
-        self._loop.add_reader(self._socket, self._on_readable)
-        if self._is_ending:
-            self._shut()
-        else:
+        if not self._has_ended:
+            self._loop.add_reader(self._socket, self._on_readable)
+        if not self._is_ending:
             self._go_on()
+        elif self._has_ended:
+            self.close()
+        else:
+            self._shut()
 
     def _end(self, answer: Answer | None = None) -> None:
         """Answer what is not complete, where there is an answer; then close, with a moment for it to be read."""
@@ -395,3 +424,13 @@ _NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _TLS = b"\x16"
 """How TLS begins."""
 _STATUSES = frozenset(map(int, HTTPStatus))
+
+_QUOTED = re.compile(r"(.*): bytearray\(b(['\"])(.*?)\2\)", re.DOTALL)
+
+
+def _in_words(error: h11.RemoteProtocolError) -> str:
+    """What h11 says of what came: printable, and without queries and values, in which there may be secrets."""
+    said = str(error)
+    if (quoted := _QUOTED.match(said)) is not None:
+        said = f"{quoted[1]}: {re.split('[?:]', quoted[3])[0]}"
+    return (said if said.isascii() and said.isprintable() else ascii(said)[1:-1])[:100]

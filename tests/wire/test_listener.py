@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
+import socket
 
 import pytest
 from simulation.loop import VirtualLoop
@@ -68,7 +69,7 @@ async def test_another_path_is_shown(method: str, path: str, shown: str) -> None
     [
         (b"\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 404),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         (b"POST /web\0hook HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"POST /web hook HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"POST /webhook\r\n\r\n", 400),
@@ -95,6 +96,51 @@ async def test_what_is_no_request(sent: bytes, answered: int) -> None:
         assert (await client.post("/webhook", content=BODY, headers=signed())).status_code == 200
     assert len(endpoint.refused) == 1
     assert endpoint.refused[0].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        (b"POST /web hook?token=secret HTTP/1.1\r\nHost: x\r\n\r\n", "illegal request line: POST /web hook"),
+        (b"POST /web\0hook\r\n\r\n", r"illegal request line: POST /web\x00hook"),
+        (POST + b"x-zm-signature : v0=secret\r\n\r\n", "illegal header line: x-zm-signature "),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n", r"illegal chunk header: -5\r\n"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhelloX", "malformed chunk footer: ll"),
+    ],
+)
+async def test_what_is_no_request_is_shown_without_its_secrets(sent: bytes, shown: str) -> None:
+    endpoint = Endpoint()
+    async with endpoint.listening():
+        await endpoint.raw(sent)
+    assert endpoint.refused == [f"a request was answered 400: no HTTP request: {shown}"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "before"),
+    [(request() * 200, 50), (POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 5000 + b"0\r\n\r\n", 0)],
+)
+async def test_who_sends_much_at_once_does_not_hold_the_others_up(sent: bytes, before: int) -> None:
+    """Both wait in the kernel before anybody is read; the one who came first has much more to be read."""
+    endpoint = Endpoint()
+    async with endpoint.listening():
+        address = ("127.0.0.1", endpoint.port)
+        with socket.create_connection(address) as first, socket.create_connection(address) as second:
+            first.sendall(sent)
+            second.sendall(request())
+            second.setblocking(False)
+            assert b" 200 " in await asyncio.get_running_loop().sock_recv(second, 1000)
+            assert len(endpoint.taken) + len(endpoint.refused) <= before + 1
+
+
+async def test_requests_at_once_by_who_sends_no_more_are_answered() -> None:
+    endpoint = Endpoint()
+    async with endpoint.listening():
+        with socket.create_connection(("127.0.0.1", endpoint.port)) as asking:
+            asking.sendall(request() * 50)
+            asking.shutdown(socket.SHUT_WR)
+            reader, writer = await asyncio.open_connection(sock=asking)
+            assert (await reader.read()).count(b" 200 ") == 50
+            writer.close()
 
 
 async def test_who_speaks_tls_is_told_apart() -> None:
