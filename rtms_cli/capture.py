@@ -201,12 +201,16 @@ class Capture:
         """When the last frame was; `None` where that takes reading all of the file, or the tail is damaged."""
         if self.paths[-1].suffix in (".gz", ".zst"):
             return None
-        with _opened(self.paths[-1], follows=self.paths[-1] == self._named) as source:
+        with self.opened(-1) as source:
             source.seek(max(0, source.seek(0, io.SEEK_END) - _TAIL))
             lines = source.read().splitlines(keepends=True)
         last = next((line for line in reversed(lines) if line.endswith(b"\n")), b"")
         frame = read_line(last)
         return None if frame is None else frame.at_us
+
+    def opened(self, place: int) -> IO[bytes]:
+        """One of `paths`, as it is on the disk."""
+        return _opened(self.paths[place], follows=self.paths[place] == self._named)
 
     def goes_on_behind(self, place: int) -> bool:
         """Whether there is another file behind one of `paths`; one that has been begun since is added to them."""

@@ -13,10 +13,10 @@ from frames import HEADER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rtms_cli.capture import REDACTED, Capture, Header, capture_line, read_line, redact
+from rtms_cli.capture import REDACTED, Capture, Header, capture_line, kept_raw, read_line, redact
 from rtms_cli.errors import Problem
 from rtms_cli.machine import ChannelState, Direction, Frame, State, frame_of, sent_frame, state_frame
-from rtms_cli.protocol.messages import KeepAliveResponse, dumps, loads
+from rtms_cli.protocol.messages import KeepAliveResponse, Unreadable, dumps, loads
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 MESSAGES = [json.loads(line)["message"] for line in (FIXTURES / "messages.jsonl").read_text().splitlines()]
@@ -413,3 +413,15 @@ def test_a_capture_of_the_future_is_refused(tmp_path: Path) -> None:
     (tmp_path / "capture.jsonl").write_bytes(b'{"rtms_capture": 2, "created": "", "generator": ""}\n')
     with pytest.raises(Problem, match="version 2"):
         Capture(tmp_path)
+
+
+@pytest.mark.parametrize("secret", [b"NaN", b'"a\x01b"', b'"x" : oops'])
+def test_what_was_unreadable_by_its_secret_stays_so(secret: bytes) -> None:
+    """A secret that is taken away may have been all that was wrong: a replay would then read a message."""
+    raw = b'{"msg_type": 8, "state": 4, "signature": ' + secret + b"}"
+    live = frame_of(1, "signaling", Direction.IN, raw)
+    again = read_line(capture_line(live))
+    assert again is not None
+    assert type(again.message) is type(live.message) is Unreadable
+    assert capture_line(again) == capture_line(live)
+    assert kept_raw(again) == again.raw == kept_raw(live)

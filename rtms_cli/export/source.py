@@ -57,16 +57,8 @@ class Recorded(Struct, frozen=True):
         return max(ends)
 
     def tracks(self, kind: str) -> list[TrackEntry]:
-        """The media files of a kind that are there, and in the recording."""
-        return [one for one in self.manifest.tracks if one.kind == kind and self._is_there(one.path)]
-
-    def _is_there(self, path: str) -> bool:
-        try:
-            open_inside(self.folder, path).close()
-        except OSError as error:
-            self._tell(f"{path} is left out: {error.strerror}")
-            return False
-        return True
+        """The media files of a kind."""
+        return [one for one in self.manifest.tracks if one.kind == kind]
 
     def _tell(self, problem: str) -> None:
         if problem not in self.problems:
@@ -147,7 +139,9 @@ def _manifest(folder: Path) -> Manifest:
     try:
         return Manifest.read(folder)
     except (OSError, ValueError) as error:
-        raise Problem(f"{folder / MANIFEST} cannot be read: {error}.", "`rtms repair` makes a new one.") from None
+        why = getattr(error, "strerror", None) or error
+        remedy = "Move it away, and `rtms repair` makes a new one."
+        raise Problem(f"{folder / MANIFEST} cannot be read: {why}.", remedy) from None
 
 
 _MOST_S = 1e10
@@ -173,6 +167,8 @@ def _read_line(line: bytes) -> dict[str, Any] | None:
 
 def _recorded(folder: Path, manifest: Manifest, problems: Sequence[str] = ()) -> Recorded:
     origin = manifest.origin_ms or 0
+    left_out = {track.path: why for track in manifest.tracks if (why := _why_not(folder, track))}
+    manifest.tracks = [track for track in manifest.tracks if track.path not in left_out]
 
     def times(track: TrackEntry) -> Iterator[float]:
         try:
@@ -183,7 +179,21 @@ def _recorded(folder: Path, manifest: Manifest, problems: Sequence[str] = ()) ->
             return  # who needs the pictures says so
 
     clock = clock_of(manifest, times)
-    return Recorded(folder, manifest, clock, [*problems, *clock.notes])
+    return Recorded(folder, manifest, clock, [
+        *problems, *(f"{path} is left out: {why}" for path, why in left_out.items()), *clock.notes,
+    ])  # fmt: skip
+
+
+def _why_not(folder: Path, track: TrackEntry) -> str:
+    """Why a track cannot be used: its file is not there, or not in the recording, or its times cannot be."""
+    try:
+        open_inside(folder, track.path).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    stamps = (track.first_timestamp or 0, track.last_timestamp or 0)
+    if max(abs(track.offset or 0.0), abs(track.duration or 0.0)) > _MOST_S or max(map(abs, stamps)) >= 1 << 62:
+        return "its times cannot be"
+    return ""
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from rtms_cli.capture import Capture, read_line
 from rtms_cli.errors import Problem
 from rtms_cli.machine import ChannelState, Frame, State
+from rtms_cli.untrusted import MOST_LINE
 
 Line = tuple[int, Frame | str]
 """A line's number (the header is 1), and its frame, or what is wrong with it."""
@@ -35,18 +36,18 @@ def follow(capture: Capture, wait: Callable[[], object]) -> Iterator[Line]:
         raise Problem(f"{capture.path} is compressed: nobody is writing it.", "Leave out --follow.")
     number, line, part = 1, b"", 0
     while True:
-        with capture.paths[part].open("rb") as source:
+        with capture.opened(part) as source:
             source.readline()
             while True:
-                line += source.readline()
-                if not line.endswith(b"\n"):
+                line += source.readline(MOST_LINE + 1 - len(line))
+                if not line.endswith(b"\n") and len(line) <= MOST_LINE:
                     if capture.goes_on_behind(part):
                         break
                     wait()
                     continue
                 number += 1
                 frame = read_line(line)
-                line = b""
+                line = b""  # of one that is too long, the rest is no capture line either
                 yield number, f"line {number} is no capture line" if frame is None else frame
                 if frame and isinstance(frame.message, ChannelState) and frame.message.state is State.FINISHED:
                     return

@@ -66,7 +66,15 @@ def redact_unreadable(raw: bytes) -> tuple[bytes, bool]:
             pass
         else:
             return redact(raw), True
-    return redact_text(raw), False
+    kept = redact_text(raw)
+    if kept != raw and len(kept) <= MAX_TEXT:
+        try:
+            loads(kept)
+        except ValueError:
+            pass
+        else:  # what made it unreadable is gone with the secret; a replay must not read a message in it
+            kept = b"[redacted] " + kept
+    return kept, False
 
 
 def redact_text(raw: bytes) -> bytes:

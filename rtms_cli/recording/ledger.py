@@ -10,7 +10,7 @@ from collections.abc import Callable
 from msgspec import Struct, structs
 
 from rtms_cli.capture import kept_raw
-from rtms_cli.machine import GIVEN_UP, SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
+from rtms_cli.machine import GIVEN_UP, SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State, frame_of
 from rtms_cli.protocol.endings import Outlook, Status
 from rtms_cli.protocol.messages import (
     Audio,
@@ -370,7 +370,10 @@ class Ledger:
         message = frame.message
         assert isinstance(message, Unreadable | UnreadableWebhook)
         what = "frame could not be read; it is in the capture"
-        self.lose(what, frame.channel, len(kept_raw(frame)), message.problem)
+        kept = kept_raw(frame)
+        if kept != frame.raw:  # a replay knows nothing else
+            message = frame_of(frame.at_us, frame.channel, frame.direction, kept).message
+        self.lose(what, frame.channel, len(kept), getattr(message, "problem", ""))
 
     def _on_state(self, frame: Frame, change: ChannelState) -> None:
         at, channel = frame.at_us / 1_000_000, frame.channel

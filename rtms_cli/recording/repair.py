@@ -315,6 +315,10 @@ def _take_over(
     return Repaired(folder, manifest.status, tuple(changed), tuple(kept), problems, len(manifest.losses))
 
 
+_MOST_S = 1e12
+"""What an offset can be; a manifest may come from somebody else."""
+
+
 def _most_moved_ms(before: Manifest | None, made: Manifest) -> dict[str, int]:
     """By how much the zero of each WAV that the manifest knew may have moved since."""
     if before is None or before.origin_ms is None or made.origin_ms is None:
@@ -323,7 +327,7 @@ def _most_moved_ms(before: Manifest | None, made: Manifest) -> dict[str, int]:
     return {
         entry.path: max(0, round(before.origin_ms + entry.offset * 1000 - now[entry.path]))
         for entry in before.tracks
-        if entry.offset is not None and entry.path in now
+        if entry.offset is not None and abs(entry.offset) < _MOST_S and entry.path in now
     }
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from rtms_cli.capture import capture_line, kept_raw
 from rtms_cli.machine import Finish, Frame
-from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse, Unreadable, dumps, loads
+from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse, Unreadable, loads
 from rtms_cli.protocol.numbers import Product, StopReason
 from rtms_cli.protocol.parties import without_phone_numbers
 from rtms_cli.protocol.webhooks import Stream, UnreadableWebhook
@@ -172,7 +172,7 @@ def _notice(text: str) -> dict[str, object]:
 
 
 def _json(value: object) -> str:
-    return dumps(value).decode()
+    return json_line(value)
 
 
 def print_summary(folder: Path, manifest: Manifest, *, as_json: bool) -> None:

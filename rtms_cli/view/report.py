@@ -4,17 +4,16 @@ from collections.abc import Sequence
 
 import typer
 
-from rtms_cli.protocol.messages import dumps
 from rtms_cli.simulator.zoom import Finding, Report
 from rtms_cli.view.output import drop_dead_output
-from rtms_cli.view.text import escape
+from rtms_cli.view.text import escape, json_line
 
 
 def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
     """What the clients did, and what they did wrong, on standard output, if anybody can still read it."""
     drop_dead_output()  # the terminal may be closed, but the exit code still counts
     if as_json:
-        typer.echo(dumps(reports).decode())
+        typer.echo(json_line(reports))
         return
     for report in reports:
         progress = "ready" if report.ready else "joined, but never ready" if report.joined else "no client joined"

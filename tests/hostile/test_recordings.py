@@ -16,6 +16,7 @@ from fuzz.material import LEVEL, build
 from processes import rtms
 
 from rtms_cli.recording.files import Files
+from rtms_cli.simulator.subtitles import load_transcript
 
 
 @pytest.fixture
@@ -214,3 +215,19 @@ def test_escape_sequences_do_not_reach_the_terminal(meeting: Path) -> None:
     told(0, "inspect", meeting, "--json")
     told(0, "inspect", meeting, "--messages", "--raw")
     told(2, "inspect", meeting.parent / "\x1b[2J")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1" * 150_000,
+        "<a" * 150_000,
+        "00:00:01,000" + " " * 150_000,
+        f"{'1' * 5000}:00:01,000 --> 00:00:02,000\nx",
+    ],
+    ids=range(4),
+)
+def test_subtitles_that_keep_a_reader_busy(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.srt"
+    path.write_text("00:00:01,000 --> 00:00:02,000\nGood morning.\n\n00:00:03,000 --> 00:00:04,000\n" + text)
+    assert load_transcript(path)[0].text == "Good morning."
