@@ -14,6 +14,8 @@ another.
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from itertools import count
+from os.path import lexists
 from pathlib import Path
 
 from msgspec import Struct, structs
@@ -389,7 +391,7 @@ class Recorder:
         gone = self._files.gone(part_name(self._part))
         if gone is not None:
             self._ledger.lose(_CHANGED, part_name(self._part), gone)
-            self._part += 1
+            self._part = next(part for part in count(self._part + 1) if not lexists(self.folder / part_name(part)))
             self._has_header = False
         if not self._has_header:
             lines = structs.replace(self._header, part=self._part).line() + lines

@@ -183,6 +183,32 @@ def test_a_capture_that_is_touched_twice_has_three_parts_and_loses_a_part_of_ano
     assert any("another recording" in problem for problem in capture.problems)
 
 
+def somebody_elses_file(path: Path) -> None:
+    path.write_text("not ours")
+
+
+@pytest.mark.parametrize("thing", [*THINGS, somebody_elses_file])
+def test_a_new_part_of_a_capture_takes_a_name_that_nobody_has(
+    thing: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "live"
+    recorder = recorder_in(folder)
+    recorder.fold(batch(0))
+    recorder.fold(batch(1))
+    thing(folder / "capture.2.jsonl")
+    todo: list[Callable[[], object]] = [
+        lambda: (folder / "capture.jsonl").write_bytes(HEADER.line()),
+        lambda: recorder.fold(batch(2)),
+        lambda: finish(recorder),
+    ]
+    followed = list(follow(Capture(folder / "capture.jsonl"), lambda: todo.pop(0)()))
+    assert (len(followed), todo) == (3 * 4 + 1, [])
+    assert lost(Manifest.read(folder)) == {"capture.jsonl"}
+    assert [frame.raw for frame in Capture(folder)][:4] == [frame.raw for frame in batch(2)]
+    assert repair(folder).status == "complete"
+
+
 def test_who_follows_a_capture_follows_its_parts(tmp_path: Path) -> None:
     recorder = recorder_in(tmp_path)
     recorder.fold(batch(0))
