@@ -8,7 +8,6 @@ measures what is lost, and how long webhooks take to be answered. The suite play
 import argparse
 import asyncio
 import json
-import os
 import resource
 import socket
 import sys
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from processes import environment
 
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.signatures import signed_headers
@@ -72,7 +72,7 @@ async def listening(folder: Path, limit: int, *arguments: str) -> AsyncIterator[
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", command, "sh", *rtms, *arguments),
         cwd=folder,
-        env=os.environ | settings,
+        env=environment(settings),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

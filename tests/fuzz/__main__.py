@@ -30,7 +30,8 @@ def main() -> int:
     targets = options.target or list(TARGETS)
     if options.seed is not None:
         return _one(targets[0], options.seed)
-    return _many(targets, options.first, options.seeds, options.minutes * 60, options.jobs)
+    with tempfile.TemporaryDirectory(prefix="rtms-fuzz-") as tempfile.tempdir:  # for workers too, which may be killed
+        return _many(targets, options.first, options.seeds, options.minutes * 60, options.jobs)
 
 
 def _one(target: str, seed: int) -> int:
@@ -47,7 +48,7 @@ def _one(target: str, seed: int) -> int:
 
 
 def _work(sink: Connection, target: str, seeds: range) -> None:
-    root = Path(tempfile.mkdtemp(prefix="rtms-fuzz-"))
+    root = Path(tempfile.mkdtemp())
     try:
         box = Box(root)
         for seed in seeds:

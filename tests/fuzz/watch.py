@@ -131,16 +131,16 @@ class Watch:
         def end(_: int, __: FrameType | None) -> None:
             raise TooLongError
 
-        kept = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        kept = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)}
         signal.signal(signal.SIGPROF, end)
         signal.signal(signal.SIGALRM, end)
         signal.setitimer(signal.ITIMER_PROF, CPU_S)
-        signal.setitimer(signal.ITIMER_REAL, WALL_S)
+        rest_s, _ = signal.setitimer(signal.ITIMER_REAL, WALL_S)  # pytest's own time-out may be running
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, rest_s)
             for one, handler in kept.items():
                 signal.signal(one, handler)
 

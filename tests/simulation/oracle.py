@@ -4,6 +4,7 @@ Nothing of `rtms_cli` judges here: messages are read, samples are placed and end
 """
 
 import json
+import os
 import re
 import tempfile
 from collections import Counter
@@ -370,7 +371,7 @@ def _killed(world: World, recording: Recording, stats: Stats) -> Iterator[str]:
     entries = recording.entries[: len(frames)]
     if not recording.files.refused:
         yield from _keep_alives(entries)
-    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as place:
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None) as place:
         folder = Path(place)
         recording.files.put_on_disk(folder)
         try:

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -209,11 +210,14 @@ PROMPT = "shell>"
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Terminal]:
     """A shell with job control, as people use it."""
-    terminal = Terminal(["bash", "--norc", "--noprofile", "-i"], tmp_path)
+    has_bash = shutil.which("bash") is not None
+    terminal = Terminal(["bash", "--norc", "--noprofile", "-i"] if has_bash else ["sh", "-i"], tmp_path)
     terminal.type(f"PS1='{PROMPT}'; stty tostop\n")
     terminal.shows(f"\n{PROMPT}")
     yield terminal
     terminal.type("\x03\nkill -9 %1\nexit\n")
+    with contextlib.suppress(OSError):  # it is gone
+        terminal.end()
     terminal.close()
 
 
