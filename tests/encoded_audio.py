@@ -1,5 +1,8 @@
 """Tones and their packets, by real encoders."""
 
+import struct
+from collections.abc import Sequence
+
 import av
 import numpy as np
 from frames import granted
@@ -45,3 +48,15 @@ def grant(codec: str, channels: int = 1, content_type: int = 2) -> Frame:
         "codec": NUMBERS[codec], "data_opt": 1, "send_rate": 20,
     }  # fmt: skip
     return granted(audio=params)
+
+
+def rtp(packets: Sequence[bytes], first: int = 65_530) -> list[bytes]:
+    """The packets with RTP headers; every second one has an extension and padding, and one contributing source."""
+    return [
+        struct.pack(">BBHII", 0x80, 111, (first + index) & 0xFFFF, index * 960, 7) + packet
+        if index % 2
+        else struct.pack(">BBHIIIHHI", 0xB1, 111, (first + index) & 0xFFFF, index * 960, 7, 9, 0xBEDE, 1, 5)
+        + packet
+        + b"\0\0\3"
+        for index, packet in enumerate(packets)
+    ]

@@ -18,6 +18,7 @@ from rtms_cli.recording.codecs import (
     Decoder,
     SequenceCount,
     codec_name,
+    count_samples,
     decodes,
     new_decoder,
     read_rtp,
@@ -50,7 +51,9 @@ class AudioForm(Struct, frozen=True):
 
     def __str__(self) -> str:
         """`L16, 16 kHz, mono`."""
-        return f"{self.codec_name}, {self.rate_hz // 1000} kHz, {'stereo' if self.audio_channels == 2 else 'mono'}"
+        sides = "stereo" if self.audio_channels == 2 else "mono"
+        wrapped = ", RTP" if self.content_type == ContentType.RTP else ""
+        return f"{self.codec_name}, {self.rate_hz // 1000} kHz, {sides}{wrapped}"
 
     @property
     def block(self) -> int:
@@ -70,7 +73,21 @@ def audio_form(params: AudioParams | None) -> AudioForm:
 
 def is_decoded(form: AudioForm) -> bool:
     """Whether packets of a form can become PCM here."""
-    return decodes(form.codec) or (form.codec == Codec.L16 and form.content_type != ContentType.RTP)
+    return form.codec == Codec.L16 or decodes(form.codec)
+
+
+def body_of(form: AudioForm, payload: bytes) -> bytes | None:
+    """A packet without its RTP header, where it should have one; `None` where it has none."""
+    if form.content_type != ContentType.RTP:
+        return payload
+    rtp = read_rtp(payload)
+    return None if rtp is None else rtp.payload
+
+
+def samples_in(form: AudioForm, payload: bytes) -> int:
+    """How many samples of one channel a packet has; 0 where it is none of the form."""
+    body = body_of(form, payload)
+    return 0 if body is None else count_samples(form.codec, form.audio_channels, body)
 
 
 def wav_header(form: AudioForm, nbytes: int) -> bytes:
@@ -158,15 +175,6 @@ class AudioTrack(Track):
         """Bytes that wait for the next flush."""
         return self._waiting
 
-    def count(self, payload: bytes) -> int:
-        """How many samples of one channel a packet has."""
-        if self._decoder is None:
-            return len(payload) // self._block
-        if self.sequences is not None:
-            rtp = read_rtp(payload)
-            return 0 if rtp is None else self._decoder.count(rtp.payload)
-        return self._decoder.count(payload)
-
     def ahead_ms(self, timestamp: int) -> float:
         """How far a time is behind the end of what has its place, in ms; negative where it is before that."""
         self.catch_up()
@@ -212,8 +220,14 @@ class AudioTrack(Track):
                 self.first_timestamp, self.last_timestamp = first, last
         self.packets += 1
         self.nbytes += len(payload)
+        if self.sequences is not None:
+            rtp = read_rtp(payload)
+            if rtp is None:
+                return "packet without a good RTP header", len(payload)
+            self.sequences.add(rtp.sequence)
+            payload = rtp.payload
         if self._decoder is not None:
-            return self._add_encoded(self._decoder, timestamp, payload)
+            return self._add_encoded(self._decoder, timestamp, payload) if payload else None  # nothing was said
         count, odd = divmod(len(payload), self._block)
         if count:
             start, skip, kept = self._place(timestamp, count)
@@ -225,15 +239,7 @@ class AudioTrack(Track):
 
     def _add_encoded(self, decoder: Decoder, timestamp: int | None, packet: bytes) -> tuple[str, int] | None:
         nbytes = len(packet)
-        if self.sequences is not None:
-            rtp = read_rtp(packet)
-            if rtp is None:
-                return "packet without a good RTP header", nbytes
-            self.sequences.add(rtp.sequence)
-            packet = rtp.payload
-        if not packet:
-            return None  # nothing was said, in so many words
-        count = decoder.count(packet)
+        count = count_samples(self.form.codec, self.form.audio_channels, packet)
         if not count:
             return f"packet that is not {self.form.codec_name}", nbytes
         if self.encoded is not None:

@@ -34,9 +34,6 @@ class DecodeError(ValueError):
 class Decoder(Protocol):
     """One track's decoder; it remembers what came before."""
 
-    def count(self, payload: bytes) -> int:
-        """How many samples of one channel a packet holds; 0 where it holds none."""
-
     def decode(self, payload: bytes) -> bytes:
         """The packet's interleaved 16-bit PCM, little-endian.
 
@@ -57,7 +54,16 @@ def new_decoder(codec: int, audio_channels: int) -> Decoder:
     context = _context(_DECODERS[codec], RATES_HZ[codec], audio_channels)
     if codec == Codec.OPUS:
         return _OpusDecoder(context, audio_channels)
-    return _PlainDecoder(context, audio_channels, samples_per_byte=2 if codec == Codec.G722 else 1)
+    return _PlainDecoder(context, audio_channels)
+
+
+def count_samples(codec: int, audio_channels: int, payload: bytes) -> int:
+    """How many samples of one channel a packet holds; 0 where it holds none."""
+    if codec == Codec.OPUS:
+        return opus_samples(payload)
+    if codec == Codec.G722:
+        return 2 * len(payload) // audio_channels
+    return len(payload) // (audio_channels if codec == Codec.G711 else 2 * audio_channels)
 
 
 def _context(name: str, rate_hz: int, audio_channels: int) -> "AudioCodecContext":
@@ -72,14 +78,9 @@ def _context(name: str, rate_hz: int, audio_channels: int) -> "AudioCodecContext
 class _PlainDecoder:
     """A codec whose packets are as long as they sound."""
 
-    def __init__(self, context: "AudioCodecContext", audio_channels: int, *, samples_per_byte: int) -> None:
+    def __init__(self, context: "AudioCodecContext", audio_channels: int) -> None:
         self._context = context
         self._block = 2 * audio_channels
-        self._samples_per_byte = samples_per_byte
-        self._audio_channels = audio_channels
-
-    def count(self, payload: bytes) -> int:
-        return len(payload) * self._samples_per_byte // self._audio_channels
 
     def decode(self, payload: bytes) -> bytes:
         import av
@@ -98,11 +99,8 @@ class _OpusDecoder(_PlainDecoder):
     """Opus: a packet's first byte tells its length, and a packet of that byte alone stands for a lost one."""
 
     def __init__(self, context: "AudioCodecContext", audio_channels: int) -> None:
-        super().__init__(context, audio_channels, samples_per_byte=0)
+        super().__init__(context, audio_channels)
         self._toc: int | None = None
-
-    def count(self, payload: bytes) -> int:
-        return opus_samples(payload)
 
     def decode(self, payload: bytes) -> bytes:
         pcm = super().decode(payload)

@@ -9,9 +9,9 @@ of writing: the files are a function of the packets and their order.
 from collections.abc import Callable
 
 from rtms_cli.protocol.media import AudioParams
-from rtms_cli.protocol.numbers import Codec
-from rtms_cli.recording.audio import AudioForm, AudioTrack
-from rtms_cli.recording.fitting import LOOSE_MS, Packet, fit
+from rtms_cli.protocol.numbers import Codec, ContentType
+from rtms_cli.recording.audio import AudioForm, AudioTrack, samples_in
+from rtms_cli.recording.fitting import LOOSE_MS, Packet, fit, is_proven, size_in
 
 MOST_HELD = 1 << 25
 """Bytes that all senders of a recording may have waiting."""
@@ -57,12 +57,12 @@ class Owner:
 class Intake:
     """The packets of one sender in one stretch of the session's clock.
 
-    :param expected: how many bytes a packet has by the grant; 0 where that is not known.
+    :param expected: how long a packet is by the grant (see `size_in`); 0 where that is not known.
     """
 
     __slots__ = (
-        "_expected", "_faults", "_granted", "_granted_nbytes", "_held", "_is_trial", "_last", "_last_at_us", "_last_ms",
-        "_least_ms", "_loose_ms", "_next_ms", "_owner", "_usual", "_waiting", "heard_name", "track",
+        "_expected", "_faults", "_granted", "_held", "_is_plain", "_is_proven", "_is_trial", "_last", "_last_at_us",
+        "_last_ms", "_least_ms", "_loose_ms", "_next_ms", "_owner", "_usual", "_waiting", "heard_name", "track",
     )  # fmt: skip
 
     def __init__(self, track: AudioTrack, expected: int, owner: Owner, waiting: Held) -> None:
@@ -70,7 +70,8 @@ class Intake:
         self.heard_name: str | None = None
         self._expected = expected
         self._granted = track.form
-        self._granted_nbytes = expected
+        self._is_proven = track.encoded is not None or is_proven(track.form)
+        self._is_plain = _is_plain(track.form)
         self._owner = owner
         self._waiting = waiting
         self._usual = {expected} if expected else set()
@@ -91,7 +92,8 @@ class Intake:
         :param at_us: when it came.
         :returns: why a part of it could not be kept, and how many bytes; `None` where all was kept.
         """
-        if timestamp >= self._next_ms and (len(payload) in self._usual or not self._expected):
+        size = len(payload) if self._is_plain else size_in(self.track.form, payload)
+        if timestamp >= self._next_ms and size in self._usual:
             self._last_ms = timestamp
             self._next_ms = timestamp + self._least_ms
             self._last = payload
@@ -112,26 +114,29 @@ class Intake:
 
     def _take(self, timestamp: int, payload: bytes, at_us: int) -> None:
         if self._held:
-            self._hold(Packet(timestamp, payload, at_us))
+            self._hold(self._packet(timestamp, payload, at_us))
         elif not payload:
             self._put(timestamp, payload, 0)
         elif self._last_ms < 0:
-            is_usual = self._is_usual(payload)
-            self._is_trial = not is_usual
-            self._go_on(timestamp, payload, at_us)
-            if not is_usual:
-                self._keep(Packet(timestamp, payload, at_us, is_placed=True))
+            if self._is_usual(payload):
+                self._go_on(timestamp, payload, at_us)
+            else:
+                self._hold(self._packet(timestamp, payload, at_us))
         elif timestamp < self._last_ms:
             self._put(timestamp, payload, 0)  # late, or twice
         elif self._is_usual(payload) and (self._loose_ms or timestamp >= self._next_ms):
             self._go_on(timestamp, payload, at_us)
         else:
-            self._keep(Packet(self._last_ms, self._last, self._last_at_us, is_placed=True))
-            self._hold(Packet(timestamp, payload, at_us))
+            self._keep(self._packet(self._last_ms, self._last, self._last_at_us, is_placed=True))
+            self._hold(self._packet(timestamp, payload, at_us))
 
     def _is_usual(self, payload: bytes) -> bool:
-        nbytes = len(payload)
-        return not self._expected or nbytes - nbytes % self.track.form.block in self._usual
+        form = self.track.form
+        size = size_in(form, payload)
+        return self._is_proven and (size - size % form.block if self._is_plain else size) in self._usual
+
+    def _packet(self, timestamp: int, payload: bytes, at_us: int, *, is_placed: bool = False) -> Packet:
+        return Packet(timestamp, payload, at_us, size_in(self.track.form, payload), is_placed)
 
     def _go_on(self, timestamp: int, payload: bytes, at_us: int) -> None:
         """Place a packet as those before it."""
@@ -171,7 +176,7 @@ class Intake:
 
     def _judge(self, *, final: bool) -> None:
         track = self.track
-        verdict = fit(self._held, track.form, self._usual, track.count, granted=self._granted, final=final)
+        verdict = fit(self._held, track.form, self._usual, granted=self._granted, proven=self._is_proven, final=final)
         if verdict is None:
             return
         is_other = verdict.form != self.track.form
@@ -194,11 +199,12 @@ class Intake:
             self.track.assumed = verdict.why
         self._loose_ms = verdict.loose_ms
         self._least_ms = 0
+        self._is_proven = True
+        self._is_plain = _is_plain(self.track.form)
         fitting = held[1:] if is_other and not is_again else held  # the first one is of the form before
-        lengths = list(dict.fromkeys(len(packet.payload) for packet in fitting))
-        self._expected = self._granted_nbytes if self.track.form.codec == Codec.L16 else 0
-        granted = {self._expected} if verdict.form == self._granted else set()
-        self._usual = granted.union(lengths[-_MOST_USUAL:]) if self._expected else set()
+        sizes = list(dict.fromkeys(size_in(self.track.form, packet.payload) for packet in fitting))
+        self._usual = set(sizes[-_MOST_USUAL:]) | ({self._expected} if self.track.form == self._granted else set())
+        self._usual -= {0}
         for packet in held:
             if is_again or not packet.is_placed:
                 self._go_on(packet.timestamp, packet.payload, packet.at_us)
@@ -225,12 +231,17 @@ class Intake:
             self._owner.lose(fault[0], track.path, fault[1])
 
     def _duration_ms(self, payload: bytes) -> int:
-        return self.track.count(payload) * 1000 // self.track.form.rate_hz
+        return samples_in(self.track.form, payload) * 1000 // self.track.form.rate_hz
 
 
-def expected_nbytes(form: AudioForm, params: AudioParams | None) -> int:
-    """How many bytes a packet has by its parameters; 0 where packets of one length in time have many."""
+def _is_plain(form: AudioForm) -> bool:
+    """Whether the bytes of a packet are its samples."""
+    return form.codec == Codec.L16 and form.content_type != ContentType.RTP
+
+
+def expected_size(form: AudioForm, params: AudioParams | None) -> int:
+    """How long a packet is by its parameters, as `size_in` has it; 0 where they do not tell."""
     send_rate_ms = (None if params is None else params.send_rate) or _SEND_RATE_MS
-    if form.codec != Codec.L16 or not 0 < send_rate_ms <= 10_000:
+    if not 0 < send_rate_ms <= 10_000:
         return 0
-    return form.rate_hz * send_rate_ms // 1000 * form.block
+    return form.rate_hz * send_rate_ms // 1000 * (form.block if _is_plain(form) else 1)

@@ -31,7 +31,7 @@ from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form, is_decod
 from rtms_cli.recording.codecs import codec_name
 from rtms_cli.recording.encoded import EXTENSIONS as ENCODED_EXTENSIONS
 from rtms_cli.recording.encoded import encoded_track
-from rtms_cli.recording.intake import Held, Intake, Owner, expected_nbytes
+from rtms_cli.recording.intake import Held, Intake, Owner, expected_size
 from rtms_cli.recording.ledger import MOST_CHANNELS, Ledger
 from rtms_cli.recording.names import Names, participant_stem
 from rtms_cli.recording.pictures import PictureForm
@@ -80,7 +80,7 @@ class _Channel:
         """Work out the audio's form anew: granted, else asked, else Zoom's default."""
         params = self.granted.or_else(self.asked).audio
         self.audio: AudioForm = audio_form(params)
-        self.expected = expected_nbytes(self.audio, params)
+        self.expected = expected_size(self.audio, params)
         self.is_decoded = is_decoded(self.audio)
         self.intakes: dict[tuple[UserId, UserId, Segment], Intake] = {}
 

@@ -1,7 +1,6 @@
 """Encoded packets → WAV: real encoders, the recorder, a real reader."""
 
 import math
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from encoded_audio import RATES, encoded, grant, sine
+from encoded_audio import RATES, encoded, grant, rtp, sine
 from frames import HEADER, ZERO_MS, audio, media, state
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,18 +17,6 @@ from rtms_cli.machine import Frame, State
 from rtms_cli.recording.codecs import SequenceCount, opus_samples, read_rtp
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import Recorder
-
-
-def rtp(packets: Sequence[bytes], first: int = 65_530) -> list[bytes]:
-    """The packets with RTP headers; every second one has an extension and padding, and one contributing source."""
-    return [
-        struct.pack(">BBHII", 0x80, 111, (first + index) & 0xFFFF, index * 960, 7) + packet
-        if index % 2
-        else struct.pack(">BBHIIIHHI", 0xB1, 111, (first + index) & 0xFFFF, index * 960, 7, 9, 0xBEDE, 1, 5)
-        + packet
-        + b"\0\0\3"
-        for index, packet in enumerate(packets)
-    ]
 
 
 def record(folder: Path, frames: Sequence[Frame], *, keep_encoded: bool = False, at_once: int = 1000) -> Manifest:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from encoded_audio import RATES as ENCODED_HZ
-from encoded_audio import encoded, sine
+from encoded_audio import encoded, rtp, sine
 from encoded_audio import grant as encoded_grant
 from frames import HEADER, ZERO_MS, media, tree
 from frames import said as message
@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from rtms_cli.capture import Capture
 from rtms_cli.machine import Frame
-from rtms_cli.recording.fitting import is_stereo
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import Recorder
+from rtms_cli.recording.sniffing import is_stereo
 
 RATES = {8_000: 0, 16_000: 1, 32_000: 2, 48_000: 3}
 COUNT = 60
@@ -242,19 +242,68 @@ def test_two_channels_are_told_from_one() -> None:
     assert is_stereo([b"", b"x"]) is None
 
 
-@pytest.mark.parametrize("came", ["opus", "g711", "g722"])
-@pytest.mark.parametrize("given_", [(16_000, 1), (48_000, 2)])
-def test_l16_that_is_another_codec(came: str, given_: tuple[int, int], tmp_path: Path) -> None:
-    payloads = encoded(came, sine(ENCODED_HZ[came], 2.0))
-    stamped = packets(payloads, lambda n: ZERO_MS + 20 * n)
-    recorded(tmp_path / "right", [encoded_grant(came), *stamped])
-    manifest = recorded(tmp_path / "r", [grant(*given_), *stamped])
+CODECS = ["l16", "opus", "g711", "g722"]
+SETTINGS = [(codec, wrapped) for codec in CODECS for wrapped in (False, True)]
+
+
+@pytest.mark.parametrize(("given_", "came"), [(a, b) for a in SETTINGS for b in SETTINGS], ids=str)
+def test_any_codec_in_any_wrapping(given_: tuple[str, bool], came: tuple[str, bool], tmp_path: Path) -> None:
+    codec, is_wrapped = came
+    bare = voice(16_000, 1) if codec == "l16" else encoded(codec, sine(ENCODED_HZ[codec], 1.5))
+    sent = packets(rtp(bare) if is_wrapped else bare, lambda n: ZERO_MS + 20 * n)
+    recorded(tmp_path / "right", [encoded_grant(codec), *packets(bare, lambda n: ZERO_MS + 20 * n)])
+    manifest = recorded(tmp_path / "r", [encoded_grant(given_[0], content_type=1 if given_[1] else 2), *sent])
     [track] = manifest.tracks
-    assert (track.codec, track.rate, track.channels) == (came.upper(), ENCODED_HZ[came], 1)
-    assert track.assumed
-    assert manifest.losses == []
+    assert (track.codec, track.rate, track.channels) == (codec.upper(), ENCODED_HZ[codec], 1)
+    assert (track.packets, track.gaps, track.overlap, manifest.losses) == (len(bare), [], 0, [])
     assert sound(tmp_path / "r") == sound(tmp_path / "right")
+    assert bool(track.assumed) == bool(manifest.warnings) == (given_ != came)
     replays_alike(tmp_path / "r")
+
+
+@pytest.mark.parametrize("given_", [(48_000, 2), (8_000, 1)])
+@pytest.mark.parametrize("came", SETTINGS[2:], ids=str)
+def test_an_encoded_codec_where_pcm_of_another_rate_was_granted(
+    given_: tuple[int, int], came: tuple[str, bool], tmp_path: Path
+) -> None:
+    codec, is_wrapped = came
+    bare = encoded(codec, sine(ENCODED_HZ[codec], 2.0))
+    recorded(tmp_path / "right", [encoded_grant(codec), *packets(bare, lambda n: ZERO_MS + 20 * n)])
+    sent = packets(rtp(bare) if is_wrapped else bare, lambda n: ZERO_MS + 20 * n)
+    manifest = recorded(tmp_path / "r", [grant(*given_), *sent])
+    [track] = manifest.tracks
+    assert (track.codec, manifest.losses) == (codec.upper(), [])
+    assert sound(tmp_path / "r") == sound(tmp_path / "right")
+
+
+def signals(rate: int) -> dict[str, np.ndarray]:
+    time, noise = np.arange(rate * 2) / rate, np.random.default_rng(5).normal(0, 1, rate * 2)
+    found = {
+        "silence": 0 * time, "noise": 3_000 * noise, "quiet noise": 20 * noise, "low": 9_000 * np.sin(900 * time),
+        "high": 9_000 * np.sin(18_000 * time), "silence, then a tone": 9_000 * np.sin(2_000 * time) * (time > 1),
+        "buzz": sum(4_000 / part * np.sin(760 * part * time) for part in range(1, 25)),
+    }  # fmt: skip
+    return {name: np.clip(one, -32_000, 32_000).astype("<i2")[:, None] for name, one in found.items()}
+
+
+@pytest.mark.parametrize("name", list(signals(8_000)))
+@pytest.mark.parametrize("codec", CODECS)
+def test_whatever_it_sounds_like_it_is_as_granted(codec: str, name: str, tmp_path: Path) -> None:
+    payloads = encoded(codec, signals(ENCODED_HZ[codec])[name])
+    manifest = recorded(tmp_path / "r", [encoded_grant(codec), *packets(payloads, lambda n: ZERO_MS + 20 * n)])
+    [track] = manifest.tracks
+    assert (track.codec, track.assumed, track.packets, track.gaps) == (codec.upper(), None, len(payloads), [])
+    assert (manifest.warnings, manifest.losses) == ([], [])
+
+
+def test_opus_of_two_channels_where_one_was_granted(tmp_path: Path) -> None:
+    payloads = encoded("opus", sine(48_000, 1.0, 2))
+    stamped = packets(payloads, lambda n: ZERO_MS + 20 * n)
+    recorded(tmp_path / "right", [encoded_grant("opus", 2), *stamped])
+    manifest = recorded(tmp_path / "r", [encoded_grant("opus"), *stamped])
+    [track] = manifest.tracks
+    assert (track.channels, bool(track.assumed)) == (2, True)
+    assert sound(tmp_path / "r") == sound(tmp_path / "right")
 
 
 @pytest.mark.parametrize("given_", ["g711", "g722"])
