@@ -13,6 +13,7 @@ _MOST_COLUMNS = 84
 """Two lines of 42 letters, or of 21 that are twice as wide: what a subtitle can hold and people can read."""
 _LONGEST_CUE_S = 7.0
 _SHORTEST_S = 0.2
+_LISTED = re.compile(r"^(\d+)([.)])")
 
 
 def merged(sentences: Sequence[Sentence], gap_s: float) -> list[Sentence]:
@@ -90,8 +91,12 @@ def md(sentences: Sequence[Sentence]) -> str:
 def as_json(sentences: Sequence[Sentence]) -> str:
     """Sentences with times, and how much each person said."""
     words: dict[str, dict[str, float]] = defaultdict(lambda: {"words": 0, "seconds": 0.0, "turns": 0})
+    ids = defaultdict(set)
     for one in sentences:
-        said = words[one.name]
+        ids[one.name].add(one.user_id)
+    for one in sentences:
+        # Two people may share a name.
+        said = words[one.name if len(ids[one.name]) == 1 else f"{one.name} ({one.user_id})"]
         said["words"] += len(one.text.split())
         said["seconds"] = round(said["seconds"] + one.end - one.start, 3)
         said["turns"] += 1
@@ -139,5 +144,5 @@ def _escaped(text: str) -> str:
 
 
 def marked(text: str) -> str:
-    """A text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>#+\-!|])", r"\\\1", _one_line(text))
+    """A text that Markdown shows as it is: no letter of it begins a list, a heading, a fence or an entity."""
+    return _LISTED.sub(r"\1\\\2", re.sub(r"([\\`*_{}\[\]<>#+\-!|~=&$])", r"\\\1", _one_line(text)))

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from rtms_cli.protocol.fields import (
     AS_IS,
-    TEXT,
+    ID,
+    NAME,
     TIME,
     WHO,
     Field,
@@ -29,7 +30,7 @@ _MARKS = ("operation_type", "message_id")
 _OTHERS = ("parent_message_id", "chat_session", "sender", "receiver", "files", "delete_file_id_list", "timestamp")
 _TEXTS = ("data", "text", "message", "content")
 """Which of them holds the text in a JSON text is not public."""
-_PERSON = (Key("user_id", WHO), Key("user_name", TEXT))
+_PERSON = (Key("user_id", WHO), Key("user_name", NAME))
 
 
 def _read_operation(value: object) -> int | str | None:
@@ -37,19 +38,14 @@ def _read_operation(value: object) -> int | str | None:
     return text_or_none(value) if known is None else known
 
 
-def _read_id(value: object) -> str | None:
-    return str(value) if type(value) is int else text_or_none(value)
-
-
-_ID = Kind(_read_id)
 _SHAPE = Shape(
     Field("user_id", WHO),
-    Field("user_name", TEXT),
+    Field("user_name", NAME),
     Words("data", name="text", also=("text",), odd=("content",)),
     Field("timestamp", TIME),
     Field("operation_type", Kind(_read_operation, is_number=True), "operation"),
-    Field("message_id", _ID),
-    Field("parent_message_id", _ID),
+    Field("message_id", ID),
+    Field("parent_message_id", ID),
     Field("chat_session", AS_IS),
     Key("sender", inside=Shape(*_PERSON, is_open=True)),
     Field("receiver", AS_IS),

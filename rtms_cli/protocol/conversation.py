@@ -9,9 +9,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from rtms_cli.protocol.fields import UserId, text_or_none, user_id, words_or_none
+from rtms_cli.protocol.fields import UserId, id_or_none, name_or_none, text_or_none, user_id, words_or_none
 from rtms_cli.protocol.messages import Chat
 from rtms_cli.protocol.numbers import ChatOperation, ChatSessionType, whole
+from rtms_cli.protocol.strict_json import loads
 
 _GISTS = {
     "update": "edited",
@@ -19,6 +20,9 @@ _GISTS = {
     "emoji_add": "reacted",
     "emoji_remove": "took a reaction back",
 }
+_TITLES = ("name", "group_name", "chat_group_name", "session_name", "title")
+_EMOJIS = ("emoji", "reaction", "emoji_unicode", "unicode", "value", "emoji_name", "name", "shortcode", "code")
+_LONGEST_EMOJI = 1_000
 
 
 def chat_line(message: Chat) -> dict[str, object]:
@@ -187,9 +191,7 @@ class Conversation:
             else:
                 post.is_deleted = True
         else:
-            extra = line.get("extra")
-            emoji = text or (text_or_none(extra.get("emoji")) if isinstance(extra, Mapping) else None) or "?"
-            key = emoji, str(line.get("user_id") or _name(line))
+            key = _emoji(line), str(line.get("user_id") or _name(line))
             if key not in post.votes or when >= post.votes[key][0]:
                 post.votes[key] = when, operation is ChatOperation.EMOJI_ADD, _name(line)
 
@@ -233,12 +235,35 @@ def _readers(line: Mapping[str, Any]) -> str:
     kind = ChatSessionType.find(session.get("type") if isinstance(session, Mapping) else session)
     if kind == ChatSessionType.EVERYONE:
         return ""
-    name = _name(receiver) if isinstance(receiver, Mapping) else text_or_none(receiver) or ""
+    found = [
+        _name(one) if isinstance(one, Mapping) else name_or_none(one) or ""
+        for one in (receiver if isinstance(receiver, list) else [receiver])
+    ]
+    name = ", ".join(dict.fromkeys(filter(None, found)))
+    if not name and isinstance(session, Mapping):
+        name = next((text for key in _TITLES if (text := text_or_none(session.get(key)))), "")
     return name or (kind.gist if isinstance(kind, ChatSessionType) else "")
 
 
+def _emoji(line: Mapping[str, Any]) -> str:
+    """What somebody reacted with: a text, or an object that has it; where it stands is not public."""
+    extra = line.get("extra")
+    found: object = line.get("text")
+    if isinstance(found, str) and found.lstrip()[:1] == "{" and len(found) <= _LONGEST_EMOJI:
+        try:
+            found = loads(found.encode("utf-8", "replace"))
+        except ValueError:
+            pass
+    for _ in range(3):
+        if isinstance(found, str) and found:
+            return found
+        inside = found if isinstance(found, Mapping) else extra if isinstance(extra, Mapping) else {}
+        found, extra = next((inside[key] for key in _EMOJIS if inside.get(key)), None), None
+    return words_or_none(found) or "?"
+
+
 def _id(value: object) -> str | None:
-    return (str(value) if type(value) is int else text_or_none(value)) or None
+    return id_or_none(value) or None
 
 
 def _files(files: object) -> list[tuple[str | None, str]]:

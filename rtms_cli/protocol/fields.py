@@ -135,8 +135,20 @@ class Shape:
         for key in self.keys:
             key.read(given, found)
         if self._rest:
-            found[self._rest] = {name: value for name, value in given.items() if name not in self._not_rest}
+            found[self._rest] = {
+                name: value
+                for name, value in given.items()
+                if name not in self._not_rest or self._is_left(name, value, found)
+            }
         return found
+
+    def _is_left(self, name: str, value: object, found: Mapping[str, object]) -> bool:
+        """Whether a value is in no attribute: it can't be read, or another name's was taken and says something else."""
+        key = self.by_name.get(name)
+        if not isinstance(key, Field) or value is None or value == "":
+            return False
+        read = key.kind.read(value)
+        return read is None or read != found[key.name or key.key]
 
     def write(self, holder: object) -> dict[str, object]:
         """The object that says what the attributes of `holder` do; `None` is left out."""

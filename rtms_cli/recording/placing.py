@@ -365,8 +365,8 @@ class Placer:
             "language": message.language,
             "text": message.text,
         }
-        if change is not None:
-            fields["attribute"] = change
+        if change is not None or message.attribute not in (None, Attribute.NONE, Attribute.NEW):
+            fields["attribute"] = change or message.attribute
         if message.channel_id is not None:
             fields["channel_id"] = message.channel_id
         if message.extra:

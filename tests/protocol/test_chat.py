@@ -148,3 +148,28 @@ def test_where_the_words_stand(kind: int, content: dict[str, object], text: str 
     message = read(json.dumps({"msg_type": kind, "content": {"user_id": 1, **content}}).encode())
     assert isinstance(message, Chat | Transcript)
     assert message.text == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "kept"),
+    [
+        (18, {"user_name": {"first": "Ann"}}, {"user_name": {"first": "Ann"}}),
+        (18, {"operation_type": [1], "message_id": {"id": 3}}, {"operation_type": [1], "message_id": {"id": 3}}),
+        (18, {"data": "hello", "text": "hola"}, {"text": "hola"}),
+        (18, {"data": "", "text": "hola"}, {}),
+        (17, {"start_time": "00:00:05", "language": ["de"]}, {"start_time": "00:00:05", "language": ["de"]}),
+        (17, {"attribute": "FINAL", "timestamp": "2026-11-27T10:00:00Z"},
+         {"attribute": "FINAL", "timestamp": "2026-11-27T10:00:00Z"}),
+        (17, {"user_id": "7", "end_time": "1795000000", "attribute": "NEW", "user_name": 7}, {}),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_kept(kind: int, content: dict[str, object], kept: dict[str, object]) -> None:
+    message = read(json.dumps({"msg_type": kind, "content": {"data": "x", **content}}).encode())
+    assert isinstance(message, Chat | Transcript)
+    assert message.extra == kept
+
+
+@pytest.mark.parametrize(("given", "ident"), [(12, "12"), (12.0, "12"), ("012", "012"), (10**30, str(10**30))])
+def test_ids_may_be_numbers(given: object, ident: str) -> None:
+    message = chat({"message_id": given, "parent_message_id": given, "user_name": 7})
+    assert (message.message_id, message.parent_message_id, message.user_name) == (ident, ident, "7")

@@ -54,6 +54,12 @@ def gist(post: Post) -> str:
         ([NEW, THUMB, {**THUMB, "user_id": 9}], ["Anna helo known {'👍': ['Bernd', 'Bernd']}"]),
         ([NEW, {**THUMB, "message_id": None, "parent_message_id": "m1"}], ["Anna helo known {'👍': ['Bernd']}"]),
         ([NEW, {**THUMB, "text": None, "extra": {"emoji": "🎉"}}], ["Anna helo known {'🎉': ['Bernd']}"]),
+        ([NEW, {**THUMB, "text": '{"emoji":"🎉"}'}], ["Anna helo known {'🎉': ['Bernd']}"]),
+        ([NEW, {**THUMB, "text": None, "extra": {"emoji": {"code": "U+1F389"}}}],
+         ["Anna helo known {'U+1F389': ['Bernd']}"]),
+        ([NEW, {**THUMB, "text": None, "extra": {"reaction": {"name": "tada", "n": 1}}}],
+         ["Anna helo known {'tada': ['Bernd']}"]),
+        ([{**NEW, "message_id": 12.0}, {**DELETE, "message_id": "12"}], ["Anna helo known deleted"]),
         ([{**NEW, "timestamp": 1}, {**UPDATE, "timestamp": 5}, {**UPDATE, "text": "older", "timestamp": 3}],
          ["Anna hello known edited"]),
         ([NEW, {**NEW, "operation": 9, "text": "pinned"}], ["Anna helo known", "Anna pinned operation 9 on m1"]),
@@ -79,7 +85,9 @@ def test_operations_are_applied(lines: list[dict[str, Any]], expected: list[str]
         ({"chat_session": {"type": 2}}, "one person"),
         ({"chat_session": 4}, "hosts and panelists"),
         ({"receiver": "Bernd"}, "Bernd"),
-        ({"chat_session": [], "receiver": 8}, ""),
+        ({"chat_session": [], "receiver": 8}, "8"),
+        ({"chat_session": {"type": 2}, "receiver": [{"user_name": "Ann"}, {"user_id": 9}, "Zoë"]}, "Ann, 9, Zoë"),
+        ({"chat_session": {"type": "chat_group", "group_name": "Team"}}, "Team"),
     ],
 )
 def test_who_could_read_it(line: dict[str, Any], to: str) -> None:
