@@ -62,6 +62,7 @@ from rtms_cli.protocol.strict_json import is_utf8
 from rtms_cli.protocol.strict_json import loads as loads
 from rtms_cli.protocol.strict_json import whole_text as whole_text
 from rtms_cli.protocol.times import FIRST_MS, LAST_MS, milliseconds
+from rtms_cli.protocol.urls import every_url
 
 
 class Signature(str):
@@ -136,12 +137,8 @@ def _read_urls(given: object) -> dict[str, str] | None:
         given = {"all": given}
     if not isinstance(given, Mapping):
         return None
-    texts = {key: ",".join(filter(_is_text, url)) if isinstance(url, list) else url for key, url in given.items()}
-    return {"share" if key == "deskshare" else key: url for key, url in texts.items() if isinstance(url, str) and url}
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    texts = {key.lower(): url if isinstance(url, str) else ",".join(every_url(url)) for key, url in given.items()}
+    return {"share" if key == "deskshare" else key: url for key, url in texts.items() if url}
 
 
 def _read_event_type(given: object) -> int | str | None:

@@ -5,21 +5,21 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 _PREFERRED = ("signaling", "signal", "all")
-_SEPARATOR = re.compile(r",(?=\s|,|\Z|[A-Za-z][A-Za-z0-9+.-]*://)")
-"""What stands between two URLs; another comma is a part of one."""
+_SEPARATOR = re.compile(r"\s+|,(?=\s|,|\Z)|[,;|](?=[A-Za-z][A-Za-z0-9+.-]*://)")
+"""What stands between two URLs: a comma, or what people take for it; another one is a part of a URL."""
 _MOST = 100
 """URLs that are looked at."""
 
 
 def first_url(given: object) -> str | None:
     """The WebSocket URL to use: of a string or list the first one, of an object the best key's."""
-    return next((url for url in _every(given) if is_websocket_url(url)), None)
+    return next((url for url in every_url(given) if is_websocket_url(url)), None)
 
 
 def other_urls(given: object) -> list[str]:
     """What else is offered, for protocols that are not spoken here, without what may be secret: user, path, query."""
     found: dict[str, None] = {}
-    for url in _every(given):
+    for url in every_url(given):
         scheme, colon, rest = url.partition("://")
         if colon and scheme.lower() not in ("ws", "wss"):
             host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
@@ -36,8 +36,8 @@ def is_websocket_url(text: str) -> bool:
         return False
 
 
-def _every(given: object) -> Iterator[str]:
-    """The URLs, the best first."""
+def every_url(given: object) -> Iterator[str]:
+    """The URLs, and whatever else is a text, the best first."""
     if isinstance(given, Mapping):
         given = [given[key] for key in sorted(given, key=_rank)]
     flat: list[object] = []

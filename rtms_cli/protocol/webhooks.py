@@ -115,10 +115,11 @@ _PRODUCTS = {product.value: product for product in Product} | {"contactcenter": 
 _ID_FIELDS = {
     Product.MEETING: ("meeting_uuid", "webinar_uuid"),
     Product.WEBINAR: ("meeting_uuid", "webinar_uuid"),
-    Product.VIDEO_SDK: ("session_id", "session_key"),
-    Product.CONTACT_CENTER: ("engagement_id",),
-    Product.PHONE: ("call_id",),
+    Product.VIDEO_SDK: ("session_id", "session_key", "meeting_uuid"),
+    Product.CONTACT_CENTER: ("engagement_id", "meeting_uuid"),
+    Product.PHONE: ("call_id", "meeting_uuid"),
 }
+"""Where a product's id may stand, the first one wins. Zoom's older code calls it `meeting_uuid` for others too."""
 _LONGEST_ID = 10_000
 LONGEST_KEPT = 1 << 16
 """Bytes of a webhook that are kept as they came; real ones stay under 10 KiB."""
@@ -317,7 +318,9 @@ def _guess_product(payload: dict[str, object]) -> Product:
     """The product of a payload without its event: told by the id that it has."""
     if "webinar_uuid" in payload or "webinar_id" in payload:
         return Product.WEBINAR
-    for product, names in _ID_FIELDS.items():
-        if any(name in payload for name in names):
+    for product, names in reversed(_ID_FIELDS.items()):
+        if any(name in payload for name in names if name != "meeting_uuid"):
             return product
+    if "meeting_uuid" in payload:
+        return Product.MEETING
     raise ValueError("no id in the payload: meeting_uuid, session_id, engagement_id or call_id is expected")

@@ -476,3 +476,19 @@ def test_any_bytes_and_any_json_give_a_message(raw: bytes) -> None:
 def test_unknown_types_and_their_fields_survive(number: int, fields: dict[str, object]) -> None:
     body = fields | {"msg_type": number}
     assert read(json.dumps(body).encode()) == Unknown(number, body)
+
+
+@pytest.mark.parametrize(
+    ("urls", "found"),
+    [
+        ({"all": {"url": "wss://a/all"}}, {"all": "wss://a/all"}),
+        ({"all": [{"url": "srt://a:1"}, {"url": "wss://a"}]}, {"all": "srt://a:1,wss://a"}),
+        ({"ALL": "wss://a", "DeskShare": "wss://b"}, {"all": "wss://a", "share": "wss://b"}),
+        ({"all": None, "audio": 5, "video": []}, {}),
+        ([["wss://a"]], {"all": "wss://a"}),
+    ],
+)
+def test_media_urls_of_any_shape(urls: object, found: dict[str, str]) -> None:
+    answer = read(json.dumps({"msg_type": 2, "status_code": 0, "media_server": {"server_urls": urls}}).encode())
+    assert isinstance(answer, SignalingHandshakeResponse)
+    assert answer.server_urls == found

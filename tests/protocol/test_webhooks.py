@@ -118,9 +118,12 @@ def hook(event: object = "meeting.rtms_started", **changes: object) -> bytes:
         (hook(meeting_uuid=True), "meeting.rtms_started: no meeting_uuid or webinar_uuid in the payload"),
         (hook(meeting_uuid={"a": 1}), "meeting.rtms_started: no meeting_uuid or webinar_uuid in the payload"),
         (hook("webinar.rtms_started", meeting_uuid=""), "webinar.rtms_started: no meeting_uuid or webinar_uuid"),
-        (hook("session.rtms_started"), "session.rtms_started: no session_id or session_key in the payload"),
-        (hook("phone.rtms_started"), "phone.rtms_started: no call_id in the payload"),
-        (hook("contact_center.voice_rtms_started"), "contact_center.voice_rtms_started: no engagement_id in the pay"),
+        (
+            hook("session.rtms_started", meeting_uuid=...),
+            "session.rtms_started: no session_id or session_key or meeting_",
+        ),
+        (hook("phone.rtms_started", meeting_uuid=...), "phone.rtms_started: no call_id or meeting_uuid in the payload"),
+        (hook("contactcenter.rtms_started", meeting_uuid=""), "contactcenter.rtms_started: no engagement_id or meet"),
         (hook(rtms_stream_id=None), "meeting.rtms_started: no rtms_stream_id in the payload"),
         (hook(server_urls=...), "meeting.rtms_started: no ws:// or wss:// URL in server_urls"),
         (hook(server_urls="https://zoom.us"), "meeting.rtms_started: no ws:// or wss:// URL in server_urls"),
@@ -219,6 +222,13 @@ def test_what_is_offered_beside_websockets(given_urls: object, others: list[str]
         (f"{U}?a=1,2", f"{U}?a=1,2"),
         (f"{U}, other.example", U),
         (f"{U},", U),
+        (f"srt://a:1;{U}", U),
+        (f"srt://a:1 {U}", U),
+        (f"srt://a:1\n{U}\n", U),
+        (f"srt://a:1|{U}", U),
+        (f"{U}/x;y=1", f"{U}/x;y=1"),
+        ([{"protocol": "srt", "url": "srt://a:1"}, {"protocol": "ws", "url": U}], U),
+        ({"all": {"srt": "srt://a:1", "wss": U}}, U),
         ("ws://127.0.0.1:8080/x,wss://b", "ws://127.0.0.1:8080/x"),
         ("", None),
         (",,", None),
@@ -419,3 +429,26 @@ def test_without_a_time_the_urls_tell_a_retry_from_a_failover() -> None:
     assert same.is_retry_of(first)
     assert first.is_retry_of(same)
     assert not other.is_retry_of(first)
+
+
+@pytest.mark.parametrize(
+    ("event", "product"),
+    [
+        ("session.rtms_started", Product.VIDEO_SDK),
+        ("contactcenter.rtms_started", Product.CONTACT_CENTER),
+        ("phone.call_rtms_started", Product.PHONE),
+    ],
+)
+def test_the_id_of_any_product_may_be_called_meeting_uuid(event: str, product: Product) -> None:
+    webhook = read_webhook(hook(event))
+    assert isinstance(webhook, StreamStart)
+    assert (webhook.stream.product, webhook.stream.id) == (product, "AbC123==")
+    assert webhook.stream.product_ids() == {product.id_field: "AbC123=="}
+
+
+@pytest.mark.parametrize("field", ["webinar_uuid", "session_id", "engagement_id", "call_id"])
+def test_a_payload_without_its_event_is_told_by_its_own_id(field: str) -> None:
+    stream = read_payload(
+        json.dumps({"meeting_uuid": "x", field: "x", "rtms_stream_id": "s", "server_urls": U}).encode()
+    )
+    assert stream.product_ids() == {field: "x"}

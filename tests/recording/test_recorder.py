@@ -506,7 +506,7 @@ def test_sentences_are_changed_and_taken_back(tmp_path: Path) -> None:
         ("", "DELETE", 3, 3),
         (None, "DELETE", 4, 3),
         ("Bye", None, 5, 3),
-        ("Bye bye", None, 6, 3),
+        ("Bye bye", 9, 6, 3),
     ]
 
 
