@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
+from rtms_cli.inspection.announcements import Announcements
 from rtms_cli.inspection.forms import bad_payload, odd_forms, wrong_channel
 from rtms_cli.inspection.known import unknown_fields
 from rtms_cli.inspection.measure import JUMP_MS, Clock, Pace, is_sane
@@ -88,6 +89,7 @@ SECTIONS = {
     "unknown-type": "§4",
     "unreadable": "§4",
     "webhook-again": "§2",
+    "webhook-late": "§2",
     "wrong-channel": "§4",
 }
 """Every rule, with the section of docs/protocol.md that it comes from; see `documents.sections`."""
@@ -176,7 +178,7 @@ class _Linter:
         self._codec: int | None = None
         self._granted = MediaParams()
         self._paces: dict[tuple[str, UserId], Pace] = {}
-        self._last_start: StreamStart | None = None
+        self._announcements = Announcements()
         self._closes: list[tuple[int, Finding]] = []
         """Proper closes that may turn out to be the end: the stop can come on another socket right after them."""
 
@@ -227,6 +229,7 @@ class _Linter:
             case State.CLOSED | State.REFUSED:
                 self._opening.discard(channel)
                 if change.state is State.CLOSED:
+                    self._announcements.close(channel)
                     yield from self._on_closed(channel, change)
                 else:
                     self._refused = True
@@ -244,6 +247,7 @@ class _Linter:
         if isinstance(frame.message, KeepAliveRequest):
             yield from self._unasked(self._channel, connection)
             connection.kept_us = self._at_us
+            self._announcements.hear(frame.message.timestamp, self._at_us)
         if isinstance(frame.message, KeepAliveRequest | Unreadable | Unknown):
             return
         if not isinstance(frame.message, SignalingHandshakeResponse | MediaHandshakeResponse):
@@ -317,14 +321,8 @@ class _Linter:
 
     def _on_control(self, frame: Frame) -> Iterator[Finding]:
         match frame.message:
-            case StreamStart() as start:
-                yield from self._on_start(start)
-                self._announced_us = dict.fromkeys(("2", "4"), frame.at_us)
-                self._is_closed = False
-                self._outlook.take(start, frame.channel)
-            case StreamInterrupted():
-                self._announced_us = dict.fromkeys(("2", "4"), frame.at_us)
-                yield self._find("interrupted", "a webhook says that the signaling connection was lost")
+            case StreamStart() | StreamStop() | StreamInterrupted() as webhook:
+                yield from self._on_webhook(webhook)
             case StreamCloseResponse(status_code=StatusCode.STATUS_OK):
                 self._is_closed = True
                 self._closes.clear()
@@ -333,7 +331,7 @@ class _Linter:
             case StreamStateUpdate(state=StreamState.ACTIVE):
                 self._is_closed = False
                 self._outlook.announce()
-            case StreamStop() | StreamStateUpdate() | SessionStateUpdate() | SessionStateResponse() as said:
+            case StreamStateUpdate() | SessionStateUpdate() | SessionStateResponse() as said:
                 yield from self._on_outlook(said)
             case EventUpdate(event_type=MeetingEvent.MEDIA_CONNECTION_INTERRUPTED) if not self._own_events:
                 yield self._find("interrupted", "event 7 says that a media connection was lost")
@@ -353,14 +351,24 @@ class _Linter:
         left = self._left.get(self._channel)
         return left or self._open.setdefault(self._channel, _Connection(self._at_us, from_open=False))
 
-    def _on_start(self, start: StreamStart) -> Iterator[Finding]:
-        last, self._last_start = self._last_start, start
-        if last is None or self._stopped:
-            return
-        if start.stream.is_retry_of(last.stream):
-            yield self._find("webhook-again", "the same started webhook again: was the first one answered within 3 s?")
+    def _on_webhook(self, webhook: StreamStart | StreamStop | StreamInterrupted) -> Iterator[Finding]:
+        last = self._announcements.newest
+        if (why := self._announcements.take(webhook, self._at_us)) is not None:
+            yield self._find("webhook-late", f"{why}: it comes too late")
+        elif isinstance(webhook, StreamStop):
+            yield from self._on_outlook(webhook)
+        elif isinstance(webhook, StreamInterrupted):
+            self._announced_us = dict.fromkeys(("2", "4"), self._at_us)
+            yield self._find("interrupted", "a webhook says that the signaling connection was lost")
         else:
-            yield self._find("interrupted", "another started webhook while the stream runs: its server has died")
+            if last is not None and not self._stopped and webhook.stream.is_retry_of(last):
+                text = "the same started webhook again: was the first one answered within 3 s?"
+                yield self._find("webhook-again", text)
+            elif last is not None and not self._stopped:
+                yield self._find("interrupted", "another started webhook while the stream runs: its server has died")
+            self._announced_us = dict.fromkeys(("2", "4"), self._at_us)
+            self._is_closed = False
+            self._outlook.take(webhook, self._channel)
 
     @property
     def _stopped(self) -> bool:
@@ -387,6 +395,7 @@ class _Linter:
             yield self._refusal("1", greeting.status_code, greeting.reason)
             return
         connection.accepted = self._began = True
+        self._announcements.accept(self._at_us)
         yield from self._on_handshake("2", "the signaling handshake")
         if set(greeting.server_urls) == {"all"} and self._first("all-only", ""):
             yield self._find("all-only", "2 names no URL but `all`: clients that want a socket a kind find none")

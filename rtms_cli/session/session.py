@@ -59,6 +59,7 @@ from rtms_cli.protocol.messages import (
 from rtms_cli.protocol.numbers import StatusCode, StopReason, whole
 from rtms_cli.protocol.urls import other_urls
 from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop, is_older
+from rtms_cli.protocol.zoom_clock import ZoomClock
 from rtms_cli.session import rules
 from rtms_cli.session.camera import Camera
 from rtms_cli.session.channel import Channel, ChannelSnapshot, Phase
@@ -67,7 +68,6 @@ from rtms_cli.session.handshakes import greeting, usable_urls
 from rtms_cli.session.life import Life, Stage
 from rtms_cli.session.rules import US, Rebuild, explain_refusal
 from rtms_cli.session.subscriptions import Subscriptions
-from rtms_cli.session.zoom_clock import ZoomClock
 
 
 class SessionSnapshot(Struct, frozen=True):

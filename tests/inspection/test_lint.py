@@ -268,6 +268,20 @@ HAND_MADE: list[tuple[str, Sequence[Frame], list[str]]] = [
     ("a socket closes, and nothing comes", [*begun(), state(State.CLOSED, at_s(2), SIGNALING, code=1000)],
      ["connection-lost 12 signaling: closed with 1000 before the stream had ended",
       "no-stop 12 : the capture ends without 8 TERMINATED, 9 STOPPED, 22 or a stopped webhook"]),
+    ("webhooks of the past, which come late",
+     [*begun(), *(webhook(f"meeting.rtms_{what}", at_s(2), event_ts=999, stop_reason=10)
+                  for what in ("started", "stopped", "interrupted")), STOP],
+     [f"webhook-late {line} webhook: {what} webhook that is older than the {start}: it comes too late"
+      for line, what, start in ((12, "a started", "newest one"), (13, "a stopped", "stream's start"),
+                                           (14, "an interrupted", "stream's start"))]),
+    ("an interrupted webhook about a connection that was rebuilt since",
+     [*begun(), state(State.CLOSED, at_s(2), SIGNALING, code=1006), state(State.OPENING, at_s(3), SIGNALING),
+      state(State.OPEN, at_s(3), SIGNALING), said({"msg_type": 2, "status_code": 0, **URLS}, at_s(4), SIGNALING),
+      webhook("meeting.rtms_interrupted", at_s(10), event_ts=3000),
+      webhook("meeting.rtms_interrupted", at_s(10), event_ts=6000), STOP],
+     ["connection-lost 12 signaling: closed with 1006 before the stream had ended",
+      "webhook-late 16 webhook: an interrupted webhook about the connection before this one: it comes too late",
+      "interrupted 17 webhook: a webhook says that the signaling connection was lost"]),
     ("refused", [*begun()[:4], said({"msg_type": 2, "status_code": 3}, at_s(0.5), SIGNALING),
                  state(State.CLOSED, at_s(1), SIGNALING, code=1000, ours=True)],
      ["refused 6 signaling: 1 was refused: 3 STATUS_INVALID_SIGNATURE: "

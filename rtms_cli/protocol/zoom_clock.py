@@ -1,7 +1,9 @@
 """What Zoom's clock says, as far as Zoom told: by it a webhook is older or newer than what happened here."""
 
 from rtms_cli.protocol.webhooks import event_ms
-from rtms_cli.session.rules import SIGNALING_DEADLINE_S
+
+MOST_LATE_MS = 60_000
+"""How late a start can be: then its URLs are of no use."""
 
 
 class ZoomClock:
@@ -22,7 +24,7 @@ class ZoomClock:
     def announce(self, event_ts: int | None, at_us: int) -> None:
         """A start came."""
         self._ahead_ms = None if event_ts is None else event_ts - at_us // 1000
-        self._most_ms = (self._ahead_ms or 0) + SIGNALING_DEADLINE_S * 1000
+        self._most_ms = (self._ahead_ms or 0) + MOST_LATE_MS
 
     def hear(self, timestamp: object, at_us: int) -> None:
         """Zoom's clock came with a message."""
