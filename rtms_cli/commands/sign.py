@@ -12,6 +12,7 @@ from rtms_cli.errors import Exit, Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rtms_cli.protocol.pasted import Pasted
     from rtms_cli.protocol.webhooks import Ids
     from rtms_cli.station.credentials import Credential, Credentials, Pair
 
@@ -111,8 +112,12 @@ def handshake(
 
 @sign.command()
 def webhook(
-    body: Annotated[str, typer.Argument(help="A file with the webhook's raw body, or - for standard input.")],
-    timestamp: Annotated[str, typer.Option(help="The x-zm-request-timestamp header.")],
+    body: Annotated[
+        str, typer.Argument(help="A file with the webhook's raw body or the whole request, or - for standard input.")
+    ],
+    timestamp: Annotated[
+        str | None, typer.Option(help="The x-zm-request-timestamp header, if the file has it not.")
+    ] = None,
     verify: Verify = None,
     secret_token: SecretToken = None,
     as_json: AsJson = False,
@@ -130,8 +135,11 @@ def webhook(
     from rtms_cli.protocol.signatures import MAX_AGE_S, webhook_signature
     from rtms_cli.protocol.suspects import bare_signature, webhook_mistakes
 
-    raw = read_input(body, _FILE_OR_DASH)
-    timestamp = bare_signature(timestamp.rpartition(":")[2])
+    request = _read_request(read_input(body, _FILE_OR_DASH))
+    raw, timestamp = request.body, timestamp or request.timestamp
+    if timestamp is None:
+        raise Problem("There is no timestamp.", "Give the header x-zm-request-timestamp with --timestamp.")
+    timestamp = bare_signature(timestamp)
     credentials = given_credentials(secret_token=secret_token)
     token = _token(credentials)
     right = webhook_signature(token.value, timestamp, raw)
@@ -149,6 +157,9 @@ def webhook(
         notes.append("note    the timestamp is no whole number of seconds")
     notes += _notes_of_body(raw, right, token.value, timestamp)
     others = {name: value.value for name, value in _other_secrets(credentials, None).items()}
+    if verify is None and request.signature is not None:
+        own = webhook_mistakes(request.signature, token.value, timestamp, raw, others)
+        notes.append(f"header  {_verdict(own, 'its own signature')}")
     mistakes = None if verify is None else webhook_mistakes(verify, token.value, timestamp, raw, others)
     facts: dict[str, object] = {
         "signature": right,
@@ -185,6 +196,24 @@ _WEBHOOK_ADVICE = (
     "none of the usual mistakes explains it: is the secret token another app's, the body not the raw bytes as they "
     "came, or the timestamp another request's?"
 )
+
+
+def _read_request(raw: bytes) -> "Pasted":
+    """A webhook's body as it was sent, with its headers where they are there too.
+
+    A body in another encoding stays as it is: that it is so explains a wrong signature.
+    """
+    from rtms_cli.protocol.pasted import Pasted, encoding_of, read_pasted
+
+    try:
+        found = read_pasted(raw)
+    except ValueError:
+        return Pasted(raw)
+    if not found.form or found.form == encoding_of(raw)[1]:
+        return Pasted(raw)
+    lost = "" if found.is_verbatim else ", written again: the bytes that Zoom signed are not in it"
+    typer.echo(f"note    this is {found.form}; its JSON is the body{lost}", err=True)
+    return found
 
 
 def _notes_of_body(raw: bytes, right: str, token: str, timestamp: str) -> list[str]:

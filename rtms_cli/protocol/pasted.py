@@ -5,18 +5,29 @@ where it is not, the reason names what the text is.
 """
 
 import ast
+import base64
+import binascii
 import codecs
+import html
 import json
 import re
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from urllib.parse import unquote, unquote_plus
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from rtms_cli.protocol.messages import dumps, loads
+from rtms_cli.protocol.curl import posted_by
+from rtms_cli.protocol.notations import named, notations, refuse_left_out
+from rtms_cli.protocol.strict_json import dumps, loads
 
 MAX_LENIENT = 64 * 1024
 """Characters of a text that is not JSON which are looked at more closely. A webhook has some 2,000."""
+
+_MAX_LAYERS = 3
+"""How many things may be around JSON: a base64 text in a record in a list."""
+_MAX_LINES = 10_000
+_MAX_TRIES = 100
+"""How many texts in a record are looked at more closely."""
 
 _MARKS = {
     codecs.BOM_UTF8: ("utf-8", "UTF-8 with a byte order mark"),
@@ -27,6 +38,17 @@ _MARKS = {
 }
 
 
+_BINARY = {
+    b"\x1f\x8b": "gzip: unpack it",
+    b"\x28\xb5\x2f\xfd": "zstd: unpack it",
+    b"PK\x03\x04": "a ZIP file or an office document: give the text in it",
+    b"%PDF-": "PDF: give the text in it",
+    b"\x89PNG": "a picture: give the text",
+    b"\xff\xd8\xff": "a picture: give the text",
+    b"{\\rtf": "RTF: save it as plain text",
+}
+
+
 class Pasted(Struct, frozen=True):
     """What was read, and what it was read from."""
 
@@ -34,6 +56,12 @@ class Pasted(Struct, frozen=True):
     """JSON in UTF-8: the bytes as they were, where those were JSON."""
     form: str = ""
     """What the text is, for people, where it is not plain JSON in UTF-8: "JavaScript's notation"."""
+    is_verbatim: bool = True
+    """Whether the body stood so in the text; else it was written again, and its signature is another one."""
+    timestamp: str | None = None
+    """The header `x-zm-request-timestamp`, where the text has it."""
+    signature: str | None = None
+    """The header `x-zm-signature`, where the text has it."""
 
 
 def encoding_of(raw: bytes) -> tuple[str, str, int]:
@@ -42,10 +70,11 @@ def encoding_of(raw: bytes) -> tuple[str, str, int]:
         if raw.startswith(mark):
             return encoding, name, len(mark)
     head = raw[:64]
-    if len(head) >= 4 and len(raw) % 2 == 0:
-        if not any(head[1::2]) and all(head[::2]):
+    even, odd = head[::2], head[1::2]  # JSON and .env files are Latin letters for the most part
+    if len(odd) >= 2:
+        if all(even) and odd.count(0) * 2 > len(odd):
             return "utf-16-le", "UTF-16 without a byte order mark", 0
-        if not any(head[::2]) and all(head[1::2]):
+        if all(odd) and even.count(0) * 2 > len(even):
             return "utf-16-be", "UTF-16 without a byte order mark", 0
     return "utf-8", "", 0
 
@@ -55,6 +84,9 @@ def decode_text(raw: bytes) -> tuple[str, str]:
 
     :raises ValueError: with a reason for people.
     """
+    for start, what in _BINARY.items():
+        if raw.startswith(start):
+            raise ValueError(f"it is {what}")
     encoding, name, mark = encoding_of(raw)
     try:
         return raw[mark:].decode(encoding), name
@@ -64,53 +96,178 @@ def decode_text(raw: bytes) -> tuple[str, str]:
         raise ValueError(f"it is not UTF-8 (byte {error.start})") from None
 
 
+_HEADER = re.compile(
+    r"x[-_]zm[-_](request[-_]timestamp|signature)[\\\"']{0,4}\s*(?:=>|[:=,])?\s*"
+    r"(?:[\\\"']{0,4}value[\\\"']{0,4}\s*:\s*)?[\\\"']{0,4}((?:v0=)?[\w+/-]+)",
+    re.IGNORECASE,
+)
+
+
 def read_pasted(raw: bytes) -> Pasted:
-    """The JSON object in what somebody saved or pasted.
+    """The JSON in what somebody saved or pasted, with the headers that verify it where those are there.
 
     :raises ValueError: where there is none, with a reason that names what the text is.
     """
     text, form = decode_text(raw)
+    found = _read(text)
+    if not found.form:
+        return Pasted(text.encode() if form else raw, form)
+    headers: dict[str, set[str]] = {}
+    for name, value in _HEADER.findall(text[:MAX_LENIENT]):
+        headers.setdefault(name.lower().replace("_", "-"), set()).add(value)
+    single = {name: values.pop() for name, values in headers.items() if len(values) == 1}
+    return structs.replace(found, timestamp=single.get("request-timestamp"), signature=single.get("signature"))
+
+
+def _read(text: str, layers: int = 0) -> Pasted:
+    if layers > _MAX_LAYERS:
+        raise ValueError("it is JSON in JSON, many times over")
     try:
-        value = loads(text.encode())
+        value = loads(_bytes(text))
     except ValueError as error:
-        if len(text) > MAX_LENIENT:
+        if len(text) <= MAX_LENIENT:
+            return _lenient(text, layers, error)
+        if (found := _only(_in_lines(text))) is None:
             raise
-        return _lenient(text, form, error)
+        return _as(found, "lines of JSON")
     if isinstance(value, str):
-        inner = read_pasted(value.encode("utf-8", "surrogatepass"))
-        return Pasted(inner.body, inner.form or "JSON in a JSON string")
-    return Pasted(text.encode() if form else raw, form)
+        return _as(_read(value, layers + 1), "JSON in a JSON string")
+    if not _is_webhook(value) and (found := _only(_webhooks_in(value, None, layers))) is not None:
+        return _as(found, "JSON with a webhook in it")
+    return Pasted(_bytes(text))
 
 
-_SMART = str.maketrans({**dict.fromkeys("“”„‟″", '"'), **dict.fromkeys("‘’‚‛′", "'"), "\u00a0": " "})
-
-
-def _lenient(text: str, form: str, error: ValueError) -> Pasted:
-    stripped = text.strip()
-    if not stripped:
+def _lenient(text: str, layers: int, error: ValueError) -> Pasted:
+    text = _COLOUR.sub("", text).strip(_STRAY)
+    if not text:
         raise ValueError("it is empty")
-    if body := _curl_body(stripped):
-        return Pasted(read_pasted(body.encode("utf-8", "surrogatepass")).body, "a curl command")
-    found = list(_objects(stripped))
-    if len({dumps(value) for value in found}) > 1:
+    reason: ValueError | None = None
+    try:
+        if (body := posted_by(text)) is not None:
+            return _as(_read(body, layers + 1), "a curl command")
+    except ValueError as why:
+        reason = why
+    found = list(_objects(text))
+    webhook = _only(one for value, own in found for one in _webhooks_in(value, own, layers))
+    if webhook is not None:
+        return _as(webhook, "JSON with other text around it")
+    straight = text.translate(_SMART_DOUBLE if any(map(_SMART_DOUBLE.get, map(ord, text))) else _SMART)
+    if reason is not None and straight == text:
+        raise reason
+    if len({dumps(value) for value, _ in found}) > 1:
         raise ValueError(f"there are {len(found)} JSON objects in it: give one of them")
     if found:
-        return Pasted(dumps(found[0]), "JSON with other text around it")
-    straight = stripped.translate(_SMART)
-    if straight != stripped:
-        for value in _objects(straight):
-            return Pasted(dumps(value), "JSON with typographic quotation marks")
-    _refuse_left_out(straight)
-    for notation, value in _notations(straight):
-        return Pasted(dumps(value), notation)
-    raise ValueError(_named(straight) or f"{error}{f' (read as {form})' if form else ''}")
+        return Pasted(_bytes(found[0][1]), "JSON with other text around it")
+    if "control character" in str(error) and _is_json(joined := "".join(text.splitlines())):
+        return Pasted(_bytes(joined), "JSON whose lines a terminal has wrapped")
+    for form, inner in _layers(text):
+        try:
+            return _as(_read(inner, layers + 1), form)
+        except ValueError as why:
+            reason = why
+    refuse_left_out(text)
+    for notation, value in notations(text):
+        return Pasted(dumps(value), notation, is_verbatim=False)
+    if straight != text:
+        found_too = _lenient(straight, layers, error)
+        form = found_too.form if found_too.form == "a curl command" else "JSON with typographic quotation marks"
+        return structs.replace(found_too, form=form, is_verbatim=False)
+    raise ValueError(named(text) or str(reason or error))
 
 
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z~]")
+_STRAY = " \t\r\n\f\v\0\x1a\u00a0\u200b\u2060\ufeff"
+_DOUBLE = dict.fromkeys("“”„‟″«»＂", '"') | dict.fromkeys("\u200b\u2060\ufeff\u00ad", "") | {"\u00a0": " "}
+_SMART_DOUBLE = str.maketrans(_DOUBLE)
+_SMART = str.maketrans(_DOUBLE | dict.fromkeys("‘’‚‛′‹›＇", "'"))
 _BRACE = re.compile(r"[{}]")
 
 
-def _objects(text: str) -> Iterator[dict[str, object]]:
-    """Each JSON object in a text that stands in no other braces; other text may stand around it."""
+def _as(found: Pasted, form: str) -> Pasted:
+    """What was found, under the name of what it was found in; what is in the middle needs no name."""
+    return structs.replace(found, form=form)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        loads(_bytes(text))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_webhook(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    event = value.get("event")
+    return isinstance(event, str) and "." in event and isinstance(value.get("payload"), dict)
+
+
+def _only(found: Iterable[Pasted]) -> Pasted | None:
+    """The only webhook among some, or the only one that starts a stream; `None` where there is none.
+
+    :raises ValueError: where it is not sure which one is meant.
+    """
+    webhooks: dict[bytes, tuple[str, Pasted]] = {}
+    for one in found:
+        value = loads(one.body)
+        if isinstance(value, dict):
+            webhooks.setdefault(dumps(value), (str(value["event"]), one))
+    starts = [one for event, one in webhooks.values() if event.endswith("rtms_started")]
+    if len(webhooks) == 1 or len(starts) == 1:
+        return (starts or [one for _, one in webhooks.values()])[0]
+    if webhooks:
+        events = ", ".join(sorted({event[:60] for event, _ in webhooks.values()})[:5])
+        raise ValueError(f"there are {len(webhooks)} webhooks in it ({events}): give one of them")
+    return None
+
+
+def _webhooks_in(value: object, own: str | None, layers: int) -> Iterator[Pasted]:
+    """The webhooks in a value, such as a log's record, a saved request, or a line of a capture.
+
+    :param own: the value as it stands in the text, if it does.
+    """
+    if _is_webhook(value):
+        yield Pasted(dumps(value) if own is None else _bytes(own), is_verbatim=own is not None)
+        return
+    left, tries = [value], _MAX_TRIES
+    while left:
+        one = left.pop()
+        if _is_webhook(one):
+            yield Pasted(dumps(one), is_verbatim=False)
+        elif isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+        elif isinstance(one, str) and layers < _MAX_LAYERS and tries and _may_hold_one(one):
+            tries -= 1
+            try:
+                inner = _read(one, layers + 1)
+                if _is_webhook(loads(inner.body)):
+                    yield inner
+            except ValueError:
+                continue  # a text that only mentions one
+
+
+def _may_hold_one(text: str) -> bool:
+    return ("event" in text and "payload" in text) or (len(text) >= 100 and bool(_BASE64.fullmatch(text)))
+
+
+def _in_lines(text: str) -> Iterator[Pasted]:
+    for line in text.splitlines()[:_MAX_LINES]:
+        if "event" in line and "payload" in line:
+            try:
+                yield from _webhooks_in(loads(_bytes(line)), line, 0)
+            except ValueError:
+                continue  # a line of something else
+
+
+def _objects(text: str) -> Iterator[tuple[dict[str, object], str]]:
+    """Each JSON object in a text that stands in no other braces, and its own text; other text may stand around it."""
     decoder = json.JSONDecoder()
     depth = at = 0
     while found := _BRACE.search(text, at):
@@ -120,9 +277,11 @@ def _objects(text: str) -> Iterator[dict[str, object]]:
             continue
         if depth == 0:
             try:
-                value, end = decoder.raw_decode(text, found.start())
-                if isinstance(value, dict) and isinstance(loads(text[found.start() : end].encode()), dict):
-                    yield value
+                _, end = decoder.raw_decode(text, found.start())
+                own = text[found.start() : end]
+                value = loads(_bytes(own))
+                if isinstance(value, dict):
+                    yield value, own
                     at = end
                     continue
             except (ValueError, RecursionError):
@@ -130,109 +289,45 @@ def _objects(text: str) -> Iterator[dict[str, object]]:
         depth += 1
 
 
-_LEFT_OUT = re.compile(r"\[(?:Object|Array|Circular[^\]]*)\]|\.\.\. \d+ more (?:item|character)s?")
-
-
-def _refuse_left_out(text: str) -> None:
-    if found := _LEFT_OUT.search(text):
-        raise ValueError(f"console.log left out a part of it ({found[0]}): print JSON.stringify(body) instead")
-
-
-_SPLIT_STRING = re.compile(r"'[^\S\n]*\+[^\S\n]*\n\s*'")
-_BARE_KEY = re.compile(r"[{,]\s*[A-Za-z_$][\w$]*\s*:")
-_PYTHON_KEY = re.compile(r"\{\s*'[^']*'\s*:")
-_UNDEFINED = re.compile(r":\s*undefined\b(?=\s*[,}])")
-
-
-def _notations(text: str) -> Iterator[tuple[str, dict[str, object]]]:
-    """A text read as one of the notations that look like JSON, each with its name."""
-    start, end = text.find("{"), text.rfind("}") + 1
-    if start < 0 or end <= start:
-        return
-    inner = text[start:end]
-    value = _json5(_UNDEFINED.sub(": null", _SPLIT_STRING.sub("", inner)))
-    name = "JavaScript's notation" if _BARE_KEY.search(inner) else "JSON with comments or commas too many"
-    if value is None or _PYTHON_KEY.match(inner):
-        try:
-            value, name = ast.literal_eval(inner), "a Python dict as print() shows it"
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            pass  # not Python's, then
-    if isinstance(value, dict):
-        try:
-            plain = loads(dumps(value))
-        except (ValueError, TypeError, RecursionError):
-            return
-        if isinstance(plain, dict):
-            yield name, plain
-
-
-def _json5(text: str) -> object:
-    import json5
-
-    try:
-        return json5.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-_CURL = re.compile(r"^\W{0,3}\s*curl\b")
-_ANSI_C = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL)
-_DATA = ("--data-raw", "--data-binary", "--data-ascii", "--data", "--json", "-d")
-
-
-def _curl_body(text: str) -> str | None:
-    """What a curl command posts; `None` where it is no curl command.
-
-    :raises ValueError: where it posts a file, or nothing.
-    """
-    if _CURL.match(text) is None:
-        return None
-    ansi_c = _ANSI_C.sub(lambda match: shlex.quote(_unescape(match[1])), text)
-    try:
-        words = shlex.split(ansi_c.replace("^\n", " ").replace("\\\n", " "))
-    except ValueError as error:
-        raise ValueError(f"it is a curl command that ends in the middle ({error})") from None
-    for index, word in enumerate(words):
-        for option in _DATA:
-            if word == option:
-                body = words[index + 1] if index + 1 < len(words) else ""
-            elif word.startswith(option + "=" if option.startswith("--") else option) and word not in _DATA:
-                body = word.removeprefix(option).removeprefix("=")
-            else:
-                continue
-            if body.startswith("@"):
-                raise ValueError(f"it is a curl command that posts a file: give {body[1:]}")
-            return body
-    raise ValueError("it is a curl command without a body (-d)")
-
-
-def _unescape(text: str) -> str:
-    plain = {"n": "\n", "t": "\t", "r": "\r"}
-
-    def one(match: re.Match[str]) -> str:
-        code = match[1]
-        return chr(int(code[1:], 16)) if code[0] in "ux" and len(code) > 1 else plain.get(code, code)
-
-    return re.sub(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", one, text, flags=re.DOTALL)
-
-
-_NAMES = tuple(
-    (re.compile(pattern, re.IGNORECASE | re.DOTALL), name)
-    for pattern, name in (
-        (r"^\W*(?:array|object)\s*\(|^\s*stdClass", "it is PHP's var_dump, not JSON: use json_encode"),
-        (r"\w[\"']?\s*=>\s", "it is Ruby's or PHP's notation, not JSON: print its JSON"),
-        (r"^\s*<", "it is HTML or XML, not JSON"),
-        (r"^\s*%7B|=%7B", "it is URL-encoded, not JSON"),
-        (r"^\s*map\[", "it is Go's notation, not JSON: use json.Marshal"),
-        (r"[{,]\s*'[^']*'\s*:.*\b(?:None|True|False)\b", "it is Python's notation, not JSON: use json.dumps"),
-        (r"[{,]\s*(?:[a-z_$][\w$]*|'[^']*')\s*:", "it is JavaScript's notation, not JSON: print JSON.stringify(body)"),
-    )
+_PYTHON_BYTES = re.compile(r"""\bb('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", re.DOTALL)
+_BACKSLASHES = re.compile(r'\{(?:\\[nrt]|\s)*\\"')
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
+_PREFIX = re.compile(
+    r"^(?:\s*>+ ?|\+ ?|[\w.-]+\s*\| ?|\s*\d+(?:[:|.)\t] ?| +)|.{0,80}?\]: ?|.{0,12}\d\d:\d\d:\d\d\S*\s+(?:\w+\s+)?)"
 )
 
 
-def _named(text: str) -> str | None:
-    """What a text is that cannot be read."""
-    name = next((name for pattern, name in _NAMES if pattern.search(text[:4096])), None)
-    if name is None and text.count("{") > text.count("}"):
-        return "not JSON: it ends in the middle. Was all of it pasted?"
-    return name
+def _layers(text: str) -> Iterator[tuple[str, str]]:
+    """What may be wrapped around JSON, each told by its marks, with what is left without it."""
+    start, end = text.find("{"), text.rfind("}") + 1
+    for literal in _PYTHON_BYTES.findall(text):
+        try:
+            yield "Python's bytes as print() shows them", ast.literal_eval(f"b{literal}").decode()
+        except (ValueError, SyntaxError, UnicodeError):
+            continue  # not bytes of a text
+    if "&quot;" in text or "&#34;" in text or "&#x22;" in text:
+        yield "JSON as HTML", html.unescape(text)
+    if _BACKSLASHES.match(text, start):
+        try:
+            yield "JSON as it stands in a string", json.loads(f'"{text[start:end]}"', strict=False)
+        except ValueError:
+            pass  # backslashes of something else
+    if re.match(r'\{\s*""', text[max(0, start) :]):
+        yield "JSON as it stands in a CSV file", text[start:end].replace('""', '"')
+    if found := re.search(r"%7B\S*", text, re.IGNORECASE):
+        encoded = found[0].partition("&")[0]
+        yield "URL-encoded JSON", unquote(encoded) if "%20" in encoded else unquote_plus(encoded)
+    if _BASE64.fullmatch(word := "".join(text.split())):
+        try:
+            inner = base64.b64decode(word.translate({45: 43, 95: 47}) + "==").decode()
+            if "{" in inner:
+                yield "base64", inner
+        except (ValueError, binascii.Error):
+            pass  # a long word
+    if "'\\''" in text:
+        yield "JSON in a shell's quotation marks", text.replace("'\\''", "'")
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) > 1:
+        bare = [_PREFIX.sub("", line, count=1) for line in lines]
+        if all(left != line for left, line in zip(bare, lines, strict=True)):
+            yield "JSON with something in front of each line", "\n".join(bare)

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 
 from rtms_cli.protocol.messages import loads
 from rtms_cli.protocol.pasted import decode_text
+from rtms_cli.protocol.signatures import MAX_REWRITTEN
 from rtms_cli.protocol.webhooks import Ids
 
 Variant = tuple[str, bytes]
@@ -47,23 +48,59 @@ def webhook_mistakes(
     return _explain(given, _keys("secret token", secret_token, other_secrets), _webhook_texts(timestamp, body), "v0=")
 
 
-_LABEL = re.compile(r"^[\s\"'“”‘’`]*(?:(?:x-zm-)?signature[\"'“”‘’`]?\s*[:=]+)?[\s\"'“”‘’`]*", re.IGNORECASE)
+_QUOTES = "\"'“”‘’«»`"
+_LABEL = re.compile(
+    rf"^[\s{_QUOTES}]*(?:-H\s*)?[\s{_QUOTES}]*(?:(?:http_)?x[-_]zm[-_]\w+(?:-\w+)?|[\w-]*signature|timestamp)?"
+    rf"[{_QUOTES}]?\s*(?:=>|[:=,])?[\s{_QUOTES}]*",
+    re.IGNORECASE,
+)
 
 
 def bare_signature(given: str) -> str:
-    """A signature as it was pasted, without quotation marks, its header's name and white space."""
-    return _LABEL.sub("", given).rstrip(" \t\r\n\"'“”‘’`,;")
+    """A signature or a timestamp as it was pasted, without quotation marks, its header's name and white space."""
+    return "".join(_LABEL.sub("", unquote(given)).rstrip(f" \t\r\n{_QUOTES},;)]}}").split())
 
 
 def _explain(given: str, keys: Iterable[Variant], texts: Iterable[Variant], prefix: str) -> list[str] | None:
     found: list[list[str]] = []
     given = bare_signature(given)
+    start = next((one for one in _PREFIXES if given.startswith(one)), "")
+    prefix_mistake = "" if start == prefix else _PREFIXES.get(start, f"'{prefix}' is missing in front")
+    bare = _bytes(given.removeprefix(start).rstrip(".…"))
     for (key_mistake, key), (text_mistake, text) in product(list(keys), list(texts)):
-        digest = hmac.new(key, text, hashlib.sha256).digest()
-        for writing_mistake, written in _writings(digest, prefix):
-            if hmac.compare_digest(written, _bytes(given)):
-                found.append([mistake for mistake in (key_mistake, text_mistake, writing_mistake) if mistake])
+        for digest_mistake, digest in _digests(key, text):
+            for writing_mistake, written in _writings(digest):
+                if hmac.compare_digest(written, bare):
+                    cut = ""
+                elif len(bare) >= _SHORTEST and written.startswith(bare):
+                    cut = f"only {len(bare)} of its {len(written)} characters are there"
+                else:
+                    continue
+                mistakes = (key_mistake, text_mistake, digest_mistake, writing_mistake, prefix_mistake, cut)
+                found.append([mistake for mistake in mistakes if mistake])
     return min(found, key=len, default=None)
+
+
+_PREFIXES = {
+    "v0=v0=": "'v0=' stands in front twice",
+    "v0=": "'v0=' stands in front: a handshake's signature has only the hex",
+    "V0=": "'v0=' is in upper case",
+    "v0:": "'v0:' stands in front, not 'v0='",
+    "sha256=": "'sha256=' stands in front, which is not Zoom's way",
+    "0x": "'0x' stands in front",
+}
+_SHORTEST = 12
+"""Characters of a cut signature that are no coincidence."""
+
+
+def _digests(key: bytes, text: bytes) -> Iterator[Variant]:
+    """The right digest, and what other calls of a cryptographic library make."""
+    yield "", hmac.new(key, text, hashlib.sha256).digest()
+    yield "it was made with SHA-1, not SHA-256", hmac.new(key, text, hashlib.sha1).digest()
+    yield "it was made with SHA-512, not SHA-256", hmac.new(key, text, hashlib.sha512).digest()
+    yield "the key and the text are swapped", hmac.new(text, key, hashlib.sha256).digest()
+    for joined in (key + text, text + key, text):
+        yield "it is a plain SHA-256, not an HMAC", hashlib.sha256(joined).digest()
 
 
 def _keys(name: str, secret: str, others: Mapping[str, str]) -> Iterator[Variant]:
@@ -73,8 +110,14 @@ def _keys(name: str, secret: str, others: Mapping[str, str]) -> Iterator[Variant
     for space, what in _NAMES.items():
         yield f"{what} was pasted after the {name}", _bytes(secret + space)
         yield f"{what} was pasted before the {name}", _bytes(space + secret)
+    yield f"a ; was pasted after the {name}", _bytes(secret + ";")
     for quotes in ('"', "'"):
         yield f"the {name} was used with its quotation marks", _bytes(f"{quotes}{secret}{quotes}")
+    for decode, how in ((base64.b64decode, "base64"), (bytes.fromhex, "hex")):
+        try:
+            yield f"the {name} was decoded as {how} before it was used", decode(secret)
+        except ValueError:
+            continue  # it is none
     for other, value in others.items():
         yield f"{other} was used instead of the {name}", _bytes(value)
 
@@ -88,9 +131,12 @@ def _handshake_texts(client_id: str, ids: Ids) -> Iterator[Variant]:
     bare = (client_id.strip(), ids.id.strip(), ids.stream_id.strip())
     if bare != (client_id, ids.id, ids.stream_id):
         yield "white space around the client id or the ids was left out", text(*bare)
-    if ids.number is not None:
-        what = f"the meeting number {ids.number} was used instead of the uuid"
-        yield what, text(client_id, ids.number, ids.stream_id)
+    for name, value in ids.others.items():
+        what = f"the meeting number {value}" if name == "meeting_id" else f"{name} {value}"
+        yield f"{what} was used instead of the id {ids.id}", text(client_id, value, ids.stream_id)
+    for nothing in ("undefined", "null", "None", "", "[object Object]"):
+        yield f"the id was {nothing or 'empty'} in the app", text(client_id, nothing, ids.stream_id)
+        yield f"the stream id was {nothing or 'empty'} in the app", text(client_id, ids.id, nothing)
     once = quote(_bytes(ids.id), safe="")
     yield "the id was URL-encoded", text(client_id, once, ids.stream_id)
     yield "the id was URL-encoded twice", text(client_id, quote(once, safe=""), ids.stream_id)
@@ -99,7 +145,12 @@ def _handshake_texts(client_id: str, ids: Ids) -> Iterator[Variant]:
     yield "id and stream id were URL-encoded", text(client_id, once, quote(_bytes(ids.stream_id), safe=""))
     yield "there are blanks after the commas", text(client_id, ids.id, ids.stream_id, separator=", ")
     yield "the three parts were joined with nothing between them", text(client_id, ids.id, ids.stream_id, separator="")
-    yield "the three parts were joined with ':'", text(client_id, ids.id, ids.stream_id, separator=":")
+    for separator in (":", ";", ".", "|", "\n", " "):
+        what = f"the three parts were joined with {separator!r}"
+        yield what, text(client_id, ids.id, ids.stream_id, separator=separator)
+    yield "the parts are in another order: the client id is the first", text(ids.id, ids.stream_id, client_id)
+    yield "the parts are in another order: the client id is the first", text(ids.stream_id, ids.id, client_id)
+    yield "the parts are in another order: the client id is the first", text(ids.id, client_id, ids.stream_id)
     yield "the client id is missing in the text", text(ids.id, ids.stream_id)
     yield "a line break follows the text", text(client_id, ids.id, ids.stream_id) + b"\n"
     yield "white space follows the client id", text(client_id + " ", ids.id, ids.stream_id)
@@ -119,6 +170,17 @@ def _webhook_texts(timestamp: str, body: bytes) -> Iterator[Variant]:
         )
         yield "the timestamp was signed in seconds: sign the header as it came", b"v0:%d:" % (int(bare) // 1000) + body
     yield "the text does not begin with 'v0:'", head[3:] + body
+    if len(body) > MAX_REWRITTEN:
+        return  # a webhook has some 2,000 bytes
+    for nothing in ("undefined", "null", "None", "", "[object Object]"):
+        yield f"the body was {nothing or 'empty'} in the app: keep the raw bytes", head + nothing.encode()
+        yield f"the timestamp was {nothing or 'empty'} in the app", b"v0:" + nothing.encode() + b":" + body
+    yield "the bytes of the body were printed (b'…'), not decoded, in Python", head + _bytes(repr(body))
+    buffer = {"type": "Buffer", "data": list(body)}
+    yield "a Buffer was written as JSON: use body.toString()", head + _bytes(_compact(buffer))
+    yield "the body is base64 in the text", head + base64.b64encode(body)
+    yield "the parts were joined with '.', not ':'", _bytes(f"v0.{timestamp}.") + body
+    yield "the parts were joined with nothing between them", _bytes(f"v0{timestamp}") + body
     yield "only the body was signed", body
     yield "the timestamp is missing in the text", b"v0:" + body
     yield "the timestamp and the body are swapped", b"v0:" + body + b":" + _bytes(bare)
@@ -138,6 +200,7 @@ def _webhook_texts(timestamp: str, body: bytes) -> Iterator[Variant]:
             yield "this file has CR LF where the body had LF", head + unix
             yield "this file has CR LF where the body had LF, and a line break at its end", head + unix.rstrip(b"\n")
         yield "line ends of the body were changed", head + body.replace(b"\n", b"\r\n")
+        yield "the body was written as a JSON string", head + _bytes(_compact(plain))
     try:
         value = loads(body)
     except ValueError:
@@ -159,6 +222,9 @@ def rewritings(value: object) -> Iterator[Variant]:
         ("without blanks, as JSON.stringify does", _compact(value)),
         ("without blanks and with \\u escapes", _compact(value, ensure_ascii=True)),
         ("with blanks and without \\u escapes", json.dumps(value, ensure_ascii=False)),
+        ("indented by 2, with \\u escapes", json.dumps(value, indent=2)),
+        ("indented by 4, with \\u escapes", json.dumps(value, indent=4)),
+        ("indented by a tab", json.dumps(value, indent="\t", ensure_ascii=False)),
         ("indented by 2", json.dumps(value, indent=2, ensure_ascii=False)),
         ("indented by 4", json.dumps(value, indent=4, ensure_ascii=False)),
         ("with sorted keys", json.dumps(value, sort_keys=True)),
@@ -209,15 +275,11 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _writings(digest: bytes, prefix: str) -> Iterator[Variant]:
-    forms = (
-        ("", digest.hex()),
-        ("it is in upper case", digest.hex().upper()),
-        ("it is base64, not hex", base64.b64encode(digest).decode()),
-        ("it is URL-safe base64, not hex", base64.urlsafe_b64encode(digest).decode()),
-        ("it is base64 without padding, not hex", base64.b64encode(digest).decode().rstrip("=")),
-    )
-    for what, text in forms:
-        yield what, (prefix + text).encode()
-        if prefix:
-            yield " and ".join(part for part in (what, f"'{prefix}' is missing in front") if part), text.encode()
+def _writings(digest: bytes) -> Iterator[Variant]:
+    coded = base64.b64encode(digest)
+    yield "", digest.hex().encode()
+    yield "it is in upper case", digest.hex().upper().encode()
+    yield "it is base64, not hex", coded
+    yield "it is URL-safe base64, not hex", base64.urlsafe_b64encode(digest)
+    yield "it is base64 without padding, not hex", coded.rstrip(b"=")
+    yield "it is base64 of the hex", base64.b64encode(digest.hex().encode())

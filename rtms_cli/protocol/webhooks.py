@@ -59,8 +59,8 @@ class Ids(Struct, frozen=True):
     stream_id: str
     signature: Signature | None = None
     """A ready-made one, where the payload has it."""
-    number: str | None = None
-    """The meeting's or webinar's number, which signs nothing."""
+    others: dict[str, str] = {}
+    """What else in the payload may have been taken for the id, by its name: `meeting_id`."""
 
 
 class StreamStart(Struct, frozen=True):
@@ -120,6 +120,10 @@ _ID_FIELDS = {
     Product.PHONE: ("call_id", "meeting_uuid"),
 }
 """Where a product's id may stand, the first one wins. Zoom's older code calls it `meeting_uuid` for others too."""
+_NOT_THE_ID = (
+    *("meeting_id", "webinar_id", "meeting_uuid", "webinar_uuid", "session_id", "session_key", "session_name"),
+    *("account_id", "operator_id", "host_id"),
+)
 _LONGEST_ID = 10_000
 LONGEST_KEPT = 1 << 16
 """Bytes of a webhook that are kept as they came; real ones stay under 10 KiB."""
@@ -254,14 +258,10 @@ def read_ids(text: bytes) -> Ids:
     payload = _flat(posted.get("payload", posted))
     known = _EVENT.fullmatch(str(posted.get("event", "")))
     product = (_PRODUCTS.get(known["product"]) if known else None) or _guess_product(payload)
-    number = payload.get("meeting_id", payload.get("webinar_id"))
-    return Ids(
-        product,
-        _identity(product, payload),
-        _text(payload, "rtms_stream_id"),
-        _ready_made(payload),
-        str(number) if isinstance(number, str | int) else None,
-    )
+    identity = _identity(product, payload)
+    named = {name: id_or_none(payload.get(name)) for name in _NOT_THE_ID}
+    others = {name: value for name, value in named.items() if value and value != identity}
+    return Ids(product, identity, _text(payload, "rtms_stream_id"), _ready_made(payload), others)
 
 
 def _flat(payload: object) -> dict[str, object]:

@@ -12,7 +12,7 @@ from processes import CREDENTIALS, rtms
 
 UUID, STREAM, NUMBER = "AbC/+1 23==", "stream123==", "123456789"
 ID, SECRET, TOKEN = CREDENTIALS["ZOOM_CLIENT_ID"], CREDENTIALS["ZOOM_CLIENT_SECRET"], CREDENTIALS["ZOOM_SECRET_TOKEN"]
-PAYLOAD = {"meeting_id": NUMBER, "meeting_uuid": UUID, "rtms_stream_id": STREAM}
+PAYLOAD = {"account_id": "account", "meeting_id": NUMBER, "meeting_uuid": UUID, "rtms_stream_id": STREAM}
 
 
 def digest(text: str, key: str = SECRET) -> bytes:
@@ -78,6 +78,16 @@ def test_json_has_all_parts_but_the_secret(payload: Path) -> None:
         (digest(f"{ID}, {UUID}, {STREAM}").hex(), "blanks after the commas"),
         (digest(f"{UUID},{STREAM}").hex(), "client id is missing"),
         (base64.b64encode(digest(f"{ID},{STREAM},{UUID}")).decode(), "swapped; and it is base64"),
+        (digest(f"{ID},{NUMBER},{STREAM}", SECRET + ";").hex(), "a ; was pasted after the client secret"),
+        (digest(f"{ID},undefined,{STREAM}").hex(), "the id was undefined in the app"),
+        (digest(f"{ID},account,{STREAM}").hex(), "account_id account was used instead of the id"),
+        (digest(f"{STREAM},{UUID},{ID}").hex(), "the parts are in another order"),
+        (digest(f"{ID}|{UUID}|{STREAM}").hex(), "joined with '|'"),
+        (hmac.new(SECRET.encode(), f"{ID},{UUID},{STREAM}".encode(), "sha1").hexdigest(), "SHA-1, not SHA-256"),
+        (hashlib.sha256(f"{SECRET}{ID},{UUID},{STREAM}".encode()).hexdigest(), "a plain SHA-256, not an HMAC"),
+        (digest(SECRET, f"{ID},{UUID},{STREAM}").hex(), "the key and the text are swapped"),
+        ("v0=" + RIGHT.hex(), "'v0=' stands in front"),
+        (RIGHT.hex()[:40] + "…", "only 40 of its 64 characters are there"),
         (digest("something else").hex(), "development credentials"),
     ],
 )
@@ -119,6 +129,18 @@ def webhook(text: str, key: str = TOKEN) -> str:
         (webhook(f"{STAMP}:{BODY}"), 1, "does not begin with 'v0:'"),
         (webhook(f"v0:{STAMP}:{BODY}")[3:], 1, "'v0=' is missing"),
         (webhook(f"v0:{STAMP}:{BODY}\n"), 1, "a line break follows the body"),
+        (webhook(f"v0:{STAMP}:{BODY.encode()!r}"), 1, "the bytes of the body were printed (b'…')"),
+        (webhook(f"v0:{STAMP}:[object Object]"), 1, "the body was [object Object] in the app"),
+        (webhook(f"v0:{STAMP}:"), 1, "the body was empty in the app"),
+        (webhook(f"v0:undefined:{BODY}"), 1, "the timestamp was undefined in the app"),
+        (webhook(f"v0:{STAMP}:{json.dumps(BODY, ensure_ascii=False)}"), 1, "written as a JSON string"),
+        (
+            webhook(f"v0:{STAMP}:" + json.dumps({"type": "Buffer", "data": [*BODY.encode()]}, separators=(",", ":"))),
+            1,
+            "a Buffer was written as JSON",
+        ),
+        ("v0=" + webhook(f"v0:{STAMP}:{BODY}"), 1, "'v0=' stands in front twice"),
+        ("V0=" + webhook(f"v0:{STAMP}:{BODY}")[3:], 1, "'v0=' is in upper case"),
         (webhook("nothing"), 1, "none of the usual mistakes"),
     ],
 )
@@ -177,7 +199,10 @@ def test_timestamps_in_another_unit(tmp_path: Path) -> None:
         assert "the timestamp was signed in" in done.stdout
 
 
-@pytest.mark.parametrize("form", ["{}", '"{}"', "x-zm-signature: {}", "“{}”", "'X-Zm-Signature': '{}',", " {}\n"])
+FORMS = ["{}", '"{}"', "x-zm-signature: {}", "“{}”", "'X-Zm-Signature': '{}',", " {}\n", "-H 'x-zm-signature: {}'"]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_right_signature_pasted_with_what_stood_around_it(form: str, payload: Path) -> None:
     (payload.parent / "body.json").write_text(BODY)
     arguments = ["sign", "webhook", "body.json", "--timestamp", f"x-zm-request-timestamp: {STAMP}"]
@@ -187,6 +212,24 @@ def test_a_right_signature_pasted_with_what_stood_around_it(form: str, payload: 
     given = form.format(RIGHT.hex()).replace("x-zm-signature", "signature")
     done = rtms("sign", payload, "--verify", given, cwd=payload.parent, settings=CREDENTIALS)
     assert (done.returncode, done.stdout) == (0, "match\n")
+
+
+def test_a_whole_request_has_all_that_verifies_it(tmp_path: Path) -> None:
+    right = webhook(f"v0:{STAMP}:{BODY}")
+    headers = f"x-zm-signature: {right}\r\nx-zm-request-timestamp: {STAMP}"
+    request = tmp_path / "request.txt"
+    for text in (
+        f"POST /webhook HTTP/1.1\r\n{headers}\r\n\r\n{BODY}",
+        f"curl -H 'x-zm-signature: {right}' -H 'x-zm-request-timestamp: {STAMP}' -d '{BODY}' https://a/b",
+        json.dumps({"headers": {"x-zm-request-timestamp": STAMP, "x-zm-signature": right}, "body": BODY}),
+    ):
+        request.write_text(text)
+        done = rtms("sign", "webhook", request, cwd=tmp_path, settings=CREDENTIALS)
+        assert (done.returncode, done.stdout) == (0, right + "\n"), done.stderr
+        assert "header  match" in done.stderr
+    request.write_text(BODY)
+    done = rtms("sign", "webhook", request, cwd=tmp_path, settings=CREDENTIALS)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: There is no timestamp.")
 
 
 def test_text_that_is_not_text(payload: Path) -> None:

@@ -1,6 +1,10 @@
 """Webhooks as people have them: read where the meaning is sure, named where it is not."""
 
+import base64
+import html
 import json
+import re
+from urllib.parse import quote_plus
 
 import pytest
 from hypothesis import given, settings
@@ -31,6 +35,10 @@ CONSOLE_LOG = """Server listens on 3000
 """
 QUOTED = TEXT.replace("'", "'\\''")
 ESCAPED = TEXT.replace('"', '\\"')
+INDENTED = json.dumps(WEBHOOK, ensure_ascii=False, indent=2)
+CARETS = re.sub(r'(["{}:,\\])', r"^\1", ESCAPED)
+AROUND = "JSON with other text around it"
+LINE = '{"at": 1}\n'
 ANSI_C = json.dumps(WEBHOOK).replace("\\u00eb", "\\u00EB").replace("'", "\\'")
 
 READ = {
@@ -54,6 +62,55 @@ READ = {
     "print(dict)": (str(WEBHOOK).encode(), "a Python dict as print() shows it"),
     "curl": (f"curl -X POST https://a/b -H 'content-type: x' \\\n  -d '{QUOTED}'".encode(), "a curl command"),
     "curl --data-raw=": (f'$ curl https://a/b --data-raw="{ESCAPED}"'.encode(), "a curl command"),
+    "console.log of classes": (
+        CONSOLE_LOG.replace("{", "Body {", 1).replace("object: {", "object: [Object: null prototype] {").encode(),
+        "JavaScript's notation",
+    ),
+    "console.log in colours": (
+        CONSOLE_LOG.replace("'meeting.rtms_started'", "\x1b[32m'meeting.rtms_started'\x1b[39m").encode(),
+        "JavaScript's notation",
+    ),
+    "print(bytes)": (f"got {TEXT.encode()!r}".encode(), "Python's bytes as print() shows them"),
+    "docker logs": (
+        "\n".join(f"app-1  | {line}" for line in INDENTED.splitlines()).encode(),
+        "JSON with something in front of each line",
+    ),
+    "a quoted mail": (
+        "\n".join(f"> {line}" for line in INDENTED.splitlines()).encode(),
+        "JSON with something in front of each line",
+    ),
+    "a form": (b"payload=" + quote_plus(TEXT).encode(), "URL-encoded JSON"),
+    "HTML": (f"<pre>{html.escape(INDENTED)}</pre>".encode(), "JSON as HTML"),
+    "logfmt": (f'level=info body="{ESCAPED}" ms=3'.encode(), "JSON as it stands in a string"),
+    "CSV": (('1,"' + TEXT.replace('"', '""') + '"\n').encode(), "JSON as it stands in a CSV file"),
+    "base64": (base64.b64encode(TEXT.encode()), "base64"),
+    "a record of a log": (json.dumps({"level": 30, "body": WEBHOOK}).encode(), "JSON with a webhook in it"),
+    "a Lambda event": (
+        json.dumps({"body": base64.b64encode(TEXT.encode()).decode(), "isBase64Encoded": True}).encode(),
+        "JSON with a webhook in it",
+    ),
+    "a list": (json.dumps([WEBHOOK]).encode(), "JSON with a webhook in it"),
+    "a capture": (f'{{"rtms_capture": 1}}\n{{"ch": "webhook", "data": {TEXT}}}\n'.encode(), AROUND),
+    "a long capture": (f'{{"ch": "webhook", "data": {TEXT}}}\n{LINE * 9000}'.encode(), "lines of JSON"),
+    "an answer too": (f'POST / HTTP/1.1\r\n\r\n{TEXT}\r\nHTTP/1.1 200 OK\r\n\r\n{{"ok": 1}}'.encode(), AROUND),
+    "the end of it too": (f'{TEXT}\n{{"event": "meeting.rtms_stopped", "payload": {{}}}}\n'.encode(), AROUND),
+    "wrapped lines": (
+        TEXT.replace("rtms_", "rtms_\n").encode(),
+        "JSON whose lines a terminal has wrapped",
+    ),
+    "curl -sd": (f"me@host:~$ curl -sSd '{QUOTED}' https://a/b".encode(), "a curl command"),
+    "curl, CR LF": (f"curl https://a/b \\\r\n  -d '{QUOTED}'\r\n".encode(), "a curl command"),
+    "curl for cmd": (
+        f'curl ^"https://a/b^" ^\r\n  --data-raw ^"{CARETS}^"'.encode(),
+        "a curl command",
+    ),
+    "curl for PowerShell": (
+        ("curl.exe `\r\n -d '" + TEXT.replace("'", "''") + "' https://a/b").encode(),
+        "a curl command",
+    ),
+    "wget": (f"wget --post-data='{QUOTED}' https://a/b".encode(), "a curl command"),
+    "echo": (f"echo '{QUOTED}' | curl -d @- https://a/b".encode(), "JSON in a shell's quotation marks"),
+    "fetch()": (f'fetch("https://a/b", {{"body": {json.dumps(TEXT)}}});'.encode(), AROUND),
     "curl $'…'": (f"curl https://a/b --data-binary $'{ANSI_C}' --compressed".encode(), "a curl command"),
 }
 
@@ -63,6 +120,24 @@ def test_what_is_sure_is_read(name: str) -> None:
     raw, form = READ[name]
     pasted = read_pasted(raw)
     assert (json.loads(pasted.body), pasted.form) == (WEBHOOK, form)
+
+
+def test_the_bytes_that_were_signed_are_kept() -> None:
+    body = '{"event":  "meeting.rtms_started", "payload": {"a": 1.0}}'
+    request = f"POST / HTTP/1.1\r\nX-Zm-Signature: v0=5d\r\nx-zm-request-timestamp: 17\r\n\r\n{body}\r\n"
+    for text in (request, f"curl -H 'x-zm-signature: v0=5d' -H 'x-zm-request-timestamp: 17' -d '{body}' https://a/b"):
+        pasted = read_pasted(text.encode())
+        assert (pasted.body.decode(), pasted.timestamp, pasted.signature) == (body, "17", "v0=5d")
+        assert pasted.is_verbatim
+    record = {"headers": {"x-zm-signature": "v0=5d", "x-zm-request-timestamp": "17"}, "body": body}
+    pasted = read_pasted(json.dumps(record).encode())
+    assert (pasted.body.decode(), pasted.timestamp, pasted.signature) == (body, "17", "v0=5d")
+    assert not read_pasted(json.dumps({"level": 1, "body": json.loads(body)}).encode()).is_verbatim
+
+
+def test_typographic_marks_inside_of_texts_stay() -> None:
+    text = "{“event”: “a”, “payload”: {“topic”: “Ann’s ‘big’ day”}}"
+    assert json.loads(read_pasted(text.encode()).body)["payload"] == {"topic": "Ann’s ‘big’ day"}
 
 
 def test_plain_json_is_not_touched() -> None:
@@ -78,7 +153,21 @@ REFUSED = {
     "Ruby": ('{"event" => "x"}', "Ruby's or PHP's notation, not JSON"),
     "Go": ("map[event:x]", "Go's notation, not JSON"),
     "HTML": ("<!doctype html><html></html>", "HTML or XML, not JSON"),
-    "a form": ("payload=%7B%22a%22%3A1%7D", "URL-encoded, not JSON"),
+    "a form, cut": ("payload=%7B%22a%22%3A", "URL-encoded, not JSON"),
+    "a browser's console": ("{event: 'x', payload: {…}}", "left out a part of it .{…}"),
+    "a JavaScript object as text": ("webhook: [object Object]", "left out a part of it"),
+    "a Buffer": ("<Buffer 7b 22 65 ... 412 more bytes>", "left out a part of it"),
+    "Rust": ('Object {"event": String("x")}', "Rust's notation"),
+    "Java": ("{event=x, payload={a=1}}", "how a program prints objects"),
+    "a Go struct": ("{Event:x Payload:{A:1}}", "Go's notation"),
+    "YAML": ("event: x\npayload:\n  a: 1\n", "YAML"),
+    "a hex dump": ('00000000  7b 22 65 76 65 6e 74 22  |{"event"|', "a hex dump"),
+    "two starts": (
+        '{"event": "a.rtms_started", "payload": {}}\n{"event": "b.rtms_started", "payload": {}}',
+        "there are 2 webhooks in it .a.rtms_started, b.rtms_started.",
+    ),
+    "curl, a form": ("curl -F a=b https://a/b", "posts a form"),
+    "curl, of another command": ('curl -d "$(cat x)" https://a/b', "posts what another one prints"),
     "two webhooks": ('{"a": 1}\n{"a": 2}\n', "there are 2 JSON objects in it"),
     "half of it": (TEXT[:-9], "ends in the middle"),
     "a comma too many inside only": ('{"a": {"b": 1}, "c": }', "not JSON"),
@@ -99,7 +188,18 @@ def test_what_is_not_sure_is_named(name: str) -> None:
         read_pasted(text.encode())
 
 
-@pytest.mark.parametrize(("raw", "reason"), [(b"\xff\xfea", "UTF-16, but"), (b"caf\xe9", "not UTF-8 .byte 3")])
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"\xff\xfea", "UTF-16, but"),
+        (b"caf\xe9", "not UTF-8 .byte 3"),
+        (TEXT.encode("utf-16-le") + b"\n", "UTF-16 without a byte order mark, but"),
+        (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"PK\x03\x04\x14\x00", "a ZIP file or an office document"),
+        (b"\x89PNG\r\n\x1a\n", "a picture"),
+        (b"{\\rtf1\\ansi", "RTF"),
+    ],
+)
 def test_bytes_that_are_no_text(raw: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         read_pasted(raw)

@@ -341,9 +341,15 @@ def test_what_cannot_be_joined_says_why(text: bytes, problem: str) -> None:
 @pytest.mark.parametrize(
     ("text", "ids"),
     [
-        (BODIES["meeting_started_object"], Ids(Product.MEETING, M, S, SIG, "123456789")),
+        (
+            BODIES["meeting_started_object"],
+            Ids(Product.MEETING, M, S, SIG, {"meeting_id": "123456789", "account_id": "abc123", "host_id": "user123"}),
+        ),
         (BODIES["meeting_stopped"], Ids(Product.MEETING, M, S)),
-        (BODIES["webinar_started_webinar_uuid"], Ids(Product.WEBINAR, "Web123==", S, None, "123456789")),
+        (
+            BODIES["webinar_started_webinar_uuid"],
+            Ids(Product.WEBINAR, "Web123==", S, None, {"webinar_id": "123456789"}),
+        ),
         (b'{"call_id": "c", "rtms_stream_id": "s"}', Ids(Product.PHONE, "c", "s")),
     ],
 )
