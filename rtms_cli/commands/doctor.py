@@ -152,7 +152,7 @@ def _plausible(name: str, credential: "Credential", others: dict[str, str]) -> C
         (len(value) < 16, "Zoom's are at least 20 characters long: was all of it pasted?"),
         (
             bool(credential.left_out),
-            f"There is {credential.left_out}: rtms leaves that out, other programs do not. Take it away.",
+            f"In .env it has {credential.left_out}: rtms leaves that out, other programs do not. Take it away.",
         ),
     )
     fix = next((remark for is_wrong, remark in remarks if is_wrong), "")

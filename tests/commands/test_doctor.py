@@ -63,6 +63,9 @@ def test_what_env_files_have_around_a_value(tmp_path: Path) -> None:
     assert found["client secret"]["verdict"] == "wrong"
     assert "a ; at its end: rtms leaves that out, other programs do not" in found["client secret"]["fix"]
     assert not any(value in json.dumps(found) for value in GOOD.values())
+    (tmp_path / ".env").write_text("".join(f'{name}="{value}\n' for name, value in GOOD.items()))
+    found = checks("--offline", cwd=tmp_path, settings={})
+    assert "quotation marks that do not match" in found["client secret"]["fix"]
 
 
 def test_a_missing_uvloop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

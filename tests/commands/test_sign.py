@@ -265,6 +265,27 @@ ENV_FILES = {
     "statements": f"ZOOM_CLIENT_ID = {ID};\nconst ZOOM_CLIENT_SECRET = '{SECRET}';\n".encode(),
     "typographic": f"export ZOOM_CLIENT_ID=“{ID}”\r\nZOOM_CLIENT_SECRET=‘{SECRET}’\r\n".encode(),
     "UTF-16": f'ZOOM_CLIENT_ID="{ID}"\r\nZOOM_CLIENT_SECRET={SECRET}\r\n'.encode("utf-16"),
+    "cmd": f'set ZOOM_CLIENT_ID={ID}\r\nset "ZOOM_CLIENT_SECRET={SECRET}"\r\n'.encode(),
+    "setx": f'setx ZOOM_CLIENT_ID {ID}\nsetx ZOOM_CLIENT_SECRET "{SECRET}"\n'.encode(),
+    "PowerShell": f"$env:ZOOM_CLIENT_ID = '{ID}'\n$Env:ZOOM_CLIENT_SECRET=\"{SECRET}\"\n".encode(),
+    "YAML": f"env:\n  ZOOM_CLIENT_ID: {ID}\n  ZOOM_CLIENT_SECRET: '{SECRET}' # mine\n".encode(),
+    "JSON": json.dumps({"ZOOM_CLIENT_ID": ID, "ZOOM_CLIENT_SECRET": SECRET}, indent=2).encode(),
+    "Docker": f"ENV ZOOM_CLIENT_ID {ID}\nENV ZOOM_CLIENT_SECRET={SECRET}\n".encode(),
+    "compose": f"- ZOOM_CLIENT_ID={ID}\n- ZOOM_CLIENT_SECRET={SECRET}\n".encode(),
+    "systemd": f'Environment=ZOOM_CLIENT_ID={ID}\nEnvironment="ZOOM_CLIENT_SECRET={SECRET}"\n'.encode(),
+    "Node": f"process.env.ZOOM_CLIENT_ID = '{ID}';\nprocess.env['ZOOM_CLIENT_SECRET'] = '{SECRET}';\n".encode(),
+    "TypeScript": f'const ZOOM_CLIENT_ID: string = "{ID}";\nlet ZOOM_CLIENT_SECRET = `{SECRET}`;\n'.encode(),
+    "Python": f"os.environ['ZOOM_CLIENT_ID'] = '{ID}'\nZOOM_CLIENT_SECRET = '{SECRET}',\n".encode(),
+    "half a pair of quotation marks": f"ZOOM_CLIENT_ID=\"{ID}\nZOOM_CLIENT_SECRET={SECRET}'\n".encode(),
+    "two pairs": f"""ZOOM_CLIENT_ID="'{ID}'"\nZOOM_CLIENT_SECRET=\\"{SECRET}\\"\n""".encode(),
+    "remarks": f'ZOOM_CLIENT_ID={ID}; # mine\nZOOM_CLIENT_SECRET="{SECRET}"; // mine\n'.encode(),
+    "lower case": f"zoom_client_id={ID}\nzoom_client_secret={SECRET}\n".encode(),
+    "invisible": f"ZOOM_CLIENT_ID=\u200b{ID}\nZOOM_CLIENT_SECRET={SECRET}\u00a0\0\n".encode(),
+    "full width": f"ZOOM_CLIENT_ID＝{ID}\nZOOM_CLIENT_SECRET：{SECRET}\n".replace("：", ": ").encode(),
+    "remarks about them": (
+        f"# ZOOM_CLIENT_ID=x\nZOOM_CLIENT_ID is mine\n// ZOOM_CLIENT_SECRET=y\nX=$ZOOM_CLIENT_SECRET\n"
+        f"ZOOM_CLIENT_ID={ID}\nZOOM_CLIENT_SECRET={SECRET}\n"
+    ).encode(),
     "a byte order mark": f"ZOOM_CLIENT_ID={ID} # mine;\nZOOM_CLIENT_SECRET={SECRET}".encode("utf-8-sig"),
 }
 
@@ -274,6 +295,7 @@ def test_env_files_as_people_have_them(name: str, payload: Path) -> None:
     (payload.parent / ".env").write_bytes(ENV_FILES[name])
     done = rtms("sign", payload, cwd=payload.parent)
     assert (done.returncode, done.stdout) == (0, RIGHT.hex() + "\n"), done.stderr
+    assert "dotenv" not in done.stderr
 
 
 def test_challenge(tmp_path: Path) -> None:
