@@ -9,7 +9,10 @@ from msgspec import Struct
 from rtms_cli.protocol.webhooks import OtherWebhook, Stream, StreamInterrupted, StreamStart, StreamStop, Webhook
 
 MOST_A_MINUTE = 10
-"""Webhooks of one kind about one stream: Zoom sends one, and three more within 80 minutes."""
+"""Webhooks of one kind about one stream: Zoom sends one, and three more within 80 minutes.
+
+Those that tell the same again are counted by themselves: who repeats what he has overheard keeps no news out.
+"""
 MINUTE_S = 60.0
 MOST_STREAMS = 1_000
 """Streams that are remembered after their end."""
@@ -35,7 +38,7 @@ class Admission:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._streams: OrderedDict[str, _Known] = OrderedDict()
-        self._times: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
+        self._times: OrderedDict[tuple[str | int | None, ...], deque[float]] = OrderedDict()
 
     def refusal(self, webhook: StreamStart | StreamStop | StreamInterrupted, *, may_be_old: bool) -> str | None:
         """Why a webhook about a stream is not acted on; it is counted.
@@ -43,6 +46,7 @@ class Admission:
         :param may_be_old: whether somebody else looks at its time.
         """
         what = "interrupted" if isinstance(webhook, StreamInterrupted) else "stopped"
+        event_ts = webhook.stream.event_ts if isinstance(webhook, StreamStart) else webhook.event_ts
         if isinstance(webhook, StreamStart):
             what, known = "started", self._known(webhook.stream.stream_id)
             is_old = known.newest is not None and webhook.stream.is_older_than(known.newest)
@@ -50,7 +54,10 @@ class Admission:
                 return "it is older than the stream's last start"
             if known.newest is not None and webhook.stream.event_ts is not None and not is_old:
                 known.newest = webhook.stream  # of a stream that runs: a failover
-        if self._is_too_much(stream_id_of(webhook) or "", what):
+        stream_id = stream_id_of(webhook) or ""
+        is_again = (stream_id, what, event_ts) in self._times
+        too_often = self._is_too_much(stream_id, what, event_ts)
+        if too_often or (not is_again and self._is_too_much(stream_id, what)):
             return f"{MOST_A_MINUTE} {what} webhooks about this stream came within a minute"
         return None
 
@@ -89,10 +96,10 @@ class Admission:
             self._streams.popitem(last=False)
         return known
 
-    def _is_too_much(self, stream_id: str, what: str) -> bool:
+    def _is_too_much(self, *what: str | int | None) -> bool:
         now = self._clock()
-        times = self._times.setdefault((stream_id, what), deque(maxlen=MOST_A_MINUTE))
-        self._times.move_to_end((stream_id, what))
+        times = self._times.setdefault(what, deque(maxlen=MOST_A_MINUTE))
+        self._times.move_to_end(what)
         while len(self._times) > MOST_STREAMS:
             self._times.popitem(last=False)
         if len(times) == MOST_A_MINUTE and now - times[0] < MINUTE_S:

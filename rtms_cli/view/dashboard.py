@@ -195,12 +195,20 @@ def draw(moment: Moment, history: History, width: int, height: int) -> Renderabl
                 _Part(6, 1, _words(chosen, 3), newest_last=True),
             ]
         parts.append(_Part(2, 2, Group(*_remarks(chosen))))
-    notices = [Text(f" {escape(notice, width - 2)}", style="dim", no_wrap=True) for notice in moment.notices[-3:]]
-    parts.append(_Part(7, 1, Group(*notices), newest_last=True))
+    parts.append(_Part(7, 1, _notices(moment.notices[-10 if chosen is None else -3 :], width), newest_last=True))
     if moment.keys:
         keys = " ↑↓ stream  r messages  p pause  m mark  s stop  q quit  ? help"
         parts.append(_Part(0, 1, Text(keys, style="dim", no_wrap=True, overflow="crop")))
     return _Fitted(parts, height)
+
+
+def _notices(notices: Sequence[str], width: int) -> RenderableType:
+    return Group(
+        *(
+            Text(f" {escape(notice, width - 2)}", "yellow" if notice.startswith("WARNING") else "dim", no_wrap=True)
+            for notice in notices
+        )
+    )
 
 
 def _head(moment: Moment, width: int) -> RenderableType:

@@ -256,6 +256,24 @@ def test_so_many_a_minute(kind: Callable[[str], StreamStart | StreamStop | Strea
     assert let_in("s", 100) == MOST_A_MINUTE
 
 
+NEWS: list[Callable[[int], StreamStart | StreamStop | StreamInterrupted]] = [
+    lambda event_ts: StreamStart(stream(event_ts=event_ts)),
+    lambda event_ts: StreamStop(Product.MEETING, "s", 6, event_ts),
+    lambda event_ts: StreamInterrupted(Product.MEETING, "s", None, event_ts),
+]
+
+
+@pytest.mark.parametrize("kind", NEWS)
+def test_who_repeats_a_webhook_keeps_no_news_out(kind: Callable[[int], StreamStart | StreamStop]) -> None:
+    admission = Admission(lambda: 0.0)
+
+    def let_in(event_ts: int) -> bool:
+        return admission.refusal(kind(event_ts), may_be_old=True) is None
+
+    assert sum(let_in(1000) for _ in range(100)) == MOST_A_MINUTE
+    assert sum(let_in(event_ts) for event_ts in range(1001, 1100)) == MOST_A_MINUTE - 1
+
+
 def test_a_start_that_is_older_than_the_last_one_begins_nothing() -> None:
     admission = Admission()
     admission.begin(stream(event_ts=2000))

@@ -36,6 +36,15 @@ def test_screens_are_those_that_were_approved(width: int, height: int) -> None:
     assert screen(width, height) == (SCREENS / f"{width}x{height}.txt").read_text()
 
 
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_who_waits_for_a_webhook_sees_the_last_notices(width: int, height: int) -> None:
+    """Who gets no webhook looks there; a stream that runs needs the room."""
+    notices = [f"POST /{number} was answered 404" for number in range(20)]
+    for views, shown in (((), 10), ((view(),), 1)):
+        text = drawn(Moment("listen", views, notices=notices), width, height)
+        assert all(f"POST /{number} " in text for number in range(20 - shown, 20))
+
+
 def test_nothing_from_outside_reaches_the_terminal_raw() -> None:
     moment = Moment("listen", [view(), view(2)], frames=[frame_of(1, "media", Direction.IN, HOSTILE.encode())])
     text = drawn(moment) + drawn(structs.replace(moment, frames=None))
