@@ -154,6 +154,8 @@ class Announce(Struct, frozen=True):
 
     what: str
     reason: int | None = None
+    age_ms: int = 0
+    """How long before the start it happened, where it comes late; 0 is a webhook of now."""
 
 
 class Finish(Struct, frozen=True):

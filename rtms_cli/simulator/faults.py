@@ -46,6 +46,12 @@ class Fault(StrEnum):
     """An interrupted webhook; the signaling socket stays open and dead."""
     RETRY_WEBHOOK = "retry-webhook"
     """The started webhook comes again, byte for byte."""
+    OLD_STARTED = "old-started"
+    """A started webhook from `number` minutes before the stream's start comes at last."""
+    OLD_STOPPED = "old-stopped"
+    """The same of a stopped webhook."""
+    OLD_INTERRUPTED = "old-interrupted"
+    """The same of an interrupted webhook."""
     STOP = "stop"
     """The stream ends for the stop reason in `number`."""
     STOP_WEBHOOK_ONLY = "stop-webhook-only"
@@ -132,6 +138,10 @@ def _retry_webhook(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
     zoom.announce("started")
 
 
+def _old_webhook(what: str, reason: StopReason | None = None) -> Handler:
+    return lambda zoom, show, fault: zoom.announce(what, reason, age_ms=fault.number * 60_000)
+
+
 def _stop(zoom: "Zoom", show: "MadeUp", fault: FaultAt) -> None:
     zoom.end(StopReason(fault.number))  # type: ignore[call-arg]  # the one-argument call looks it up
 
@@ -181,6 +191,9 @@ HANDLERS: Mapping[Fault, Handler] = {
     Fault.EVENT_7: _event_7,
     Fault.WEBHOOK_INTERRUPTED: _webhook_interrupted,
     Fault.RETRY_WEBHOOK: _retry_webhook,
+    Fault.OLD_STARTED: _old_webhook("started"),
+    Fault.OLD_STOPPED: _old_webhook("stopped", StopReason.STOP_BC_MEETING_ENDED),
+    Fault.OLD_INTERRUPTED: _old_webhook("interrupted"),
     Fault.STOP: _stop,
     Fault.STOP_WEBHOOK_ONLY: _stop_by_webhook,
     Fault.SILENCE: _silence,

@@ -324,6 +324,14 @@ def _refuse(event: _Fields, verb: str, at_ms: int) -> _Made:
     return tuple(FaultAt(at_ms, fault, code, times) for code in codes)
 
 
+_OLD = {"started": Fault.OLD_STARTED, "stopped": Fault.OLD_STOPPED, "interrupted": Fault.OLD_INTERRUPTED}
+
+
+def _old_webhook(event: _Fields, verb: str, at_ms: int) -> _Made:
+    fault = _OLD[event.choice(verb, list(_OLD))]
+    return (FaultAt(at_ms, fault, event.count("minutes", 20, most=1440, least=1)),)
+
+
 def _hang_up(event: _Fields, verb: str, at_ms: int) -> _Made:
     event.yes(verb)
     return (FaultAt(at_ms, Fault.HANG_UP, times=event.count("times", 1, most=1000, least=1)),)
@@ -377,6 +385,7 @@ EVENTS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
         ),
     ),
     "retry_webhook": ((), _flag(Fault.RETRY_WEBHOOK)),
+    "old_webhook": (("minutes",), _old_webhook),
     "refuse": (("on", "times"), _refuse),
     "hang_up": (("times",), _hang_up),
     "revoke": ((), _flag(Fault.STOP, StopReason.STOP_BC_STREAM_REVOKED)),

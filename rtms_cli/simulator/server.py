@@ -94,13 +94,13 @@ class LiveStream:
         self._sockets += 1
         return kind if self._sockets == 1 else f"{kind}#{self._sockets}"
 
-    def webhook(self, what: str, reason: StopReason | None = None) -> bytes:
-        """The body of a webhook about this stream: `started`, `stopped` or `interrupted`."""
+    def webhook(self, what: str, reason: StopReason | None = None, age_ms: int = 0) -> bytes:
+        """The body of a webhook about this stream: `started`, `stopped` or `interrupted`; see `Announce`."""
         ids = Ids(self.product, self.identity, self.stream_id, self.url)
         payload = stream_payload(ids, what, None if reason is None else int(reason))
         if what == "started" and self.signature is not None:
             payload["signature"] = str(self.signature)  # msgspec writes no subclasses
-        event_ts = self.event_ts if what == "started" else int(time.time() * 1000)
+        event_ts = self.event_ts - age_ms if age_ms or what == "started" else int(time.time() * 1000)
         return webhook_body(stream_event(self.product, what), event_ts, payload)
 
     async def done(self) -> StopReason:
@@ -340,19 +340,20 @@ class Simulator:
             doing.cancel()
             ending.cancel()
 
-    async def post(self, url: str, stream: LiveStream, what: str, reason: StopReason | None = None) -> None:
+    async def post(
+        self, url: str, stream: LiveStream, what: str, reason: StopReason | None = None, age_ms: int = 0
+    ) -> None:
         """Post a signed webhook; an answer that is wrong or late is a finding of the stream.
 
         :raises Problem: where nobody answers at all.
         """
-        posting = self._post(url, stream, what, reason)
+        posting = self._post(url, stream, what, stream.webhook(what, reason, age_ms))
         if what != "started":
             await posting
         elif not await self._before_the_end(posting):
             stream.end_was_told = True
 
-    async def _post(self, url: str, stream: LiveStream, what: str, reason: StopReason | None) -> None:
-        body = stream.webhook(what, reason)
+    async def _post(self, url: str, stream: LiveStream, what: str, body: bytes) -> None:
         headers = signed_headers(self._app.secret_token, int(time.time()), body)
         try:
             answer = await post(url, body, headers, 2 * ANSWER_S)
@@ -378,17 +379,18 @@ class Simulator:
 
     async def _tell(self, stream: LiveStream, command: Announce) -> None:
         generation = stream.zoom.generation
-        if command.what == "started" and f"server={generation}" not in stream.url and generation > 1:
+        is_old, is_known = command.age_ms > 0, generation == 1 or f"server={generation}" in stream.url
+        if command.what == "started" and not (is_old or is_known):
             if stream.zoom.moves:
                 stream.port = await self._listen(0)
                 stream.zoom.move_to(self._media_urls(stream.port, stream.stream_id, stream.product))
             stream.url = f"{self.url(stream.port)}/signaling/{stream.stream_id}?server={generation}"
             stream.event_ts += 1
-        stream.end_was_told |= command.what == "stopped"
+        stream.end_was_told |= command.what == "stopped" and not is_old
         if self.webhook is not None:
             reason = None if command.reason is None else StopReason(command.reason)  # type: ignore[call-arg]
             try:
-                await self.post(self.webhook, stream, command.what, reason)
+                await self.post(self.webhook, stream, command.what, reason, command.age_ms)
             except Problem as problem:
                 stream.webhook_findings.append(Finding(0, "webhook", problem.what))
 

@@ -308,9 +308,9 @@ class Zoom:
             self.client.send(socket, news, raw)
         return socket is None
 
-    def announce(self, what: str, reason: int | None = None) -> None:
-        """Post a webhook: `started`, `interrupted` or `stopped` with a reason."""
-        self.client.command(Announce(what, reason))
+    def announce(self, what: str, reason: int | None = None, age_ms: int = 0) -> None:
+        """Post a webhook: `started`, `interrupted` or `stopped` with a reason; see `Announce`."""
+        self.client.command(Announce(what, reason, age_ms))
 
     def fail_over(self, *, moves: bool) -> None:
         """Let another server take over, and announce it (PROTOCOL §2); the old one lives until `client.lose`.

@@ -45,6 +45,10 @@ SHOWN: dict[Fault, tuple[Case, set[str]]] = {
     Fault.SAY_INTERRUPTED: (Case("", (at(2, Fault.SAY_INTERRUPTED, 13),)), {"interrupted"}),
     Fault.EVENT_7: (Case("", (at(2, Fault.EVENT_7),)), {"interrupted"}),
     Fault.WEBHOOK_INTERRUPTED: (Case("", (at(2, Fault.WEBHOOK_INTERRUPTED),)), {"interrupted"}),
+    **{
+        fault: (Case("", (at(2, fault, 20),)), {"webhook-late"})
+        for fault in (Fault.OLD_STARTED, Fault.OLD_STOPPED, Fault.OLD_INTERRUPTED)
+    },
     Fault.RETRY_WEBHOOK: (Case("", (at(2, Fault.RETRY_WEBHOOK),)), {"webhook-again"}),
     Fault.STOP: (
         Case(
@@ -96,7 +100,10 @@ DEVIATING: dict[Deviation, tuple[set[str], float]] = {
 }
 
 
-BY_WEBHOOK = (Fault.FAILOVER, Fault.SPLIT_BRAIN, Fault.RETRY_WEBHOOK, Fault.WEBHOOK_INTERRUPTED)
+BY_WEBHOOK = (
+    *(Fault.FAILOVER, Fault.SPLIT_BRAIN, Fault.RETRY_WEBHOOK, Fault.WEBHOOK_INTERRUPTED),
+    *(Fault.OLD_STARTED, Fault.OLD_STOPPED, Fault.OLD_INTERRUPTED),
+)
 """A webhook goes its own way, and must arrive before the session's end."""
 
 

@@ -173,6 +173,14 @@ CASES = (
         )
         for what in ("a stop", "an interrupted")
     ),
+    Case(
+        "webhooks from before the start, sent again after 60, 5 and 20 minutes",
+        tuple(
+            at(5 + number, fault, minutes)
+            for number, minutes in enumerate((60, 5, 20))
+            for fault in (Fault.OLD_STARTED, Fault.OLD_STOPPED, Fault.OLD_INTERRUPTED)
+        ),
+    ),
     Case("webhook comes again", (at(2, Fault.RETRY_WEBHOOK), at(9, Fault.RETRY_WEBHOOK))),
     *(Case(f"8 INTERRUPTED, reason {n}", (at(5, Fault.SAY_INTERRUPTED, n),), rebuilds=1) for n in (13, 15)),
     *(Case(f"8 INTERRUPTED, reason {n}", (at(5, Fault.SAY_INTERRUPTED, n),)) for n in (14, 16)),

@@ -301,6 +301,7 @@ _MAKERS: Sequence[tuple[int, _Maker]] = (
     (1, _zoom(Fault.EVENT_7)),
     (2, _zoom(Fault.WEBHOOK_INTERRUPTED)),
     (1, _zoom(Fault.RETRY_WEBHOOK)),
+    *((1, _zoom(fault, 5, 20, 60)) for fault in (Fault.OLD_STARTED, Fault.OLD_STOPPED, Fault.OLD_INTERRUPTED)),
     (3, _zoom(Fault.STOP, *ENDS)),
     (4, _zoom(Fault.STOP, *FAILURES)),
     (2, _zoom(Fault.STOP, REVOKED)),

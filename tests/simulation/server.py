@@ -100,6 +100,10 @@ class Served:
 
     def _announce(self, command: Announce) -> None:
         generation = self.zoom.generation
+        if command.age_ms:
+            event_ts = self.event_ts - command.age_ms
+            self._side.post(self.webhook(command.what, command.reason, event_ts))
+            return
         if command.what == "started" and generation > 1 and f"server={generation}" not in self.url:
             if self.zoom.moves:
                 self.port += 1

@@ -176,6 +176,8 @@ def fault(at_ms: int, fault: Fault, number: int = 0, times: int = 1) -> FaultAt:
         ('at = 1\nfailover = "another port"', fault(1000, Fault.FAILOVER, 1)),
         ('at = 1\nfailover = "split brain"', fault(1000, Fault.SPLIT_BRAIN)),
         ("at = 1\nretry_webhook = true", fault(1000, Fault.RETRY_WEBHOOK)),
+        ('at = 1\nold_webhook = "stopped"', fault(1000, Fault.OLD_STOPPED, 20)),
+        ('at = 1\nold_webhook = "started"\nminutes = 60', fault(1000, Fault.OLD_STARTED, 60)),
         ('at = "start"\nrefuse = 3', fault(-1, Fault.REFUSE_SIGNALING, 3)),
         ('at = 2\nrefuse = 16\non = "media"\ntimes = 2', fault(2000, Fault.REFUSE_MEDIA, 16, 2)),
         ('at = "start"\nhang_up = true\ntimes = 3', fault(-1, Fault.HANG_UP, 0, 3)),
