@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from rtms_cli.wire.dialer import tls_context
+from rtms_cli.wire.notices import Notices
 from rtms_cli.wire.poster import NoAnswerError, post
 
 MOST_WAITING = 100
@@ -38,6 +39,7 @@ class Forwarder:
     ) -> None:
         self._url = url
         self._notice = notice
+        self._notices = Notices(notice)
         if tls is None and urlsplit(url).scheme == "https":
             tls = tls_context(None)
         self._tls = tls
@@ -58,6 +60,7 @@ class Forwarder:
             self._notice(f"WARNING: webhooks were not all forwarded: {self._url} was too slow")
         self._work.cancel()
         await asyncio.wait([self._work])
+        self._notices.close()
 
     def put(self, body: bytes, headers: Headers) -> None:
         """Pass a webhook on, with its own headers of Zoom's; never waits."""
@@ -67,7 +70,10 @@ class Forwarder:
         try:
             self._waiting.put_nowait((body, [*kept, MARK]))
         except asyncio.QueueFull:
-            self._notice(f"WARNING: {_event(body)} was not forwarded: {self._waiting.qsize()} wait for the app already")
+            self._fail(body, f"{self._waiting.qsize()} wait for the app already")
+
+    def _fail(self, body: bytes, why: str) -> None:
+        self._notices.tell("webhooks that were not forwarded", f"WARNING: {_event(body)} was not forwarded: {why}")
 
     async def _post_all(self) -> None:
         while True:
@@ -75,7 +81,7 @@ class Forwarder:
             try:
                 answer = await post(self._url, body, headers, self._patience_s, self._tls)
             except NoAnswerError as error:
-                self._notice(f"WARNING: {_event(body)} was not forwarded: {error}")
+                self._fail(body, str(error))
             else:
                 said = f"forwarded {_event(body)} → {answer.status} in {answer.took_s * 1000:.0f} ms"
                 self._notice(said if answer.status < 300 else f"WARNING: {said}")

@@ -14,6 +14,7 @@ import httpx
 from processes import running
 
 from rtms_cli.wire.forwarder import Forwarder
+from rtms_cli.wire.notices import MOST
 
 BODY = b'{"event":  "meeting.other", "payload": {"text": "gr\xc3\xbc\xc3\x9f"}}\n'
 
@@ -128,3 +129,12 @@ async def test_the_queue_is_bounded_and_failures_are_warnings(unused_tcp_port: i
     async with Forwarder(f"http://127.0.0.1:{unused_tcp_port}/", said.append) as forwarder:
         forwarder.put(bodies[0], [])
     assert said[-1].startswith("WARNING: e0 was not forwarded: ")
+
+
+async def test_a_flood_for_which_there_is_no_room_is_a_few_lines(unused_tcp_port: int) -> None:
+    said = list[str]()
+    async with Forwarder(f"http://127.0.0.1:{unused_tcp_port}/", said.append, most_waiting=3) as forwarder:
+        for _ in range(100):
+            forwarder.put(BODY, [])
+    assert len(said) == MOST + 1
+    assert said[-1] == f"{100 - MOST} more webhooks that were not forwarded in the last 60 s"
