@@ -106,11 +106,13 @@ def export(
                 written += _pictures(recorded, folder, form, every, whom, layout, progress, force=force)
             progress(1.0)
         if plot is not None:
+            from rtms_cli.export.checking import check_picture
             from rtms_cli.export.files import made
             from rtms_cli.export.plot import write_plot
 
             with made(plot, force=force) as passing:
                 write_plot(recorded, passing)
+                check_picture(passing)
             written.append(plot)
     if as_json:
         typer.echo(json_line({"files": written, "notes": notes}))
@@ -294,6 +296,7 @@ def _text(recorded: "Recorded", folder: Path, base: str, form: str, gap_s: float
 def _chat(recorded: "Recorded", target: Path, *, force: bool) -> Iterator[Path]:
     """The chat as a document or a table, where the form can hold it and there is one."""
     from rtms_cli.export.chat import COLUMNS, KINDS, WRITERS, conversation, rows
+    from rtms_cli.export.checking import check_table
     from rtms_cli.export.files import made
     from rtms_cli.export.tables import open_table
 
@@ -305,8 +308,10 @@ def _chat(recorded: "Recorded", target: Path, *, force: bool) -> Iterator[Path]:
             passing.write_text(WRITERS[form](chat), encoding="utf-8", errors="replace", newline="\n")
         else:
             write, close = open_table(passing, COLUMNS, KINDS)
-            write(rows(chat))
+            found = rows(chat)
+            write(found)
             close()
+            check_table(passing, len(COLUMNS), len(found))
     yield target
 
 

@@ -1,5 +1,6 @@
 """What was written is opened again: a file that does not play is an error, not a result."""
 
+import csv
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +92,64 @@ def check_sound(path: Path, rate: int, channels: int, samples: int) -> None:
         raise _broken(path, f"it cannot be read ({error.error_string})") from None
     if (info.samplerate, info.channels, info.frames) != (rate, channels, samples):
         raise _broken(path, f"it has {info.frames} of {samples} samples")
+
+
+def check_picture(path: Path, size: tuple[int, int] | None = None) -> None:
+    """Decode a PNG file.
+
+    :param size: its width and height, where they are known.
+    :raises Problem: where that fails, or it is another picture.
+    """
+    import av
+
+    context: Any = av.CodecContext.create("png", "r")
+    try:
+        frames = [*context.decode(av.Packet(path.read_bytes())), *context.decode(None)]
+    except av.error.FFmpegError as error:
+        raise _broken(path, f"it cannot be decoded ({error.strerror or error})") from None
+    if not frames or size not in (None, (frames[0].width, frames[0].height)):
+        raise _broken(path, "it is not the picture that was written")
+
+
+def check_pages(path: Path, count: int) -> None:
+    """Count the pages of a PDF file.
+
+    :raises Problem: where it cannot be read, or some are missing.
+    """
+    from PIL import PdfParser
+
+    try:
+        with PdfParser.PdfParser(str(path)) as document:
+            found = len(document.pages)
+    except (PdfParser.PdfFormatError, ValueError, KeyError) as error:
+        raise _broken(path, f"it cannot be read ({error})") from None
+    if found != count:
+        raise _broken(path, f"it has {found} of {count} pages")
+
+
+def check_table(path: Path, columns: int, rows: int) -> None:
+    """Count the rows of a CSV or Parquet file.
+
+    :raises Problem: where it cannot be read, or some are missing.
+    """
+    if path.suffix == ".csv":
+        csv.field_size_limit((1 << 31) - 1)
+        try:
+            with path.open(newline="", encoding="utf-8") as source:
+                found = sum(len(row) == columns for row in csv.reader(source)) - 1
+        except (csv.Error, UnicodeError) as error:
+            raise _broken(path, f"it cannot be read ({error})") from None
+    else:
+        import pyarrow as arrow
+        import pyarrow.parquet as parquet
+
+        try:
+            with parquet.ParquetFile(path) as table:
+                found = sum(batch.num_rows for batch in table.iter_batches() if batch.num_columns == columns)
+        except arrow.ArrowInvalid as error:
+            raise _broken(path, f"it cannot be read ({error})") from None
+    if found != rows:
+        raise _broken(path, f"it has {found} of {rows} rows")
 
 
 def _decode(path: Path, index: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rtms_cli.errors import Problem
+from rtms_cli.export.checking import check_pages, check_picture
 from rtms_cli.export.files import made
 from rtms_cli.export.source import Recorded
 from rtms_cli.export.video import Shot, shots
@@ -52,6 +53,11 @@ class Decoders:
             return None
         return frames[-1] if frames else None
 
+    def tell(self, recorded: Recorded) -> None:
+        """Add to the recording's problems what could not be decoded."""
+        if self.failed:
+            recorded.problems.append(f"{self.failed} picture{'' if self.failed == 1 else 's'} could not be decoded")
+
 
 def as_png(frame: Any) -> bytes:
     """One picture as a PNG file's bytes."""
@@ -93,8 +99,9 @@ def write_frames(
         whose = recorded.party(shot.track)
         who = "mixed" if whose is None else participant_stem(whose, shot.track.user_name)
         path = out / f"{kind}-{timestamp_name(shot.at)}-{who}.png"
-        _save(path, as_png(frame))
+        _save(path, frame)
         yield path
+    decoders.tell(recorded)
 
 
 def write_slides(recorded: Recorded, out: Path, progress: Callable[[float], None] = lambda _: None) -> Iterator[Path]:
@@ -119,21 +126,24 @@ def write_slides(recorded: Recorded, out: Path, progress: Callable[[float], None
             continue
         last = grid
         path = out / f"slide-{len(written) + 1:03}-{timestamp_name(shot.at)}.png"
-        _save(path, as_png(frame))
+        _save(path, frame)
         written.append(path)
         yield path
+    decoders.tell(recorded)
     if not written:
         raise Problem(f"{recorded.folder} has no shared screen.", "`rtms inspect` shows what it has.")
     document = out / "slides.pdf"
     first, *others = (Image.open(path) for path in written)
     with made(document, force=True) as temporary:
         first.save(temporary, save_all=True, append_images=others, resolution=96)
+        check_pages(temporary, len(written))
     yield document
 
 
-def _save(path: Path, content: bytes) -> None:
+def _save(path: Path, frame: Any) -> None:
     with made(path, force=True) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(as_png(frame))
+        check_picture(temporary, (frame.width, frame.height))
 
 
 def thumbnail(frame: Any) -> "npt.NDArray[np.uint8]":

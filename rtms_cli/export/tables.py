@@ -7,6 +7,7 @@ from typing import Any
 
 from rtms_cli.capture import Capture
 from rtms_cli.errors import Problem
+from rtms_cli.export.checking import check_table
 from rtms_cli.machine import Direction
 from rtms_cli.protocol.media import MEDIA_NAMES
 from rtms_cli.protocol.messages import Chat, EventUpdate, Media, Transcript
@@ -86,6 +87,7 @@ def write_table(path: Path, target: Path, progress: Callable[[float], None] = la
         write(batch)
     finally:
         close()
+    check_table(target, len(COLUMNS), count)
     return count
 
 

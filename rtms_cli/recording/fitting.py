@@ -77,7 +77,7 @@ class _Group(Struct):
 def size_in(form: AudioForm, payload: bytes) -> int:
     """How long a packet is, to be held against others: bytes of raw L16, samples of all else; 0 where it is none."""
     if form.codec == Codec.L16 and form.content_type != ContentType.RTP:
-        return len(payload)
+        return len(payload) - len(payload) % form.block
     if form.codec == Codec.OPUS:
         body = body_of(form, payload)
         if not body or not is_opus_packet(body) or (form.audio_channels == 1 and body[0] & 4):

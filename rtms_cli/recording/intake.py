@@ -12,6 +12,7 @@ from rtms_cli.protocol.media import AudioParams
 from rtms_cli.protocol.numbers import Codec, ContentType
 from rtms_cli.recording.audio import AudioForm, AudioTrack, samples_in
 from rtms_cli.recording.fitting import LOOSE_MS, Packet, fit, is_proven, size_in
+from rtms_cli.recording.sniffing import is_smoother
 
 MOST_HELD = 1 << 25
 """Bytes that all senders of a recording may have waiting."""
@@ -19,6 +20,7 @@ _MOST_USUAL = 8
 _SEND_RATE_MS = 20
 """Zoom's default."""
 _NEVER_MS = 1 << 62
+_ADJACENT_MS = 1_000
 
 
 class Held:
@@ -62,7 +64,8 @@ class Intake:
 
     __slots__ = (
         "_expected", "_faults", "_granted", "_held", "_is_plain", "_is_proven", "_is_trial", "_last", "_last_at_us",
-        "_last_ms", "_least_ms", "_loose_ms", "_next_ms", "_owner", "_usual", "_waiting", "heard_name", "track",
+        "_last_ms", "_least_ms", "_loose_ms", "_next_ms", "_odd", "_odd_fault", "_odd_ms", "_owner", "_usual",
+        "_waiting", "heard_name", "track",
     )  # fmt: skip
 
     def __init__(self, track: AudioTrack, expected: int, owner: Owner, waiting: Held) -> None:
@@ -79,6 +82,10 @@ class Intake:
         self._is_trial = False
         """Whether what is placed now may be placed once more, so that nothing is lost yet."""
         self._faults: list[tuple[str, int]] = []
+        self._odd = b""
+        """Bytes of the packet before that make no whole sample: the next one may begin with the rest."""
+        self._odd_fault: tuple[str, int] | None = None
+        self._odd_ms = 0
         self._last = b""
         self._last_at_us = 0
         self._last_ms = -1
@@ -93,13 +100,13 @@ class Intake:
         :returns: why a part of it could not be kept, and how many bytes; `None` where all was kept.
         """
         size = len(payload) if self._is_plain else size_in(self.track.form, payload)
-        if timestamp >= self._next_ms and size in self._usual:
+        if timestamp >= self._next_ms and size in self._usual and not self._odd:
             self._last_ms = timestamp
             self._next_ms = timestamp + self._least_ms
             self._last = payload
             self._last_at_us = at_us
             return self.track.add(timestamp, payload)
-        self._take(timestamp, payload, at_us)
+        self._take(timestamp, self._completed(timestamp, payload), at_us)
         return None
 
     def add_arrived(self, arrived_ms: int, payload: bytes) -> None:
@@ -111,6 +118,49 @@ class Intake:
         """Judge what waits by what is there."""
         if self._held:
             self._judge(final=True)
+        self._give_up_odd()
+        self._waiting.intakes.pop(self, None)
+
+    def _completed(self, timestamp: int, payload: bytes) -> bytes:
+        """A packet with the first bytes of its first sample, where the packet before it has them."""
+        odd, block = self._odd, self.track.form.block
+        if odd and self._is_rest(timestamp, payload):
+            payload, self._odd_fault = odd + payload, None
+            self._owner.warn(f"{self.track.path}: packets end within a sample, and the next ones go on with it")
+            if self._held:
+                self._held[-1].payload = self._held[-1].payload.removesuffix(odd)
+            self._last = self._last.removesuffix(odd)
+        self._give_up_odd()
+        rest = len(payload) % block if self._is_plain else 0
+        if rest:
+            self._odd = payload[-rest:]
+            self._odd_ms = timestamp
+            self._waiting.intakes[self] = None
+        return payload
+
+    def _is_rest(self, timestamp: int, payload: bytes) -> bool:
+        """Whether a packet goes on in the middle of a sample; where the sound does not tell, its length does."""
+        if not (self._is_plain and 0 <= timestamp - self._odd_ms <= _ADJACENT_MS):
+            return False
+        block, nbytes, each = self.track.form.block, len(payload), self._expected
+        goes_on = is_smoother(self._odd + payload, payload, self.track.form.audio_channels)
+        if goes_on is not None:
+            return goes_on
+        is_near = any(abs(nbytes - size) <= block for size in (each, each // 2))
+        return is_near and nbytes % block > 0 and (len(self._odd) + nbytes) % block == 0
+
+    def _give_up_odd(self) -> None:
+        self._odd = b""
+        if self._odd_fault is not None:
+            fault, self._odd_fault = self._odd_fault, None
+            self._tell(fault)
+
+    def _tell(self, fault: tuple[str, int]) -> None:
+        """Keep what could not be kept for the judgement, where there is to be one, or tell of it."""
+        if self._is_trial:
+            self._faults.append(fault)
+        else:
+            self._owner.lose(fault[0], self.track.path, fault[1])
 
     def _take(self, timestamp: int, payload: bytes, at_us: int) -> None:
         if self._held:
@@ -131,9 +181,8 @@ class Intake:
             self._hold(self._packet(timestamp, payload, at_us))
 
     def _is_usual(self, payload: bytes) -> bool:
-        form = self.track.form
-        size = size_in(form, payload)
-        return self._is_proven and (size - size % form.block if self._is_plain else size) in self._usual
+        size = size_in(self.track.form, payload)
+        return self._is_proven and size in self._usual
 
     def _packet(self, timestamp: int, payload: bytes, at_us: int, *, is_placed: bool = False) -> Packet:
         return Packet(timestamp, payload, at_us, size_in(self.track.form, payload), is_placed)
@@ -183,10 +232,12 @@ class Intake:
         is_again = self._has_only_held() and (is_other or verdict.loose_ms > 0)
         held, self._held = self._held, []
         self._waiting.nbytes -= sum(len(packet.payload) for packet in held)
-        self._waiting.intakes.pop(self, None)
+        if not self._odd:
+            self._waiting.intakes.pop(self, None)
         self._is_trial = False
         faults, self._faults = self._faults, []
         if is_again:
+            self._odd_fault = None
             self._owner.reform(self.track, verdict.form)
         else:
             for fault in faults:
@@ -225,10 +276,13 @@ class Intake:
             fault = track.append(timestamp if is_stamped else None, payload)
         else:
             fault = track.add(timestamp, payload, is_stamped=is_stamped)
-        if fault is not None and self._is_trial:
-            self._faults.append(fault)
+        if self._odd_fault is not None:
+            earlier, self._odd_fault = self._odd_fault, None
+            self._tell(earlier)
+        if fault is not None and self._odd:
+            self._odd_fault = fault
         elif fault is not None:
-            self._owner.lose(fault[0], track.path, fault[1])
+            self._tell(fault)
 
     def _duration_ms(self, payload: bytes) -> int:
         return samples_in(self.track.form, payload) * 1000 // self.track.form.rate_hz

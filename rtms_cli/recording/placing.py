@@ -187,6 +187,8 @@ class Placer:
         nbytes = len(payload)
         if message.length != nbytes and message.length is not None:
             self._ledger.warn(f"{frame.channel}: audio payloads whose length differs from what the message says")
+            if 0 < message.length < nbytes and not payload[message.length :].strip(b"\0"):
+                payload = payload[: message.length]  # the rest is padding
         timestamp, segment = message.timestamp, None
         if timestamp is not None and 0 < timestamp < SANE_MS:
             segment = self._time.find(timestamp, frame.at_us)
@@ -353,7 +355,7 @@ class Placer:
         if frame.direction is not Direction.IN or self._is_left_aside(frame, message):
             return
         self._media_channel(frame.channel)
-        has_time = self._note_time(message.timestamp, frame.at_us)
+        has_time = self._note_time(message.timestamp, frame.at_us, is_text=True)
         change = _CHANGES.get(message.attribute)
         if not message.text and change is None:
             return  # an interim result; the capture has it
@@ -382,18 +384,18 @@ class Placer:
         if frame.direction is not Direction.IN or self._is_left_aside(frame, message):
             return
         self._media_channel(frame.channel)
-        has_time = self._note_time(message.timestamp, frame.at_us)
+        has_time = self._note_time(message.timestamp, frame.at_us, is_text=True)
         self._add_line("chat", message.timestamp, chat_line(message), frame.at_us, has_time=has_time)
         self.last_chat.append((self._shown(message), cut(chat_gist(message))))
 
-    def _note_time(self, timestamp: int | None, at_us: int) -> bool:
+    def _note_time(self, timestamp: int | None, at_us: int, *, is_text: bool = False) -> bool:
         """Let a message that needs no place of its own set the origin or move it.
 
         :returns: whether the timestamp is one of the session's clock.
         """
         if timestamp is None or not 0 < timestamp < SANE_MS:
             return False
-        return self._time.find(timestamp, at_us, may_open=False) is not None
+        return self._time.find(timestamp, at_us, may_open=False, is_text=is_text) is not None
 
     def _is_left_aside(self, frame: Frame, message: Media | Transcript | Chat) -> bool:
         """Whether a message is of a kind that was not wanted; it is in the capture."""

@@ -10,6 +10,7 @@ from rtms_cli.protocol.numbers import Codec
 from rtms_cli.recording.codecs import RATES_HZ, DecodeError, new_decoder, opus_samples
 
 _SAMPLES = 4_000
+_FEW_SAMPLES = 320
 _MOST_LOST = 50
 _LONGEST_FRAME = 1275
 _ALIKE = (Codec.G711, Codec.G722)
@@ -119,3 +120,17 @@ def is_stereo(payloads: Sequence[bytes]) -> bool | None:
     if 5 * second < 4 * (pairs + between):
         return True
     return False if 5 * (pairs + between) < 4 * second else None
+
+
+def is_smoother(one: bytes, other: bytes, audio_channels: int) -> bool | None:
+    """Whether bytes are rather 16-bit samples than other ones are; `None` where that is not clear."""
+    first, second = _steps(one, audio_channels), _steps(other, audio_channels)
+    if 4 * first < second:
+        return True
+    return False if 4 * second < first else None
+
+
+def _steps(pcm: bytes, audio_channels: int) -> int:
+    """How far neighbouring samples are from each other."""
+    samples = array("h", pcm[: min(len(pcm) // 2, _FEW_SAMPLES) * 2])
+    return sum(abs(a - b) for a, b in zip(samples, samples[audio_channels:], strict=False))

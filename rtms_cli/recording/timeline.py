@@ -28,6 +28,8 @@ against a sender that creeps ahead in many small jumps."""
 LONG_GAPS = 24
 """The same for silence that is longer than a minute, whether time has passed for it or not."""
 _LONG_MS = 60_000
+_BUFFERED_MS = 60_000
+"""How long before the session Zoom may have kept something (PROTOCOL §4). A text that is older is history."""
 
 
 def is_sane(timestamp: int | None) -> bool:
@@ -38,7 +40,7 @@ def is_sane(timestamp: int | None) -> bool:
 class Segment:
     """One stretch of the session's clock. `zero_ms` may move earlier while packets come."""
 
-    __slots__ = ("began_at_ms", "began_ms", "latest_at_us", "latest_ms", "moves", "zero_ms")
+    __slots__ = ("began_at_ms", "began_ms", "has_media", "latest_at_us", "latest_ms", "moves", "zero_ms")
     is_ours = False
     """Whether it is of our clock, and not of Zoom's."""
 
@@ -49,12 +51,28 @@ class Segment:
         self.latest_ms = timestamp
         self.latest_at_us = at_us
         self.moves = 0
+        self.has_media = False
+        """Whether more than texts were seen here."""
 
     def offset_s(self, origin_ms: int | None) -> float | None:
         """Where its zero lies, in seconds from the recording's."""
         return None if origin_ms is None else (self.zero_ms - origin_ms) / 1000
 
-    def admits(self, timestamp: int, at_us: int, silence: "Silence") -> bool:
+    def begin(self, timestamp: int, at_us: int, max_gap_ms: int, *, is_text: bool) -> None:
+        """Let texts that are not of the session's time not be its beginning: that was when the first one came.
+
+        :param timestamp: of something that came when nothing but texts had come.
+        """
+        passed_ms = max(0, at_us // 1000 - self.began_at_ms)
+        began_ms = timestamp - passed_ms
+        most_ms = max_gap_ms if is_text and passed_ms > _BUFFERED_MS else SANE_MS
+        is_later = not is_text and self.zero_ms - began_ms > max_gap_ms
+        if is_later or _BUFFERED_MS < began_ms - self.zero_ms <= most_ms:
+            self.zero_ms = self.began_ms = began_ms
+            self.latest_ms, self.latest_at_us = timestamp, at_us
+            self.moves += 1
+
+    def admits(self, timestamp: int, at_us: int, silence: "Silence", *, is_text: bool = False) -> bool:
         """Whether a timestamp belongs here; if so, take note of it."""
         max_gap_ms = silence.max_gap_ms
         if timestamp >= self.latest_ms:
@@ -67,6 +85,8 @@ class Segment:
         if self.latest_ms - timestamp > max_gap_ms:
             return False
         if timestamp < self.zero_ms:
+            if is_text and self.zero_ms - timestamp > _BUFFERED_MS:
+                return True
             if self.moves == MAX_ORIGIN_MOVES:
                 return False
             self.moves += 1
@@ -165,6 +185,7 @@ class SessionTime:
         segment = self._arrivals or self._current
         if segment is None:
             segment = self._arrivals = Arrivals(at_us, self)
+        segment.has_media = True
         passed_ms = max(0, at_us - segment.latest_at_us) // 1000
         if passed_ms > _LONG_MS and not self._silence.admits(passed_ms, 0):
             segment.latest_at_us = at_us  # there has been enough silence: what comes stands behind what came
@@ -175,22 +196,29 @@ class SessionTime:
             return segment, segment.latest_ms
         return segment, segment.latest_ms + passed_ms
 
-    def find(self, timestamp: int, at_us: int, may_open: bool = True) -> Segment | None:
-        """The segment that a sane timestamp belongs to, a new one where it has jumped and `may_open`, or `None`."""
+    def find(self, timestamp: int, at_us: int, *, may_open: bool = True, is_text: bool = False) -> Segment | None:
+        """The segment that a sane timestamp belongs to, a new one where it has jumped and `may_open`, or `None`.
+
+        :param is_text: whether it is of something that may be older than the session.
+        """
         current = self._current
+        if current is not None and not current.has_media:
+            current.begin(timestamp, at_us, self._max_gap_ms, is_text=is_text)
+            current.has_media = not is_text
         if current is not None and 0 <= timestamp - current.latest_ms <= JITTER_MS:
             current.latest_ms = timestamp  # nearly every packet: `admits` would say the same
             current.latest_at_us = at_us
             return current
-        if current is not None and current.admits(timestamp, at_us, self._silence):
+        if current is not None and current.admits(timestamp, at_us, self._silence, is_text=is_text):
             return current
         for segment in self.segments:
-            if segment is not current and segment.admits(timestamp, at_us, self._silence):
+            if segment is not current and segment.admits(timestamp, at_us, self._silence, is_text=is_text):
                 self._current = segment
                 return segment
         if len(self.segments) >= MAX_SEGMENTS or not (may_open or current is None):
             return None
         self._current = Segment(timestamp, at_us)
+        self._current.has_media = not is_text
         self.segments.append(self._current)
         return self._current
 

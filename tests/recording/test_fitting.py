@@ -122,6 +122,75 @@ def test_a_form_that_changes_goes_on_in_a_file_of_its_own(came: tuple[int, int],
     replays_alike(tmp_path / "r")
 
 
+def cut(pcm: bytes, *sizes: int) -> list[bytes]:
+    """Pieces of these sizes in turn."""
+    found: list[bytes] = []
+    at = 0
+    while at < len(pcm):
+        found.append(pcm[at : at + sizes[len(found) % len(sizes)]])
+        at += len(found[-1])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("channels", "sizes", "step_ms"),
+    [
+        (1, (641, 639), 20),
+        (1, (639, 641), 20),
+        (1, (641,), 20),
+        (1, (321, 319), 10),
+        (2, (1282, 1278), 20),
+        (2, (1281, 1279), 20),
+        (2, (1283, 1277), 20),
+    ],
+)
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_a_sample_may_be_in_two_packets(
+    channels: int, sizes: tuple[int, ...], step_ms: int, is_silent: bool, tmp_path: Path
+) -> None:
+    pcm = b"".join(voice(16_000, channels))
+    pcm = bytes(len(pcm)) if is_silent else pcm
+    frames = [grant(16_000, channels), *packets(cut(pcm, *sizes), lambda n: ZERO_MS + step_ms * n)]
+    manifest = recorded(tmp_path / "r", frames)
+    if is_silent and sizes == (641,):
+        return  # zeros tell nothing
+    assert sound(tmp_path / "r") == (pcm, 16_000, channels)
+    [warning] = manifest.warnings
+    assert ("within a sample" in warning.text, manifest.losses) == (True, [])
+    replays_alike(tmp_path / "r")
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_a_byte_too_much_costs_only_itself(every: int, tmp_path: Path) -> None:
+    payloads = voice(16_000, 1)
+    sent = [one + b"\x55" if n % every == 0 else one for n, one in enumerate(payloads)]
+    manifest = recorded(tmp_path / "r", [grant(), *packets(sent, lambda n: ZERO_MS + 20 * n)])
+    assert sound(tmp_path / "r") == (b"".join(payloads), 16_000, 1)
+    odd = len(range(0, COUNT, every))
+    assert [(loss.where, loss.count, loss.bytes) for loss in manifest.losses] == [("audio/7.wav", odd, odd)]
+    replays_alike(tmp_path / "r")
+
+
+def test_a_sample_is_not_completed_over_a_pause(tmp_path: Path) -> None:
+    first, second = voice(16_000, 1, 1)[0], voice(16_000, 1, 1, begin=9)[0]
+    frames = [grant(), *packets([first + b"x", second[1:]], lambda n: ZERO_MS + 5_000 * n)]
+    [loss] = recorded(tmp_path / "r", frames).losses[:1]
+    assert loss.what == "bytes at the end of a packet that make no whole sample"
+
+
+@pytest.mark.parametrize("length", [640, 1, 9_999, 0, -5, "640", "x"])
+def test_a_length_that_lies_costs_nothing(length: object, tmp_path: Path) -> None:
+    payloads = voice(16_000, 1)
+    padding = bytes(64) if length == 640 else b""
+    frames = [
+        media(14, one + padding, ZERO_MS + 20 * n, user_id=7, at_us=20_000 * n, length=length)
+        for n, one in enumerate(payloads)
+    ]
+    manifest = recorded(tmp_path / "r", [grant(), *frames])
+    assert sound(tmp_path / "r") == (b"".join(payloads), 16_000, 1)
+    assert (manifest.losses, manifest.tracks[0].overlap) == ([], 0)
+
+
 TIMES: dict[str, Callable[[int], object]] = {
     "seconds": lambda n: ZERO_MS // 1000 + n * 20 // 1000,
     "fractional seconds": lambda n: (ZERO_MS + 20 * n) / 1000,

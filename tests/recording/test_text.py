@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from frames import HEADER, ZERO_MS, audio, media, said, state, tree
+from frames import HEADER, ZERO_MS, audio, granted, media, said, state, tree
 
 from rtms_cli.machine import Frame, State
+from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import Recorder
 
 S = 1_000_000
@@ -114,3 +115,33 @@ def test_timestamps_in_any_unit_have_their_place(tmp_path: Path, unit: float) ->
     frames = [line(str(at), (ZERO_MS // 1000 + at) * 1000 * unit, at * S) for at in (0, 2, 5)]
     found = record(tmp_path / "x", frames)["transcript"]
     assert [(one["t"], "t_from" in one) for one in found] == [(0.0, False), (2.0, False), (5.0, False)]
+
+
+@pytest.mark.parametrize("is_chat", [True, False])
+@pytest.mark.parametrize("age_s", [600, 3_000, 7_200, 86_400])
+def test_history_is_not_the_beginning_of_the_sound(age_s: int, is_chat: bool, tmp_path: Path) -> None:
+    old_ms = ZERO_MS - age_s * 1000
+    old = [media(18 if is_chat else 17, text, old_ms + at, user_id=8, at_us=0) for at, text in ((0, "a"), (5_000, "b"))]
+    new = [audio(b"\1\0" * 320, ZERO_MS + 20 * n, user_id=7, at_us=S + 20_000 * n) for n in range(50)]
+    late = media(17, "now", ZERO_MS + 2_000, user_id=8, at_us=3 * S)
+    found = record(tmp_path / "x", [granted(), *old, *new, late])
+    manifest = Manifest.read(tmp_path / "x")
+    [track] = [one for one in manifest.tracks if one.kind == "audio"]
+    assert (track.offset, track.duration, manifest.origin_ms) == (0.0, 2.0, ZERO_MS - 1_000)
+    lines = found["chat" if is_chat else "transcript"]
+    assert [line["t"] for line in lines[:2]] == [1.0 - age_s, 6.0 - age_s]
+    assert found["transcript"][-1]["t"] == 3.0
+
+
+def test_history_that_comes_later_does_not_move_the_zero(tmp_path: Path) -> None:
+    sound = [audio(b"\1\0" * 320, ZERO_MS + 20 * n, user_id=7, at_us=20_000 * n) for n in range(50)]
+    found = record(tmp_path / "x", [granted(), *sound[:5], media(18, "a", ZERO_MS - 600_000, at_us=S), *sound[5:]])
+    assert Manifest.read(tmp_path / "x").origin_ms == ZERO_MS
+    assert found["chat"][0]["t"] == -600.0
+
+
+def test_a_text_that_was_buffered_with_the_sound_is_the_beginning(tmp_path: Path) -> None:
+    record(
+        tmp_path / "x", [granted(), media(17, "a", ZERO_MS - 30_000), audio(bytes(640), ZERO_MS, user_id=7, at_us=S)]
+    )
+    assert Manifest.read(tmp_path / "x").origin_ms == ZERO_MS - 30_000
