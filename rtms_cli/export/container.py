@@ -201,6 +201,7 @@ class _Encoded:
 
         self._canvas = np.zeros((height, width, 3), np.uint8)
         self._last = -1
+        self._has_drawn = False
 
     def items(self) -> Iterator[_Item]:
         """Each change of the canvas: a picture, or a camera that has gone off."""
@@ -230,6 +231,7 @@ class _Encoded:
         frame = self._decoders.decode(shot)
         if frame is None:
             return
+        self._has_drawn = True
         left, top, width, height = self._places[shot.track.kind]
         scale = min(width / frame.width, height / frame.height)
         wide, high = max(2, int(frame.width * scale)), max(2, int(frame.height * scale))
@@ -251,6 +253,11 @@ class _Encoded:
     def finish(self) -> None:
         """Write what the encoder holds back."""
         self._sink.mux(self._stream.encode(None))
+        if self._decoders.failed and not self._has_drawn:
+            raise Problem(
+                f"None of the {self._decoders.failed} pictures can be decoded: there is nothing to show.",
+                "`rtms inspect` shows what the recording has.",
+            )
         if self._decoders.failed:
             self._notes.append(f"{self._decoders.failed} pictures could not be decoded")
 

@@ -51,6 +51,8 @@ class Decoders:
         except av.error.FFmpegError:
             self.failed += 1
             return None
+        if not frames and codec != "h264":
+            self.failed += 1
         return frames[-1] if frames else None
 
     def tell(self, recorded: Recorded) -> None:

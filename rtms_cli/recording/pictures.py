@@ -3,6 +3,8 @@
 Only headers are read; nothing is decoded, for whoever sends pictures may be hostile.
 """
 
+import binascii
+
 from msgspec import Struct
 
 from rtms_cli.protocol.numbers import Codec
@@ -18,6 +20,7 @@ from rtms_cli.recording.h264 import (
     sps_size,
 )
 
+_IMAGES = (Codec.JPG, Codec.PNG)
 _MOST_UNITS = 32
 """How far into an access unit to look for its first slice: parameter sets and SEI come before it."""
 _LONGEST_SPS = 512
@@ -56,24 +59,29 @@ class PictureForm:
     What begins like nothing that is known belongs to what came before: it may be the rest of it.
     """
 
-    __slots__ = ("codec", "has_bare_units", "has_start_codes")
+    __slots__ = ("codec", "has_bare_units", "has_start_codes", "is_known")
 
     def __init__(self) -> None:
         self.codec: int | None = None
         self.has_start_codes = False
         self.has_bare_units = False
+        self.is_known = True
+        """Whether the last payload began like what RTMS has."""
 
     def read(self, granted: int | None, payload: bytes) -> tuple[int | None, bytes, str]:
         """Tell a payload's codec.
 
         :returns: the codec, the payload as it is to be stored, and what was changed about it, if anything.
         """
-        codec = sniff_codec(payload)
+        codec, changed_how = sniff_codec(payload), ""
+        if codec is None:
+            codec, payload, changed_how = _uncovered(payload)
+        self.is_known = codec is not None
         if codec is None:
             codec = granted if self.codec is None else self.codec
         self.codec = codec
         if codec != Codec.H264:
-            return codec, payload, ""
+            return codec, payload, changed_how
         # A length from 256 to 511 looks like a short start code, so lengths that fit to the last byte come first.
         starts = begins_with_start_code(payload)
         changed = None if starts and self.has_start_codes else from_lengths(payload) or from_configuration(payload)
@@ -86,6 +94,21 @@ class PictureForm:
             self.has_bare_units = True
             return codec, START_CODE + payload, "nothing before its NAL units"
         return codec, payload, ""
+
+
+def _uncovered(payload: bytes) -> tuple[int | None, bytes, str]:
+    """An image with white space in front, or in base64 twice; its codec is `None` where it is neither."""
+    bare = payload.lstrip(b" \t\r\n")
+    if (codec := sniff_codec(bare)) in _IMAGES:
+        return codec, bare, "white space before its pictures"
+    if bare.startswith((b"/9j/", b"iVBORw0K")):
+        try:
+            image = binascii.a2b_base64(bare.rstrip(), strict_mode=True)
+        except binascii.Error:
+            return None, payload, ""
+        if (codec := sniff_codec(image)) in _IMAGES:
+            return codec, image, "base64 within base64"
+    return None, payload, ""
 
 
 def read_picture(codec: int | None, payload: bytes) -> Picture:

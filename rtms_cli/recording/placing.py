@@ -25,7 +25,7 @@ from rtms_cli.protocol.messages import (
     UserId,
     Video,
 )
-from rtms_cli.protocol.numbers import EVERY_MEDIA, Attribute, MediaType, Product, StatusCode, event_name
+from rtms_cli.protocol.numbers import EVERY_MEDIA, Attribute, Codec, MediaType, Product, StatusCode, event_name
 from rtms_cli.protocol.texts import cut
 from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form, is_decoded
 from rtms_cli.recording.codecs import codec_name
@@ -41,6 +41,8 @@ from rtms_cli.recording.tracks import EXTENSIONS, Moment, PictureTrack, TextTrac
 
 MOST_TRACKS = 5_000
 """Media files of a recording: it bounds what a server can do that makes up participants."""
+
+_PLAIN_NAMES: dict[int | None, str] = {Codec.H264: "H.264", Codec.JPG: "JPG", Codec.PNG: "PNG"}
 
 _CHANGES: dict[int | None, str] = {int(change): change.name for change in (Attribute.UPDATE, Attribute.DELETE)}
 """What a transcript line may do to earlier ones (PROTOCOL §5)."""
@@ -322,7 +324,12 @@ class Placer:
                     f" it is in {track.path}"
                 )
         if changed:
-            self._ledger.warn(f"{frame.channel}: H.264 with {changed}; {track.path} has start codes, as players want")
+            wanted_by = "has start codes" if codec == Codec.H264 else "is without"
+            self._ledger.warn(
+                f"{frame.channel}: {_PLAIN_NAMES.get(codec)} with {changed}; {track.path} {wanted_by}, as players want"
+            )
+        elif not form.is_known and codec in (Codec.JPG, Codec.PNG):
+            self._ledger.warn(f"{frame.channel}: {kind} payloads that begin like no picture; they are in {track.path}")
         if is_sane(message.timestamp):
             track.add(message.timestamp, payload)
         else:

@@ -194,6 +194,15 @@ def test_a_film_that_does_not_play_is_an_error(form: str, tmp_path: Path) -> Non
     assert not list((recording / "export").iterdir())
 
 
+def test_a_film_of_images_that_do_not_decode_is_an_error(tmp_path: Path) -> None:
+    frames = [media(15, b"\xff\xd8\xff" + b"x" * 50, ZERO_MS + at, user_id=ANN) for at in range(0, 1000, 200)]
+    recording = made(tmp_path / "r", [audio(tone(440, 0), ZERO_MS), *frames], video={**VIDEO, "codec": 5})
+    done = rtms("export", recording, "--to", "mp4", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "None of the 5 pictures can be decoded" in done.stderr
+    assert not list((recording / "export").iterdir())
+
+
 @pytest.mark.parametrize("has_sound", [True, False])
 def test_pictures_without_timestamps_are_seen_when_they_came(has_sound: bool, tmp_path: Path) -> None:
     units = whole(encoded(range(30)))

@@ -1,6 +1,8 @@
 """Pictures: what they are, how large, and where a player can start."""
 
+import base64
 import json
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,30 @@ def test_the_rest_of_a_picture_follows_its_beginning(tmp_path: Path) -> None:
     """A picture may come in several messages; the later ones begin like nothing that is known."""
     _, other = recorded(tmp_path, Codec.JPG, [*JPEGS, IDR, b"the rest", SLICE]).tracks
     assert in_order(tmp_path, other.path) == [IDR, b"the rest", SLICE]
+
+
+@pytest.mark.parametrize(
+    ("cover", "told"),
+    [
+        (lambda one: b"\r\n " + one, "white space before its pictures"),
+        (base64.b64encode, "base64 within base64"),
+    ],
+)
+def test_images_under_a_cover(cover: Callable[[bytes], bytes], told: str, tmp_path: Path) -> None:
+    manifest = recorded(tmp_path, Codec.JPG, [*JPEGS, *map(cover, JPEGS)])
+    assert [warned.text for warned in manifest.warnings] == [
+        f"media: JPG with {told}; video/7.mjpeg is without, as players want"
+    ]
+    assert in_order(tmp_path, "video/7.mjpeg") == [*JPEGS, *JPEGS]
+
+
+def test_what_begins_like_no_picture_is_kept_and_told(tmp_path: Path) -> None:
+    manifest = recorded(tmp_path, Codec.JPG, [*JPEGS, b"GIF89a", b"/9j/!", b"/9j/AAAAA"])
+    assert in_order(tmp_path, "video/7.mjpeg") == [*JPEGS, b"GIF89a", b"/9j/!", b"/9j/AAAAA"]
+    [warned] = manifest.warnings
+    assert (warned.text, warned.count) == (
+        "media: video payloads that begin like no picture; they are in video/7.mjpeg", 3,
+    )  # fmt: skip
 
 
 def with_lengths(*units: bytes) -> bytes:

@@ -482,7 +482,7 @@ def test_the_snapshot_is_of_the_last_batch(tmp_path: Path) -> None:
     assert seen.counts["MEDIA_DATA_AUDIO"] == 102
     assert seen.transcript == (("Ann", "hello"),)
     assert seen.chat[0][1].startswith("a line")
-    assert seen.losses == 3
+    assert seen.losses == 2  # a byte at the end may be the first one of the next sample
     track = next(track for track in seen.tracks if track.kind == "audio")
     assert (track.path, track.seconds, track.packets) == ("audio/7_ann.wav", 2.02, 101)
     assert 0 < track.level <= 1
