@@ -231,13 +231,26 @@ def server_tls(cert: Path | None) -> "ssl.SSLContext | None":
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(cert)
+        context.load_cert_chain(cert, password=_no_passphrase)
+    except _EncryptedKeyError:
+        raise Problem(
+            f"--cert {cert} cannot be used: its key has a passphrase.", "Take it off: openssl pkey -in KEY -out NEW."
+        ) from None
     except OSError as error:
         raise Problem(
             f"--cert {cert} cannot be used: {error.strerror or error}.",
             "Give a PEM file with a certificate and its key.",
         ) from None
     return context
+
+
+class _EncryptedKeyError(Exception):
+    """A private key has a passphrase."""
+
+
+def _no_passphrase() -> str:
+    """Stands in for OpenSSL's question on the terminal, which nobody would answer to a server."""
+    raise _EncryptedKeyError
 
 
 def check_http_url(option: str, url: str) -> None:

@@ -258,6 +258,7 @@ def _stream_fields(
     """The payload of a webhook about a stream: the options first, then what was saved, then what is made up."""
     import hashlib
 
+    from rtms_cli.protocol.fields import id_or_none
     from rtms_cli.protocol.messages import dumps
     from rtms_cli.protocol.numbers import Product
     from rtms_cli.protocol.webhooks import read_ids
@@ -276,8 +277,8 @@ def _stream_fields(
         identity, stream_id = saved.id, saved.stream_id
     except ValueError:
         if flat:
-            identity = str(flat.get(product.id_field, identity))
-            stream_id = str(flat.get("rtms_stream_id", stream_id))
+            identity = id_or_none(flat.get(product.id_field)) or identity
+            stream_id = id_or_none(flat.get("rtms_stream_id")) or stream_id
     ids = Ids(
         product,
         wanted.identity or identity,

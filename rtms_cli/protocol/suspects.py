@@ -48,6 +48,20 @@ def webhook_mistakes(
     return _explain(given, _keys("secret token", secret_token, other_secrets), _webhook_texts(timestamp, body), "v0=")
 
 
+def challenge_mistakes(given: str, secret_token: str, plain_token: str) -> list[str] | None:
+    """What was done to get this encryptedToken; see `handshake_mistakes`."""
+    texts = [
+        ("", _bytes(plain_token)),
+        ("a line break follows the plainToken", _bytes(plain_token + "\n")),
+        ("the plainToken was signed with quotation marks", _bytes(f'"{plain_token}"')),
+        ("'v0:' stands before the plainToken", _bytes(f"v0:{plain_token}")),
+        *((f"the plainToken was {nothing or 'empty'} in the app", nothing.encode()) for nothing in _NOTHING),
+    ]
+    return _explain(given, _keys("secret token", secret_token, {}), texts, "")
+
+
+_NOTHING = ("undefined", "null", "None", "", "[object Object]")
+"""What is there in place of a value that an app has not."""
 _QUOTES = "\"'“”‘’«»`"
 _LABEL = re.compile(
     rf"^[\s{_QUOTES}]*(?:-H\s*)?[\s{_QUOTES}]*(?:(?:http_)?x[-_]zm[-_]\w+(?:-\w+)?|[\w-]*signature|timestamp)?"
@@ -83,7 +97,7 @@ def _explain(given: str, keys: Iterable[Variant], texts: Iterable[Variant], pref
 
 _PREFIXES = {
     "v0=v0=": "'v0=' stands in front twice",
-    "v0=": "'v0=' stands in front: a handshake's signature has only the hex",
+    "v0=": "it begins with v0=",
     "V0=": "'v0=' is in upper case",
     "v0:": "'v0:' stands in front, not 'v0='",
     "sha256=": "'sha256=' stands in front, which is not Zoom's way",
@@ -134,7 +148,7 @@ def _handshake_texts(client_id: str, ids: Ids) -> Iterator[Variant]:
     for name, value in ids.others.items():
         what = f"the meeting number {value}" if name == "meeting_id" else f"{name} {value}"
         yield f"{what} was used instead of the id {ids.id}", text(client_id, value, ids.stream_id)
-    for nothing in ("undefined", "null", "None", "", "[object Object]"):
+    for nothing in _NOTHING:
         yield f"the id was {nothing or 'empty'} in the app", text(client_id, nothing, ids.stream_id)
         yield f"the stream id was {nothing or 'empty'} in the app", text(client_id, ids.id, nothing)
     once = quote(_bytes(ids.id), safe="")
@@ -172,7 +186,7 @@ def _webhook_texts(timestamp: str, body: bytes) -> Iterator[Variant]:
     yield "the text does not begin with 'v0:'", head[3:] + body
     if len(body) > MAX_REWRITTEN:
         return  # a webhook has some 2,000 bytes
-    for nothing in ("undefined", "null", "None", "", "[object Object]"):
+    for nothing in _NOTHING:
         yield f"the body was {nothing or 'empty'} in the app: keep the raw bytes", head + nothing.encode()
         yield f"the timestamp was {nothing or 'empty'} in the app", b"v0:" + nothing.encode() + b":" + body
     yield "the bytes of the body were printed (b'…'), not decoded, in Python", head + _bytes(repr(body))

@@ -124,6 +124,7 @@ _NOT_THE_ID = (
     *("meeting_id", "webinar_id", "meeting_uuid", "webinar_uuid", "session_id", "session_key", "session_name"),
     *("account_id", "operator_id", "host_id"),
 )
+_KINDS = {type(None): "null", list: "a list", str: "a text", bool: "true or false"}
 _LONGEST_ID = 10_000
 LONGEST_KEPT = 1 << 16
 """Bytes of a webhook that are kept as they came; real ones stay under 10 KiB."""
@@ -220,7 +221,7 @@ def read_payload(text: bytes) -> Stream:
     """
     posted = loads(text)
     if not isinstance(posted, dict):
-        raise ValueError(f"a JSON object is expected, not a {type(posted).__name__}")
+        raise ValueError(f"a JSON object is expected, not {_KINDS.get(type(posted), 'a number')}")
     if "event" in posted:
         match read_webhook(text):
             case StreamStart(stream):
@@ -254,7 +255,7 @@ def read_ids(text: bytes) -> Ids:
     """
     posted = loads(text)
     if not isinstance(posted, dict):
-        raise ValueError(f"a JSON object is expected, not a {type(posted).__name__}")
+        raise ValueError(f"a JSON object is expected, not {_KINDS.get(type(posted), 'a number')}")
     payload = _flat(posted.get("payload", posted))
     known = _EVENT.fullmatch(str(posted.get("event", "")))
     product = (_PRODUCTS.get(known["product"]) if known else None) or _guess_product(payload)

@@ -1,7 +1,5 @@
 """What an app's webhook endpoint is worth: posts a webhook as Zoom does, and judges the answer (PROTOCOL §2)."""
 
-import base64
-import json
 import ssl
 import time
 from collections.abc import Mapping
@@ -9,7 +7,10 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from rtms_cli.protocol.messages import loads
+from rtms_cli.protocol.pasted import read_pasted
 from rtms_cli.protocol.signatures import challenge_answer, signed_headers
+from rtms_cli.protocol.suspects import challenge_mistakes
 from rtms_cli.protocol.webhooks import ACCEPTED, ANSWER_S
 from rtms_cli.wire.poster import Answer, post
 
@@ -62,13 +63,13 @@ async def probe(
     """
     headers = signed_headers(secret_token, int(time.time()) - age_s, body if signed is None else signed)
     answer = await post(url, body, headers, PATIENCE_S, tls)
-    return answer, judge(sent, answer, challenge_answer(secret_token, plain_token))
+    return answer, judge(sent, answer, secret_token, plain_token)
 
 
-def judge(sent: Sent, answer: Answer, right: Mapping[str, str] | None = None) -> Judgement:
+def judge(sent: Sent, answer: Answer, secret_token: str, plain_token: str) -> Judgement:
     """Judge an answer.
 
-    :param right: what a challenge has to be answered with.
+    :param plain_token: that of a challenge.
     """
     if sent in _LET_IN:
         if 200 <= answer.status < 300:
@@ -77,10 +78,10 @@ def judge(sent: Sent, answer: Answer, right: Mapping[str, str] | None = None) ->
             return Judgement(False, f"the {sent} webhook was not refused with 401", "Is the path right?")
         return Judgement(True, f"the {sent} webhook was refused")
     if answer.status not in (ACCEPTED[:1] if sent is Sent.CHALLENGE else ACCEPTED):
-        fix = "Is the path right, and the secret token the same there?"
+        fix = _STATUS_FIXES.get(answer.status, _STATUS_FIXES.get(answer.status // 100, "Answer with 200."))
         again = "" if sent is Sent.CHALLENGE else ", and sends the webhook again"
         return Judgement(False, f"Zoom wants 200{again}", fix)
-    if sent is Sent.CHALLENGE and (wrong := _wrong_answer(answer.body, right or {})) is not None:
+    if sent is Sent.CHALLENGE and (wrong := _wrong_answer(answer.body, secret_token, plain_token)) is not None:
         return wrong
     if answer.took_s > ANSWER_S:
         fix = "Answer first, and work then."
@@ -88,43 +89,77 @@ def judge(sent: Sent, answer: Answer, right: Mapping[str, str] | None = None) ->
     return Judgement(True, "the challenge was answered correctly" if sent is Sent.CHALLENGE else "accepted")
 
 
-def _wrong_answer(body: bytes, right: Mapping[str, str]) -> Judgement | None:
+_STATUS_FIXES = {
+    204: "Answer a challenge with 200 and both tokens.",
+    3: "Zoom follows no redirect: give the URL that it leads to, with https:// and the right slash at its end.",
+    401: "Is the secret token the same there?",
+    403: "Does something in front of the app, such as a firewall or a login, keep Zoom out?",
+    404: "Is the path right?",
+    405: "Does that path take POST?",
+    4: "Is the path right, and the secret token the same there?",
+    502: "Does the app run, and does the tunnel or proxy lead to it?",
+    504: "Does the app run, and does the tunnel or proxy lead to it?",
+    5: "The app failed: its log says why.",
+}
+"""What to do about a status, or about those with its first digit."""
+
+
+def _wrong_answer(body: bytes, secret_token: str, plain_token: str) -> Judgement | None:
+    right = challenge_answer(secret_token, plain_token)
     try:
-        found = json.loads(body)
+        found = loads(body)
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        return Judgement(False, "the challenge's answer is no JSON object", "Answer plainToken and encryptedToken.")
-    if misnamed := _misnamed(found):
+        return Judgement(False, f"the challenge's answer is {_not_an_object(body)}", "Answer with JSON: both tokens.")
+    for name, inner in found.items():
+        if isinstance(inner, str) and "oken" in inner:
+            inner = _object_in(inner)
+        if isinstance(inner, dict) and "plainToken" not in found and (_misnamed(inner, right) or "plainToken" in inner):
+            return Judgement(False, f"the answer has its tokens inside {name!r}", "Answer them at the top.")
+    if misnamed := _misnamed(found, right):
         names = " and ".join(f"{wrong} instead of {wanted}" for wrong, wanted in misnamed.items())
         return Judgement(False, f"the answer has {names}", "Zoom wants plainToken and encryptedToken, written so.")
-    if len(found) == 1 and isinstance(inner := next(iter(found.values())), dict) and "plainToken" in inner:
-        return Judgement(False, f"the answer has its tokens inside {next(iter(found))!r}", "Answer them at the top.")
-    if found.get("plainToken") != right.get("plainToken"):
+    if found.get("plainToken") != right["plainToken"]:
         return Judgement(False, "the answer's plainToken is not the challenge's", "Answer with the one that came.")
-    if found.get("encryptedToken") != right.get("encryptedToken"):
-        fix = "It has another secret token, or it does not answer in hex HMAC-SHA256 of the plainToken."
-        return Judgement(False, f"the answer's encryptedToken is wrong{_form(found, right)}", fix)
-    return None
-
-
-def _misnamed(answer: Mapping[str, object]) -> dict[str, str]:
-    """Keys that differ from the right ones in case and marks only, with what they should be."""
-    plain = {"".join(filter(str.isalnum, name)).lower(): name for name in answer}
-    wanted = {name.lower(): name for name in ("plainToken", "encryptedToken")}
-    return {plain[low]: name for low, name in wanted.items() if name not in answer and low in plain}
-
-
-def _form(answer: Mapping[str, object], right: Mapping[str, str]) -> str:
-    """In which wrong form the right token was written; empty where it is another one."""
-    given, digest = answer.get("encryptedToken"), bytes.fromhex(right.get("encryptedToken", ""))
+    given = found.get("encryptedToken")
+    if given == right["encryptedToken"]:
+        return None
+    fix = "It is the hex HMAC-SHA256 of the plainToken, with the app's secret token as the key."
     if not isinstance(given, str):
-        return ": it is missing" if given is None else ": it is not a text"
-    if given.lower() == digest.hex():
-        return ": it is in upper case"
-    if given.rstrip("=") in (
-        base64.b64encode(digest).decode().rstrip("="),
-        base64.urlsafe_b64encode(digest).decode().rstrip("="),
-    ):
-        return ": it is base64, not hex"
-    return ": it begins with v0=" if given == f"v0={digest.hex()}" else ""
+        why = "it is missing" if given is None else "it is no text"
+    elif given == plain_token:
+        why = "it is the plainToken"
+    else:
+        mistakes = challenge_mistakes(given, secret_token, plain_token)
+        why = "; and ".join(mistakes or ()) or "has the app another secret token?"
+    return Judgement(False, f"the answer's encryptedToken is wrong: {why}", fix)
+
+
+def _not_an_object(body: bytes) -> str:
+    """What an answer is that is no JSON object, for people."""
+    if not body.strip():
+        return "empty"
+    try:
+        return f"no JSON object, but {read_pasted(body).form or 'another value'}"
+    except ValueError as error:
+        return f"no JSON object: {error}"
+
+
+def _object_in(text: str) -> object:
+    try:
+        return loads(text.encode())
+    except ValueError:
+        return None
+
+
+def _misnamed(answer: Mapping[str, object], right: Mapping[str, str]) -> dict[str, str]:
+    """Keys with a right value, or that differ from the right ones in case and marks only, with what they should be."""
+    plain = {"".join(filter(str.isalnum, name)).lower(): name for name in answer}
+    found: dict[str, str] = {}
+    for name, value in right.items():
+        by_value = next((other for other, its in answer.items() if its == value and other not in right), None)
+        wrong = plain.get(name.lower()) or by_value
+        if name not in answer and wrong is not None:
+            found[wrong] = name
+    return found

@@ -86,7 +86,7 @@ def test_json_has_all_parts_but_the_secret(payload: Path) -> None:
         (hmac.new(SECRET.encode(), f"{ID},{UUID},{STREAM}".encode(), "sha1").hexdigest(), "SHA-1, not SHA-256"),
         (hashlib.sha256(f"{SECRET}{ID},{UUID},{STREAM}".encode()).hexdigest(), "a plain SHA-256, not an HMAC"),
         (digest(SECRET, f"{ID},{UUID},{STREAM}").hex(), "the key and the text are swapped"),
-        ("v0=" + RIGHT.hex(), "'v0=' stands in front"),
+        ("v0=" + RIGHT.hex(), "it begins with v0="),
         (RIGHT.hex()[:40] + "…", "only 40 of its 64 characters are there"),
         (digest("something else").hex(), "development credentials"),
     ],

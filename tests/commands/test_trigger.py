@@ -58,6 +58,13 @@ def encrypted(change: Callable[[str], str]) -> Callable[[bytes], tuple[int, str]
     return answer
 
 
+def again(body: bytes, key: str = "a token", what: str = "sha256", text: str = "") -> tuple[int, str]:
+    """Answers with an encrypted token that is made in another way."""
+    plain = json.loads(body)["payload"]["plainToken"]
+    made = hmac.new(key.encode(), (text or plain).encode(), what).hexdigest()
+    return 200, json.dumps({"plainToken": plain, "encryptedToken": made})
+
+
 @pytest.mark.parametrize(
     ("arguments", "answer", "code", "what"),
     [
@@ -84,6 +91,22 @@ def encrypted(change: Callable[[str], str]) -> Callable[[bytes], tuple[int, str]
         (["url_validation"], encrypted(lambda t: base64.b64encode(bytes.fromhex(t)).decode()), 1, "base64, not hex"),
         (["url_validation"], encrypted(lambda t: "v0=" + t), 1, "it begins with v0="),
         (["url_validation"], lambda body: (200, '["x"]'), 1, "no JSON object"),
+        (["url_validation"], always(200, ""), 1, "the challenge's answer is empty"),
+        (["url_validation"], lambda body: (200, str(json.loads(correct(body)[1]))), 1, "but a Python dict"),
+        (["url_validation"], lambda body: (200, json.dumps(correct(body)[1])), 1, "but JSON in a JSON string"),
+        (["url_validation"], always(200, "[" * 50_000), 1, "no JSON object: JSON nested deeper"),
+        (["url_validation"], renamed(hashToken="encryptedToken"), 1, "hashToken instead of encryptedToken"),
+        (["url_validation"], lambda body: (200, json.dumps({"body": correct(body)[1]})), 1, "its tokens inside 'body'"),
+        (["url_validation"], renamed(encryptedToken="plainToken"), 1, "plainToken is not the challenge's"),
+        (["url_validation"], encrypted(lambda t: sha(b"rtms", "a token\n")), 1, "has the app another secret token?"),
+        (
+            ["url_validation"],
+            lambda body: again(body, "a token\n"),
+            1,
+            "a line break was pasted after the secret token",
+        ),
+        (["url_validation"], lambda body: again(body, what="sha1"), 1, "SHA-1, not SHA-256"),
+        (["url_validation"], lambda body: again(body, text="undefined"), 1, "the plainToken was undefined in the app"),
         (["url_validation"], always(204), 1, "Zoom wants 200"),
         (["url_validation", "--forge"], correct, 1, "the forged webhook was let in"),
         (["started"], always(200), 0, "accepted"),
@@ -187,3 +210,13 @@ async def test_our_own_listener_is_right_in_every_way(tmp_path: Path) -> None:
             async with running("trigger", *arguments, "--to", url, cwd=tmp_path, settings=TOKEN) as process:
                 assert await process.exit_code() == 0, process.lines
             assert process.lines[1].startswith("✓ ")
+
+
+async def test_ids_that_are_none_are_made_up(tmp_path: Path) -> None:
+    (tmp_path / "saved.json").write_text('{"meeting_uuid": null, "rtms_stream_id": {"a": 1}, "account_id": "me"}')
+    async with App(always(200)).listening() as app:
+        result = await trigger(app, "started", "--payload", "saved.json", cwd=tmp_path, code=0)
+    payload = json.loads(result["request"])["payload"]
+    assert payload["account_id"] == "me"
+    assert len(payload["meeting_uuid"]) == 24
+    assert len(payload["rtms_stream_id"]) == 32

@@ -458,3 +458,12 @@ def test_a_payload_without_its_event_is_told_by_its_own_id(field: str) -> None:
         json.dumps({"meeting_uuid": "x", field: "x", "rtms_stream_id": "s", "server_urls": U}).encode()
     )
     assert stream.product_ids() == {field: "x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [(b"null", "null"), (b"[]", "a list"), (b"3", "a number"), (b"true", "true or false")]
+)
+def test_what_is_no_object_is_named_in_words(text: bytes, what: str) -> None:
+    for read in (read_ids, read_payload):
+        with pytest.raises(ValueError, match=f"a JSON object is expected, not {what}$"):
+            read(text)

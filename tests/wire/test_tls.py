@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -126,3 +127,13 @@ async def test_the_stand_in_speaks_tls_and_our_own_client_trusts_its_authority(
         assert (done.returncode, await zoom.exit_code()) == (0, 0), done.stderr
     broken = await asyncio.to_thread(rtms, "simulate", "--cert", payload, cwd=tmp_path)
     assert (broken.returncode, "cannot be used" in broken.stderr) == (2, True)
+
+
+def test_a_key_with_a_passphrase_is_refused_without_a_question(certificate: Path, tmp_path: Path) -> None:
+    both = certificate / "both.pem"
+    command = ["openssl", "pkey", "-in", both, "-aes256", "-passout", "pass:abcd"]
+    locked = subprocess.run(command, capture_output=True, check=True).stdout
+    (tmp_path / "both.pem").write_bytes((certificate / "cert.pem").read_bytes() + locked)
+    done = rtms("simulate", "--cert", "both.pem", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --cert both.pem cannot be used: its key has a passphrase.")
