@@ -8,7 +8,6 @@ stands before the first table is for every command where it means the same (`out
 
 import difflib
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,14 +91,15 @@ def _tables(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             # One is in whatever folder one is in: the files may be somebody else's.
             content = read_bounded(open_file(folder / name, follows=True), _MOST_NBYTES)
-            table: Any = tomllib.loads(content.decode("utf-8-sig"))
+            from rtms_cli.protocol.pasted import read_toml
+
+            table: Any = read_toml(content)
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             if keys:
                 continue  # somebody else's file, and somebody else's trouble
-            why = "it is nested too deeply" if isinstance(error, RecursionError) else error
-            raise Problem(f"{name} cannot be read: {why}.", "It is TOML, as in https://toml.io.") from None
+            raise Problem(f"{name} cannot be read: {error}.", "It is TOML, as in https://toml.io.") from None
         for key in keys:
             table = table.get(key, {}) if isinstance(table, dict) else {}
         if isinstance(table, dict):

@@ -11,7 +11,9 @@ import codecs
 import html
 import json
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
+from typing import Any
 from urllib.parse import unquote, unquote_plus
 
 from msgspec import Struct, structs
@@ -94,6 +96,27 @@ def decode_text(raw: bytes) -> tuple[str, str]:
         if name:
             raise ValueError(f"it begins as {name}, but does not go on so (byte {mark + error.start})") from None
         raise ValueError(f"it is not UTF-8 (byte {error.start})") from None
+
+
+def read_toml(raw: bytes) -> dict[str, Any]:
+    """TOML as people save it: in another encoding, or with typographic quotation marks.
+
+    :raises ValueError: with what is wrong.
+    """
+    text, _ = decode_text(raw)
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        straight = text.translate(_SMART)
+        if straight != text:
+            return read_toml(straight.encode())
+        if text.lstrip().startswith("{"):
+            raise ValueError("it is JSON, not TOML") from None
+        if re.search(r'"[^"\n]*\\[^"\n]*"', text):
+            raise ValueError(f"{error}; a path with \\ goes between ' and '") from None
+        raise
 
 
 _HEADER = re.compile(

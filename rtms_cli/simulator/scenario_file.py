@@ -12,7 +12,6 @@
 """
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -21,6 +20,7 @@ from msgspec import Struct, structs
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import Language, Resolution, StatusCode, StopReason
+from rtms_cli.protocol.pasted import decode_text, read_toml
 from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.scenario import FIRST_ID, PEOPLE, Person, Scenario
@@ -57,11 +57,12 @@ def load(name: str) -> ScenarioFile:
     if name.endswith(".toml"):
         path = Path(name)
         try:
-            return read(path.read_text("utf-8"), path.stem, name)
+            text, _ = decode_text(path.read_bytes())
         except OSError as error:
             raise Problem(f"Cannot read {path}: {error.strerror}.", _LIST) from None
-        except UnicodeDecodeError:
-            raise Problem(f"{path} is no UTF-8 text.", _LIST) from None
+        except ValueError as error:
+            raise Problem(f"Cannot read {path}: {error}.", _LIST) from None
+        return read(text, path.stem, name)
     if name not in _names():
         raise Problem(f"There is no scenario '{name}'.", f"There are {', '.join(_names())}; or give a file.toml.")
     return read((_FOLDER / f"{name}.toml").read_text("utf-8"), name, f"{name}.toml")
@@ -82,10 +83,9 @@ def read(text: str, name: str, where: str) -> ScenarioFile:
     :raises Problem: with the line and the field that is wrong.
     """
     try:
-        given = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise Problem(f"{where} is no TOML: {why}.", "See https://toml.io.") from None
+        given = read_toml(text.encode())
+    except ValueError as error:
+        raise Problem(f"{where} is no TOML: {error}.", "See https://toml.io.") from None
     top = _Fields(given, where, ())
     description = top.text("description")
     seconds = top.number("seconds", 10.0)

@@ -33,6 +33,14 @@ def test_each_source_wins_over_the_one_before(tmp_path: Path) -> None:
     assert found["listen", "allow-host"] == (["b.example", "c.example"], "RTMS_ALLOW_HOST")
 
 
+@pytest.mark.parametrize(
+    "content", [FILE.encode("utf-16"), FILE.encode("utf-8-sig"), FILE.replace('"', "“").replace("\n", "\r\n").encode()]
+)
+def test_a_file_as_editors_save_it(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "rtms.toml").write_bytes(content)
+    assert held(tmp_path)["listen", "allow-host"] == (["a.example"], "rtms.toml [listen]")
+
+
 def test_commands_obey_and_options_win(tmp_path: Path) -> None:
     settings = (
         '[demo]\nmedia = "transcript"\nseconds = 1\nout = "elsewhere"\njson = true\n[listen]\nout = "elsewhere"\n'
@@ -78,6 +86,8 @@ def test_what_is_for_every_command_stays_with_those_that_mean_it(tmp_path: Path)
         ("[lissen]\nport = 1", "rtms.toml: there is no option lissen."),
         ("[sign]\nid = 1", "rtms.toml: there is no option sign."),
         ("port = ", "rtms.toml cannot be read"),
+        ('{"port": 1}', "rtms.toml cannot be read: it is JSON, not TOML."),
+        ('out = "C:\\Users\\me"', "a path with \\ goes between ' and '."),
         ('client-secret = "hidden"', "rtms.toml holds client-secret: credentials do not belong there."),
         (
             '[listen]\nsecret_token = "hidden"',

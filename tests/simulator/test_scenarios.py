@@ -249,3 +249,16 @@ def test_names_and_files_that_are_not_there(tmp_path: Path) -> None:
         load("flaky")
     with pytest.raises(Problem, match="Cannot read"):
         load(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "typographic"])
+def test_a_file_as_editors_save_it(encoding: str, tmp_path: Path) -> None:
+    text, path = 'description = "mine"\nseconds = 3\n', tmp_path / "mine.toml"
+    if encoding == "typographic":
+        path.write_text(text.replace('"', "”"))
+    else:
+        path.write_text(text, encoding=encoding)
+    assert load(str(path)).description == "mine"
+    path.write_bytes(b"caf\xe9")
+    with pytest.raises(Problem, match="it is not UTF-8"):
+        load(str(path))

@@ -131,7 +131,7 @@ async def test_the_stand_in_speaks_tls_and_our_own_client_trusts_its_authority(
 
 def test_a_key_with_a_passphrase_is_refused_without_a_question(certificate: Path, tmp_path: Path) -> None:
     both = certificate / "both.pem"
-    command = ["openssl", "pkey", "-in", both, "-aes256", "-passout", "pass:abcd"]
+    command = ["openssl", "pkey", "-in", str(both), "-aes256", "-passout", "pass:abcd"]
     locked = subprocess.run(command, capture_output=True, check=True).stdout
     (tmp_path / "both.pem").write_bytes((certificate / "cert.pem").read_bytes() + locked)
     done = rtms("simulate", "--cert", "both.pem", cwd=tmp_path)
