@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from os.path import lexists
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -34,7 +35,7 @@ from rtms_cli.protocol.secrets import REDACTED as REDACTED
 from rtms_cli.protocol.secrets import redact as redact
 from rtms_cli.protocol.secrets import redact_unreadable
 from rtms_cli.protocol.webhooks import UnreadableWebhook
-from rtms_cli.untrusted import MOST_LINE, bounded_lines, open_file, unpacked
+from rtms_cli.untrusted import MOST_LINE, bounded_lines, is_file, is_folder, open_file, unpacked
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -166,7 +167,7 @@ class Capture:
         if not whole:
             raise Problem(f"{path} has no capture that can be read: {'; '.join(self._lacking)}.")
         lost = [part_name(number) for number in range(1, max(parts)) if number not in parts]
-        if 1 in parts or path.is_dir():
+        if 1 in parts or is_folder(path):
             self._lacking += [f"{name} is not there any more" for name in lost]
         self.paths = list(whole)
         self._last = max(parts)
@@ -217,7 +218,7 @@ class Capture:
         """Whether there is another file behind one of `paths`; one that has been begun since is added to them."""
         if place == len(self.paths) - 1:
             number, following = self._last + 1, self.paths[place].with_name(part_name(self._last + 1))
-            while following.exists():
+            while lexists(following):
                 with suppress(Problem):  # somebody else's file: the recorder has passed over it
                     _read_header(following, follows=False)
                     self.paths.append(following)
@@ -305,13 +306,13 @@ class _Recoded(io.RawIOBase):
 
 def _parts(path: Path) -> dict[int, Path]:
     """The files that a path stands for, by their numbers: those of a recording, or one that is no first part."""
-    folder = path if path.is_dir() else path.parent
+    folder = path if is_folder(path) else path.parent
     if path != folder and part_of(path.name) != 1:
         return {1: path}
     found: dict[int, Path] = {} if path == folder else {1: path}
     for file in sorted(folder.glob("capture*.jsonl*"), key=lambda file: len(file.name)):
         number = part_of(file.name)
-        if number is not None and file.is_file():
+        if number is not None and is_file(file):
             found.setdefault(number, file)
     return dict(sorted(found.items())) or {1: folder / part_name(1)}
 

@@ -65,6 +65,16 @@ def open_file(path: Path, *, follows: bool = False) -> IO[bytes]:
     return source
 
 
+def is_file(path: Path) -> bool:
+    """Whether it is a file, or a link to one. What cannot be looked at, for whatever reason, is none."""
+    return os.path.isfile(path)  # noqa: PTH113  # Path.is_file raises where it may not look
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder, or a link to one. What cannot be looked at, for whatever reason, is none."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def open_sound(folder: Path, name: str) -> Any:
     """Open a sound file as `open_inside` does, as a `soundfile.SoundFile` that is what a recording may hold.
 

@@ -120,6 +120,8 @@ def main() -> None:
             raise
         if isinstance(fault, OSError) and output_error() is not None:
             _end(_output_problem(fault))
+        if isinstance(fault, OSError) and fault.filename is not None:
+            _end(Problem(f"{os.fsdecode(fault.filename)}: {fault.strerror}."))
         _complain(
             f"error: this is a defect in rtms: {type(fault).__name__}: {fault}",
             "Run it again with --debug for the traceback, and report that.",

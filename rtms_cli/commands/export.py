@@ -1,5 +1,6 @@
 """`rtms export`: files that people play, read and plot."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import typer
 
 from rtms_cli.commands.options import newest_recording
 from rtms_cli.errors import Problem
+from rtms_cli.untrusted import is_folder
 
 if TYPE_CHECKING:
     from rtms_cli.export.audio import Progress, Span
@@ -167,11 +169,11 @@ def _usual(recorded: "Recorded") -> list[str]:
 
 def _name(recording: Path) -> str:
     path = recording.resolve()
-    return path.name if path.is_dir() else path.name.partition(".")[0]
+    return path.name if is_folder(path) else path.name.partition(".")[0]
 
 
 def _beside(recording: Path) -> Path:
-    folder = (recording if recording.is_dir() else recording.parent) / "export"
+    folder = (recording if is_folder(recording) else recording.parent) / "export"
     if folder.is_symlink():
         raise Problem(f"{folder} is a symbolic link, which may lead anywhere.", "Name its target with --out.")
     return folder
@@ -338,9 +340,9 @@ def _pictures(
     from rtms_cli.export.pictures import write_frames, write_slides
 
     out = folder / form
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
+    if out.is_symlink() or (os.path.lexists(out) and not is_folder(out)):
         raise Problem(f"{out} is not a folder.", "Choose another with --out.")
-    if out.exists() and any(out.iterdir()) and not force:
+    if is_folder(out) and any(out.iterdir()) and not force:
         raise Problem(f"{out} is there already.", "--force adds to it; --out writes elsewhere.")
     if form == "slides":
         return list(write_slides(recorded, out, progress))

@@ -11,6 +11,7 @@ import typer
 
 from rtms_cli.commands.options import newest_recording
 from rtms_cli.errors import Exit, Problem
+from rtms_cli.untrusted import is_folder
 
 if TYPE_CHECKING:
     from rtms_cli.capture import Capture
@@ -85,11 +86,11 @@ def inspect(
         elif lint:
             clean = _lint(source, _read(source), as_json=as_json)
         elif html is not None:
-            _html(source, _read(source), capture if capture.is_dir() else None, html)
+            _html(source, _read(source), capture if is_folder(capture) else None, html)
         elif timeline:
             _timeline(source, _read(source), as_json=as_json)
         else:
-            _summary(source, _read(source), capture if capture.is_dir() else None, as_json=as_json)
+            _summary(source, _read(source), capture if is_folder(capture) else None, as_json=as_json)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has seen enough (`| head`); Python must not complain about it at its end either.

@@ -1,5 +1,6 @@
 """New files take their names when they are whole; an interrupted export leaves nothing."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ def made(target: Path, *, force: bool) -> Iterator[Path]:
 
     :raises Problem: where the target is there already or cannot be written, or what goes into it cannot be read.
     """
-    if target.exists() and not force:
+    if os.path.lexists(target) and not force:
         raise Problem(f"{target} is there already.", "--force replaces it; --out writes elsewhere.")
     written = {target, *target.parents}
     try:

@@ -23,7 +23,7 @@ from rtms_cli.protocol.messages import EventUpdate, UserId, loads, user_id
 from rtms_cli.protocol.parties import Mention, label, people_of
 from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.recorder import Recorder
-from rtms_cli.untrusted import bounded_lines, open_inside
+from rtms_cli.untrusted import bounded_lines, is_folder, open_inside
 
 _BATCH = 256
 _NEAR_S = 3600.0
@@ -202,7 +202,7 @@ def opened(path: Path) -> Iterator[Recorded]:
 
     :raises Problem: where it is neither.
     """
-    if path.is_dir() and os.path.lexists(path / MANIFEST):
+    if is_folder(path) and os.path.lexists(path / MANIFEST):
         yield _recorded(path, _manifest(path))
         return
     capture = Capture(path)

@@ -46,6 +46,8 @@ def atomic_path(target: Path, mode: int = 0o600) -> Iterator[Path]:
     """
     if target.is_symlink():
         raise OSError(errno.ELOOP, "it is a symbolic link", str(target))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     temporary = target.with_name(f".{target.stem}.part{target.suffix}")
     temporary.unlink(missing_ok=True)
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, mode))
@@ -123,7 +125,9 @@ class Files:
         try:
             size = (self.folder / name).lstat().st_size
         except FileNotFoundError:
-            return known if self.folder.exists() else None
+            return known if self.folder.is_dir() else None
+        except OSError:
+            return None  # writing to it will tell
         return None if size == known else max(0, known - size)
 
     def append(self, name: str, data: bytes) -> int:

@@ -147,6 +147,10 @@ def repair(folder: Path, *, keep_revoked: bool = False, force: bool = False) -> 
         raise Problem(f"{folder} could not be repaired: {error.strerror or error}.") from error
     try:
         return _repair(folder, keep_revoked=keep_revoked)
+    except OSError as error:
+        raise Problem(
+            f"{folder} could not be repaired: {error.strerror or error}.", "Nothing of it was lost."
+        ) from error
     finally:
         lock.release()
 
@@ -194,16 +198,12 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
         if _may_go(manifest):
             return _delete(folder, manifest, tuple(capture.problems))
         return _take_over(folder, workshop, before, recorder, tuple(capture.problems))
-    except OSError as error:
-        raise Problem(
-            f"{folder} could not be repaired: {error.strerror or error}.", "Nothing of it was lost."
-        ) from error
     finally:
         _clear(workshop)
 
 
 def _empty(folder: Path) -> Problem | None:
-    if not folder.is_dir() or _files(folder):
+    if not folder.is_dir() or any(path.name not in (_WORKSHOP, LOCK) for path in folder.iterdir()):
         return None
     return Problem(f"{folder} is empty: its process ended before anything had come.", "Remove it.")
 
@@ -252,7 +252,8 @@ def _manifest(folder: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise Problem(f"{folder / MANIFEST} cannot be read: {error}.", "Move it away to have a new one made.") from None
+        why = getattr(error, "strerror", None) or error
+        raise Problem(f"{folder / MANIFEST} cannot be read: {why}.", "Move it away to have a new one made.") from None
 
 
 def _has_encoded(folder: Path, before: Manifest | None) -> bool:
@@ -466,5 +467,5 @@ def _mode(path: Path) -> int:
 
 
 def _files(folder: Path) -> set[str]:
-    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    names = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_symlink() and path.is_file())
     return {str(name) for name in names if name.parts[0] not in (_WORKSHOP, LOCK)}

@@ -15,6 +15,7 @@ from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.pasted import decode_text
 from rtms_cli.protocol.signatures import handshake_signature
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.untrusted import is_file
 
 MARKETPLACE = "In Zoom's App Marketplace: Develop → Build App → your app"
 
@@ -159,7 +160,7 @@ def read_env_file(path: Path) -> dict[str, tuple[str, str]]:
 
     :raises Problem: when it cannot be read.
     """
-    if not path.is_file():
+    if not is_file(path):
         return {}
     from dotenv import dotenv_values
 

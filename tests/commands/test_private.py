@@ -116,6 +116,14 @@ def test_a_link_in_the_temporary_files_place_is_not_followed(tmp_path: Path) -> 
     assert not (tmp_path / "page.html").is_symlink()
 
 
+@pytest.mark.parametrize("place", [".", "", "/", "a folder"])
+def test_a_folder_is_not_written_to_as_a_file(place: str, recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "a folder").mkdir()
+    for command in (["inspect", recording, "--html"], ["simulate", "--payload-out"]):
+        done = rtms(*command, place, cwd=tmp_path, settings=CREDENTIALS)
+        assert (done.returncode, ": Is a directory." in done.stderr) == (2, True), done.stderr
+
+
 @pytest.mark.parametrize("settings", [None, {"PYTHONUNBUFFERED": "1"}], ids=["file", "pipe"])
 def test_standard_output_takes_a_page_as_well(recording: Path, tmp_path: Path, settings: dict[str, str] | None) -> None:
     """The zygote's output goes to a file, and that of a process of its own through a pipe; see `processes.rtms`."""

@@ -80,6 +80,30 @@ def test_links_in_the_folder_are_not_followed(meeting: Path, place: str) -> None
     assert "symbolic link" in told(0 if "/" in place else 2, "export", meeting, "--to", "wav")
 
 
+PLACES = [
+    *("capture.jsonl", "capture.2.jsonl", "manifest.json", "manifest.json.part", "transcript.jsonl", "events.jsonl"),
+    *("audio", "audio/16778240_ann.wav", "video", "export", ".lock", ".repair", "something else"),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_links_that_the_system_refuses_to_look_at(place: str, meeting: Path) -> None:
+    """As those into folders of other users."""
+    if (meeting / place).is_dir():
+        shutil.rmtree(meeting / place)
+    (meeting / place).unlink(missing_ok=True)
+    (meeting / place).symlink_to("x" * 300)
+    for command in ("inspect", "export --to wav,csv,srt --force", "repair", "replay --out again"):
+        name, *arguments = command.split()
+        done = rtms(name, meeting, *arguments, cwd=meeting.parent)
+        assert (done.returncode in (0, 2, 5), "defect" in done.stderr) == (True, False), (command, done.stderr)
+
+
+@pytest.mark.parametrize("command", ["inspect", "export", "repair", "replay"])
+def test_names_that_the_system_refuses(command: str, tmp_path: Path) -> None:
+    assert "File name too long" in rtms(command, "x" * 300, cwd=tmp_path).stderr
+
+
 def test_a_pipe_in_place_of_a_file_holds_nothing_up(meeting: Path) -> None:
     for name in ("audio/16778240_ann.wav", "events.jsonl"):
         (meeting / name).unlink()

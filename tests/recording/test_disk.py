@@ -99,6 +99,17 @@ def test_what_is_no_file_is_never_written_to_and_holds_up_nothing(
     assert {path: here[path] for path in untouched} == {path: there[path] for path in untouched}
 
 
+def test_a_file_in_the_place_of_the_folder_costs_what_comes_then(tmp_path: Path) -> None:
+    folder = tmp_path / "live"
+    recorder = recorder_in(folder)
+    recorder.fold(batch(0))
+    shutil.rmtree(folder)
+    folder.write_text("not ours")
+    recorder.fold(batch(1))
+    assert "capture.jsonl" in lost(finish(recorder))
+    assert folder.read_text() == "not ours"
+
+
 @pytest.mark.parametrize("name", ["manifest.json.part", "audio/mixed.wav.part"])
 def test_what_stands_under_a_passing_name_is_not_followed(name: str, tmp_path: Path) -> None:
     recorder = recorder_in(tmp_path)
