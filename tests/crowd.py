@@ -105,7 +105,7 @@ async def play(folder: Path, *, limit: int, idle: int, streams: int, seconds: fl
     async with (
         listening(folder, limit) as found,
         Simulator(APP) as simulator,
-        httpx.AsyncClient(trust_env=False) as http,
+        httpx.AsyncClient(trust_env=False, timeout=None) as http,
     ):
         crowd = [await _say_nothing(found.port) for _ in range(idle)]
         announced = [simulator.announce(Product.MEETING, Scenario(seconds)) for _ in range(streams)]
@@ -147,7 +147,7 @@ def _probe(port: int, body: bytes) -> float:
     headers = "".join(f"{name}: {value}\r\n" for name, value in signed_headers("token", int(time.time()), body).items())
     head = f"POST /webhook HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     began = time.perf_counter()
-    with socket.create_connection(("127.0.0.1", port), 10) as asking:
+    with socket.create_connection(("127.0.0.1", port)) as asking:
         asking.sendall(head.encode() + body)
         answer = asking.recv(1000)
         took_ms = (time.perf_counter() - began) * 1000

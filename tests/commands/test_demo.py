@@ -93,7 +93,7 @@ def test_demo_of_other_requests(arguments: list[str], kinds: set[str] | None, tm
 
 async def scraped(url: str) -> dict[tuple[str, ...], float]:
     """A listener's figures, by name and labels, as Prometheus' own parser reads them."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=None) as client:
         answer = await client.get(url)
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     families = text_string_to_metric_families(answer.text)

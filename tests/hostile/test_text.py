@@ -188,7 +188,7 @@ async def test_webhooks_with_ids_that_are_cut_are_recorded_apart_and_health_and_
         lambda answers: exposition(station.figures(answers, None)),
     )  # fmt: skip
     port = await listener.start()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=None) as client:
         health = (await client.get("/healthz")).json()
         metrics = await client.get("/metrics")
         headers = signed_headers("secret", int(time.time()), challenge.encode())

@@ -119,7 +119,7 @@ async def test_a_webhook_that_is_repeated_begins_the_stream_once_a_session(tmp_p
         may_repeat=station.may_repeat, not_now=station.not_now,
     )  # fmt: skip
     simulator = Simulator(app, speed=SPEED, client_in_real_time=False)
-    async with simulator, httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(30):
+    async with simulator, httpx.AsyncClient(trust_env=False, timeout=None) as client, asyncio.timeout(30):
         url = f"http://127.0.0.1:{await listener.start()}/webhook"
         stream = simulator.announce(Product.MEETING, Scenario(3))
         body = stream.webhook("started")

@@ -49,7 +49,7 @@ class Endpoint:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[httpx.AsyncClient]:
         self.port = await self.listener.start()
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=None) as client:
             yield client
         await self.listener.stop()
 

@@ -66,7 +66,7 @@ async def test_listen_passes_on_what_is_verified_as_it_came(tmp_path: Path) -> N
         async with running(*arguments, cwd=tmp_path, settings=settings) as listen:
             hook = (await listen.line_with("listening on")).split("listening on ")[1].strip()
             challenge = b'{"event": "endpoint.url_validation", "payload": {"plainToken": "p"}}'
-            async with httpx.AsyncClient(trust_env=False) as zoom:
+            async with httpx.AsyncClient(trust_env=False, timeout=None) as zoom:
                 headers = signed(BODY)
                 forged = signed(BODY, "another")
                 assert (await zoom.post(hook, content=BODY, headers=forged)).status_code == 401
@@ -95,7 +95,7 @@ async def test_a_webhook_that_comes_back_does_not_go_around(tmp_path: Path, unus
     arguments = ("listen", "--port", str(unused_tcp_port), "--json", "--forward-to", hook)
     async with running(*arguments, cwd=tmp_path) as listen:
         await listen.line_with("listening on")
-        async with httpx.AsyncClient(trust_env=False) as zoom:
+        async with httpx.AsyncClient(trust_env=False, timeout=None) as zoom:
             await zoom.post(hook, content=BODY)
             await listen.line_with("forwarded meeting.other")
             await zoom.post(hook, content=BODY.replace(b"other", b"last"))
