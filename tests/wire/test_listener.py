@@ -259,7 +259,10 @@ async def asking_without_end(writer: asyncio.StreamWriter) -> None:
 async def test_who_does_not_read_is_not_read_from() -> None:
     endpoint = Endpoint(timeout_s=0.5)
     async with endpoint.listening() as client:
-        _, writer = await asyncio.open_connection("127.0.0.1", endpoint.port, limit=1)
+        asking = socket.socket()
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or megabytes of answers fit into the kernel
+        asking.connect(("127.0.0.1", endpoint.port))
+        _, writer = await asyncio.open_connection(sock=asking, limit=1)
         with pytest.raises(ConnectionError):
             await asking_without_end(writer)
         assert (await client.get("/healthz")).status_code == 200
