@@ -11,7 +11,6 @@ import binascii
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import ClassVar, TypeVar
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 import pybase64
@@ -656,6 +655,11 @@ def payload_nbytes(letters: bytes) -> int:
 
 _BLANKS = b" \t\r\n\f\v"
 _URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_URL_ESCAPES = tuple(
+    (f"%{code}".encode(), bytes.fromhex(code))
+    for code in ("2B", "2b", "2F", "2f", "3D", "3d", "0A", "0a", "0D", "0d", "20")
+)
+"""What a URL has instead of letters of base64, and of blanks."""
 _LONGEST_PREFIX = 256
 _MOST_PIECES = 64
 
@@ -670,7 +674,8 @@ def _decode_sloppy_base64(data: bytes) -> bytes | None:
     if start[:5].lower() == b"data:" and b"," in start:
         data = data[data.index(b",") + 1 :]
     if b"%" in data:
-        data = unquote_to_bytes(data)
+        for escape, letter in _URL_ESCAPES:
+            data = data.replace(escape, letter)
     letters = data.translate(_URL_ALPHABET, _BLANKS + b"\\")
     pieces = letters.rstrip(b"=").split(b"=", _MOST_PIECES)
     try:

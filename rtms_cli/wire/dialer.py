@@ -86,7 +86,7 @@ class Dialer:
             raise
         except picows.WSHandshakeError as error:
             raise ConnectionError(f"{_place(url)} {_answer(error)}") from None
-        except (InvalidURI, picows.WSInvalidURL):
+        except (InvalidURI, picows.WSInvalidURL, UnicodeError):  # the last: of a host that is none
             raise FinalConnectionError(f"{redact_url(url)[:200]!r} is no WebSocket URL") from None
         except ssl.SSLCertVerificationError as error:
             raise FinalConnectionError(f"cannot connect to {_place(url)}{via}: {_why(error)}") from error
@@ -94,7 +94,7 @@ class Dialer:
             is_final = any(f"status {code}" in str(error) for code in _REFUSED_BY_PROXY)
             kind = FinalConnectionError if is_final else ConnectionError
             raise kind(f"cannot connect to {_place(url)}{via}: {error}") from None
-        except (TimeoutError, picows.WSError, OSError, EOFError, UnicodeError) as error:
+        except (TimeoutError, picows.WSError, OSError, EOFError) as error:
             if (alert := await self._alert(url, error)) is not None:
                 raise FinalConnectionError(f"cannot connect to {_place(url)}: {alert}") from error
             raise ConnectionError(f"cannot connect to {_place(url)}{via}: {_why(error)}") from error

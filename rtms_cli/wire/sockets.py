@@ -37,6 +37,16 @@ MOST_PONGS = 1 << 16
 MOST_EMPTY = 1_000
 """Empty fragments of one message."""
 
+AT_ONCE = 1 << 13
+"""Bytes that were read behind a message for it to be handed over at once. A single read may have 100,000 tiny messages,
+and what one costs beyond this module is a thousand times what it costs here."""
+
+SLICE, SLICE_BYTES = 100, 1 << 18
+"""Messages, and bytes of them, that are handed over before others have their turn."""
+
+WATCH_S = 1.0
+"""How long a reset may stay unnoticed; see `ClientSocket._watch`."""
+
 _TEXT, _BINARY, _CONTINUATION = picows.WSMsgType.TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION
 """Looked up once, not for each message."""
 
@@ -76,21 +86,28 @@ class Socket(Protocol):
 
 
 class ClientSocket(picows.WSListener):
-    """A `Socket` that `picows` reads. Frames that come before `start` are kept for it."""
+    """A `Socket` that `picows` reads.
+
+    Messages wait here until `start`, and where many are read together: they are handed over a few at a time, and none
+    is read meanwhile.
+    """
 
     __slots__ = (
         "_aborted",
         "_closed",
-        "_early",
         "_empty",
         "_failure",
         "_fragments",
         "_is_over",
+        "_is_paused",
         "_is_text",
         "_on_closed",
         "_on_message",
+        "_ping",
         "_timer",
         "_transport",
+        "_waiting",
+        "_watching",
         "refusal",
     )
 
@@ -98,10 +115,12 @@ class ClientSocket(picows.WSListener):
         self._transport: picows.WSTransport | None = None
         self._on_message: OnMessage | None = None
         self._on_closed: OnClosed | None = None
-        self._early: list[bytes] = []
+        self._waiting: deque[bytes] = deque()
+        self._ping: bytes | None = None
+        """What the last ping said that is not answered yet; an answer to that one is enough (RFC 6455, 5.5.3)."""
         self._fragments: bytearray | None = None
         """The message that is coming in pieces."""
-        self._is_text = self._is_over = False
+        self._is_text = self._is_over = self._is_paused = False
         self._empty = 0
         self._failure: tuple[int, str] | None = None
         self._closed: tuple[int, str] | None = None
@@ -109,6 +128,7 @@ class ClientSocket(picows.WSListener):
         self.refusal = ""
         """Why the server's answer to the upgrade is none that can be used."""
         self._timer: asyncio.TimerHandle | None = None
+        self._watching: asyncio.TimerHandle | None = None
 
     @property
     def has_opened(self) -> bool:
@@ -118,20 +138,29 @@ class ClientSocket(picows.WSListener):
     def start(self, on_message: OnMessage, on_closed: OnClosed) -> None:
         """See `Socket.start`."""
         self._on_message, self._on_closed = on_message, on_closed
-        early, self._early = self._early, []
-        for raw in early:
-            on_message(raw)
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """Hand over some of the messages that wait; then it is the others' turn, or what was held up goes on."""
+        count = nbytes = 0
+        while self._waiting and self._on_message is not None and count < SLICE and nbytes < SLICE_BYTES:
+            raw = self._waiting.popleft()
+            count, nbytes = count + 1, nbytes + len(raw)
+            self._on_message(raw)
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._deliver)
+        self._read_or_not()
         self._tell_closed()
 
     def _tell_closed(self) -> None:
         """Tell of the end; who was told is let go of, for the transport and this refer to each other for a while."""
-        if self._closed is not None and self._on_closed is not None:
+        if self._closed is not None and self._on_closed is not None and not self._waiting:
             on_closed, self._on_closed, self._on_message = self._on_closed, None, None
             on_closed(*self._closed)
 
     def send(self, raw: bytes, *, binary: bool) -> None:
         """See `Socket.send`."""
-        if self._transport is None or self._closed is not None or self._failure is not None:
+        if not self._can_send() or self._transport is None or self._failure is not None:
             return
         if (waiting := self._transport.underlying_transport.get_write_buffer_size()) > MOST_UNREAD:
             self._failure = _NO_CLOSE_FRAME, f"the server reads nothing: {waiting} bytes wait for it"
@@ -144,13 +173,28 @@ class ClientSocket(picows.WSListener):
 
     def pause(self) -> None:
         """See `Socket.pause`."""
-        if self._transport is not None and self._closed is None:
-            self._transport.underlying_transport.pause_reading()
+        self._is_paused = True
+        self._read_or_not()
 
     def resume(self) -> None:
         """See `Socket.resume`."""
-        if self._transport is not None and self._closed is None:
+        self._is_paused = False
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        if self._transport is None or self._closed is not None:
+            return
+        if self._is_paused or self._waiting:
+            self._transport.underlying_transport.pause_reading()
+        else:
             self._transport.underlying_transport.resume_reading()
+
+    def _can_send(self) -> bool:
+        return (
+            self._transport is not None
+            and self._closed is None
+            and not self._transport.underlying_transport.is_closing()
+        )
 
     def close(self, code: int, reason: str) -> None:
         """See `Socket.close`."""
@@ -159,10 +203,14 @@ class ClientSocket(picows.WSListener):
             return
         self.resume()
         transport.send_close(_close_code(code), reason.encode()[:123])
-        self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.abort)
+        self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._cut)
 
     def abort(self) -> None:
         """See `Socket.abort`; what is not open yet is closed as soon as it is."""
+        self._waiting.clear()
+        self._cut()
+
+    def _cut(self) -> None:
         self._aborted = True
         if self._transport is not None:
             self._transport.disconnect(graceful=False)
@@ -172,6 +220,7 @@ class ClientSocket(picows.WSListener):
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         """The handshake is done."""
         self._transport = transport
+        self._watching = asyncio.get_running_loop().call_later(WATCH_S, self._watch)
         headers = transport.response.headers
         for name, what in (("Sec-WebSocket-Extensions", "an extension"), ("Sec-WebSocket-Protocol", "a subprotocol")):
             if headers.get(name):
@@ -192,12 +241,13 @@ class ClientSocket(picows.WSListener):
         elif kind is _TEXT or kind is _BINARY or kind is _CONTINUATION:
             raw = frame.get_payload_as_bytes()
             if kind is _CONTINUATION or not frame.fin or self._fragments is not None:
-                self._assemble(kind, raw, frame.fin)
+                self._assemble(kind, raw, frame.fin, frame.tail_size)
             else:
-                self._hand_over(raw, is_text=kind is _TEXT)
+                self._hand_over(raw, frame.tail_size, is_text=kind is _TEXT)
         elif kind is picows.WSMsgType.PING:
-            if transport.underlying_transport.get_write_buffer_size() <= MOST_PONGS:
-                transport.send_pong(frame.get_payload_as_bytes())
+            if self._ping is None:
+                asyncio.get_running_loop().call_soon(self._pong)
+            self._ping = frame.get_payload_as_bytes()
         elif kind is picows.WSMsgType.CLOSE:
             self._is_over = True
             code = _number(frame.get_close_code())
@@ -210,8 +260,9 @@ class ClientSocket(picows.WSListener):
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         """The connection is gone."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._watching):
+            if timer is not None:
+                timer.cancel()
         handshake = transport.close_handshake
         received = handshake.recv if handshake else None
         sent = handshake.sent if handshake else None
@@ -224,15 +275,39 @@ class ClientSocket(picows.WSListener):
         self._closed = code, reason
         self._tell_closed()
 
-    def _hand_over(self, raw: bytes, *, is_text: bool) -> None:
-        if self._on_message is not None:
+    def _watch(self) -> None:
+        """Have the loop look anew whether there is something to read.
+
+        uvloop ceases to look at a socket that was reset while bytes of it wait: it reads once, and neither the other
+        bytes nor the reset would be noticed.
+        """
+        if self._transport is not None and not self._is_paused and not self._waiting:
+            self._transport.underlying_transport.pause_reading()
+            self._transport.underlying_transport.resume_reading()
+        self._watching = asyncio.get_running_loop().call_later(WATCH_S, self._watch)
+
+    def _pong(self) -> None:
+        said, self._ping = self._ping, None
+        if said is not None and self._transport is not None and self._can_send():
+            if self._transport.underlying_transport.get_write_buffer_size() <= MOST_PONGS:
+                self._transport.send_pong(said)
+
+    def _hand_over(self, raw: bytes, behind: int, *, is_text: bool) -> None:
+        """Hand over a message, now or later.
+
+        :param behind: bytes that were read behind it.
+        """
+        if self._on_message is not None and behind <= AT_ONCE and not self._waiting:
             self._on_message(raw)
         else:
-            self._early.append(raw)
+            self._waiting.append(raw)
+            if len(self._waiting) == 1 and self._on_message is not None:
+                self._read_or_not()
+                asyncio.get_running_loop().call_soon(self._deliver)
         if is_text and not (raw.isascii() or is_utf8(raw)):
             self._fail(_NOT_UTF8, "a text message is not UTF-8")
 
-    def _assemble(self, kind: picows.WSMsgType, raw: bytes, is_last: bool) -> None:
+    def _assemble(self, kind: picows.WSMsgType, raw: bytes, is_last: bool, behind: int) -> None:
         if kind is _CONTINUATION:
             if self._fragments is None:
                 return self._fail(_PROTOCOL_ERROR, "a fragment continues no message")
@@ -248,7 +323,7 @@ class ClientSocket(picows.WSListener):
             self._fail(_PROTOCOL_ERROR, f"a message has more than {MOST_EMPTY} empty fragments")
         elif is_last:
             whole, self._fragments = bytes(self._fragments), None
-            self._hand_over(whole, is_text=self._is_text)
+            self._hand_over(whole, behind, is_text=self._is_text)
         return None
 
     def _fail(self, code: int, rule: str) -> None:
@@ -259,7 +334,7 @@ class ClientSocket(picows.WSListener):
         self._failure, self._is_over = (code, _told(rule)), True
         self._transport.send_close(_close_code(code), rule.encode()[:123])
         self._transport.disconnect()
-        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.abort)
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._cut)
 
 
 _NEVER_SENT = frozenset((1004, 1005, 1006, 1015))

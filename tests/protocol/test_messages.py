@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -344,6 +345,19 @@ def test_payloads_with_escapes(data: bytes, payload: bytes) -> None:
     message = read(b'{"msg_type":16,"content":{"user_id":1,"data":"%b","timestamp":1}}' % data)
     assert isinstance(message, Share)
     assert message.payload() == payload
+
+
+def test_escapes_of_urls_cost_little_memory_whatever_they_are() -> None:
+    def peak(escape: bytes) -> int:
+        message = read(b'{"msg_type":15,"content":{"user_id":1,"timestamp":1,"data":"%b"}}' % (escape * 100_000))
+        assert isinstance(message, Media)
+        tracemalloc.start()
+        message.payload()
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert max(map(peak, (b"%2B", b"%2f%3D", b"%41", b"%", b"%%%"))) < 10 * 600_000
 
 
 @settings(deadline=None)

@@ -26,7 +26,7 @@ from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.wire import dialer as dialer_module
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.dialer import Dialer, tls_context
-from rtms_cli.wire.driver import Driver
+from rtms_cli.wire.driver import Driver, FinalConnectionError
 from rtms_cli.wire.hosts import HostPolicy
 
 
@@ -298,3 +298,9 @@ async def test_a_session_backs_off_from_a_server_that_closes(reset: bool) -> Non
     tries = [at_us / 1_000_000 for at_us, state in states if state.state is State.OPENING]
     waits = [after - before for before, after in pairwise(tries)]
     assert all(wait >= due for wait, due in zip(waits, (3, 6, 12), strict=True))
+
+
+@pytest.mark.parametrize("host", ["a..zoom.us", "é\ufffd.zoom.us", "a" * 64 + ".zoom.us", ".zoom.us"])
+async def test_a_host_that_can_be_none_is_not_tried_again(host: str) -> None:
+    with pytest.raises(FinalConnectionError, match="is no WebSocket URL"):
+        await Dialer(HostPolicy())(f"wss://{host}/x")

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
+import socket as socket_module
 import struct
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +22,7 @@ from rtms_cli.recording.writer import Writer
 from rtms_cli.wire import sockets
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
-from rtms_cli.wire.sockets import MOST_EMPTY, ClientSocket
+from rtms_cli.wire.sockets import AT_ONCE, MOST_EMPTY, SLICE, SLICE_BYTES, ClientSocket
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 
@@ -189,6 +192,125 @@ async def test_pings_of_a_server_that_does_not_read_are_not_all_answered() -> No
     sends = frame(PING, b"x" * 125) * 200_000 + frame(TEXT, b"end")
     most, _ = await waiting_after(sends, lambda socket, raw: None)
     assert most <= sockets.MOST_PONGS + 1_000
+
+
+async def test_only_the_last_of_many_pings_is_answered() -> None:
+    server = Server(b"".join(frame(PING, b"%d" % number) for number in range(1_000, 6_000)) + HELLO)
+    async with server.listening() as url:
+        socket = await Dialer(HostPolicy())(url)
+        socket.start(lambda raw: socket.close(1000, ""), lambda code, reason: None)
+        await server.gone.wait()
+    assert 0 < server.got.count(b"\x8a\x84") < 100  # a pong of four bytes, masked
+
+
+async def test_keep_alives_that_were_read_before_the_server_went_are_answered_to_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A write has failed, and what was read is still handed over: no library says anything on the terminal."""
+    async with Server(HELLO * 100, reads=False).listening() as url:
+        socket = await Dialer(HostPolicy())(url)
+        assert socket._transport is not None
+        transport = socket._transport.underlying_transport
+        closed = asyncio.Event()
+
+        def answer(raw: bytes) -> None:
+            transport.get_extra_info("socket").shutdown(socket_module.SHUT_RDWR)
+            socket.send(b"x", binary=False)
+
+        socket.start(answer, lambda code, reason: closed.set())
+        async with asyncio.timeout(30):
+            await closed.wait()
+    assert not caplog.records
+
+
+async def test_many_messages_that_are_read_together_leave_the_others_their_turns() -> None:
+    """100,000 tiny ones can be read at once, and each costs what a message costs."""
+    count = 60_000
+    turns = [0]
+    came = 0
+
+    def turn() -> None:
+        turns.append(came)
+        loop.call_soon(turn)
+
+    def take(raw: bytes) -> None:
+        nonlocal came
+        assert raw == b"%d" % came
+        came += 1
+
+    loop = asyncio.get_running_loop()
+    sends = b"".join(frame(TEXT, b"%d" % number) for number in range(count)) + frame(CLOSE, b"\x03\xe8bye")
+    async with Server(sends).listening() as url:
+        socket = await Dialer(HostPolicy())(url)
+        closed: asyncio.Future[tuple[int, str, int]] = loop.create_future()
+        turn()
+        socket.start(take, lambda code, reason: closed.set_result((code, reason, came)))
+        async with asyncio.timeout(30):
+            assert await closed == (1000, "bye", count)
+    tiny = AT_ONCE // 5
+    assert max(after - before for before, after in itertools.pairwise(turns)) <= tiny + 2 * SLICE
+
+
+async def test_of_large_messages_one_is_handed_over_at_a_time() -> None:
+    loop = asyncio.get_running_loop()
+    at: list[int] = []
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        loop.call_soon(turn)
+
+    async with Server(frame(TEXT, b"x" * SLICE_BYTES) * 20 + frame(CLOSE, b"\x03\xe8")).listening() as url:
+        socket = await Dialer(HostPolicy())(url)
+        closed = asyncio.Event()
+        turn()
+        socket.start(lambda raw: at.append(turns), lambda code, reason: closed.set())
+        async with asyncio.timeout(30):
+            await closed.wait()
+    assert len(set(at)) == len(at) == 20
+
+
+def test_a_reset_behind_bytes_that_wait_is_noticed() -> None:
+    """uvloop ceases to look at a socket when it was reset, although it has read only some of it."""
+    uvloop = pytest.importorskip("uvloop")
+    is_reset = threading.Event()
+    said = frame(TEXT, b"x" * 10) * 5_000  # more than is read at a time
+
+    def serve_one() -> None:
+        connection, _ = listening.accept()
+        request = connection.recv(1 << 16)
+        (key,) = (line[19:].strip() for line in request.splitlines() if line.lower().startswith(b"sec-websocket-key:"))
+        answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        connection.sendall(f"{answer}Sec-WebSocket-Accept: {accept_key(key.decode())}\r\n\r\n".encode() + HELLO)
+        assert connection.recv(1)  # the client is at its first message
+        connection.sendall(said)
+        connection.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        is_reset.set()
+
+    async def read() -> tuple[int, int, str]:
+        socket = await Dialer(HostPolicy())(f"ws://127.0.0.1:{listening.getsockname()[1]}/x")
+        closed: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+        count = 0
+
+        def take(raw: bytes) -> None:
+            nonlocal count
+            count += 1
+            if count == 1:
+                socket.send(b"go on", binary=False)
+                assert is_reset.wait(20)
+
+        socket.start(take, lambda code, reason: closed.set_result((code, reason)))
+        async with asyncio.timeout(30):
+            ended = await closed
+        return count, *ended
+
+    with socket_module.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=serve_one, daemon=True)
+        serving.start()
+        assert uvloop.run(read()) == (5_001, 1006, "")
+        serving.join()
 
 
 async def test_a_server_that_asks_and_does_not_read_the_answers_is_gone() -> None:
