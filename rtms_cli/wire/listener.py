@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.signatures import WebhookCheck, challenge_answer, check_webhook
+from rtms_cli.protocol.strict_json import dumps
 from rtms_cli.protocol.webhooks import UnreadableWebhook, UrlValidation, Webhook, read_webhook
 from rtms_cli.wire.http import Answer, Fields, Handler, HttpServer, Request
 from rtms_cli.wire.notices import Notices
@@ -128,7 +129,7 @@ class Listener:
         path = path_of(request.target)
         try:
             if path == HEALTH:
-                return Answer(200, json.dumps(self._status()).encode(), "application/json")
+                return Answer(200, dumps(self._status()), "application/json")
             if path == METRICS and self._metrics is not None:
                 return Answer(200, self._metrics(self._answers), METRICS_TYPE)
             answer = self._webhook(request)
