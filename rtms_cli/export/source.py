@@ -145,6 +145,8 @@ def _manifest(folder: Path) -> Manifest:
 
 
 _MOST_S = 1e10
+_MOST_SIDE = 1 << 14
+"""The widest and highest picture that is exported."""
 
 
 def _read_line(line: bytes) -> dict[str, Any] | None:
@@ -169,6 +171,8 @@ def _recorded(folder: Path, manifest: Manifest, problems: Sequence[str] = ()) ->
     origin = manifest.origin_ms or 0
     left_out = {track.path: why for track in manifest.tracks if (why := _why_not(folder, track))}
     manifest.tracks = [track for track in manifest.tracks if track.path not in left_out]
+    for track in manifest.tracks:
+        track.sizes = [size for size in track.sizes if 0 < min(size[1:]) and max(size[1:]) <= _MOST_SIDE]
 
     def times(track: TrackEntry) -> Iterator[float]:
         try:

@@ -17,7 +17,7 @@ MANIFEST = "manifest.json"
 CAPTURE = "capture.jsonl"
 SCHEMA = 1
 """Goes up only when an old reader would misread a new manifest."""
-MOST_NBYTES, MOST_OBJECTS = 256 << 20, 200_000
+MOST_NBYTES, MOST_OBJECTS, MOST_VALUES = 256 << 20, 200_000, 4_000_000
 """What a manifest that is read may be: it may come from somebody else."""
 MOST_GAPS = 10_000
 """Gaps that a track lists; `gap_count` has the whole number."""
@@ -186,6 +186,8 @@ class Manifest(Struct):
         content = read_bounded(open_inside(folder, MANIFEST), MOST_NBYTES)
         if content.count(b"{") > MOST_OBJECTS:
             raise ValueError(f"it has more than {MOST_OBJECTS:,} tracks, participants and the like")
+        if content.count(b",") > MOST_VALUES:
+            raise ValueError(f"it has more than {MOST_VALUES:,} values")
         try:
             manifest = msgspec.json.decode(content, type=cls)
         except RecursionError:

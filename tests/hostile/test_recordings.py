@@ -155,6 +155,22 @@ def test_a_manifest_of_a_million_tracks(meeting: Path) -> None:
     assert "more than 200,000" in told(2, "export", meeting, "--to", "wav")
 
 
+@pytest.mark.parametrize("value", ["[]", "1"])
+def test_a_manifest_of_millions_of_values(meeting: Path, value: str) -> None:
+    manifest = changed(meeting, media={"asked": {"x": "@"}, "granted": {}})
+    values = f"[{','.join([value] * 4_000_001)}]"
+    (meeting / "manifest.json").write_text(json.dumps(manifest).replace('"@"', values))
+    assert "more than 4,000,000 values" in told(2, "export", meeting, "--to", "wav")
+
+
+@pytest.mark.parametrize("size", [[0, 0, 0], [0, -5, 48], [0, 10**9, 10**9], [0, 64, 1 << 62]])
+@pytest.mark.parametrize("layout", ["video", "side"])
+def test_sizes_of_pictures_that_cannot_be(meeting: Path, size: list[int], layout: str) -> None:
+    tracks = changed(meeting)["tracks"]
+    changed(meeting, tracks=[track | {"sizes": [size, *track["sizes"]]} for track in tracks])
+    told(0, "export", meeting, "--to", "mp4", "--layout", layout)
+
+
 @pytest.mark.parametrize("name", [".meeting.part.txt", "meeting.txt"])
 @pytest.mark.parametrize("plant", [os.symlink, os.link])
 def test_a_planted_link_where_an_export_goes(meeting: Path, name: str, plant: Callable[[Path, Path], None]) -> None:
