@@ -99,6 +99,8 @@ def _tables(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         except (OSError, ValueError) as error:
             if keys:
                 continue  # somebody else's file, and somebody else's trouble
+            if isinstance(error, OSError):
+                raise Problem(f"{name} cannot be read: {error.strerror}.", "Move it away.") from None
             raise Problem(f"{name} cannot be read: {error}.", "It is TOML, as in https://toml.io.") from None
         for key in keys:
             table = table.get(key, {}) if isinstance(table, dict) else {}
@@ -129,6 +131,8 @@ def _is_common(name: str, command: "TyperCommand", option: str) -> bool:
 def _setting(command: "TyperCommand", name: str, key: str, value: Any, source: str) -> Setting:
     if _named(key) not in _options(command):
         raise _unknown(key, source, set(_options(command)))
+    if any(isinstance(one, str) and "\0" in one for one in (value if isinstance(value, list) else [value])):
+        raise Problem(f"{source}: {key} holds a NUL, which nothing can be called.", "Take the \\u0000 out of it.")
     return Setting(name, _named(key), value, source)
 
 

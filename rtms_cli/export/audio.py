@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -182,10 +183,12 @@ def speech(mixer: "Mixer", wanted: Span, gain: float, progress: Progress) -> lis
     kept: list[Span] = []
     at = wanted.start
     rest = np.zeros((0, mixer.channels), np.float32)
-    for block in mixer.blocks(wanted):
+    silence = np.zeros((frame - 1, mixer.channels), np.float32)  # so that the last frame is a whole one
+    for block in chain(mixer.blocks(wanted), (silence,)):
         rest = np.concatenate([rest, block])
         count = len(rest) // frame
-        loud = np.sqrt(np.mean(np.square(rest[: count * frame].reshape(count, -1) * gain), axis=1)) > threshold
+        frames = rest[: count * frame].reshape(count, frame * mixer.channels)
+        loud = np.sqrt(np.mean(np.square(frames * gain), axis=1)) > threshold
         for number in np.flatnonzero(loud):
             start = max(wanted.start, at + number * _FRAME_S - PAUSE_S / 2)
             end = min(wanted.end, at + (number + 1) * _FRAME_S + PAUSE_S / 2)
@@ -195,7 +198,7 @@ def speech(mixer: "Mixer", wanted: Span, gain: float, progress: Progress) -> lis
                 kept.append(Span(start, end))
         at += count * _FRAME_S
         rest = rest[count * frame :]
-        progress((at - wanted.start) / (wanted.end - wanted.start))
+        progress(min(1.0, (at - wanted.start) / (wanted.end - wanted.start)))
     return kept
 
 

@@ -93,6 +93,7 @@ def test_what_is_for_every_command_stays_with_those_that_mean_it(tmp_path: Path)
             '[listen]\nsecret_token = "hidden"',
             "rtms.toml [listen] holds secret_token: credentials do not belong there.",
         ),
+        ('out = "a\\u0000b"', "out holds a NUL"),
     ],
 )
 def test_what_is_wrong_with_a_file(tmp_path: Path, content: str, said: str) -> None:

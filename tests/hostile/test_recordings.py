@@ -124,6 +124,17 @@ def test_a_damaged_sound_is_named(meeting: Path, content: bytes) -> None:
     assert "16778240_ann.wav" in told(0, "inspect", meeting)
 
 
+@pytest.mark.parametrize("samples", [1, 7, 319, 321])
+def test_a_sound_that_is_shorter_than_what_is_looked_at_for_speech(meeting: Path, samples: int) -> None:
+    for path in (meeting / "audio").iterdir():
+        with wave.open(str(path), "wb") as sound:
+            sound.setparams((1, 2, 16_000, samples, "NONE", ""))
+            sound.writeframes(b"\x00\x40" * samples)
+    told(0, "export", meeting, "--to", "wav", "--only-speech")
+    with wave.open(str(meeting / "export/meeting.wav")) as sound:
+        assert sound.getnframes() == samples
+
+
 def test_a_damaged_index_is_named_with_its_line(meeting: Path) -> None:
     index = meeting / "video/16778240_ann.h264.index.jsonl"
     index.write_bytes(index.read_bytes() + b'{"offset": -5, "length": "x"}\n')
