@@ -1,7 +1,9 @@
 """The user's own sound and film, in any format that FFmpeg reads; decoded as the session goes on."""
 
 from collections.abc import Iterator
+from itertools import chain, groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,10 +12,14 @@ from rtms_cli.simulator.codecs import Pcm, Picture
 from rtms_cli.simulator.material import FilmFile, SoundFile
 from rtms_cli.simulator.schedule import Span
 
+if TYPE_CHECKING:
+    from av import AudioFrame
+
 _SCAN_HZ, _SCAN_MS = 8_000, 500
 _LOUD = 300
 """The RMS level of 16-bit samples from which somebody counts as speaking."""
-
+_LEAST_RATE = 1_000
+"""Samples a second that a sound has at least."""
 _FORMATS = "Give a file that FFmpeg reads: WAV, MP3, FLAC, MP4, MKV, …"
 
 
@@ -131,17 +137,22 @@ def _pcm(path: Path, rate: int, channels: int) -> Iterator[Pcm]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.audio:
                 return
-            resampler = av.AudioResampler("s16", "stereo" if channels == 2 else "mono", rate)
-            for frame in container.decode(audio=0):
-                for piece in resampler.resample(frame):
-                    yield piece.to_ndarray().reshape(-1, channels).astype(np.int16)
-            for piece in resampler.resample(None):
-                yield piece.to_ndarray().reshape(-1, channels).astype(np.int16)
+            for (rate_in, *_), frames in groupby(container.decode(audio=0), _form):  # it can change within a file
+                if rate_in < _LEAST_RATE:
+                    raise Problem(f"{path} says that its sound has {rate_in} samples a second.", _FORMATS)
+                resampler = av.AudioResampler("s16", "stereo" if channels == 2 else "mono", rate)
+                for frame in chain(frames, (None,)):
+                    for piece in resampler.resample(frame):
+                        yield piece.to_ndarray().reshape(-1, channels).astype(np.int16)
     except (OSError, av.FFmpegError) as error:
         raise Problem(f"Cannot read {path}: {_why(error)}.", _FORMATS) from None
+
+
+def _form(frame: "AudioFrame") -> tuple[int, str, str]:
+    return frame.sample_rate, frame.format.name, frame.layout.name
 
 
 def _frames(path: Path) -> Iterator[tuple[int, object]]:
@@ -149,7 +160,7 @@ def _frames(path: Path) -> Iterator[tuple[int, object]]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 return
             first: float | None = None
@@ -164,7 +175,7 @@ def _frames(path: Path) -> Iterator[tuple[int, object]]:
 def _told_duration_ms(path: Path) -> int | None:
     import av
 
-    with av.open(str(path)) as container:
+    with av.open(str(path), metadata_errors="replace") as container:
         return None if container.duration is None else container.duration // 1000
 
 

@@ -161,6 +161,44 @@ def test_transcripts(tmp_path: Path) -> None:
     assert [(a, b) for a, b in pairwise([-20, *stamps]) if b - a != 20] == [(-20, 1000), (2480, 3000)]
 
 
+def test_tags_that_are_not_utf_8(tmp_path: Path) -> None:
+    sound = tmp_path / "latin.wav"
+    with wave.open(str(sound), "wb") as sink:
+        sink.setparams((1, 2, 16_000, 0, "NONE", ""))
+        sink.writeframes(np.full(16_000, 9_000, "<i2").tobytes())
+    tag = b"LIST\x10\0\0\0INFOINAM\x04\0\0\0caf\xe9"
+    content = sound.read_bytes()
+    sound.write_bytes(
+        b"RIFF" + (len(content) - 8 + len(tag)).to_bytes(4, "little") + content[8:36] + tag + content[36:]
+    )
+    assert load_sound(sound).duration_ms == 1000
+
+
+def test_a_sound_whose_form_changes_is_heard_to_its_end(tmp_path: Path) -> None:
+    parts = []
+    for rate in (44_100, 22_050):
+        path = tmp_path / f"{rate}.aac"
+        with av.open(str(path), "w") as sink:
+            stream = sink.add_stream("aac", rate=rate, layout="stereo" if rate == 44_100 else "mono")
+            frame = av.AudioFrame.from_ndarray(
+                np.full((stream.layout.nb_channels, rate), 0.3, np.float32), "fltp", stream.layout.name
+            )
+            frame.sample_rate = rate
+            sink.mux([*stream.encode(frame), *stream.encode(None)])
+        parts.append(path.read_bytes())
+    joined = tmp_path / "joined.aac"
+    joined.write_bytes(b"".join(parts))
+    assert load_sound(joined).duration_ms == pytest.approx(2_000, abs=200)
+
+
+def test_a_sound_of_impossible_slowness_is_refused(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "slow.wav"), "wb") as sink:
+        sink.setparams((1, 2, 1, 0, "NONE", ""))
+        sink.writeframes(bytes(20_000))
+    with pytest.raises(Problem, match="1 samples a second"):
+        load_sound(tmp_path / "slow.wav")
+
+
 def test_wrong_files_are_described(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("nothing to hear")
     for path in (tmp_path / "a.txt", tmp_path / "missing.wav"):
