@@ -45,7 +45,7 @@ def doctor(
     Example:
       rtms doctor --url https://your.host/webhook
     """
-    import msgspec
+    from rtms_cli.view.text import json_line
 
     found: list[Check] = []
     for check in _checks(url, port, out, ca_file, offline=offline):
@@ -54,7 +54,7 @@ def doctor(
             _print(check)
     wrong = sum(check.verdict == "wrong" for check in found)
     if as_json:
-        typer.echo(msgspec.json.encode(found).decode())
+        typer.echo(json_line(found))
     elif wrong:
         typer.secho(f"{wrong} things are wrong.", fg="red")
     else:
@@ -64,10 +64,12 @@ def doctor(
 
 
 def _print(check: Check) -> None:
+    from rtms_cli.view.text import escape, say
+
     sign, colour = {"ok": ("✓", "green"), "wrong": ("✗", "red"), "unknown": ("?", "yellow")}[check.verdict]
-    typer.echo(f"{typer.style(sign, fg=colour)} {check.name}: {check.found}")
+    typer.echo(f"{typer.style(sign, fg=colour)} {check.name}: {escape(check.found, len(check.found))}")
     if check.fix:
-        typer.echo(f"    {check.fix}")
+        say(f"    {check.fix}")
 
 
 def _checks(url: str | None, port: int, out: Path, ca_file: Path | None, *, offline: bool) -> Iterator[Check]:

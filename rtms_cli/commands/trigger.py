@@ -95,11 +95,10 @@ def trigger(
     import asyncio
     import time
 
-    import msgspec
-
     from rtms_cli.simulator.webhooks import VALIDATION
     from rtms_cli.station.credentials import MARKETPLACE
     from rtms_cli.station.endpoint import FORGERS_TOKEN, Sent
+    from rtms_cli.view.text import json_line
 
     check_http_url("--to", to)
     token = given_credentials(secret_token=secret_token).secret_token
@@ -128,7 +127,7 @@ def trigger(
         if not as_json:
             _print(answers[-1])
     if as_json:
-        typer.echo(msgspec.json.encode(Result(name, to, sent, body.decode(errors="replace"), answers)).decode())
+        typer.echo(json_line(Result(name, to, sent, body.decode(errors="replace"), answers)))
     if not all(told.right for told in answers):
         raise typer.Exit(Exit.MISMATCH)
 

@@ -100,6 +100,12 @@ def test_a_port_that_is_taken_and_a_folder_that_cannot_be_made(tmp_path: Path) -
     assert found[f"port {port}"]["verdict"] == found["disk"]["verdict"] == "wrong"
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_escape_sequences_do_not_reach_the_terminal(options: tuple[str, ...], tmp_path: Path) -> None:
+    done = rtms("doctor", "--offline", "--out", "x\x9b31m\x85\x1b[2J\u202e", *options, cwd=tmp_path)
+    assert all(char.isprintable() for char in done.stdout.replace("\n", "")), done.stdout
+
+
 async def test_the_webhook_url(tmp_path: Path) -> None:
     async with running("listen", "--port", "0", "--json", cwd=tmp_path, settings=GOOD) as listen:
         url = (await listen.line_with("listening on")).split("listening on ")[1].split('"')[0]
