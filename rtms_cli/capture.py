@@ -181,7 +181,7 @@ class Capture:
             self._nbytes_before += path.stat().st_size
 
     def _frames(self, path: Path, where: str) -> Iterator[Frame]:
-        with _opened(path, follows=path == self._named) as source, _as_utf8(unpacked(source, path.suffix)) as lines:
+        with _opened(path, follows=path == self._named) as source, as_utf8(unpacked(source, path.suffix)) as lines:
             self._source = source
             lines.readline(_LONGEST_HEADER)
             try:
@@ -189,9 +189,9 @@ class Capture:
                     if line is None:
                         self.problems.append(f"{where}line {number} is longer than {MOST_LINE >> 20} MiB")
                         continue
-                    if not line.endswith(b"\n"):
-                        return  # torn: the writer was killed here
                     frame = read_line(line)
+                    if frame is None and not line.endswith(b"\n"):
+                        return  # torn: the writer was killed here
                     if frame is None:
                         self.problems.append(f"{where}line {number} is no capture line")
                     else:
@@ -206,8 +206,9 @@ class Capture:
         with self.opened(-1) as source:
             source.seek(max(0, source.seek(0, io.SEEK_END) - _TAIL))
             lines = source.read().splitlines(keepends=True)
-        last = next((line for line in reversed(lines) if line.endswith(b"\n")), b"")
-        frame = read_line(last)
+        frame = read_line(lines.pop()) if lines else None
+        if frame is None and lines:
+            frame = read_line(lines[-1])  # the last one was torn
         return None if frame is None else frame.at_us
 
     def opened(self, place: int) -> IO[bytes]:
@@ -245,7 +246,7 @@ _LONGEST_HEADER = 1 << 20
 
 def _read_header(path: Path, *, follows: bool) -> Header:
     try:
-        with _opened(path, follows=follows) as source, _as_utf8(unpacked(source, path.suffix)) as lines:
+        with _opened(path, follows=follows) as source, as_utf8(unpacked(source, path.suffix)) as lines:
             header = msgspec.json.decode(lines.readline(_LONGEST_HEADER), type=Header)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, EOFError, OSError):
         raise Problem(
@@ -270,8 +271,8 @@ def _opened(path: Path, *, follows: bool) -> IO[bytes]:
         ) from None
 
 
-def _as_utf8(source: IO[bytes]) -> IO[bytes]:
-    """A capture as it was before an editor or PowerShell put a byte order mark in front, or made UTF-16 of it."""
+def as_utf8(source: IO[bytes]) -> IO[bytes]:
+    """A text as it was before an editor or PowerShell put a byte order mark in front, or made UTF-16 of it."""
     head = source.peek(64)[:64] if isinstance(source, io.BufferedReader) else b""
     encoding, _, mark = encoding_of(head)
     source.read(mark)

@@ -232,13 +232,19 @@ def test_a_torn_last_line_is_ignored_wherever_it_is_torn(tmp_path: Path) -> None
     whole = written(tmp_path, frame(b'{"msg_type": 7}'), frame('{"msg_type": 12, "é": 1}'.encode())).read_bytes()
     start = whole.rindex(b"\n", 0, -1) + 1
     path = tmp_path / "torn.jsonl"
-    for end in range(start, len(whole)):
+    for end in range(start, len(whole) - 1):
         path.write_bytes(whole[:end])
         capture = Capture(path)
         assert [one.raw for one in capture] == [b'{"msg_type": 7}']
         assert capture.problems == []
-    path.write_bytes(whole)
+
+
+def test_a_whole_last_line_needs_no_end(tmp_path: Path) -> None:
+    path = written(tmp_path, FRAMES[0], FRAMES[1])
+    end_us = Capture(path).end_us()
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
     assert len(list(Capture(path))) == 2
+    assert Capture(path).end_us() == end_us
 
 
 @pytest.mark.parametrize(

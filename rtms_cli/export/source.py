@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from rtms_cli.capture import Capture
+from rtms_cli.capture import Capture, as_utf8
 from rtms_cli.errors import Problem
 from rtms_cli.export.clock import Clock, clock_of
 from rtms_cli.export.indexes import indexed
@@ -89,9 +89,9 @@ class Recorded(Struct, frozen=True):
         return people_of(EventUpdate(None, fields=event), self.manifest.product)
 
     def lines(self, kind: str) -> Iterator[dict[str, Any]]:
-        """The lines of `transcript.jsonl`, `chat.jsonl` or `events.jsonl`; a torn last one is left out.
+        """The lines of `transcript.jsonl`, `chat.jsonl` or `events.jsonl`, also where an editor changed the encoding.
 
-        Times that cannot be are not there, and ids and names are what those of messages are.
+        A torn last one is left out. Times that cannot be are not there; ids and names are what those of messages are.
         """
         name, unread = f"{kind}.jsonl", 0
         try:
@@ -101,13 +101,16 @@ class Recorded(Struct, frozen=True):
         except OSError as error:
             self._tell(f"{name} is left out: {error.strerror}")
             return
-        with source:
-            for line in bounded_lines(source):
-                if line is None or line.endswith(b"\n"):
-                    if (read := None if line is None else _read_line(line)) is None:
-                        unread += 1
-                    else:
+        with source, as_utf8(source) as text:
+            try:
+                for line in bounded_lines(text):
+                    read = None if line is None else _read_line(line)
+                    if read is not None:
                         yield read
+                    elif line is None or line.endswith(b"\n"):
+                        unread += 1
+            except OSError as error:
+                self._tell(f"{name} ends early: {error.strerror}")
         if unread:
             self._tell(f"{unread} line{'' if unread == 1 else 's'} of {name} could not be read")
 

@@ -368,6 +368,16 @@ def test_a_bare_capture_and_an_unfinished_recording(meeting: Path, tmp_path: Pat
     assert exported(meeting, "--to", "txt,mp4")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_lines_that_an_editor_saved_again(meeting: Path, encoding: str) -> None:
+    [path] = exported(meeting, "--to", "txt")
+    before = path.read_text()
+    transcript = meeting / "transcript.jsonl"
+    transcript.write_bytes(transcript.read_text().rstrip("\n").replace("\n", "\r\n").encode(encoding))
+    [path] = exported(meeting, "--to", "txt", "--force")
+    assert path.read_text() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
