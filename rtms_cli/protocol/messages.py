@@ -145,7 +145,10 @@ def _read_event_type(given: object) -> int | str | None:
     if number is not None or not isinstance(given, str):
         return number
     name = given.strip().upper()
-    return next((int(table[name]) for table in (MeetingEvent, ContactCenterEvent) if name in table.__members__), given)
+    if name not in MeetingEvent.__members__:
+        return name if name in ContactCenterEvent.__members__ else given
+    event = MeetingEvent[name]  # above 7, the number is another event in Contact Center
+    return int(event) if event < ContactCenterEvent.CONSUMER_ANSWERED else name
 
 
 def _write_urls(urls: dict[str, str]) -> dict[str, str] | None:

@@ -362,18 +362,22 @@ IVR_EVENTS = range(30, 35)
 """Contact Center's events of IVR streaming, whose names are not public (PROTOCOL §6)."""
 
 
+CHAT_GROUP_EVENTS = range(MeetingEvent.CHAT_GROUP_CREATE, MeetingEvent.CHAT_GROUP_MEMBER_STATUS_UPDATE + 1)
+"""Those of chat groups, which meetings and webinars have."""
+_WITH_CHAT_GROUPS = (Product.MEETING, Product.WEBINAR)
+
+
 def event_name(product: Product, event_type: int | str | None) -> str:
     """The documented name of an event; Contact Center has its own numbers from 8 on."""
     if isinstance(event_type, str):
         return event_type
     if event_type is None:
         return "UNDEFINED"
-    tables: tuple[type[Numbered], ...] = (MeetingEvent,)
-    if product is Product.CONTACT_CENTER:
-        tables = (ContactCenterEvent, MeetingEvent)
+    tables = (ContactCenterEvent, MeetingEvent) if product is Product.CONTACT_CENTER else (MeetingEvent,)
     for table in tables:
         known = table.member(event_type)
-        if isinstance(known, table):
+        has_it = table is ContactCenterEvent or product in _WITH_CHAT_GROUPS or event_type not in CHAT_GROUP_EVENTS
+        if isinstance(known, table) and has_it:
             return known.name
     is_ivr = product is Product.CONTACT_CENTER and event_type in IVR_EVENTS
     return f"IVR event {event_type}" if is_ivr else f"EVENT_{event_type}"

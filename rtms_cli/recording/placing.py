@@ -44,6 +44,8 @@ MOST_TRACKS = 5_000
 
 _PLAIN_NAMES: dict[int | None, str] = {Codec.H264: "H.264", Codec.JPG: "JPG", Codec.PNG: "PNG"}
 
+_OUR_FIELDS = ("t", "t_from", "timestamp", "event", "extra")
+"""What lines of events.jsonl say themselves."""
 _CHANGES: dict[int | None, str] = {int(change): change.name for change in (Attribute.UPDATE, Attribute.DELETE)}
 """What a transcript line may do to earlier ones (PROTOCOL §5)."""
 
@@ -462,7 +464,9 @@ class Placer:
         message = frame.message
         assert isinstance(message, EventUpdate)
         fields: dict[str, object] = {"event": event_name(self._product, message.event_type)}
-        fields |= {name: value for name, value in message.fields.items() if name not in ("t", "timestamp", "event")}
+        fields |= {name: value for name, value in message.fields.items() if name not in _OUR_FIELDS}
+        if odd := {name: value for name, value in message.fields.items() if name in _OUR_FIELDS}:
+            fields["extra"] = odd
         has_time = is_sane(message.timestamp)
         self._add_line("events", message.timestamp, fields, frame.at_us, has_time=has_time)
 

@@ -1,17 +1,14 @@
 """Whose camera to watch, where a session asks for one participant's video (`data_opt` 4, PROTOCOL §5)."""
 
 from rtms_cli.protocol.messages import EventUpdate, UserId, user_id
-from rtms_cli.protocol.numbers import MeetingEvent
+from rtms_cli.protocol.numbers import MeetingEvent, Product, event_name
 from rtms_cli.protocol.parties import people_of
 
 FIRST = "first"
 """Any camera that is on; the next one when it goes off."""
 _MOST = 10_000
-_CAMERA_EVENTS = (
-    MeetingEvent.PARTICIPANT_VIDEO_ON,
-    MeetingEvent.PARTICIPANT_VIDEO_OFF,
-    MeetingEvent.PARTICIPANT_LEAVE,
-)
+_ON = MeetingEvent.PARTICIPANT_VIDEO_ON.name
+_CAMERA_EVENTS = (_ON, MeetingEvent.PARTICIPANT_VIDEO_OFF.name, MeetingEvent.PARTICIPANT_LEAVE.name)
 
 
 class Camera:
@@ -33,13 +30,14 @@ class Camera:
 
     def take(self, event: EventUpdate) -> None:
         """Follow an event."""
+        what = event_name(Product(self._product), event.event_type)
         for who in people_of(event, self._product):
             if who.party is None:
                 continue
             if who.name:
                 self.name(who.party, who.name)
-            if event.event_type in _CAMERA_EVENTS:
-                self.switch(who.party, on=event.event_type == MeetingEvent.PARTICIPANT_VIDEO_ON)
+            if what in _CAMERA_EVENTS:
+                self.switch(who.party, on=what == _ON)
 
     def name(self, user: UserId, name: str) -> None:
         """Somebody is called so."""

@@ -11,6 +11,7 @@ from msgspec import Struct
 from rtms_cli.protocol.media import NO_SCOPE
 from rtms_cli.protocol.messages import EventUpdate, Message, SessionStateUpdate, StreamStateUpdate
 from rtms_cli.protocol.numbers import (
+    CHAT_GROUP_EVENTS,
     IVR_EVENTS,
     ContactCenterEvent,
     MediaType,
@@ -252,7 +253,6 @@ _OF_MEETINGS = (
     MeetingEvent.PARTICIPANT_VIDEO_ON,
     MeetingEvent.PARTICIPANT_VIDEO_OFF,
 )
-_CHAT_GROUPS = range(MeetingEvent.CHAT_GROUP_CREATE, MeetingEvent.CHAT_GROUP_MEMBER_STATUS_UPDATE + 1)
 
 
 def first_events(product: Product) -> tuple[int, ...]:
@@ -262,7 +262,7 @@ def first_events(product: Product) -> tuple[int, ...]:
 
 def events_to_subscribe(product: Product) -> tuple[int, ...]:
     """The event types that a session of a product asks for (PROTOCOL §6)."""
-    newest = {Product.MEETING: _CHAT_GROUPS, Product.WEBINAR: _CHAT_GROUPS, Product.CONTACT_CENTER: IVR_EVENTS}
+    newest = dict.fromkeys((Product.MEETING, Product.WEBINAR), CHAT_GROUP_EVENTS) | {Product.CONTACT_CENTER: IVR_EVENTS}
     return tuple(map(int, (*first_events(product), *newest.get(product, ()))))
 
 

@@ -112,7 +112,7 @@ EXPECTED: dict[str, Message] = {
     "6 leave, no names, string id": EventUpdate(4, T, {"participants": [{"user_id": "16778240"}]}),
     "6 contact center hold": EventUpdate(12, T, {"user_id": 1}),
     "6 contact center, event_ts": EventUpdate(10, T, {"participant_info": {"channel_id": 1, "display_name": "Anna"}}),
-    "6 contact center, misspelt": EventUpdate(8, T, {"paticipant_info": {"channel_id": 0}}),
+    "6 contact center, misspelt": EventUpdate("CONSUMER_ANSWERED", T, {"paticipant_info": {"channel_id": 0}}),
     "6 event_code": EventUpdate(7, T, {"event_code": 7}),
     "6 event_code beside": EventUpdate(3, T, {"event_code": 90003}),
     "6 flat": EventUpdate(5, T, SMITH),
@@ -239,7 +239,15 @@ MORE: dict[str, Message] = {
 
 @pytest.mark.parametrize(
     ("given_type", "event_type"),
-    [("3", 3), (3.0, 3), ("participant_join", 3), (" CONSUMER_ANSWERED ", 8), ("NEWS", "NEWS"), ([3], None)],
+    [
+        ("3", 3),
+        (3.0, 3),
+        ("participant_join", 3),
+        (" consumer_answered ", "CONSUMER_ANSWERED"),
+        ("PARTICIPANT_VIDEO_ON", "PARTICIPANT_VIDEO_ON"),
+        ("NEWS", "NEWS"),
+        ([3], None),
+    ],
 )
 def test_event_types_in_any_form(given_type: object, event_type: object) -> None:
     message = read(json.dumps({"msg_type": 6, "event": {"event_type": given_type}}).encode())

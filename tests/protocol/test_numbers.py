@@ -224,9 +224,16 @@ def test_whole(value: object, expected: int | None) -> None:
     ],
 )
 def test_event_names(event_type: int | str | None, meeting: str, contact_center: str) -> None:
-    for product in Product:
-        expected = contact_center if product is Product.CONTACT_CENTER else meeting
-        assert event_name(product, event_type) == expected
+    for product in (Product.MEETING, Product.WEBINAR):
+        assert event_name(product, event_type) == meeting
+    assert event_name(Product.CONTACT_CENTER, event_type) == contact_center
+
+
+def test_chat_groups_are_of_meetings_and_webinars() -> None:
+    for product in (Product.VIDEO_SDK, Product.PHONE):
+        assert [event_name(product, number) for number in (9, 10, 14, 15)] == [
+            "PARTICIPANT_VIDEO_OFF", "EVENT_10", "EVENT_14", "EVENT_15",
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from frames import HEADER, ZERO_MS, audio, granted, media, said, state, tree
+from msgspec import structs
 
 from rtms_cli.machine import Frame, State
 from rtms_cli.recording.manifest import Manifest
@@ -145,3 +146,22 @@ def test_a_text_that_was_buffered_with_the_sound_is_the_beginning(tmp_path: Path
         tmp_path / "x", [granted(), media(17, "a", ZERO_MS - 30_000), audio(bytes(640), ZERO_MS, user_id=7, at_us=S)]
     )
     assert Manifest.read(tmp_path / "x").origin_ms == ZERO_MS - 30_000
+
+
+@pytest.mark.parametrize("product", ["meeting", "contact_center", "phone"])
+def test_an_event_by_its_name_is_that_event_in_every_product(product: str, tmp_path: Path) -> None:
+    names = ["USER_HOLD", "chat_group_create", "participant_join", "Participant_Video_On", "NEWS"]
+    folder = tmp_path / product
+    folder.mkdir()
+    recorder = Recorder(folder, structs.replace(HEADER, product=product))
+    recorder.fold([said({"msg_type": 6, "event": {"event_type": name, "timestamp": ZERO_MS}}) for name in names])
+    recorder.close()
+    lines = (folder / "events.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == [*(name.upper() for name in names)]
+
+
+def test_fields_of_an_event_that_are_called_as_ours_are_kept(tmp_path: Path) -> None:
+    odd = {"t": 5, "timestamp": "noon", "event": ["x"], "extra": 1}
+    [line] = record(tmp_path / "x", [said({"msg_type": 6, "event_type": 2, "user_id": 7, **odd})])["events"]
+    assert line["extra"] == odd
+    assert (line["event"], line["user_id"]) == ("ACTIVE_SPEAKER_CHANGE", 7)
