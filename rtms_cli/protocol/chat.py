@@ -41,7 +41,7 @@ def _read_operation(value: object) -> int | str | None:
 _SHAPE = Shape(
     Field("user_id", WHO),
     Field("user_name", NAME),
-    Words("data", name="text", also=("text",), odd=("content",)),
+    Words("data", name="text", also=("text",), odd=("content", "message")),
     Field("timestamp", TIME),
     Field("operation_type", Kind(_read_operation, is_number=True), "operation"),
     Field("message_id", ID),
@@ -62,8 +62,7 @@ class ChatContent(Nested, frozen=True):
 
     def read(self, given: Mapping[str, object], found: dict[str, object]) -> None:
         """See `Key.read`."""
-        inner = given.get(self.key)
-        found |= self.inside.read(_with_sender(_opened(inner if isinstance(inner, Mapping) else given)))
+        found |= self.inside.read(_with_sender(_opened(self.gathered(given))))
 
     def write(self, holder: object, written: dict[str, object]) -> None:
         """See `Key.write`: since there are operations, the sender stands in an object too."""

@@ -261,15 +261,22 @@ class Texts(Key, frozen=True):
 
 
 class Nested(Key, frozen=True):
-    """An object whose keys have attributes of their own. Where it is missing, they may stand beside this key."""
+    """An object whose keys have attributes of their own. What is missing in it may stand beside this key."""
 
     required: bool = True
     """Whether it is written when there is nothing in it."""
 
     def read(self, given: Mapping[str, object], found: dict[str, object]) -> None:
         """See `Key.read`."""
+        found |= self.inside.read(self.gathered(given))
+
+    def gathered(self, given: Mapping[str, object]) -> Mapping[str, object]:
+        """The object, with what of it stands beside it."""
         inner = given.get(self.key)
-        found |= self.inside.read(inner if isinstance(inner, Mapping) else given)
+        if not isinstance(inner, Mapping):
+            return given
+        beside = (self.inside.by_name.keys() & given.keys()) - inner.keys() - {self.key}
+        return {**inner, **{name: given[name] for name in beside}} if beside else inner
 
     def write(self, holder: object, written: dict[str, object]) -> None:
         """See `Key.write`."""

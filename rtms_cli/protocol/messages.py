@@ -227,7 +227,7 @@ _PACKET = Nested("content", inside=Shape(*_USER, _CHANNEL_ID, _DATA, Field("leng
 _LINE = Shape(
     *_USER,
     _CHANNEL_ID,
-    Words("data", name="text", also=("text",), odd=("content",)),
+    Words("data", name="text", also=("text",), odd=("content", "message")),
     Field("start_time", TIME),
     Field("end_time", TIME),
     _TIMESTAMP,

@@ -47,6 +47,8 @@ def stream_payload(ids: Ids, what: str, reason: int | None = None) -> dict[str, 
         ids.product.id_field: ids.id,
         "rtms_stream_id": ids.stream_id,
     }
+    if ids.product is Product.VIDEO_SDK:
+        payload["session_key"] = "simulated-key"
     if what == "started":
         payload |= {"operator_id": "simulated-operator", "server_urls": ids.server_urls}
     if reason is not None:

@@ -139,6 +139,7 @@ def test_chat_sessions_have_names(given: object, written: object) -> None:
         ({"data": "", "text": "hi"}, "hi"),
         ({"data": ""}, ""),
         ({"data": 42}, "42"),
+        ({"message": "hi"}, "hi"),
         ({"data": ["a", 1]}, '["a",1]'),
         ({}, None),
     ],
@@ -173,3 +174,13 @@ def test_what_cannot_be_read_is_kept(kind: int, content: dict[str, object], kept
 def test_ids_may_be_numbers(given: object, ident: str) -> None:
     message = chat({"message_id": given, "parent_message_id": given, "user_name": 7})
     assert (message.message_id, message.parent_message_id, message.user_name) == (ident, ident, "7")
+
+
+@pytest.mark.parametrize("kind", [17, 18])
+def test_what_stands_beside_the_content_is_its_own(kind: int) -> None:
+    beside = {"msg_type": kind, "user_id": 7, "user_name": "Ann", "timestamp": 1_783_000_000_000, "data": "no"}
+    message = read(json.dumps(beside | {"content": {"data": "hi", "user_id": 8}}).encode())
+    assert isinstance(message, Chat | Transcript)
+    assert (message.text, message.user_id, message.user_name) == ("hi", 8, "Ann")
+    assert message.timestamp == 1_783_000_000_000
+    assert message.extra == {}

@@ -514,3 +514,10 @@ def test_media_urls_of_any_shape(urls: object, found: dict[str, str]) -> None:
     answer = read(json.dumps({"msg_type": 2, "status_code": 0, "media_server": {"server_urls": urls}}).encode())
     assert isinstance(answer, SignalingHandshakeResponse)
     assert answer.server_urls == found
+
+
+def test_a_packets_timestamp_may_stand_beside_its_content() -> None:
+    packet = {"msg_type": 14, "timestamp": T, "user_id": 3, "content": {"user_id": 4, "data": "AAAA"}}
+    message = read(json.dumps(packet).encode())
+    assert isinstance(message, Audio)
+    assert (message.user_id, message.timestamp, message.payload()) == (4, T, bytes(3))
