@@ -5,6 +5,7 @@ back an earlier one names it by its speaker and its start. Two new lines with on
 """
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ _FURTHEST_S = 3600.0
 """A start that is further than this from the line's own time is on another clock."""
 
 _MOST_S = 1e10
+_MOST_AT_ONCE = 200
+"""Sentences with one start that a later line may be about: the newest ones."""
 
 
 class Sentence(Struct, frozen=True):
@@ -75,7 +78,7 @@ class SentenceReader:
         self._speakers = speakers
         self._starts = [start for start, _, _ in speakers]
         self._said: list[_Said] = []
-        self._by_start: dict[tuple[UserId, int], list[_Said]] = {}
+        self._by_start: dict[int, deque[_Said]] = {}
         self.without_time = 0
         self.without_text = 0
         """Lines that are left out."""
@@ -94,15 +97,20 @@ class SentenceReader:
     def _take(self, line: Mapping[str, Any]) -> None:
         change = Attribute.find(line.get("attribute"))
         said = self._sentence(line)
+        says_whose = line.get("user_id") is not None or line.get("channel_id") is not None
         start_time = milliseconds(line.get("start_time"))
         if said is None:
             self.without_time += 1
             return
-        key = (said.whose, start_time) if start_time else None
-        earlier = self._by_start.setdefault(key, []) if key else []
+        at_start: deque[_Said] = deque(maxlen=_MOST_AT_ONCE)
+        if start_time:
+            at_start = self._by_start.setdefault(start_time, at_start)
+        earlier = [one for one in at_start if one.whose == said.whose]
         if change in (Attribute.UPDATE, Attribute.DELETE):
-            same_end = [one for one in earlier if one.end_time == said.end_time]
-            one = next(reversed(same_end or earlier), None)
+            # A line that does not say whose it is may be about anybody's.
+            about = earlier or [one for one in at_start if one.whose is None or not says_whose]
+            same_end = [one for one in about if one.end_time == said.end_time]
+            one = next(reversed(same_end or about), None)
             if one is not None:
                 _change(one, said, is_gone=change == Attribute.DELETE)
                 return
@@ -113,7 +121,7 @@ class SentenceReader:
         elif any(_is_the_same(one, said) for one in earlier):
             return
         self._said.append(said)
-        earlier.append(said)
+        at_start.append(said)
 
     def _sentence(self, line: Mapping[str, Any]) -> _Said | None:
         t = line.get("t")

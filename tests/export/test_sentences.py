@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtms_cli.export import sentences
 from rtms_cli.export.sentences import Sentence, SentenceReader
 
 ZERO = 1_783_000_000_000
 ANNA = {"user_id": 7, "user_name": "Anna"}
+NOBODY = {"user_id": None, "user_name": None}
 
 
 def line(text: object, at_s: float | None = 1.0, **fields: Any) -> dict[str, Any]:
@@ -51,6 +53,10 @@ def texts(*lines: dict[str, Any]) -> list[str]:
         ([line("", 1.0), line("one")], ["one"]),
         ([line(5), line(None, data="six"), line(["a"])], ["5", "six", '["a"]']),
         ([line("one"), line("two", user_id=8), line("drei", user_id=8, attribute="UPDATE")], ["one", "drei"]),
+        ([line("one"), line("eins", **NOBODY, attribute="UPDATE")], ["eins"]),
+        ([line("one", **NOBODY), line("eins", attribute="UPDATE")], ["eins"]),
+        ([line("one"), line("", **NOBODY, attribute="DELETE")], []),
+        ([line("one"), line("zwei", user_id=8, attribute="UPDATE")], ["one", "zwei"]),
     ],
 )  # fmt: skip
 def test_sentences(lines: list[dict[str, Any]], expected: list[str]) -> None:
@@ -124,3 +130,10 @@ def test_no_shape_is_trusted(lines: list[dict[str, Any]]) -> None:
         assert isinstance(one, Sentence)
         assert 0 <= one.start < one.end
         assert one.text
+
+
+def test_many_sentences_with_one_start_are_not_all_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    monkeypatch.setattr(sentences, "_is_the_same", lambda one, said: compared.append(said))
+    assert len(texts(*[line(f"{number}") for number in range(1_000)])) == 1_000
+    assert len(compared) < 200_000
