@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from os.path import lexists
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 import pybase64
@@ -333,7 +333,7 @@ _MOST_AT_S = 1e10
 _DIRECTIONS = {direction.value: direction for direction in Direction}
 _SPLICED = re.compile(
     rb'\{"at": (?P<s>\d{1,10})\.(?P<us>\d{6}), "ch": "(?P<ch>[^"\\]*)", "dir": "(?P<dir>in|out|state)", '
-    rb'"data": (?P<data>.*)\}\n'
+    rb'"data": (?P<data>.*)\}\n?'
 )
 
 
@@ -361,7 +361,7 @@ def _read_spliced(line: bytes) -> Frame | None:
     """Read a line as `capture_line` writes it whose data the fast parser refuses: lone surrogates, in most cases."""
     parts = _SPLICED.fullmatch(line)
     if parts is None:
-        return None
+        return _read_rewritten(line)
     try:
         loads(parts["data"])
         channel = parts["ch"].decode()
@@ -369,6 +369,18 @@ def _read_spliced(line: bytes) -> Frame | None:
         return None
     at_us = int(parts["s"]) * 1_000_000 + int(parts["us"])
     return frame_of(at_us, channel, Direction(parts["dir"].decode()), parts["data"])
+
+
+def _read_rewritten(line: bytes) -> Frame | None:
+    """Read such a line where somebody else has written it, with other blanks or in another order."""
+    try:
+        given: Any = loads(line, lone=True)
+        at, channel, direction = given["at"], given["ch"], Direction(given["dir"])
+        if not isinstance(channel, str) or not 0 <= at <= _MOST_AT_S:
+            return None
+        return frame_of(round(at * 1_000_000), channel, direction, dumps(given["data"], lone=True))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _unreadable(raw: bytes) -> bytes:

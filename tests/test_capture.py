@@ -431,3 +431,19 @@ def test_what_was_unreadable_by_its_secret_stays_so(secret: bytes) -> None:
     assert type(again.message) is type(live.message) is Unreadable
     assert capture_line(again) == capture_line(live)
     assert kept_raw(again) == again.raw == kept_raw(live)
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+@pytest.mark.parametrize(
+    "line",
+    [
+        rb'{"at": 1.250000, "ch": "media", "dir": "in", "data": {"msg_type": 99, "a": "\ud83d"}}',
+        rb'{"at":1.25,"ch":"media","dir":"in","data":{"msg_type":99,"a":"\ud83d"}}',
+        rb'{"data": {"msg_type": 99, "a": "\ud83d"}, "dir": "in", "ch": "media", "at": 1.25}',
+    ],
+)
+def test_half_a_surrogate_in_a_line_of_anybodys(line: bytes, end: bytes) -> None:
+    found = read_line(line + end)
+    assert found is not None
+    assert (found.at_us, found.channel) == (1_250_000, "media")
+    assert json.loads(found.raw) == {"msg_type": 99, "a": "\ud83d"}

@@ -10,6 +10,10 @@ _LONGEST_NAME = 100
 """Letters of a name that is looked up, or kept where no table has it; the longest known ones have some fifty."""
 
 
+_HUGE = 10**100
+"""A number that no message has a use for; larger ones cannot be reckoned with any more."""
+
+
 class Numbered(IntEnum):
     """A table of numbers with Zoom's names; `gist` is one line for people."""
 
@@ -80,11 +84,11 @@ class Numbered(IntEnum):
 
 
 def whole(value: object) -> int | None:
-    """Read an integer that may come as a number, a string of digits or a float without fraction."""
-    if type(value) is int:
-        return value
+    """Read an integer that may come as a number, a string of digits or a float without fraction; none is huge."""
     if isinstance(value, float) and value.is_integer():
-        return int(value)
+        value = int(value)
+    if type(value) is int:
+        return value if abs(value) < _HUGE else None
     if isinstance(value, str) and len(value) < 40:
         try:
             return int(value)

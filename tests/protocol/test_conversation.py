@@ -143,3 +143,9 @@ def test_no_shape_is_trusted_and_nothing_is_dropped(lines: list[dict[str, Any]])
     found = posts(*lines)
     assert bool(found) == bool(lines)
     assert all(isinstance(gist(post), str) and isinstance(post.to, str) for post in found)
+
+
+def test_a_time_that_is_far_too_large_is_none() -> None:
+    assert [gist(post) for post in posts({**NEW, "timestamp": 10**400}, {**UPDATE, "timestamp": -(10**400)})] == [
+        "Anna hello known edited"
+    ]
