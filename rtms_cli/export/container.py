@@ -202,6 +202,8 @@ class _Encoded:
         self._canvas = np.zeros((height, width, 3), np.uint8)
         self._last = -1
         self._has_drawn = False
+        self._packet: Any = None
+        """The last one, until it is known how long it stands."""
 
     def items(self) -> Iterator[_Item]:
         """Each change of the canvas: a picture, or a camera that has gone off."""
@@ -217,11 +219,8 @@ class _Encoded:
                 yield before + _OFF_S, 1, lambda off=before + _OFF_S: self._clear(off)  # type: ignore[misc]
             yield at, 1, lambda at=at, shot=shot: self._draw(at, shot)  # type: ignore[misc]
             before = at
-        if before is not None and self._recorded.seconds - before > 0.04:
-            last = self._recorded.seconds
-            if self._options.blank and last - before > _OFF_S:
-                yield before + _OFF_S, 1, lambda: self._clear(before + _OFF_S)
-            yield last, 1, lambda: self._emit(last)
+        if self._options.blank and before is not None and self._recorded.seconds - before > _OFF_S:
+            yield before + _OFF_S, 1, lambda: self._clear(before + _OFF_S)
 
     def _clear(self, at: float) -> None:
         self._canvas[:] = 0
@@ -248,11 +247,22 @@ class _Encoded:
         self._last = stamp
         frame: Any = av.VideoFrame.from_ndarray(self._canvas, format="rgb24")
         frame.pts, frame.time_base = stamp, _MS
-        self._sink.mux(self._stream.encode(frame))
+        self._write(self._stream.encode(frame))
+
+    def _write(self, packets: Sequence[Any]) -> None:
+        """Write packets, each when the next one is known: that is how long it stands."""
+        for packet in packets:
+            if self._packet is not None:
+                self._packet.duration = packet.pts - self._packet.pts
+                self._sink.mux(self._packet)
+            self._packet = packet
 
     def finish(self) -> None:
-        """Write what the encoder holds back."""
-        self._sink.mux(self._stream.encode(None))
+        """Write what the encoder holds back; the last picture stands until the end."""
+        self._write(self._stream.encode(None))
+        if self._packet is not None:
+            self._packet.duration = max(1, round(self._recorded.seconds * 1000) - self._packet.pts)
+            self._sink.mux(self._packet)
         if self._decoders.failed and not self._has_drawn:
             raise Problem(
                 f"None of the {self._decoders.failed} pictures can be decoded: there is nothing to show.",

@@ -175,6 +175,11 @@ def test_one_participant_a_share_and_both(meeting: Path, tmp_path: Path) -> None
     assert [number for _, number in pictures(film)] == list(range(110, 120))
     [film] = exported(meeting, "--to", "mkv", "--layout", "share", "--out", tmp_path / "share")
     assert pictures(film) == [(0.0, 0), (1.0, 0), (2.0, 1), (3.0, 1)]
+    [film] = exported(meeting, "--to", "mp4", "--layout", "share", "--out", tmp_path / "share")
+    assert pictures(film) == [(0.0, 0), (1.0, 0), (2.0, 1), (3.0, 1)]
+    with av.open(str(film)) as container:
+        stream = container.streams.video[0]
+        assert float((stream.duration or 0) * (stream.time_base or 0)) == pytest.approx(4.0, abs=0.05)  # until the end
     done = rtms("export", meeting, "--to", "mp4", "--layout", "side", "--out", tmp_path / "side", cwd=tmp_path)
     assert "note: the pictures were encoded again: side by side" in done.stderr
     with av.open(done.stdout.strip()) as container:

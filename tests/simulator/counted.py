@@ -5,7 +5,8 @@ Parties, sentences, pictures and packets are counted:
     PYTHONPATH=tests python -m simulator.counted --products all --chaos 7 --seconds 30
 
 `rtms listen` records and `rtms export` exports, as processes. The truth is taken where the stand-in writes to its
-sockets. What it wrote in the last moments of a connection that then broke may be missing, and nothing else.
+sockets. What it wrote in the last moments of a connection that then broke may be missing, and nothing else: not what
+came before a connection was closed as it should be.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from pathlib import Path
 import av
 from processes import CREDENTIALS, rtms, running
 
-from rtms_cli.machine import Command, Send
+from rtms_cli.machine import BROKEN, Close, Command, Send
 from rtms_cli.protocol.messages import Media, Transcript
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.simulator.calls import cast
@@ -58,23 +59,34 @@ class Truth:
 
     def _watch(self, client: Client) -> None:
         take, forget = client.take_commands, client.forget
+        forgotten: set[str] = set()
 
         def take_commands() -> Sequence[Command]:
             commands = take()
+            forgotten.difference_update(command.channel for command in commands if isinstance(command, Close))
             for command in commands:
                 if isinstance(command, Send) and (fact := _fact(command)) is not None:
                     self.sent[fact] += 1
-                    self._last = [*(one for one in self._last if one[0] > time.monotonic() - LAST_MOMENTS_S)]
                     self._last.append((time.monotonic(), command.channel, fact))
+                elif isinstance(command, Close) and command.code == BROKEN:
+                    self._doubt({command.channel})
+            self._doubt(forgotten)
+            forgotten.clear()
             return commands
 
-        def forgotten(socket: ClientSocket) -> None:
-            since = time.monotonic() - LAST_MOMENTS_S
-            self.doubtful.update(fact for at, name, fact in self._last if at > since and name == socket.name)
+        def forget_socket(socket: ClientSocket) -> None:
+            forgotten.add(socket.name)
             forget(socket)
 
         client.take_commands = take_commands  # type: ignore[method-assign]
-        client.forget = forgotten  # type: ignore[method-assign]
+        client.forget = forget_socket  # type: ignore[method-assign]
+
+    def _doubt(self, names: set[str]) -> None:
+        """What went last to sockets that broke, or that nobody listens to, may not have arrived."""
+        since = time.monotonic() - LAST_MOMENTS_S
+        self._last = [one for one in self._last if one[0] > since]
+        self.doubtful.update(fact for _, name, fact in self._last if name in names)
+        self._last = [one for one in self._last if one[1] not in names]
 
     def of(self, kind: str) -> Counter[Fact]:
         """What was sent of a kind."""
@@ -109,12 +121,11 @@ def count(truth: Truth, folder: Path) -> list[str]:
         return [f"export: {done.stderr.strip()}"]
     told = json.loads(done.stdout)
     files = {path.suffix[1:]: path for path in map(Path, told["files"]) if ".chat." not in path.name}
-    held = any("encoded again" in note for note in told["notes"])
     wrong = [f"there is no {form}" for form in wanted if form not in files]
-    return wrong or [*_wrong(truth, files, held=held), *_voices(truth, folder)]
+    return wrong or [*_wrong(truth, files), *_voices(truth, folder)]
 
 
-def _wrong(truth: Truth, files: dict[str, Path], *, held: bool) -> Iterator[str]:
+def _wrong(truth: Truth, files: dict[str, Path]) -> Iterator[str]:
     with files["csv"].open(newline="") as source:
         rows = Counter((row["kind"], row["user_id"], "") for row in csv.DictReader(source))
     for kind in ("audio", "video", "share", "transcript"):
@@ -126,8 +137,7 @@ def _wrong(truth: Truth, files: dict[str, Path], *, held: bool) -> Iterator[str]
     if "mp4" in files:
         with av.open(str(files["mp4"])) as container:
             number = sum(1 for _ in container.decode(video=0))
-        # A film that was encoded again holds its last picture until the end.
-        found = Counter({("video", None, ""): number - held})
+        found = Counter({("video", None, ""): number})
         sent = Counter({("video", None, ""): truth.of("video").total()})
         yield from _about(truth, "video", found, sent)
     if "json" not in files:
@@ -158,13 +168,14 @@ def _about(truth: Truth, kind: str, found: Counter[Fact], sent: Counter[Fact]) -
 
 def _voices(truth: Truth, folder: Path) -> Iterator[str]:
     """Every party's own file, where the parties have sound of their own."""
-    parties = {whose for _, whose, _ in truth.of("audio") if whose in truth.names}
+    may_be = {whose for _, whose, _ in truth.of("audio") if whose in truth.names}
+    parties = {whose for kind, whose, _ in truth.sent - truth.doubtful if kind == "audio" and whose in truth.names}
     if not parties:
         return
     done = rtms("export", folder, "--to", "wav", "--per-speaker", "--force", "--json", cwd=folder.parent)
     names = [Path(path).name for path in json.loads(done.stdout)["files"]] if done.returncode == 0 else [done.stderr]
     found = {match[1] for name in names if (match := re.search(r"\.([^._]+)_[^.]*\.wav$", name))}
-    if found != {str(one) for one in parties}:
+    if not {str(one) for one in parties} <= found <= {str(one) for one in may_be}:
         yield f"voices of {sorted(map(str, parties))}: {names}"
 
 
