@@ -16,9 +16,9 @@ from rtms_cli.untrusted import is_folder
 
 if TYPE_CHECKING:
     from rtms_cli.export.audio import Progress, Span
-    from rtms_cli.export.sentences import Sentence
     from rtms_cli.export.source import Recorded
     from rtms_cli.protocol.messages import UserId
+    from rtms_cli.protocol.sentences import Sentence
 
 _TEXT = ("srt", "vtt", "txt", "md", "json")
 _SOUND = ("wav", "flac", "opus", "mp3")

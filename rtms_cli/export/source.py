@@ -17,10 +17,10 @@ from rtms_cli.capture import Capture, as_utf8
 from rtms_cli.errors import Problem
 from rtms_cli.export.clock import Clock, clock_of
 from rtms_cli.export.indexes import indexed
-from rtms_cli.export.sentences import Sentence, SentenceReader
 from rtms_cli.protocol.fields import name_or_none
 from rtms_cli.protocol.messages import EventUpdate, UserId, loads, user_id
-from rtms_cli.protocol.parties import Mention, label, people_of
+from rtms_cli.protocol.parties import BY_CHANNEL, Mention, Parties, label
+from rtms_cli.protocol.sentences import Sentence, SentenceReader
 from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.untrusted import bounded_lines, is_folder, open_inside
@@ -36,6 +36,8 @@ class Recorded(Struct, frozen=True):
     manifest: Manifest
     clock: Clock
     """Where it has jumped."""
+    parties: Parties
+    """Who is who, by its events."""
     problems: list[str] = []
     """What could not be read so far, for people, each once."""
 
@@ -86,7 +88,7 @@ class Recorded(Struct, frozen=True):
 
     def people(self, event: dict[str, Any]) -> list[Mention]:
         """Of whom a line of `events.jsonl` tells."""
-        return people_of(EventUpdate(None, fields=event), self.manifest.product)
+        return self.parties.people_of(EventUpdate(None, fields=event))
 
     def lines(self, kind: str) -> Iterator[dict[str, Any]]:
         """The lines of `transcript.jsonl`, `chat.jsonl` or `events.jsonl`, also where an editor changed the encoding.
@@ -130,7 +132,7 @@ class Recorded(Struct, frozen=True):
     def sentences(self) -> list[Sentence]:
         """What was said, in order: sentences that were changed or taken back later as they stood in the end."""
         manifest = self.manifest
-        reader = SentenceReader(manifest.product, manifest.origin_ms, self.names(), self.speakers(), self.at)
+        reader = SentenceReader(self.parties, manifest.origin_ms, self.names(), self.speakers(), self.at)
         found = reader.read(self.lines("transcript"))
         for count, what in ((reader.without_time, "a time"), (reader.without_text, "a text")):
             if count:
@@ -186,9 +188,12 @@ def _recorded(folder: Path, manifest: Manifest, problems: Sequence[str] = ()) ->
             return  # who needs the pictures says so
 
     clock = clock_of(manifest, times)
-    return Recorded(folder, manifest, clock, [
+    recorded = Recorded(folder, manifest, clock, Parties(manifest.product), [
         *problems, *(f"{path} is left out: {why}" for path, why in left_out.items()), *clock.notes,
     ])  # fmt: skip
+    for event in recorded.lines("events") if manifest.product in BY_CHANNEL else ():
+        recorded.people(event)
+    return recorded
 
 
 def _why_not(folder: Path, track: TrackEntry) -> str:

@@ -47,7 +47,7 @@ def rows(capture: Capture) -> Iterator[tuple[object, ...]]:
         else:
             stamp = None
         people.hear(message, frame.at_us)
-        whose = party_of(message, product)
+        whose = party_of(message, product) if isinstance(message, Media) else people.parties.party_of(message)
         user = message.user_id if whose is None else whose
         user = None if user is None else str(user)
         name = name_of(message, product) or (people.name(whose) if product in BY_CHANNEL else None)

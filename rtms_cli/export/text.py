@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from rtms_cli.export.breaking import flat, joined, pieces, width
-from rtms_cli.export.sentences import Sentence
+from rtms_cli.protocol.sentences import Sentence
 
 _MOST_COLUMNS = 84
 """Two lines of 42 letters, or of 21 that are twice as wide: what a subtitle can hold and people can read."""

@@ -23,7 +23,7 @@ from rtms_cli.protocol.messages import (
     user_id,
 )
 from rtms_cli.protocol.numbers import MessageType
-from rtms_cli.protocol.parties import name_of, party_of, people_of, without_phone_numbers
+from rtms_cli.protocol.parties import Parties, name_of, without_phone_numbers
 from rtms_cli.protocol.webhooks import UnreadableWebhook
 
 SHOWN_LETTERS = 40
@@ -76,6 +76,7 @@ def _type(name: str) -> set[int]:
 def select(lines: Iterable[Line], wanted: Wanted, product: str) -> Iterator[Line]:
     """The lines that pass; stops reading after `end`."""
     names: dict[UserId, str] = {}
+    parties = Parties(product)
     everything = not (wanted.types or wanted.user or wanted.channel)
     for number, frame in lines:
         if isinstance(frame, str):
@@ -85,7 +86,7 @@ def select(lines: Iterable[Line], wanted: Wanted, product: str) -> Iterator[Line
         at = frame.at_us / 1_000_000
         if wanted.end is not None and at > wanted.end:
             return
-        people = _people(frame, product) if wanted.user else []
+        people = _people(frame, parties) if wanted.user else []
         for whose, name in people:
             if name and whose is not None and (whose in names or len(names) < _MOST_NAMES):
                 names[whose] = name
@@ -108,13 +109,14 @@ def type_of(frame: Frame) -> int | str | None:
     return None
 
 
-def _people(frame: Frame, product: str) -> list[tuple[UserId, str | None]]:
+def _people(frame: Frame, parties: Parties) -> list[tuple[UserId, str | None]]:
     """The participants that a frame speaks of, with names where it gives them."""
     match frame.message:
         case EventUpdate() as event:
-            return [(who.party, who.name) for who in people_of(event, product)]
+            people = parties.people_of(event)
+            return [(whose, who.name) for who in people for whose in (who.party, who.user_id) if whose is not None]
         case Media() | Transcript() | Chat() as said:
-            whose, name = party_of(said, product), name_of(said, product)
+            whose, name = parties.party_of(said), name_of(said, parties.product)
             # In Contact Center a party has a user id as well, which a person may know it by.
             return [(whose, name), *([(said.user_id, None)] if said.user_id not in (None, whose) else [])]
         case VideoSubscriptionRequest(user_id=whose) | VideoSubscriptionResponse(user_id=whose):

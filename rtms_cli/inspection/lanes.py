@@ -122,7 +122,7 @@ class LaneCollector:
                 self._fill(kind, whose, at_us, at_us + round(_SLACK * 1000 * step_of(kind, self._granted)))
             case Transcript() | Chat() as text:
                 self._people.hear(text, at_us)
-                whose = party_of(text, self._product) if isinstance(text, Transcript) else None
+                whose = self._people.parties.party_of(text) if isinstance(text, Transcript) else None
                 self._fill(MEDIA_NAMES[text.media_type], whose, at_us, at_us + 1)
             case EventUpdate() as event:
                 self._fill("events", None, at_us, at_us + 1)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct, to_builtins
@@ -29,10 +30,10 @@ from rtms_cli.inspection.sound import Outline, Recorded, Sound, look_at
 from rtms_cli.inspection.summary import Summarizer, Summary
 from rtms_cli.machine import Direction, Frame
 from rtms_cli.protocol.conversation import Conversation, chat_line
-from rtms_cli.protocol.media import MEDIA_NAMES
 from rtms_cli.protocol.messages import Chat, EventUpdate, Transcript, UserId
-from rtms_cli.protocol.numbers import Product, event_name
-from rtms_cli.protocol.parties import label, name_of, party_of, people_of
+from rtms_cli.protocol.numbers import Attribute, Product, event_name
+from rtms_cli.protocol.parties import Parties, label
+from rtms_cli.protocol.sentences import SentenceReader
 
 MOST_LINES = 20_000
 """Transcript lines, chat messages and events that a page shows; the rest is counted."""
@@ -100,7 +101,9 @@ class _Texts:
 
     def __init__(self, product: str) -> None:
         self._product = Product(product) if product in tuple(Product) else Product.MEETING
-        self._lines: list[tuple[str, UserId, str | None, str, int | None, int | None, int]] = []
+        self._parties = Parties(product)
+        self._events: list[tuple[float, str]] = []
+        self._lines: list[tuple[float, dict[str, Any]]] = []
         self._chat = Conversation(MOST_LINES)
         self._unlisted = 0
 
@@ -114,54 +117,63 @@ class _Texts:
         if frame.direction is not Direction.IN:
             return
         match frame.message:
-            case Transcript() as line if line.text:
-                start = line.start_time if is_sane(line.start_time) else line.timestamp
-                end = line.end_time if is_sane(line.end_time) else None
-                self._add(line, line.text, start, end, frame.at_us)
+            case Transcript() as line if line.text or line.attribute in _CHANGES:
+                if self._has_room():
+                    self._lines.append((frame.at_us / 1_000_000, _line(line)))
             case Chat() as line:
                 self._chat.take(frame.at_us / 1_000_000, chat_line(line) | {"timestamp": line.timestamp})
             case EventUpdate() as event:
-                told = people_of(event, self._product)[:20]
+                told = self._parties.people_of(event)[:20]
                 people = ", ".join(label(self._product, who.party, who.name) for who in told)
                 text = f"{event_name(self._product, event.event_type)} {people}".strip()
-                self._add(None, text, None, None, frame.at_us)
+                if self._has_room():
+                    self._events.append((frame.at_us / 1_000_000, text))
             case _:
                 pass
 
-    def _add(self, line: Transcript | None, text: str, start: int | None, end: int | None, at_us: int) -> None:
-        if len(self._lines) < MOST_LINES:
-            kind, whose, name = "event", None, None
-            if line is not None:
-                kind = MEDIA_NAMES[line.media_type]
-                whose, name = party_of(line, self._product), name_of(line, self._product)
-            self._lines.append((kind, whose, name, text, start, end, at_us))
-        else:
-            self._unlisted += 1
+    def _has_room(self) -> bool:
+        has_room = len(self._events) + len(self._lines) < MOST_LINES
+        self._unlisted += not has_room
+        return has_room
 
     def said(self, summary: Summary, names: dict[UserId, str]) -> list[Said]:
-        """All lines, in order of time."""
-        zero_ms, zero = summary.origin_ms, summary.origin_at
-
-        def placed(at: float, start: int | None) -> float:
-            if start is None or not is_sane(start) or zero_ms is None or zero is None:
-                return at
-            by_stamp = zero + (start - zero_ms) / 1000
-            # A timestamp that is far from when the line came tells nothing about when it was spoken.
-            return by_stamp if abs(by_stamp - at) < _MOST_DELAY_S else at
-
-        found = []
-        for kind, whose, name, text, start, end, at_us in self._lines:
-            at = placed(at_us / 1_000_000, start)
-            length = (end - start) / 1000 if start is not None and end is not None else 0.0
-            who = label(self._product, whose, name or names.get(whose))
-            found.append(Said(kind, round(at, 3), round(at + min(max(0.0, length), _LONGEST_S), 3), who, text))
+        """All lines, in order of time; sentences and chat as they stood in the end."""
+        zero_ms, zero = summary.origin_ms, summary.origin_at or 0.0
+        found = [Said("event", round(at, 3), round(at, 3), "", text) for at, text in self._events]
+        lines = (line | {"t": _placed(at, line["timestamp"], zero_ms, zero) - zero} for at, line in self._lines)
+        for one in SentenceReader(self._parties, zero_ms, names).read(lines):
+            at, end = zero + one.start, zero + min(one.end, one.start + _LONGEST_S)
+            found.append(Said("transcript", round(at, 3), round(end, 3), one.name, one.text))
         self._chat.call(names)
         for post in self._chat.posts:
-            at = round(placed(post.at or 0.0, post.stamp), 3)
+            at = round(_placed(post.at or 0.0, post.stamp, zero_ms, zero), 3)
             found.append(Said("chat", at, at, self._chat.sender(post), post.shown()))
         return sorted(found, key=lambda line: line.at)
 
 
+def _line(said: Transcript) -> dict[str, Any]:
+    """What `SentenceReader` reads."""
+    return {
+        "start_time": said.start_time,
+        "end_time": said.end_time,
+        "timestamp": said.timestamp,
+        "user_id": said.user_id,
+        "channel_id": said.channel_id,
+        "user_name": said.user_name,
+        "attribute": None if said.attribute is None else int(said.attribute),
+        "text": said.text,
+    }
+
+
+def _placed(at: float, stamp: int | None, zero_ms: int | None, zero: float) -> float:
+    """When something was said: its timestamp, unless that is far from when it came."""
+    if stamp is None or not is_sane(stamp) or zero_ms is None:
+        return at
+    by_stamp = zero + (stamp - zero_ms) / 1000
+    return by_stamp if abs(by_stamp - at) < _MOST_DELAY_S else at
+
+
+_CHANGES = (Attribute.UPDATE, Attribute.DELETE)
 _MOST_DELAY_S = 300.0
 _LONGEST_S = 120.0
 

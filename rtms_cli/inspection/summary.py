@@ -251,7 +251,8 @@ class Summarizer:
 
     def _on_media(self, frame: Frame, message: Media | Transcript | Chat) -> None:
         kind = MEDIA_NAMES[message.media_type]
-        whose = party_of(message, self._header.product)
+        product, parties = self._header.product, self._ledger.people.parties
+        whose = party_of(message, product) if isinstance(message, Media) else parties.party_of(message)
         track = self._tracks.get((kind, whose))
         if track is None:
             if len(self._tracks) >= MOST:

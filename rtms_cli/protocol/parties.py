@@ -49,6 +49,39 @@ class Mention(Struct, frozen=True):
 
     party: UserId
     name: str | None = None
+    user_id: UserId = None
+    """The user id that a party has beside its channel."""
+
+
+class Parties:
+    """Who is who in one stream.
+
+    Where parties are told by channel, events say which user has which, and a line that has only the user's id belongs
+    to that channel's party. An id that was told of two channels belongs to neither.
+    """
+
+    def __init__(self, product: str) -> None:
+        self.product = product
+        self._channels: dict[UserId, UserId] = {}
+
+    def people_of(self, event: EventUpdate) -> list[Mention]:
+        """Everybody of whom an event tells; see `people_of`."""
+        people = people_of(event, self.product)
+        for who in people:
+            if who.user_id is not None and (who.user_id in self._channels or len(self._channels) < MOST_PEOPLE):
+                known = self._channels.setdefault(who.user_id, who.party)
+                self._channels[who.user_id] = known if known == who.party else None
+        return people
+
+    def party(self, user: UserId, channel: UserId = None) -> UserId:
+        """Whose a line is that has these ids."""
+        whose = party(self.product, user, channel)
+        tied = None if is_by_channel(self.product, user, channel) else self._channels.get(whose)
+        return whose if tied is None else tied
+
+    def party_of(self, message: Media | Transcript | Chat) -> UserId:
+        """Whose media or text a message is."""
+        return self.party(message.user_id, None if isinstance(message, Chat) else message.channel_id)
 
 
 def is_by_channel(product: str, user: UserId, channel: UserId) -> bool:
@@ -187,13 +220,15 @@ def _own(product: str, number: UserId) -> UserId:
 
 
 def _person(given: Mapping[str, object], product: str) -> Mention | None:
-    whose = party(product, user_id(given.get("user_id")), user_id(given.get("channel_id")))
+    user = user_id(given.get("user_id"))
+    whose = party(product, user, user_id(given.get("channel_id")))
     name = next(filter(None, (name_or_none(given.get(key)) for key in _NAMES)), None)
     number = name_or_none(given.get("phone_number"))
     if name and number and len(_digits(number)) > 2 and _digits(name) == _digits(number):
         name = f"number ending in {_digits(number)[-2:]}"  # a personal number, which must not be a name
     name = shown_name(product, name)
-    return None if whose is None and name is None else Mention(whose, name)
+    other = user if product in BY_CHANNEL and user not in (None, "", 0, whose) else None
+    return None if whose is None and name is None else Mention(whose, name, other)
 
 
 def _digits(text: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from rtms_cli.protocol.messages import Chat, EventUpdate, Media, Transcript, UserId
-from rtms_cli.protocol.parties import has_joined, is_speaker_change, name_of, party_of, people_of, speaker_of
+from rtms_cli.protocol.parties import Parties, has_joined, is_speaker_change, name_of, speaker_of
 from rtms_cli.recording.manifest import Named, Participant
 
 MOST_PARTICIPANTS = 10_000
@@ -24,6 +24,7 @@ class People:
     def __init__(self, product: str, warn: Callable[[str], None]) -> None:
         self._product = product
         self._warn = warn
+        self.parties = Parties(product)
         self.participants: dict[UserId, Participant] = {}
         """Those that were heard of. Who came back has not left."""
         self.speaker: UserId = None
@@ -43,12 +44,12 @@ class People:
 
     def name(self, whose: UserId) -> str | None:
         """The newest name of a party."""
-        known = self.participants.get(whose)
+        known = self.participants.get(whose) or self.participants.get(self.parties.party(whose))
         return None if known is None else known.user_name
 
     def hear(self, message: Media | Transcript | Chat, at_us: int) -> None:
         """Take note of who sent something."""
-        whose = party_of(message, self._product)
+        whose = self.parties.party_of(message)
         if whose is not None:
             self._learn(whose, name_of(message, self._product), type(message).__name__, at_us)
 
@@ -58,7 +59,7 @@ class People:
             speaker = speaker_of(event, self._product)
             self.speaker = None if speaker is None else speaker.party
         joined = has_joined(event, self._product)
-        for who in people_of(event, self._product):
+        for who in self.parties.people_of(event):
             person = None if who.party is None else self._learn(who.party, who.name, _NEWEST, at_us)
             if person is None:
                 continue

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtms_cli.export.breaking import flat, joined, pieces, width
-from rtms_cli.export.sentences import Sentence
 from rtms_cli.export.text import cues, merged, srt
+from rtms_cli.protocol.sentences import Sentence
 
 JAPANESE = "これは日本語の長い文章です。改行の位置を「確認」するためのテストで、空白がありません。"
 CHINESE = "我们今天讨论第三季度的数字，然后再看看下一步该怎么做。"

@@ -120,6 +120,38 @@ def test_both_parties_are_in_the_manifest_and_the_inspection(call: Path) -> None
     assert shown.count("Ann") >= 4
 
 
+def test_a_line_with_the_agents_user_id_only_is_the_agents(tmp_path: Path) -> None:
+    info = {"channel_id": 1, "user_id": "agent-7", "display_name": "Bo"}
+    frames = [
+        granted(),
+        said({"msg_type": 6, "event": {"event_type": 10, "event_ts": ZERO_MS, "participant_info": info}}),
+        sound(0, 440, 0),
+        sound(1, 880, 0),
+        sentence("Hi.", 0, 0),
+        said({"msg_type": 17, "content": {"user_id": "agent-7", "data": "Hello.", "timestamp": ZERO_MS + 500}}),
+    ]
+    frames += [audio(tone(550, at), ZERO_MS + at, at_us=at * 1000, user_id="agent-7") for at in (0, 20)]
+    call = recorded(tmp_path / "call", frames, "contact_center")
+    manifest = Manifest.read(call)
+    assert [(one.user_id, one.user_name) for one in manifest.participants] == [(1, "Bo"), (0, None)]
+    assert [(one.path, one.packets) for one in manifest.tracks if one.kind == "audio"] == [
+        ("audio/0.wav", 1), ("audio/1_bo.wav", 1), ("audio/agent-7_bo.wav", 2),
+    ]  # fmt: skip
+    [txt, as_json, table] = exported(call, "--to", "txt,json,csv", "--merge-gap", "0")
+    assert re.findall(r"\] (.*)", txt.read_text()) == ["channel 0: Hi.", "Bo: Hello."]
+    assert [one["user_id"] for one in json.loads(as_json.read_text())["sentences"]] == [0, 1]
+    with table.open(newline="") as source:
+        rows = [(row["kind"], row["user_id"], row["user_name"]) for row in csv.DictReader(source)]
+    assert rows[-3:] == [("transcript", "1", "Bo"), *[("audio", "agent-7", "Bo")] * 2]
+    shown = rtms("inspect", call, "--messages", "--type", "transcript", "--user", "bo", cwd=call).stdout
+    assert "Hello." in shown
+    summary = json.loads(rtms("inspect", call, "--json", cwd=call).stdout)
+    assert [one["channel_id"] for one in summary["tracks"] if one["kind"] == "transcript"] == [0, 1]
+    page = call / "page.html"
+    assert rtms("inspect", call, "--html", page, cwd=call).returncode == 0
+    assert '"who":"Bo","text":"Hello."' in page.read_text()
+
+
 def test_a_phone_number_is_in_no_name_and_no_shown_line(tmp_path: Path) -> None:
     frames = [granted(), named(0, "1 (555) 000-1234"), sound(0, 440, 0), sentence("Hi.", 0, 0)]
     call = recorded(tmp_path / "call", frames, "phone")

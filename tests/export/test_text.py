@@ -5,8 +5,8 @@ import json
 import pytest
 from markdown_it import MarkdownIt
 
-from rtms_cli.export.sentences import Sentence
 from rtms_cli.export.text import as_json, md
+from rtms_cli.protocol.sentences import Sentence
 
 
 def said(text: str, user_id: int = 7, name: str = "Ann") -> Sentence:

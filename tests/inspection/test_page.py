@@ -105,11 +105,22 @@ def test_text_stands_where_it_was_spoken(tmp_path: Path) -> None:
     assert [(line["kind"], line["at"], line["end"], line["who"], line["text"]) for line in lines] == [
         ("event", 0, 0, "", "PARTICIPANT_JOIN Ann, Bob"),
         ("transcript", 5.5, 6.5, "Ann", "One"),
-        ("transcript", 6.9, 126.9, "Ann", "Two"),
+        ("transcript", 6.9, 10.9, "Ann", "Two"),
         ("chat", 8, 8, "Bob", "Three"),
-        ("transcript", 9, 9, "99", "Four"),
         ("event", 9, 9, "", "ACTIVE_SPEAKER_CHANGE 8"),
+        ("transcript", 9, 13, "99", "Four"),
     ]
+
+
+def test_sentences_stand_as_they_were_in_the_end(tmp_path: Path) -> None:
+    def line(text: str, at_ms: int, attribute: int) -> Frame:
+        return media(17, text, ZERO_MS + at_ms, user_id=7, start_time=ZERO_MS + at_ms, attribute=attribute)
+
+    frames = [granted(), line("One", 0, 1), line("Tow", 100, 1), line("Gone", 200, 1), line("Two", 100, 2)]
+    frames += [line("", 200, 3), line("Same", 300, 1), line("Same", 300, 1)]
+    lines = data_of(build(frames, Header(1, "", "", "meeting"), tmp_path))["said"]
+    assert isinstance(lines, list)
+    assert [line["text"] for line in lines] == ["One", "Two", "Same"]
 
 
 def test_a_page_is_bounded(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from rtms_cli.protocol.fields import LONGEST_ID, user_id
 from rtms_cli.protocol.messages import Audio, Chat, EventUpdate, Media, Transcript, UserId, read
 from rtms_cli.protocol.parties import (
     Mention,
+    Parties,
     has_joined,
     is_speaker_change,
     label,
@@ -143,9 +144,24 @@ def test_contact_center_names_channels(key: str, inside: object) -> None:
         {"channel_id": "1", "user_id": "agent-7", "display_name": "Bo", "queue_id": "q", "queue_name": "Sales"},
     ]
     assert callable(inside)
-    for held, people in ((info, [Mention(0, "Ann"), Mention(1, "Bo")]), (info[0], [Mention(0, "Ann")])):
+    for held, people in ((info, [Mention(0, "Ann"), Mention(1, "Bo", "agent-7")]), (info[0], [Mention(0, "Ann")])):
         found = people_of(event(8, event_ts=1, **inside({key: held})), "contact_center")
         assert found == people
+
+
+def test_a_user_without_a_channel_is_the_party_that_events_say() -> None:
+    parties = Parties("contact_center")
+    line = said(17, user_id="agent-7")
+    assert parties.party_of(line) == "agent-7"
+    parties.people_of(event(10, participant_info={"channel_id": 0, "user_id": "agent-7", "display_name": "Bo"}))
+    assert parties.party_of(line) == 0
+    assert parties.party_of(said(17, user_id="agent-7", channel_id=2)) == 2
+    assert parties.party_of(said(17, user_id="agent-8")) == "agent-8"
+    parties.people_of(event(10, participant_info={"channel_id": 3, "user_id": "agent-7"}))
+    assert parties.party_of(line) == "agent-7"  # of two channels it is neither's
+    meeting = Parties("meeting")
+    meeting.people_of(event(3, participants={"channel_id": 0, "user_id": 7}))
+    assert meeting.party_of(said(17, user_id=7)) == 7
 
 
 def test_a_phone_number_is_no_name() -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from rtms_cli.protocol.fields import UserId, name_or_none, user_id, words_or_none
 from rtms_cli.protocol.numbers import Attribute, Language
-from rtms_cli.protocol.parties import label, party, shown_name
+from rtms_cli.protocol.parties import Parties, label, shown_name
 from rtms_cli.protocol.times import milliseconds
 
 _SENTENCE_S = 4.0
@@ -58,6 +58,7 @@ class _Said(Struct):
 class SentenceReader:
     """Takes the lines of one transcript.
 
+    :param parties: has heard of whom the stream's events tell.
     :param origin_ms: the recording's zero.
     :param speakers: who began to speak when, for lines that do not say whose they are.
     :param place: a time of the recording in what is exported, as those of the speakers are.
@@ -65,14 +66,15 @@ class SentenceReader:
 
     def __init__(
         self,
-        product: str,
+        parties: Parties,
         origin_ms: int | None,
         names: Mapping[UserId, str],
         speakers: Sequence[tuple[float, UserId, str]] = (),
         place: Callable[[float], float] = lambda at: at,
     ) -> None:
         self._place = place
-        self._product = product
+        self._parties = parties
+        self._product = parties.product
         self._origin_ms = origin_ms
         self._names = names
         self._speakers = speakers
@@ -134,7 +136,7 @@ class SentenceReader:
         shift = self._place(start) - start
         end = None if end is None else end + shift
         start = max(0.0, start + shift)  # a sentence may have begun before the first packet that we got
-        whose = party(self._product, user_id(line.get("user_id")), user_id(line.get("channel_id")))
+        whose = self._parties.party(user_id(line.get("user_id")), user_id(line.get("channel_id")))
         name = shown_name(self._product, name_or_none(line.get("user_name")))
         if whose is None and not name and (at := bisect_right(self._starts, start) - 1) >= 0:
             _, whose, name = self._speakers[at]

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtms_cli.export import sentences
-from rtms_cli.export.sentences import Sentence, SentenceReader
+from rtms_cli.protocol import sentences
+from rtms_cli.protocol.parties import Parties
+from rtms_cli.protocol.sentences import Sentence, SentenceReader
 
 ZERO = 1_783_000_000_000
 ANNA = {"user_id": 7, "user_name": "Anna"}
@@ -23,7 +24,7 @@ def line(text: object, at_s: float | None = 1.0, **fields: Any) -> dict[str, Any
 
 
 def reader(product: str = "meeting", origin: int | None = ZERO, names: Any = None) -> SentenceReader:
-    return SentenceReader(product, origin, names or {})
+    return SentenceReader(Parties(product), origin, names or {})
 
 
 def texts(*lines: dict[str, Any]) -> list[str]:
@@ -111,7 +112,7 @@ def test_parties_on_two_channels_are_two_speakers(product: str) -> None:
 def test_who_speaks_tells_whose_a_line_is() -> None:
     speakers: Any = [(0.0, 7, "Anna"), (5.0, 8, "Bernd")]
     lines = [line("a", 1.0, user_id=None, user_name=None), line("b", 6.0, user_id=0, user_name=None)]
-    found = SentenceReader("meeting", ZERO, {}, speakers).read(lines)
+    found = SentenceReader(Parties("meeting"), ZERO, {}, speakers).read(lines)
     assert [(one.user_id, one.name) for one in found] == [(7, "Anna"), (8, "Bernd")]
 
 
