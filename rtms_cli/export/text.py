@@ -4,7 +4,6 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from itertools import groupby
 
 from rtms_cli.export.breaking import flat, joined, pieces, width
 from rtms_cli.protocol.sentences import Sentence
@@ -14,6 +13,10 @@ _MOST_COLUMNS = 84
 _LONGEST_CUE_S = 7.0
 _SHORTEST_S = 0.2
 _LISTED = re.compile(r"^(\d+)([.)])")
+_TOGETHER_S = 1.0
+"""Sentences that begin so soon after another share the time until the next one: people talk over each other."""
+_FEWEST_COLUMNS = _MOST_COLUMNS // 3
+"""A shorter text is given as much time as one of this width."""
 
 
 def merged(sentences: Sequence[Sentence], gap_s: float) -> list[Sentence]:
@@ -38,17 +41,21 @@ def merged(sentences: Sequence[Sentence], gap_s: float) -> list[Sentence]:
 def cues(sentences: Sequence[Sentence]) -> list[tuple[float, float, str, str]]:
     """Subtitles: start, end, speaker, text. Long sentences are split in time, and none outlasts the next one."""
     found = []
-    groups = [list(group) for _, group in groupby(sentences, lambda sentence: sentence.start)]
+    groups: list[list[Sentence]] = []
+    for sentence in sentences:
+        if groups and sentence.start - groups[-1][0].start < _TOGETHER_S:
+            groups[-1].append(sentence)
+        else:
+            groups.append([sentence])
     for number, group in enumerate(groups):
         start = group[0].start
         following = groups[number + 1][0].start if number + 1 < len(groups) else float("inf")
         end = max(start + _SHORTEST_S, min(max(one.end for one in group), following))
-        # Sentences with one start share the time until the next one.
         parts = [(one.name, piece) for one in group for piece in pieces(flat(one.text), _MOST_COLUMNS) if piece]
-        columns = sum(max(1, width(piece)) for _, piece in parts)
+        columns = sum(max(_FEWEST_COLUMNS, width(piece)) for _, piece in parts)
         at = start
         for name, piece in parts:
-            until = at + (end - start) * max(1, width(piece)) / columns
+            until = at + (end - start) * max(_FEWEST_COLUMNS, width(piece)) / columns
             found.append((at, min(until, at + _LONGEST_CUE_S), name, piece))
             at = until
     return found

@@ -113,6 +113,14 @@ def test_sentences_with_one_start_share_the_time() -> None:
     assert "first" in srt(said)
 
 
+def test_people_who_talk_over_each_other_can_both_be_read() -> None:
+    said = [Sentence(0.0, 4.0, 7, "Anna", "", "word " * 16), Sentence(0.1, 0.6, 8, "Bernd", "", "No!")]
+    said.append(Sentence(4.0, 5.0, 7, "Anna", "", "Yes."))
+    shown = [(name, end - start) for start, end, name, _ in cues(said)]
+    assert [name for name, _ in shown] == ["Anna", "Bernd", "Anna"]
+    assert all(seconds >= 1.0 for _, seconds in shown)
+
+
 def test_a_text_of_blanks_makes_no_cue() -> None:
     assert cues([Sentence(0.0, 1.0, 7, "Anna", "", "\n \x00")]) == []
 
