@@ -21,6 +21,7 @@ from rtms_cli.protocol.fields import name_or_none
 from rtms_cli.protocol.messages import EventUpdate, UserId, loads, user_id
 from rtms_cli.protocol.parties import BY_CHANNEL, Mention, Parties, label
 from rtms_cli.protocol.sentences import Sentence, SentenceReader
+from rtms_cli.protocol.times import milliseconds
 from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.untrusted import bounded_lines, is_folder, open_inside
@@ -88,7 +89,7 @@ class Recorded(Struct, frozen=True):
 
     def people(self, event: dict[str, Any]) -> list[Mention]:
         """Of whom a line of `events.jsonl` tells."""
-        return self.parties.people_of(EventUpdate(None, fields=event))
+        return self.parties.people_of(EventUpdate(None, milliseconds(event.get("timestamp")), event))
 
     def lines(self, kind: str) -> Iterator[dict[str, Any]]:
         """The lines of `transcript.jsonl`, `chat.jsonl` or `events.jsonl`, also where an editor changed the encoding.

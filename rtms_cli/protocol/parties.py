@@ -26,6 +26,7 @@ _HOLDERS = ("participants", "participant_info", "paticipant_info")
 """Where events tell of people, at any depth; the last is how Zoom's own sample spells it."""
 _IDS = ("user_id", "channel_id")
 _NAMES = ("display_name", "user_name", "name")
+_NUMBER_IN_NAME = re.compile(r"\+\d(?:[\s()./-]{0,3}\d){6,}|\d(?:[\s()./-]{0,3}\d){9,}")
 _PHONE_NUMBER = re.compile(r"[\s()+./*#-]*(?:\d[\s()+./*#-]*){7,}")
 _JOINED = frozenset(
     (
@@ -57,12 +58,15 @@ class Parties:
     """Who is who in one stream.
 
     Where parties are told by channel, events say which user has which, and a line that has only the user's id belongs
-    to that channel's party. An id that was told of two channels belongs to neither.
+    to that channel's party. An id that was told of two channels belongs to neither. A channel may pass from one person
+    to another.
     """
 
     def __init__(self, product: str) -> None:
         self.product = product
         self._channels: dict[UserId, UserId] = {}
+        self._names: dict[UserId, list[tuple[int, str]]] = {}
+        self._named = 0
 
     def people_of(self, event: EventUpdate) -> list[Mention]:
         """Everybody of whom an event tells; see `people_of`."""
@@ -71,7 +75,19 @@ class Parties:
             if who.user_id is not None and (who.user_id in self._channels or len(self._channels) < MOST_PEOPLE):
                 known = self._channels.setdefault(who.user_id, who.party)
                 self._channels[who.user_id] = known if known == who.party else None
+            if self.product in BY_CHANNEL and who.party is not None and who.name and event.timestamp is not None:
+                names = self._names.get(who.party, ())
+                if self._named < MOST_PEOPLE and (not names or names[-1][1] != who.name):
+                    self._named += 1
+                    self._names.setdefault(who.party, []).append((event.timestamp, who.name))
         return people
+
+    def name_at(self, whose: UserId, time_ms: int | None) -> str | None:
+        """What a channel's party was called at a time of Zoom's clock; before its first name, that one."""
+        names = self._names.get(whose)
+        if not names or time_ms is None:
+            return None
+        return max((one for one in names if one[0] <= time_ms), default=min(names))[1]
 
     def party(self, user: UserId, channel: UserId = None) -> UserId:
         """Whose a line is that has these ids."""
@@ -117,8 +133,10 @@ def shown_name(product: str, name: str | None) -> str | None:
     """A name as it may be shown: cut where it is very long, and of a phone number only the last digits."""
     if not name or not name.strip():
         return None
-    if product in BY_CHANNEL and _PHONE_NUMBER.fullmatch(name):
-        return f"number ending in {_digits(name)[-2:]}"
+    if product in BY_CHANNEL:
+        if _PHONE_NUMBER.fullmatch(name):
+            return f"number ending in {_digits(name)[-2:]}"
+        name = _NUMBER_IN_NAME.sub(lambda found: f"number ending in {_digits(found[0])[-2:]}", name)
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 

@@ -140,6 +140,8 @@ class SentenceReader:
         name = shown_name(self._product, name_or_none(line.get("user_name")))
         if whose is None and not name and (at := bisect_right(self._starts, start) - 1) >= 0:
             _, whose, name = self._speakers[at]
+        spoken = milliseconds(line.get("start_time")) or milliseconds(line.get("timestamp"))
+        name = name or self._parties.name_at(whose, spoken)
         texts = (words_or_none(line.get(field)) for field in ("text", "data"))
         return _Said(
             start,

@@ -152,6 +152,22 @@ def test_a_line_with_the_agents_user_id_only_is_the_agents(tmp_path: Path) -> No
     assert '"who":"Bo","text":"Hello."' in page.read_text()
 
 
+def test_what_was_said_before_a_transfer_is_the_first_agents(tmp_path: Path) -> None:
+    def answered(at_ms: int, name: str) -> Frame:
+        info = {"channel_id": 1, "user_id": f"id-of-{name}", "display_name": name}
+        event = {"event_type": 10, "event_ts": ZERO_MS + at_ms, "participant_info": info}
+        return said({"msg_type": 6, "event": event}, at_ms * 1000, "signaling")
+
+    frames = [granted(), answered(50, "Ann"), sound(1, 880, 0), sentence("Hi.", 0, 1), sentence("Bye.", 400, 1)]
+    frames += [answered(500, "Bo"), sentence("Hello.", 600, 1)]
+    call = recorded(tmp_path / "call", frames, "contact_center")
+    [txt] = exported(call, "--to", "txt", "--merge-gap", "0")
+    assert re.findall(r"\] (.*)", txt.read_text()) == ["Ann: Hi. Bye.", "Bo: Hello."]
+    page = call / "page.html"
+    assert rtms("inspect", call, "--html", page, cwd=call).returncode == 0
+    assert '"who":"Ann","text":"Bye."' in page.read_text()
+
+
 def test_a_phone_number_is_in_no_name_and_no_shown_line(tmp_path: Path) -> None:
     frames = [granted(), named(0, "1 (555) 000-1234"), sound(0, 440, 0), sentence("Hi.", 0, 0)]
     call = recorded(tmp_path / "call", frames, "phone")

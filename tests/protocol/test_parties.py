@@ -177,6 +177,8 @@ def test_a_phone_number_is_no_name() -> None:
     assert name_of(said(14, channel_id=0, user_name="(555) 000 1234"), "phone") == "number ending in 34"
     assert shown_name("meeting", "15550001234") == "15550001234"
     assert shown_name("phone", "Agent 0012345") == "Agent 0012345"
+    assert shown_name("phone", "Bo (+1 555 010-0124)") == "Bo (number ending in 24)"
+    assert shown_name("contact_center", "tel:15550100124@example.com") == "tel:number ending in 24@example.com"
 
 
 def test_who_came_and_who_went() -> None:
