@@ -198,8 +198,10 @@ async def test_only_the_last_of_many_pings_is_answered() -> None:
     server = Server(b"".join(frame(PING, b"%d" % number) for number in range(1_000, 6_000)) + HELLO)
     async with server.listening() as url:
         socket = await Dialer(HostPolicy())(url)
-        socket.start(lambda raw: socket.close(1000, ""), lambda code, reason: None)
+        closed = asyncio.Event()
+        socket.start(lambda raw: socket.close(1000, ""), lambda code, reason: closed.set())
         await server.gone.wait()
+        await closed.wait()
     assert 0 < server.got.count(b"\x8a\x84") < 100  # a pong of four bytes, masked
 
 
@@ -207,7 +209,8 @@ async def test_keep_alives_that_were_read_before_the_server_went_are_answered_to
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A write has failed, and what was read is still handed over: no library says anything on the terminal."""
-    async with Server(HELLO * 100, reads=False).listening() as url:
+    server = Server(HELLO * 100)
+    async with server.listening() as url:
         socket = await Dialer(HostPolicy())(url)
         assert socket._transport is not None
         transport = socket._transport.underlying_transport
@@ -220,6 +223,7 @@ async def test_keep_alives_that_were_read_before_the_server_went_are_answered_to
         socket.start(answer, lambda code, reason: closed.set())
         async with asyncio.timeout(30):
             await closed.wait()
+            await server.gone.wait()
     assert not caplog.records
 
 
@@ -240,13 +244,15 @@ async def test_many_messages_that_are_read_together_leave_the_others_their_turns
 
     loop = asyncio.get_running_loop()
     sends = b"".join(frame(TEXT, b"%d" % number) for number in range(count)) + frame(CLOSE, b"\x03\xe8bye")
-    async with Server(sends).listening() as url:
+    server = Server(sends)
+    async with server.listening() as url:
         socket = await Dialer(HostPolicy())(url)
         closed: asyncio.Future[tuple[int, str, int]] = loop.create_future()
         turn()
         socket.start(take, lambda code, reason: closed.set_result((code, reason, came)))
         async with asyncio.timeout(30):
             assert await closed == (1000, "bye", count)
+            await server.gone.wait()
     tiny = AT_ONCE // 5
     assert max(after - before for before, after in itertools.pairwise(turns)) <= tiny + 2 * SLICE
 
@@ -261,13 +267,15 @@ async def test_of_large_messages_one_is_handed_over_at_a_time() -> None:
         turns += 1
         loop.call_soon(turn)
 
-    async with Server(frame(TEXT, b"x" * SLICE_BYTES) * 20 + frame(CLOSE, b"\x03\xe8")).listening() as url:
+    server = Server(frame(TEXT, b"x" * SLICE_BYTES) * 20 + frame(CLOSE, b"\x03\xe8"))
+    async with server.listening() as url:
         socket = await Dialer(HostPolicy())(url)
         closed = asyncio.Event()
         turn()
         socket.start(lambda raw: at.append(turns), lambda code, reason: closed.set())
         async with asyncio.timeout(30):
             await closed.wait()
+            await server.gone.wait()
     assert len(set(at)) == len(at) == 20
 
 
