@@ -64,8 +64,8 @@ class Intake:
 
     __slots__ = (
         "_expected", "_faults", "_granted", "_held", "_is_plain", "_is_proven", "_is_trial", "_last", "_last_at_us",
-        "_last_ms", "_least_ms", "_loose_ms", "_next_ms", "_odd", "_odd_fault", "_odd_ms", "_owner", "_usual",
-        "_waiting", "heard_name", "track",
+        "_last_ms", "_least_ms", "_loose_ms", "_next_ms", "_odd", "_odd_fault", "_odd_ms", "_odd_size", "_owner",
+        "_usual", "_waiting", "heard_name", "track",
     )  # fmt: skip
 
     def __init__(self, track: AudioTrack, expected: int, owner: Owner, waiting: Held) -> None:
@@ -86,6 +86,7 @@ class Intake:
         """Bytes of the packet before that make no whole sample: the next one may begin with the rest."""
         self._odd_fault: tuple[str, int] | None = None
         self._odd_ms = 0
+        self._odd_size = 0
         self._last = b""
         self._last_at_us = 0
         self._last_ms = -1
@@ -123,7 +124,7 @@ class Intake:
 
     def _completed(self, timestamp: int, payload: bytes) -> bytes:
         """A packet with the first bytes of its first sample, where the packet before it has them."""
-        odd, block = self._odd, self.track.form.block
+        odd, block, nbytes = self._odd, self.track.form.block, len(payload)
         if odd and self._is_rest(timestamp, payload):
             payload, self._odd_fault = odd + payload, None
             self._owner.warn(f"{self.track.path}: packets end within a sample, and the next ones go on with it")
@@ -133,21 +134,23 @@ class Intake:
         self._give_up_odd()
         rest = len(payload) % block if self._is_plain else 0
         if rest:
+            self._odd_size = nbytes
             self._odd = payload[-rest:]
             self._odd_ms = timestamp
             self._waiting.intakes[self] = None
         return payload
 
     def _is_rest(self, timestamp: int, payload: bytes) -> bool:
-        """Whether a packet goes on in the middle of a sample; where the sound does not tell, its length does."""
+        """Whether a packet goes on in the middle of a sample; where the sound does not tell, the two lengths do."""
         if not (self._is_plain and 0 <= timestamp - self._odd_ms <= _ADJACENT_MS):
             return False
-        block, nbytes, each = self.track.form.block, len(payload), self._expected
         goes_on = is_smoother(self._odd + payload, payload, self.track.form.audio_channels)
         if goes_on is not None:
             return goes_on
-        is_near = any(abs(nbytes - size) <= block for size in (each, each // 2))
-        return is_near and nbytes % block > 0 and (len(self._odd) + nbytes) % block == 0
+        return len(payload) % self.track.form.block > 0 and self._odd_size + len(payload) in (
+            2 * self._expected,
+            self._expected,
+        )
 
     def _give_up_odd(self) -> None:
         self._odd = b""
