@@ -42,6 +42,9 @@ def read(raw: bytes) -> Said | None:
     msg_type = named if isinstance(named, int) else int(named) if named.isdigit() else MessageType[named].value
     content = body.get("content", body.get("event"))
     fields = content if isinstance(content, dict) else body if content is None else {**body, "data": content}
+    if msg_type == 18 and str(fields.get("data")).startswith("{"):
+        inner = msgspec.json.decode(str(fields["data"]))  # chat as JSON in a text
+        fields = {**fields, **inner}
     return Said(msg_type, _plain(fields) if 14 <= msg_type <= 18 else fields)
 
 
