@@ -301,18 +301,27 @@ class Connections:
         """
         own = {kind: name for kind, name in MEDIA_NAMES.items() if kind in channel.kinds}
         self.drop(channel, at_us, "asking in another way")
-        if all(name in self._urls for name in own.values()):
-            self.warn(channel.name, f"{why} Going on with a socket for each kind")
-            self._splits = True
-            del self.channels[channel.name]
-            for kind, name in own.items():
-                split = self.channels.setdefault(f"{MEDIA}.{name}", Channel(f"{MEDIA}.{name}"))
-                split.url, split.kinds = self._urls[name], kind
-                self.connect(split, at_us, anew=True)
-        else:
+        offered = {kind: name for kind, name in own.items() if name in self._urls}
+        has_others = any(other.is_media and other is not channel for other in self.channels.values())
+        if len(offered) < len(own) and not has_others:
             self.warn(channel.name, f"{why} Asking for everything, and leaving aside what is not wanted")
             channel.wants_all = True
             self.connect(channel, at_us)
+            return
+        for kind in [
+            kind for kind in own if kind not in offered
+        ]:  # everything would be what the other sockets have, once more
+            self.refuse_kind(kind, why)
+        if not offered:
+            self.give_up(channel, why, at_us)
+            return
+        self.warn(channel.name, f"{why} Going on with a socket for each kind")
+        self._splits = True
+        del self.channels[channel.name]
+        for kind, name in offered.items():
+            split = self.channels.setdefault(f"{MEDIA}.{name}", Channel(f"{MEDIA}.{name}"))
+            split.url, split.kinds = self._urls[name], kind
+            self.connect(split, at_us, anew=True)
 
     def refuse_kind(self, kind: MediaType, why: str) -> None:
         """Note that a kind of media will not come."""

@@ -611,6 +611,30 @@ def test_a_sum_that_is_refused_is_asked_for_as_everything_where_there_is_no_othe
     assert not machine.snapshot().refused
 
 
+def test_a_sum_that_is_refused_beside_other_sockets_asks_for_nothing_twice() -> None:
+    machine = session(MediaRequest(MediaType.AUDIO | MediaType.VIDEO | MediaType.CHAT, split=True))
+    commands = play(
+        machine,
+        f"""{ON_ALL.replace('{"all": "ws://m"}', '{"audio": "ws://a", "all": "ws://m"}').split("<<   open media")[0]}
+        <<   open media.audio ws://a
+        <<   open media ws://m
+        0.3  media.audio open
+        <<   send media.audio 3
+        0.3  media open
+        <<   send media 3
+        0.4  media {{"msg_type": 4, "status_code": 14}}
+        <<   close media
+        <<   warn signaling: video is not granted
+        <<   warn signaling: chat is not granted
+        <<   warn media: given up
+        0.6  media.audio {{"msg_type": 4, "status_code": 0}}
+        <<   send signaling 7
+        """,
+    )
+    assert [message["media_type"] for message in sent(commands, 3)] == [1, 18]
+    assert set(machine.snapshot().refused) == {"video", "chat"}
+
+
 def test_everything_that_is_refused_is_refused() -> None:
     play(
         session(),
