@@ -138,7 +138,7 @@ class Close(Struct, frozen=True):
 
     channel: str
     code: int = 1000
-    """`BROKEN` breaks the connection instead."""
+    """`BROKEN` breaks the connection instead, behind what was sent."""
     reason: str = ""
 
 

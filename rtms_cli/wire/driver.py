@@ -19,7 +19,6 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Protocol
 
 from rtms_cli.machine import (
-    BROKEN,
     SIGNALING,
     Announce,
     ChannelState,
@@ -212,9 +211,7 @@ class Driver:
         if link is None:
             return
         link.is_left = True
-        if link.socket is not None and code == BROKEN:
-            link.socket.abort()
-        elif link.socket is not None:
+        if link.socket is not None:
             link.socket.close(code, reason)
         elif link.connecting is not None:
             link.connecting.cancel()

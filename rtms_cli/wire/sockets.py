@@ -15,6 +15,7 @@ import picows
 from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed
 
+from rtms_cli.machine import BROKEN
 from rtms_cli.protocol.strict_json import is_utf8
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,6 @@ WATCH_S = 1.0
 _TEXT, _BINARY, _CONTINUATION = picows.WSMsgType.TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION
 """Looked up once, not for each message."""
 
-_NO_CLOSE_FRAME = 1006
 _NO_CODE = 1005
 _TOO_BIG = 1009
 _PROTOCOL_ERROR = 1002
@@ -79,7 +79,10 @@ class Socket(Protocol):
         """Read on."""
 
     def close(self, code: int, reason: str) -> None:
-        """Send what is queued, close, and give up on a peer that does not answer."""
+        """Send what is queued, close, and give up on a peer that does not answer.
+
+        :param code: with `BROKEN` the connection ends without a close frame.
+        """
 
     def abort(self) -> None:
         """Be closed now."""
@@ -163,7 +166,7 @@ class ClientSocket(picows.WSListener):
         if not self._can_send() or self._transport is None or self._failure is not None:
             return
         if (waiting := self._transport.underlying_transport.get_write_buffer_size()) > MOST_UNREAD:
-            self._failure = _NO_CLOSE_FRAME, f"the server reads nothing: {waiting} bytes wait for it"
+            self._failure = BROKEN, f"the server reads nothing: {waiting} bytes wait for it"
             self.abort()
             return
         self._transport.send(_BINARY if binary else _TEXT, raw)
@@ -200,6 +203,9 @@ class ClientSocket(picows.WSListener):
         """See `Socket.close`."""
         transport = self._transport
         if transport is None or self._closed is not None or self._timer is not None:
+            return
+        if code == BROKEN:
+            self.abort()
             return
         self.resume()
         transport.send_close(_close_code(code), reason.encode()[:123])
@@ -266,7 +272,7 @@ class ClientSocket(picows.WSListener):
         handshake = transport.close_handshake
         received = handshake.recv if handshake else None
         sent = handshake.sent if handshake else None
-        code, reason = self._failure or (_NO_CLOSE_FRAME, "")
+        code, reason = self._failure or (BROKEN, "")
         if self._failure is None and self._timer is None and sent is not None and _number(sent.code) in _FAULTS:
             code, reason = _number(sent.code), _told(sent.reason)  # picows has found it
         elif self._failure is None and received is not None:
@@ -392,6 +398,8 @@ class TaskSocket:
         self._close_with = self._close_with or (code, reason)
         self.resume()
         self._has_work.set()
+        if code == BROKEN:
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.abort)  # for a peer that does not read
 
     def abort(self) -> None:
         """See `Socket.abort`."""
@@ -412,7 +420,7 @@ class TaskSocket:
             self._has_sent.set()
             self._tasks[1].cancel()
         code = self._connection.close_code
-        on_closed(_NO_CLOSE_FRAME if code is None else code, self._connection.close_reason or "")
+        on_closed(BROKEN if code is None else code, self._connection.close_reason or "")
 
     async def _write(self) -> None:
         try:
@@ -424,6 +432,9 @@ class TaskSocket:
                     self._outbox_bytes -= len(raw)
                     await self._connection.send(raw, text=not binary)
                     self._has_sent.set()
+            if self._close_with[0] == BROKEN:
+                self._connection.transport.close()  # which sends what it still has
+                return
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._connection.close(*self._close_with)
         except TimeoutError:

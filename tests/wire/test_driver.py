@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosedError
 
 from rtms_cli.machine import (
+    BROKEN,
     ChannelState,
     Close,
     Command,
@@ -345,3 +347,52 @@ async def test_a_stall_that_lasts_drops_media_counts_it_and_still_answers(
     ]
     assert [state.count for state in dropped] == [4]
     assert sink.lines().count("media in 14") == 2
+
+
+async def test_what_was_sent_before_a_connection_breaks_arrives() -> None:
+    """The stand-in sends and breaks at one go; a capture that is served again has both, in this order."""
+
+    async def handle(connection: ServerConnection) -> None:
+        socket = TaskSocket(connection)
+        socket.start(lambda raw: None, lambda code, reason: None)
+        for number in range(50):
+            socket.send(b"%d" % number * 10_000, binary=False)
+        socket.close(BROKEN, "")
+        await socket.wait_closed()
+
+    async with server(handle) as url, connect(url, compression=None) as client:
+        heard = [message async for message in until_closed(client)]
+    assert heard == [str(number) * 10_000 for number in range(50)]
+    assert client.close_code == BROKEN
+
+
+async def until_closed(client: ClientConnection) -> AsyncIterator[str | bytes]:
+    try:
+        while True:
+            yield await client.recv()
+    except ConnectionClosedError:
+        return
+
+
+async def test_a_connection_to_a_peer_that_does_not_read_breaks_too() -> None:
+    codes = []
+
+    async def handle(connection: ServerConnection) -> None:
+        socket = TaskSocket(connection)
+        socket.start(lambda raw: None, lambda code, reason: codes.append(code))
+        for _ in range(12):
+            socket.send(bytes(1 << 20), binary=True)
+        socket.close(BROKEN, "")
+        await socket.wait_closed()
+        over.set()
+
+    over = asyncio.Event()
+    async with server(handle) as url:
+        _, writer = await asyncio.open_connection(*url.removeprefix("ws://").split(":"), limit=1)
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        await over.wait()
+        writer.close()
+    assert codes == [BROKEN]
