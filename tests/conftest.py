@@ -1,6 +1,15 @@
 """Settings that all tests have in common."""
 
+import signal
+
 from hypothesis import HealthCheck, settings
+
+# A job that a shell began with `&`, or that nohup runs, ignores signals, and so would whatever the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 # How long an example takes says something about the machine, and nothing about the program.
 settings.register_profile("rtms", deadline=None, suppress_health_check=[HealthCheck.too_slow])
