@@ -9,14 +9,13 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from rtms_cli.inspection.announcements import Announcements
-from rtms_cli.inspection.forms import bad_payload, odd_forms, wrong_channel
+from rtms_cli.inspection.forms import odd_forms, wrong_channel
 from rtms_cli.inspection.known import unknown_fields
-from rtms_cli.inspection.measure import JUMP_MS, Clock, Pace, is_sane
 from rtms_cli.inspection.reading import Line
-from rtms_cli.inspection.summary import step_of
+from rtms_cli.inspection.tracks import Tracks
 from rtms_cli.machine import SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
 from rtms_cli.protocol.endings import Outlook
-from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, MediaParams
+from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import (
     Chat,
     ClientReadyAck,
@@ -34,7 +33,6 @@ from rtms_cli.protocol.messages import (
     Transcript,
     Unknown,
     Unreadable,
-    UserId,
     loads,
 )
 from rtms_cli.protocol.numbers import (
@@ -45,7 +43,6 @@ from rtms_cli.protocol.numbers import (
     StopReason,
     StreamState,
 )
-from rtms_cli.protocol.parties import party_of
 from rtms_cli.protocol.webhooks import StreamInterrupted, StreamStart, StreamStop, UnreadableWebhook
 from rtms_cli.recording.keepalives import Asked, KeepAlives
 
@@ -151,10 +148,6 @@ class _Once:
         return True
 
 
-def _of(kind: str, whose: UserId) -> str:
-    return f"{kind} of {0 if whose is None else whose}"
-
-
 class _Linter:
     def __init__(self, product: str) -> None:
         self._product = product
@@ -169,15 +162,12 @@ class _Linter:
         self._ready = False
         self._announced_us: dict[str, int] = {}
         self._keep_alives = KeepAlives()
-        self._clocks: dict[tuple[str, UserId], Clock] = {}
         self._first = _Once().first
+        self._tracks = Tracks(product, self._first)
         self._outlook = Outlook(trusted=True)
         self._is_closed = False
         """Whether the server confirmed that we end the stream (22)."""
         self._began = self._refused = False
-        self._codec: int | None = None
-        self._granted = MediaParams()
-        self._paces: dict[tuple[str, UserId], Pace] = {}
         self._announcements = Announcements()
         self._closes: list[tuple[int, Finding]] = []
         """Proper closes that may turn out to be the end: the stop can come on another socket right after them."""
@@ -203,7 +193,8 @@ class _Linter:
             yield from self._unanswered(channel, asked)
         for channel, connection in self._open.items():
             yield from self._quiet(channel, connection)
-        yield from self._lost()
+        for rule, text in self._tracks.lost():
+            yield self._find(rule, text, "")
         if not self._stopped and (self._began or not self._refused):
             yield self._find("no-stop", "the capture ends without 8 TERMINATED, 9 STOPPED, 22 or a stopped webhook", "")
 
@@ -302,9 +293,8 @@ class _Linter:
         if isinstance(message, Media | Transcript | Chat):
             if incoming:
                 yield from self._on_media(message)
-                yield from self._on_timestamp(message, frame.at_us)
-                if isinstance(message, Media):
-                    yield from self._on_packet(message, frame.at_us)
+                for rule, text in self._tracks.take(message, frame.at_us):
+                    yield self._find(rule, text)
         elif isinstance(message, Unreadable | UnreadableWebhook):
             yield self._find("unreadable", message.problem)
             return
@@ -415,33 +405,6 @@ class _Linter:
             connection.told.add("bare")
             yield self._find("keep-alive-bare", "12 without a timestamp")
 
-    def _on_packet(self, message: Media, at_us: int) -> Iterator[Finding]:
-        kind, whose = MEDIA_NAMES[message.media_type], party_of(message, self._product)
-        if problem := bad_payload(message, self._codec):
-            yield self._find("payload", f"{_of(kind, whose)}: {problem}")
-        pace = self._paces.get((kind, whose))
-        if pace is None:
-            if len(self._paces) >= MOST_TOLD:
-                return
-            mixed = kind == "audio" and whose is None
-            pace = Pace(step_of(kind, self._granted), pictures=kind != "audio", never_pauses=mixed)
-            self._paces[kind, whose] = pace
-        before = pace.duplicates, pace.out_of_order
-        pace.add(message.timestamp, at_us, hash(message.letters()))
-        if pace.duplicates > before[0]:
-            yield self._find("packet-twice", f"{_of(kind, whose)}: {message.timestamp} came before")
-        elif pace.out_of_order > before[1]:
-            yield self._find("packet-order", f"{_of(kind, whose)}: {message.timestamp} comes after later ones")
-
-    def _lost(self) -> Iterator[Finding]:
-        """What is missing of mixed sound, which never pauses."""
-        for (kind, whose), pace in self._paces.items():
-            if kind == "audio" and whose is None and pace.lost:
-                count, total_ms, _ = pace.gaps()
-                where = "1 gap" if count == 1 else f"{count} gaps"
-                text = f"{_of(kind, whose)}: {pace.lost} packets ({total_ms / 1000:.2f} s) are missing in {where}"
-                yield self._find("packets-lost", text, "")
-
     def _on_handshake(self, number: str, what: str) -> Iterator[Finding]:
         since_us = self._announced_us.pop(number, None)
         if since_us is not None and self._at_us - since_us > HANDSHAKE_US:
@@ -455,19 +418,12 @@ class _Linter:
             yield self._refusal("3", granted.status_code, granted.reason)
             return
         connection.accepted = True
-        self._grant(granted.params)
+        self._tracks.grant(granted.params)
         yield from self._on_handshake("4", "the media handshake")
         if connection.asked is not None:
             differing = _differences(connection.asked.params, granted.params)
             if differing:
                 yield self._find("granted-otherwise", "; ".join(differing))
-
-    def _grant(self, params: MediaParams) -> None:
-        self._granted = params.or_else(self._granted)
-        full = self._granted.or_else(DEFAULT_PARAMS)
-        self._codec = full.audio.codec if full.audio else None
-        for (kind, _), pace in self._paces.items():
-            pace.step_ms = step_of(kind, self._granted)
 
     def _on_ready(self) -> Iterator[Finding]:
         media = {name: connection for name, connection in self._open.items() if name != SIGNALING}
@@ -490,34 +446,12 @@ class _Linter:
             # Some servers never answer; their first media message is the acceptance (§9).
             connection.accepted = True
             if connection.asked is not None:
-                self._grant(connection.asked.params)
+                self._tracks.grant(connection.asked.params)
         if self._ready:
             connection.covered = True
         elif not connection.covered and "7" not in connection.told:
             connection.told.add("7")
             yield self._find("not-ready", f"{name} before the client sent 7")
-
-    def _on_timestamp(self, message: Media | Transcript | Chat, at_us: int) -> Iterator[Finding]:
-        kind = MEDIA_NAMES[message.media_type]
-        whose = party_of(message, self._product)
-        key, timestamp = (kind, whose), message.timestamp
-        if timestamp is None or not is_sane(timestamp):
-            if self._first("no timestamp", key):
-                text = "no timestamp" if timestamp is None else f"timestamp {timestamp}: no Unix milliseconds"
-                yield self._find("timestamp", f"{_of(kind, whose)}: {text}")
-            return
-        clock = self._clocks.get(key)
-        if clock is None:
-            if len(self._clocks) < MOST_TOLD:
-                self._clocks[key] = Clock(timestamp, at_us)
-            return
-        lead_ms = clock.lead_ms(timestamp, at_us)
-        if abs(lead_ms) > JUMP_MS:
-            way = "ahead of the time that passed" if lead_ms > 0 else "backwards"
-            yield self._find("timestamp", f"{_of(kind, whose)}: {timestamp} jumps {abs(lead_ms) / 1000:.1f} s {way}")
-            self._clocks[key] = Clock(timestamp, at_us)
-        elif timestamp > clock.latest_ms:
-            clock.latest_ms, clock.at_us = timestamp, at_us
 
     def _on_answer(self, message: KeepAliveResponse) -> Iterator[Finding]:
         asked, right = self._keep_alives.answer(self._channel, message)
