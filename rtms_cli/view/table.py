@@ -33,8 +33,8 @@ def summary_table(folder: Path, manifest: Manifest) -> RenderableType:
         )
     head = Text.assemble((manifest.status, _STATUS_STYLES.get(manifest.status, "bold")))
     if manifest.stop is not None:
-        reason = manifest.stop.name if manifest.stop.reason is None else manifest.stop.reason
-        head.append(f"  {escape(StopReason.explain(reason or None))}", style="dim")
+        reason = manifest.stop.name or None if manifest.stop.reason is None else manifest.stop.reason
+        head.append(f"  {escape(StopReason.explain(reason))}", style="dim")
     lines: list[RenderableType] = [head, Text(str(folder)), Text(), table]
     lines += [Text(f"warning: {escape(warned.text)}", style="yellow") for warned in manifest.warnings]
     lines += [
