@@ -415,10 +415,10 @@ class Summarizer:
 
 
 def _stopped(stop: Stop) -> Stopped:
-    known = StopReason.member(stop.reason) if stop.reason is not None else None
-    name, gist = (known.name, known.gist) if isinstance(known, StopReason) else ("", "")
     if stop.reason is None:
         return Stopped(None, stop.name, "", stop.said_by)
+    known = StopReason.member(stop.reason)
+    name, gist = (known.name, known.gist) if isinstance(known, StopReason) else ("", "")
     return Stopped(int(stop.reason), name, gist, stop.said_by)
 
 
