@@ -312,7 +312,6 @@ def _say(line: str) -> None:
 
 
 def _say_json(value: object) -> None:
-
     from rtms_cli.view.text import json_line
 
     _say(json_line(value))

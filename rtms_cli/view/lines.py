@@ -84,7 +84,7 @@ class JsonLines:
     """Writes one JSON object an event; see the module's text for its names."""
 
     def __init__(self, out: TextIO | None = None) -> None:
-        self._output = LineOutput(out or sys.stdout, lambda count: _json(_notice(MISSED.format(count))))
+        self._output = LineOutput(out or sys.stdout, lambda count: json_line(_notice(MISSED.format(count))))
         self._products: dict[str, Product] = {}
 
     def on_notice(self, text: str) -> None:
@@ -152,7 +152,7 @@ class JsonLines:
         self._output.close()
 
     def _say(self, value: object) -> None:
-        self._output.say(_json(value))
+        self._output.say(json_line(value))
 
 
 def _message(frame: Frame) -> object:
@@ -169,10 +169,6 @@ def _message(frame: Frame) -> object:
 
 def _notice(text: str) -> dict[str, object]:
     return {"event": "notice", "text": text}
-
-
-def _json(value: object) -> str:
-    return json_line(value)
 
 
 def print_summary(folder: Path, manifest: Manifest, *, as_json: bool) -> None:
