@@ -107,7 +107,7 @@ def _many(targets: list[str], first: int, count: int | None, seconds: float, job
                 )
 
     while True:
-        late = time.monotonic() - began > seconds if count is None else False
+        late = count is None and time.monotonic() - began > seconds
         while len(workers) < jobs and not late:
             open_targets = [one for one in targets if count is None or nexts[one] < first + count]
             if not open_targets:

@@ -114,7 +114,7 @@ def mutated_json(rng: random.Random, value: Any) -> Any:
 
 
 def written(value: Any) -> bytes:
-    """As JSON; NaN and lone surrogates stay what they are, the latter in one of two forms."""
+    """As JSON; NaN stays what it is, and lone surrogates are escapes."""
     return json.dumps(value).encode()
 
 

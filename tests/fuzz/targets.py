@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import zstandard
-from frames import HEADER
+from frames import HEADER, tree
 from fuzz.material import LEVEL, STARTED, build
 from fuzz.mutate import extreme, in_place, mutated_bytes, mutated_json, mutated_lines, mutated_text, written
 from fuzz.watch import Watch
@@ -58,11 +58,14 @@ class Box:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.realpath(root))
-        build(self.root / "base")
-        shutil.move(self.root / "base" / "private", self.root / "private")
+        self._build()
         self.watch = Watch(self.root)
         self.work = self.root / "work"
         self._private = _tree(self.root / "private")
+
+    def _build(self) -> None:
+        build(self.root / "base")
+        shutil.move(self.root / "base" / "private", self.root / "private")
 
     def play(self, target: str, seed: int) -> list[str]:
         """Play a seed.
@@ -95,8 +98,7 @@ class Box:
             self.watch.violation("something private was changed")
             shutil.rmtree(self.root / "private")
             shutil.rmtree(self.root / "base")
-            build(self.root / "base")
-            shutil.move(self.root / "base" / "private", self.root / "private")
+            self._build()
         loud = LEVEL.to_bytes(2, "little") * 50
         own = {path.stat().st_ino for path in (self.root / "private").iterdir()}
         if any(path.lstat().st_ino in own for path in self.work.rglob("*")):
@@ -312,23 +314,23 @@ def frames(rng: random.Random, box: Box) -> None:
     known = [frame for frame in Capture(box.root / "base" / "meeting") if frame.direction is Direction.IN]
     folder = box.work / "live"
     folder.mkdir()
-    taken: list[Frame] = []
-    box.watch.call(lambda: _live(rng, folder, known, taken))
+    box.watch.call(lambda: _live(rng, folder, known))
     again = box.work / "again"
     again.mkdir()
     if not (folder / "capture.jsonl").exists() and b'"revoked"' in (folder / "manifest.json").read_bytes():
         return  # all that Zoom wants deleted is
     box.watch.call(lambda: _again(folder, again))
-    if _tree_of(folder) != _tree_of(again):
+    if tree(folder) != tree(again):
         box.watch.violation("the replay differs from the live recording")
     box.read(rng, folder.relative_to(box.work), READERS, 1)
 
 
-def _live(rng: random.Random, folder: Path, known: list[Frame], taken: list[Frame]) -> None:
+def _live(rng: random.Random, folder: Path, known: list[Frame]) -> None:
     session = Session(
         Stream(Product.MEETING, "uuid==", "stream123==", "ws://127.0.0.1/s", 1), Signature("0" * 64), MediaRequest()
     )
     recorder = Recorder(folder, HEADER)
+    taken: list[Frame] = []
     at_us = 0
 
     def obey(commands: Iterable[Command]) -> bool:
@@ -370,14 +372,6 @@ def _again(folder: Path, again: Path) -> None:
     recorder.fold(list(capture))
     recorder.close()
     assert not capture.problems, capture.problems
-
-
-def _tree_of(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix != ".html"
-    }
 
 
 def webhooks(rng: random.Random, box: Box) -> None:
