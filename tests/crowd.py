@@ -142,7 +142,7 @@ def _probe(port: int, body: bytes) -> float:
 
 
 def _post(port: int, body: bytes) -> int:
-    """Post a webhook on a connection of its own, at once: who says nothing gives way. The status; 0 is no answer."""
+    """Post a webhook on its own connection, at once: those that say nothing give way. The status; 0 is no answer."""
     headers = "".join(f"{name}: {value}\r\n" for name, value in signed_headers("token", int(time.time()), body).items())
     head = f"POST /webhook HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port)) as asking, suppress(ConnectionError):

@@ -284,7 +284,7 @@ def newest_recording(context: typer.Context, doing: str) -> Path:
 
 
 MOST_INPUT_NBYTES = 64 << 20
-"""What a payload or a body that somebody gives can be."""
+"""How large a given payload or body may be."""
 
 
 def read_input(name: str, instead: str) -> bytes:
@@ -303,7 +303,7 @@ def read_input(name: str, instead: str) -> bytes:
 
 
 def pasted_json(raw: bytes) -> bytes:
-    """The JSON in what somebody saved or pasted; a note on standard error says what it is where it is more than JSON.
+    """The JSON in what somebody saved or pasted; where that is more, a note on standard error says what it is.
 
     :raises ValueError: with a reason for people.
     """

@@ -30,7 +30,7 @@ class Announcements:
         self._clock.hear(timestamp, at_us)
 
     def take(self, webhook: StreamStart | StreamStop | StreamInterrupted, at_us: int) -> str | None:
-        """Take a webhook, or say in words why it is no news."""
+        """Take a webhook, or say in words why it is out of date."""
         start_ts = None if self.newest is None else self.newest.event_ts
         match webhook:
             case StreamStart(stream) if is_older(stream.event_ts, start_ts):

@@ -5,6 +5,10 @@ from collections.abc import Iterator, Mapping
 from rtms_cli.protocol.messages import DEFINITIONS
 from rtms_cli.protocol.numbers import MeetingEvent, MessageType, Product, whole
 
+_OF_ALL = range(MeetingEvent.FIRST_PACKET_TIMESTAMP, MeetingEvent.PARTICIPANT_VIDEO_ON)
+"""Events whose fields are documented, and which Contact Center numbers in the same way."""
+_OF_MEETINGS = range(MeetingEvent.FIRST_PACKET_TIMESTAMP, MeetingEvent.CHAT_GROUP_CREATE)
+
 
 def unknown_fields(body: Mapping[str, object], product: str) -> Iterator[str]:
     """The paths of the fields (`content.level`) that are not documented, of a message of a known type."""
@@ -18,11 +22,7 @@ def unknown_fields(body: Mapping[str, object], product: str) -> Iterator[str]:
 
 
 def _is_documented(event: object, product: str) -> bool:
-    """Whether the fields of an event are known: those of the first nine are. Others use the numbers too."""
+    """Whether the fields of an event are documented."""
     number = whole(event.get("event_type", event.get("event_code"))) if isinstance(event, Mapping) else None
     known = _OF_ALL if product == Product.CONTACT_CENTER else _OF_MEETINGS
     return number in known
-
-
-_OF_ALL = range(MeetingEvent.FIRST_PACKET_TIMESTAMP, MeetingEvent.PARTICIPANT_VIDEO_ON)
-_OF_MEETINGS = range(MeetingEvent.FIRST_PACKET_TIMESTAMP, MeetingEvent.CHAT_GROUP_CREATE)

@@ -163,7 +163,7 @@ class LineOutput:
             try:
                 self._put(line)
             except BrokenPipeError:
-                # The reader has closed the pipe (`| head`) and wants no more: that is no news for anybody.
+                # The reader has closed the pipe (`| head`) and wants no more: nobody needs to hear of it.
                 self._give_up()
             except (OSError, ValueError) as error:
                 self._give_up()

@@ -391,7 +391,7 @@ def webhooks(rng: random.Random, box: Box) -> None:
         try:
             read_payload(raw)
         except ValueError:
-            pass  # as it says
+            pass  # which it documents
 
     box.watch.call(payload)
     Path("payload.json").write_bytes(raw)

@@ -38,7 +38,7 @@ def test_screens_are_those_that_were_approved(width: int, height: int) -> None:
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_who_waits_for_a_webhook_sees_the_last_notices(width: int, height: int) -> None:
-    """Who gets no webhook looks there; a stream that runs needs the room."""
+    """People look there when no webhook comes; a stream that runs needs the room."""
     notices = [f"POST /{number} was answered 404" for number in range(20)]
     for views, shown in (((), 10), ((view(),), 1)):
         text = drawn(Moment("listen", views, notices=notices), width, height)
