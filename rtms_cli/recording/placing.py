@@ -12,7 +12,6 @@ from rtms_cli.capture import Header
 from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol import parties
 from rtms_cli.protocol.conversation import chat_gist, chat_line
-from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams
 from rtms_cli.protocol.messages import (
     Audio,
     Chat,
@@ -25,14 +24,15 @@ from rtms_cli.protocol.messages import (
     UserId,
     Video,
 )
-from rtms_cli.protocol.numbers import EVERY_MEDIA, Attribute, Codec, MediaType, Product, StatusCode, event_name
+from rtms_cli.protocol.numbers import Attribute, Codec, Product, StatusCode, event_name
 from rtms_cli.protocol.texts import cut
-from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form, is_decoded
+from rtms_cli.recording.audio import AudioForm, AudioTrack
+from rtms_cli.recording.channels import Channel, Channels
 from rtms_cli.recording.codecs import codec_name
 from rtms_cli.recording.encoded import EXTENSIONS as ENCODED_EXTENSIONS
 from rtms_cli.recording.encoded import encoded_track
-from rtms_cli.recording.intake import Held, Intake, Owner, expected_size
-from rtms_cli.recording.ledger import MOST_CHANNELS, Ledger
+from rtms_cli.recording.intake import Held, Intake, Owner
+from rtms_cli.recording.ledger import Ledger
 from rtms_cli.recording.names import Names, participant_stem
 from rtms_cli.recording.pictures import PictureForm
 from rtms_cli.recording.timeline import SANE_MS, Segment, SessionTime, is_sane
@@ -66,29 +66,6 @@ class _Whose(NamedTuple):
         return "mixed" if self.party is None else participant_stem(self.party, name)
 
 
-class _Channel:
-    """What is known of one media socket."""
-
-    __slots__ = ("aside", "asked", "audio", "expected", "granted", "has_granted", "intakes", "is_decoded", "warned")
-
-    def __init__(self) -> None:
-        self.asked = MediaParams()
-        self.aside = MediaType(0)
-        """Kinds that come and are not wanted: everything was asked for, since the server took nothing less."""
-        self.granted = MediaParams()
-        self.has_granted = False
-        self.warned = False
-        self.settle()
-
-    def settle(self) -> None:
-        """Work out the audio's form anew: granted, else asked, else Zoom's default."""
-        params = self.granted.or_else(self.asked).audio
-        self.audio: AudioForm = audio_form(params)
-        self.expected = expected_size(self.audio, params)
-        self.is_decoded = is_decoded(self.audio)
-        self.intakes: dict[tuple[UserId, UserId, Segment], Intake] = {}
-
-
 class Placer:
     """All tracks of one recording.
 
@@ -110,7 +87,7 @@ class Placer:
         self._forms: dict[tuple[type[Media], _Whose], PictureForm] = {}
         self._texts: dict[str, TextTrack] = {}
         self.tracks: list[Track] = []
-        self._channels: dict[str, _Channel] = {}
+        self.channels = Channels(ledger.warn)
         self.first_audio_ms: int | None = None
         """The first usable timestamp of audio."""
         self.last_words: deque[tuple[str, str]] = deque(maxlen=5)
@@ -141,7 +118,7 @@ class Placer:
         for track in self.tracks:
             if track.can_reopen:
                 track.reopen()
-        for channel in self._channels.values():
+        for channel in self.channels.known.values():
             channel.intakes.clear()
 
     def waiting(self) -> Iterable[Track]:
@@ -168,21 +145,14 @@ class Placer:
         self.last_chat.clear()
         return names
 
-    def params(self) -> tuple[MediaParams, MediaParams]:
-        """What was asked for and what was granted, over all channels."""
-        asked, granted = MediaParams(), MediaParams()
-        for channel in self._channels.values():
-            asked, granted = asked.or_else(channel.asked), granted.or_else(channel.granted)
-        return asked, granted
-
     # Media.
 
     def place_audio(self, frame: Frame, message: Audio) -> None:
         """Hand an audio packet that came in to its track."""
-        channel = self._channels.get(frame.channel)
+        channel = self.channels.known.get(frame.channel)
         if channel is None or not channel.has_granted:
-            channel = self._media_channel(frame.channel)
-        if channel.aside and self._is_left_aside(frame, message):
+            channel = self.channels.find_for_media(frame.channel)
+        if channel.aside and self.channels.leaves_aside(frame.channel, message):
             return
         payload = message.payload()
         if payload is None:
@@ -235,7 +205,7 @@ class Placer:
         self._ledger.warn(f"{frame.channel}: audio {why}; it is placed by its arrival")
         return self._time.arrival(frame.at_us)
 
-    def _intake(self, message: Audio, channel: _Channel, segment: Segment) -> Intake | None:
+    def _intake(self, message: Audio, channel: Channel, segment: Segment) -> Intake | None:
         """What takes a sender's packets; `None` where there are too many tracks."""
         whose, form = self._whose(message), channel.audio
         name = None if whose.party is None else self._name_of(message)
@@ -291,10 +261,10 @@ class Placer:
     def _on_picture(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, Video | Share)
-        if frame.direction is not Direction.IN or self._is_left_aside(frame, message):
+        if frame.direction is not Direction.IN or self.channels.leaves_aside(frame.channel, message):
             return
         kind = "video" if isinstance(message, Video) else "share"
-        channel = self._media_channel(frame.channel)
+        channel = self.channels.find_for_media(frame.channel)
         payload = message.payload()
         if payload is None:
             self._ledger.lose("payload is not base64", frame.channel, len(message.data))
@@ -361,9 +331,9 @@ class Placer:
     def _on_transcript(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, Transcript)
-        if frame.direction is not Direction.IN or self._is_left_aside(frame, message):
+        if frame.direction is not Direction.IN or self.channels.leaves_aside(frame.channel, message):
             return
-        self._media_channel(frame.channel)
+        self.channels.find_for_media(frame.channel)
         has_time = self._note_time(message.timestamp, frame.at_us, is_text=True)
         change = _CHANGES.get(message.attribute)
         if not message.text and change is None:
@@ -390,9 +360,9 @@ class Placer:
     def _on_chat(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, Chat)
-        if frame.direction is not Direction.IN or self._is_left_aside(frame, message):
+        if frame.direction is not Direction.IN or self.channels.leaves_aside(frame.channel, message):
             return
-        self._media_channel(frame.channel)
+        self.channels.find_for_media(frame.channel)
         has_time = self._note_time(message.timestamp, frame.at_us, is_text=True)
         self._add_line("chat", message.timestamp, chat_line(message), frame.at_us, has_time=has_time)
         self.last_chat.append((self._shown(message), cut(chat_gist(message))))
@@ -405,32 +375,6 @@ class Placer:
         if timestamp is None or not 0 < timestamp < SANE_MS:
             return False
         return self._time.find(timestamp, at_us, may_open=False, is_text=is_text) is not None
-
-    def _is_left_aside(self, frame: Frame, message: Media | Transcript | Chat) -> bool:
-        """Whether a message is of a kind that was not wanted; it is in the capture."""
-        channel = self._channels.get(frame.channel)
-        if channel is None or message.media_type not in channel.aside:
-            return False
-        self._ledger.warn(f"{frame.channel}: {MEDIA_NAMES[message.media_type]} that was not asked for is left aside")
-        return True
-
-    def _channel(self, name: str) -> _Channel:
-        """What is known of a socket; of very many of them, all further ones are one."""
-        channel = self._channels.get(name)
-        if channel is None:
-            if len(self._channels) >= MOST_CHANNELS:
-                self._ledger.warn(f"more than {MOST_CHANNELS} channels: the others are taken for one")
-                name = ""
-            channel = self._channels.setdefault(name, _Channel())
-        return channel
-
-    def _media_channel(self, name: str) -> _Channel:
-        channel = self._channel(name)
-        if not channel.has_granted and not channel.warned:
-            channel.warned = True
-            form = "what was asked for" if channel.asked.audio else "Zoom's defaults (L16, 16 kHz, mono)"
-            self._ledger.warn(f"{name}: media without an accepted handshake (4); read as {form}")
-        return channel
 
     def _add_line(
         self, kind: str, timestamp: int | None, fields: dict[str, object], at_us: int, *, has_time: bool
@@ -473,29 +417,22 @@ class Placer:
     def _on_media_handshake_request(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, MediaHandshakeRequest)
-        channel = self._channel(frame.channel)
-        channel.asked = message.params
-        is_everything = message.media_type == MediaType.ALL and message.params.kinds()
-        channel.aside = EVERY_MEDIA & ~message.params.kinds() if is_everything else MediaType(0)
-        channel.settle()
+        self.channels.find(frame.channel).ask(message)
 
     def _on_media_handshake_response(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, MediaHandshakeResponse)
         if message.status_code != StatusCode.STATUS_OK:
             return
-        channel = self._channel(frame.channel)
+        channel = self.channels.find(frame.channel)
         self._held.settle()
-        channel.granted = message.params
-        channel.has_granted = True
-        channel.settle()
+        channel.grant(message.params)
 
     def _on_state(self, frame: Frame) -> None:
         change = frame.message
         assert isinstance(change, ChannelState)
-        if change.state is State.OPEN and (channel := self._channels.get(frame.channel)) is not None:
-            # Whatever was granted before holds until the server says otherwise.
-            channel.has_granted = channel.warned = False
+        if change.state is State.OPEN and (channel := self.channels.known.get(frame.channel)) is not None:
+            channel.open()
         elif change.state is State.MARK:
             timestamp, fields = self._time.at(frame.at_us), {"event": "MARK", "text": change.reason}
             self._add_line("events", timestamp, dict(fields), frame.at_us, has_time=timestamp is not None)

@@ -278,7 +278,7 @@ class Recorder:
     def manifest(self) -> Manifest:
         """What manifest.json says at this moment."""
         header, ledger, placer, origin_ms = self._header, self._ledger, self._placer, self._time.origin_ms
-        asked, granted = placer.params()
+        asked, granted = placer.channels.params()
         buffered = None
         if placer.first_audio_ms is not None and ledger.announced_ms is not None:
             buffered = placer.first_audio_ms - ledger.announced_ms
