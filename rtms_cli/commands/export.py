@@ -70,11 +70,8 @@ def export(
       rtms export recordings/20261122T221500Z_meeting_abc --to mp4,srt,flac
     """
     from rtms_cli.export.source import opened
-    from rtms_cli.view.text import json_line, say
 
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _end)
+    _heed_signals()
     if layout not in _LAYOUTS:
         raise Problem(f"--layout {layout} is none.", f"Use {', '.join(_LAYOUTS)}.")
     formats = _formats(to or [])
@@ -108,21 +105,8 @@ def export(
                 written += _pictures(recorded, folder, form, every, whom, layout, progress, force=force)
             progress(1.0)
         if plot is not None:
-            from rtms_cli.export.checking import check_picture
-            from rtms_cli.export.files import made
-            from rtms_cli.export.plot import write_plot
-
-            with made(plot, force=force) as passing:
-                write_plot(recorded, passing)
-                check_picture(passing)
-            written.append(plot)
-    if as_json:
-        typer.echo(json_line({"files": written, "notes": notes}))
-        return
-    for path in written:
-        say(str(path))
-    for note in notes:
-        say(f"note: {note}", err=True)
+            written.append(_plot(recorded, plot, force=force))
+    _tell(written, notes, as_json=as_json)
 
 
 @contextmanager
@@ -139,8 +123,27 @@ def _noting(recorded: "Recorded", notes: list[str]) -> "Iterator[None]":
     notes += recorded.problems
 
 
+def _tell(written: list[Path], notes: list[str], *, as_json: bool) -> None:
+    """Print what was written."""
+    from rtms_cli.view.text import json_line, say
+
+    if as_json:
+        typer.echo(json_line({"files": written, "notes": notes}))
+        return
+    for path in written:
+        say(str(path))
+    for note in notes:
+        say(f"note: {note}", err=True)
+
+
+def _heed_signals() -> None:
+    """Leave as signals want, but take half-written files away."""
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
+
+
 def _end(number: int, _: object) -> None:
-    """Leave as a signal wants, but take half-written files away."""
     raise SystemExit(128 + number)
 
 
@@ -315,6 +318,17 @@ def _chat(recorded: "Recorded", target: Path, *, force: bool) -> Iterator[Path]:
             close()
             check_table(passing, len(COLUMNS), len(found))
     yield target
+
+
+def _plot(recorded: "Recorded", target: Path, *, force: bool) -> Path:
+    from rtms_cli.export.checking import check_picture
+    from rtms_cli.export.files import made
+    from rtms_cli.export.plot import write_plot
+
+    with made(target, force=force) as passing:
+        write_plot(recorded, passing)
+        check_picture(passing)
+    return target
 
 
 def _table(recorded: "Recorded", recording: Path, target: Path, progress: "Progress", *, force: bool) -> Path:
