@@ -41,7 +41,6 @@ class Unit(Struct):
 
 class _Nal(Struct):
     kind: int
-    rank: int
     part: Part
     timestamp: int
     start: bytes
@@ -138,7 +137,6 @@ def _nals(source: BinaryIO, messages: Iterable[Message]) -> Iterator[_Nal]:
             kept = end if header & 0x1F in (SPS, PPS) else min(end, body + 64)
             nal = _Nal(
                 header & 0x1F,
-                header & 0x60,
                 (message.offset + begin, end - begin),
                 message.timestamp,
                 payload[body:kept],
