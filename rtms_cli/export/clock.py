@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from msgspec import Struct
 
 from rtms_cli.errors import Problem
+from rtms_cli.export.text import short_clock
 from rtms_cli.recording.manifest import Manifest, TrackEntry
 
-_NEAR_S = 3600.0
+NEAR_S = 3600.0
 """A gap up to so long is no jump."""
 _MOST_S = 14 * 86_400.0
 
@@ -44,7 +45,7 @@ class Clock(Struct, frozen=True):
     def notes(self) -> list[str]:
         """The jumps, for people."""
         return [
-            f"the clock jumped by {_span(after.start - before.end)} at {_time(after.start + after.shift)};"
+            f"the clock jumped by {_span(after.start - before.end)} at {short_clock(round(after.start + after.shift))};"
             " what came after it stands right behind what came before"
             for before, after in zip(self.stretches, self.stretches[1:], strict=False)
             if after.shift != before.shift
@@ -68,7 +69,7 @@ class Clock(Struct, frozen=True):
 
         def place(at: float) -> float:
             nonlocal current, last
-            if _has_jumped(at, last) or current.away(at) > _NEAR_S:
+            if _has_jumped(at, last) or current.away(at) > NEAR_S:
                 before = current
                 current = min(self.stretches, key=lambda one: (one.away(at), one is before), default=current)
             last = at
@@ -112,7 +113,7 @@ def clock_of(manifest: Manifest, times: Callable[[TrackEntry], Iterable[float]])
         if track.kind in ("video", "share"):
             for start, end in _runs(track, manifest.origin_ms or 0, times):
                 near = min(stretches, key=lambda one: max(one.start - end, start - one.end))
-                if max(near.start - end, start - near.end) > _NEAR_S:
+                if max(near.start - end, start - near.end) > NEAR_S:
                     stretches.append(Stretch(start, end, is_sound=False))
                 else:
                     near.end = max(near.end, end)
@@ -124,7 +125,7 @@ def clock_of(manifest: Manifest, times: Callable[[TrackEntry], Iterable[float]])
 def _shift(stretches: list[Stretch]) -> None:
     cursor, shift = stretches[0].end, 0.0
     for one in stretches[1:]:
-        if not 0 <= one.start + shift - cursor <= _NEAR_S:
+        if not 0 <= one.start + shift - cursor <= NEAR_S:
             shift = cursor - one.start
         one.shift = shift
         cursor = max(cursor, one.end + shift)
@@ -137,12 +138,12 @@ def _runs(
     if track.first_timestamp is None or track.last_timestamp is None:
         return
     start, end = (track.first_timestamp - origin_ms) / 1000, (track.last_timestamp - origin_ms) / 1000
-    if end - start <= _NEAR_S:
+    if end - start <= NEAR_S:
         yield start, end
         return
     run: list[float] = []
     for at in times(track):
-        if run and (_has_jumped(at, run[1])):
+        if run and _has_jumped(at, run[1]):
             yield run[0], run[1]
             run = []
         run = [min(run[0], at), max(run[1], at)] if run else [at, at]
@@ -151,14 +152,9 @@ def _runs(
 
 
 def _has_jumped(at: float, before: float) -> bool:
-    return abs(at - before) > _NEAR_S
+    return abs(at - before) > NEAR_S
 
 
 def _span(seconds: float) -> str:
     unit, per = next(((unit, per) for unit, per in (("days", 86_400), ("h", 3600)) if abs(seconds) >= per), ("s", 1))
     return f"{seconds / per:+,.1f} {unit}"
-
-
-def _time(seconds: float) -> str:
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from rtms_cli.capture import Capture, as_utf8
 from rtms_cli.errors import Problem
-from rtms_cli.export.clock import Clock, clock_of
+from rtms_cli.export.clock import NEAR_S, Clock, clock_of
 from rtms_cli.export.indexes import indexed
 from rtms_cli.protocol.fields import name_or_none
 from rtms_cli.protocol.messages import EventUpdate, UserId, loads, user_id
@@ -27,7 +27,6 @@ from rtms_cli.recording.recorder import Recorder
 from rtms_cli.untrusted import bounded_lines, is_folder, open_inside
 
 _BATCH = 256
-_NEAR_S = 3600.0
 
 
 class Recorded(Struct, frozen=True):
@@ -56,7 +55,7 @@ class Recorded(Struct, frozen=True):
                 ends.append(self.clock.track(track) + (track.duration or 0.0))
             elif track.last_timestamp is not None and self.manifest.origin_ms is not None:
                 at = self.clock.place((track.last_timestamp - self.manifest.origin_ms) / 1000)
-                ends += [at] if at < self.clock.seconds + _NEAR_S else []
+                ends += [at] if at < self.clock.seconds + NEAR_S else []
         return max(ends)
 
     def tracks(self, kind: str) -> list[TrackEntry]:
