@@ -22,12 +22,9 @@ def write_plot(recorded: Recorded, target: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise Problem("--plot needs matplotlib.", "pip install 'rtms-cli[export]'") from None
-    lanes: list[tuple[str, Any]] = []
-    for track in recorded.tracks("audio"):
-        lanes.append((f"{recorded.label(recorded.party(track))}\naudio", ("audio", track)))
-    lanes += [
+    lanes: list[tuple[str, Any]] = [
         (f"{recorded.label(recorded.party(track))}\n{kind}", (kind, track))
-        for kind in ("video", "share")
+        for kind in ("audio", "video", "share")
         for track in recorded.tracks(kind)
     ]
     if any(True for _ in recorded.lines("transcript")):
@@ -61,13 +58,7 @@ def _draw(axis: Any, recorded: Recorded, kind: str, track: Any, speakers: list[t
             axis.fill_between(times, low, high, color=_COLOURS["audio"], linewidth=0)
             axis.set_ylim(-1, 1)
             for start, end in track.gaps:
-                axis.axvspan(
-                    start + recorded.clock.track(track),
-                    end + recorded.clock.track(track),
-                    color="#dc2626",
-                    alpha=0.18,
-                    lw=0,
-                )
+                axis.axvspan(start + offset, end + offset, color="#dc2626", alpha=0.18, lw=0)
         case "video" | "share":
             origin = recorded.manifest.origin_ms or 0
             place = recorded.clock.follower()
