@@ -56,6 +56,11 @@ class AudioForm(Struct, frozen=True):
         return f"{self.codec_name}, {self.rate_hz // 1000} kHz, {sides}{wrapped}"
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the bytes of a packet are its samples."""
+        return self.codec == Codec.L16 and self.content_type != ContentType.RTP
+
+    @property
     def block(self) -> int:
         """Bytes of one sample of all channels in the WAV."""
         return 2 * self.audio_channels

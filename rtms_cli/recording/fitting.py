@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 
 from rtms_cli.protocol.numbers import Codec, ContentType
 from rtms_cli.recording.audio import AudioForm, body_of, samples_in
-from rtms_cli.recording.codecs import RATES_HZ
+from rtms_cli.recording.codecs import RATES_HZ, count_samples
 from rtms_cli.recording.sniffing import has_sides, is_opus, is_opus_packet, is_rtp, is_stereo, may_be_opus, of_8_kbyte
 
 LOOSE_MS = 300
@@ -76,13 +76,14 @@ class _Group(Struct):
 
 def size_in(form: AudioForm, payload: bytes) -> int:
     """How long a packet is, to be held against others: bytes of raw L16, samples of all else; 0 where it is none."""
-    if form.codec == Codec.L16 and form.content_type != ContentType.RTP:
+    if form.is_plain:
         return len(payload) - len(payload) % form.block
-    if form.codec == Codec.OPUS:
-        body = body_of(form, payload)
-        if not body or not is_opus_packet(body) or (form.audio_channels == 1 and body[0] & 4):
-            return 0
-    return samples_in(form, payload)
+    body = body_of(form, payload)
+    if not body:
+        return 0
+    if form.codec == Codec.OPUS and (not is_opus_packet(body) or (form.audio_channels == 1 and body[0] & 4)):
+        return 0
+    return count_samples(form.codec, form.audio_channels, body)
 
 
 def is_proven(form: AudioForm) -> bool:

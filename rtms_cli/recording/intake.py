@@ -9,7 +9,6 @@ of writing: the files are a function of the packets and their order.
 from collections.abc import Callable
 
 from rtms_cli.protocol.media import AudioParams
-from rtms_cli.protocol.numbers import Codec, ContentType
 from rtms_cli.recording.audio import AudioForm, AudioTrack, samples_in
 from rtms_cli.recording.fitting import LOOSE_MS, Packet, fit, is_proven, size_in
 from rtms_cli.recording.sniffing import is_smoother
@@ -74,7 +73,7 @@ class Intake:
         self._expected = expected
         self._granted = track.form
         self._is_proven = track.encoded is not None or is_proven(track.form)
-        self._is_plain = _is_plain(track.form)
+        self._is_plain = track.form.is_plain
         self._owner = owner
         self._waiting = waiting
         self._usual = {expected} if expected else set()
@@ -254,7 +253,7 @@ class Intake:
         self._loose_ms = verdict.loose_ms
         self._least_ms = 0
         self._is_proven = True
-        self._is_plain = _is_plain(self.track.form)
+        self._is_plain = self.track.form.is_plain
         fitting = held[1:] if is_other and not is_again else held  # the first one is of the form before
         sizes = list(dict.fromkeys(size_in(self.track.form, packet.payload) for packet in fitting))
         self._usual = set(sizes[-_MOST_USUAL:]) | ({self._expected} if self.track.form == self._granted else set())
@@ -291,14 +290,9 @@ class Intake:
         return samples_in(self.track.form, payload) * 1000 // self.track.form.rate_hz
 
 
-def _is_plain(form: AudioForm) -> bool:
-    """Whether the bytes of a packet are its samples."""
-    return form.codec == Codec.L16 and form.content_type != ContentType.RTP
-
-
 def expected_size(form: AudioForm, params: AudioParams | None) -> int:
     """How long a packet is by its parameters, as `size_in` has it; 0 where they do not tell."""
     send_rate_ms = (None if params is None else params.send_rate) or _SEND_RATE_MS
     if not 0 < send_rate_ms <= 10_000:
         return 0
-    return form.rate_hz * send_rate_ms // 1000 * (form.block if _is_plain(form) else 1)
+    return form.rate_hz * send_rate_ms // 1000 * (form.block if form.is_plain else 1)
