@@ -17,7 +17,16 @@ from msgspec import Struct, structs
 from rtms_cli.protocol.numbers import Codec, ContentType
 from rtms_cli.recording.audio import AudioForm, body_of, samples_in
 from rtms_cli.recording.codecs import RATES_HZ, count_samples
-from rtms_cli.recording.sniffing import has_sides, is_opus, is_opus_packet, is_rtp, is_stereo, may_be_opus, of_8_kbyte
+from rtms_cli.recording.sniffing import (
+    ALIKE,
+    has_sides,
+    is_opus,
+    is_opus_packet,
+    is_rtp,
+    is_stereo,
+    may_be_opus,
+    of_8_kbyte,
+)
 
 LOOSE_MS = 300
 """How far a time that is only roughly known may be ahead of the sound before that is a gap."""
@@ -32,8 +41,6 @@ _LONG_MS = 2_500
 _TOLERANCE = 0.2
 _FORM_TOLERANCE = 0.12
 _RATES_HZ = (8_000, 16_000, 32_000, 48_000)
-_ALIKE = (Codec.G711, Codec.G722)
-"""Codecs whose packets are as long as each other's: only their sound tells."""
 _PROOF = 64
 """After how many packets to listen to it."""
 
@@ -88,7 +95,7 @@ def size_in(form: AudioForm, payload: bytes) -> int:
 
 def is_proven(form: AudioForm) -> bool:
     """Whether packets of the right length are enough to know that it is this form."""
-    return form.codec not in _ALIKE
+    return form.codec not in ALIKE
 
 
 def fit(
@@ -194,7 +201,7 @@ def _wanted_codec(form: AudioForm, bodies: Sequence[bytes], steps_ms: Sequence[i
     """The codec that packets of an encoded form have; -1 where it is another one, `None` where they do not tell."""
     if form.codec == Codec.OPUS:
         return Codec.OPUS if may_be_opus(bodies) else -1
-    if form.codec not in _ALIKE:
+    if form.codec not in ALIKE:
         return form.codec
     return Codec.OPUS if is_opus(bodies, steps_ms) else of_8_kbyte(bodies, form.codec)
 

@@ -13,7 +13,8 @@ _SAMPLES = 4_000
 _FEW_SAMPLES = 320
 _MOST_LOST = 50
 _LONGEST_FRAME = 1275
-_ALIKE = (Codec.G711, Codec.G722)
+ALIKE = (Codec.G711, Codec.G722)
+"""Codecs whose packets are as long as each other's: only their sound tells."""
 
 
 def is_rtp(payloads: Sequence[bytes]) -> bool | None:
@@ -94,10 +95,10 @@ def of_8_kbyte(payloads: Sequence[bytes], granted: int) -> int | None:
 
     :param granted: what to stay with where that is possible; nothing of both otherwise.
     """
-    sounds = {codec: _sound(codec, payloads) for codec in _ALIKE}
+    sounds = {codec: _sound(codec, payloads) for codec in ALIKE}
     g711, g722 = sounds[Codec.G711], sounds[Codec.G722]
-    if granted not in _ALIKE:
-        return min(_ALIKE, key=lambda codec: sounds[codec].roughness_hz)
+    if granted not in ALIKE:
+        return min(ALIKE, key=lambda codec: sounds[codec].roughness_hz)
     if g711.loudness > 1500 and g711.roughness_hz > max(11_000, 2.5 * g722.roughness_hz):
         return Codec.G722
     if g722.loudness > 500 and g722.roughness_hz > max(6_000, 3 * g711.roughness_hz):
