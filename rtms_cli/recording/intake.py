@@ -8,6 +8,8 @@ of writing: the files are a function of the packets and their order.
 
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from rtms_cli.protocol.media import AudioParams
 from rtms_cli.recording.audio import AudioForm, AudioTrack, samples_in
 from rtms_cli.recording.fitting import LOOSE_MS, Packet, fit, is_proven, size_in
@@ -35,24 +37,16 @@ class Held:
             intake.settle()
 
 
-class Owner:
-    """What an intake asks for; its methods are set by who makes it."""
+class Owner(Struct, frozen=True):
+    """What an intake asks for."""
 
-    __slots__ = ("lose", "make", "reform", "warn")
-
-    def __init__(
-        self,
-        make: Callable[[AudioForm], AudioTrack | None],
-        reform: Callable[[AudioTrack, AudioForm], None],
-        lose: Callable[[str, str, int], None],
-        warn: Callable[[str], None],
-    ) -> None:
-        self.make = make
-        """The track of the same sender for another form; `None` where there can be none."""
-        self.reform = reform
-        """Begin a track again, all of whose packets are given to it once more."""
-        self.lose = lose
-        self.warn = warn
+    make: Callable[[AudioForm], AudioTrack | None]
+    """The track of the same sender for another form; `None` where there can be none."""
+    reform: Callable[[AudioTrack, AudioForm], None]
+    """Begin a track again, all of whose packets are given to it once more."""
+    lose: Callable[[str, str, int], None]
+    """Take note of what could not be kept, where, and how many bytes of it."""
+    warn: Callable[[str], None]
 
 
 class Intake:
@@ -93,11 +87,10 @@ class Intake:
         self._next_ms = _NEVER_MS
         self._loose_ms = 0
 
-    def add(self, timestamp: int, payload: bytes, at_us: int) -> tuple[str, int] | None:
+    def add(self, timestamp: int, payload: bytes, at_us: int) -> None:
         """Take a packet.
 
         :param at_us: when it came.
-        :returns: why a part of it could not be kept, and how many bytes; `None` where all was kept.
         """
         size = len(payload) if self._is_plain else size_in(self.track.form, payload)
         if timestamp >= self._next_ms and size in self._usual and not self._odd:
@@ -105,9 +98,11 @@ class Intake:
             self._next_ms = timestamp + self._least_ms
             self._last = payload
             self._last_at_us = at_us
-            return self.track.add(timestamp, payload)
-        self._take(timestamp, self._completed(timestamp, payload), at_us)
-        return None
+            fault = self.track.add(timestamp, payload)
+            if fault is not None:
+                self._tell(fault)
+        else:
+            self._take(timestamp, self._completed(timestamp, payload), at_us)
 
     def add_arrived(self, arrived_ms: int, payload: bytes) -> None:
         """Take a packet whose timestamp tells nothing, and that came at about this time."""

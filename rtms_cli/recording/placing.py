@@ -189,12 +189,10 @@ class Placer:
         if message.user_name != intake.heard_name and message.user_name:
             intake.heard_name = message.user_name
             self._ledger.people.hear(message, frame.at_us)
-        if not is_stamped:
+        if is_stamped:
+            intake.add(timestamp, payload, frame.at_us)
+        else:
             intake.add_arrived(timestamp, payload)
-            return
-        fault = intake.add(timestamp, payload, frame.at_us)
-        if fault is not None:
-            self._ledger.lose(fault[0], intake.track.path, fault[1])
 
     def _place_by_arrival(self, frame: Frame, message: Audio) -> tuple[Segment, int]:
         """Where to put a packet whose timestamp does not tell."""
