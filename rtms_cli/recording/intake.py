@@ -64,6 +64,7 @@ class Intake:
     def __init__(self, track: AudioTrack, expected: int, owner: Owner, waiting: Held) -> None:
         self.track = track
         self.heard_name: str | None = None
+        """What the last packet that had another name than the one before called its sender."""
         self._expected = expected
         self._granted = track.form
         self._is_proven = track.encoded is not None or is_proven(track.form)

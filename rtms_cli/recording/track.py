@@ -35,8 +35,6 @@ class Track(ABC):
         self.user_name = user_name
         self.channel_id: UserId = None
         """The channel, where that tells whose it is."""
-        self.heard_name: str | None = None
-        """What the last packet that had another name than the one before called its sender."""
         self.packets = 0
         self.nbytes = 0
         self.first_timestamp: int | None = None
