@@ -193,7 +193,8 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
         if (failed := recorder.write_failures()) > 0:
             raise Problem(f"{folder} could not be repaired: {failed} writes failed.", "Is the disk full?")
         manifest = recorder.manifest()
-        if before is not None and (stop := _unheard_stop(before, manifest)) and _is_revoking(stop) and not keep_revoked:
+        stop = _unheard_stop(before, manifest)
+        if before is not None and stop is not None and _ending_by(stop) is Status.REVOKED and not keep_revoked:
             return _delete(folder, _revoked(before, stop), tuple(capture.problems))
         if _may_go(manifest):
             return _delete(folder, manifest, tuple(capture.problems))
@@ -211,7 +212,7 @@ def _empty(folder: Path) -> Problem | None:
 def _finish_without(folder: Path, before: Manifest, problem: Problem, *, keep_revoked: bool) -> Repaired:
     """Finish a recording whose capture is gone: its manifest is all that is known."""
     manifest = copy(before)
-    told = judge_ending(before.stop.reason, Speaker.ZOOM, begun=True, is_over=True) if before.stop else None
+    told = None if before.stop is None else _ending_by(before.stop)
     if before.stop is not None and told is Status.REVOKED and not keep_revoked:
         return _delete(folder, _revoked(before, before.stop), (problem.what,))
     manifest.status, manifest.process = (told or Status.INTERRUPTED).value, None
@@ -223,9 +224,9 @@ def _finish_without(folder: Path, before: Manifest, problem: Problem, *, keep_re
     return Repaired(folder, manifest.status, (MANIFEST,), kept, (problem.what,), len(manifest.losses))
 
 
-def _unheard_stop(before: Manifest, made: Manifest) -> Stop | None:
+def _unheard_stop(before: Manifest | None, made: Manifest) -> Stop | None:
     """Why the stream ended, where only the manifest knows: the capture lacks its last lines."""
-    if before.status != Status.RECORDING or before.stop is None or made.stop is not None:
+    if before is None or before.status != Status.RECORDING or before.stop is None or made.stop is not None:
         return None
     knows_more = made.connection_count > before.connection_count
     for way, counts in made.messages.items():
@@ -234,8 +235,9 @@ def _unheard_stop(before: Manifest, made: Manifest) -> Stop | None:
     return None if knows_more else before.stop
 
 
-def _is_revoking(stop: Stop) -> bool:
-    return judge_ending(stop.reason, Speaker.ZOOM, is_over=True) is Status.REVOKED
+def _ending_by(stop: Stop) -> Status:
+    """How a recording ended whose stream Zoom has ended so."""
+    return judge_ending(stop.reason, Speaker.ZOOM, is_over=True)
 
 
 def _clear(workshop: Path) -> None:
@@ -374,9 +376,9 @@ def _merged(
         notes = [Warned(f"{name} has more than the capture; it was kept", 1, 0.0) for name in kept]
         more = [*notes, *(before.warnings if before is not None else ())]
         base.warnings = [*made.warnings, *(warned for warned in more if warned.text not in texts)]
-        if before is not None and (stop := _unheard_stop(before, made)) is not None:
+        if (stop := _unheard_stop(before, made)) is not None:
             base.stop = stop
-            base.status = judge_ending(stop.reason, Speaker.ZOOM, begun=True, is_over=True).value
+            base.status = _ending_by(stop).value
     else:
         base, other = copy(before), made
         if has_last_word and not _later(before.ended_at, made.ended_at):
