@@ -31,9 +31,7 @@ from rtms_cli.protocol.messages import (
     loads,
 )
 from rtms_cli.protocol.pasted import encoding_of
-from rtms_cli.protocol.secrets import REDACTED as REDACTED
-from rtms_cli.protocol.secrets import redact as redact
-from rtms_cli.protocol.secrets import redact_unreadable
+from rtms_cli.protocol.secrets import redact, redact_unreadable
 from rtms_cli.protocol.webhooks import UnreadableWebhook
 from rtms_cli.untrusted import MOST_LINE, bounded_lines, is_file, is_folder, open_file, unpacked
 

@@ -13,10 +13,11 @@ from frames import HEADER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rtms_cli.capture import REDACTED, Capture, Header, capture_line, kept_raw, read_line, redact
+from rtms_cli.capture import Capture, Header, capture_line, kept_raw, read_line
 from rtms_cli.errors import Problem
 from rtms_cli.machine import ChannelState, Direction, Frame, State, frame_of, sent_frame, state_frame
 from rtms_cli.protocol.messages import KeepAliveResponse, Unreadable, dumps, loads
+from rtms_cli.protocol.secrets import REDACTED, redact
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 MESSAGES = [json.loads(line)["message"] for line in (FIXTURES / "messages.jsonl").read_text().splitlines()]
