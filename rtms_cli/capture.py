@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import count
 from os.path import lexists
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -216,14 +217,15 @@ class Capture:
     def goes_on_behind(self, place: int) -> bool:
         """Whether there is another file behind one of `paths`; one that has been begun since is added to them."""
         if place == len(self.paths) - 1:
-            number, following = self._last + 1, self.paths[place].with_name(part_name(self._last + 1))
-            while lexists(following):
+            for number in count(self._last + 1):
+                following = self.paths[place].with_name(part_name(number))
+                if not lexists(following):
+                    break
                 with suppress(Problem):  # somebody else's file: the recorder has passed over it
                     _read_header(following, follows=False)
                     self.paths.append(following)
                     self._last = number
                     break
-                number, following = number + 1, following.with_name(part_name(number + 1))
         return place < len(self.paths) - 1
 
     @property
