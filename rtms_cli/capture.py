@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from itertools import count
 from os.path import lexists
 from pathlib import Path
@@ -40,6 +41,11 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _PACKETS = frozenset((Audio, Video, Share))
+
+
+def iso_time(moment: datetime) -> str:
+    """A moment as headers and manifests have it: with milliseconds, and `Z` for UTC."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Header(Struct, frozen=True, omit_defaults=True):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from rtms_cli.capture import Header, capture_lines, part_name
+from rtms_cli.capture import Header, capture_lines, iso_time, part_name
 from rtms_cli.errors import Problem
 from rtms_cli.machine import Direction, Frame
 from rtms_cli.protocol import parties
@@ -474,4 +474,4 @@ def _later(created: str, at_us: int) -> str | None:
         ended = datetime.fromisoformat(created) + timedelta(microseconds=at_us)
     except (ValueError, OverflowError):
         return None
-    return ended.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso_time(ended)

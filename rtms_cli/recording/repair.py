@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from msgspec import Struct, structs
 
-from rtms_cli.capture import Capture, part_name, part_of
+from rtms_cli.capture import Capture, iso_time, part_name, part_of
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.endings import Speaker, Status, judge_ending
 from rtms_cli.recording.encoded import EXTENSIONS, KIND
@@ -217,7 +217,7 @@ def _finish_without(folder: Path, before: Manifest, problem: Problem, *, keep_re
         return _delete(folder, _revoked(before, before.stop), (problem.what,))
     manifest.status, manifest.process = (told or Status.INTERRUPTED).value, None
     written = datetime.fromtimestamp((folder / MANIFEST).stat().st_mtime, UTC)
-    manifest.ended_at = written.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    manifest.ended_at = iso_time(written)
     manifest.losses = [*before.losses, Loss("cannot be read: repair had the manifest alone", part_name(1), 1)]
     Files(folder, _mode(folder / MANIFEST)).replace(MANIFEST, manifest.encode())
     kept = tuple(sorted(_files(folder) - {MANIFEST}))

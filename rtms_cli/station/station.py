@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from rtms_cli import __version__
-from rtms_cli.capture import Header
+from rtms_cli.capture import Header, iso_time
 from rtms_cli.errors import Exit, Problem
 from rtms_cli.machine import WEBHOOK, Direction, Finish, FrameSink, as_one
 from rtms_cli.protocol.media import MediaRequest
@@ -486,9 +486,8 @@ class Station:
         if self._make_recorder is None:
             return None
         stream = run.stream
-        created = run.created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         generator = f"rtms-cli {__version__}"
-        header = Header(1, created, generator, stream.product, stream.id, stream.stream_id, self._trusted)
+        header = Header(1, iso_time(run.created), generator, stream.product, stream.id, stream.stream_id, self._trusted)
         return await asyncio.to_thread(self._make_recorder, header)
 
 
