@@ -120,7 +120,7 @@ def kept_raw(frame: Frame) -> bytes:
 
 
 _TAIL = 1 << 16
-"""Bytes of a file's end that hold its last line: the end of a session is no media packet."""
+"""Bytes of a file's end that hold its last line: the end of a session is not a media packet."""
 
 
 _PART = re.compile(r"capture(?:\.(?P<number>[1-9]\d{0,5}))?\.jsonl(?:\.zst|\.gz)?")
@@ -132,7 +132,7 @@ def part_name(part: int) -> str:
 
 
 def part_of(name: str) -> int | None:
-    """Which part of a capture a file is, by its name; `None` where it is none."""
+    """Which part of a capture a file is, by its name; `None` where it is not one."""
     found = _PART.fullmatch(name)
     return None if found is None else int(found["number"] or 1)
 
@@ -312,7 +312,7 @@ class _Recoded(io.RawIOBase):
 
 
 def _parts(path: Path) -> dict[int, Path]:
-    """The files that a path stands for, by their numbers: those of a recording, or one that is no first part."""
+    """The files that a path stands for, by their numbers: those of a recording, or one that is not a first part."""
     folder = path if is_folder(path) else path.parent
     if path != folder and part_of(path.name) != 1:
         return {1: path}

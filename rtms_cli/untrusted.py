@@ -34,7 +34,7 @@ def open_inside(folder: Path, name: str | Path) -> IO[bytes]:
     """Open a file by its relative name, which a stranger may have chosen, for reading.
 
     :param folder: may be a link itself, for it is the user who names it.
-    :raises OSError: where there is none, it is no file, or it lies outside of the folder or behind a link.
+    :raises OSError: where there is none, it is not a file, or it lies outside of the folder or behind a link.
     """
     parts = PurePosixPath(name).parts
     path = folder / name
@@ -66,12 +66,12 @@ def open_file(path: Path, *, follows: bool = False) -> IO[bytes]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether it is a file, or a link to one. What cannot be looked at, for whatever reason, is none."""
+    """Whether it is a file, or a link to one. What cannot be looked at, for whatever reason, is not one."""
     return os.path.isfile(path)  # noqa: PTH113  # Path.is_file raises where it may not look
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder, or a link to one. What cannot be looked at, for whatever reason, is none."""
+    """Whether it is a folder, or a link to one. What cannot be looked at, for whatever reason, is not one."""
     return os.path.isdir(path)  # noqa: PTH112
 
 

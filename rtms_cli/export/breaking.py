@@ -15,7 +15,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def flat(text: str) -> str:
-    """On one line, with nothing in it that is no text; a blank that is to keep words together stays."""
+    """On one line, with nothing in it that is not text; a blank that is to keep words together stays."""
     return _SURROGATE.sub("�", _NO_TEXT.sub("", _BLANKS.sub(" ", text))).strip()
 
 

@@ -1,7 +1,7 @@
 """Where a recording's clock has jumped: the stretches between stand one after the other in what is exported.
 
-A recording keeps the offsets as they came. A file of sound that begins 400 days after the first one is no film of 400
-days, and one that begins an hour before it is not silent.
+A recording keeps the offsets as they came. A file of sound that begins 400 days after the first one is not a film of
+400 days, and one that begins an hour before it is not silent.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ from rtms_cli.export.text import short_clock
 from rtms_cli.recording.manifest import Manifest, TrackEntry
 
 NEAR_S = 3600.0
-"""A gap up to so long is no jump."""
+"""A gap up to so long is not a jump."""
 _MOST_S = 14 * 86_400.0
 
 

@@ -155,7 +155,7 @@ _MOST_SIDE = 1 << 14
 
 
 def _read_line(line: bytes) -> dict[str, Any] | None:
-    """A line of JSON whose values have the types that they should have; `None` where it is none."""
+    """A line of JSON whose values have the types that they should have; `None` where it is not one."""
     try:
         read = loads(line.decode("utf-8", "replace").encode())
     except ValueError:

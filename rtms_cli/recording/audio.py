@@ -90,7 +90,7 @@ def body_of(form: AudioForm, payload: bytes) -> bytes | None:
 
 
 def samples_in(form: AudioForm, payload: bytes) -> int:
-    """How many samples of one channel a packet has; 0 where it is none of the form."""
+    """How many samples of one channel a packet has; 0 where it is not of the form."""
     body = body_of(form, payload)
     return 0 if body is None else count_samples(form.codec, form.audio_channels, body)
 

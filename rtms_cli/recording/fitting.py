@@ -82,7 +82,7 @@ class _Group(Struct):
 
 
 def size_in(form: AudioForm, payload: bytes) -> int:
-    """How long a packet is, to be held against others: bytes of raw L16, samples of all else; 0 where it is none."""
+    """How long a packet is, to be held against others: bytes of raw L16, samples of all else; 0 where it is not one."""
     if form.is_plain:
         return len(payload) - len(payload) % form.block
     body = body_of(form, payload)

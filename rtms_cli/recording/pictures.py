@@ -43,7 +43,7 @@ _PLAIN = Picture(False)
 
 
 def sniff_codec(payload: bytes) -> int | None:
-    """Tell a picture's codec from its first bytes; `None` where they are none that RTMS has."""
+    """Tell a picture's codec from its first bytes; `None` where it is not one that RTMS has."""
     if payload.startswith(b"\xff\xd8\xff"):
         return Codec.JPG
     if payload.startswith(b"\x89PNG"):
