@@ -143,7 +143,6 @@ class SessionTime:
     """
 
     def __init__(self, max_gap_ms: int, origin_ms: int | None = None) -> None:
-        self._max_gap_ms = max_gap_ms
         self._silence = Silence(max_gap_ms)
         self._known_origin_ms = origin_ms
         self.segments: list[Segment] = []
@@ -176,7 +175,7 @@ class SessionTime:
     def go_back(self) -> None:
         """Move the zero to where it is known to have been, at the end: then each packet has the place that it had."""
         first, known_ms = self.segments[0] if self.segments else None, self._known_origin_ms
-        if first is not None and known_ms is not None and 0 < first.zero_ms - known_ms <= self._max_gap_ms:
+        if first is not None and known_ms is not None and 0 < first.zero_ms - known_ms <= self._silence.max_gap_ms:
             first.zero_ms = known_ms
             first.moves += 1
 
@@ -203,7 +202,7 @@ class SessionTime:
         """
         current = self._current
         if current is not None and not current.has_media:
-            current.begin(timestamp, at_us, self._max_gap_ms, is_text=is_text)
+            current.begin(timestamp, at_us, self._silence.max_gap_ms, is_text=is_text)
             current.has_media = not is_text
         if current is not None and 0 <= timestamp - current.latest_ms <= JITTER_MS:
             current.latest_ms = timestamp  # nearly every packet: `admits` would say the same
