@@ -9,12 +9,10 @@ from typing import BinaryIO
 
 from msgspec import Struct
 
-from rtms_cli.recording.h264 import IDR, PPS, SPS, ParameterSets, Slice, read_slice
+from rtms_cli.recording.h264 import IDR, MOST_UNITS, PPS, SLICE_HEADER, SPS, ParameterSets, Slice, read_slice
 
 _SEI, _DELIMITER, _MOST_KINDS = 6, 9, 18
 _RECOVERY_POINT = 6
-_MOST_UNITS = 4096
-"""NAL units of one message that are told apart."""
 
 Part = tuple[int, int]
 """Where in the file: offset, length."""
@@ -134,7 +132,7 @@ def _nals(source: BinaryIO, messages: Iterable[Message]) -> Iterator[_Nal]:
         for number, (begin, body) in enumerate(starts):
             end = starts[number + 1][0] if number + 1 < len(starts) else len(payload)
             header = payload[body]
-            kept = end if header & 0x1F in (SPS, PPS) else min(end, body + 64)
+            kept = end if header & 0x1F in (SPS, PPS) else min(end, body + SLICE_HEADER)
             nal = _Nal(
                 header & 0x1F,
                 (message.offset + begin, end - begin),
@@ -152,7 +150,7 @@ def _nals(source: BinaryIO, messages: Iterable[Message]) -> Iterator[_Nal]:
 def _starts(payload: bytes) -> Iterator[tuple[int, int]]:
     """Where each start code and the byte behind it are."""
     position = 0
-    for _ in range(_MOST_UNITS):
+    for _ in range(MOST_UNITS):
         found = payload.find(b"\0\0\1", position)
         if found < 0 or found + 3 >= len(payload):
             return

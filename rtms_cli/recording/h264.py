@@ -8,8 +8,8 @@ from msgspec import Struct
 START_CODE = b"\0\0\0\1"
 IDR, SPS, PPS = 5, 7, 8
 """NAL unit types; 1 to 5 are slices (table 7-1)."""
-_MOST_UNITS = 4096
-"""NAL units of one message; an access unit of level 6.2 has fewer slices."""
+MOST_UNITS = 4096
+"""NAL units of one message that are told apart; an access unit of level 6.2 has fewer slices."""
 _MOST_ZEROS = 16
 _HIGH_PROFILES = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135))
 
@@ -30,7 +30,7 @@ def from_lengths(payload: bytes) -> bytes | None:
     """
     starts: list[int] = []
     position = 0
-    while position + 4 < len(payload) and len(starts) < _MOST_UNITS:
+    while position + 4 < len(payload) and len(starts) < MOST_UNITS:
         header = payload[position + 4]
         if header & 0x80 or not 1 <= header & 0x1F <= 23:
             return None
@@ -198,7 +198,7 @@ class Slice(Struct, frozen=True):
     """Differs between two pictures that follow each other (7.4.1.2.4); empty where it cannot be read."""
 
 
-_SLICE_HEADER = 64
+SLICE_HEADER = 64
 """Bytes that hold what is read of a slice."""
 
 
@@ -208,7 +208,7 @@ def read_slice(unit: bytes, sets: "ParameterSets") -> Slice | None:
     :param unit: the NAL unit from its first byte on; its beginning will do.
     """
     kind, rank = unit[0] & 0x1F, unit[0] & 0x60
-    bits = Bits(unit[1:_SLICE_HEADER])
+    bits = Bits(unit[1:SLICE_HEADER])
     try:
         first, slice_type, pps_id = bits.ue(), bits.ue() % 5, bits.ue()
     except ValueError:
