@@ -1,5 +1,6 @@
 """A recording as one picture: waveforms, gaps, who spoke, pictures, sentences."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ _COLOURS = {"audio": "#2563eb", "video": "#9333ea", "share": "#d97706", "transcr
 def write_plot(recorded: Recorded, target: Path) -> None:
     """Draw it as PNG (or what else the extension says that matplotlib knows).
 
-    :raises Problem: where matplotlib is missing.
+    :raises Problem: where matplotlib is missing, or cannot draw what a recording says.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -36,6 +37,21 @@ def write_plot(recorded: Recorded, target: Path) -> None:
         raise Problem(f"{recorded.folder} has nothing to draw.", "`rtms inspect` shows what it has.")
     figure = Figure(figsize=(14, 1.2 + 0.75 * len(lanes)), layout="constrained")
     FigureCanvasAgg(figure)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # of numbers that no axis can hold
+            _paint(figure, recorded, lanes, speakers, target)
+    except (RuntimeError, RuntimeWarning, ValueError, OverflowError) as error:
+        raise Problem(f"The plot cannot be drawn: {error}.", "`rtms inspect` shows what the recording has.") from None
+
+
+def _paint(
+    figure: Any,
+    recorded: Recorded,
+    lanes: list[tuple[str, Any]],
+    speakers: list[tuple[float, Any, str]],
+    target: Path,
+) -> None:
     axes = figure.subplots(len(lanes), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (label, (kind, track)) in zip(axes, lanes, strict=True):
         _draw(axis, recorded, kind, track, speakers)

@@ -29,3 +29,9 @@ def test_seeds(target: str, box: Box) -> None:
     for seed in range(SEEDS[target]):
         violations = box.play(target, seed)
         assert not violations, f"PYTHONPATH=tests python -m fuzz --target {target} --seed {seed}: {violations}"
+
+
+@pytest.mark.parametrize(("target", "seed"), [("frames", 7), ("manifests", 2001193)])
+def test_seeds_that_once_failed(target: str, seed: int, box: Box) -> None:
+    """What no axis of a plot can hold was a traceback, or a warning of numpy's on the terminal."""
+    assert not box.play(target, seed)
