@@ -71,6 +71,17 @@ def test_imports_follow_the_table() -> None:
     assert not wrong
 
 
+def test_no_class_is_longer_than_400_lines() -> None:
+    classes = [
+        (f"{path.relative_to(PACKAGE)}: {node.name}", (node.end_lineno or 0) - node.lineno + 1)
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert len(classes) > 100
+    assert not [name for name, lines in classes if lines > 400]
+
+
 def test_commands_holds_commands_only() -> None:
     """Each file defines the function that `app` registers under the file's name, and nothing that outlives a call."""
     for path in sorted((PACKAGE / "commands").glob("*.py")):
