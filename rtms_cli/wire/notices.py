@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+from msgspec import Struct
+
 MOST = 5
 """Lines of a kind that are told in one period."""
 MOST_KINDS = 50
@@ -17,7 +19,7 @@ class Notices:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._kinds: dict[str, _Kind] = {}
+        self._kinds: dict[str, _Period] = {}
 
     def tell(self, kind: str, text: str) -> None:
         """Tell a line, or count it where enough of its kind were told.
@@ -26,15 +28,13 @@ class Notices:
         """
         if len(self._kinds) >= MOST_KINDS and kind not in self._kinds:
             kind = "others"
-        counts = self._kinds.get(kind)
-        if counts is None:
-            counts = self._kinds[kind] = _Kind()
-            counts.timer = asyncio.get_running_loop().call_later(PERIOD_S, self._end_period, kind)
-        if counts.told < MOST:
-            counts.told += 1
+        period = self._kinds.get(kind)
+        if period is None:
+            timer = asyncio.get_running_loop().call_later(PERIOD_S, self._end_period, kind)
+            period = self._kinds[kind] = _Period(timer)
+        period.count += 1
+        if period.count <= MOST:
             self._say(text)
-        else:
-            counts.held_back += 1
 
     def close(self) -> None:
         """Tell what was held back."""
@@ -42,18 +42,14 @@ class Notices:
             self._end_period(kind)
 
     def _end_period(self, kind: str) -> None:
-        counts = self._kinds.pop(kind)
-        if counts.timer is not None:
-            counts.timer.cancel()
-        if counts.held_back:
-            self._say(f"{counts.held_back} more {kind} in the last {PERIOD_S:.0f} s")
+        period = self._kinds.pop(kind)
+        period.timer.cancel()
+        if period.count > MOST:
+            self._say(f"{period.count - MOST} more {kind} in the last {PERIOD_S:.0f} s")
 
 
-class _Kind:
-    """What was told of a kind in this period."""
+class _Period(Struct):
+    """How many lines of a kind there were in this period, and what ends it."""
 
-    __slots__ = ("held_back", "timer", "told")
-
-    def __init__(self) -> None:
-        self.told = self.held_back = 0
-        self.timer: asyncio.TimerHandle | None = None
+    timer: asyncio.TimerHandle
+    count: int = 0
