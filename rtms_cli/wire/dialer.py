@@ -95,7 +95,8 @@ class Dialer:
             kind = FinalConnectionError if is_final else ConnectionError
             raise kind(f"cannot connect to {_place(url)}{via}: {error}") from None
         except (TimeoutError, picows.WSError, OSError, EOFError) as error:
-            if (alert := await self._alert(url, error)) is not None:
+            alert = None if via else await self._alert(url, error)
+            if alert is not None:
                 raise FinalConnectionError(f"cannot connect to {_place(url)}: {alert}") from error
             raise ConnectionError(f"cannot connect to {_place(url)}{via}: {_why(error)}") from error
 
@@ -145,8 +146,7 @@ class Dialer:
         """
         target = parse_uri(url)
         place = target.host, target.port
-        ended = isinstance(error, ConnectionResetError | ssl.SSLError | _EndedError)
-        if not ended or not target.secure or (not is_loopback(target.host) and get_proxy(target) is not None):
+        if not target.secure or not isinstance(error, ConnectionResetError | ssl.SSLError | _EndedError):
             return None
         if place not in self._asked and len(self._asked) < _MOST_ASKED:
             self._asked[place] = await self._ask(target)
