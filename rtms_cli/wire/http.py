@@ -110,6 +110,7 @@ class HttpServer:
         self._listening: socket.socket | None = None
         self._ranks: tuple[dict[_Connection, None], ...] = ({}, {}, {})
         """Connections of each rank; the one that has waited longest is the first."""
+        self._one_is_gone = asyncio.Event()
 
     def serve(self, listening: socket.socket) -> None:
         """Listen on a socket that is bound."""
@@ -127,19 +128,18 @@ class HttpServer:
         self._listening = None
         for connection in [*self._ranks[_Rank.SILENT], *self._ranks[_Rank.BEGUN]]:
             connection.close()
-        for _ in range(20):
-            if not self._ranks[_Rank.ANSWERED]:
-                break
-            await asyncio.sleep(LINGER_S / 20)
-        for connection in list(self._ranks[_Rank.ANSWERED]):
-            connection.close()
+        while self._ranks[_Rank.ANSWERED]:  # each closes after `LINGER_S` at the latest
+            self._one_is_gone.clear()
+            await self._one_is_gone.wait()
 
     def rank(self, connection: "_Connection", rank: _Rank | None) -> None:
         """Put a connection behind those of a rank, where it is not there already; without one it is gone."""
         if rank is None or connection not in self._ranks[rank]:
             for connections in self._ranks:
                 connections.pop(connection, None)
-            if rank is not None:
+            if rank is None:
+                self._one_is_gone.set()
+            else:
                 self._ranks[rank][connection] = None
 
     def _accept(self) -> None:
