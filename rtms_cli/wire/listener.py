@@ -13,6 +13,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from urllib.parse import unquote, urlsplit
 
+from msgspec import structs
+
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.signatures import WebhookCheck, challenge_answer, check_webhook
 from rtms_cli.protocol.strict_json import dumps
@@ -163,15 +165,12 @@ class Listener:
                     200, json.dumps(challenge_answer(self._secret_token, plain_token)).encode(), "application/json"
                 )
             case _:
-                busy = self._not_now(webhook)
                 if is_again and not self._may_repeat(webhook):
                     self._notices.tell("repeated requests", "a request came again, byte for byte: left aside")
                     return answer
-                if busy is not None:
+                if (busy := self._not_now(webhook)) is not None:
                     return self._refuse(503, busy, ((b"retry-after", b"%d" % RETRY_AFTER_S),))
-        return Answer(
-            answer.status, answer.body, answer.media_type, after=lambda: self._hand_on(body, webhook, request.fields)
-        )
+        return structs.replace(answer, after=lambda: self._hand_on(body, webhook, request.fields))
 
     def _came_before(self, signature: str) -> bool:
         """Whether a good signature was seen before; it is from now on."""
