@@ -182,7 +182,8 @@ class Station:
         if isinstance(webhook, StreamStart | StreamStop | StreamInterrupted):
             given, body = body, shortened_webhook(body)
             webhook = webhook if body is given else read_webhook(body)
-        why, verdict = self._why_not(webhook), self._judge(webhook)
+        verdict = self._judge(webhook)
+        why = self._why_not(webhook, verdict)
         match verdict, webhook:
             case _ if why is not None:
                 self._notices.tell("webhooks that start nothing", f"{described(webhook)}: {why}")
@@ -206,10 +207,10 @@ class Station:
 
     def not_now(self, webhook: Webhook) -> str | None:
         """Why a webhook should be sent again later, or `None`."""
-        is_new = self._judge(webhook) in (Verdict.START, Verdict.CONTINUE, Verdict.TOO_MANY)
-        if self._stopping and is_new:
+        verdict = self._judge(webhook)
+        if self._stopping and verdict in (Verdict.START, Verdict.CONTINUE, Verdict.TOO_MANY):
             return "rtms is stopping"
-        return self._too_many if self._judge(webhook) is Verdict.TOO_MANY else None
+        return self._too_many if verdict is Verdict.TOO_MANY else None
 
     def may_repeat(self, webhook: Webhook) -> bool:
         """Whether a webhook whose very signature came before may be acted on."""
@@ -225,9 +226,8 @@ class Station:
         running = {stream_id: run.session for stream_id, run in self._runs.items()}
         return judge(webhook, running, self._interrupted, self._max_streams)
 
-    def _why_not(self, webhook: Webhook) -> str | None:
+    def _why_not(self, webhook: Webhook, verdict: Verdict) -> str | None:
         """Why nothing comes of a webhook about a stream that could be acted on."""
-        verdict = self._judge(webhook)
         if verdict in (Verdict.IGNORE, Verdict.TOO_MANY):
             return None
         if not isinstance(webhook, StreamStart | StreamStop | StreamInterrupted):
