@@ -439,6 +439,7 @@ class Station:
     async def _drive(self, run: _Run, closing: AsyncExitStack) -> Finish:
         """Run the session with its sinks; `closing` closes them, the recorder's first."""
         sinks, dial = self._open_taps(run, closing), self._dial
+        closing.push_async_callback(self._close_sink, run)
         if run.recorder is not None:
             sinks.insert(0, self._open_sink(run))
         elif self._make_recorder is not None:
@@ -450,12 +451,9 @@ class Station:
             beginning = Beginning(begin)
             dial = beginning.dialing(dial)
             sinks.insert(0, beginning)
-            closing.push_async_callback(self._close_sink, run)
             closing.push_async_callback(beginning.settle)
         else:
             self._show(run)
-        if run.sink is not None:
-            closing.push_async_callback(self._close_sink, run)
         stream_id = run.stream.stream_id
         driver = Driver(
             run.session, as_one(sinks), run.clock, dial, lambda frame: self._observers.on_frame(stream_id, frame)
