@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -18,6 +19,9 @@ MOST_STREAMS = 1_000
 """Streams that are remembered after their end."""
 URLS_VALID_MS = 60_000
 """How long a start's URLs can be connected to (PROTOCOL §9)."""
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class _Known(Struct):
@@ -45,16 +49,19 @@ class Admission:
 
         :param may_be_old: whether somebody else looks at its time.
         """
-        what = "interrupted" if isinstance(webhook, StreamInterrupted) else "stopped"
-        event_ts = webhook.stream.event_ts if isinstance(webhook, StreamStart) else webhook.event_ts
-        if isinstance(webhook, StreamStart):
-            what, known = "started", self._known(webhook.stream.stream_id)
-            is_old = known.newest is not None and webhook.stream.is_older_than(known.newest)
-            if is_old and not may_be_old:
-                return "it is older than the stream's last start"
-            if known.newest is not None and webhook.stream.event_ts is not None and not is_old:
-                known.newest = webhook.stream  # of a stream that runs: a failover
-        stream_id = stream_id_of(webhook) or ""
+        match webhook:
+            case StreamStart(stream):
+                what, stream_id, event_ts = "started", stream.stream_id, stream.event_ts
+                known = self._known(stream_id)
+                is_old = known.newest is not None and stream.is_older_than(known.newest)
+                if is_old and not may_be_old:
+                    return "it is older than the stream's last start"
+                if known.newest is not None and event_ts is not None and not is_old:
+                    known.newest = stream  # of a stream that runs: a failover
+            case StreamStop():
+                what, stream_id, event_ts = "stopped", webhook.stream_id, webhook.event_ts
+            case StreamInterrupted():
+                what, stream_id, event_ts = "interrupted", webhook.stream_id, webhook.event_ts
         is_again = (stream_id, what, event_ts) in self._times
         too_often = self._is_too_much(stream_id, what, event_ts)
         if too_often or (not is_again and self._is_too_much(stream_id, what)):
@@ -90,22 +97,24 @@ class Admission:
         return known is not None and known.newest is not None
 
     def _known(self, stream_id: str) -> _Known:
-        known = self._streams.setdefault(stream_id, _Known())
-        self._streams.move_to_end(stream_id)
-        while len(self._streams) > MOST_STREAMS:
-            self._streams.popitem(last=False)
-        return known
+        return _remembered(self._streams, stream_id, _Known())
 
     def _is_too_much(self, *what: str | int | None) -> bool:
         now = self._clock()
-        times = self._times.setdefault(what, deque(maxlen=MOST_A_MINUTE))
-        self._times.move_to_end(what)
-        while len(self._times) > MOST_STREAMS:
-            self._times.popitem(last=False)
+        times = _remembered(self._times, what, deque(maxlen=MOST_A_MINUTE))
         if len(times) == MOST_A_MINUTE and now - times[0] < MINUTE_S:
             return True
         times.append(now)
         return False
+
+
+def _remembered(memory: OrderedDict[_K, _V], key: _K, new: _V) -> _V:
+    """What is remembered under a key, from now on as the last; the first is forgotten where there are too many."""
+    found = memory.setdefault(key, new)
+    memory.move_to_end(key)
+    while len(memory) > MOST_STREAMS:
+        memory.popitem(last=False)
+    return found
 
 
 def stream_id_of(webhook: Webhook) -> str | None:
