@@ -163,13 +163,14 @@ class ClientSocket(picows.WSListener):
 
     def send(self, raw: bytes, *, binary: bool) -> None:
         """See `Socket.send`."""
-        if not self._can_send() or self._transport is None or self._failure is not None:
+        transport = self._sending()
+        if transport is None or self._failure is not None:
             return
-        if (waiting := self._transport.underlying_transport.get_write_buffer_size()) > MOST_UNREAD:
+        if (waiting := transport.underlying_transport.get_write_buffer_size()) > MOST_UNREAD:
             self._failure = BROKEN, f"the server reads nothing: {waiting} bytes wait for it"
             self.abort()
             return
-        self._transport.send(_BINARY if binary else _TEXT, raw)
+        transport.send(_BINARY if binary else _TEXT, raw)
 
     async def drain(self, limit: int) -> None:
         """See `Socket.drain`: what a client sends is small, and the transport has taken it."""
@@ -192,12 +193,12 @@ class ClientSocket(picows.WSListener):
         else:
             self._transport.underlying_transport.resume_reading()
 
-    def _can_send(self) -> bool:
-        return (
-            self._transport is not None
-            and self._closed is None
-            and not self._transport.underlying_transport.is_closing()
-        )
+    def _sending(self) -> picows.WSTransport | None:
+        """The transport, where something can be sent."""
+        transport = self._transport
+        if transport is None or self._closed is not None or transport.underlying_transport.is_closing():
+            return None
+        return transport
 
     def close(self, code: int, reason: str) -> None:
         """See `Socket.close`."""
@@ -233,8 +234,7 @@ class ClientSocket(picows.WSListener):
                 self.refusal = f"answered with {what} that nobody asked for"
         if self.refusal:
             transport.send_close(_close_code(_PROTOCOL_ERROR), self.refusal.encode())
-            self._aborted = True
-        if self._aborted:
+        if self.refusal or self._aborted:
             self.abort()
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
@@ -272,13 +272,14 @@ class ClientSocket(picows.WSListener):
         handshake = transport.close_handshake
         received = handshake.recv if handshake else None
         sent = handshake.sent if handshake else None
-        code, reason = self._failure or (BROKEN, "")
-        if self._failure is None and self._timer is None and sent is not None and _number(sent.code) in _FAULTS:
-            code, reason = _number(sent.code), _told(sent.reason)  # picows has found it
-        elif self._failure is None and received is not None:
-            code = _number(received.code) or _NO_CODE
-            reason = received.reason or ""
-        self._closed = code, reason
+        if self._failure is not None:
+            self._closed = self._failure
+        elif self._timer is None and sent is not None and _number(sent.code) in _FAULTS:
+            self._closed = _number(sent.code), _told(sent.reason)  # picows has found it
+        elif received is not None:
+            self._closed = _number(received.code) or _NO_CODE, received.reason or ""
+        else:
+            self._closed = BROKEN, ""
         self._tell_closed()
 
     def _watch(self) -> None:
@@ -294,9 +295,11 @@ class ClientSocket(picows.WSListener):
 
     def _pong(self) -> None:
         said, self._ping = self._ping, None
-        if said is not None and self._transport is not None and self._can_send():
-            if self._transport.underlying_transport.get_write_buffer_size() <= MOST_PONGS:
-                self._transport.send_pong(said)
+        transport = self._sending()
+        if said is None or transport is None:
+            return
+        if transport.underlying_transport.get_write_buffer_size() <= MOST_PONGS:
+            transport.send_pong(said)
 
     def _hand_over(self, raw: bytes, behind: int, *, is_text: bool) -> None:
         """Hand over a message, now or later.
