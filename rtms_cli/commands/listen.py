@@ -21,6 +21,7 @@ from rtms_cli.commands.options import (
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
+    from pathlib import Path
 
     from rtms_cli.wire.forwarder import Forwarder
 
@@ -57,12 +58,8 @@ def listen(
     Example:
       rtms listen --port 8080 --media audio,transcript
     """
-    import asyncio
-    import shlex
-
     from rtms_cli.commands.composing import shown_station
     from rtms_cli.recording.files import free_space
-    from rtms_cli.recording.repair import unfinished
     from rtms_cli.station.metrics import exposition
     from rtms_cli.station.running import run_loop
     from rtms_cli.wire.descriptors import for_a_stream, in_use, raise_limit, share_out
@@ -78,8 +75,7 @@ def listen(
     out, policy = recording.out, HostPolicy(tuple(allow_host or ()))
 
     async def run() -> None:
-        limit = raise_limit()
-        shares = share_out(limit, in_use(), for_a_stream(request), max_streams, MAX_CONNECTIONS)
+        shares = share_out(raise_limit(), in_use(), for_a_stream(request), max_streams, MAX_CONNECTIONS)
         async with (
             shown_station(
                 f"listen on http://{host}:{port}{path}",
@@ -107,20 +103,35 @@ def listen(
                 not_now=station.not_now,
                 max_connections=shares.connections,
             )
-            bound = await listener.start()
-            station.notice(f"listening on http://{host}:{bound}{path}")
-            for folder in await asyncio.to_thread(lambda: list(unfinished(out))):
-                station.notice(f"unfinished: rtms repair {shlex.quote(str(folder))}")
-            if shares.streams < max_streams:
-                station.notice(f"WARNING: {shares.streams} streams at once at most: `ulimit -n` is {limit}")
-            if token is None:
-                station.notice(UNVERIFIED)
+            station.notice(f"listening on http://{host}:{await listener.start()}{path}")
+            for remark in await _remarks(out, max_streams, shares.streams, trusted=token is not None):
+                station.notice(remark)
             try:
                 await station.stopped()
             finally:
                 await listener.stop()
 
     run_loop(run())
+
+
+async def _remarks(out: "Path", wanted: int, streams: int, *, trusted: bool) -> list[str]:
+    """What is told at the beginning.
+
+    :param streams: how many of the wanted streams the limit of open files allows.
+    """
+    import asyncio
+    import shlex
+
+    from rtms_cli.recording.repair import unfinished
+    from rtms_cli.wire.descriptors import raise_limit
+
+    folders = await asyncio.to_thread(lambda: list(unfinished(out)))
+    remarks = [f"unfinished: rtms repair {shlex.quote(str(folder))}" for folder in folders]
+    if streams < wanted:
+        remarks.append(f"WARNING: {streams} streams at once at most: `ulimit -n` is {raise_limit()}")
+    if not trusted:
+        remarks.append(UNVERIFIED)
+    return remarks
 
 
 def _forwarder(url: str, notice: "Callable[[str], None]", tls: "ssl.SSLContext | None") -> "Forwarder":
