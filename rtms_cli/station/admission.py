@@ -146,7 +146,7 @@ def described(webhook: Webhook) -> str:
 
 
 def how_late(stream: Stream) -> str | None:
-    """A line where a start is so old that its URLs are of no use, by our clock: which may be wrong, so it is tried."""
+    """A line where a start is too old for its URLs, by our clock; it may be wrong, so they are tried anyway."""
     if stream.event_ts is None:
         return None
     late_ms = time.time() * 1000 - stream.event_ts

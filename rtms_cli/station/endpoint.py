@@ -127,7 +127,7 @@ def _wrong_answer(body: bytes, secret_token: str, plain_token: str) -> Judgement
         return None
     fix = "It is the hex HMAC-SHA256 of the plainToken, with the app's secret token as the key."
     if not isinstance(given, str):
-        why = "it is missing" if given is None else "it is no text"
+        why = "it is missing" if given is None else "it is not text"
     elif given == plain_token:
         why = "it is the plainToken"
     else:
@@ -137,7 +137,7 @@ def _wrong_answer(body: bytes, secret_token: str, plain_token: str) -> Judgement
 
 
 def _not_an_object(body: bytes) -> str:
-    """What an answer is that is no JSON object, for people."""
+    """What an answer is in place of a JSON object, for people."""
     if not body.strip():
         return "empty"
     try:

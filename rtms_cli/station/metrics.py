@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 OTHERS = "other types"
-"""What a server names itself: a label for each would fill a scraper's memory, and might be no text."""
+"""What a server names itself: a label for each would fill a scraper's memory, and it might not even be text."""
 _KNOWN = frozenset((*MessageType.__members__, "UNREADABLE", "unreadable"))
 
 

@@ -176,7 +176,7 @@ class Station:
                 self._observers.on_started(run.stream, run.folder, observer)
 
     def take(self, body: bytes, webhook: Webhook) -> None:
-        """Act on a webhook that was answered already; one of which nothing comes is shown."""
+        """Act on a webhook that was answered already; one that leads to nothing is shown."""
         if isinstance(webhook, StreamStop) and webhook.reason == StopReason.STOP_BC_STREAM_REVOKED and self._trusted:
             self._in_background(self._delete_revoked(webhook), f"revoke {webhook.stream_id}")
         if isinstance(webhook, StreamStart | StreamStop | StreamInterrupted):

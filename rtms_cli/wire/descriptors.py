@@ -1,7 +1,7 @@
-"""File descriptors, which a process has few of: recordings come first, and what is left is for who asks for an answer.
+"""File descriptors, which a process has few of: recordings come first, and webhooks get what is left.
 
 A recording without a descriptor loses what cannot be written or connected; a webhook that is turned away with 503 is
-sent again. So the limit is shared out in advance, and nobody can take what another needs.
+sent again. So the limit is shared out in advance, and neither can take what the other needs.
 """
 
 from contextlib import suppress

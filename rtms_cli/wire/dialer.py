@@ -86,7 +86,7 @@ class Dialer:
             raise
         except picows.WSHandshakeError as error:
             raise ConnectionError(f"{_place(url)} {_answer(error)}") from None
-        except (InvalidURI, picows.WSInvalidURL, UnicodeError):  # the last: of a host that is none
+        except (InvalidURI, picows.WSInvalidURL, UnicodeError):  # the last: of what cannot be a host's name
             raise FinalConnectionError(f"{redact_url(url)[:200]!r} is no WebSocket URL") from None
         except ssl.SSLCertVerificationError as error:
             raise FinalConnectionError(f"cannot connect to {_place(url)}{via}: {_why(error)}") from error

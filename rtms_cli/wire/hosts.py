@@ -81,7 +81,7 @@ def _is_special(found: "_Address") -> bool:
 
 
 def _without_tunnel(found: _Address) -> _Address | None:
-    """Where packets to an address end up: the IPv4 address in it, or itself; `None` where nobody public is."""
+    """Where packets to an address end up: the IPv4 address in it, or itself; `None` where no public server can be."""
     if isinstance(found, ipaddress.IPv4Address) or found == ipaddress.IPv6Address("::1"):
         return found
     inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)

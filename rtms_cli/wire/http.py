@@ -4,8 +4,8 @@ Theory of operation. h11 reads requests and writes answers; nothing here waits. 
 request, header and body together, and for reading the answer. There are never more than `most` connections: the next
 one takes the place of another, first of one that was answered and is being closed, then of one that says nothing, then
 of one whose request is incomplete, and of these of the oldest; but each has a moment (`GRACE_S`) to say something,
-while the next ones wait in the kernel. So who asks at once is answered, however many others say nothing. Sockets are
-closed here and now, not in the loop's next turn: descriptors are what is counted.
+while the next ones wait in the kernel. So whoever asks at once is answered, however many others say nothing. Sockets
+are closed here and now, not in the loop's next turn: descriptors are what is counted.
 
 What one connection sends at once, however many small requests or chunks that is, is read a few events at a time:
 between them others have their turn.
@@ -78,7 +78,7 @@ class Handler(Struct, frozen=True):
     """Looks at a request without its body: an answer refuses it."""
     answer: Callable[[Request], Answer]
     refuse: Callable[[int, str], Answer]
-    """Makes the answer, of a status and a line, to what is no request, or comes too slowly, or is too large."""
+    """Makes the answer, of a status and a line, to what is not a request, or comes too slowly, or is too large."""
     max_body: int
 
 
@@ -91,9 +91,9 @@ class _Rank(IntEnum):
 
 
 GRACE_S = {_Rank.ANSWERED: 0.0, _Rank.SILENT: 0.02, _Rank.BEGUN: 0.25}
-"""How long each stays at least: who asks at once has asked by then."""
+"""How long each stays at least: whoever asks at once has asked by then."""
 PAUSE_S = 0.005
-"""How long nobody is accepted where nobody gives way."""
+"""How long no connection is accepted where none gives way."""
 
 
 class HttpServer:
@@ -181,7 +181,7 @@ class HttpServer:
         return False
 
     def _pause(self) -> None:
-        """Accept nobody for a moment: what waits would wake us again and again."""
+        """Accept no connection for a moment: those that wait would wake us again and again."""
         loop = asyncio.get_running_loop()
         listening = self._listening
         assert listening is not None

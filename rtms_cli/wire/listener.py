@@ -51,7 +51,7 @@ class Listener:
     :param secret_token: Zoom's; `None` lets unverified webhooks in.
     :param on_webhook: is given each webhook's raw body and reading, after it was answered.
     :param status: what `GET /healthz` answers with.
-    :param on_notice: is told, in a line, why a request was not let in, and what was let in and is nobody else's.
+    :param on_notice: is told, in a line, why a request was not let in, and what the listener saw to by itself.
     :param metrics: what `GET /metrics` answers with, given how often a webhook was answered, by HTTP status.
     :param forward: is given the raw body and headers of everything that was let in, after it was answered.
     :param may_repeat: says of a webhook whose very signature came before whether it is handed on.

@@ -129,7 +129,7 @@ class ClientSocket(picows.WSListener):
         self._closed: tuple[int, str] | None = None
         self._aborted = False
         self.refusal = ""
-        """Why the server's answer to the upgrade is none that can be used."""
+        """Why the server's answer to the upgrade cannot be used."""
         self._timer: asyncio.TimerHandle | None = None
         self._watching: asyncio.TimerHandle | None = None
 
@@ -258,7 +258,7 @@ class ClientSocket(picows.WSListener):
             self._is_over = True
             code = _number(frame.get_close_code())
             if frame.payload_size >= 2 and (code in _NEVER_SENT or not 1000 <= code < 5000):
-                self._fail(_PROTOCOL_ERROR, f"the close code {code} is none that may be sent")
+                self._fail(_PROTOCOL_ERROR, f"the close code {code} must not be sent")
                 return
             if not transport.is_close_frame_sent:
                 transport.send_close(frame.get_close_code(), frame.get_close_message())
