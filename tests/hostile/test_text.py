@@ -1,4 +1,4 @@
-"""Text that is no text: half a pair of surrogates, anywhere in any message or webhook, makes no output fail.
+"""Text that is not text: half a pair of surrogates, anywhere in any message or webhook, makes no output fail.
 
 `"\\ud83d"` is JSON, and what a client gets whose sender cuts a text in an emoji. No encoding holds it.
 """

@@ -41,6 +41,13 @@ def frame(kind: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, ma
     return head + mask + payload
 
 
+def upgraded(request: bytes, headers: str = "") -> bytes:
+    """The answer to an upgrade, with headers of the test's."""
+    (key,) = (line[19:].strip() for line in request.splitlines() if line.lower().startswith(b"sec-websocket-key:"))
+    answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    return f"{answer}Sec-WebSocket-Accept: {accept_key(key.decode())}\r\n{headers}\r\n".encode()
+
+
 class Server:
     """Accepts one connection, sends what the test says, and reads what comes, or nothing."""
 
@@ -52,10 +59,7 @@ class Server:
     async def open(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         """Answer the upgrade, and send what there is to send; gives the path that was asked for."""
         request = await reader.readuntil(b"\r\n\r\n")
-        (key,) = (line[19:].strip() for line in request.splitlines() if line.lower().startswith(b"sec-websocket-key:"))
-        answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        answer += f"Sec-WebSocket-Accept: {accept_key(key.decode())}\r\n{self._headers}\r\n"
-        writer.write(answer.encode() + self._sends)
+        writer.write(upgraded(request, self._headers) + self._sends)
         return request.split()[1]
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -143,7 +147,7 @@ async def test_the_connection_ends_and_the_rule_is_named(case: str) -> None:
     [
         (frame(TEXT, b"\xc3", fin=False) + frame(CONTINUATION, b"\xa9"), ["é".encode()]),
         (frame(BINARY, b"\xff"), [b"\xff"]),
-        (frame(TEXT, b"a", fin=False) + frame(PING) + frame(CONTINUATION) * 1 + HELLO, [b"a", b"{}"]),
+        (frame(TEXT, b"a", fin=False) + frame(PING) + frame(CONTINUATION) + HELLO, [b"a", b"{}"]),
         (frame(TEXT, fin=False) + frame(CONTINUATION, b"x"), [b"x"]),
         (frame(PONG, b"unasked") + HELLO, [b"{}"]),
     ],
@@ -287,10 +291,7 @@ def test_a_reset_behind_bytes_that_wait_is_noticed() -> None:
 
     def serve_one() -> None:
         connection, _ = listening.accept()
-        request = connection.recv(1 << 16)
-        (key,) = (line[19:].strip() for line in request.splitlines() if line.lower().startswith(b"sec-websocket-key:"))
-        answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        connection.sendall(f"{answer}Sec-WebSocket-Accept: {accept_key(key.decode())}\r\n\r\n".encode() + HELLO)
+        connection.sendall(upgraded(connection.recv(1 << 16)) + HELLO)
         assert connection.recv(1)  # the client is at its first message
         connection.sendall(said)
         connection.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_LINGER, struct.pack("ii", 1, 0))
