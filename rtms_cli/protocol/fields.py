@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from rtms_cli.protocol.numbers import Numbered, whole
 from rtms_cli.protocol.strict_json import dumps
+from rtms_cli.protocol.texts import utf8
 from rtms_cli.protocol.times import milliseconds
 
 UserId = int | str | None
@@ -47,7 +48,7 @@ def user_id(value: object) -> UserId:
         return number
     if len(text) <= LONGEST_ID:
         return text
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = hashlib.sha256(utf8(text)).hexdigest()
     return f"{text[: LONGEST_ID - len(digest) - 1]}…{digest}"
 
 

@@ -21,6 +21,7 @@ from msgspec import Struct, structs
 from rtms_cli.protocol.curl import posted_by
 from rtms_cli.protocol.notations import named, notations, refuse_left_out
 from rtms_cli.protocol.strict_json import dumps, loads
+from rtms_cli.protocol.texts import utf8
 
 MAX_LENIENT = 64 * 1024
 """Characters of a text that is not JSON which are looked at more closely. A webhook has some 2,000."""
@@ -146,7 +147,7 @@ def _read(text: str, layers: int = 0) -> Pasted:
     if layers > _MAX_LAYERS:
         raise ValueError("it is JSON in JSON, many times over")
     try:
-        value = loads(_bytes(text))
+        value = loads(utf8(text))
     except ValueError as error:
         if len(text) <= MAX_LENIENT:
             return _lenient(text, layers, error)
@@ -157,7 +158,7 @@ def _read(text: str, layers: int = 0) -> Pasted:
         return _as(_read(value, layers + 1), "JSON in a JSON string")
     if not _is_webhook(value) and (found := _only(_webhooks_in(value, None, layers))) is not None:
         return _as(found, "JSON with a webhook in it")
-    return Pasted(_bytes(text))
+    return Pasted(utf8(text))
 
 
 def _lenient(text: str, layers: int, error: ValueError) -> Pasted:
@@ -180,9 +181,9 @@ def _lenient(text: str, layers: int, error: ValueError) -> Pasted:
     if len({dumps(value) for value, _ in found}) > 1:
         raise ValueError(f"there are {len(found)} JSON objects in it: give one of them")
     if found:
-        return Pasted(_bytes(found[0][1]), "JSON with other text around it")
+        return Pasted(utf8(found[0][1]), "JSON with other text around it")
     if "control character" in str(error) and _is_json(joined := "".join(text.splitlines())):
-        return Pasted(_bytes(joined), "JSON whose lines a terminal has wrapped")
+        return Pasted(utf8(joined), "JSON whose lines a terminal has wrapped")
     for form, inner in _layers(text):
         try:
             return _as(_read(inner, layers + 1), form)
@@ -211,13 +212,9 @@ def _as(found: Pasted, form: str) -> Pasted:
     return structs.replace(found, form=form)
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
 def _is_json(text: str) -> bool:
     try:
-        loads(_bytes(text))
+        loads(utf8(text))
     except ValueError:
         return False
     return True
@@ -255,7 +252,7 @@ def _webhooks_in(value: object, own: str | None, layers: int) -> Iterator[Pasted
     :param own: the value as it stands in the text, if it does.
     """
     if _is_webhook(value):
-        yield Pasted(dumps(value) if own is None else _bytes(own), is_verbatim=own is not None)
+        yield Pasted(dumps(value) if own is None else utf8(own), is_verbatim=own is not None)
         return
     left, tries = [value], _MAX_TRIES
     while left:
@@ -284,7 +281,7 @@ def _in_lines(text: str) -> Iterator[Pasted]:
     for line in text.splitlines()[:_MAX_LINES]:
         if "event" in line and "payload" in line:
             try:
-                yield from _webhooks_in(loads(_bytes(line)), line, 0)
+                yield from _webhooks_in(loads(utf8(line)), line, 0)
             except ValueError:
                 continue  # a line of something else
 
@@ -302,7 +299,7 @@ def _objects(text: str) -> Iterator[tuple[dict[str, object], str]]:
             try:
                 _, end = decoder.raw_decode(text, found.start())
                 own = text[found.start() : end]
-                value = loads(_bytes(own))
+                value = loads(utf8(own))
                 if isinstance(value, dict):
                     yield value, own
                     at = end

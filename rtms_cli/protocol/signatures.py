@@ -6,6 +6,7 @@ import json
 from enum import StrEnum
 
 from rtms_cli.protocol.messages import Signature, loads
+from rtms_cli.protocol.texts import utf8
 
 MAX_AGE_S = 300
 """How far a webhook's timestamp may be from ours, against replays (PROTOCOL §2)."""
@@ -13,12 +14,12 @@ MAX_AGE_S = 300
 
 def handshake_signature(client_id: str, client_secret: str, identity: str, stream_id: str) -> Signature:
     """The signature of `1` and `3`: hex HMAC-SHA256 of `{client_id},{id},{rtms_stream_id}`."""
-    return Signature(_hex(client_secret, _bytes(f"{client_id},{identity},{stream_id}")))
+    return Signature(_hex(client_secret, utf8(f"{client_id},{identity},{stream_id}")))
 
 
 def webhook_signature(secret_token: str, timestamp: str, body: bytes) -> str:
     """The `x-zm-signature` header of a webhook, over the raw bytes of its body."""
-    return "v0=" + _hex(secret_token, b"v0:" + _bytes(timestamp) + b":" + body)
+    return "v0=" + _hex(secret_token, b"v0:" + utf8(timestamp) + b":" + body)
 
 
 def signed_headers(secret_token: str, timestamp_s: int, body: bytes) -> dict[str, str]:
@@ -33,7 +34,7 @@ def signed_headers(secret_token: str, timestamp_s: int, body: bytes) -> dict[str
 
 def challenge_answer(secret_token: str, plain_token: str) -> dict[str, str]:
     """The answer to `endpoint.url_validation`."""
-    return {"plainToken": plain_token, "encryptedToken": _hex(secret_token, _bytes(plain_token))}
+    return {"plainToken": plain_token, "encryptedToken": _hex(secret_token, utf8(plain_token))}
 
 
 MAX_REWRITTEN = 1 << 16
@@ -60,7 +61,7 @@ def check_webhook(
     """Check a webhook's signature, in constant time, and its age."""
     if not signature or not timestamp:
         return WebhookCheck.MISSING
-    if not hmac.compare_digest(webhook_signature(secret_token, timestamp, body).encode(), _bytes(signature)):
+    if not hmac.compare_digest(webhook_signature(secret_token, timestamp, body).encode(), utf8(signature)):
         if len(body) <= MAX_REWRITTEN and _fits_rewritten(secret_token, signature, timestamp, body):
             return WebhookCheck.REWRITTEN
         return WebhookCheck.WRONG
@@ -74,7 +75,7 @@ def rewritten_json(body: bytes) -> bytes:
 
     :raises ValueError: where it is not JSON.
     """
-    return _bytes(json.dumps(loads(body), separators=(",", ":"), ensure_ascii=False))
+    return utf8(json.dumps(loads(body), separators=(",", ":"), ensure_ascii=False))
 
 
 def _fits_rewritten(secret_token: str, signature: str, timestamp: str, body: bytes) -> bool:
@@ -82,13 +83,8 @@ def _fits_rewritten(secret_token: str, signature: str, timestamp: str, body: byt
         rewritten = webhook_signature(secret_token, timestamp, rewritten_json(body))
     except ValueError:
         return False
-    return hmac.compare_digest(rewritten.encode(), _bytes(signature))
-
-
-def _bytes(text: str) -> bytes:
-    """UTF-8, also of lone surrogates: what a hostile webhook holds makes a wrong signature, and no exception."""
-    return text.encode("utf-8", "surrogatepass")
+    return hmac.compare_digest(rewritten.encode(), utf8(signature))
 
 
 def _hex(key: str, message: bytes) -> str:
-    return hmac.new(_bytes(key), message, hashlib.sha256).hexdigest()
+    return hmac.new(utf8(key), message, hashlib.sha256).hexdigest()

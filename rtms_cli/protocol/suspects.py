@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 from rtms_cli.protocol.messages import loads
 from rtms_cli.protocol.pasted import decode_text
 from rtms_cli.protocol.signatures import MAX_REWRITTEN
+from rtms_cli.protocol.texts import utf8
 from rtms_cli.protocol.webhooks import Ids
 
 Variant = tuple[str, bytes]
@@ -51,10 +52,10 @@ def webhook_mistakes(
 def challenge_mistakes(given: str, secret_token: str, plain_token: str) -> list[str] | None:
     """What was done to get this encryptedToken; see `handshake_mistakes`."""
     texts = [
-        ("", _bytes(plain_token)),
-        ("a line break follows the plainToken", _bytes(plain_token + "\n")),
-        ("the plainToken was signed with quotation marks", _bytes(f'"{plain_token}"')),
-        ("'v0:' stands before the plainToken", _bytes(f"v0:{plain_token}")),
+        ("", utf8(plain_token)),
+        ("a line break follows the plainToken", utf8(plain_token + "\n")),
+        ("the plainToken was signed with quotation marks", utf8(f'"{plain_token}"')),
+        ("'v0:' stands before the plainToken", utf8(f"v0:{plain_token}")),
         *((f"the plainToken was {nothing or 'empty'} in the app", nothing.encode()) for nothing in _NOTHING),
     ]
     return _explain(given, _keys("secret token", secret_token, {}), texts, "")
@@ -80,7 +81,7 @@ def _explain(given: str, keys: Iterable[Variant], texts: Iterable[Variant], pref
     given = bare_signature(given)
     start = next((one for one in _PREFIXES if given.startswith(one)), "")
     prefix_mistake = "" if start == prefix else _PREFIXES.get(start, f"'{prefix}' is missing in front")
-    bare = _bytes(given.removeprefix(start).rstrip(".…"))
+    bare = utf8(given.removeprefix(start).rstrip(".…"))
     for (key_mistake, key), (text_mistake, text) in product(list(keys), list(texts)):
         for digest_mistake, digest in _digests(key, text):
             for writing_mistake, written in _writings(digest):
@@ -118,27 +119,27 @@ def _digests(key: bytes, text: bytes) -> Iterator[Variant]:
 
 
 def _keys(name: str, secret: str, others: Mapping[str, str]) -> Iterator[Variant]:
-    yield "", _bytes(secret)
+    yield "", utf8(secret)
     if secret.strip() != secret:
-        yield f"the {name} that is configured here has white space around it", _bytes(secret.strip())
+        yield f"the {name} that is configured here has white space around it", utf8(secret.strip())
     for space, what in _NAMES.items():
-        yield f"{what} was pasted after the {name}", _bytes(secret + space)
-        yield f"{what} was pasted before the {name}", _bytes(space + secret)
-    yield f"a ; was pasted after the {name}", _bytes(secret + ";")
+        yield f"{what} was pasted after the {name}", utf8(secret + space)
+        yield f"{what} was pasted before the {name}", utf8(space + secret)
+    yield f"a ; was pasted after the {name}", utf8(secret + ";")
     for quotes in ('"', "'"):
-        yield f"the {name} was used with its quotation marks", _bytes(f"{quotes}{secret}{quotes}")
+        yield f"the {name} was used with its quotation marks", utf8(f"{quotes}{secret}{quotes}")
     for decode, how in ((base64.b64decode, "base64"), (bytes.fromhex, "hex")):
         try:
             yield f"the {name} was decoded as {how} before it was used", decode(secret)
         except ValueError:
             continue  # it is none
     for other, value in others.items():
-        yield f"{other} was used instead of the {name}", _bytes(value)
+        yield f"{other} was used instead of the {name}", utf8(value)
 
 
 def _handshake_texts(client_id: str, ids: Ids) -> Iterator[Variant]:
     def text(*parts: str, separator: str = ",") -> bytes:
-        return _bytes(separator.join(parts))
+        return utf8(separator.join(parts))
 
     yield "", text(client_id, ids.id, ids.stream_id)
     yield "id and stream id are swapped", text(client_id, ids.stream_id, ids.id)
@@ -151,12 +152,12 @@ def _handshake_texts(client_id: str, ids: Ids) -> Iterator[Variant]:
     for nothing in _NOTHING:
         yield f"the id was {nothing or 'empty'} in the app", text(client_id, nothing, ids.stream_id)
         yield f"the stream id was {nothing or 'empty'} in the app", text(client_id, ids.id, nothing)
-    once = quote(_bytes(ids.id), safe="")
+    once = quote(utf8(ids.id), safe="")
     yield "the id was URL-encoded", text(client_id, once, ids.stream_id)
     yield "the id was URL-encoded twice", text(client_id, quote(once, safe=""), ids.stream_id)
     yield "the id was URL-decoded", text(client_id, unquote(ids.id), ids.stream_id)
-    yield "the stream id was URL-encoded", text(client_id, ids.id, quote(_bytes(ids.stream_id), safe=""))
-    yield "id and stream id were URL-encoded", text(client_id, once, quote(_bytes(ids.stream_id), safe=""))
+    yield "the stream id was URL-encoded", text(client_id, ids.id, quote(utf8(ids.stream_id), safe=""))
+    yield "id and stream id were URL-encoded", text(client_id, once, quote(utf8(ids.stream_id), safe=""))
     yield "there are blanks after the commas", text(client_id, ids.id, ids.stream_id, separator=", ")
     yield "the three parts were joined with nothing between them", text(client_id, ids.id, ids.stream_id, separator="")
     for separator in (":", ";", ".", "|", "\n", " "):
@@ -173,10 +174,10 @@ def _handshake_texts(client_id: str, ids: Ids) -> Iterator[Variant]:
 
 def _webhook_texts(timestamp: str, body: bytes) -> Iterator[Variant]:
     bare = timestamp.strip()
-    head = _bytes(f"v0:{timestamp}:")
+    head = utf8(f"v0:{timestamp}:")
     yield "", head + body
     if bare != timestamp:
-        yield "white space around the timestamp was left out", _bytes(f"v0:{bare}:") + body
+        yield "white space around the timestamp was left out", utf8(f"v0:{bare}:") + body
     if bare.isascii() and bare.isdigit() and len(bare) < 20:
         yield (
             "the timestamp was signed in milliseconds: sign the header as it came",
@@ -189,21 +190,21 @@ def _webhook_texts(timestamp: str, body: bytes) -> Iterator[Variant]:
     for nothing in _NOTHING:
         yield f"the body was {nothing or 'empty'} in the app: keep the raw bytes", head + nothing.encode()
         yield f"the timestamp was {nothing or 'empty'} in the app", b"v0:" + nothing.encode() + b":" + body
-    yield "the bytes of the body were printed (b'…'), not decoded, in Python", head + _bytes(repr(body))
+    yield "the bytes of the body were printed (b'…'), not decoded, in Python", head + utf8(repr(body))
     buffer = {"type": "Buffer", "data": list(body)}
-    yield "a Buffer was written as JSON: use body.toString()", head + _bytes(_compact(buffer))
+    yield "a Buffer was written as JSON: use body.toString()", head + utf8(_compact(buffer))
     yield "the body is base64 in the text", head + base64.b64encode(body)
-    yield "the parts were joined with '.', not ':'", _bytes(f"v0.{timestamp}.") + body
-    yield "the parts were joined with nothing between them", _bytes(f"v0{timestamp}") + body
+    yield "the parts were joined with '.', not ':'", utf8(f"v0.{timestamp}.") + body
+    yield "the parts were joined with nothing between them", utf8(f"v0{timestamp}") + body
     yield "only the body was signed", body
     yield "the timestamp is missing in the text", b"v0:" + body
-    yield "the timestamp and the body are swapped", b"v0:" + body + b":" + _bytes(bare)
+    yield "the timestamp and the body are swapped", b"v0:" + body + b":" + utf8(bare)
     text = _decoded(body)
     if text is not None:
         plain, form = text
         if form:
-            yield f"this file is in {form}, which Zoom's body was not", head + _bytes(plain)
-            body = _bytes(plain)
+            yield f"this file is in {form}, which Zoom's body was not", head + utf8(plain)
+            body = utf8(plain)
         if body.endswith(b"\n"):
             what = "this file has a line break at its end that the body had not"
             yield f"{what}{f', and is in {form}' if form else ''}", head + body.rstrip(b"\r\n")
@@ -214,7 +215,7 @@ def _webhook_texts(timestamp: str, body: bytes) -> Iterator[Variant]:
             yield "this file has CR LF where the body had LF", head + unix
             yield "this file has CR LF where the body had LF, and a line break at its end", head + unix.rstrip(b"\n")
         yield "line ends of the body were changed", head + body.replace(b"\n", b"\r\n")
-        yield "the body was written as a JSON string", head + _bytes(_compact(plain))
+        yield "the body was written as a JSON string", head + utf8(_compact(plain))
     try:
         value = loads(body)
     except ValueError:
@@ -222,7 +223,7 @@ def _webhook_texts(timestamp: str, body: bytes) -> Iterator[Variant]:
     for how, rewritten in rewritings(value):
         yield f"the body was parsed and written again ({how}): sign the raw bytes", head + rewritten
     if isinstance(value, dict) and isinstance(payload := value.get("payload"), dict):
-        yield "only the payload was signed, not the whole body", head + _bytes(_compact(payload))
+        yield "only the payload was signed, not the whole body", head + utf8(_compact(payload))
 
 
 def _compact(value: object, *, ensure_ascii: bool = False, sort_keys: bool = False) -> str:
@@ -257,7 +258,7 @@ def rewritings(value: object) -> Iterator[Variant]:
             (f"with C#'s System.Text.Json{sorted_too}", _c_sharp(escaped)),
         ]
     for how, text in forms:
-        yield how, _bytes(text)
+        yield how, utf8(text)
 
 
 def _escape(text: str, characters: str, form: str) -> str:
@@ -283,10 +284,6 @@ def _decoded(body: bytes) -> tuple[str, str] | None:
         return decode_text(body)
     except ValueError:
         return None
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
 
 
 def _writings(digest: bytes) -> Iterator[Variant]:
