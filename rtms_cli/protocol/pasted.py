@@ -6,7 +6,6 @@ where it is not, the reason names what the text is.
 
 import ast
 import base64
-import binascii
 import codecs
 import html
 import json
@@ -267,10 +266,11 @@ def _webhooks_in(value: object, own: str | None, layers: int) -> Iterator[Pasted
             tries -= 1
             try:
                 inner = _read(one, layers + 1)
-                if _is_webhook(loads(inner.body)):
-                    yield inner
+                found = loads(inner.body)
             except ValueError:
                 continue  # a text that only mentions one
+            if _is_webhook(found):
+                yield inner
 
 
 def _may_hold_one(text: str) -> bool:
@@ -281,9 +281,10 @@ def _in_lines(text: str) -> Iterator[Pasted]:
     for line in text.splitlines()[:_MAX_LINES]:
         if "event" in line and "payload" in line:
             try:
-                yield from _webhooks_in(loads(utf8(line)), line, 0)
+                value = loads(utf8(line))
             except ValueError:
                 continue  # a line of something else
+            yield from _webhooks_in(value, line, 0)
 
 
 def _objects(text: str) -> Iterator[tuple[dict[str, object], str]]:
@@ -300,12 +301,12 @@ def _objects(text: str) -> Iterator[tuple[dict[str, object], str]]:
                 _, end = decoder.raw_decode(text, found.start())
                 own = text[found.start() : end]
                 value = loads(utf8(own))
-                if isinstance(value, dict):
-                    yield value, own
-                    at = end
-                    continue
             except (ValueError, RecursionError):
-                pass  # the brace belongs to other text, or to another notation
+                value = None  # the brace belongs to other text, or to another notation
+            if isinstance(value, dict):
+                yield value, own
+                at = end
+                continue
         depth += 1
 
 
@@ -322,16 +323,19 @@ def _layers(text: str) -> Iterator[tuple[str, str]]:
     start, end = text.find("{"), text.rfind("}") + 1
     for literal in _PYTHON_BYTES.findall(text):
         try:
-            yield "Python's bytes as print() shows them", ast.literal_eval(f"b{literal}").decode()
+            plain = ast.literal_eval(f"b{literal}").decode()
         except (ValueError, SyntaxError, UnicodeError):
             continue  # not bytes of a text
+        yield "Python's bytes as print() shows them", plain
     if "&quot;" in text or "&#34;" in text or "&#x22;" in text:
         yield "JSON as HTML", html.unescape(text)
     if _BACKSLASHES.match(text, start):
         try:
-            yield "JSON as it stands in a string", json.loads(f'"{text[start:end]}"', strict=False)
+            plain = json.loads(f'"{text[start:end]}"', strict=False)
         except ValueError:
             pass  # backslashes of something else
+        else:
+            yield "JSON as it stands in a string", plain
     if re.match(r'\{\s*""', text[max(0, start) :]):
         yield "JSON as it stands in a CSV file", text[start:end].replace('""', '"')
     if found := re.search(r"%7B\S*", text, re.IGNORECASE):
@@ -339,11 +343,11 @@ def _layers(text: str) -> Iterator[tuple[str, str]]:
         yield "URL-encoded JSON", unquote(encoded) if "%20" in encoded else unquote_plus(encoded)
     if _BASE64.fullmatch(word := "".join(text.split())):
         try:
-            inner = base64.b64decode(word.translate({45: 43, 95: 47}) + "==").decode()
-            if "{" in inner:
-                yield "base64", inner
-        except (ValueError, binascii.Error):
-            pass  # a long word
+            plain = base64.b64decode(word.translate({45: 43, 95: 47}) + "==").decode()
+        except ValueError:
+            plain = ""  # a long word
+        if "{" in plain:
+            yield "base64", plain
     if "'\\''" in text:
         yield "JSON in a shell's quotation marks", text.replace("'\\''", "'")
     lines = [line for line in text.splitlines() if line.strip()]

@@ -130,9 +130,10 @@ def _keys(name: str, secret: str, others: Mapping[str, str]) -> Iterator[Variant
         yield f"the {name} was used with its quotation marks", utf8(f"{quotes}{secret}{quotes}")
     for decode, how in ((base64.b64decode, "base64"), (bytes.fromhex, "hex")):
         try:
-            yield f"the {name} was decoded as {how} before it was used", decode(secret)
+            decoded = decode(secret)
         except ValueError:
-            continue  # it is none
+            continue  # it is not in that form
+        yield f"the {name} was decoded as {how} before it was used", decoded
     for other, value in others.items():
         yield f"{other} was used instead of the {name}", utf8(value)
 
