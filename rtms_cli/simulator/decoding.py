@@ -1,6 +1,7 @@
 """The user's own sound and film, in any format that FFmpeg reads; decoded as the session goes on."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from rtms_cli.simulator.schedule import Span
 
 if TYPE_CHECKING:
     from av import AudioFrame
+    from av.container import InputContainer
 
 _SCAN_HZ, _SCAN_MS = 8_000, 500
 _LOUD = 300
@@ -132,23 +134,35 @@ def _fitted(frame: object, size: tuple[int, int]) -> Picture:
     return picture
 
 
-def _pcm(path: Path, rate: int, channels: int) -> Iterator[Pcm]:
-    """The file's first sound track, resampled, in pieces (count, channels)."""
+@contextmanager
+def _opened(path: Path) -> Iterator["InputContainer"]:
+    """The file, for as long as it is read.
+
+    :raises Problem: where FFmpeg cannot open it, or fails later.
+    """
     import av
 
     try:
         with av.open(str(path), metadata_errors="replace") as container:
-            if not container.streams.audio:
-                return
-            for (rate_in, *_), frames in groupby(container.decode(audio=0), _form):  # it can change within a file
-                if rate_in < _LEAST_RATE:
-                    raise Problem(f"{path} says that its sound has {rate_in} samples a second.", _FORMATS)
-                resampler = av.AudioResampler("s16", "stereo" if channels == 2 else "mono", rate)
-                for frame in chain(frames, (None,)):
-                    for piece in resampler.resample(frame):
-                        yield piece.to_ndarray().reshape(-1, channels).astype(np.int16)
+            yield container
     except (OSError, av.FFmpegError) as error:
         raise Problem(f"Cannot read {path}: {_why(error)}.", _FORMATS) from None
+
+
+def _pcm(path: Path, rate: int, channels: int) -> Iterator[Pcm]:
+    """The file's first sound track, resampled, in pieces (count, channels)."""
+    import av
+
+    with _opened(path) as container:
+        if not container.streams.audio:
+            return
+        for (rate_in, *_), frames in groupby(container.decode(audio=0), _form):  # it can change within a file
+            if rate_in < _LEAST_RATE:
+                raise Problem(f"{path} says that its sound has {rate_in} samples a second.", _FORMATS)
+            resampler = av.AudioResampler("s16", "stereo" if channels == 2 else "mono", rate)
+            for frame in chain(frames, (None,)):
+                for piece in resampler.resample(frame):
+                    yield piece.to_ndarray().reshape(-1, channels).astype(np.int16)
 
 
 def _form(frame: "AudioFrame") -> tuple[int, str, str]:
@@ -157,25 +171,18 @@ def _form(frame: "AudioFrame") -> tuple[int, str, str]:
 
 def _frames(path: Path) -> Iterator[tuple[int, object]]:
     """The file's pictures, with their times in ms."""
-    import av
-
-    try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            if not container.streams.video:
-                return
-            first: float | None = None
-            for frame in container.decode(video=0):
-                seconds = frame.time or 0.0
-                first = seconds if first is None else first
-                yield round((seconds - first) * 1000), frame
-    except (OSError, av.FFmpegError) as error:
-        raise Problem(f"Cannot read {path}: {_why(error)}.", _FORMATS) from None
+    with _opened(path) as container:
+        if not container.streams.video:
+            return
+        first: float | None = None
+        for frame in container.decode(video=0):
+            seconds = frame.time or 0.0
+            first = seconds if first is None else first
+            yield round((seconds - first) * 1000), frame
 
 
 def _told_duration_ms(path: Path) -> int | None:
-    import av
-
-    with av.open(str(path), metadata_errors="replace") as container:
+    with _opened(path) as container:
         return None if container.duration is None else container.duration // 1000
 
 
