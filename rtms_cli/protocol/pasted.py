@@ -19,7 +19,7 @@ from msgspec import Struct, structs
 
 from rtms_cli.protocol.curl import posted_by
 from rtms_cli.protocol.notations import named, notations, refuse_left_out
-from rtms_cli.protocol.strict_json import dumps, loads
+from rtms_cli.protocol.strict_json import dumps, is_json, loads
 from rtms_cli.protocol.texts import utf8
 
 MAX_LENIENT = 64 * 1024
@@ -181,8 +181,8 @@ def _lenient(text: str, layers: int, error: ValueError) -> Pasted:
         raise ValueError(f"there are {len(found)} JSON objects in it: give one of them")
     if found:
         return Pasted(utf8(found[0][1]), "JSON with other text around it")
-    if "control character" in str(error) and _is_json(joined := "".join(text.splitlines())):
-        return Pasted(utf8(joined), "JSON whose lines a terminal has wrapped")
+    if "control character" in str(error) and is_json(joined := utf8("".join(text.splitlines()))):
+        return Pasted(joined, "JSON whose lines a terminal has wrapped")
     for form, inner in _layers(text):
         try:
             return _as(_read(inner, layers + 1), form)
@@ -209,14 +209,6 @@ _BRACE = re.compile(r"[{}]")
 def _as(found: Pasted, form: str) -> Pasted:
     """What was found, under the name of what it was found in; what is in the middle needs no name."""
     return structs.replace(found, form=form)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        loads(utf8(text))
-    except ValueError:
-        return False
-    return True
 
 
 def _is_webhook(value: object) -> bool:

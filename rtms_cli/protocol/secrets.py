@@ -11,7 +11,7 @@ from heapq import merge
 from itertools import islice
 from urllib.parse import quote
 
-from rtms_cli.protocol.strict_json import MAX_TEXT, dumps, loads
+from rtms_cli.protocol.strict_json import MAX_TEXT, dumps, is_json, loads
 
 REDACTED = "[redacted]"
 SECRET_ENDINGS = (
@@ -59,21 +59,12 @@ def redact(raw: bytes) -> bytes:
 
 def redact_unreadable(raw: bytes) -> tuple[bytes, bool]:
     """What is no message, without secrets, and whether it is JSON all the same."""
-    if len(raw) <= MAX_TEXT:
-        try:
-            loads(raw)
-        except ValueError:
-            pass
-        else:
-            return redact(raw), True
+    if len(raw) <= MAX_TEXT and is_json(raw):
+        return redact(raw), True
     kept = redact_text(raw)
-    if kept != raw and len(kept) <= MAX_TEXT:
-        try:
-            loads(kept)
-        except ValueError:
-            pass
-        else:  # what made it unreadable is gone with the secret; a replay must not read a message in it
-            kept = b"[redacted] " + kept
+    if kept != raw and len(kept) <= MAX_TEXT and is_json(kept):
+        # What made it unreadable is gone with the secret; a replay must not read a message in it.
+        kept = b"[redacted] " + kept
     return kept, False
 
 
@@ -212,9 +203,7 @@ def _hides(raw: bytes) -> bool:
 
 def _unescaped(raw: bytes) -> bytes:
     """What is no JSON, with plain letters for escaped ones."""
-    if len(raw) <= MAX_TEXT:
-        return _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), raw)
-    last = next(islice(_ESCAPED.finditer(raw), _MOST_LOOKS, None), None)
+    last = None if len(raw) <= MAX_TEXT else next(islice(_ESCAPED.finditer(raw), _MOST_LOOKS, None), None)
     head = raw if last is None else raw[: last.start()]
     plain = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), head)
     return plain if last is None else plain + REDACTED.encode()

@@ -104,6 +104,15 @@ def _named(found: re.Match[str]) -> str:
     return f"\ufffd{ord(found[0]):x}"
 
 
+def is_json(raw: bytes) -> bool:
+    """Whether `loads` takes it."""
+    try:
+        loads(raw)
+    except ValueError:
+        return False
+    return True
+
+
 def is_utf8(raw: bytes) -> bool:
     """Whether bytes are valid UTF-8."""
     try:
