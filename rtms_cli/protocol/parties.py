@@ -135,8 +135,8 @@ def shown_name(product: str, name: str | None) -> str | None:
         return None
     if product in BY_CHANNEL:
         if _PHONE_NUMBER.fullmatch(name):
-            return f"number ending in {_digits(name)[-2:]}"
-        name = _NUMBER_IN_NAME.sub(lambda found: f"number ending in {_digits(found[0])[-2:]}", name)
+            return _last_digits(name)
+        name = _NUMBER_IN_NAME.sub(lambda found: _last_digits(found[0]), name)
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
@@ -243,10 +243,15 @@ def _person(given: Mapping[str, object], product: str) -> Mention | None:
     name = next(filter(None, (name_or_none(given.get(key)) for key in _NAMES)), None)
     number = name_or_none(given.get("phone_number"))
     if name and number and len(_digits(number)) > 2 and _digits(name) == _digits(number):
-        name = f"number ending in {_digits(number)[-2:]}"  # a personal number, which must not be a name
+        name = _last_digits(number)  # a personal number, which must not be a name
     name = shown_name(product, name)
     other = user if product in BY_CHANNEL and user not in (None, "", 0, whose) else None
     return None if whose is None and name is None else Mention(whose, name, other)
+
+
+def _last_digits(number: str) -> str:
+    """What is shown of a phone number."""
+    return f"number ending in {_digits(number)[-2:]}"
 
 
 def _digits(text: str) -> str:
