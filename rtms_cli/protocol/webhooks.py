@@ -153,19 +153,18 @@ def read_webhook(body: bytes) -> Webhook:
     product = _PRODUCTS.get(known["product"]) if known else None
     if known is None or product is None:
         return OtherWebhook(event, id_or_none(payload.get("rtms_stream_id")), _in_words(event, payload))
+    event_ts = event_ms(posted.get("event_ts"))
     try:
         if known["what"] == "started":
-            return StreamStart(_stream(product, payload, event_ms(posted.get("event_ts"))))
+            return StreamStart(_stream(product, payload, event_ts))
         stream_id = _text(payload, "rtms_stream_id")
     except ValueError as error:
         return UnreadableWebhook(f"{event}: {error}")
     if known["what"] == "stopped":
         reasons = (StopReason.find_or_name(payload.get(name)) for name in ("stop_reason", "reason"))
         reason = next((reason for reason in reasons if reason is not None), None)
-        return StreamStop(product, stream_id, reason, event_ms(posted.get("event_ts")))
-    return StreamInterrupted(
-        product, stream_id, first_url(payload.get("server_urls")), event_ms(posted.get("event_ts"))
-    )
+        return StreamStop(product, stream_id, reason, event_ts)
+    return StreamInterrupted(product, stream_id, first_url(payload.get("server_urls")), event_ts)
 
 
 def _in_words(event: str, payload: dict[str, object]) -> str:
@@ -219,9 +218,7 @@ def read_payload(text: bytes) -> Stream:
 
     :raises ValueError: with a line that says what is missing.
     """
-    posted = loads(text)
-    if not isinstance(posted, dict):
-        raise ValueError(f"a JSON object is expected, not {_KINDS.get(type(posted), 'a number')}")
+    posted = _object(text)
     if "event" in posted:
         match read_webhook(text):
             case StreamStart(stream):
@@ -253,9 +250,7 @@ def read_ids(text: bytes) -> Ids:
 
     :raises ValueError: with a line that says what is missing.
     """
-    posted = loads(text)
-    if not isinstance(posted, dict):
-        raise ValueError(f"a JSON object is expected, not {_KINDS.get(type(posted), 'a number')}")
+    posted = _object(text)
     payload = _flat(posted.get("payload", posted))
     known = _EVENT.fullmatch(str(posted.get("event", "")))
     product = (_PRODUCTS.get(known["product"]) if known else None) or _guess_product(payload)
@@ -263,6 +258,13 @@ def read_ids(text: bytes) -> Ids:
     named = {name: id_or_none(payload.get(name)) for name in _NOT_THE_ID}
     others = {name: value for name, value in named.items() if value and value != identity}
     return Ids(product, identity, _text(payload, "rtms_stream_id"), _ready_made(payload), others)
+
+
+def _object(text: bytes) -> dict[str, object]:
+    posted = loads(text)
+    if not isinstance(posted, dict):
+        raise ValueError(f"a JSON object is expected, not {_KINDS.get(type(posted), 'a number')}")
+    return posted
 
 
 def _flat(payload: object) -> dict[str, object]:
