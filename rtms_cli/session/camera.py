@@ -18,7 +18,7 @@ class Camera:
     :param product: says how events tell of people.
     """
 
-    def __init__(self, wanted: str, product: str) -> None:
+    def __init__(self, wanted: str, product: Product) -> None:
         self._product = product
         self._wanted = wanted
         number = user_id(wanted.strip())
@@ -30,7 +30,7 @@ class Camera:
 
     def take(self, event: EventUpdate) -> None:
         """Follow an event."""
-        what = event_name(Product(self._product), event.event_type)
+        what = event_name(self._product, event.event_type)
         for who in people_of(event, self._product):
             if who.party is None:
                 continue

@@ -308,10 +308,9 @@ class Connections:
             channel.wants_all = True
             self.connect(channel, at_us)
             return
-        for kind in [
-            kind for kind in own if kind not in offered
-        ]:  # everything would be what the other sockets have, once more
-            self.refuse_kind(kind, why)
+        for kind in own:
+            if kind not in offered:  # everything would be what the other sockets have, once more
+                self.refuse_kind(kind, why)
         if not offered:
             self.give_up(channel, why, at_us)
             return

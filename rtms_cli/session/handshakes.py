@@ -46,8 +46,14 @@ def plan_media(kinds: Iterable[MediaType], urls: Mapping[str, str], *, split: bo
 
 def usable_urls(offered: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """The WebSocket URLs that a `2` offers, and what else it offers, for protocols that are not spoken here."""
-    urls = {key: first_url(text) or text for key, text in offered.items() if first_url(text) or not other_urls(text)}
-    return urls, list(dict.fromkeys(other for text in offered.values() for other in other_urls(text)))
+    urls: dict[str, str] = {}
+    others: dict[str, None] = {}
+    for key, text in offered.items():
+        url, unspoken = first_url(text), other_urls(text)
+        if url or not unspoken:
+            urls[key] = url or text
+        others |= dict.fromkeys(unspoken)
+    return urls, list(others)
 
 
 def greeting(channel: Channel, stream: Stream, signature: Signature, request: MediaRequest, sequence: int) -> Message:

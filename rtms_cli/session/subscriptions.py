@@ -56,11 +56,10 @@ class Subscriptions:
         sent_us, self._sent_us = self._sent_us, None
         if sent_us is None or code not in _ON_PURPOSE or at_us - sent_us > SUBSCRIBED_S * US:
             return ""
-        fewer = self._first if len(self._events) > len(self._first) else ()
         if not self._events:
             return ""
-        self._events = fewer
-        what = "without the newest ones" if fewer else "without events"
+        self._events = self._first if len(self._events) > len(self._first) else ()
+        what = "without the newest ones" if self._events else "without events"
         return f"closed with {code} right after the events were asked for: next time {what}"
 
 
