@@ -42,6 +42,14 @@ STREAM = Stream(Product.MEETING, "uuid==", "stream1", "ws://s", 1000, None, "ws:
 AUDIO = MediaRequest(MediaType.AUDIO)
 AUDIO_AND_TRANSCRIPT = MediaRequest(MediaType.AUDIO | MediaType.TRANSCRIPT)
 
+HANDSHAKE = """
+0    tick
+<<   open signaling ws://s
+0.1  signaling open
+<<   send signaling 1
+"""
+"""A session whose `1` waits for its answer, at 0.1 s."""
+
 CONNECTED = """
 0    tick
 <<   open signaling ws://s

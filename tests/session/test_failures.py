@@ -11,6 +11,7 @@ from script import (
     AUDIO_AND_TRANSCRIPT,
     CONNECTED,
     FAILOVER,
+    HANDSHAKE,
     INTERRUPTED,
     PACKET,
     SPLIT,
@@ -47,6 +48,16 @@ AGAIN = """
 <<     send signaling 7
 """
 """Both sockets come up anew after the second `t`."""
+
+REBUILT = f"""
+5    signaling closed 1006
+<<   close media
+<<   warn signaling: lost
+8.8  tick
+<<   open signaling ws://s
+{AGAIN.format(t=9)}
+"""
+"""A connection is lost, and up again at 9.4 s."""
 
 
 @dataclass
@@ -119,15 +130,8 @@ FAILURES = [
     *(
         Failure(
             f"an interrupted webhook that comes late, and is older than the rebuilt connection ({event_ts!r})",
-            """
-            5    signaling closed 1006
-            <<   close media
-            <<   warn signaling: lost
-            8.8  tick
-            <<   open signaling ws://s
-            """
-            + AGAIN.format(t=9)
-            + f"""
+            f"""
+            {REBUILT}
             {late}   {interrupted(event_ts)}
             <<   warn signaling: an interrupted webhook came about the connection before this one
             {late + 6} tick
@@ -137,32 +141,18 @@ FAILURES = [
     ),
     Failure(
         "a keep-alive tells that the start webhook was under way for 2 s: by Zoom's clock the loss is the old one",
-        """
-        3    signaling {"msg_type": 12, "timestamp": 6000}
+        f"""
+        3    signaling {{"msg_type": 12, "timestamp": 6000}}
         <<   send signaling 13
-        5    signaling closed 1006
-        <<   close media
-        <<   warn signaling: lost
-        8.8  tick
-        <<   open signaling ws://s
-        """
-        + AGAIN.format(t=9)
-        + f"""
+        {REBUILT}
         44   {interrupted(11_000)}
         <<   warn signaling: an interrupted webhook came about the connection before this one
         """,
     ),
     Failure(
         "an interrupted webhook that is newer than the rebuilt connection is news",
-        """
-        5    signaling closed 1006
-        <<   close media
-        <<   warn signaling: lost
-        8.8  tick
-        <<   open signaling ws://s
-        """
-        + AGAIN.format(t=9)
-        + f"""
+        f"""
+        {REBUILT}
         44   {interrupted(44_500)}
         <<   close signaling
         <<   close media
@@ -212,15 +202,8 @@ FAILURES = [
     ),
     Failure(
         "what was heard after a first sign does not disprove a second",
-        """
-        5    signaling closed 1006
-        <<   close media
-        <<   warn signaling: lost
-        8.8  tick
-        <<   open signaling ws://s
-        """
-        + AGAIN.format(t=9)
-        + f"""
+        f"""
+        {REBUILT}
         12   {interrupted(13_000)}
         14   media {PACKET}
         16   {interrupted(13_000)}
@@ -232,15 +215,8 @@ FAILURES = [
     ),
     Failure(
         "what was under way when the sign came does not prove that the connection lives",
-        """
-        5    signaling closed 1006
-        <<   close media
-        <<   warn signaling: lost
-        8.8  tick
-        <<   open signaling ws://s
-        """
-        + AGAIN.format(t=9)
-        + f"""
+        f"""
+        {REBUILT}
         12   {interrupted(13_000)}
         12.2 media {PACKET}
         17   tick
@@ -331,15 +307,8 @@ FAILURES = [
     ),
     Failure(
         "a late signal, and nothing comes any more: it meant the new connection",
-        """
-        5    signaling closed 1006
-        <<   close media
-        <<   warn signaling: lost
-        8.8  tick
-        <<   open signaling ws://s
-        """
-        + AGAIN.format(t=9)
-        + f"""
+        f"""
+        {REBUILT}
         12   {interrupted(13_000)}
         14   {interrupted(13_000)}
         17   tick
@@ -477,14 +446,6 @@ def test_failure(row: Failure) -> None:
     machine = session(row.request)
     play(machine, row.before)
     play(machine, row.happens)
-
-
-HANDSHAKE = """
-0    tick
-<<   open signaling ws://s
-0.1  signaling open
-<<   send signaling 1
-"""
 
 
 @dataclass

@@ -10,6 +10,7 @@ from script import (
     AUDIO_AND_TRANSCRIPT,
     CONNECTED,
     FAILOVER,
+    HANDSHAKE,
     INTERRUPTED,
     PACKET,
     SPLIT,
@@ -63,11 +64,8 @@ def test_everything_on_one_socket_is_asked_for_as_32() -> None:
 def test_a_kind_without_a_url_falls_back_to_all() -> None:
     play(
         session(MediaRequest(AUDIO_AND_TRANSCRIPT.types, split=True)),
-        """
-        0    tick
-        <<   open signaling ws://s
-        0.1  signaling open
-        <<   send signaling 1
+        HANDSHAKE
+        + """
         0.2  signaling {"msg_type": 2, "status_code": 0, "server_urls": {"audio": "ws://a", "all": "ws://m"}}
         <<   send signaling 5
         <<   open media.audio ws://a
@@ -80,11 +78,8 @@ def test_a_kind_without_any_url_does_not_cost_the_others() -> None:
     machine = session(AUDIO_AND_TRANSCRIPT)
     play(
         machine,
-        """
-        0    tick
-        <<   open signaling ws://s
-        0.1  signaling open
-        <<   send signaling 1
+        HANDSHAKE
+        + """
         0.2  signaling {"msg_type": 2, "status_code": 0, "media_server": {"server_urls": {"audio": "ws://a"}}}
         <<   send signaling 5
         <<   warn signaling: transcript is not granted
@@ -103,11 +98,8 @@ def test_nothing_granted_ends_the_session() -> None:
     machine = session()
     play(
         machine,
-        """
-        0    tick
-        <<   open signaling ws://s
-        0.1  signaling open
-        <<   send signaling 1
+        HANDSHAKE
+        + """
         0.2  signaling {"msg_type": 2, "status_code": 0, "media_server": {"server_urls": {}}}
         <<   send signaling 5
         <<   warn signaling: audio is not granted
@@ -140,11 +132,8 @@ def test_a_kind_that_is_offered_for_another_protocol_only_is_not_granted() -> No
     machine = session(MediaRequest(AUDIO_AND_TRANSCRIPT.types, split=True))
     play(
         machine,
-        """
-        0    tick
-        <<   open signaling ws://s
-        0.1  signaling open
-        <<   send signaling 1
+        HANDSHAKE
+        + """
         0.2  signaling {"msg_type": 2, "status_code": 0, "server_urls": {"audio": "srt://a:1", "transcript": "ws://t"}}
         <<   send signaling 5
         <<   warn signaling: srt://a:1 is offered too
@@ -184,11 +173,8 @@ def test_a_keep_alive_is_answered_with_what_it_carried(case: KeepAlive) -> None:
 def test_a_keep_alive_before_the_handshake_is_answered() -> None:
     play(
         session(),
-        """
-        0    tick
-        <<   open signaling ws://s
-        0.1  signaling open
-        <<   send signaling 1
+        HANDSHAKE
+        + """
         0.2  signaling {"msg_type": 12, "timestamp": 1}
         <<   send signaling 13
         """,
@@ -206,11 +192,8 @@ def test_names_by_number_and_by_name_are_the_same() -> None:
     machine = session()
     play(
         machine,
-        """
-        0    tick
-        <<   open signaling ws://s
-        0.1  signaling open
-        <<   send signaling 1
+        HANDSHAKE
+        + """
         0.2  signaling {"msg_type": "SIGNALING_HAND_SHAKE_RESP", "status_code": "STATUS_OK", "server_urls": {"all": "ws://m"}}
         <<   send signaling 5
         <<   open media ws://m
