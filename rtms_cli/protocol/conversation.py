@@ -27,9 +27,8 @@ _LONGEST_EMOJI = 1_000
 
 def chat_line(message: Chat) -> dict[str, object]:
     """What `chat.jsonl` says of a message, after its times."""
-    operation = message.operation
     fields: dict[str, object] = {
-        "operation": operation.name.lower() if isinstance(operation, ChatOperation) else operation,
+        "operation": _operation_line(message.operation),
         "message_id": message.message_id,
         "parent_message_id": message.parent_message_id or None,
         "chat_session": _session_line(message.chat_session),
@@ -44,8 +43,7 @@ def chat_line(message: Chat) -> dict[str, object]:
 
 def chat_gist(message: Chat) -> str:
     """A message in a few words, with what it does to another one."""
-    line = chat_line(message)
-    operation, text = line.get("operation"), message.text or ""
+    operation, text = _operation_line(message.operation), message.text or ""
     words = "" if operation in (None, "new") else _GISTS.get(str(operation), f"operation {operation}")
     if not words and message.parent_message_id:
         words = "reply"
@@ -280,6 +278,11 @@ def _files(files: object) -> list[tuple[str | None, str]]:
 def _deleted(line: Mapping[str, Any]) -> set[str | None]:
     given = line.get("delete_file_id_list")
     return {_id(one) for one in given} - {None} if isinstance(given, list) else set()
+
+
+def _operation_line(operation: int | str | None) -> int | str | None:
+    """An operation's name in place of its number, where it has one."""
+    return operation.name.lower() if isinstance(operation, ChatOperation) else operation
 
 
 def _session_line(session: object) -> object:
