@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from rtms_cli.protocol.fields import (
     AS_IS,
     ID,
-    NAME,
+    PERSON,
     TIME,
-    WHO,
+    USER,
+    WORDS,
     Field,
     Key,
     Kind,
     Nested,
     Shape,
-    Words,
     text_or_none,
 )
 from rtms_cli.protocol.numbers import ChatOperation
@@ -30,7 +30,6 @@ _MARKS = ("operation_type", "message_id")
 _OTHERS = ("parent_message_id", "chat_session", "sender", "receiver", "files", "delete_file_id_list", "timestamp")
 _TEXTS = ("data", "text", "message", "content")
 """Which of them holds the text in a JSON text is not public."""
-_PERSON = (Key("user_id", WHO), Key("user_name", NAME))
 
 
 def _read_operation(value: object) -> int | str | None:
@@ -39,15 +38,14 @@ def _read_operation(value: object) -> int | str | None:
 
 
 _SHAPE = Shape(
-    Field("user_id", WHO),
-    Field("user_name", NAME),
-    Words("data", name="text", also=("text",), odd=("content", "message")),
+    *USER,
+    WORDS,
     Field("timestamp", TIME),
     Field("operation_type", Kind(_read_operation, is_number=True), "operation"),
     Field("message_id", ID),
     Field("parent_message_id", ID),
     Field("chat_session", AS_IS),
-    Key("sender", inside=Shape(*_PERSON, is_open=True)),
+    Key("sender", inside=Shape(*PERSON, is_open=True)),
     Field("receiver", AS_IS),
     Field("files", AS_IS),
     Field("delete_file_id_list", AS_IS, "deleted_files"),

@@ -286,6 +286,14 @@ class Nested(Key, frozen=True):
             written[self.key] = inner
 
 
+USER_ID = Field("user_id", WHO)
+USER = (USER_ID, Field("user_name", NAME))
+PERSON = (Key("user_id", WHO), Key("user_name", NAME))
+"""The same two in an object whose keys have no attributes."""
+WORDS = Words("data", name="text", also=("text",), odd=("content", "message"))
+"""What somebody said or wrote, wherever it stands."""
+
+
 class Place(Struct, frozen=True):
     """A key as it stands in a message."""
 

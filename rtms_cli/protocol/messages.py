@@ -20,13 +20,16 @@ from rtms_cli.protocol.chat import CONTENT
 from rtms_cli.protocol.fields import (
     FLAG,
     ID,
-    NAME,
     NUMBER,
     NUMBER_AS_IS,
     NUMBER_OR_NAME,
+    PERSON,
     TEXT,
     TIME,
+    USER,
+    USER_ID,
     WHO,
+    WORDS,
     Constant,
     Field,
     Key,
@@ -34,7 +37,6 @@ from rtms_cli.protocol.fields import (
     Nested,
     Shape,
     Texts,
-    Words,
     one_of,
 )
 from rtms_cli.protocol.fields import UserId as UserId
@@ -203,12 +205,11 @@ _SERVER = Shape(Field("server_urls", Kind(_read_urls, _write_urls), empty=dict, 
 _PARAMS = Field("media_params", Kind(MediaParams.read, _write_params), "params", empty=MediaParams, inside=MEDIA_PARAMS)
 _SUBSCRIBE = Field("subscribe", FLAG, empty=lambda: True)
 _SUBSCRIPTION = Shape(Field("event_type", NUMBER), _SUBSCRIBE)
-_PERSON = (Key("user_id", WHO), Key("user_name", NAME))
 _EVENT = Shape(
     Field("event_type", Kind(_read_event_type, is_number=True), also=("event_code",), odd=("event",)),
     Field("timestamp", TIME, also=("event_ts",)),
-    *_PERSON,
-    Key("participants", inside=Shape(*_PERSON)),
+    *PERSON,
+    Key("participants", inside=Shape(*PERSON)),
     Key("participant_info", odd=("paticipant_info",)),
     rest="fields",
     kept=("event_code",),
@@ -218,16 +219,14 @@ _REASON = Kind(StopReason.find_or_name, is_number=True)
 _SESSION_STATE = Field("state", one_of(SessionState))
 _STREAM_STATE = Field("state", one_of(StreamState))
 _KEEP_ALIVE = (Field("sequence", NUMBER_AS_IS), Field("timestamp", NUMBER_AS_IS))
-_USER_ID = Field("user_id", WHO)
-_USER = (_USER_ID, Field("user_name", NAME))
 _CHANNEL_ID = Field("channel_id", WHO)
 # A content that is not an object is its data.
 _DATA = Field("data", Kind(text_or_none, _write_data), odd=("content",), empty=str)
-_PACKET = Nested("content", inside=Shape(*_USER, _CHANNEL_ID, _DATA, Field("length", NUMBER), _TIMESTAMP))
+_PACKET = Nested("content", inside=Shape(*USER, _CHANNEL_ID, _DATA, Field("length", NUMBER), _TIMESTAMP))
 _LINE = Shape(
-    *_USER,
+    *USER,
     _CHANNEL_ID,
-    Words("data", name="text", also=("text",), odd=("content", "message")),
+    WORDS,
     Field("start_time", TIME),
     Field("end_time", TIME),
     _TIMESTAMP,
@@ -536,7 +535,7 @@ class StreamCloseResponse(Message, frozen=True):
 @_defined(
     MessageType.VIDEO_SUBSCRIPTION_REQ,
     Route.TO_SIGNALING,
-    _USER_ID,
+    USER_ID,
     _SUBSCRIBE,
     _TIMESTAMP,
 )
@@ -548,7 +547,7 @@ class VideoSubscriptionRequest(Message, frozen=True):
     timestamp: int | None = None
 
 
-@_defined(MessageType.VIDEO_SUBSCRIPTION_RESP, Route.FROM_SIGNALING, _USER_ID, *_RESULT, _TIMESTAMP)
+@_defined(MessageType.VIDEO_SUBSCRIPTION_RESP, Route.FROM_SIGNALING, USER_ID, *_RESULT, _TIMESTAMP)
 class VideoSubscriptionResponse(Message, frozen=True):
     """`29`."""
 
