@@ -47,6 +47,7 @@ class _Said(Struct):
     name: str
     language: str
     text: str
+    start_time: int | None
     end_time: int | None
     stamp: int | None
     """When it was last changed, on Zoom's clock."""
@@ -100,13 +101,12 @@ class SentenceReader:
         change = Attribute.find(line.get("attribute"))
         said = self._sentence(line)
         says_whose = line.get("user_id") is not None or line.get("channel_id") is not None
-        start_time = milliseconds(line.get("start_time"))
         if said is None:
             self.without_time += 1
             return
         at_start: deque[_Said] = deque(maxlen=_MOST_AT_ONCE)
-        if start_time:
-            at_start = self._by_start.setdefault(start_time, at_start)
+        if said.start_time:
+            at_start = self._by_start.setdefault(said.start_time, at_start)
         earlier = [one for one in at_start if one.whose == said.whose]
         if change in (Attribute.UPDATE, Attribute.DELETE):
             # A line that does not say whose it is may be about anybody's.
@@ -126,13 +126,15 @@ class SentenceReader:
         at_start.append(said)
 
     def _sentence(self, line: Mapping[str, Any]) -> _Said | None:
+        names = ("timestamp", "start_time", "end_time")
+        stamp, start_time, end_time = (milliseconds(line.get(name)) for name in names)
         t = line.get("t")
-        t = float(t) if isinstance(t, int | float) and abs(t) <= _MOST_S else self._seconds(line.get("timestamp"), None)
-        start = self._seconds(line.get("start_time"), t)
+        t = float(t) if isinstance(t, int | float) and abs(t) <= _MOST_S else self._seconds(stamp, None)
+        start = self._seconds(start_time, t)
         start = t if start is None else start
         if start is None:
             return None
-        end = self._seconds(line.get("end_time"), t)
+        end = self._seconds(end_time, t)
         shift = self._place(start) - start
         end = None if end is None else end + shift
         start = max(0.0, start + shift)  # a sentence may have begun before the first packet that we got
@@ -140,8 +142,7 @@ class SentenceReader:
         name = shown_name(self._product, name_or_none(line.get("user_name")))
         if whose is None and not name and (at := bisect_right(self._starts, start) - 1) >= 0:
             _, whose, name = self._speakers[at]
-        spoken = milliseconds(line.get("start_time")) or milliseconds(line.get("timestamp"))
-        name = name or self._parties.name_at(whose, spoken)
+        name = name or self._parties.name_at(whose, start_time or stamp)
         texts = (words_or_none(line.get(field)) for field in ("text", "data"))
         return _Said(
             start,
@@ -150,13 +151,13 @@ class SentenceReader:
             label(self._product, whose, name or self._names.get(whose)),
             language_of(line.get("language")),
             next(filter(None, texts), ""),
-            milliseconds(line.get("end_time")),
-            milliseconds(line.get("timestamp")),
+            start_time,
+            end_time,
+            stamp,
         )
 
-    def _seconds(self, stamp: object, near_s: float | None) -> float | None:
+    def _seconds(self, time_ms: int | None, near_s: float | None) -> float | None:
         """A time of Zoom's clock on the recording's, where it can be one."""
-        time_ms = milliseconds(stamp)
         if time_ms is None or self._origin_ms is None or time_ms <= 0:
             return None
         seconds = (time_ms - self._origin_ms) / 1000
