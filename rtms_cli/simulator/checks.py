@@ -12,13 +12,19 @@ from rtms_cli.protocol.messages import (
     SignalingHandshakeRequest,
     Signature,
 )
-from rtms_cli.protocol.numbers import IVR_EVENTS, ContentType, MediaType, MeetingEvent, Product, StatusCode
+from rtms_cli.protocol.numbers import (
+    CHAT_GROUP_EVENTS,
+    IVR_EVENTS,
+    ContentType,
+    MediaType,
+    MeetingEvent,
+    Product,
+    StatusCode,
+)
 from rtms_cli.simulator.client import Client
 
 BY_THEMSELVES = (MeetingEvent.FIRST_PACKET_TIMESTAMP, MeetingEvent.MEDIA_CONNECTION_INTERRUPTED)
 """Events that come without a subscription."""
-_NEW_EVENTS = (MeetingEvent.CHAT_GROUP_CREATE, IVR_EVENTS.start)
-"""From which number on old servers know no event: of meetings, and of Contact Center."""
 
 
 def check_identity(
@@ -83,13 +89,13 @@ def check_events(message: EventSubscription, product: str, client: Client) -> tu
 
     :returns: the status code, and the reason in words.
     """
-    first_new = _NEW_EVENTS[product == Product.CONTACT_CENTER]
+    new_events = IVR_EVENTS if product == Product.CONTACT_CENTER else CHAT_GROUP_EVENTS
     for event, _ in message.events:
         if event is None or not 0 < event < IVR_EVENTS.stop:
             client.find(SIGNALING, f"5 EVENT_SUBSCRIPTION for {event}, which is no event type")
         elif event in BY_THEMSELVES:
             client.find(SIGNALING, f"5 EVENT_SUBSCRIPTION for {event}, which comes by itself")
-        elif client.has_old_events and event >= first_new:
+        elif client.has_old_events and event >= new_events.start:
             return StatusCode.STATUS_INVALID_EVENT_TYPE, f"there is no event {event}"
     return StatusCode.STATUS_OK, ""
 
