@@ -61,7 +61,6 @@ from rtms_cli.protocol.strict_json import MAX_TEXT as MAX_TEXT
 from rtms_cli.protocol.strict_json import dumps as dumps
 from rtms_cli.protocol.strict_json import is_utf8
 from rtms_cli.protocol.strict_json import loads as loads
-from rtms_cli.protocol.strict_json import whole_text as whole_text
 from rtms_cli.protocol.times import FIRST_MS, LAST_MS, milliseconds
 from rtms_cli.protocol.urls import every_url
 

@@ -55,10 +55,10 @@ from rtms_cli.protocol.messages import (
     VideoSubscriptionResponse,
     encode,
     read,
-    whole_text,
 )
 from rtms_cli.protocol.numbers import MediaType, SessionState, StatusCode, StopReason, StreamState
 from rtms_cli.protocol.parties import people_of
+from rtms_cli.protocol.strict_json import whole_text
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "messages.jsonl"
 CASES: dict[str, dict[str, Any]] = {
