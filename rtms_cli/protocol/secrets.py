@@ -135,10 +135,9 @@ class Secrets:
             else:
                 hidden = self._hidden(value)
                 return raw if hidden == value else dumps(hidden, lone=True)
-        lowered = raw.lower()
-        if not any(gram.encode() in lowered for gram in self._grams):
-            return raw
-        return _RUN.sub(self._mask, raw.decode("latin-1")).encode("latin-1")
+        text = raw.decode("latin-1")
+        masked = self.hide_text(text)
+        return raw if masked == text else masked.encode("latin-1")
 
     def _hide_in_large(self, raw: bytes) -> bytes:
         """A media packet loses the secret only, what else is so large all that follows it."""
