@@ -91,7 +91,7 @@ class Outlook:
         """Whether nothing but a new announcement can take that back."""
         self.reason: int | None = None
         self.unknown_reason = ""
-        """The reason's name, where it is none that has a number."""
+        """The reason's name, where it has no number."""
         self.said_by = Speaker.NOBODY
         self.how = ""
         """Who said so and how, in words: `9 SESSION_STATE_UPDATE on signaling`."""

@@ -85,7 +85,7 @@ def one_of(table: type[Numbered]) -> Kind:
 
 
 def words_or_none(value: object) -> str | None:
-    """What somebody said or wrote: what is no text stays as JSON."""
+    """What somebody said or wrote: what is not a text stays as JSON."""
     return value if isinstance(value, str) or value is None else dumps(value).decode()
 
 

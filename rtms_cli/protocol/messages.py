@@ -319,7 +319,7 @@ class MediaHandshakeResponse(Message, frozen=True):
     Field("reason", TEXT),
 )
 class EventSubscription(Message, frozen=True):
-    """`5`: event types by number, with whether they are wanted. Of a server it is a refusal, with a status."""
+    """`5`: event types by number, with whether they are wanted. From a server it is a refusal, with a status."""
 
     events: tuple[tuple[int | None, bool], ...]
     status_code: int | None = None
@@ -417,7 +417,7 @@ class Media(Message, frozen=True, gc=False):
     user_id: UserId
     user_name: str | None
     timestamp: int | None
-    """Milliseconds on Zoom's clock, whatever the unit was; `None` where it was missing or no number."""
+    """Milliseconds on Zoom's clock, whatever the unit was; `None` where it was missing or not a number."""
     data: str | bytes | Raw
     """The payload as it came: the letters of the base64; of a packet that was read, where they lie in its frame, in
     the quotes of JSON: so that hundreds of waiting packets are not in memory twice."""

@@ -68,7 +68,7 @@ class Numbered(IntEnum):
 
     @classmethod
     def label(cls, number: int | str | None) -> str:
-        """Write a number with its documented name: `3 STATUS_INVALID_SIGNATURE`. A name of no number stays."""
+        """Write a number with its documented name: `3 STATUS_INVALID_SIGNATURE`. A name without a number stays."""
         if number is None:
             return "(none)"
         if isinstance(number, str):
@@ -84,7 +84,7 @@ class Numbered(IntEnum):
 
 
 def whole(value: object) -> int | None:
-    """Read an integer that may come as a number, a string of digits or a float without fraction; none is huge."""
+    """Read an integer that may come as a number, a string of digits or a float without fraction; not a huge one."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is int:

@@ -46,7 +46,7 @@ _LEFT = frozenset(
 
 
 class Mention(Struct, frozen=True):
-    """Somebody of whom an event tells. Who has a name only has no party, for names belong to ids."""
+    """Somebody of whom an event tells. Who has only a name has no party, because parties are told by ids."""
 
     party: UserId
     name: str | None = None

@@ -37,7 +37,7 @@ _STEMS = (b"signature", b"secret", b"token", b"authorization", b"pass", b"srtp",
 _SECRET_VALUE = re.compile(
     rb'([^"]++"\s*+:\s*+)(?:"(?:[^"\\]++|(?:\\.)++)*+"?|[\[{].*|[^\s,}\]]++)', re.DOTALL | re.ASCII
 )
-"""The end of a key, and its value, in what is no JSON; of an object or a list everything that follows."""
+"""The end of a key, and its value, in what is not JSON; of an object or a list everything that follows."""
 _ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")
 _IN_QUERY = re.compile(r"([?&;#])([\w.%-]{1,60})=(?:[^&;#\s\"'<>,]|,(?!\s|[A-Za-z][\w+.-]{0,20}://))++")
 _QUERY_ENDINGS = (*SECRET_ENDINGS, "sig", "key", "auth", "jwt", "pwd", "zak", "credential")
@@ -45,7 +45,7 @@ _WORDS = frozenset(("data", "text"))
 """Keys whose values are what people say, who may say URLs."""
 _USER = re.compile(r"(\b[A-Za-z][\w+.-]{0,20}://)[^/?#\s@\"'<>,]{1,1000}@")
 _MOST_LOOKS = 2_000
-"""Places that are looked at in what is no JSON; behind them, nothing of it is kept."""
+"""Places that are looked at in what is not JSON; behind them, nothing of it is kept."""
 
 
 def redact(raw: bytes) -> bytes:
@@ -58,7 +58,7 @@ def redact(raw: bytes) -> bytes:
 
 
 def redact_unreadable(raw: bytes) -> tuple[bytes, bool]:
-    """What is no message, without secrets, and whether it is JSON all the same."""
+    """What is not a message, without secrets, and whether it is JSON all the same."""
     if len(raw) <= MAX_TEXT and is_json(raw):
         return redact(raw), True
     kept = redact_text(raw)
@@ -69,7 +69,7 @@ def redact_unreadable(raw: bytes) -> tuple[bytes, bool]:
 
 
 def redact_text(raw: bytes) -> bytes:
-    """What is no JSON, without the values of what look like secrets' keys."""
+    """What is not JSON, without the values of what look like secrets' keys."""
     if b"\\u00" in raw and _hides(plain := _unescaped(raw)):
         raw = plain
     lowered = raw.lower()
@@ -201,7 +201,7 @@ def _hides(raw: bytes) -> bool:
 
 
 def _unescaped(raw: bytes) -> bytes:
-    """What is no JSON, with plain letters for escaped ones."""
+    """What is not JSON, with plain letters for escaped ones."""
     last = None if len(raw) <= MAX_TEXT else next(islice(_ESCAPED.finditer(raw), _MOST_LOOKS, None), None)
     head = raw if last is None else raw[: last.start()]
     plain = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), head)

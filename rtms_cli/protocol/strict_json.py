@@ -1,6 +1,6 @@
 """JSON from sources that may be hostile, and compact JSON for the wire.
 
-One rule for text that is no text: JSON can hold half of a pair of surrogates (`"\\ud83d"`, an emoji that was cut), and
+One rule for text that is not text: JSON can hold half of a pair of surrogates (`"\\ud83d"`, an emoji that was cut), and
 no encoding can. Here, where JSON becomes values, it turns into U+FFFD, so that nothing which writes a text later can
 fail on it. Bytes stay as they came: a capture has the escape.
 """
@@ -18,7 +18,7 @@ MAX_MEMBERS = 100_000
 the event loop. The base64 of a picture has neither, and no documented message has a thousand."""
 
 MAX_TEXT = 1 << 20
-"""Bytes of the largest message that is no media packet. What is larger is read only as far as that takes no time to
+"""Bytes of the largest message that is not a media packet. What is larger is read only as far as that takes no time to
 speak of: pictures have few members and few escapes."""
 
 _MAX_MEMBERS_LARGE = 200

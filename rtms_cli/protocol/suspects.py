@@ -105,7 +105,7 @@ _PREFIXES = {
     "0x": "'0x' stands in front",
 }
 _SHORTEST = 12
-"""Characters of a cut signature that are no coincidence."""
+"""From so many characters on, a cut signature is not a coincidence."""
 
 
 def _digests(key: bytes, text: bytes) -> Iterator[Variant]:

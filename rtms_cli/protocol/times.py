@@ -11,11 +11,11 @@ from rtms_cli.protocol.numbers import whole
 FIRST_MS = 10**12
 """The first moment that is told by its size, in 2001."""
 LAST_MS = 9 * 10**12
-"""The end of that time, in 2255: so what stands for no time, as 2**63 - 1 does, is none in ns either."""
+"""The end of that time, in 2255: so 2**63 - 1, which stands for no time, is not read as one in ns either."""
 
 
 def milliseconds(value: object) -> int | None:
-    """A timestamp in milliseconds; `None` for what is no number.
+    """A timestamp in milliseconds; `None` for what is not a number.
 
     A fraction is rounded. A whole number may also come as digits, as `whole` has it.
     """

@@ -121,12 +121,12 @@ class Client:
 
     @property
     def refuses_sums(self) -> bool:
-        """Whether a sum of bits is no `media_type` here."""
+        """Whether this server takes no sum of bits as `media_type`."""
         return Deviation.NO_SUM in self._deviations
 
     @property
     def has_old_events(self) -> bool:
-        """Whether the events of 2026 are none here."""
+        """Whether this server does not have the events of 2026."""
         return Deviation.OLD_EVENTS in self._deviations
 
     def zoom_ms(self, at_us: int | None = None) -> int:

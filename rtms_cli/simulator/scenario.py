@@ -14,7 +14,7 @@ class Person(Struct, frozen=True):
     user_id: int
     name: str
     channel_id: int | None = None
-    """Where the product tells parties by channels; their packets have no user id and no name, then."""
+    """Where the product tells parties by channels; then their packets have no user id and no name."""
 
     @property
     def sender(self) -> tuple[int | None, str | None]:

@@ -243,7 +243,7 @@ def test_a_stop_for_18_right_after_the_start_is_explained(at_s: float, end: str)
     play(session(), f"{CONNECTED}\n{at_s} {end}\n{explained}\n3 tick\n<< finish interrupted 18")
 
 
-def test_a_later_stop_for_18_is_none_of_two_versions() -> None:
+def test_a_later_stop_for_18_is_not_explained() -> None:
     play(session(), f"{CONNECTED}\n1.3 {stopped(18)}\n3 tick\n<< finish interrupted 18")
 
 
