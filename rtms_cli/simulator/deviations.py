@@ -100,7 +100,8 @@ def spoken(channel: str, message: Message, deviations: frozenset[Deviation]) -> 
         body["msg_type"] = MessageType(message.msg_type).name  # type: ignore[call-arg]
         for key, numbers in _names_of(message):
             if body.get(key) is not None:
-                body[key] = _OLD_NAMES.get(numbers(body[key]), numbers(body[key]).name)
+                name = numbers(body[key]).name
+                body[key] = _OLD_NAMES.get(name, name)
     if Deviation.STRINGS in deviations:
         body = {key: _as_strings(value) if key != "media_params" else value for key, value in body.items()}
     return Send(channel, message, Deviation.BINARY in deviations, json.dumps(body, ensure_ascii=False).encode())
@@ -133,8 +134,8 @@ def _greet(body: dict[str, Any], message: SignalingHandshakeResponse, deviations
 
 
 _OLD_NAMES = {
-    StopReason.STOP_BC_HOST_DISABLED_APP: "STOP_BC_APP_DISABLED_BY_HOST",
-    StopReason.STOP_BC_INSTANCE_CONNECTION_INTERRUPTED: "STOP_BC_MEETING_CONNECTION_INTERRUPTED",
+    StopReason.STOP_BC_HOST_DISABLED_APP.name: "STOP_BC_APP_DISABLED_BY_HOST",
+    StopReason.STOP_BC_INSTANCE_CONNECTION_INTERRUPTED.name: "STOP_BC_MEETING_CONNECTION_INTERRUPTED",
 }
 """What two stop reasons were called before."""
 

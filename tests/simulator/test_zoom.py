@@ -16,9 +16,9 @@ from rtms_cli.machine import (
     frame_of,
     state_frame,
 )
-from rtms_cli.protocol.messages import KeepAliveRequest, Signature, encode
-from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType
-from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.protocol.messages import KeepAliveRequest, SessionStateUpdate, Signature, StreamStateUpdate, encode
+from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, SessionState, StreamState
+from rtms_cli.simulator.deviations import Deviation, spoken
 from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.show import MadeUp
@@ -153,6 +153,22 @@ def test_handshakes_without_what_real_servers_do_without_are_noted(missing: tupl
     (answer, *_) = server.say("signaling", 1, **{name: value for name, value in IDS.items() if name not in missing})
     assert (answer["msg_type"], answer["status_code"]) == (2, 0)
     assert server.findings() == [f"1 without {' and '.join(missing)}; it is accepted all the same"]
+
+
+@pytest.mark.parametrize(
+    ("message", "names"),
+    [
+        (SessionStateUpdate("s", SessionState.STOPPED, stop_reason=5), ("STOPPED", "STOP_BC_APP_DISABLED_BY_HOST")),
+        (StreamStateUpdate(state=StreamState.PAUSED, reason=12), ("PAUSED", "STOP_BC_MEETING_CONNECTION_INTERRUPTED")),
+        (StreamStateUpdate(state=StreamState.TERMINATED, reason=6), ("TERMINATED", "STOP_BC_MEETING_ENDED")),
+    ],
+)
+def test_numbers_by_their_names(message: SessionStateUpdate | StreamStateUpdate, names: tuple[str, str]) -> None:
+    """Only stop reasons have older names, though states have the same numbers."""
+    sent = spoken("signaling", message, frozenset({Deviation.NAMES}))
+    assert sent is not None
+    body = json.loads(sent.raw or b"")
+    assert (body["state"], body.get("reason") or body.get("stop_reason")) == names
 
 
 @pytest.mark.parametrize(
