@@ -13,11 +13,11 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from rtms_cli.machine import BROKEN
 from rtms_cli.wire.sockets import CLOSE_TIMEOUT_S, OnClosed, OnMessage
 
 DIAL_TIMEOUT_S = 10.0
 """How long our dialer waits for a connection."""
-NO_CLOSE_FRAME = 1006
 
 
 class Trouble(StrEnum):
@@ -133,8 +133,10 @@ class SimSocket:
         self._loop.call_soon(self._hand_over)
 
     def close(self, code: int, reason: str) -> None:
-        """See `Socket.close`."""
-        if self.closed is None and not self.is_closing:
+        """See `Socket.close`; a connection that breaks may lose here what is under way."""
+        if code == BROKEN:
+            self.abort()
+        elif self.closed is None and not self.is_closing:
             self.is_closing = True
             self.resume()
             self._outward.put(_Close(code, reason))
@@ -147,7 +149,7 @@ class SimSocket:
             if self._link.loses:
                 self._outward.lose()
             self._outward.put(None)
-            self.end(NO_CLOSE_FRAME, "")
+            self.end(BROKEN, "")
 
     def end(self, code: int, reason: str) -> None:
         """The connection is gone on this side."""
@@ -174,7 +176,7 @@ class SimSocket:
                     self._log(item)
                 self._on_message(item)
             elif item is None:
-                self.end(NO_CLOSE_FRAME, "")
+                self.end(BROKEN, "")
             else:
                 if not self.is_closing:
                     self._outward.put(item)
@@ -219,7 +221,7 @@ class Link:
             self.down.lose()
             for socket in (self.client, self.server):
                 # Who does not send may notice later.
-                self.loop.call_later(dice.choice((0.0, 0.01, dice.uniform(0, 2))), socket.end, NO_CLOSE_FRAME, "")
+                self.loop.call_later(dice.choice((0.0, 0.01, dice.uniform(0, 2))), socket.end, BROKEN, "")
             self.up.is_dead = self.down.is_dead = True
         elif trouble is Trouble.DELAYED:
             self.up.hold(2)
@@ -297,7 +299,7 @@ class Network:
             link.up.lose()
             link.down.is_dead = True
             link.up.put(None)
-            link.client.end(NO_CLOSE_FRAME, "")
+            link.client.end(BROKEN, "")
 
     def _due(self, link: Link) -> Trouble | None:
         for waiting in self._next:
