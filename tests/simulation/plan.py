@@ -198,8 +198,10 @@ def plan_of(seed: int) -> Plan:
         hits=tuple(hits),
         slow=dice.choice(("audio", "video", "transcript", "chat", "signaling")) if dice.random() < chance else "",
     )
-    if plan.slow and any(isinstance(hit, ZoomHit) and hit.fault in SIGNS for hit in hits):
-        # What is under way for so long looks like a sign of life after the sign of a loss.
+    has_signs = any(isinstance(hit, ZoomHit) and hit.fault in SIGNS for hit in hits)
+    if has_signs and (plan.slow or (split and len(hits) > 1)):
+        # What is under way for so long looks like a sign of life after the sign of a loss; and a sign that names no
+        # socket is taken for the loss of the one that was mended a while ago.
         return structs.replace(plan, calm_ms=1000 * CALM_AFTER_SILENCE_S)
     return plan
 
