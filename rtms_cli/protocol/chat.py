@@ -89,13 +89,18 @@ def _opened(content: Mapping[str, object]) -> Mapping[str, object]:
     own = {name: value for name, value in content.items() if value is not None and name not in _TEXTS}
     marks = [name for name in _MARKS if inner.get(name) is not None]
     known = [name for name in (*marks, *_OTHERS, *_TEXTS) if name in inner]
-    if not marks or len(known) < 2 or any(own.get(name, inner[name]) != inner[name] for name in marks):
+    if not marks or len(known) < 2 or any(name in own and _says(own, name) != _says(inner, name) for name in marks):
         return content
     text = next((inner[name] for name in _TEXTS if isinstance(inner.get(name), str)), None)
     rest = {name: value for name, value in inner.items() if name not in _TEXTS}
     if text is None and rest.keys() - {*_MARKS, *_OTHERS, "user_id", "user_name"}:
         text = content[place]  # one of the others may be the text: the whole of it stays
     return {**rest, **own, "data": text}
+
+
+def _says(content: Mapping[str, object], name: str) -> object:
+    """What a field says, in whatever notation: `4` and `"EMOJI_ADD"` are the same operation."""
+    return _SHAPE.by_name[name].kind.read(content[name])
 
 
 def _with_sender(content: Mapping[str, object]) -> Mapping[str, object]:

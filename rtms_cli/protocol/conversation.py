@@ -13,6 +13,7 @@ from rtms_cli.protocol.fields import UserId, id_or_none, name_or_none, text_or_n
 from rtms_cli.protocol.messages import Chat
 from rtms_cli.protocol.numbers import ChatOperation, ChatSessionType, whole
 from rtms_cli.protocol.strict_json import loads
+from rtms_cli.protocol.webhooks import is_older
 
 _GISTS = {
     "update": "edited",
@@ -63,20 +64,35 @@ class Post(Struct):
     parent_id: str | None = None
     to: str = ""
     """Who could read it, where that was not everyone."""
-    files: list[tuple[str | None, str]] = []
-    """Id and name."""
+    named: list[tuple[str | None, str]] = []
+    """Id and name of each file that it came with."""
+    gone: set[str | None] = set()
+    """The ids of files that were taken back."""
     is_known: bool = False
     """Whether the message itself came, and not only what was done to it."""
     is_edited: bool = False
-    is_deleted: bool = False
+    is_taken_back: bool = False
+    """Whether all of it was deleted."""
+    lost_files: bool = False
+    """Whether a deletion named files."""
     note: str = ""
     """What is said of it that could not be applied to any message."""
-    changed: float = float("-inf")
-    """When its text was last changed."""
+    changed: int | None = None
+    """When its text was last changed, on Zoom's clock."""
     stamp: int | None = None
     """When it was written, on Zoom's clock."""
-    votes: dict[tuple[str, str], tuple[float, bool, str]] = {}
+    votes: dict[tuple[str, str], tuple[int | None, bool, str]] = {}
     """By emoji and person: when it was added or taken back, and the person's name."""
+
+    @property
+    def files(self) -> list[tuple[str | None, str]]:
+        """Id and name of each file that is still there."""
+        return [one for one in self.named if one[0] not in self.gone]
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether nothing of it is left: a deletion that names files takes the whole, unless it leaves others."""
+        return self.is_taken_back or (self.lost_files and len(self.files) in (0, len(self.named)))
 
     @property
     def reactions(self) -> dict[str, list[str]]:
@@ -122,8 +138,6 @@ class Conversation:
         known = ChatOperation.find(found)
         operation = ChatOperation.NEW if found is None else known
         ident = _id(line.get("message_id"))
-        stamp = whole(line.get("timestamp"))
-        when = float(stamp) if stamp is not None else at if at is not None else 0.0
         if operation in (ChatOperation.EMOJI_ADD, ChatOperation.EMOJI_REMOVE):
             ident = ident or _id(line.get("parent_message_id"))
         if not isinstance(operation, ChatOperation) or (ident is None and operation is not ChatOperation.NEW):
@@ -132,7 +146,7 @@ class Conversation:
         elif operation is ChatOperation.NEW:
             self._on_new(at, ident, line)
         elif (post := self._known(at, ident or "")) is not None:
-            self._change(post, operation, when, line)
+            self._change(post, operation, line)
 
     def call(self, names: Mapping[UserId, str]) -> None:
         """Name those who wrote without one."""
@@ -155,11 +169,11 @@ class Conversation:
         ):
             post = self._add(Post(at, message_id=ident, is_known=True), line)
         elif not post.is_known:
-            edited = post.text, post.files
+            edited = post.text, post.named
             _fill(post, line)
             post.at, post.is_known = at, True
             if post.is_edited:
-                post.text, post.files = edited[0], edited[1] or post.files
+                post.text, post.named = edited[0], edited[1] or post.named
         if ident is not None and post is not None:
             self._by_id[ident] = post
 
@@ -170,28 +184,24 @@ class Conversation:
             self._by_id[ident] = post
         return post
 
-    def _change(self, post: Post, operation: ChatOperation, when: float, line: Mapping[str, Any]) -> None:
-        text = words_or_none(line.get("text"))
+    def _change(self, post: Post, operation: ChatOperation, line: Mapping[str, Any]) -> None:
+        stamp = whole(line.get("timestamp"))
         if operation is ChatOperation.UPDATE:
-            gone = _deleted(line)
-            if when >= post.changed:
-                post.changed, post.is_edited = when, True
-                post.text = text or post.text
-                post.files = _files(line.get("files")) or post.files
-            post.files = [one for one in post.files if one[0] not in gone]
+            post.gone |= _deleted(line)
+            if not is_older(stamp, post.changed):
+                post.changed, post.is_edited = stamp or post.changed, True
+                post.text = words_or_none(line.get("text")) or post.text
+                post.named = _files(line.get("files")) or post.named
             if not post.is_known and not post.name:
                 _sign(post, line)
         elif operation is ChatOperation.DELETE:
             gone = _deleted(line)
-            left = [one for one in post.files if one[0] not in gone]
-            if gone and left and len(left) < len(post.files):
-                post.files = left  # one file of several
-            else:
-                post.is_deleted = True
+            post.gone |= gone
+            post.lost_files, post.is_taken_back = post.lost_files or bool(gone), post.is_taken_back or not gone
         else:
             key = _emoji(line), str(line.get("user_id") or _name(line))
-            if key not in post.votes or when >= post.votes[key][0]:
-                post.votes[key] = when, operation is ChatOperation.EMOJI_ADD, _name(line)
+            if key not in post.votes or not is_older(stamp, post.votes[key][0]):
+                post.votes[key] = stamp, operation is ChatOperation.EMOJI_ADD, _name(line)
 
     def _add(self, post: Post, line: Mapping[str, Any]) -> Post | None:
         if self._most is not None and len(self.posts) >= self._most:
@@ -212,7 +222,7 @@ def _fill(post: Post, line: Mapping[str, Any]) -> None:
     post.stamp = whole(line.get("timestamp"))
     post.text = words_or_none(line.get("text")) or ""
     post.parent_id = _id(line.get("parent_message_id"))
-    post.files = _files(line.get("files"))
+    post.named = _files(line.get("files"))
     post.to = _readers(line)
 
 
@@ -267,7 +277,7 @@ def _id(value: object) -> str | None:
 def _files(files: object) -> list[tuple[str | None, str]]:
     found = []
     for one in files if isinstance(files, list) else [] if files is None else [files]:
-        given = one if isinstance(one, Mapping) else {"name": one}
+        given = one if isinstance(one, Mapping) else {"id": one, "name": one}
         ident = next((text for name in ("file_id", "id") if (text := _id(given.get(name)))), None)
         names = (given.get(name) for name in ("file_name", "name", "title"))
         name = next((value for value in names if isinstance(value, str) and value), None)
@@ -276,8 +286,7 @@ def _files(files: object) -> list[tuple[str | None, str]]:
 
 
 def _deleted(line: Mapping[str, Any]) -> set[str | None]:
-    given = line.get("delete_file_id_list")
-    return {_id(one) for one in given} - {None} if isinstance(given, list) else set()
+    return {ident for ident, _ in _files(line.get("delete_file_id_list")) if ident}
 
 
 def _operation_line(operation: int | str | None) -> int | str | None:

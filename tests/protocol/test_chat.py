@@ -88,6 +88,7 @@ def test_the_text_may_be_json_of_the_same_fields(name: str) -> None:
     assert chat({"data": inner}) == expected
     assert chat(json.dumps(inner)) == expected
     assert chat({"data": json.dumps(inner), "message_id": "m1", "timestamp": T, **ANNA}) == expected
+    assert chat({"data": json.dumps(inner | {"operation_type": "NEW"}), **NEW}) == expected
 
 
 def test_an_operation_in_json_needs_no_text() -> None:

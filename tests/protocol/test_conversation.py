@@ -15,6 +15,7 @@ UPDATE = {**NEW, "operation": "update", "text": "hello"}
 DELETE = {**NEW, "operation": "delete", "text": None}
 THUMB = {"operation": "emoji_add", "message_id": "m1", "user_id": 8, "user_name": "Bernd", "text": "👍"}
 FILES = [{"file_id": "a", "file_name": "a.pdf"}, {"file_id": "b", "file_name": "b.pdf"}]
+TAKEN = {**DELETE, "delete_file_id_list": ["a"]}
 
 
 def posts(*lines: dict[str, Any]) -> list[Post]:
@@ -69,7 +70,17 @@ def gist(post: Post) -> str:
         ([{**NEW, "files": FILES}, {**UPDATE, "delete_file_id_list": ["a"]}], ["Anna hello known edited b.pdf"]),
         ([{**NEW, "files": FILES}, {**DELETE, "delete_file_id_list": ["a"]}], ["Anna helo known b.pdf"]),
         ([{**NEW, "files": FILES}, {**DELETE, "delete_file_id_list": ["a", "b"]}],
+         ["Anna helo known deleted"]),
+        ([{**NEW, "files": FILES}, TAKEN, TAKEN], ["Anna helo known b.pdf"]),  # sent again after a reconnect
+        ([TAKEN, {**NEW, "files": FILES}], ["Anna helo known b.pdf"]),
+        ([{**UPDATE, "delete_file_id_list": ["a"]}, {**NEW, "files": FILES}], ["Anna hello known edited b.pdf"]),
+        ([{**NEW, "files": FILES}, TAKEN, {**TAKEN, "delete_file_id_list": ["b"]}], ["Anna helo known deleted"]),
+        ([{**NEW, "files": FILES}, {**TAKEN, "delete_file_id_list": [{"file_id": "a"}]}], ["Anna helo known b.pdf"]),
+        ([{**NEW, "files": FILES}, {**TAKEN, "delete_file_id_list": "a"}], ["Anna helo known b.pdf"]),
+        ([{**NEW, "files": FILES}, {**TAKEN, "delete_file_id_list": ["z"]}],
          ["Anna helo known deleted a.pdf b.pdf"]),
+        ([{**NEW, "timestamp": 1000}, {**UPDATE, "text": "first", "timestamp": 3000}, UPDATE],
+         ["Anna hello known edited"]),  # one without a time comes when it comes
         ([{**NEW, "message_id": 5}, {**UPDATE, "message_id": "5"}], ["Anna hello known edited"]),
     ],
 )  # fmt: skip
