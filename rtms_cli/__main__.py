@@ -1,6 +1,17 @@
 """`python -m rtms_cli`, and the console script `rtms`."""
 
-from rtms_cli.commands.app import main
+import sys
+
+
+def main() -> None:
+    """Run `rtms`; a Ctrl-C while it is still being imported ends it as quietly as a later one."""
+    try:
+        from rtms_cli.commands.app import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

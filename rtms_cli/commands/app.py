@@ -113,8 +113,6 @@ def main() -> None:
         if os.environ.get("RTMS_DEBUG"):
             raise
         _end(problem)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except Exception as fault:
         if os.environ.get("RTMS_DEBUG"):
             raise

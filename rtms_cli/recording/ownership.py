@@ -27,6 +27,8 @@ ROOM_NBYTES = 1 << 16
 disk is full by then, and no more files can be made."""
 
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)
+"""To open a pipe that somebody put there waits for nobody."""
 _NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL))
 
 
@@ -80,8 +82,8 @@ class FolderLock:
 
     def keep_room(self, nbytes: int) -> None:
         """Keep at least so much room, if the disk has it."""
-        if self._descriptor is not None and nbytes > max(ROOM_NBYTES, os.fstat(self._descriptor).st_size):
-            _reserve(self._descriptor, nbytes)
+        if self._descriptor is not None and max(ROOM_NBYTES, nbytes) > os.fstat(self._descriptor).st_size:
+            _reserve(self._descriptor, max(ROOM_NBYTES, nbytes))
 
     def become(self, name: str, content: bytes) -> None:
         """Make the lock's file another file of the folder, in one step; the lock is held on to.
@@ -121,7 +123,7 @@ def is_being_recorded(folder: Path) -> bool:
     Where there are no locks, the answer is no. A lock that we may not read is another user's, and the answer is yes.
     """
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY | _FLAGS)
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | _FLAGS | _AT_ONCE)
     except PermissionError:
         return True
     except OSError:

@@ -11,6 +11,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import termios
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -300,6 +301,23 @@ def test_a_replay_at_full_speed_closes_its_files(asked: signal.Signals, tmp_path
     manifest = Manifest.read(again)
     assert (ended.value.exit_code, manifest.status, manifest.process) == (128 + asked, "interrupted", None)
     assert 1_000 <= manifest.messages["received"]["MEDIA_DATA_AUDIO"].count < 2_000
+
+
+INTERRUPTED_IMPORT = """
+import runpy, sys
+class Interrupts:
+    def find_spec(self, name, path, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+runpy.run_module("rtms_cli", run_name="__main__")
+"""
+
+
+def test_an_interrupt_while_it_is_imported_is_no_traceback(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", INTERRUPTED_IMPORT]
+    done = subprocess.run(program, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 async def test_a_demo_that_is_stopped_while_it_begins(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.ownership import LOCK, ROOM_NBYTES, FolderLock, is_being_recorded
 from rtms_cli.recording.recorder import Recorder
-from rtms_cli.recording.repair import repair
+from rtms_cli.recording.repair import repair, unfinished
 
 JPG = b"\xff\xd8\xff\xe0picture\xff\xd9"
 TRACKS = {"audio/mixed.wav", "video/1.mjpeg", "video/1.mjpeg.index.jsonl", "transcript.jsonl"}
@@ -299,6 +299,35 @@ def test_the_last_word_takes_no_room_and_no_new_file(code: int, people: int, tmp
     assert {path.stat().st_ino for path in tmp_path.rglob("*")} <= inodes
     assert len(manifest.encode()) < kept.st_size
     assert not is_being_recorded(tmp_path)
+
+
+def test_room_for_the_last_word_is_kept_as_soon_as_there_is_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    recorder = recorder_in(tmp_path)
+    recorder.fold(batch(0))
+    assert (tmp_path / LOCK).stat().st_size == 0
+    monkeypatch.undo()
+    recorder.checkpoint()
+    assert (tmp_path / LOCK).stat().st_size >= ROOM_NBYTES
+    finish(recorder)
+
+
+@pytest.mark.parametrize("thing", THINGS)
+def test_what_stands_in_a_locks_place_is_no_lock(
+    thing: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "left"
+    recorder = recorder_in(folder)
+    recorder.fold(batch(0))
+    (folder / LOCK).unlink()
+    thing(folder / LOCK)
+    assert list(unfinished(tmp_path)) == [folder]
 
 
 def test_a_last_word_that_cannot_be_written_is_told(tmp_path: Path) -> None:
