@@ -294,6 +294,11 @@ class Connections:
         else:
             self.give_up(channel, why, at_us)
 
+    def may_ask_otherwise(self, channel: Channel) -> bool:
+        """Whether there is another way to ask for what the unified socket carries; see `ask_otherwise`."""
+        own = (MEDIA_NAMES[kind] for kind in MEDIA_NAMES if kind in channel.kinds)
+        return channel.name == MEDIA and (not channel.asks_for_all or any(name in self._urls for name in own))
+
     def ask_otherwise(self, channel: Channel, why: str, at_us: int) -> None:
         """The unified socket takes no such `media_type`: ask for each kind on its own socket, or else for everything.
 
@@ -303,7 +308,7 @@ class Connections:
         self.drop(channel, at_us, "asking in another way")
         offered = {kind: name for kind, name in own.items() if name in self._urls}
         has_others = any(other.is_media and other is not channel for other in self.channels.values())
-        if len(offered) < len(own) and not has_others:
+        if len(offered) < len(own) and not has_others and not channel.asks_for_all:
             self.warn(channel.name, f"{why} Asking for everything, and leaving aside what is not wanted")
             channel.wants_all = True
             self.connect(channel, at_us)

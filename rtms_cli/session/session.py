@@ -23,7 +23,6 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from rtms_cli.machine import (
-    MEDIA,
     SIGNALING,
     WEBHOOK,
     ChannelState,
@@ -377,7 +376,7 @@ class Session:
             self._connections.accept(channel, at_us)
         elif kind is not None and kind in channel.kinds:
             self._connections.ask_for_less(channel, kind, explain_refusal(status, answer.reason), at_us)
-        elif status in rules.NO_SUCH_TYPE and channel.name == MEDIA and not channel.asks_for_all:
+        elif status in rules.NO_SUCH_TYPE and self._connections.may_ask_otherwise(channel):
             self._connections.ask_otherwise(channel, explain_refusal(status, answer.reason), at_us)
         else:
             self._connections.refuse(channel, status, answer.reason, at_us)

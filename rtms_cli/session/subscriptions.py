@@ -70,7 +70,9 @@ def _answer(message: Message) -> tuple[int | None, str]:
         case EventSubscription(status_code=status, reason=reason):
             return status, reason or ""
         case EventUpdate(fields=fields) | Unknown(fields=fields):
-            status = StatusCode.find(fields.get("status_code", fields.get("status")))
-            return status, text_or_none(fields.get("reason")) or ""
+            given = fields.get("status_code")
+            if given is None and not (isinstance(message, EventUpdate) and message.event_type is not None):
+                given = fields.get("status")  # an event has one of its own: that of a chat group's member
+            return StatusCode.find(given), text_or_none(fields.get("reason")) or ""
         case _:
             return None, ""

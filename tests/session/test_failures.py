@@ -655,6 +655,28 @@ def test_a_sum_that_is_refused_is_split_where_each_kind_has_a_url(status: int) -
     assert not machine.snapshot().refused
 
 
+def test_a_server_that_does_not_know_32_is_asked_for_the_kinds_that_have_a_url() -> None:
+    machine = session(MediaRequest(EVERY_MEDIA))
+    commands = play(
+        machine,
+        f"""{ON_ALL.replace('{"all": "ws://m"}', '{"audio": "ws://a", "chat": "ws://c", "all": "ws://m"}')}
+        0.4  media {{"msg_type": 4, "status_code": 14}}
+        <<   close media
+        <<   warn signaling: video is not granted
+        <<   warn signaling: share is not granted
+        <<   warn signaling: transcript is not granted
+        <<   warn media: status_code 14
+        <<   open media.audio ws://a
+        <<   open media.chat ws://c
+        0.5  media.audio open
+        <<   send media.audio 3
+        0.5  media.chat open
+        <<   send media.chat 3
+        """,
+    )
+    assert [message["media_type"] for message in sent(commands, 3)] == [32, 1, 16]
+
+
 def test_a_close_with_1000_right_after_1_is_explained_and_not_tried_for_ever() -> None:
     explained = "warn signaling: no connection: closed with 1000 right after the handshake: many see a wrong signature"
     machine = session()
