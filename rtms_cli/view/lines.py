@@ -161,7 +161,7 @@ def _message(frame: Frame) -> object:
     if b"phone_number" in frame.raw and not isinstance(frame.message, Unreadable | UnreadableWebhook):
         return without_phone_numbers(loads(kept_raw(frame)))
     try:
-        line = msgspec.json.decode(capture_line(frame), type=dict[str, msgspec.Raw])
+        line = msgspec.json.decode(capture_line(frame), type=dict[str, object])
         return line.get("data", line.get("text", line.get("base64")))
     except msgspec.MsgspecError:  # lone surrogates, which the capture keeps
         return loads(kept_raw(frame))
