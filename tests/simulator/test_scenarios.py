@@ -117,7 +117,7 @@ LOOKS = {
 
 def test_every_status_code(tmp_path: Path) -> None:
     played = record(load("every-status-code").scenarios, tmp_path, "audio")
-    assert len(played) == 45
+    assert len(played) == max(StatusCode)
     patient = {8, 45}  # our recorder tries again; 8 passes at the first connect (PROTOCOL §8)
     for code, one in enumerate(played, 1):
         assert one.report.findings == ()
