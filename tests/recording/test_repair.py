@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -242,6 +244,22 @@ def test_a_lock_on_a_file_that_was_removed_in_between_is_none(tmp_path: Path, mo
     with pytest.raises(BlockingIOError):
         first.acquire()
     second.release()
+
+
+def test_of_repairs_at_once_each_is_done_or_says_that_another_one_is(tmp_path: Path) -> None:
+    folder = dead(tmp_path / "dead")
+
+    def outcome(_: int) -> str:
+        try:
+            return repair(folder).status
+        except Problem as problem:
+            return str(problem)
+
+    with ThreadPoolExecutor(8) as several:
+        outcomes = Counter(several.map(outcome, range(24)))
+    assert outcomes.pop("interrupted") >= 1
+    assert all("repaired by another one" in said for said in outcomes)
+    assert repair(folder).changed == ()
 
 
 @pytest.mark.parametrize("has_flock", [True, False])
