@@ -80,9 +80,23 @@ class FolderLock:
                 if descriptor >= 0:
                     os.close(descriptor)
 
-    def keep_room(self, nbytes: int) -> None:
-        """Keep at least so much room, if the disk has it."""
-        if self._descriptor is not None and max(ROOM_NBYTES, nbytes) > os.fstat(self._descriptor).st_size:
+    def keep(self, nbytes: int) -> None:
+        """See to it that the lock's file is there and has at least so much room, if the disk has it.
+
+        Somebody may have removed it, or put another folder in the place of its own: then it is made anew.
+        """
+        held = self._descriptor
+        if held is None:
+            return
+        try:
+            if not _is_at(self._path, held):
+                self._descriptor = None
+                self.acquire()
+                os.close(held)
+        except OSError as error:
+            log.debug("%s is gone, and cannot be had again yet: %s", self._path, error)
+        self._descriptor = self._descriptor or held
+        if max(ROOM_NBYTES, nbytes) > os.fstat(self._descriptor).st_size:
             _reserve(self._descriptor, max(ROOM_NBYTES, nbytes))
 
     def become(self, name: str, content: bytes) -> None:

@@ -202,7 +202,7 @@ class Recorder:
             self.manifest_error = error if self.is_open else self._say_last(error)
         else:
             if self._lock is not None:
-                self._lock.keep_room(2 * len(content))
+                self._lock.keep(2 * len(content))
         return len(content)
 
     def _say_last(self, error: OSError) -> OSError | None:

@@ -7,6 +7,7 @@ import signal
 import ssl
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,6 +42,9 @@ BYTES_PER_S = {
 
 PROGRESS_S = 10.0
 """How often observers hear how far every stream is."""
+
+THREADS = 8
+"""That write files and lines, look up names, and do what else has to wait for something."""
 
 SWITCH_S = 0.0001
 """How long the event loop waits for the thread that writes: keep-alives are in the same queue as media."""
@@ -124,9 +128,18 @@ async def running_station(
 
 
 def run_loop(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine, on uvloop where there is one: it halves what a wake-up costs."""
+    """Run a command's coroutine, on uvloop where there is one: it halves what a wake-up costs.
+
+    :raises Problem: where the system does not give this process the threads that it will need.
+    """
     import gc
 
+    try:
+        _try_threads()
+    except RuntimeError:
+        work.close()
+        what = f"The system does not give this process the {THREADS} threads that it needs."
+        raise Problem(what, "Raise `ulimit -u` or `ulimit -v`, or what the container may have.") from None
     raise_limit()
     gc.freeze()  # what was imported stays: no need to look through it again and again
     sys.setswitchinterval(SWITCH_S)
@@ -136,6 +149,19 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
     except ImportError:
         return asyncio.run(work)
     return uvloop.run(work)
+
+
+def _try_threads() -> None:
+    """Start as many threads as may be needed: one that cannot be had later costs a recording, or the process.
+
+    :raises RuntimeError: where one cannot be started.
+    """
+    may_end = threading.Event()
+    try:
+        for _ in range(THREADS):
+            threading.Thread(target=may_end.wait, daemon=True).start()
+    finally:
+        may_end.set()
 
 
 def on_signals(stop: Callable[[str], None], before_exit: Callable[[], None] = lambda: None) -> None:

@@ -317,6 +317,36 @@ def test_room_for_the_last_word_is_kept_as_soon_as_there_is_some(
     finish(recorder)
 
 
+def with_its_lock(folder: Path) -> None:
+    (folder / LOCK).unlink()
+
+
+def with_all_of_it(folder: Path) -> None:
+    folder.rename(folder.with_name("moved"))
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("away", [with_its_lock, with_all_of_it])
+def test_a_lock_that_somebody_takes_away_is_taken_again(away: Callable[[Path], None], tmp_path: Path) -> None:
+    folder = tmp_path / "live"
+    recorder = recorder_in(folder)
+    recorder.fold(batch(0))
+    away(folder)
+    another = FolderLock(folder)
+    another.acquire()
+    recorder.fold(batch(1))
+    recorder.checkpoint()
+    another.release()
+    assert not is_being_recorded(folder)
+    recorder.checkpoint()
+    with pytest.raises(Problem, match="is being recorded"):
+        repair(folder)
+    assert (folder / LOCK).stat().st_size >= ROOM_NBYTES
+    assert finish(recorder).status == "complete"
+    assert not is_being_recorded(folder)
+    assert not (folder / LOCK).exists()
+
+
 @pytest.mark.parametrize("thing", THINGS)
 def test_what_stands_in_a_locks_place_is_no_lock(
     thing: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
