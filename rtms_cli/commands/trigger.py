@@ -85,8 +85,8 @@ def trigger(
 ) -> None:
     """Post one signed webhook to an app, and judge its answer.
 
-    Exit code 1 if the answer is wrong: another status than 200, later than 3 s, a challenge with a wrong answer, a
-    forged or stale webhook that is let in.
+    Exit code 1 if the answer is wrong: a status that Zoom does not take, later than 3 s, a challenge with a wrong
+    answer, a forged or stale webhook that is let in.
 
     \b
     Example:
