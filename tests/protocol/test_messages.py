@@ -403,6 +403,7 @@ def test_fast_and_thorough_reading_agree(kind: int, who: int | str, name: str | 
         (b"[" * (16 << 20), "JSON of more than 200 members"),
         (b'{"msg_type": 6, "x": [' + b"[]," * 5_000_000 + b"[]]}", "JSON of more than 200 members"),
         (b"[]," * 50_001 + b"," * 50_000, "JSON of more than 100000 members"),
+        (b'{"msg_type": 14, "content": {"data": "' + rb"\ud83d" * 200_000 + b'"}}', "not JSON: JSON is malformed"),
         (b'{"msg_type": 18, "content": {"data": "' + b"x" * MAX_TEXT + b'"}}', "1048617 bytes, and no media packet"),
     ],
 )
