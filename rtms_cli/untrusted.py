@@ -58,11 +58,29 @@ def open_file(path: Path, *, follows: bool = False) -> IO[bytes]:
     if not follows and path.is_symlink():
         raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
     flags = _FLAGS & ~getattr(os, "O_NOFOLLOW", 0) if follows else _FLAGS
-    source = open(path, "rb", _BUFFER, opener=lambda name, mode: os.open(name, mode | flags))
+    source = io.BufferedReader(_Named(path, opener=lambda name, mode: os.open(name, mode | flags)), _BUFFER)
     if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
         source.close()
         raise OSError(errno.EINVAL, "it is not a file", str(path))
     return source
+
+
+class _Named(io.FileIO):
+    """A file whose errors while it is read name it, as those of opening it do."""
+
+    def readinto(self, buffer: "Buffer") -> int | None:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            error.filename = self.name
+            raise
+
+    def readall(self) -> bytes:
+        try:
+            return super().readall()
+        except OSError as error:
+            error.filename = self.name
+            raise
 
 
 def is_file(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,13 @@ def folder(tmp_path: Path) -> Path:
 def test_a_file_in_the_folder_is_opened(folder: Path) -> None:
     with open_inside(folder, "audio/one.wav") as source:
         assert source.read() == b"mine"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that fails when it is read")
+def test_a_file_that_fails_while_it_is_read_is_named() -> None:
+    for how in ("read", "read1", "readline"):
+        with open_file(Path("/proc/self/mem")) as source, pytest.raises(OSError, match=r"error: .*/proc/self/mem"):
+            getattr(source, how)()
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,7 @@ def read_input(name: str, instead: str) -> bytes:
     from rtms_cli.untrusted import read_bounded
 
     try:
-        return sys.stdin.buffer.read() if name == "-" else read_bounded(Path(name).open("rb"), MOST_INPUT_NBYTES)
+        return read_bounded(sys.stdin.buffer if name == "-" else Path(name).open("rb"), MOST_INPUT_NBYTES)
     except OSError as error:
         raise Problem(f"Cannot read {name}: {error.strerror}.", instead) from None
     except ValueError as error:

@@ -1,5 +1,6 @@
 """WAV files of a recording → one file, one a participant, or one channel a participant; all in blocks."""
 
+import errno
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -278,6 +279,7 @@ class _Reader:
     def __init__(self, path: Path, offset: float, rate: int, channels: int, start: float) -> None:
         import numpy as np
 
+        self._path = path
         self._file = opened_sound(path.parent, path.name)
         self._channels = channels
         own = int(self._file.samplerate)
@@ -310,9 +312,9 @@ class _Reader:
         import numpy as np
 
         if self._resampler is None:
-            return self._shaped(self._file.read(count, dtype="float32", always_2d=True))
+            return self._read(count)
         while len(self._buffer) < count:
-            data = self._shaped(self._file.read(self._own, dtype="float32", always_2d=True))
+            data = self._read(self._own)
             frames = self._resampler.resample(self._frame(data) if len(data) else None)
             pieces = [frame.to_ndarray().T for frame in frames if frame.samples]
             if not pieces:
@@ -322,6 +324,14 @@ class _Reader:
             self._buffer = np.concatenate([self._buffer, *pieces])
         taken, self._buffer = self._buffer[:count], self._buffer[count:]
         return taken
+
+    def _read(self, count: int) -> "Block":
+        import soundfile
+
+        try:
+            return self._shaped(self._file.read(count, dtype="float32", always_2d=True))
+        except soundfile.LibsndfileError as error:
+            raise OSError(errno.EIO, str(error.error_string).rstrip("."), str(self._path)) from None
 
     def _frame(self, data: "Block") -> Any:
         import av
@@ -386,11 +396,19 @@ class _SoundFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._try(self._file.close)
 
     def write(self, block: "Block") -> None:
-        self._file.write(block)
+        self._try(self._file.write, block)
         self._samples += len(block)
+
+    def _try(self, what: Callable[..., None], *given: "Block") -> None:
+        import soundfile
+
+        try:
+            what(*given)
+        except soundfile.LibsndfileError:  # it does not say why
+            raise OSError(errno.EIO, "the system refused it, perhaps because the disk is full") from None
 
     def check(self) -> None:
         check_sound(self._target, *self._form, self._samples)

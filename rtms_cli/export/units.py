@@ -5,7 +5,7 @@ only say when it is to be seen. Parameter sets go with the picture that follows 
 """
 
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import IO
 
 from msgspec import Struct
 
@@ -52,7 +52,7 @@ class _Group(Struct):
     first_slice: _Nal
 
 
-def access_units(source: BinaryIO, messages: Iterable[Message]) -> Iterator[Unit]:
+def access_units(source: IO[bytes], messages: Iterable[Message]) -> Iterator[Unit]:
     """The access units of a file, in its order."""
     sets = ParameterSets()
     before: list[_Nal] = []
@@ -114,7 +114,7 @@ def _unit(group: _Group, sets: bytes) -> Unit:
     return Unit(group.first_slice.timestamp, is_key, parts, sets if is_key and not has_sets else b"")
 
 
-def _nals(source: BinaryIO, messages: Iterable[Message]) -> Iterator[_Nal]:
+def _nals(source: IO[bytes], messages: Iterable[Message]) -> Iterator[_Nal]:
     """The NAL units, each with the start code before it; what a message begins with belongs to the one before."""
     waiting: _Nal | None = None
     for message in messages:

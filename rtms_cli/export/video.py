@@ -13,6 +13,7 @@ from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.numbers import Codec
 from rtms_cli.recording.manifest import TrackEntry
 from rtms_cli.recording.pictures import sniff_codec
+from rtms_cli.untrusted import open_inside
 
 _SIGNATURE = 16
 _STEP_MS = 40.0
@@ -37,7 +38,7 @@ class Shot(Struct, frozen=True):
     def read(self, folder: Path) -> bytes:
         """Its payload."""
         found = [self.prefix]
-        with (folder / self.track.path).open("rb") as source:
+        with open_inside(folder, self.track.path) as source:
             for offset, length in self.parts:
                 source.seek(offset)
                 found.append(source.read(length))
@@ -71,7 +72,7 @@ def _units(folder: Path, track: TrackEntry, origin: int) -> Iterator[Unit]:
     """A track's pictures, in the order of its file."""
     path = folder / track.path
     lines = indexed(path)
-    with path.open("rb") as source:
+    with open_inside(folder, track.path) as source:
         if track.codec == Codec.H264.name:
             timed = ((one, one.time_ms(origin)) for one in lines)
             found = (Message(one.offset, one.length, at) for one, at in timed if at is not None)

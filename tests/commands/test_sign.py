@@ -4,11 +4,15 @@ import base64
 import hashlib
 import hmac
 import json
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from processes import CREDENTIALS, rtms
+
+from rtms_cli.commands import options
+from rtms_cli.errors import Problem
 
 UUID, STREAM, NUMBER = "AbC/+1 23==", "stream123==", "123456789"
 ID, SECRET, TOKEN = CREDENTIALS["ZOOM_CLIENT_ID"], CREDENTIALS["ZOOM_CLIENT_SECRET"], CREDENTIALS["ZOOM_SECRET_TOKEN"]
@@ -27,6 +31,17 @@ def payload(tmp_path: Path) -> Path:
     path = tmp_path / "payload.json"
     path.write_text(json.dumps({"event": "meeting.rtms_started", "payload": {"object": PAYLOAD}}))
     return path
+
+
+@pytest.mark.parametrize("name", ["-", "body.json"])
+def test_no_more_is_read_than_a_body_can_be(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "MOST_INPUT_NBYTES", 3 << 20)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "body.json").write_bytes(bytes((3 << 20) + 1))
+    with (tmp_path / "body.json").open() as given:
+        monkeypatch.setattr(sys, "stdin", given)
+        with pytest.raises(Problem, match="is larger than 3 MiB"):
+            options.read_input(name, "")
 
 
 def test_the_signature_alone_is_on_standard_output(payload: Path) -> None:

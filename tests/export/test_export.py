@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import resource
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +21,9 @@ from frames import HEADER, ZERO_MS, audio, granted, media, said
 from processes import rtms
 
 from rtms_cli.errors import Problem
+from rtms_cli.export.audio import everybody, export_audio
 from rtms_cli.export.files import made as whole
+from rtms_cli.export.source import opened
 from rtms_cli.machine import Frame
 from rtms_cli.recording.recorder import Recorder
 
@@ -415,6 +418,36 @@ def test_what_cannot_be_read_is_not_told_as_what_cannot_be_written(tmp_path: Pat
     with pytest.raises(Problem, match=r"^Cannot write .*/file/film.mp4: (Not a directory|File exists)"):
         with whole(tmp_path / "file/film.mp4", force=False):
             pass
+
+
+def write_sound(recording: Path, target: Path) -> None:
+    with opened(recording) as recorded, whole(target, force=False) as passing:
+        export_audio(recorded, [everybody(recorded)], passing)
+
+
+@pytest.mark.parametrize("form", ["wav", "flac", "opus", "mp3"])
+def test_a_disk_that_is_full_is_told(form: str, tmp_path: Path) -> None:
+    frames = [audio(tone(440 + ms, ms), ZERO_MS + ms, at_us=ms * 1000) for ms in range(0, 4_000, 20)]
+    recording = made(tmp_path / "long", frames)
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, kept[1]))
+    try:
+        with pytest.raises(Problem, match=rf"^Cannot write {tmp_path}/out/long.{form}: "):
+            write_sound(recording, tmp_path / f"out/long.{form}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_disk_that_fails_in_a_sound_is_not_told_as_what_cannot_be_written(
+    meeting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise soundfile.LibsndfileError(2)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", fail)
+    with pytest.raises(Problem, match=rf"^Cannot read {meeting}/audio/\S+.wav: System error"):
+        write_sound(meeting, tmp_path / "out.wav")
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, RuntimeError])
