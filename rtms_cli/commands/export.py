@@ -79,34 +79,38 @@ def export(
     recording = recording or newest_recording(context, "exporting")
     written: list[Path] = []
     notes: list[str] = []
+    failed: list[Problem] = []
     with opened(recording) as recorded, _noting(recorded, notes), _bar(quiet=as_json) as bar:
         if not formats and plot is None:
             formats = _usual(recorded)
         base = _name(recording)
         folder = out if out is not None else _beside(recording)
         whom = _user(recorded, user)
-        for form in formats:
+        for form in (*formats, *(("plot",) if plot is not None else ())):
             progress = bar(form)
-            if form in _FILM:
-                written.append(
-                    _film(recorded, folder / f"{base}.{form}", layout, whom, notes, progress, blank=blank, force=force)
-                )
-            elif form in _SOUND:
-                written += _sound(
-                    recorded, folder, base, form, span, progress,
-                    per_speaker=per_speaker, multichannel=multichannel, only_speech=only_speech, force=force,
-                )  # fmt: skip
-            elif form in _TEXT:
-                written += _text(recorded, folder, base, form, merge_gap, force=force)
-            elif form in _TABLES:
-                written.append(_table(recorded, recording, folder / f"{base}.packets.{form}", progress, force=force))
-                written += _chat(recorded, folder / f"{base}.chat.{form}", force=force)
-            else:
-                written += _pictures(recorded, folder, form, every, whom, layout, progress, force=force)
+            try:
+                if form in _FILM:
+                    target = folder / f"{base}.{form}"
+                    written.append(_film(recorded, target, layout, whom, notes, progress, blank=blank, force=force))
+                elif form in _SOUND:
+                    written.extend(_sound(
+                        recorded, folder, base, form, span, progress,
+                        per_speaker=per_speaker, multichannel=multichannel, only_speech=only_speech, force=force,
+                    ))  # fmt: skip
+                elif form in _TEXT:
+                    written.extend(_text(recorded, folder, base, form, merge_gap, force=force))
+                elif form in _TABLES:
+                    packets = folder / f"{base}.packets.{form}"
+                    written.append(_table(recorded, recording, packets, progress, force=force))
+                    written.extend(_chat(recorded, folder / f"{base}.chat.{form}", force=force))
+                elif plot is not None and form == "plot":
+                    written.append(_plot(recorded, plot, force=force))
+                else:
+                    written.extend(_pictures(recorded, folder, form, every, whom, layout, progress, force=force))
+            except Problem as problem:
+                failed.append(problem)  # the others are made all the same
             progress(1.0)
-        if plot is not None:
-            written.append(_plot(recorded, plot, force=force))
-    _tell(written, notes, as_json=as_json)
+    _tell(written, notes, failed, as_json=as_json)
 
 
 @contextmanager
@@ -123,17 +127,24 @@ def _noting(recorded: "Recorded", notes: list[str]) -> "Iterator[None]":
     notes += recorded.problems
 
 
-def _tell(written: list[Path], notes: list[str], *, as_json: bool) -> None:
-    """Print what was written."""
+def _tell(written: list[Path], notes: list[str], failed: list[Problem], *, as_json: bool) -> None:
+    """Print what was written.
+
+    :raises Problem: where something could not be.
+    """
     from rtms_cli.view.text import json_line, say
 
-    if as_json:
+    if as_json and (written or not failed):
         typer.echo(json_line({"files": written, "notes": notes}))
-        return
-    for path in written:
-        say(str(path))
-    for note in notes:
-        say(f"note: {note}", err=True)
+    else:
+        for path in written:
+            say(str(path))
+        for note in notes:
+            say(f"note: {note}", err=True)
+    for each in failed[:-1]:
+        say(f"error: {each}", err=True)
+    if failed:
+        raise failed[-1]
 
 
 def _heed_signals() -> None:

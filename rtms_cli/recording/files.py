@@ -40,7 +40,8 @@ def make_folder(folder: Path, mode: int = 0o700) -> None:
 def atomic_path(target: Path, mode: int = 0o600) -> Iterator[Path]:
     """A new, empty file to write to by its path, which takes the target's name if the block succeeds.
 
-    For what is written outside a recording, which is as private: the file has its mode from the beginning.
+    For what is written outside a recording, which is as private: the file has its mode from the beginning. Processes
+    that write the same target at once do not get in each other's way: the last one's file stays.
 
     :raises OSError: where the target cannot be written, or is a symbolic link.
     """
@@ -48,7 +49,7 @@ def atomic_path(target: Path, mode: int = 0o600) -> Iterator[Path]:
         raise OSError(errno.ELOOP, "it is a symbolic link", str(target))
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    temporary = target.with_name(f".{target.stem}.part{target.suffix}")
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
     temporary.unlink(missing_ok=True)
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, mode))
     try:

@@ -82,6 +82,17 @@ def test_the_file_is_private_while_it_is_written(tmp_path: Path) -> None:
     assert not others_may_read(tmp_path)
 
 
+def test_two_processes_that_write_the_same_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with atomic_path(tmp_path / "page.html") as one:
+        one.write_bytes(b"one")
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        with atomic_path(tmp_path / "page.html") as other:
+            other.write_bytes(b"other")
+        assert one.read_bytes() == b"one"
+    assert (tmp_path / "page.html").read_bytes() == b"one"
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
 def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "page.html"
     atomic_write(target, b"old")
@@ -110,7 +121,7 @@ def test_no_symbolic_link_is_followed(option: str, recording: Path, tmp_path: Pa
 def test_a_link_in_the_temporary_files_place_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
-    (tmp_path / ".page.part.html").symlink_to(victim)
+    (tmp_path / f".page.{os.getpid()}.part.html").symlink_to(victim)
     atomic_write(tmp_path / "page.html", b"new")
     assert (victim.read_bytes(), (tmp_path / "page.html").read_bytes()) == (b"precious", b"new")
     assert not (tmp_path / "page.html").is_symlink()

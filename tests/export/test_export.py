@@ -407,6 +407,18 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, arguments: list[str], said:
     assert not (recording / "export").exists() or not list((recording / "export").iterdir())
 
 
+def test_what_cannot_be_made_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
+    recording = made(tmp_path / "small", [audio(tone(440, 0), ZERO_MS)])
+    picture = recording / "export/plot.png"
+    done = rtms("export", recording, "--to", "srt,slides,wav,mp4,csv", "--plot", picture, "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "has no transcript" in done.stderr
+    assert "has no shared screen" in done.stderr
+    names = ["plot.png", "small.mp4", "small.packets.csv", "small.wav"]
+    assert sorted(path.name for path in (recording / "export").iterdir()) == names
+    assert sorted(Path(name).name for name in json.loads(done.stdout)["files"]) == names
+
+
 def test_what_cannot_be_read_is_not_told_as_what_cannot_be_written(tmp_path: Path) -> None:
     target = tmp_path / "out/film.mp4"
     for source in (tmp_path / "gone.wav", target.with_name("gone.wav")):

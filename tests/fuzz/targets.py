@@ -268,7 +268,7 @@ def folders(rng: random.Random, box: Box) -> None:
     places = sorted(path for path in folder.rglob("*") if rng.random() < 0.9)
     planted = [folder / name for name in (".repair", ".lock", "manifest.json.part", "export", "audio/mixed.wav.part")]
     out = box.work / "out"
-    planted += [out / f".{folder.name}.part.{end}" for end in ("txt", "wav", "mp4", "srt", "json", "csv")]
+    planted += [out / f".{folder.name}.{os.getpid()}.part.{end}" for end in ("txt", "wav", "mp4", "srt", "json", "csv")]
     planted += [out / name for name in (f"{folder.name}.txt", f"{folder.name}.wav", "frames", "slides", "page.html")]
     for path in rng.sample((*places, *planted, *planted), rng.choice((1, 1, 2, 3))):
         if path.parent.is_dir() and os.path.realpath(path.parent).startswith(str(box.work)):
