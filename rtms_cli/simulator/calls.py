@@ -6,7 +6,7 @@ Their parties are told by channel, have sound and a transcript only, and events 
 from msgspec import structs
 
 from rtms_cli.protocol.media import spelled_out
-from rtms_cli.protocol.numbers import ContactCenterEvent, MediaType, MeetingEvent, Product
+from rtms_cli.protocol.numbers import IVR_EVENTS, ContactCenterEvent, MediaType, MeetingEvent, Product
 from rtms_cli.protocol.parties import BY_CHANNEL
 from rtms_cli.simulator.scenario import PEOPLE, Scenario
 from rtms_cli.simulator.schedule import Schedule
@@ -47,6 +47,8 @@ def call_events(scenario: Scenario, schedule: Schedule, product: str) -> list[tu
             go = ContactCenterEvent.USER_END if who else ContactCenterEvent.CONSUMER_END
         for start_ms, until_ms in spans:
             cues += [(start_ms, come, told[who]), (min(until_ms, end_ms - 1), go, told[who])]
+    if is_contact_center and not scenario.events:
+        cues += [(0, event, told[0]) for event in IVR_EVENTS]
     for start_ms, until_ms in schedule.paused if is_contact_center else ():
         cues.append((start_ms, ContactCenterEvent.USER_HOLD, told[-1]))
         cues.append((until_ms, ContactCenterEvent.USER_UNHOLD, told[-1]))

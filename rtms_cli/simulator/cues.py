@@ -203,10 +203,25 @@ def _meeting_events(scenario: Scenario, schedule: Schedule) -> list[tuple[int, i
     return cues
 
 
+def _chat_groups(scenario: Scenario) -> list[tuple[int, int, dict[str, object]]]:
+    """What happens to a chat group; what else such events carry is not public."""
+    member: dict[str, object] = {"participants": [{"user_id": scenario.people[-1].user_id}]}
+    told: list[tuple[int, dict[str, object]]] = [
+        (MeetingEvent.CHAT_GROUP_CREATE, {}),
+        (MeetingEvent.CHAT_GROUP_MEMBERS_ADD, member),
+        (MeetingEvent.CHAT_GROUP_MEMBER_STATUS_UPDATE, member),
+        (MeetingEvent.CHAT_GROUP_MEMBERS_DELETE, member),
+        (MeetingEvent.CHAT_GROUP_DELETE, {}),
+    ]
+    return [(part * scenario.duration_ms // 6, *one) for part, one in enumerate(told, 1)]
+
+
 def _events(scenario: Scenario, schedule: Schedule, epoch_ms: int, session_id: str, product: str) -> Iterator[Cue]:
     """What happens; in a call nobody has a camera or a screen, and events say `event_ts`."""
     is_call, end_ms = product in BY_CHANNEL, scenario.duration_ms
     cues = call_events(scenario, schedule, product) if is_call else _meeting_events(scenario, schedule)
+    if product in (Product.MEETING, Product.WEBINAR) and not scenario.events:
+        cues += _chat_groups(scenario)
     cues.insert(0, (0, MeetingEvent.FIRST_PACKET_TIMESTAMP, {}))
     messages: list[tuple[int, Message]] = [
         (

@@ -7,6 +7,7 @@ from typing import Any
 from rtms_cli.machine import Send
 from rtms_cli.protocol.messages import (
     Chat,
+    EventUpdate,
     KeepAliveRequest,
     Media,
     MediaHandshakeResponse,
@@ -17,7 +18,7 @@ from rtms_cli.protocol.messages import (
     Transcript,
     encode,
 )
-from rtms_cli.protocol.numbers import MessageType, SessionState, StatusCode, StopReason, StreamState
+from rtms_cli.protocol.numbers import MessageType, Product, SessionState, StatusCode, StopReason, StreamState
 
 
 class Deviation(StrEnum):
@@ -51,7 +52,17 @@ class Deviation(StrEnum):
     STATUS = "status"
     """Answers have `status` in place of `status_code`."""
     SEVERAL_URLS = "several-urls"
-    """Each URL of `2` follows an `srt://` URL and a comma, and there is a `srt_passphrase`."""
+    """Each URL of webhooks and of `2` follows an `srt://` URL and a comma, and `2` has a `srt_passphrase`."""
+    NESTED = "nested"
+    """The fields of webhooks stand in `payload.object`."""
+    NUMERIC_IDS = "numeric-ids"
+    """The ids in webhooks are numbers."""
+    WEBINAR_UUID = "webinar-uuid"
+    """A webinar's webhooks have `webinar_uuid`, and no `meeting_uuid`."""
+    PEOPLE = "people"
+    """`participants` is an object or a list of ids, and `participant_info` is misspelt."""
+    EVENT_CODE = "event-code"
+    """Events have an `event_code` beside their `event_type`; its numbers are made up."""
     MICROSECONDS = "microseconds"
     """Timestamps of media are in µs."""
     SECONDS = "seconds"
@@ -82,6 +93,8 @@ def spoken(channel: str, message: Message, deviations: frozenset[Deviation]) -> 
         if message.status_code == StatusCode.STATUS_OK:
             return None
     body = json.loads(encode(message))
+    if isinstance(message, EventUpdate):
+        _change_event(body["event"], deviations)
     if isinstance(message, Media | Transcript | Chat):
         _change_content(body["content"], message, deviations)
     if Deviation.CHAT_AS_JSON in deviations and isinstance(message, Chat):
@@ -118,6 +131,36 @@ def _change_content(content: dict[str, Any], message: Message, deviations: froze
         content["data"] = "data:application/octet-stream;base64," + content["data"]
 
 
+def _change_event(event: dict[str, Any], deviations: frozenset[Deviation]) -> None:
+    """Make an event what these deviations make of it."""
+    if Deviation.EVENT_CODE in deviations:
+        event["event_code"] = 900_000 + event["event_type"]
+    if Deviation.PEOPLE not in deviations:
+        return
+    if "participant_info" in event:
+        event["paticipant_info"] = event.pop("participant_info")
+    people = event.get("participants")
+    if not people:
+        return
+    if len(people) == 1:
+        event["participants"] = people[0]
+    elif all("user_name" in person for person in people):
+        event["participants"] = {str(person["user_id"]): person["user_name"] for person in people}
+    else:
+        event["participants"] = [person["user_id"] for person in people]
+
+
+def posted(payload: dict[str, object], product: Product, deviations: frozenset[Deviation]) -> dict[str, object]:
+    """What a webhook's payload becomes."""
+    if Deviation.NUMERIC_IDS in deviations:
+        payload |= {name: int(str(payload[name])) for name in (product.id_field, "rtms_stream_id")}
+    if Deviation.WEBINAR_UUID in deviations and product is Product.WEBINAR:
+        payload["webinar_uuid"] = payload.pop("meeting_uuid")
+    if Deviation.SEVERAL_URLS in deviations and "server_urls" in payload:
+        payload["server_urls"] = f"{_SRT}?passphrase=hush-hush,{payload['server_urls']}"
+    return {"object": payload} if Deviation.NESTED in deviations else payload
+
+
 def _greet(body: dict[str, Any], message: SignalingHandshakeResponse, deviations: frozenset[Deviation]) -> None:
     """Make a `2` what these deviations make of it."""
     if message.status_code != StatusCode.STATUS_OK:
@@ -128,11 +171,12 @@ def _greet(body: dict[str, Any], message: SignalingHandshakeResponse, deviations
     if Deviation.ALL_ONLY in deviations:
         urls = {"all": urls["all"]}
     if Deviation.SEVERAL_URLS in deviations:
-        urls = {key: f"srt://simulated.invalid:9000/{key}?passphrase=hush-hush,{url}" for key, url in urls.items()}
+        urls = {key: f"{_SRT}/{key}?passphrase=hush-hush,{url}" for key, url in urls.items()}
         body |= {"datacenter_region": "nowhere", "srt_passphrase": "hush-hush", "srt_pbkey_length": 16}
     body["media_server"]["server_urls"] = urls
 
 
+_SRT = "srt://simulated.invalid:9000"
 _OLD_NAMES = {
     StopReason.STOP_BC_HOST_DISABLED_APP.name: "STOP_BC_APP_DISABLED_BY_HOST",
     StopReason.STOP_BC_INSTANCE_CONNECTION_INTERRUPTED.name: "STOP_BC_MEETING_CONNECTION_INTERRUPTED",

@@ -18,6 +18,7 @@ from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product, StopReaso
 from rtms_cli.protocol.signatures import handshake_signature, signed_headers
 from rtms_cli.protocol.webhooks import ACCEPTED, ANSWER_S, Stream
 from rtms_cli.simulator.calls import media_of
+from rtms_cli.simulator.deviations import Deviation, posted
 from rtms_cli.simulator.recorded import Recorded, Recording
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.show import MadeUp
@@ -100,6 +101,7 @@ class LiveStream:
         payload = stream_payload(ids, what, None if reason is None else int(reason))
         if what == "started" and self.signature is not None:
             payload["signature"] = str(self.signature)  # msgspec writes no subclasses
+        payload = posted(payload, self.product, self.scenario.deviations)
         event_ts = self.event_ts - age_ms if age_ms or what == "started" else int(time.time() * 1000)
         return webhook_body(stream_event(self.product, what), event_ts, payload)
 
@@ -226,6 +228,8 @@ class Simulator:
         digest = hashlib.sha256(f"{product} {number} {time.time_ns()}".encode()).hexdigest()
         identity = digest[:22] + "==" if product in (Product.MEETING, Product.WEBINAR) else digest[:24]
         stream_id = digest[24:56]
+        if Deviation.NUMERIC_IDS in scenario.deviations:
+            identity, stream_id = (str(int(part, 16)) for part in (digest[:12], digest[24:36]))
         if again is not None:
             identity, stream_id = again.identity, again.stream_id
         signature = self._app.sign(product, identity, stream_id)

@@ -97,6 +97,11 @@ DEVIATING: dict[Deviation, tuple[set[str], float]] = {
     Deviation.NAL_UNITS: (set(), 4),
     Deviation.OTHER_CODEC: (set(), 4),
     Deviation.CHAT_AS_JSON: (set(), 4),
+    Deviation.NESTED: (set(), 4),
+    Deviation.NUMERIC_IDS: (set(), 4),
+    Deviation.WEBINAR_UUID: (set(), 4),
+    Deviation.PEOPLE: (set(), 4),  # who comes and goes is not told here
+    Deviation.EVENT_CODE: (set(), 4),
 }
 
 
