@@ -198,6 +198,37 @@ async def test_pings_of_a_server_that_does_not_read_are_not_all_answered() -> No
     assert most <= sockets.MOST_PONGS + 1_000
 
 
+async def test_a_ping_is_not_answered_where_much_waits_for_the_server() -> None:
+    class Late(Server):
+        async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self.open(reader, writer)
+            await self.filled.wait()
+            writer.write(frame(PING, b"x") + HELLO)
+            await self.gone.wait()
+            writer.close()
+
+        filled = asyncio.Event()
+
+    server = Late(b"")
+    async with server.listening() as url, asyncio.timeout(30):
+        socket = await Dialer(HostPolicy())(url)
+        assert socket._transport is not None
+        transport = socket._transport.underlying_transport
+        came, closed = asyncio.Event(), asyncio.Event()
+        socket.start(lambda raw: came.set(), lambda code, reason: closed.set())
+        while transport.get_write_buffer_size() <= sockets.MOST_PONGS:
+            socket.send(bytes(200_000), binary=True)
+            await asyncio.sleep(0.01)
+        waiting = transport.get_write_buffer_size()
+        server.filled.set()
+        await came.wait()
+        await asyncio.sleep(0)  # the answer would be put there in the next turn
+        assert transport.get_write_buffer_size() <= waiting
+        socket.abort()
+        await closed.wait()
+        server.gone.set()
+
+
 async def test_only_the_last_of_many_pings_is_answered() -> None:
     server = Server(b"".join(frame(PING, b"%d" % number) for number in range(1_000, 6_000)) + HELLO)
     async with server.listening() as url:
