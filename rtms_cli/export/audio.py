@@ -87,7 +87,8 @@ def voices(recorded: Recorded) -> list[Voice]:
     found: dict[tuple[UserId, UserId], list[TrackEntry]] = {}
     for track in recorded.tracks("audio"):
         if (whose := recorded.party(track)) is not None:
-            found.setdefault((whose, track.channel_id), []).append(track)
+            channel = track.channel_id if whose == track.user_id else whose  # a user's who has that channel
+            found.setdefault((whose, channel), []).append(track)
     names, given = recorded.names(), Names()
     return [
         Voice(given.distinct(participant_stem(whose, names.get(whose))), tuple(tracks))

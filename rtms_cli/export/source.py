@@ -80,7 +80,8 @@ class Recorded(Struct, frozen=True):
 
     def party(self, track: TrackEntry) -> UserId:
         """Whose a track is; `None` for everybody's."""
-        return self.manifest.party(track)
+        whose = self.manifest.party(track)
+        return self.parties.party(whose) if whose and track.channel_id is None else whose
 
     def label(self, whose: UserId) -> str:
         """A party as people read it; `everybody` where it is nobody in particular."""
@@ -193,6 +194,9 @@ def _recorded(folder: Path, manifest: Manifest, problems: Sequence[str] = ()) ->
     ])  # fmt: skip
     for event in recorded.lines("events") if manifest.product in BY_CHANNEL else ():
         recorded.people(event)
+    for person in manifest.participants:
+        for user in person.user_ids:
+            recorded.parties.tie(user, person.user_id)
     return recorded
 
 

@@ -35,7 +35,7 @@ from rtms_cli.protocol.numbers import (
     StatusCode,
     StopReason,
 )
-from rtms_cli.protocol.parties import BY_CHANNEL, is_speaker_change, party_of
+from rtms_cli.protocol.parties import is_by_channel, is_speaker_change, party_of
 from rtms_cli.protocol.webhooks import UnreadableWebhook
 from rtms_cli.recording.ledger import Ledger, Socket, Step
 from rtms_cli.recording.manifest import Participant, Stop
@@ -183,7 +183,8 @@ def step_of(kind: str, params: MediaParams) -> int:
 class _Gathered:
     """A track while it is read."""
 
-    def __init__(self, at_us: int, pace: Pace | None) -> None:
+    def __init__(self, at_us: int, pace: Pace | None, channel: UserId) -> None:
+        self.channel = channel
         self.packets = self.nbytes = 0
         self.first_us = self.last_us = at_us
         self.pace = pace
@@ -258,7 +259,11 @@ class Summarizer:
             if len(self._tracks) >= MOST:
                 self._unlisted += 1
                 return
-            track = self._tracks[kind, whose] = _Gathered(frame.at_us, self._new_pace(kind, whose))
+            channel = None if isinstance(message, Chat) else message.channel_id
+            by_channel = whose != message.user_id or is_by_channel(product, message.user_id, channel)
+            track = self._tracks[kind, whose] = _Gathered(
+                frame.at_us, self._new_pace(kind, whose), whose if by_channel else None
+            )
         track.packets += 1
         track.last_us = frame.at_us
         self._origin.take(message.timestamp, frame.at_us)
@@ -344,9 +349,8 @@ class Summarizer:
         )
 
     def _track(self, kind: str, whose: UserId, track: _Gathered) -> Track:
-        product = self._header.product
         name = self._ledger.people.name(whose)
-        channel = whose if product in BY_CHANNEL else None
+        channel = track.channel
         user: UserId = 0 if whose is None and kind not in ("transcript", "chat") else whose
         first_at, last_at = track.first_us / 1_000_000, track.last_us / 1_000_000
         pace = track.pace

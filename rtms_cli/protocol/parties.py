@@ -57,9 +57,9 @@ class Mention(Struct, frozen=True):
 class Parties:
     """Who is who in one stream.
 
-    Where parties are told by channel, events say which user has which, and a line that has only the user's id belongs
-    to that channel's party. An id that was told of two channels belongs to neither. A channel may pass from one person
-    to another.
+    Where parties are told by channel, events say which user has which, and so does what has both ids. What has only
+    the user's id then belongs to that channel's party. An id that was told of two channels belongs to neither. A
+    channel may pass from one person to another.
     """
 
     def __init__(self, product: str) -> None:
@@ -72,9 +72,7 @@ class Parties:
         """Everybody of whom an event tells; see `people_of`."""
         people = people_of(event, self.product)
         for who in people:
-            if who.user_id is not None and (who.user_id in self._channels or len(self._channels) < MOST_PEOPLE):
-                known = self._channels.setdefault(who.user_id, who.party)
-                self._channels[who.user_id] = known if known == who.party else None
+            self.tie(who.user_id, who.party)
             if self.product in BY_CHANNEL and who.party is not None and who.name and event.timestamp is not None:
                 names = self._names.get(who.party, ())
                 if self._named < MOST_PEOPLE and (not names or names[-1][1] != who.name):
@@ -89,8 +87,25 @@ class Parties:
             return None
         return max((one for one in names if one[0] <= time_ms), default=min(names))[1]
 
+    def tie(self, user: UserId, channel: UserId) -> None:
+        """Take note of which channel a user has, where parties are told by channel."""
+        if self.product not in BY_CHANNEL or user in (None, "", 0, channel) or channel in (None, ""):
+            return
+        if user in self._channels or len(self._channels) < MOST_PEOPLE:
+            known = self._channels.setdefault(user, channel)
+            self._channels[user] = known if known == channel else None
+
+    def users(self) -> dict[UserId, list[UserId]]:
+        """The users of each channel that are told of no other."""
+        found: dict[UserId, list[UserId]] = {}
+        for user, channel in self._channels.items():
+            if channel is not None:
+                found.setdefault(channel, []).append(user)
+        return found
+
     def party(self, user: UserId, channel: UserId = None) -> UserId:
-        """Whose a line is that has these ids."""
+        """Whose a line is that has these ids; two ids say which user has which channel."""
+        self.tie(user, channel)
         whose = party(self.product, user, channel)
         tied = None if is_by_channel(self.product, user, channel) else self._channels.get(whose)
         return whose if tied is None else tied

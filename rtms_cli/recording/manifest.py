@@ -109,6 +109,8 @@ class Participant(Struct):
     left: float | None = None
     names: list[Named] = []
     """Every name, from when on."""
+    user_ids: list[UserId] = []
+    """In Contact Center and Phone, the user ids that came with the channel, and with no other."""
 
 
 class Stop(Struct):
@@ -172,9 +174,11 @@ class Manifest(Struct):
     def party(self, track: TrackEntry) -> UserId:
         """Whose a track is; `None` for everybody's."""
         is_mixed = track.path.rpartition("/")[2].startswith("mixed")
-        if track.channel_id is None and self.product in BY_CHANNEL and not is_mixed:
+        if track.channel_id is not None:
+            return track.channel_id
+        if self.product in BY_CHANNEL and not is_mixed:
             return track.user_id  # recordings from before there was a `channel_id`
-        return party(self.product, track.user_id, track.channel_id)
+        return party(self.product, track.user_id)
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from msgspec import structs
+
 from rtms_cli.protocol.messages import Chat, EventUpdate, Media, Transcript, UserId
 from rtms_cli.protocol.parties import Parties, has_joined, is_speaker_change, name_of, speaker_of
 from rtms_cli.recording.manifest import Named, Participant
@@ -41,6 +43,14 @@ class People:
             self._has_news = False
             self._names = {who: one.user_name for who, one in self.participants.items() if one.user_name}
         return self._names
+
+    def listed(self) -> list[Participant]:
+        """Everybody, with the user ids that are theirs beside a channel."""
+        users = self.parties.users()
+        return [
+            structs.replace(one, user_ids=users[one.user_id]) if one.user_id in users else one
+            for one in self.participants.values()
+        ]
 
     def name(self, whose: UserId) -> str | None:
         """The newest name of a party."""

@@ -186,6 +186,7 @@ class Placer:
             if len(channel.intakes) >= MOST_TRACKS:
                 channel.intakes.clear()  # one channel's packets may have any number of user ids
             channel.intakes[message.user_id, message.channel_id, segment] = intake
+            self._ledger.people.hear(message, frame.at_us)
         if message.user_name != intake.heard_name and message.user_name:
             intake.heard_name = message.user_name
             self._ledger.people.hear(message, frame.at_us)

@@ -304,7 +304,7 @@ class Recorder:
             keep_alive={name: KeepAlive(*figures) for name, figures in self._keep_alives().items()},
             connections=[_connection(socket) for socket in ledger.connections],
             connection_count=ledger.connection_count,
-            participants=list(ledger.people.participants.values()),
+            participants=ledger.people.listed(),
             stop=ledger.stop,
             warnings=list(ledger.warnings.values()),
             losses=list(ledger.losses.values()),
@@ -317,7 +317,9 @@ class Recorder:
         return entry
 
     def _party(self, track: Track) -> UserId:
-        return parties.party(self._header.product, track.user_id, track.channel_id)
+        if track.channel_id is not None:
+            return track.channel_id
+        return parties.party(self._header.product, track.user_id)
 
     # The life of a recording. The capture shows where sessions ended and began, so that a replay makes the same files.
 

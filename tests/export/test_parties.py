@@ -152,6 +152,38 @@ def test_a_line_with_the_agents_user_id_only_is_the_agents(tmp_path: Path) -> No
     assert '"who":"Bo","text":"Hello."' in page.read_text()
 
 
+def test_packets_with_both_ids_tell_whose_the_lines_with_one_are(tmp_path: Path) -> None:
+    ids = {0: "id-of-ann", 1: 800}
+    frames = [granted()]
+    for at_ms in range(0, 400, 20):
+        for channel, hertz in ((0, 440), (1, 880)):
+            both = {"user_id": ids[channel], "channel_id": channel if at_ms else None}
+            frames.append(audio(tone(hertz, at_ms), ZERO_MS + at_ms, at_us=at_ms * 1000, **both))
+    for user, text in ((ids[0], "Hello."), (ids[1], "Hi."), (7, "Psst.")):
+        said_at = {"data": text, "start_time": ZERO_MS, "timestamp": ZERO_MS + 100}
+        frames.append(said({"msg_type": 17, "content": {"user_id": user, **said_at}}, 400_000))
+    call = recorded(tmp_path / "call", frames, "contact_center")
+    manifest = Manifest.read(call)
+    assert {one.user_id: one.user_ids for one in manifest.participants if one.user_ids} == {0: ["id-of-ann"], 1: [800]}
+    [as_json, table] = exported(call, "--to", "json,csv")
+    assert [one["user_id"] for one in json.loads(as_json.read_text())["sentences"]] == [0, 1, 7]
+    with table.open(newline="") as source:
+        assert [row["user_id"] for row in csv.DictReader(source) if row["kind"] == "transcript"] == ["0", "1", "7"]
+    summary = json.loads(rtms("inspect", call, "--json", cwd=call).stdout)
+    assert [one["channel_id"] for one in summary["tracks"] if one["kind"] == "transcript"] == [0, 1, None]
+    assert [path.name for path in exported(call, "--to", "wav", "--per-speaker")] == ["call.0.wav", "call.1.wav"]
+
+
+@pytest.mark.parametrize("product", ["meeting", "video_sdk", "unheard_of"])
+def test_where_only_channels_tell_who_it_is_channel_0_is_a_party_in_every_product(tmp_path: Path, product: str) -> None:
+    frames = [granted(), *(sound(channel, 440, at) for at in (0, 20) for channel in (0, 1)), sentence("Hi.", 0, 0)]
+    call = recorded(tmp_path / "call", frames, product)
+    assert [path.name for path in exported(call, "--to", "wav", "--per-speaker")] == ["call.0.wav", "call.1.wav"]
+    summary = json.loads(rtms("inspect", call, "--json", cwd=call).stdout)
+    assert [one["channel_id"] for one in summary["tracks"]] == [0, 1, 0]
+    assert "everybody" not in rtms("inspect", call, cwd=call).stdout
+
+
 def test_what_was_said_before_a_transfer_is_the_first_agents(tmp_path: Path) -> None:
     def answered(at_ms: int, name: str) -> Frame:
         info = {"channel_id": 1, "user_id": f"id-of-{name}", "display_name": name}

@@ -39,6 +39,14 @@ def recorded(folder: Path, frames: list[Frame], product: str = "meeting") -> Rec
     return recorder
 
 
+@pytest.mark.parametrize("product", ["meeting", "phone"])
+def test_who_has_no_name_is_a_participant_too(tmp_path: Path, product: str) -> None:
+    frames = [granted(), *(audio(PCM, ZERO_MS + at, user_id=1 + at // 20, at_us=at * 1000) for at in (0, 20, 40))]
+    recorder = recorded(tmp_path, frames, product)
+    recorder.close()
+    assert [one.user_id for one in Manifest.read(tmp_path).participants] == [1, 2, 3]
+
+
 def test_the_file_keeps_the_first_name_and_the_manifest_has_all(tmp_path: Path) -> None:
     frames = [
         granted(),
