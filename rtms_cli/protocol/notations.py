@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from rtms_cli.protocol.strict_json import dumps, loads
 
-_LEFT_OUT = re.compile(
+LEFT_OUT = re.compile(
     r"\[(?:Object|Array|Circular[^\]]*|object Object)\]|\.\.\. \d+ more (?:item|character|byte)s?|<Buffer [0-9a-f ]{2,}"
-    r"|\{(?:…|\.\.\.)\}|\[(?:…|\.\.\.)\]|:\s*(?:Object|Array\(\d+\))(?=\s*[,}])"
+    r"|[,{\[]\s*(?:…|\.\.\.)\s*[}\]]|:\s*(?:Object|Array\(\d+\))(?=\s*[,}])"
 )
 
 
@@ -18,7 +18,7 @@ def refuse_left_out(text: str) -> None:
 
     :raises ValueError: with what stands in place of the rest.
     """
-    if found := _LEFT_OUT.search(text):
+    if found := LEFT_OUT.search(text):
         raise ValueError(
             f"console.log left out a part of it ({found[0].strip(': ')}): print JSON.stringify(body) instead"
         )
@@ -76,9 +76,15 @@ def _json5(text: str) -> object:
         return None
 
 
+_GO = "it is Go's notation, not JSON: use json.Marshal"
+_PYTHON = "it is Python's notation, not JSON: use json.dumps"
 _NAMES = tuple(
     (re.compile(pattern, re.DOTALL), name)
     for pattern, name in (
+        (r"%\{", "it is Elixir's notation, not JSON: use Jason.encode"),
+        (r"\{\s*:[a-z]", "it is Clojure's notation, not JSON: write it as JSON"),
+        (r"\b\w+\.\w+\{\w+:|\bmap\[\w|\binterface \{\}|^&?\{(?:[\w.]+ \d+ |[A-Z]\w*:[^\s\"'])", _GO),
+        (r"^[\w%.[\]-]+=[^&\s]*&\S*$", "it is a form (URL-encoded), not JSON"),
         (r"^\W*(?i:array|object)\s*\(|^\s*stdClass", "it is PHP's var_dump, not JSON: use json_encode"),
         (r"^\W*Map\(\d+\)", "it is a JavaScript Map, not JSON: print JSON.stringify(Object.fromEntries(map))"),
         (r"\b(?:String|Number|Bool)\([^)]|\bObject \{\"", "it is Rust's notation, not JSON: use serde_json::to_string"),
@@ -86,11 +92,11 @@ _NAMES = tuple(
         (r"^\{?.{0,20}[{,]\s*\w+:.*\bnil\b", "it is Ruby's notation, not JSON: print its JSON"),
         (r"^\s*<", "it is HTML or XML, not JSON"),
         (r"%7[Bb]", "it is URL-encoded, not JSON"),
-        (r"\bmap\[\w|^&?\{[A-Z]\w*:[^\s\"']", "it is Go's notation, not JSON: use json.Marshal"),
         (r"^\W*\{?\s*\w+=[^=>]|^\w+\((?:\w+=|\[)|^\w+='", "it is how a program prints objects, not JSON: use JSON"),
         (r"^\[\s*\"[^\"]*\":", "it is Swift's notation, not JSON: use JSONEncoder"),
-        (r"[{,]\s*'[^']*'\s*:.*\b(?:None|True|False)\b", "it is Python's notation, not JSON: use json.dumps"),
+        (r"[{,]\s*'[^']*'\s*:.*\b(?:None|True|False)\b|[{,]\s*'[A-Za-z_]\w*'\s*:", _PYTHON),
         (r"[{,]\s*(?:[A-Za-z_$][\w$]*|'[^']*')\s*:", "it is JavaScript's notation, not JSON: use JSON.stringify(…)"),
+        (r"[\[({]\s*\w+\s?=[^=>]", "it is how a program prints objects, not JSON: use JSON"),
         (r"^undefined\b", "it is undefined: the app read no body (does it parse JSON?)"),
         (r"^[0-9a-fA-F]{4,8}:? +(?:[0-9a-fA-F]{2,4} +){4}", "it is a hex dump, not JSON"),
         (r"^(?:---\n)?[A-Za-z_]\w*:(?:\s|$)", "it is YAML or a list of headers, not JSON"),
@@ -102,6 +108,6 @@ _NAMES = tuple(
 def named(text: str) -> str | None:
     """What a text is that cannot be read."""
     name = next((name for pattern, name in _NAMES if pattern.search(text[:4096])), None)
-    if name is None and text.count("{") > text.count("}"):
-        return "not JSON: it ends in the middle. Was all of it pasted?"
+    if text.count("{") > text.count("}"):
+        return f"{name or 'not JSON: it ends in the middle'}. Was all of it pasted?"
     return name

@@ -9,6 +9,7 @@ import base64
 import codecs
 import html
 import json
+import quopri
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,7 @@ from urllib.parse import unquote, unquote_plus
 from msgspec import Struct, structs
 
 from rtms_cli.protocol.curl import posted_by
-from rtms_cli.protocol.notations import named, notations, refuse_left_out
+from rtms_cli.protocol.notations import LEFT_OUT, named, notations, refuse_left_out
 from rtms_cli.protocol.strict_json import dumps, is_json, loads
 from rtms_cli.protocol.texts import utf8
 
@@ -27,6 +28,9 @@ MAX_LENIENT = 64 * 1024
 
 _MAX_LAYERS = 3
 """How many things may be around JSON: a base64 text in a record in a list."""
+_MAX_SCRIPTS = 4
+"""How many objects in other notations are read: each takes long."""
+_MAX_BRACED = 1_000
 _MAX_LINES = 10_000
 _MAX_TRIES = 100
 """How many texts in a record are looked at more closely."""
@@ -73,6 +77,10 @@ def encoding_of(raw: bytes) -> tuple[str, str, int]:
             return encoding, name, len(mark)
     head = raw[:64]
     even, odd = head[::2], head[1::2]  # JSON and .env files are Latin letters for the most part
+    if raw[1:4] == b"\0\0\0" and raw[:1] != b"\0":
+        return "utf-32-le", "UTF-32 without a byte order mark", 0
+    if raw[:3] == b"\0\0\0" and raw[3:4] != b"\0":
+        return "utf-32-be", "UTF-32 without a byte order mark", 0
     if len(odd) >= 2:
         if all(even) and odd.count(0) * 2 > len(odd):
             return "utf-16-le", "UTF-16 without a byte order mark", 0
@@ -95,7 +103,7 @@ def decode_text(raw: bytes) -> tuple[str, str]:
     except UnicodeDecodeError as error:
         if name:
             raise ValueError(f"it begins as {name}, but does not go on so (byte {mark + error.start})") from None
-        raise ValueError(f"it is not UTF-8 (byte {error.start})") from None
+        raise ValueError(f"it is not UTF-8 (byte {error.start}): save it as UTF-8") from None
 
 
 def read_toml(raw: bytes) -> dict[str, Any]:
@@ -165,29 +173,37 @@ def _lenient(text: str, layers: int, error: ValueError) -> Pasted:
     if not text:
         raise ValueError("it is empty")
     reason: ValueError | None = None
+    if _QUOTED_PRINTABLE.search(text):
+        plain = quopri.decodestring(utf8(text)).decode(errors="replace")
+        return _as(_read(plain, layers + 1), "a mail's quoted-printable text")
     try:
         if (body := posted_by(text)) is not None:
             return _as(_read(body, layers + 1), "a curl command")
     except ValueError as why:
         reason = why
-    found = list(_objects(text))
+    found = [(value, own) for value, own in _objects(text) if value]
     webhook = _only(one for value, own in found for one in _webhooks_in(value, own, layers))
     if webhook is not None:
         return _as(webhook, "JSON with other text around it")
     straight = text.translate(_SMART_DOUBLE if any(map(_SMART_DOUBLE.get, map(ord, text))) else _SMART)
     if reason is not None and straight == text:
         raise reason
+    for form, inner in _layers(text):
+        try:
+            unwrapped = _read(inner, layers + 1)
+        except ValueError as why:
+            reason = why
+            continue
+        if not found or _is_webhook(loads(unwrapped.body)):
+            return _as(unwrapped, form)
+    if (script := _only(_scripts(text))) is not None:
+        return script
     if len({dumps(value) for value, _ in found}) > 1:
         raise ValueError(f"there are {len(found)} JSON objects in it: give one of them")
     if found:
         return Pasted(utf8(found[0][1]), "JSON with other text around it")
     if "control character" in str(error) and is_json(joined := utf8("".join(text.splitlines()))):
         return Pasted(joined, "JSON whose lines a terminal has wrapped")
-    for form, inner in _layers(text):
-        try:
-            return _as(_read(inner, layers + 1), form)
-        except ValueError as why:
-            reason = why
     refuse_left_out(text)
     for notation, value in notations(text):
         return Pasted(dumps(value), notation, is_verbatim=False)
@@ -198,7 +214,8 @@ def _lenient(text: str, layers: int, error: ValueError) -> Pasted:
     raise ValueError(named(text) or str(reason or error))
 
 
-_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z~]")
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z~]|(?:\\u001b|\\x1b|#033|\^\[|␛|\ufffd)?\[\d{1,2}(?:;\d{1,3})*m")
+_QUOTED_PRINTABLE = re.compile(r"=\r?\n(?s:.*)=3D|=3D(?s:.*)=\r?\n")
 _STRAY = " \t\r\n\f\v\0\x1a\u00a0\u200b\u2060\ufeff"
 _DOUBLE = dict.fromkeys("“”„‟″«»＂", '"') | dict.fromkeys("\u200b\u2060\ufeff\u00ad", "") | {"\u00a0": " "}
 _SMART_DOUBLE = str.maketrans(_DOUBLE)
@@ -253,7 +270,7 @@ def _webhooks_in(value: object, own: str | None, layers: int) -> Iterator[Pasted
         elif isinstance(one, dict):
             left += one.values()
         elif isinstance(one, list):
-            left += one
+            left += [text] if (text := _text_of_numbers(one)) else one
         elif isinstance(one, str) and layers < _MAX_LAYERS and tries and _may_hold_one(one):
             tries -= 1
             try:
@@ -263,6 +280,17 @@ def _webhooks_in(value: object, own: str | None, layers: int) -> Iterator[Pasted
                 continue  # a text that only mentions one
             if _is_webhook(found):
                 yield inner
+
+
+def _text_of_numbers(values: list[object]) -> str | None:
+    """A text whose bytes were printed one by one, as Node's Buffer does in JSON."""
+    numbers = [value for value in values if isinstance(value, int) and 0 < value < 256]
+    if len(numbers) < max(2, len(values)):
+        return None
+    try:
+        return bytes(numbers).decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _may_hold_one(text: str) -> bool:
@@ -302,11 +330,56 @@ def _objects(text: str) -> Iterator[tuple[dict[str, object], str]]:
         depth += 1
 
 
+def _scripts(text: str) -> Iterator[Pasted]:
+    """The webhooks in a text that JavaScript or Python printed, whatever other braces are around them."""
+    at, tries = 0, _MAX_SCRIPTS
+    for start, end in _braced(text)[:_MAX_BRACED]:
+        inner = text[start:end]
+        if start < at or not tries or not _may_hold_one(inner) or LEFT_OUT.search(inner):
+            continue
+        tries -= 1
+        for notation, value in notations(inner):
+            if _is_webhook(value):
+                yield Pasted(dumps(value), notation, is_verbatim=False)
+                at = end
+
+
+def _braced(text: str) -> list[tuple[int, int]]:
+    """Where each pair of braces begins and ends; an outer one comes before those in it."""
+    opened: list[int] = []
+    found = []
+    for brace in _BRACE.finditer(text):
+        if brace[0] == "{":
+            opened.append(brace.start())
+        elif opened:
+            found.append((opened.pop(), brace.end()))
+    return sorted(found)
+
+
+_RECORD_KEYS = ("log", "message", "MESSAGE", "textPayload", "line")
+
+
+def _joined_records(lines: list[str]) -> str:
+    """The text whose lines are in a log's records, a JSON object a line; empty where it is something else."""
+    parts = []
+    for line in lines:
+        try:
+            record = loads(utf8(line))
+        except ValueError:
+            return ""
+        said = next((record[key] for key in _RECORD_KEYS if key in record), None) if isinstance(record, dict) else None
+        if not isinstance(said, str):
+            return ""
+        parts.append(said.rstrip("\r\n"))
+    return "\n".join(parts) if len(parts) > 1 else ""
+
+
 _PYTHON_BYTES = re.compile(r"""\bb('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", re.DOTALL)
 _BACKSLASHES = re.compile(r'\{(?:\\[nrt]|\s)*\\"')
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 _PREFIX = re.compile(
-    r"^(?:\s*>+ ?|\+ ?|[\w.-]+\s*\| ?|\s*\d+(?:[:|.)\t] ?| +)|.{0,80}?\]: ?|.{0,12}\d\d:\d\d:\d\d\S*\s+(?:\w+\s+)?)"
+    r"^(?:\s*>+ ?|\+ ?|[\w.-]+\s*\| ?|\s*\d+(?:[:|.)\t] ?| +)|.{0,80}?\]: ?"
+    r"|.{0,12}\d\d:\d\d:\d\d\S*\s+(?:std(?:out|err) [FP] |\w+\s+)?)"
 )
 
 
@@ -330,7 +403,7 @@ def _layers(text: str) -> Iterator[tuple[str, str]]:
             yield "JSON as it stands in a string", plain
     if re.match(r'\{\s*""', text[max(0, start) :]):
         yield "JSON as it stands in a CSV file", text[start:end].replace('""', '"')
-    if found := re.search(r"%7B\S*", text, re.IGNORECASE):
+    if found := re.search(r"%(?:25)*7B\S*", text, re.IGNORECASE):
         encoded = found[0].partition("&")[0]
         yield "URL-encoded JSON", unquote(encoded) if "%20" in encoded else unquote_plus(encoded)
     if _BASE64.fullmatch(word := "".join(text.split())):
@@ -340,9 +413,24 @@ def _layers(text: str) -> Iterator[tuple[str, str]]:
             plain = ""  # a long word
         if "{" in plain:
             yield "base64", plain
+    if re.fullmatch(r"(?:0x|\\x)?7b(?:[0-9a-f]{2})+", word, re.IGNORECASE):
+        yield "hex", bytes.fromhex(word[word.lower().index("7b") :]).decode(errors="replace")
+    if re.fullmatch(r"\[?123(?:[\s,]+\d{1,3})+\]?", text):
+        yield "the numbers of its bytes", f"[{','.join(re.findall(r'[0-9]+', text))}]"
+    if text[0] == text[-1] == "'" and "\\" in text:
+        try:
+            plain = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            plain = ""  # not a literal of Python's
+        if isinstance(plain, str) and "{" in plain:
+            yield "a Python string as repr() shows it", plain
+    if '`"' in text:
+        yield "JSON in PowerShell's quotation marks", text.replace('`"', '"')
     if "'\\''" in text:
         yield "JSON in a shell's quotation marks", text.replace("'\\''", "'")
     lines = [line for line in text.splitlines() if line.strip()]
+    if joined := _joined_records(lines):
+        yield "the records of a log", joined
     if len(lines) > 1:
         bare = [_PREFIX.sub("", line, count=1) for line in lines]
         if all(left != line for left, line in zip(bare, lines, strict=True)):

@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import quopri
 import re
 from urllib.parse import quote_plus
 
@@ -111,6 +112,48 @@ READ = {
     "wget": (f"wget --post-data='{QUOTED}' https://a/b".encode(), "a curl command"),
     "echo": (f"echo '{QUOTED}' | curl -d @- https://a/b".encode(), "JSON in a shell's quotation marks"),
     "fetch()": (f'fetch("https://a/b", {{"body": {json.dumps(TEXT)}}});'.encode(), AROUND),
+    "UTF-32 without a mark": (TEXT.encode("utf-32-le"), "UTF-32 without a byte order mark"),
+    "console.log among other objects": (
+        f'{CONSOLE_LOG}\ndone {{ port: 3000 }} {{"a": 1}}'.encode(),
+        "JavaScript's notation",
+    ),
+    "console.log of two": (
+        f"{CONSOLE_LOG}{{ event: 'meeting.rtms_stopped', payload: {{ stop_reason: 6 }} }}".encode(),
+        "JavaScript's notation",
+    ),
+    "a dict among headers": (
+        f"POST {WEBHOOK} headers={{'x': datetime.now()}}".encode(),
+        "a Python dict as print() shows it",
+    ),
+    "JSON.stringify() of an object": (
+        f"fetch('https://a/b', {{ body: JSON.stringify({CONSOLE_LOG[CONSOLE_LOG.index('{') :]}) }})".encode(),
+        "JavaScript's notation",
+    ),
+    "colours that lost their escape": (
+        CONSOLE_LOG.replace("'meeting.rtms_started'", "[32m'meeting.rtms_started'[39m").encode(),
+        "JavaScript's notation",
+    ),
+    "docker's files": (
+        "\n".join(json.dumps({"log": f"{line}\n", "stream": "stdout"}) for line in INDENTED.splitlines()).encode(),
+        "the records of a log",
+    ),
+    "kubectl's files": (
+        "\n".join(f"2026-11-01T10:00:00.0Z stdout F {line}" for line in INDENTED.splitlines()).encode(),
+        "JSON with something in front of each line",
+    ),
+    "Invoke-WebRequest": (
+        ('Invoke-WebRequest -Uri "https://a" `\r\n-Body "' + TEXT.replace('"', '`"') + '"').encode(),
+        "JSON in PowerShell's quotation marks",
+    ),
+    "a form of a form": (quote_plus(quote_plus(TEXT)).encode(), "URL-encoded JSON"),
+    "a mail": (quopri.encodestring(TEXT.encode()), "a mail's quoted-printable text"),
+    "a Buffer in JSON": (
+        json.dumps({"type": "Buffer", "data": list(TEXT.encode())}).encode(),
+        "JSON with a webhook in it",
+    ),
+    "Go's []byte": (f"[{' '.join(map(str, TEXT.encode()))}]".encode(), "the numbers of its bytes"),
+    "hex": (TEXT.encode().hex().encode(), "hex"),
+    "repr(str)": (repr(json.dumps(WEBHOOK)).encode(), "a Python string as repr() shows it"),
     "curl $'…'": (f"curl https://a/b --data-binary $'{ANSI_C}' --compressed".encode(), "a curl command"),
 }
 
@@ -158,6 +201,15 @@ REFUSED = {
     "a JavaScript object as text": ("webhook: [object Object]", "left out a part of it"),
     "a Buffer": ("<Buffer 7b 22 65 ... 412 more bytes>", "left out a part of it"),
     "Rust": ('Object {"event": String("x")}', "Rust's notation"),
+    "Go's %#v": ('map[string]interface {}{"payload":map[string]interface {}{"a":"b"}, "c":2}', "Go's notation"),
+    "Go's %v": ("{meeting.rtms_started 17 {a b}}", "Go's notation"),
+    "Elixir": ('%{"event" => "x"}', "Elixir's notation"),
+    "C#": ("Webhook { Event = x, EventTs = 1 }", "how a program prints objects"),
+    "a log with a Java object": ("10:00 INFO Webhook(event=x, ts=1)", "how a program prints objects"),
+    "a form's fields": ("event=x&payload%5Ba%5D=1", "a form"),
+    "JSON, left out": ('{"event": "x", ...}', "left out a part of it"),
+    "console.log, cut": ("{ event: 'x', payload: {", "JavaScript's notation.*Was all of it pasted"),
+    "Python with its own objects": ("{'event': 'x', 'at': datetime.date(1, 1, 1)}", "Python's notation"),
     "Java": ("{event=x, payload={a=1}}", "how a program prints objects"),
     "a Go struct": ("{Event:x Payload:{A:1}}", "Go's notation"),
     "YAML": ("event: x\npayload:\n  a: 1\n", "YAML"),
@@ -192,7 +244,7 @@ def test_what_is_not_sure_is_named(name: str) -> None:
     ("raw", "reason"),
     [
         (b"\xff\xfea", "UTF-16, but"),
-        (b"caf\xe9", "not UTF-8 .byte 3"),
+        (b"caf\xe9", "not UTF-8 .byte 3.: save it as UTF-8"),
         (TEXT.encode("utf-16-le") + b"\n", "UTF-16 without a byte order mark, but"),
         (b"\x1f\x8b\x08\x00", "gzip"),
         (b"PK\x03\x04\x14\x00", "a ZIP file or an office document"),
