@@ -7,7 +7,15 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from rtms_cli.protocol.webhooks import OtherWebhook, Stream, StreamInterrupted, StreamStart, StreamStop, Webhook
+from rtms_cli.protocol.webhooks import (
+    OtherWebhook,
+    Stream,
+    StreamInterrupted,
+    StreamStart,
+    StreamStop,
+    Webhook,
+    is_older,
+)
 
 MOST_A_MINUTE = 10
 """Webhooks of one kind about one stream: Zoom sends one, and three more within 80 minutes.
@@ -27,8 +35,13 @@ _V = TypeVar("_V")
 class _Known(Struct):
     """What is remembered of a stream."""
 
-    newest: Stream | None = None
-    """Its start with the newest `event_ts`."""
+    was_begun: bool = False
+    newest_ms: int | None = None
+    """The newest `event_ts` of its starts."""
+    told_ms: int | None = None
+    """The newest `event_ts` of what told a loss or an end of it."""
+    past_ms: int | None = None
+    """The same, as it was when the stream was begun last: what is no newer was told of a session before."""
     was_ended: bool = True
     """Whether Zoom said that it was over; of one that was never begun, that nothing is in the way of it."""
 
@@ -50,18 +63,19 @@ class Admission:
         :param may_be_old: whether somebody else looks at its time.
         """
         match webhook:
-            case StreamStart(stream):
-                what, stream_id, event_ts = "started", stream.stream_id, stream.event_ts
-                known = self._known(stream_id)
-                is_old = known.newest is not None and stream.is_older_than(known.newest)
+            case StreamStart(Stream(stream_id=stream_id, event_ts=event_ts)):
+                what, known = "started", self._known(stream_id)
+                is_old = is_older(event_ts, known.newest_ms)
                 if is_old and not may_be_old:
                     return "it is older than the stream's last start"
-                if known.newest is not None and event_ts is not None and not is_old:
-                    known.newest = stream  # of a stream that runs: a failover
-            case StreamStop():
-                what, stream_id, event_ts = "stopped", webhook.stream_id, webhook.event_ts
-            case StreamInterrupted():
-                what, stream_id, event_ts = "interrupted", webhook.stream_id, webhook.event_ts
+                if known.was_begun and event_ts is not None and not is_old:
+                    known.newest_ms = event_ts  # of a stream that runs: a failover
+            case StreamStop(stream_id=stream_id, event_ts=event_ts):
+                what = "stopped"
+            case StreamInterrupted(stream_id=stream_id, event_ts=event_ts):
+                what = "interrupted"
+        if what != "started" and self._is_of_a_former_session(stream_id, event_ts):
+            return "it came before, for an earlier session of the stream"
         is_again = (stream_id, what, event_ts) in self._times
         too_often = self._is_too_much(stream_id, what, event_ts)
         if too_often or (not is_again and self._is_too_much(stream_id, what)):
@@ -71,9 +85,16 @@ class Admission:
     def begin(self, stream: Stream) -> None:
         """A stream is begun."""
         known = self._known(stream.stream_id)
-        known.was_ended = False
-        if known.newest is None or stream.event_ts is not None:
-            known.newest = stream
+        known.was_begun, known.was_ended = True, False
+        known.past_ms = known.told_ms
+        if stream.event_ts is not None:
+            known.newest_ms = stream.event_ts
+
+    def note_end(self, webhook: StreamStop | StreamInterrupted) -> None:
+        """A webhook told a loss or the end of a stream, whether a session of it runs or has ended already."""
+        known = self._streams.get(webhook.stream_id)
+        if known is not None and known.was_begun and webhook.event_ts is not None:
+            known.told_ms = max(webhook.event_ts, known.told_ms or 0)
 
     def end(self, stream_id: str, *, by_zoom: bool) -> None:
         """A stream's session has ended.
@@ -94,7 +115,13 @@ class Admission:
     def knows(self, stream_id: str) -> bool:
         """Whether a stream was begun lately."""
         known = self._streams.get(stream_id)
-        return known is not None and known.newest is not None
+        return known is not None and known.was_begun
+
+    def _is_of_a_former_session(self, stream_id: str, event_ts: int | None) -> bool:
+        """Whether a loss or an end was told before the stream was begun last, perhaps by the very same announcement."""
+        known = self._streams.get(stream_id)
+        past_ms = None if known is None else known.past_ms
+        return event_ts is not None and past_ms is not None and event_ts <= past_ms
 
     def _known(self, stream_id: str) -> _Known:
         return _remembered(self._streams, stream_id, _Known())
@@ -124,6 +151,15 @@ def stream_id_of(webhook: Webhook) -> str | None:
             return stream.stream_id
         case StreamStop(stream_id=stream_id) | StreamInterrupted(stream_id=stream_id) | OtherWebhook(_, stream_id):
             return stream_id
+        case _:
+            return None
+
+
+def server_of(webhook: Webhook) -> str | None:
+    """The server that a webhook would have us connect to."""
+    match webhook:
+        case StreamStart(Stream(server_url=url)) | StreamInterrupted(server_url=url):
+            return url
         case _:
             return None
 

@@ -39,7 +39,7 @@ from rtms_cli.recording.repair import revoke
 from rtms_cli.recording.writer import Sink, Writer
 from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
-from rtms_cli.station.admission import Admission, described, how_late, stream_id_of
+from rtms_cli.station.admission import Admission, described, how_late, server_of, stream_id_of
 from rtms_cli.station.beginning import Beginning
 from rtms_cli.station.metrics import Figures, Totals
 from rtms_cli.station.observing import NOT_RECORDED, Observer, Observers, StreamSnapshot
@@ -184,6 +184,8 @@ class Station:
             webhook = webhook if body is given else read_webhook(body)
         verdict = self._judge(webhook)
         why = self._why_not(webhook, verdict)
+        if why is None and isinstance(webhook, StreamStop | StreamInterrupted):
+            self._admission.note_end(webhook)
         match verdict, webhook:
             case _ if why is not None:
                 self._notices.tell("webhooks that start nothing", f"{described(webhook)}: {why}")
@@ -232,11 +234,11 @@ class Station:
             return None
         if not isinstance(webhook, StreamStart | StreamStop | StreamInterrupted):
             return None
-        if isinstance(webhook, StreamStart) and verdict is not Verdict.FEED:
-            if self._stopping:
-                return "rtms is stopping"
-            if (refused := self._check_url(webhook.stream.server_url)) is not None:
-                return refused
+        if isinstance(webhook, StreamStart) and verdict is not Verdict.FEED and self._stopping:
+            return "rtms is stopping"
+        # No running stream leaves its server for one that may not be connected to.
+        if (url := server_of(webhook)) is not None and (refused := self._check_url(url)) is not None:
+            return refused
         # Of a stream that runs, its session knows what is old, and says so in the recording.
         return self._admission.refusal(webhook, may_be_old=verdict is Verdict.FEED)
 

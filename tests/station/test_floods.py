@@ -101,6 +101,37 @@ async def test_a_folder_that_cannot_be_made_ends_the_session_and_is_said(tmp_pat
     assert "Cannot make a folder" in observer.finished[0].said_by
 
 
+class Beginning(Silent):
+    """Notes when a recording begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_begun = asyncio.Event()
+
+    def on_started(self, stream: Stream, folder: Path | None) -> None:
+        super().on_started(stream, folder)
+        self.has_begun.set()
+
+
+async def test_a_stream_that_runs_leaves_its_server_for_none_that_is_refused(tmp_path: Path) -> None:
+    app, observer, writer = App("client", "secret", "token"), Beginning(), Writer()
+    request = MediaRequest(parse_media("audio"))
+    station = make_station(tmp_path, writer, request, observer=observer, sign=app.sign_stream)
+    async with Simulator(app) as simulator, asyncio.timeout(30):
+        announced = simulator.announce(Product.MEETING, Scenario(2))
+        take(station, announced.webhook("started"))
+        await observer.has_begun.wait()
+        newer = int(time.time() * 1000) + 5000
+        take(station, started(announced.stream_id, "wss://evil.example.org/x", event_ts=newer))
+        lost = {"server_urls": "wss://evil.example.org/x", "event_ts": newer}
+        take(station, webhook("meeting.rtms_interrupted", announced.stream_id, **lost))
+        await station.idle()
+    await writer.close()
+    assert [finish.status for finish in observer.finished] == ["complete"]
+    assert sum("is no host of Zoom's" in notice for notice in observer.notices) == 2
+    assert len(await folders_in(tmp_path)) == 1
+
+
 async def test_a_webhook_that_is_repeated_begins_the_stream_once_a_session(tmp_path: Path) -> None:
     """The stream ends, and the very same request comes again and again: the first may be meant, the others are not."""
     app, observer, writer = App("client", "secret", "token"), Silent(), Writer()
@@ -282,6 +313,32 @@ def test_a_start_that_is_older_than_the_last_one_begins_nothing() -> None:
     for event_ts in (2000, 2001, None):
         assert admission.refusal(StreamStart(stream(event_ts=event_ts)), may_be_old=False) is None
     assert admission.refusal(StreamStart(stream(event_ts=1999)), may_be_old=True) is None
+
+
+@pytest.mark.parametrize("event_ts", [1000, 5000])
+def test_what_told_the_end_of_a_session_does_not_end_the_next(event_ts: int) -> None:
+    """The stream begins again by the very same announcement, and the stop of its first session is sent again."""
+    admission = Admission()
+    stop, lost = StreamStop(Product.MEETING, "s", 6, 2000), StreamInterrupted(Product.MEETING, "s", None, 2000)
+    newer = StreamStop(Product.MEETING, "s", 6, 5001)
+    admission.begin(stream(event_ts=1000))
+    for webhook in (stop, lost, stop):
+        assert admission.refusal(webhook, may_be_old=True) is None
+        admission.note_end(webhook)
+    admission.end("s", by_zoom=True)
+    admission.begin(stream(event_ts=event_ts))
+    for webhook in (stop, lost):
+        assert "earlier session" in (admission.refusal(webhook, may_be_old=True) or "")
+    for webhook in (newer, StreamStop(Product.MEETING, "s", 6), newer):
+        assert admission.refusal(webhook, may_be_old=True) is None
+
+
+def test_a_stop_that_came_before_its_start_is_news_when_it_is_repeated() -> None:
+    admission = Admission()
+    stop = StreamStop(Product.MEETING, "s", 6, 2000)
+    admission.note_end(stop)
+    admission.begin(stream(event_ts=1000))
+    assert admission.refusal(stop, may_be_old=True) is None
 
 
 def test_who_may_repeat() -> None:
