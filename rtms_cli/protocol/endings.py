@@ -139,7 +139,7 @@ class Outlook:
 
     def announce(self, stream: Stream | None = None) -> None:
         """The stream was announced (anew): whatever was said of an end before is past."""
-        self._stream = stream or self._stream
+        self._stream = self._stream if stream is None else stream.after(self._stream)
         self._going_on.clear()
         self.session_state = None
         self._take_back()

@@ -3,7 +3,7 @@
 import re
 from hashlib import sha256
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from rtms_cli.protocol.fields import id_or_none
 from rtms_cli.protocol.messages import Signature, dumps, loads
@@ -44,6 +44,12 @@ class Stream(Struct, frozen=True):
     def is_older_than(self, other: "Stream") -> bool:
         """Whether this announcement is news from the past; see `is_older`."""
         return is_older(self.event_ts, other.event_ts)
+
+    def after(self, earlier: "Stream | None") -> "Stream":
+        """Itself in the place of an earlier announcement: without a time of its own it is the later one."""
+        if self.event_ts is not None or earlier is None or earlier.event_ts is None:
+            return self
+        return structs.replace(self, event_ts=earlier.event_ts + 1)
 
     def product_ids(self) -> dict[str, str]:
         """The product's own id field, which goes into handshakes beside `meeting_uuid` (PROTOCOL §4)."""

@@ -22,9 +22,12 @@ class ZoomClock:
         self._most_ms = 0
 
     def announce(self, event_ts: int | None, at_us: int) -> None:
-        """A start came."""
-        self._ahead_ms = None if event_ts is None else event_ts - at_us // 1000
-        self._most_ms = (self._ahead_ms or 0) + MOST_LATE_MS
+        """A start came: the first, or a failover, which may have been under way for longer."""
+        if event_ts is None:
+            return
+        ahead_ms = event_ts - at_us // 1000
+        if self._ahead_ms is None or ahead_ms > self._ahead_ms:
+            self._ahead_ms, self._most_ms = ahead_ms, ahead_ms + MOST_LATE_MS
 
     def hear(self, timestamp: object, at_us: int) -> None:
         """Zoom's clock came with a message."""

@@ -45,6 +45,7 @@ class Connections:
         self._splits = request.split
         """Whether each kind has a socket of its own where it can: as was asked for, or since the server wants it so."""
         self._last_loss_us: int | None = None
+        self._was_left = False
         self._unknown_to_server = 0
         """Refusals of `3`, one after the other, by a server that does not know our signaling connection."""
 
@@ -70,8 +71,8 @@ class Connections:
 
     @property
     def was_rebuilt(self) -> bool:
-        """Whether a connection was lost, after which another one came, or may come."""
-        return self._last_loss_us is not None
+        """Whether a connection was lost or left, after which another one came, or may come."""
+        return self._last_loss_us is not None or self._was_left
 
     @property
     def may_be_ready(self) -> bool:
@@ -151,6 +152,7 @@ class Connections:
 
     def start_anew(self, url: str, at_us: int, why: str) -> None:
         """Leave every socket, and connect signaling at another URL."""
+        self._was_left = self._was_left or self.signaling.has_been_up
         for channel in self.channels.values():
             self.drop(channel, at_us, why)
         self.signaling.url = url

@@ -278,8 +278,8 @@ class Session:
             return
         if self._signature == self._stream.signature and stream.signature is not None:
             self._signature = stream.signature
-        self._stream = stream
         self._zoom_clock.announce(stream.event_ts, at_us)
+        self._stream = stream = stream.after(self._stream)
         self._name_unspoken(other_urls(stream.server_urls))
         if is_early:
             self._connections.signaling.url = stream.server_url  # nothing is connected yet

@@ -60,6 +60,19 @@ REBUILT = f"""
 """A connection is lost, and up again at 9.4 s."""
 
 
+ALIVE = """
+30   signaling {"msg_type": 12}
+<<   send signaling 13
+30   media {"msg_type": 12}
+<<   send media 13
+60   signaling {"msg_type": 12}
+<<   send signaling 13
+60   media {"msg_type": 12}
+<<   send media 13
+"""
+"""A minute passes."""
+
+
 @dataclass
 class Failure:
     """One row."""
@@ -158,6 +171,32 @@ FAILURES = [
         <<   close media
         <<   warn signaling: lost: an interrupted webhook came
         """,
+    ),
+    Failure(
+        "a failover whose webhook was under way for a minute does not set Zoom's clock back",
+        f"""
+        65 {FAILOVER.replace("2000", "6000")}
+        << warn signaling: the stream is announced anew
+        << close signaling
+        << close media
+        << open signaling ws://s2
+        {AGAIN.format(t=65)}
+        70 {interrupted(64_500)}
+        << warn signaling: an interrupted webhook came about the connection before this one
+        """,
+        before=CONNECTED + ALIVE,
+    ),
+    *(
+        Failure(
+            f"a failover without a time is newer than what it takes the place of: {line}",
+            f"""
+            {MOVED.replace('"event_ts": 6000, ', "")}
+            {AGAIN.format(t=5)}
+            7 {line}
+            << warn signaling: {what}
+            """,
+        )
+        for line, what in (PAST[0], PAST[1], (stopped(6, 999), PAST[2][1]), (interrupted(999), PAST[4][1]))
     ),
     *(
         Failure(
