@@ -38,7 +38,13 @@ _SECRET_VALUE = re.compile(
     rb'([^"]++"\s*+:\s*+)(?:"(?:[^"\\]++|(?:\\.)++)*+"?|[\[{].*|[^\s,}\]]++)', re.DOTALL | re.ASCII
 )
 """The end of a key, and its value, in what is not JSON; of an object or a list everything that follows."""
-_ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")
+_ESCAPE = rb"\u00"
+_ESCAPED = re.compile(rb"\\u00[2-7][0-9a-fA-F]")
+_LETTERS = {
+    _ESCAPE + hexadecimal.encode(): bytes((code,))
+    for code in range(0x20, 0x80)
+    for hexadecimal in (f"{code:02x}", f"{code:02X}")
+}
 _IN_QUERY = re.compile(r"([?&;#])([\w.%-]{1,60})=(?:[^&;#\s\"'<>,]|,(?!\s|[A-Za-z][\w+.-]{0,20}://))++")
 _QUERY_ENDINGS = (*SECRET_ENDINGS, "sig", "key", "auth", "jwt", "pwd", "zak", "credential")
 _WORDS = frozenset(("data", "text"))
@@ -70,7 +76,7 @@ def redact_unreadable(raw: bytes) -> tuple[bytes, bool]:
 
 def redact_text(raw: bytes) -> bytes:
     """What is not JSON, without the values of what look like secrets' keys."""
-    if b"\\u00" in raw and _hides(plain := _unescaped(raw)):
+    if _ESCAPE in raw and _hides(plain := _unescaped(raw)):
         raw = plain
     lowered = raw.lower()
     stems = [stem for stem in _STEMS if stem in lowered]
@@ -127,15 +133,16 @@ class Secrets:
             return raw
         if len(raw) > MAX_TEXT:
             return self._hide_in_large(raw)
+        plain = raw
         if b"\\u" in raw:
             try:
                 value = loads(raw, lone=True)
             except ValueError:
-                raw = _unescaped(raw)
+                plain = _unescaped(raw)
             else:
                 hidden = self._hidden(value)
                 return raw if hidden == value else dumps(hidden, lone=True)
-        text = raw.decode("latin-1")
+        text = plain.decode("latin-1")
         masked = self.hide_text(text)
         return raw if masked == text else masked.encode("latin-1")
 
@@ -202,9 +209,8 @@ def _hides(raw: bytes) -> bool:
 
 def _unescaped(raw: bytes) -> bytes:
     """What is not JSON, with plain letters for escaped ones."""
-    last = None if len(raw) <= MAX_TEXT else next(islice(_ESCAPED.finditer(raw), _MOST_LOOKS, None), None)
-    head = raw if last is None else raw[: last.start()]
-    plain = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), head)
+    last = None if len(raw) <= MAX_TEXT else next(islice(_places(raw, _ESCAPE), _MOST_LOOKS, None), None)
+    plain = _ESCAPED.sub(lambda found: _LETTERS[found[0]], raw[:last])
     return plain if last is None else plain + REDACTED.encode()
 
 

@@ -13,9 +13,9 @@ import msgspec
 MAX_DEPTH = 64
 """JSON nested deeper than this is not read (it is kept verbatim): no documented message goes past 5."""
 
-MAX_MEMBERS = 100_000
-"""JSON with more commas or brackets than this is not read either, because a hostile frame of 16 MiB must not hold up
-the event loop. The base64 of a picture has neither, and no documented message has a thousand."""
+MAX_MEMBERS = 30_000
+"""JSON with more commas or brackets than this is not read either, because a hostile frame must not hold up the event
+loop. The base64 of a picture has neither, and no documented message has a thousand."""
 
 MAX_TEXT = 1 << 20
 """Bytes of the largest message that is not a media packet. What is larger is read only as far as that takes no time to
@@ -57,7 +57,7 @@ def loads(raw: bytes, *, lone: bool = False) -> object:
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 (byte {error.start})") from None
     try:
-        value = _parse(text, quickly=is_large and raw.count(b"\\") > _MAX_ESCAPES_LARGE, lone=lone)
+        value = _parse(text, quickly=is_large and not 0 < raw.count(b"\\") <= _MAX_ESCAPES_LARGE, lone=lone)
     except RecursionError:
         raise ValueError(f"JSON nested deeper than {MAX_DEPTH}") from None
     if brackets > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
