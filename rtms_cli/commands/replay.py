@@ -185,7 +185,7 @@ def _serve(capture: Path, speed: float | None, options: ServerOptions, *, once: 
     tls = server_tls(options.cert)
 
     async def run() -> int:
-        """How many findings there were."""
+        """How many mistakes there were."""
         wrong = 0
         async with Simulator(
             app, options.host, options.port, speed or 1, public_host=options.public_host, tls=tls
@@ -206,7 +206,7 @@ def _serve(capture: Path, speed: float | None, options: ServerOptions, *, once: 
             elif options.webhook is None:
                 typer.echo(served.stream.webhook("started").decode())
             async for report in served.reports(options.webhook):
-                wrong += len(report.findings)
+                wrong += len(report.mistakes)
                 print_reports([report], as_json=as_json)
         return wrong
 

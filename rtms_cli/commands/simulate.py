@@ -159,7 +159,7 @@ def simulate(
 
     reports = run_loop(run())
     print_reports(reports, as_json=as_json)
-    if any(report.findings for report in reports):
+    if any(report.mistakes for report in reports):
         raise typer.Exit(Exit.MISMATCH)
 
 

@@ -49,7 +49,8 @@ def note_missing(asked: SignalingHandshakeRequest | MediaHandshakeRequest, chann
     """Note what a handshake should have, and real servers do without."""
     missing = [name for name in ("protocol_version", "sequence") if getattr(asked, name) is None]
     if missing:
-        client.find(channel, f"{asked.msg_type:d} without {' and '.join(missing)}; it is accepted all the same")
+        text = f"{asked.msg_type:d} without {' and '.join(missing)}; it is accepted all the same"
+        client.find(channel, text, is_wrong=False)
 
 
 def check_media(asked: MediaHandshakeRequest, scopes: MediaType, client: Client) -> tuple[StatusCode, str, MediaType]:

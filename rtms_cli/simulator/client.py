@@ -34,11 +34,13 @@ _NEVER_US = 1 << 62
 
 
 class Finding(Struct, frozen=True):
-    """Something that the client did wrong."""
+    """Something that the client did wrong, or did otherwise than documented."""
 
     at_ms: int
     channel: str
     what: str
+    is_wrong: bool = True
+    """Whether a server would mind; what real servers take is only worth a note."""
 
 
 class Phase(StrEnum):
@@ -141,9 +143,9 @@ class Client:
         """A time of this machine's clock as the client's milliseconds."""
         return us / 1000 / self.speed
 
-    def find(self, channel: str, what: str) -> None:
-        """Note a mistake of the client."""
-        self.findings.append(Finding(self.now_us // 1000, channel, what))
+    def find(self, channel: str, what: str, *, is_wrong: bool = True) -> None:
+        """Note a mistake of the client; see `Finding`."""
+        self.findings.append(Finding(self.now_us // 1000, channel, what, is_wrong))
         if self._on_finding is not None:
             self._on_finding(self.findings[-1])
 

@@ -100,6 +100,11 @@ class Report(Struct, frozen=True):
     slowest_answer_ms: float | None
     findings: tuple[Finding, ...]
 
+    @property
+    def mistakes(self) -> list[Finding]:
+        """The findings that a server would mind."""
+        return [finding for finding in self.findings if finding.is_wrong]
+
 
 class Show(Protocol):
     """What one stream sends beside the protocol's own messages, and when.

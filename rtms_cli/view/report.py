@@ -26,8 +26,9 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
         )
         for finding in report.findings:
             where = f"{finding.at_ms / 1000:8.3f} {finding.channel or '-'}"
-            typer.secho(f"  WRONG {where}: {escape(finding.what)}", fg="red")
-    wrong = sum(len(report.findings) for report in reports)
+            mark, colour = ("WRONG", "red") if finding.is_wrong else ("note ", "yellow")
+            typer.secho(f"  {mark} {where}: {escape(finding.what)}", fg=colour)
+    wrong = sum(len(report.mistakes) for report in reports)
     if wrong:
         typer.secho(f"{wrong} findings: the client broke the protocol.", fg="red")
     else:
@@ -35,6 +36,6 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
 
 
 def print_finding(finding: Finding) -> None:
-    """Tell of a mistake at once, on standard error: the report comes when the client has gone."""
+    """Tell of a finding at once, on standard error: the report comes when the client has gone."""
     drop_dead_output()
-    typer.echo(f"wrong: {finding.channel or '-'}: {escape(finding.what)}", err=True)
+    typer.echo(f"{'wrong' if finding.is_wrong else 'note'}: {finding.channel or '-'}: {escape(finding.what)}", err=True)

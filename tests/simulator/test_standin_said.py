@@ -185,7 +185,7 @@ def test_the_list_of_scenarios(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "\nflaky-network        Sockets break" in done.stdout
     rows = json.loads(rtms("simulate", "--list", "--json", cwd=tmp_path).stdout)
-    assert {row["name"]: (row["seconds"], row["streams"]) for row in rows}["every-status-code"] == (5, 45)
+    assert {row["name"]: (row["seconds"], row["streams"]) for row in rows}["every-status-code"] == (5, 47)
     wrong = rtms("simulate", "--scenario", "none", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr.splitlines()[0]) == (2, "error: There is no scenario 'none'.")
 

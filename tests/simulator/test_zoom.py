@@ -153,6 +153,7 @@ def test_handshakes_without_what_real_servers_do_without_are_noted(missing: tupl
     (answer, *_) = server.say("signaling", 1, **{name: value for name, value in IDS.items() if name not in missing})
     assert (answer["msg_type"], answer["status_code"]) == (2, 0)
     assert server.findings() == [f"1 without {' and '.join(missing)}; it is accepted all the same"]
+    assert server.zoom.report().mistakes == []
 
 
 @pytest.mark.parametrize(
