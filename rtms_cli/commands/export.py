@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,8 @@ _TABLES = ("csv", "parquet")
 _PICTURES = ("frames", "slides")
 _FORMATS = (*_FILM, *_SOUND, *_TEXT, *_PICTURES, *_TABLES)
 _LAYOUTS = ("video", "share", "side")
+_MOST_LISTED = 20
+"""Participants that a refusal names."""
 
 
 def export(
@@ -202,7 +205,8 @@ def _user(recorded: "Recorded", wanted: str) -> "UserId":
     found = found or [one for one in users if wanted.casefold() in (names.get(one) or "").casefold()]
     if len(found) == 1:
         return found[0]
-    listed = ", ".join(f"{one} {names.get(one, '')}".strip() for one in users)
+    listed = ", ".join(f"{one} {names.get(one, '')}".strip() for one in islice(users, _MOST_LISTED))
+    listed += f" and {len(users) - _MOST_LISTED} others" if len(users) > _MOST_LISTED else ""
     raise Problem(f"--user {wanted} is {'nobody' if not found else 'several people'} here.", f"There are {listed}.")
 
 

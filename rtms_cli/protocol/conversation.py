@@ -232,7 +232,7 @@ def _sign(post: Post, line: Mapping[str, Any]) -> None:
 
 
 def _name(line: Mapping[str, Any]) -> str:
-    for value in (line.get("user_name"), line.get("user_id")):
+    for value in (line.get("user_name"), user_id(line.get("user_id")) or ""):  # 0 is nobody in particular
         if isinstance(value, str | int) and value != "" and value is not False:
             return str(value)
     return ""

@@ -115,7 +115,7 @@ def test_both_parties_are_in_the_manifest_and_the_inspection(call: Path) -> None
     summary = json.loads(rtms("inspect", call, "--json", cwd=call).stdout)
     assert [(one["user_id"], one["user_name"]) for one in summary["participants"]] == [(0, "Ann"), (1, "Bo")]
     assert [one["channel_id"] for one in summary["tracks"] if one["kind"] == "transcript"] == [0, 1]
-    shown = rtms("inspect", call, cwd=call).stdout + rtms("inspect", call, "--lanes", cwd=call).stdout
+    shown = rtms("inspect", call, cwd=call).stdout + rtms("inspect", call, "--timeline", cwd=call).stdout
     assert "everybody" not in shown
     assert shown.count("Ann") >= 4
 
@@ -262,3 +262,11 @@ def test_events_of_any_shape_are_exported(people: object, tmp_path: Path) -> Non
     recording = recorded(tmp_path / "odd", frames, "meeting")
     assert len(exported(recording, "--to", "mkv,txt,json,csv")) == 4
     assert rtms("inspect", recording, cwd=recording).returncode == 0
+
+
+def test_a_refusal_names_some_of_many_people(tmp_path: Path) -> None:
+    people = [{"user_id": 100 + at, "user_name": "x" * 200} for at in range(1000)]
+    call = recorded(tmp_path / "call", [said({"msg_type": 6, "event": {"event_type": 3, "participants": people}})], "")
+    refused = rtms("export", call, "--to", "mp4", "--user", "zoe", cwd=call)
+    assert "and 980 others" in " ".join(refused.stderr.split())
+    assert len(refused.stderr) < 10_000

@@ -38,6 +38,7 @@ def gist(post: Post) -> str:
     [
         ([NEW], ["Anna helo known"]),
         ([{"user_id": 7, "user_name": "Anna", "text": "before July"}], ["Anna before July known"]),
+        ([{"user_id": nobody, "text": "hi"} for nobody in (0, "0", "", None)], ["hi known"] * 4),
         ([NEW, UPDATE], ["Anna hello known edited"]),
         ([UPDATE, NEW], ["Anna hello known edited"]),
         ([UPDATE], ["Anna hello edited"]),
