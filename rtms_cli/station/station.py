@@ -188,7 +188,7 @@ class Station:
             self._admission.note_end(webhook)
         match verdict, webhook:
             case _ if why is not None:
-                self._notices.tell("webhooks that start nothing", f"{described(webhook)}: {why}")
+                self._notices.tell("webhooks that start nothing", f"{described(webhook)}: {why}", why[:100])
             case Verdict.START | Verdict.CONTINUE, StreamStart(stream):
                 self._begin(stream, body)
             case Verdict.LATER, StreamStart(stream) as start:
@@ -204,8 +204,9 @@ class Station:
                 if stream_id:
                     is_over = self._admission.knows(stream_id)
                     what = "its session is over already" if is_over else "nothing is recorded of that stream"
-                kind = webhook.event[:100] if isinstance(webhook, OtherWebhook) else "webhooks of other streams"
-                self._notices.tell(f"webhooks {kind}", f"{described(webhook)}: {what}")
+                of = "kinds" if isinstance(webhook, OtherWebhook) else "streams"
+                told = described(webhook)
+                self._notices.tell(f"webhooks of other {of}", f"{told}: {what}", told)
 
     def not_now(self, webhook: Webhook) -> str | None:
         """Why a webhook should be sent again later, or `None`."""

@@ -154,7 +154,7 @@ class Listener:
         answer = Answer(200)
         match webhook:
             case UnreadableWebhook(problem):
-                return self._refuse(400, problem)
+                return self._refuse(400, problem, kind="webhooks")  # no stranger's, where they are verified
             case UrlValidation(plain_token):
                 if self._secret_token is None:
                     return self._refuse(
@@ -192,11 +192,11 @@ class Listener:
 
     def _turn_away(self, request: Request, status: int, why: str, fields: Fields = ()) -> Answer:
         what = f"{request.method[:20]} {_shown(path_of(request.target))}"
-        self._notices.tell("requests to a wrong path", f"{what} was answered {status}: {why}")
+        self._notices.tell("requests to a wrong path", f"{what} was answered {status}: {why}", what)
         return Answer(status, f"{why}\n".encode(), fields=fields)
 
-    def _refuse(self, status: int, why: str, fields: Fields = ()) -> Answer:
-        self._notices.tell(f"requests that were answered {status}", f"a request was answered {status}: {why}")
+    def _refuse(self, status: int, why: str, fields: Fields = (), kind: str = "requests") -> Answer:
+        self._notices.tell(f"{kind} that were answered {status}", f"a request was answered {status}: {why}", why[:100])
         return Answer(status, f"{why}\n".encode("utf-8", "replace"), fields=fields)
 
 

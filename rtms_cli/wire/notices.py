@@ -7,7 +7,8 @@ from msgspec import Struct
 
 MOST = 5
 """Lines of a kind that are told in one period."""
-MOST_KINDS = 50
+MOST_NEW = 20
+"""Further lines of a kind that say what none of it said before in the period: a scanner's noise hides no news."""
 PERIOD_S = 60.0
 
 
@@ -21,20 +22,23 @@ class Notices:
         self._say = say
         self._kinds: dict[str, _Period] = {}
 
-    def tell(self, kind: str, text: str) -> None:
+    def tell(self, kind: str, text: str, what: str = "") -> None:
         """Tell a line, or count it where enough of its kind were told.
 
         :param kind: what several of them are called; one of a few.
+        :param what: what makes it news among those of its kind.
         """
-        if len(self._kinds) >= MOST_KINDS and kind not in self._kinds:
-            kind = "others"
         period = self._kinds.get(kind)
         if period is None:
             timer = asyncio.get_running_loop().call_later(PERIOD_S, self._end_period, kind)
-            period = self._kinds[kind] = _Period(timer)
-        period.count += 1
-        if period.count <= MOST:
+            period = self._kinds[kind] = _Period(timer, set())
+        is_new = what not in period.seen and len(period.seen) < MOST_NEW
+        if is_new or period.told < MOST:
+            period.seen.add(what)
+            period.told += 1
             self._say(text)
+        else:
+            period.held_back += 1
 
     def close(self) -> None:
         """Tell what was held back."""
@@ -44,12 +48,14 @@ class Notices:
     def _end_period(self, kind: str) -> None:
         period = self._kinds.pop(kind)
         period.timer.cancel()
-        if period.count > MOST:
-            self._say(f"{period.count - MOST} more {kind} in the last {PERIOD_S:.0f} s")
+        if period.held_back:
+            self._say(f"{period.held_back} more {kind} in the last {PERIOD_S:.0f} s")
 
 
 class _Period(Struct):
-    """How many lines of a kind there were in this period, and what ends it."""
+    """Which lines of a kind there were in this period, and what ends it."""
 
     timer: asyncio.TimerHandle
-    count: int = 0
+    seen: set[str]
+    told: int = 0
+    held_back: int = 0

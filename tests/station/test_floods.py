@@ -33,7 +33,7 @@ from rtms_cli.station.metrics import OTHERS, Figures, Totals, exposition
 from rtms_cli.station.station import Station
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.listener import Listener
-from rtms_cli.wire.notices import MOST
+from rtms_cli.wire.notices import MOST, MOST_NEW
 
 SPEED = 20
 
@@ -239,6 +239,20 @@ async def test_a_webhook_that_starts_nothing_or_is_too_old_is_shown(body: bytes,
     await station.stop("the test")
     await writer.close()
     assert observer.notices[0].startswith(said)
+
+
+async def test_webhooks_of_many_kinds_and_streams_are_a_few_lines_and_hide_no_other(tmp_path: Path) -> None:
+    observer, writer = Silent(), Writer()
+    station = make_station(tmp_path, writer, observer=observer)
+    for number in range(1000):
+        take(station, webhook(f"event{number}", f"stream{number}"))
+        take(station, webhook("meeting.rtms_stopped", f"stream{number}"))
+        take(station, started(f"stream{number}", f"wss://host{number}.example.org/x"))
+    flood = len(observer.notices)
+    assert flood <= 3 * MOST_NEW
+    await station.stop("the test")
+    await writer.close()
+    assert len(observer.notices) == flood + 3
 
 
 async def test_more_streams_than_may_be_are_asked_for_later(tmp_path: Path) -> None:

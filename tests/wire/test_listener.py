@@ -13,7 +13,7 @@ from wire.test_endpoint import BODY, Endpoint, signed
 from rtms_cli.errors import Problem
 from rtms_cli.wire import http
 from rtms_cli.wire.listener import MAX_BODY, path_of, webhook_path
-from rtms_cli.wire.notices import MOST, PERIOD_S, Notices
+from rtms_cli.wire.notices import MOST, MOST_NEW, PERIOD_S, Notices
 
 POST = b"POST /webhook HTTP/1.1\r\nHost: x\r\n"
 
@@ -304,6 +304,34 @@ def test_a_few_lines_of_each_kind_are_told_and_then_how_many_more() -> None:
     loop.run_until_complete(tell())
     loop.close()
     assert said == [*(f"apple {n}" for n in range(MOST)), "a pear", "7 more apples in the last 60 s", "another"]
+
+
+async def test_noise_hides_no_news_and_is_bounded() -> None:
+    said: list[str] = []
+    notices = Notices(said.append)
+    for what in ["noise"] * 1000 + ["news"] * 1000 + [str(number) for number in range(1000)]:
+        notices.tell("lines", what, what)
+    notices.close()
+    assert said[: MOST + 1] == ["noise"] * MOST + ["news"]
+    assert len(said) == MOST + MOST_NEW
+    assert said[-1] == f"{3000 - len(said) + 1} more lines in the last 60 s"
+
+
+async def test_neither_a_scanner_nor_a_forger_hides_what_is_wrong() -> None:
+    endpoint = Endpoint()
+    no_webhook = b'{"event": "meeting.rtms_started"}'
+    async with endpoint.listening() as client:
+        for _ in range(30):
+            await client.post("/wp-login.php")
+            await client.post("/webhook", content=BODY)
+            await endpoint.raw(b"x\r\n\r\n")
+        await client.post("/zoom/webhook", content=BODY, headers=signed())
+        await client.post("/webhook", content=BODY, headers=signed(age_s=600))
+        await client.post("/webhook", content=no_webhook, headers=signed(no_webhook))
+        shown = endpoint.refused[-3:]
+    for line, part in zip(shown, ("POST /zoom/webhook", "timestamp", "no meeting_uuid"), strict=True):
+        assert part in line
+    assert len(endpoint.refused) == 3 * MOST + 3 + 3  # and how many more there were, of each kind
 
 
 async def test_health_of_what_is_no_text() -> None:
