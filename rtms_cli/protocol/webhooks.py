@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from msgspec import Struct, structs
 
-from rtms_cli.protocol.fields import id_or_none
+from rtms_cli.protocol.fields import id_or_none, name_or_none
 from rtms_cli.protocol.messages import Signature, dumps, loads
 from rtms_cli.protocol.numbers import Product, StopReason, whole
 from rtms_cli.protocol.times import LAST_MS, milliseconds
@@ -180,7 +180,8 @@ def _in_words(event: str, payload: dict[str, object]) -> str:
     names = ("meeting_uuid", "webinar_uuid", "session_id", "engagement_id", "call_id", "rtms_stream_id", "operator_id")
     whose = " ".join(f"{name} {text[:200]}" for name in names if (text := id_or_none(fields.get(name))))
     number, limit = whole(fields.get("concurrency_number")), whole(fields.get("concurrency_limit"))
-    share = "" if (percentage := whole(fields.get("percentage"))) is None else f" ({percentage} %)"
+    percentage = (name_or_none(fields.get("percentage")) or "").rstrip("% ")[:20]
+    share = f" ({percentage} %)" if percentage else ""
     match event:
         case "rtms.concurrency_limited":
             running = "" if number is None else f", {number} are running"
@@ -324,11 +325,11 @@ def _text(payload: dict[str, object], name: str) -> str:
 
 
 def _guess_product(payload: dict[str, object]) -> Product:
-    """The product of a payload without its event: told by the id that it has."""
-    if "webinar_uuid" in payload or "webinar_id" in payload:
+    """The product of a payload without its event: told by the id that it has. One that is null or empty is none."""
+    if payload.get("webinar_uuid") or payload.get("webinar_id"):
         return Product.WEBINAR
     for product, names in reversed(_ID_FIELDS.items()):
-        if any(name in payload for name in names if name != "meeting_uuid"):
+        if any(payload.get(name) not in (None, "") for name in names if name != "meeting_uuid"):
             return product
     if "meeting_uuid" in payload:
         return Product.MEETING

@@ -159,6 +159,17 @@ def test_a_limit_is_told_whatever_the_shape(payload: object, says: str) -> None:
     assert webhook.says == says
 
 
+@pytest.mark.parametrize(
+    ("percentage", "share"),
+    [(80, " (80 %)"), ("80", " (80 %)"), ("80 %", " (80 %)"), (80.05, " (80.05 %)"), (None, ""), ([80], "")],
+)
+def test_how_near_a_limit_is_is_told_whatever_the_shape(percentage: object, share: str) -> None:
+    payload = {"concurrency_limit": 2000, "concurrency_number": 1601, "percentage": percentage}
+    webhook = read_webhook(json.dumps({"event": "rtms.concurrency_near_limit", "payload": payload}).encode())
+    assert isinstance(webhook, OtherWebhook)
+    assert webhook.says == f"1601 of 2000 streams at once{share}: further ones will soon not start"
+
+
 def test_a_failed_start_says_why_where_the_payload_does() -> None:
     body = json.dumps({"event": "rtms.start_failed", "payload": {"reason": "no credits", "call_id": 7}}).encode()
     assert read_webhook(body) == OtherWebhook(
@@ -351,6 +362,11 @@ def test_what_cannot_be_joined_says_why(text: bytes, problem: str) -> None:
             Ids(Product.WEBINAR, "Web123==", S, None, {"webinar_id": "123456789"}),
         ),
         (b'{"call_id": "c", "rtms_stream_id": "s"}', Ids(Product.PHONE, "c", "s")),
+        (b'{"call_id": 0, "rtms_stream_id": 5}', Ids(Product.PHONE, "0", "5")),
+        (
+            b'{"meeting_uuid": "u", "webinar_id": null, "session_id": "", "call_id": null, "rtms_stream_id": "s"}',
+            Ids(Product.MEETING, "u", "s"),
+        ),
     ],
 )
 def test_ids_to_sign(text: bytes, ids: Ids) -> None:
