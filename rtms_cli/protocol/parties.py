@@ -26,8 +26,10 @@ _HOLDERS = ("participants", "participant_info", "paticipant_info")
 """Where events tell of people, at any depth; the last is how Zoom's own sample spells it."""
 _IDS = ("user_id", "channel_id")
 _NAMES = ("display_name", "user_name", "name")
-_NUMBER_IN_NAME = re.compile(r"\+\d(?:[\s()./-]{0,3}\d){6,}|\d(?:[\s()./-]{0,3}\d){9,}")
-_PHONE_NUMBER = re.compile(r"[\s()+./*#-]*(?:\d[\s()+./*#-]*){7,}")
+_BETWEEN = r"\s()\[\]./_\u00ad\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060-\u2069\u2212\uff0d-"
+"""What stands between the digits of a phone number, in a class: every kind of blank and dash, and what is not seen."""
+_NUMBER_IN_NAME = re.compile(rf"[+\uff0b]\d(?:[{_BETWEEN}]{{0,3}}\d){{6,}}|\d(?:[{_BETWEEN}]{{0,3}}\d){{9,}}")
+_PHONE_NUMBER = re.compile(rf"[+\uff0b*#{_BETWEEN}]*(?:\d[+*#{_BETWEEN}]*){{7,}}")
 _JOINED = frozenset(
     (
         MeetingEvent.PARTICIPANT_JOIN.name,

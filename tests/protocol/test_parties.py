@@ -178,6 +178,10 @@ def test_a_phone_number_is_no_name() -> None:
     assert shown_name("meeting", "15550001234") == "15550001234"
     assert shown_name("phone", "Agent 0012345") == "Agent 0012345"
     assert shown_name("phone", "Bo (+1 555 010-0124)") == "Bo (number ending in 24)"
+    for between in "–‑\N{MINUS SIGN}_\N{NO-BREAK SPACE}\N{ZERO WIDTH SPACE}":
+        assert shown_name("phone", between.join(("555", "010", "0124"))) == "number ending in 24"
+        assert shown_name("phone", f"Bo +1{between}555{between}0100124") == "Bo number ending in 24"
+    assert shown_name("phone", "\u202a[+1] 555 010 0124\u202c") == "number ending in 24"
     assert shown_name("contact_center", "tel:15550100124@example.com") == "tel:number ending in 24@example.com"
 
 
