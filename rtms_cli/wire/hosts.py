@@ -1,6 +1,7 @@
 """Where we may connect to. A webhook names hosts, and who forges one would have us connect to what we can reach."""
 
 import ipaddress
+import re
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
@@ -93,9 +94,15 @@ def _without_tunnel(found: _Address) -> _Address | None:
     return inner if is_isatap and not inner.is_global else found
 
 
+_PLAIN = re.compile(r"[\w.:-]+")
+"""A name or an address without a zone: in `[::ffff:10.0.0.1%.zoom.us]` and `evil.example\\.zoom.us` a pattern sees a
+name of Zoom's, and who resolves it, such as a proxy, may see something else."""
+
+
 def _matches(host: str, patterns: tuple[str, ...]) -> bool:
     host = host.lower().rstrip(".")
-    return any(fnmatchcase(host, pattern.lower().rstrip(".")) for pattern in patterns)
+    known = [pattern.lower().rstrip(".") for pattern in patterns]
+    return host in known or (bool(_PLAIN.fullmatch(host)) and any(fnmatchcase(host, pattern) for pattern in known))
 
 
 def is_loopback(host: str) -> bool:

@@ -168,6 +168,9 @@ async def test_who_drips_is_cut_off(dripped: bytes) -> None:
         ("wss://zoomgov.com/x", True), ("wss://rtms-1.zoomgov.com:443/x", True), ("wss://evilzoomgov.com", False),
         ("ws://127.0.0.1:1/x", True), ("ws://[::1]:1/x", True), ("ws://localhost/x", True),
         ("wss://my.example.org", True),
+        ("ws://[::ffff:169.254.169.254%.zoom.us]/", False), ("wss://[fe80::1%25.zoom.us]", False),
+        ("wss://evil.com\\.zoom.us/", False), ("wss://evil.com%2f.zoom.us/", False), ("wss://evil.com;.zoom.us", False),
+        ("wss://[::ffff:10.0.0.1%.example.org]", False), ("wss://evil.com\\.example.org", False),
         ("wss://evilzoom.us", False), ("wss://zoom.us.evil.com", False), ("wss://zoom.us@evil.com", False),
         ("wss://user:pass@zoom.us", False), ("https://zoom.us", False), ("wss://", False), ("", False),
         ("wss://[", False),
@@ -205,5 +208,7 @@ def test_addresses(host: str, address: str, allowed: bool) -> None:
 
 
 def test_what_the_user_gave_is_not_checked() -> None:
+    assert HostPolicy(("fe80::1%eth0", "fd00:*")).check_name("ws://[fe80::1%eth0]/") is None
+    assert HostPolicy(("fe80::1%eth0", "fd00:*")).check_name("ws://[fd00::1]/") is None
     assert HostPolicy(given=("example.org",)).check_name("wss://example.org") is None
     assert HostPolicy(given=("example.org",)).check_address("example.org", "10.0.0.1") is None
