@@ -231,13 +231,12 @@ def grows(shell: Terminal, folder: Path) -> None:
     shell.until(lambda _: sound(folder) > before + 10_000)
 
 
-@pytest.mark.parametrize("view", [[], ["--plain"]], ids=["dashboard", "plain"])
+@pytest.mark.parametrize("options", ["", "--plain >log", "--plain"], ids=["dashboard", "plain to a file", "plain"])
 def test_a_recording_in_the_background_leaves_the_terminal_to_the_shell(
-    view: list[str], shell: Terminal, tmp_path: Path
+    options: str, shell: Terminal, tmp_path: Path
 ) -> None:
     """`stty tostop` stops whoever writes from the background, unless it ignores that."""
-    command = " ".join([*RTMS, "demo", "--seconds", "600", *view])
-    shell.type(f"{command} {'>log' if view else ''} &\n")
+    shell.type(" ".join([*RTMS, "demo", "--seconds", "600", options]) + " &\n")
     grows(shell, tmp_path)
     shell.type("echo typed $((40 + 2)) by hand\n")
     shell.shows("typed 42 by hand")
