@@ -83,8 +83,9 @@ class Forwarder:
             except NoAnswerError as error:
                 self._fail(body, str(error))
             else:
-                said = f"forwarded {_event(body)} → {answer.status} in {answer.took_s * 1000:.0f} ms"
-                self._notice(said if answer.status < 300 else f"WARNING: {said}")
+                said = f"forwarded {_event(body)} → {answer.status}"
+                line = f"{said} in {answer.took_s * 1000:.0f} ms"
+                self._notices.tell("forwarded webhooks", line if answer.status < 300 else f"WARNING: {line}", said)
             finally:
                 self._waiting.task_done()
 

@@ -138,3 +138,15 @@ async def test_a_flood_for_which_there_is_no_room_is_a_few_lines(unused_tcp_port
             forwarder.put(BODY, [])
     assert len(said) == MOST + 1
     assert said[-1] == f"{100 - MOST} more webhooks that were not forwarded in the last 60 s"
+
+
+async def test_a_flood_that_is_passed_on_is_a_few_lines_and_hides_no_other() -> None:
+    app, said = App(), list[str]()
+    async with app.listening() as url, Forwarder(url, said.append) as forwarder:
+        for _ in range(50):
+            forwarder.put(BODY, [])
+        forwarder.put(BODY.replace(b"other", b"last"), [])
+    assert len(app.heard) == 51
+    assert len(said) == MOST + 2
+    assert "forwarded meeting.last" in said[-2]
+    assert said[-1] == f"{50 - MOST} more forwarded webhooks in the last 60 s"
