@@ -144,6 +144,7 @@ def _tell(written: list[Path], notes: list[str], failed: list[Problem], *, as_js
             say(str(path))
         for note in notes:
             say(f"note: {note}", err=True)
+    failed = list({str(each): each for each in failed}.values())
     for each in failed[:-1]:
         say(f"error: {each}", err=True)
     if failed:

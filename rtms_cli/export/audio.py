@@ -204,6 +204,15 @@ def speech(mixer: "Mixer", wanted: Span, gain: float, progress: Progress) -> lis
     return kept
 
 
+def _compare(recorded: Recorded, track: TrackEntry, facts: _Facts) -> None:
+    """Take note of a file that is not what the manifest says."""
+    if track.duration is not None and facts.duration < track.duration - _FRAME_S:
+        recorded.tell(f"{track.path} has {facts.duration:.1f} of {track.duration:.1f} s")
+    for what, has, known in (("Hz", facts.samplerate, track.rate), ("channels", facts.channels, track.channels)):
+        if known and has != known:
+            recorded.tell(f"{track.path} has {has} {what}, and not {known} as manifest.json says")
+
+
 class Mixer:
     """Reads voices side by side, at the highest rate among them; `with` it.
 
@@ -214,6 +223,9 @@ class Mixer:
         self._folder, self._clock = recorded.folder, recorded.clock
         self._voices = channels
         infos = {track.path: _facts(recorded.folder, track.path) for voice in channels for track in voice.tracks}
+        for voice in channels:
+            for track in voice.tracks:
+                _compare(recorded, track, infos[track.path])
         self.rate: int = max(info.samplerate for info in infos.values())
         self._own: int = max(info.channels for info in infos.values()) if len(channels) == 1 else 1
         self.channels = self._own * len(channels)

@@ -31,7 +31,7 @@ class Indexed(Struct):
 def indexed(path: Path) -> Iterator[Indexed]:
     """A picture file's index; a torn last line is left out, and what lies behind the file's end.
 
-    :raises Problem: where a line is damaged.
+    :raises Problem: where a line is damaged, or tells of what one before it has told of.
     """
     size = path.stat().st_size
     decoder = msgspec.json.Decoder(Indexed)
@@ -40,6 +40,7 @@ def indexed(path: Path) -> Iterator[Indexed]:
         source = open_file(index)
     except OSError as error:
         raise Problem(f"Cannot read {index}: {error.strerror}.", "`rtms repair` may make it anew.") from None
+    end = 0
     with source:
         for number, line in enumerate(bounded_lines(source), 1):
             if line is not None and not line.endswith(b"\n"):
@@ -47,6 +48,13 @@ def indexed(path: Path) -> Iterator[Indexed]:
             try:
                 one = decoder.decode(line or b"")
             except (msgspec.MsgspecError, UnicodeError, RecursionError):
-                raise Problem(f"{index}:{number} is damaged.", "`rtms repair` may make it anew.") from None
-            if one.offset + one.length <= size:
+                raise _damaged(index, number) from None
+            if one.offset < end:
+                raise _damaged(index, number)
+            end = one.offset + one.length
+            if end <= size:
                 yield one
+
+
+def _damaged(index: Path, number: int) -> Problem:
+    return Problem(f"{index}:{number} is damaged.", "`rtms repair` may make it anew.")

@@ -62,7 +62,8 @@ class Recorded(Struct, frozen=True):
         """The media files of a kind."""
         return [one for one in self.manifest.tracks if one.kind == kind]
 
-    def _tell(self, problem: str) -> None:
+    def tell(self, problem: str) -> None:
+        """Take note of what could not be read."""
         if problem not in self.problems:
             self.problems.append(problem)
 
@@ -96,26 +97,30 @@ class Recorded(Struct, frozen=True):
 
         A torn last one is left out. Times that cannot be are not there; ids and names are what those of messages are.
         """
-        name, unread = f"{kind}.jsonl", 0
+        name, found, unread = f"{kind}.jsonl", 0, 0
         try:
             source = open_inside(self.folder, name)
         except FileNotFoundError:
             return
         except OSError as error:
-            self._tell(f"{name} is left out: {error.strerror}")
+            self.tell(f"{name} is left out: {error.strerror}")
             return
         with source, as_utf8(source) as text:
             try:
                 for line in bounded_lines(text):
                     read = None if line is None else _read_line(line)
                     if read is not None:
+                        found += 1
                         yield read
                     elif line is None or line.endswith(b"\n"):
                         unread += 1
             except OSError as error:
-                self._tell(f"{name} ends early: {error.strerror}")
+                self.tell(f"{name} ends early: {error.strerror}")
+        known = sum(track.packets for track in self.manifest.tracks if track.path == name)
+        if found + unread < known:
+            self.tell(f"{name} has {found + unread} of {known} lines")
         if unread:
-            self._tell(f"{unread} line{'' if unread == 1 else 's'} of {name} could not be read")
+            self.tell(f"{unread} line{'' if unread == 1 else 's'} of {name} could not be read")
 
     def speakers(self) -> list[tuple[float, UserId, str]]:
         """Who began to speak when, as ACTIVE_SPEAKER_CHANGE told."""
@@ -137,7 +142,7 @@ class Recorded(Struct, frozen=True):
         found = reader.read(self.lines("transcript"))
         for count, what in ((reader.without_time, "a time"), (reader.without_text, "a text")):
             if count:
-                self._tell(f"{count} line{'' if count == 1 else 's'} of transcript.jsonl left out: without {what}")
+                self.tell(f"{count} line{'' if count == 1 else 's'} of transcript.jsonl left out: without {what}")
         return found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from rtms_cli.export.indexes import indexed
+from rtms_cli.export.indexes import Indexed, indexed
 from rtms_cli.export.source import Recorded
 from rtms_cli.export.units import Message, Part, Unit, access_units
 from rtms_cli.protocol.messages import UserId
@@ -59,7 +59,7 @@ def shots(recorded: Recorded, kind: str, user: UserId = None) -> Iterator[Shot]:
 def _sorted(recorded: Recorded, track: TrackEntry, origin: int) -> Iterator[Shot]:
     waiting: list[Shot] = []
     place = recorded.clock.follower()
-    for at, unit in _spread(_units(recorded.folder, track, origin)):
+    for at, unit in _spread(_units(recorded, track, origin)):
         waiting.append(Shot(place((at - origin) / 1000), track, unit.is_key, tuple(unit.parts), unit.prefix))
         if len(waiting) > 64:
             waiting.sort(key=lambda shot: shot.at)
@@ -68,11 +68,20 @@ def _sorted(recorded: Recorded, track: TrackEntry, origin: int) -> Iterator[Shot
     yield from sorted(waiting, key=lambda shot: shot.at)
 
 
-def _units(folder: Path, track: TrackEntry, origin: int) -> Iterator[Unit]:
+def _indexed(recorded: Recorded, track: TrackEntry) -> Iterator[Indexed]:
+    """What a track's file has, held against what the manifest says."""
+    count = 0
+    for one in indexed(recorded.folder / track.path):
+        count += 1
+        yield one
+    if count < track.packets:
+        recorded.tell(f"{track.path} has {count} of {track.packets} packets")
+
+
+def _units(recorded: Recorded, track: TrackEntry, origin: int) -> Iterator[Unit]:
     """A track's pictures, in the order of its file."""
-    path = folder / track.path
-    lines = indexed(path)
-    with open_inside(folder, track.path) as source:
+    lines = _indexed(recorded, track)
+    with open_inside(recorded.folder, track.path) as source:
         if track.codec == Codec.H264.name:
             timed = ((one, one.time_ms(origin)) for one in lines)
             found = (Message(one.offset, one.length, at) for one, at in timed if at is not None)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import wave
 from collections.abc import Callable
@@ -133,6 +134,46 @@ def test_a_sound_that_is_shorter_than_what_is_looked_at_for_speech(meeting: Path
     told(0, "export", meeting, "--to", "wav", "--only-speech")
     with wave.open(str(meeting / "export/meeting.wav")) as sound:
         assert sound.getnframes() == samples
+
+
+def halved(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def shortened(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def slowed(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content.replace((16_000).to_bytes(4, "little"), (1_000).to_bytes(4, "little"), 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "form", "note"),
+    [
+        ("audio/16778240_ann.wav", halved, "wav", "audio/16778240_ann.wav has 0.3 of 0.6 s"),
+        ("audio/16778240_ann.wav", slowed, "mkv", "audio/16778240_ann.wav has 1000 Hz, and not 16000"),
+        ("video/16778240_ann.h264", shortened, "mkv", "video/16778240_ann.h264 has 7 of 8 packets"),
+        ("video/16778240_ann.h264.index.jsonl", halved, "mkv", "video/16778240_ann.h264 has 4 of 8 packets"),
+        ("share/16779264_bob.mjpeg", halved, "frames --layout share", "share/16779264_bob.mjpeg has 1 of 3 packets"),
+        ("transcript.jsonl", halved, "srt", "transcript.jsonl has 1 of 3 lines"),
+    ],
+)
+def test_a_file_with_less_than_the_manifest_says_is_told(
+    meeting: Path, name: str, damage: Callable[[Path], None], form: str, note: str
+) -> None:
+    assert " has " not in told(0, "export", meeting, "--force", "--to", *form.split())
+    damage(meeting / name)
+    assert re.search(f"note: {note}", told(0, "export", meeting, "--force", "--to", *form.split()))
+
+
+def test_an_index_that_has_its_pictures_thousands_of_times(meeting: Path) -> None:
+    index = meeting / "share/16779264_bob.mjpeg.index.jsonl"
+    index.write_bytes(index.read_bytes() * 100_000)
+    told_of = told(2, "export", meeting, "--to", "frames,slides,mp4", "--layout", "share")
+    assert told_of.count("16779264_bob.mjpeg.index.jsonl:4 is damaged") == 1
 
 
 def test_a_damaged_index_is_named_with_its_line(meeting: Path) -> None:
