@@ -1,7 +1,6 @@
 """The commands in one list, and the one place where a `Problem` becomes a line and an exit code."""
 
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -128,7 +127,7 @@ def main() -> None:
     except SystemExit as end:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: another Ctrl-C must not spoil the exit code
         error = output_error()
-        if not end.code and error is not None and error.errno != errno.EPIPE:
+        if not end.code and error is not None:
             _end(_output_problem(error))
         raise
     finally:

@@ -68,6 +68,7 @@ def inspect(
     """
     from rtms_cli.capture import Capture
     from rtms_cli.inspection.filters import Wanted, read_types
+    from rtms_cli.view.output import end_with_reader
 
     filters = (kinds, channel, user, start is not None, end is not None, grep, limit, follow, raw, full)
     _check_modes((messages, lint, timeline, html is not None, bool(explain)), as_json, any(filters))
@@ -79,6 +80,7 @@ def inspect(
     capture = capture or newest_recording(context, "inspecting")
     source = Capture(capture)
     clean = True
+    end_with_reader()
     try:
         if messages:
             lines = _followed(source) if follow else _read(source, quiet=True)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain
@@ -402,7 +403,7 @@ class _SoundFile:
 
         large = seconds * rate * channels * 2 > _WAV_LIMIT
         form = "FLAC" if target.suffix == ".flac" else "RF64" if large else "WAV"
-        self._file: Any = soundfile.SoundFile(target, "w", rate, channels, "PCM_16", format=form)
+        self._file: Any = soundfile.SoundFile(os.fsencode(target), "w", rate, channels, "PCM_16", format=form)
         self._target, self._form, self._samples = target, (rate, channels), 0
 
     def __enter__(self) -> "_SoundFile":

@@ -1,6 +1,7 @@
 """What was written is opened again: a file that does not play is an error, not a result."""
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,7 +88,7 @@ def check_sound(path: Path, rate: int, channels: int, samples: int) -> None:
     import soundfile
 
     try:
-        info = soundfile.info(path)
+        info = soundfile.info(os.fsencode(path))
     except soundfile.LibsndfileError as error:
         raise _broken(path, f"it cannot be read ({error.error_string})") from None
     if (info.samplerate, info.channels, info.frames) != (rate, channels, samples):
@@ -144,7 +145,7 @@ def check_table(path: Path, columns: int, rows: int) -> None:
         import pyarrow.parquet as parquet
 
         try:
-            with parquet.ParquetFile(path) as table:
+            with path.open("rb") as written, parquet.ParquetFile(written) as table:
                 found = sum(batch.num_rows for batch in table.iter_batches() if batch.num_columns == columns)
         except arrow.ArrowInvalid as error:
             raise _broken(path, f"it cannot be read ({error})") from None

@@ -127,11 +127,16 @@ def _parquet(target: Path, columns: Sequence[str], kinds: Sequence[str]) -> tupl
         raise Problem("parquet needs pyarrow.", "pip install 'rtms-cli[export]'") from None
     types = {"float": arrow.float64(), "text": arrow.string(), "number": arrow.int64(), "flag": arrow.bool_()}
     schema: Any = arrow.schema([(name, types[kind]) for name, kind in zip(columns, kinds, strict=True)])
-    writer: Any = parquet.ParquetWriter(target, schema)
+    sink = target.open("wb")  # by its name, pyarrow opens only what is UTF-8
+    writer: Any = parquet.ParquetWriter(sink, schema)
 
     def take(batch: list[tuple[object, ...]]) -> None:
         found = list(zip(*batch, strict=True)) or [()] * len(columns)
         arrays = [arrow.array(list(column), types[kind]) for column, kind in zip(found, kinds, strict=True)]
         writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
 
-    return take, writer.close
+    def close() -> None:
+        with sink:
+            writer.close()
+
+    return take, close

@@ -218,7 +218,7 @@ def _link(path: Path, out: Path) -> str | None:
     except ValueError:
         return None
     # A first part with a colon would be read as a scheme.
-    return "./" + quote(Path(relative).as_posix())
+    return "./" + quote(os.fsencode(Path(relative).as_posix()))
 
 
 def _fill(title: str, data: object) -> str:

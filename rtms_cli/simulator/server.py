@@ -184,9 +184,9 @@ class Simulator:
                 ssl=self._tls,
                 logger=_quiet(),
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise Problem(
-                f"Cannot listen on {self._host}:{port}: {error.strerror or error}.",
+                f"Cannot listen on {self._host}:{port}: {getattr(error, 'strerror', None) or error}.",
                 "Choose another with --host and --port.",
             ) from error
         self._servers.append(server)

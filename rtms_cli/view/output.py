@@ -23,23 +23,41 @@ MISSED = "{} lines were dropped: whoever reads them is too slow"
 
 
 class _Telling(io.TextIOWrapper):
-    """Standard output, which remembers that it could not be written: nobody else knows whose error it was."""
+    """Standard output, which remembers that it could not be written: nobody else knows whose error it was.
+
+    That its reader has gone (`| head`) is no error: what is written goes nowhere from then on, and the work goes on.
+    """
 
     error: OSError | None = None
+    ends_with_reader = False
+    """Whether a reader that goes is a `BrokenPipeError` all the same."""
 
     def write(self, text: str, /) -> int:
         try:
             return super().write(text)
         except OSError as error:
-            self.error = error
-            raise
+            self._note(error)
+            return len(text)
 
     def flush(self) -> None:
         try:
             super().flush()
         except OSError as error:
+            self._note(error)
+
+    def _note(self, error: OSError) -> None:
+        if not isinstance(error, BrokenPipeError):
             self.error = error
-            raise
+            raise error
+        if self.ends_with_reader:
+            raise error
+        _send_to_nowhere(self.fileno())
+
+
+def end_with_reader() -> None:
+    """Have a `BrokenPipeError` say that nobody reads standard output any more, where it is all that is wanted."""
+    if isinstance(sys.stdout, _Telling):
+        sys.stdout.ends_with_reader = True
 
 
 class _Unfailing(io.TextIOWrapper):

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,27 @@ def test_a_command_whose_output_finds_no_room_says_so(command: str, capture: Pat
     closed = shell(f"{line} <&- >&-", tmp_path)
     assert (closed.returncode, closed.stderr) == (0, "")
     assert shell(f"{line} | head -1", tmp_path).stderr == ""
+
+
+@pytest.mark.parametrize("unbuffered", [False, True])
+@pytest.mark.parametrize(
+    "command", ["repair 1 2", "repair 1 2 --json", "replay 1 --out out", "config --all", "inspect 1"]
+)
+def test_a_reader_that_went_away_stops_no_work(command: str, unbuffered: bool, capture: Path, tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        (tmp_path / name).mkdir()
+        shutil.copy(capture, tmp_path / name / "capture.jsonl")
+    kept = environment()
+    if not unbuffered:
+        del kept["PYTHONUNBUFFERED"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [*RTMS, *command.split()]
+    done = subprocess.run(line, cwd=tmp_path, env=kept, stdout=writing, stderr=subprocess.PIPE, timeout=50, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+    if "repair" in command:
+        assert Manifest.read(tmp_path / "2").status == "complete"
 
 
 def test_the_exit_code_is_the_same_where_nobody_can_be_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -374,6 +375,18 @@ def test_a_bare_capture_and_an_unfinished_recording(meeting: Path, tmp_path: Pat
     with (meeting / "transcript.jsonl").open("a") as torn:
         torn.write('{"t": 1')
     assert exported(meeting, "--to", "txt,mp4")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
+def test_names_need_not_be_utf8(meeting: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "caf\udce9"
+    odd.mkdir()
+    recording = meeting.rename(odd / meeting.name)
+    formats = "mp4,wav,flac,opus,mp3,txt,frames,csv,parquet"
+    assert rtms("export", recording, "--to", formats, "--out", odd / "out", cwd=tmp_path).returncode == 0
+    assert {path.suffix[1:] for path in (odd / "out").iterdir()} >= set(formats.split(",")) - {"frames"}
+    assert rtms("inspect", recording, "--html", tmp_path / "page.html", cwd=tmp_path).returncode == 0
+    assert "./caf%E9/" in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])

@@ -19,6 +19,7 @@ from harness import Silent, make_station
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moments import drawn
+from processes import rtms
 from victim import MESSAGES, Client, changed, encode, paths
 
 from rtms_cli.capture import Capture
@@ -234,3 +235,10 @@ def test_texts_of_any_length_leave_the_manifest_and_what_is_shown_short(tmp_path
     assert f"UNKNOWN 0 {'x' * 98}… (900,002 characters)" in manifest["messages"]["received"]
     assert any("characters)" in one["reason"] for one in manifest["connections"])
     assert sum(len(content) for name, content in made.items() if name.startswith("capture")) > 60 * len(long)
+
+
+@pytest.mark.parametrize("command", ["listen", "simulate"])
+def test_a_host_that_is_no_text_is_refused_in_a_line(command: str, tmp_path: Path) -> None:
+    done = rtms(command, "--host", "\udcff", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(r"error: Cannot listen on \udcff:")
