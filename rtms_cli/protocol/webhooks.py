@@ -9,7 +9,7 @@ from rtms_cli.protocol.fields import id_or_none, name_or_none
 from rtms_cli.protocol.messages import Signature, dumps, loads
 from rtms_cli.protocol.numbers import Product, StopReason, whole
 from rtms_cli.protocol.times import LAST_MS, milliseconds
-from rtms_cli.protocol.urls import first_url
+from rtms_cli.protocol.urls import every_url, first_url
 
 ACCEPTED = (200, 204)
 """The HTTP statuses that Zoom takes for an answer to a webhook; to a challenge, 200 only."""
@@ -30,7 +30,7 @@ class Stream(Struct, frozen=True):
     signature: Signature | None = None
     """A ready-made handshake signature, where the payload has one."""
     server_urls: object = None
-    """`server_urls` as it came, to compare with the next."""
+    """`server_urls` as it came, to compare with the next; of a very long one only the URLs."""
     own_ids: dict[str, str] = {}
     """The product's own id field, by its name, where the webhook has one beside or instead of `meeting_uuid`."""
     session_key: str | None = None
@@ -312,7 +312,8 @@ def _stream(product: Product, payload: dict[str, object], event_ts: int | None) 
     own = next(({name: value} for name, value in _ids(product, payload).items() if name != "meeting_uuid"), {})
     session_key = id_or_none(payload.get("session_key")) if product is Product.VIDEO_SDK else None
     stream_id, signature = _text(payload, "rtms_stream_id"), _ready_made(payload)
-    return Stream(product, identity, stream_id, url, event_ts, signature, urls, own, session_key)
+    told = urls if len(dumps(urls)) <= _LONGEST_ID else list(every_url(urls))  # streams are remembered
+    return Stream(product, identity, stream_id, url, event_ts, signature, told, own, session_key)
 
 
 def _text(payload: dict[str, object], name: str) -> str:

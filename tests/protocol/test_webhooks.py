@@ -424,6 +424,16 @@ def test_any_payload_of_a_known_event_gives_that_event_or_says_why_not(event: st
             assert name == event
 
 
+@pytest.mark.parametrize(
+    "urls", [["wss://x", *[[]] * 20_000], {"all": "wss://x", **dict.fromkeys(map(str, range(9999)), 0)}]
+)
+def test_of_server_urls_only_urls_are_kept(urls: object) -> None:
+    payload = {"meeting_uuid": "uuid", "rtms_stream_id": "stream", "server_urls": urls}
+    webhook = read_webhook(json.dumps({"event": "meeting.rtms_started", "payload": payload}).encode())
+    assert isinstance(webhook, StreamStart)
+    assert webhook.stream.server_urls == ["wss://x"]
+
+
 def test_urls_nested_without_end_take_no_time() -> None:
     nested: object = "wss://x.zoom.us"
     for _ in range(60):
