@@ -6,11 +6,10 @@
     <<   send signaling 1
     0.2  signaling {"msg_type": 2, "status_code": 0, …}
 
-What goes in: `tick`; `open`, `refused WHY`, `closed CODE WHY`, `stopping WHO` on a channel; JSON on a channel; JSON on
-`webhook`. What comes out: `open CHANNEL URL`,
-`send CHANNEL MSG_TYPE [fields asked for]`, `close CHANNEL`, `warn …` (its
-beginning), `finish STATUS REASON`. Ticks that are due between two
-lines happen by themselves; where one gives commands, the next line is a `tick` at some later time.
+What goes in: `tick`; `open`, `refused WHY`, `refused for good…`, `closed CODE WHY`, `stopping WHO` on a channel; JSON
+on a channel; JSON on `webhook`. What comes out: `open CHANNEL URL`, `send CHANNEL MSG_TYPE`, `close CHANNEL`, `warn …`
+(its beginning), `finish STATUS REASON`. Ticks that are due between two lines happen by themselves; where one gives
+commands, the next line is a `tick` at some later time.
 """
 
 import json
@@ -135,7 +134,8 @@ def feed(machine: Session, at_us: int, what: str) -> Sequence[Command]:
         return machine.receive(frame_of(at_us, channel, Direction.IN, raw))
     word, _, reason = rest.partition(" ")
     code = int(reason.split()[0]) if word == "closed" else None
-    state = ChannelState(State(word), code, " ".join(reason.split()[1:]) if word == "closed" else reason)
+    final = word == "refused" and reason.startswith("for good")
+    state = ChannelState(State(word), code, " ".join(reason.split()[1:]) if word == "closed" else reason, final=final)
     return machine.receive(state_frame(at_us, SIGNALING if word == "stopping" else channel, state))
 
 

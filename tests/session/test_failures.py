@@ -15,6 +15,7 @@ from script import (
     INTERRUPTED,
     PACKET,
     SPLIT,
+    SPLIT_OPENING,
     STARTED,
     STREAM,
     describe,
@@ -836,6 +837,32 @@ def test_a_first_handshake_that_is_refused_as_a_duplicate_is_tried_three_times()
         5.1  signaling {{"msg_type": 2, "status_code": 8}}
         <<   warn signaling: signaling handshake refused: status_code 8
         <<   finish failed None
+        """,
+    )
+
+
+def test_what_can_never_be_opened_is_not_tried_again() -> None:
+    """As a server that demands a client certificate: what else there is goes on."""
+    play(
+        session(),
+        """
+        0    tick
+        <<   open signaling ws://s
+        0.1  signaling refused for good: a client certificate
+        <<   warn signaling: for good: a client certificate
+        <<   finish failed None
+        """,
+    )
+    play(
+        session(TWO_SOCKETS),
+        f"""{SPLIT_OPENING}
+        0.3  media.audio refused for good: a client certificate
+        <<   warn media.audio: given up: for good: a client certificate
+        0.3  media.transcript open
+        <<   send media.transcript 3
+        0.4  media.transcript {{"msg_type": 4, "status_code": 0}}
+        <<   send signaling 7
+        60   signaling {{"msg_type": 13}}
         """,
     )
 
