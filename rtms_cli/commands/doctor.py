@@ -191,15 +191,18 @@ def _disk(out: Path) -> Check:
 
 
 def _descriptors() -> Check:
-    try:
-        import resource
-    except ImportError:
+    from rtms_cli.protocol.media import MediaRequest
+    from rtms_cli.wire.descriptors import for_a_stream, in_use, raise_limit, share_out
+    from rtms_cli.wire.listener import MAX_CONNECTIONS
+
+    limit = raise_limit()
+    if limit is None:
         return Check("open files", "unknown", "this system does not tell")
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    streams = max(0, soft - 100) // 2
+    streams = share_out(limit, in_use(), for_a_stream(MediaRequest()), limit, MAX_CONNECTIONS).streams
+    said = f"at most {limit}: enough for {streams} streams at once"
     if streams < 100:
-        return Check("open files", "wrong", f"at most {soft}: enough for {streams} streams", "Raise it: ulimit -n 4096")
-    return Check("open files", "ok", f"at most {soft}: enough for {streams} streams at once, two sockets each")
+        return Check("open files", "wrong", said, "Raise the hard limit (ulimit -Hn): 4096 are enough for hundreds.")
+    return Check("open files", "ok", said)
 
 
 def _terminal() -> Check:

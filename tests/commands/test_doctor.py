@@ -4,12 +4,17 @@ import hashlib
 import hmac
 import json
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from processes import rtms, running
+from processes import RTMS, environment, rtms, running
 from webapp import App
+
+from rtms_cli.protocol.media import MediaRequest
+from rtms_cli.wire.descriptors import for_a_stream, share_out
+from rtms_cli.wire.listener import MAX_CONNECTIONS
 
 GOOD = {
     "ZOOM_CLIENT_ID": "an-app-of-some-length-1",
@@ -66,6 +71,15 @@ def test_what_env_files_have_around_a_value(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("".join(f'{name}="{value}\n' for name, value in GOOD.items()))
     found = checks("--offline", cwd=tmp_path, settings={})
     assert "quotation marks that do not match" in found["client secret"]["fix"]
+
+
+def test_it_counts_streams_as_listen_does(tmp_path: Path) -> None:
+    limited = ["sh", "-c", 'ulimit -n 300; exec "$@"', "sh", *RTMS, "doctor", "--offline", "--json"]
+    done = subprocess.run(limited, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    [check] = [check for check in json.loads(done.stdout) if check["name"] == "open files"]
+    allowed = share_out(300, 10, for_a_stream(MediaRequest()), 300, MAX_CONNECTIONS).streams
+    assert check["verdict"] == "wrong"
+    assert int(check["found"].split()[-4]) in range(allowed - 2, allowed + 3)
 
 
 def test_a_missing_uvloop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
