@@ -134,7 +134,9 @@ def _credentials() -> Iterator[Check]:
 
 
 _PLACEHOLDER = re.compile(
-    r"^[<{$]|your[_-]?\w*(?:id|key|secret|token)|^x{4,}|changeme|replace|example|\.\.\.|…", re.IGNORECASE
+    r"^[<{$%]|your[\w-]*(?:id|key|secret|token)|(?:client|sdk)_(?:id|key|secret)|^(.)\1+$|^x{4,}|change[_-]?(?:me|it)"
+    r"|replace|placeholder|insert|paste|undefined|example|\.\.\.|…",
+    re.IGNORECASE,
 )
 
 
@@ -150,6 +152,7 @@ def _plausible(name: str, credential: "Credential", others: dict[str, str]) -> C
         (any(character.isspace() for character in value), "There is white space in it: paste it again without."),
         (bool(foreign), f"There are characters in it that Zoom never uses ({', '.join(map(ascii, foreign[:3]))})."),
         (_PLACEHOLDER.search(value) is not None, "It looks like a placeholder: paste your app's own value."),
+        (re.search(r"[^\w-]", value) is not None, "Zoom's have only letters, digits, _ and -: paste the value alone."),
         (twin is not None, f"It is the same as the {twin}: one of them was pasted in the wrong place."),
         (len(value) < 16, "Zoom's are at least 20 characters long: was all of it pasted?"),
         (
