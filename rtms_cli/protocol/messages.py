@@ -179,6 +179,17 @@ def _letters(data: str | bytes | Raw) -> bytes:
     return data.encode("utf-8", "replace") if isinstance(data, str) else bytes(data)
 
 
+def _read_data(value: object) -> str | None:
+    """The letters of the base64, also where the bytes came as numbers: in a list, Node's `Buffer` or `Uint8Array`."""
+    numbers = value
+    if isinstance(value, Mapping):
+        is_array = list(value) == [str(place) for place in range(len(value))]
+        numbers = list(value.values()) if is_array else value.get("data")
+    if isinstance(numbers, list) and all(type(number) is int and -128 <= number < 256 for number in numbers):
+        return pybase64.b64encode_as_string(bytes(number & 0xFF for number in numbers))
+    return text_or_none(numbers) if not isinstance(numbers, list) else dumps(numbers).decode()
+
+
 def _write_data(data: str | bytes | Raw) -> str:
     return data if isinstance(data, str) else _letters(data).decode("ascii", "replace")
 
@@ -220,7 +231,7 @@ _STREAM_STATE = Field("state", one_of(StreamState))
 _KEEP_ALIVE = (Field("sequence", NUMBER_AS_IS), Field("timestamp", NUMBER_AS_IS))
 _CHANNEL_ID = Field("channel_id", WHO)
 # A content that is not an object is its data.
-_DATA = Field("data", Kind(text_or_none, _write_data), odd=("content",), empty=str)
+_DATA = Field("data", Kind(_read_data, _write_data), odd=("content",), empty=str)
 _PACKET = Nested("content", inside=Shape(*USER, _CHANNEL_ID, _DATA, Field("length", NUMBER), _TIMESTAMP))
 _LINE = Shape(
     *USER,
@@ -433,6 +444,19 @@ class Media(Message, frozen=True, gc=False):
             return pybase64.b64decode(memoryview(data)[1:-1] if type(data) is Raw else data, None, True)
         except ValueError:  # binascii's own error is one
             return _decode_sloppy_base64(self.letters())
+
+    def inner_payload(self, payload: bytes) -> bytes | None:
+        """The payload of a message whose length is only right where it was encoded twice, or in hexadecimal."""
+        decoders: tuple[Callable[[bytes], bytes], ...] = (_from_hexadecimal, pybase64.b64decode)
+        for text in (self.letters(), payload):
+            for decode in decoders:
+                try:
+                    inner = decode(text)
+                except ValueError:  # binascii's own error is one
+                    continue
+                if len(inner) == self.length:
+                    return inner
+        return None
 
     def letters(self) -> bytes:
         """The letters of the base64."""
@@ -652,6 +676,10 @@ def _read_slowly(raw: bytes) -> Message:
 def payload_nbytes(letters: bytes) -> int:
     """How many bytes the letters of base64 stand for."""
     return len(letters.rstrip(b"=")) * 3 // 4
+
+
+def _from_hexadecimal(text: bytes) -> bytes:
+    return binascii.unhexlify(text.removeprefix(b"0x"))
 
 
 _BLANKS = b" \t\r\n\f\v"

@@ -95,7 +95,7 @@ def size_in(form: AudioForm, payload: bytes) -> int:
 
 def is_proven(form: AudioForm) -> bool:
     """Whether packets of the right length are enough to know that it is this form."""
-    return form.codec not in ALIKE
+    return form.codec not in (*ALIKE, Codec.OPUS)
 
 
 def fit(
@@ -201,9 +201,11 @@ def _wanted_codec(form: AudioForm, bodies: Sequence[bytes], steps_ms: Sequence[i
     """The codec that packets of an encoded form have; -1 where it is another one, `None` where they do not tell."""
     if form.codec == Codec.OPUS:
         return Codec.OPUS if may_be_opus(bodies) else -1
-    if form.codec not in ALIKE:
-        return form.codec
-    return Codec.OPUS if is_opus(bodies, steps_ms) else of_8_kbyte(bodies, form.codec)
+    if form.codec not in ALIKE and len(set(map(len, bodies))) < _FEW:
+        return form.codec  # a tone may begin each packet alike, but all of them are as long
+    if is_opus(bodies, steps_ms):
+        return Codec.OPUS
+    return of_8_kbyte(bodies, form.codec) if form.codec in ALIKE else form.codec
 
 
 def _has_sides(form: AudioForm, bodies: Sequence[bytes]) -> bool:

@@ -160,7 +160,8 @@ class Placer:
             return
         nbytes = len(payload)
         if message.length != nbytes and message.length is not None:
-            self._ledger.warn(f"{frame.channel}: audio payloads whose length differs from what the message says")
+            payload = self._of_told_length(frame, message, "audio", payload)
+            nbytes = len(payload)
             if 0 < message.length < nbytes and not payload[message.length :].strip(b"\0"):
                 payload = payload[: message.length]  # the rest is padding
         timestamp, segment = message.timestamp, None
@@ -194,6 +195,15 @@ class Placer:
             intake.add(timestamp, payload, frame.at_us)
         else:
             intake.add_arrived(timestamp, payload)
+
+    def _of_told_length(self, frame: Frame, message: Media, kind: str, payload: bytes) -> bytes:
+        """A payload whose length is not what its message says: encoded twice, or as it is."""
+        inner = message.inner_payload(payload)
+        if inner is None:
+            self._ledger.warn(f"{frame.channel}: {kind} payloads whose length differs from what the message says")
+            return payload
+        self._ledger.warn(f"{frame.channel}: {kind} payloads in hexadecimal or in base64 twice; they are decoded")
+        return inner
 
     def _place_by_arrival(self, frame: Frame, message: Audio) -> tuple[Segment, int]:
         """Where to put a packet whose timestamp does not tell."""
@@ -269,7 +279,7 @@ class Placer:
             self._ledger.lose("payload is not base64", frame.channel, len(message.data))
             return
         if message.length is not None and message.length != len(payload):
-            self._ledger.warn(f"{frame.channel}: {kind} payloads whose length differs from what the message says")
+            payload = self._of_told_length(frame, message, kind, payload)
         self._note_time(message.timestamp, frame.at_us)
         if not payload:
             return

@@ -341,6 +341,40 @@ def test_payloads(data: str, payload: bytes | None) -> None:
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        [0, 128, 255],
+        [0, -128, -1],
+        {"type": "Buffer", "data": [0, 128, 255]},
+        {"0": 0, "1": 128, "2": 255},
+        {"type": "Buffer", "data": "AID/"},
+    ],
+)
+def test_payloads_of_numbers(data: object) -> None:
+    message = read(json.dumps({"msg_type": 14, "content": {"data": data, "timestamp": T}}).encode())
+    assert isinstance(message, Audio)
+    assert message.payload() == b"\0\x80\xff"
+
+
+@pytest.mark.parametrize("data", [[256], [0.5], ["AA"], {"data": [None]}])
+def test_payloads_of_what_are_no_bytes(data: object) -> None:
+    message = read(json.dumps({"msg_type": 14, "content": {"data": data, "timestamp": T}}).encode())
+    assert isinstance(message, Audio)
+    assert message.payload() is None
+
+
+@pytest.mark.parametrize(
+    "data", ["AAAAAQAAAAIAAAAD", "QUFBQUFRQUFBQUlBQUFBRA==", "000000010000000200000003", "0x000000010000000200000003"]
+)
+def test_payloads_that_are_encoded_twice_are_told_by_their_length(data: str) -> None:
+    wanted = bytes.fromhex("000000010000000200000003")
+    message = read(json.dumps({"msg_type": 14, "content": {"data": data, "length": 12, "timestamp": T}}).encode())
+    assert isinstance(message, Audio)
+    payload = message.payload() or b""
+    assert (payload if len(payload) == 12 else message.inner_payload(payload)) == wanted
+
+
+@pytest.mark.parametrize(
     ("data", "payload"),
     [
         (rb"\/9j\/", b"\xff\xd8\xff"),

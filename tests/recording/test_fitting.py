@@ -375,6 +375,30 @@ def test_opus_of_two_channels_where_one_was_granted(tmp_path: Path) -> None:
     assert sound(tmp_path / "r") == sound(tmp_path / "right")
 
 
+def test_opus_that_is_about_as_long_as_l16_would_be(tmp_path: Path) -> None:
+    time = np.arange(57_600) / 48_000
+    loud = 5_000 + 5_000 * np.sin(19 * time)
+    sides = [loud * (0.7 * np.sin(1_130 * time + n) + 0.3 * np.sin(4_460 * time)) for n in range(2)]
+    payloads = encoded("opus", np.stack(sides, axis=1).astype("<i2"))
+    assert 0.8 < sum(map(len, payloads)) / len(payloads) / 320 < 1.25
+    stamped = packets(payloads, lambda n: ZERO_MS + 20 * n)
+    recorded(tmp_path / "right", [encoded_grant("opus", 2), *stamped])
+    manifest = recorded(tmp_path / "r", [grant(8_000), *stamped])
+    assert ([track.codec for track in manifest.tracks], manifest.losses) == (["OPUS"], [])
+    assert sound(tmp_path / "r") == sound(tmp_path / "right")
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_l16_that_begins_like_opus(channels: int, tmp_path: Path) -> None:
+    payloads = voice(16_000, 1)
+    payloads[:7] = [b"\x08" + payload[1:] for payload in payloads[:7]]
+    stamped = packets(payloads, lambda n: ZERO_MS + 20 * n)
+    manifest = recorded(tmp_path / "r", [encoded_grant("opus", channels), *stamped])
+    assert sound(tmp_path / "r") == (b"".join(payloads), 16_000, 1)
+    assert (len(manifest.tracks), len(manifest.warnings), manifest.losses) == (1, 1, [])
+    replays_alike(tmp_path / "r")
+
+
 @pytest.mark.parametrize("given_", ["g711", "g722"])
 @pytest.mark.parametrize("came", FORMS, ids=str)
 def test_another_codec_that_is_l16(given_: str, came: tuple[int, int], tmp_path: Path) -> None:
