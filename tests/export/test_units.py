@@ -157,6 +157,19 @@ def test_access_units_are_those_of_the_encoder(
             assert unit.is_key == any(kind(nal) == 5 for nal in nals)
 
 
+def test_a_key_frame_without_parameter_sets_has_those_that_came_before(tmp_path: Path) -> None:
+    units = encoded(range(3 * EVERY))
+    messages, content = [], b""
+    for at, payload in sets_once(units):
+        messages.append(Message(len(content), len(payload), ZERO_MS + at))
+        content += payload
+    (tmp_path / "x.h264").write_bytes(content)
+    with (tmp_path / "x.h264").open("rb") as source:
+        first, *keys = [unit.prefix for unit in access_units(source, messages) if unit.is_key]
+    assert first == b""
+    assert keys == [begun([nal for nal in units[0] if kind(nal) in (7, 8)])] * 2
+
+
 def test_cameras_with_their_parameter_sets_once_take_turns(tmp_path: Path) -> None:
     """The parameter sets of each come once and first: a player needs them again when its turn comes again."""
     ann, bob = encoded(range(40)), encoded(range(100, 140))
