@@ -31,6 +31,8 @@ class People:
         """Those that were heard of. Who came back has not left."""
         self.speaker: UserId = None
         """The active speaker, as the last event named it."""
+        self._users: set[UserId] = set()
+        """Those who were heard of by a user id only."""
         self._said: dict[tuple[UserId, str], str] = {}
         """The last name by who has it and who said it."""
         self._names: dict[UserId, str] = {}
@@ -59,9 +61,17 @@ class People:
 
     def hear(self, message: Media | Transcript | Chat, at_us: int) -> None:
         """Take note of who sent something."""
-        whose = self.parties.party_of(message)
-        if whose is not None:
-            self._learn(whose, name_of(message, self._product), type(message).__name__, at_us)
+        whose, user = self.parties.party_of(message), message.user_id
+        if whose is None:
+            return
+        name = name_of(message, self._product)
+        if name is None and user in self._users and whose != user and self.name(whose) is None:
+            name = self.participants[user].user_name  # from before it was known which channel the user has
+        person = self._learn(whose, name, type(message).__name__, at_us)
+        if person is not None and whose == user and (isinstance(message, Chat) or message.channel_id is None):
+            self._users.add(user)
+        else:
+            self._users.discard(whose)
 
     def take(self, event: EventUpdate, at_us: int) -> None:
         """Take note of whom an event tells of."""

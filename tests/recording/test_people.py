@@ -47,6 +47,16 @@ def test_who_has_no_name_is_a_participant_too(tmp_path: Path, product: str) -> N
     assert [one.user_id for one in Manifest.read(tmp_path).participants] == [1, 2, 3]
 
 
+def test_a_name_from_before_the_channel_was_known_is_the_channels(tmp_path: Path) -> None:
+    frames = [granted(), media(17, "Hi.", ZERO_MS, user_id=700, user_name="Ann")]
+    for channel, user in ((0, 700), (1, 800)):
+        frames.append(audio(PCM, ZERO_MS + 20, user_id=user, channel_id=channel, at_us=20_000))
+    frames.append(audio(PCM, ZERO_MS + 40, user_id=1, channel_id=2, at_us=40_000))  # an id that a channel has too
+    recorder = recorded(tmp_path, frames, "contact_center")
+    assert recorder.snapshot().participants == {700: "Ann", 0: "Ann"}
+    recorder.close()
+
+
 def test_the_file_keeps_the_first_name_and_the_manifest_has_all(tmp_path: Path) -> None:
     frames = [
         granted(),
