@@ -352,7 +352,9 @@ def _table(recorded: "Recorded", recording: Path, target: Path, progress: "Progr
     from rtms_cli.export.tables import write_table
 
     with made(target, force=force) as passing:
-        write_table(recording, passing, progress)
+        problems = write_table(recording, passing, progress)
+    for problem in problems if recorded.folder == recording else ():  # else they are known from its replay
+        recorded.tell(problem)
     return target
 
 

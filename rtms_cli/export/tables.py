@@ -65,10 +65,13 @@ def rows(capture: Capture) -> Iterator[tuple[object, ...]]:
         )
 
 
-def write_table(path: Path, target: Path, progress: Callable[[float], None] = lambda _: None) -> int:
+_MOST_TOLD = 20
+
+
+def write_table(path: Path, target: Path, progress: Callable[[float], None] = lambda _: None) -> list[str]:
     """Write the table of a capture, by the target's extension.
 
-    :returns: how many rows.
+    :returns: what could not be read.
     :raises Problem: where a library is missing.
     """
     capture = Capture(path)
@@ -88,7 +91,9 @@ def write_table(path: Path, target: Path, progress: Callable[[float], None] = la
     finally:
         close()
     check_table(target, len(COLUMNS), count)
-    return count
+    more = len(capture.problems) - _MOST_TOLD
+    told = [*capture.problems[:_MOST_TOLD], *([f"{more} more like these"] if more > 0 else [])]
+    return [f"{capture.path.name}: {problem}" for problem in told]
 
 
 def open_table(target: Path, columns: Sequence[str], kinds: Sequence[str]) -> tuple["_Take", Callable[[], object]]:

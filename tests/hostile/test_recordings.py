@@ -169,6 +169,18 @@ def test_a_file_with_less_than_the_manifest_says_is_told(
     assert re.search(f"note: {note}", told(0, "export", meeting, "--force", "--to", *form.split()))
 
 
+def test_a_table_of_a_damaged_capture_says_so(meeting: Path) -> None:
+    capture = meeting / "capture.jsonl"
+    lines = capture.read_bytes().splitlines(keepends=True)
+    capture.write_bytes(b"".join([*lines[:5], *[b"?\n"] * 1000, *lines[5:]]))
+    said = told(0, "export", meeting, "--to", "csv")
+    assert "note: capture.jsonl: line 6 is no capture line" in said
+    assert "980 more" in said
+    capture.unlink()
+    (meeting / "capture.jsonl.gz").write_bytes(gzip.compress(b"".join(lines))[:-500])
+    assert "note: capture.jsonl.gz: the file ends early" in told(0, "export", meeting, "--to", "csv", "--force")
+
+
 def test_an_index_that_has_its_pictures_thousands_of_times(meeting: Path) -> None:
     index = meeting / "share/16779264_bob.mjpeg.index.jsonl"
     index.write_bytes(index.read_bytes() * 100_000)
