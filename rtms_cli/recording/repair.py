@@ -172,7 +172,7 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
         capture = Capture(folder)
     except Problem as problem:
         if before is None or before.status != Status.RECORDING:
-            raise _empty(folder) or problem from None
+            raise _no_recording(folder) or problem from None
         return _finish_without(folder, before, problem, keep_revoked=keep_revoked)
     workshop = folder / _WORKSHOP
     try:
@@ -203,7 +203,10 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
         _clear(workshop)
 
 
-def _empty(folder: Path) -> Problem | None:
+def _no_recording(folder: Path) -> Problem | None:
+    """What a folder is instead, where that is known."""
+    if any(folder.glob(f"*/{MANIFEST}")):
+        return Problem(f"{folder} is no recording, but has recordings in it.", f"rtms repair {folder}/*")
     if not folder.is_dir() or any(path.name not in (_WORKSHOP, LOCK) for path in folder.iterdir()):
         return None
     return Problem(f"{folder} is empty: its process ended before anything had come.", "Remove it.")

@@ -745,6 +745,14 @@ def test_without_its_capture_a_recording_ends_as_its_manifest_knows(
         assert manifest.tracks
 
 
+def test_a_folder_of_recordings_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "manifest.json").write_text("{}")
+    with pytest.raises(Problem, match="has recordings in it"):
+        repair(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
 def test_a_recording_that_has_begun_and_got_nothing_can_be_repaired(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     recorder = Recorder(tmp_path / "r", HEADER)
