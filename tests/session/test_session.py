@@ -17,6 +17,7 @@ from script import (
     SPLIT_OPENING,
     STARTED,
     STREAM,
+    describe,
     play,
     sent,
     session,
@@ -126,6 +127,12 @@ def test_of_several_urls_the_websockets_is_taken_and_others_are_named(urls: str)
         <<   open media ws://m
         """,
     )
+
+
+def test_of_very_many_other_urls_only_some_are_named() -> None:
+    urls = ["ws://s", *(f"srt://y{number}:1" for number in range(90))]
+    machine = session(stream=structs.replace(STREAM, server_urls=urls))
+    assert [describe(command)[:4] for command in machine.tick(0)] == ["warn"] * 20 + ["open"]
 
 
 def test_a_kind_that_is_offered_for_another_protocol_only_is_not_granted() -> None:
