@@ -10,7 +10,7 @@ class Exit(IntEnum):
     MISMATCH = 1
     """A check said no: a signature differs, a client broke the protocol, a finding was made."""
     USAGE = 2
-    """The command line, a payload or a setting is wrong; nothing was started."""
+    """The command line, a payload or a setting is wrong, or a file cannot be read or made."""
     REFUSED = 3
     """Zoom (or the stand-in) refused us, or could not be reached."""
     INTERRUPTED = 4
