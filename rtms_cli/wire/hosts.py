@@ -94,7 +94,7 @@ def _without_tunnel(found: _Address) -> _Address | None:
     return inner if is_isatap and not inner.is_global else found
 
 
-_PLAIN = re.compile(r"[\w.:-]+")
+_PLAIN = re.compile(r"[\w.:\-\u0080-\U0010ffff]+")
 """A name or an address without a zone: in `[::ffff:10.0.0.1%.zoom.us]` and `evil.example\\.zoom.us` a pattern sees a
 name of Zoom's, and who resolves it, such as a proxy, may see something else."""
 
