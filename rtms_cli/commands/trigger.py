@@ -118,12 +118,13 @@ def trigger(
     else:
         sent = Sent.CHALLENGE if name == VALIDATION else Sent.GOOD
     secret = FORGERS_TOKEN if forge or token is None else token.value
+    hidden = secret if token is None else token.value  # an app may answer with what it is configured with
     tls = tls_options(ca_file, insecure=insecure)
     if not as_json:
         typer.echo(f"{name} → {to}" + ("" if sent in (Sent.GOOD, Sent.CHALLENGE) else f"  ({sent})"))
     answers = []
     for _ in range(retry + 1):
-        answers.append(asyncio.run(_ask(to, body, secret, plain, sent, tls, stale=stale)))
+        answers.append(asyncio.run(_ask(to, body, secret, plain, sent, tls, stale=stale, hidden=hidden)))
         if not as_json:
             _print(answers[-1])
     if as_json:
@@ -133,7 +134,15 @@ def trigger(
 
 
 async def _ask(
-    url: str, body: bytes, secret: str, plain: str, sent: "Sent", tls: "ssl.SSLContext | None", *, stale: bool
+    url: str,
+    body: bytes,
+    secret: str,
+    plain: str,
+    sent: "Sent",
+    tls: "ssl.SSLContext | None",
+    *,
+    stale: bool,
+    hidden: str,
 ) -> Told:
     from rtms_cli.protocol.signatures import MAX_AGE_S
     from rtms_cli.station.endpoint import probe
@@ -144,7 +153,7 @@ async def _ask(
         answer, judgement = await probe(url, body, secret, sent, plain_token=plain, age_s=age_s, tls=tls)
     except NoAnswerError as error:
         return Told(False, f"no answer: {error}", "Does the app run, and does the tunnel or proxy lead to it?")
-    shown = answer.body.decode(errors="replace").strip()
+    shown = answer.body.decode(errors="replace").strip().replace(hidden, "[redacted]")
     shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
     return Told(judgement.right, judgement.what, judgement.fix, answer.status, round(answer.took_s * 1000), shown)
 

@@ -99,6 +99,7 @@ _STATUS_FIXES = {
     4: "Is the path right, and the secret token the same there?",
     502: "Does the app run, and does the tunnel or proxy lead to it?",
     504: "Does the app run, and does the tunnel or proxy lead to it?",
+    **dict.fromkeys((521, 522, 523, 530), "Does the app run, and does Cloudflare's tunnel lead to it?"),
     5: "The app failed: its log says why.",
 }
 """What to do about a status, or about those with its first digit."""

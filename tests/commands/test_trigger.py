@@ -94,7 +94,7 @@ def again(body: bytes, key: str = "a token", what: str = "sha256", text: str = "
         (["url_validation"], always(200, ""), 1, "the challenge's answer is empty"),
         (["url_validation"], lambda body: (200, str(json.loads(correct(body)[1]))), 1, "but a Python dict"),
         (["url_validation"], lambda body: (200, json.dumps(correct(body)[1])), 1, "but JSON in a JSON string"),
-        (["url_validation"], always(200, "[" * 50_000), 1, "no JSON object: JSON nested deeper"),
+        (["url_validation"], always(200, "[" * 20_000), 1, "no JSON object: JSON nested deeper"),
         (["url_validation"], renamed(hashToken="encryptedToken"), 1, "hashToken instead of encryptedToken"),
         (["url_validation"], lambda body: (200, json.dumps({"body": correct(body)[1]})), 1, "its tokens inside 'body'"),
         (["url_validation"], renamed(encryptedToken="plainToken"), 1, "plainToken is not the challenge's"),
@@ -182,6 +182,20 @@ async def test_a_saved_webhook_goes_out_byte_for_byte_and_again(tmp_path: Path) 
         result = await trigger(app, "started", "--payload", "saved.json", "--retry", "2", cwd=tmp_path, code=0)
     assert [body for _, body in app.heard] == [saved] * 3
     assert [len(told["body"]) for told in result["answers"]] == [301] * 3
+
+
+@pytest.mark.parametrize("options", [(), ("--forge",)])
+async def test_a_secret_that_the_app_answers_is_not_shown(options: tuple[str, ...], tmp_path: Path) -> None:
+    async with App(always(530, "cannot verify with 'a token'")).listening() as app:
+        result = await trigger(app, "stopped", *options, cwd=tmp_path, code=1)
+    (told,) = result["answers"]
+    assert told["body"] == "cannot verify with '[redacted]'"
+
+
+async def test_a_tunnel_that_is_down(tmp_path: Path) -> None:
+    async with App(always(530)).listening() as app:
+        result = await trigger(app, "stopped", cwd=tmp_path, code=1)
+    assert "Cloudflare's tunnel" in result["answers"][0]["fix"]
 
 
 async def test_nobody_there_and_what_makes_no_sense(tmp_path: Path, unused_tcp_port: int) -> None:
