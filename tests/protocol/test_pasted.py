@@ -227,9 +227,9 @@ REFUSED = {
     "curl, a file": ("curl -d @body.json https://a/b", "posts a file: give body.json"),
     "curl, nothing": ("curl https://a/b", "without a body"),
     "curl, cut": ("curl https://a/b -d '{", "ends in the middle"),
-    "deep": ("[" * 100_000, "deeper than"),
+    "deep": ("[" * 20_000, "deeper than"),
     "deep JavaScript": ("{a:" * 5_000 + "}" * 5_000, "JavaScript's notation"),
-    "long": ("{a:" * 50_000, "not JSON|deeper than"),
+    "long": ("{a:" * 25_000, "not JSON|deeper than"),
 }
 
 
