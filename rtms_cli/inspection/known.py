@@ -23,6 +23,6 @@ def unknown_fields(body: Mapping[str, object], product: str) -> Iterator[str]:
 
 def _is_documented(event: object, product: str) -> bool:
     """Whether the fields of an event are documented."""
-    number = whole(event.get("event_type", event.get("event_code"))) if isinstance(event, Mapping) else None
+    number = whole(event.get("event_type")) if isinstance(event, Mapping) else None
     known = _OF_ALL if product == Product.CONTACT_CENTER else _OF_MEETINGS
     return number in known

@@ -31,8 +31,8 @@ from rtms_cli.inspection.summary import Summarizer, Summary
 from rtms_cli.machine import Direction, Frame
 from rtms_cli.protocol.conversation import Conversation, chat_line
 from rtms_cli.protocol.messages import Chat, EventUpdate, Transcript, UserId
-from rtms_cli.protocol.numbers import Attribute, Product, event_name
-from rtms_cli.protocol.parties import Parties, label
+from rtms_cli.protocol.numbers import Attribute, Product
+from rtms_cli.protocol.parties import Parties, event_label, label
 from rtms_cli.protocol.sentences import SentenceReader
 
 MOST_LINES = 20_000
@@ -125,7 +125,7 @@ class _Texts:
             case EventUpdate() as event:
                 told = self._parties.people_of(event)[:20]
                 people = ", ".join(label(self._product, who.party, who.name) for who in told)
-                text = f"{event_name(self._product, event.event_type)} {people}".strip()
+                text = f"{event_label(event, self._product)} {people}".strip()
                 if self._has_room():
                     self._events.append((frame.at_us / 1_000_000, text))
             case _:

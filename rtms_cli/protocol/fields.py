@@ -113,14 +113,12 @@ class Shape:
         *keys: "Key",
         rest: str = "",
         dropped: tuple[str, ...] = (),
-        kept: tuple[str, ...] = (),
         is_open: bool = False,
     ) -> None:
         """Define an object.
 
         :param rest: the attribute that holds what no other attribute does.
         :param dropped: keys that are left out of the rest.
-        :param kept: keys that are in the rest although another attribute may hold their value.
         :param is_open: whether keys that are not defined here are as good as those that are.
         """
         self.keys = keys
@@ -128,7 +126,6 @@ class Shape:
         self.by_name = {name: key for key in keys for name in key.names}
         self._rest = rest
         self._not_rest = {"msg_type", *dropped, *(name for key in keys if isinstance(key, Field) for name in key.names)}
-        self._not_rest -= {*kept}
 
     def read(self, given: Mapping[str, object]) -> dict[str, Any]:
         """The attributes that an object holds."""

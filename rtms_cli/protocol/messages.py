@@ -216,13 +216,13 @@ _PARAMS = Field("media_params", Kind(MediaParams.read, _write_params), "params",
 _SUBSCRIBE = Field("subscribe", FLAG, empty=lambda: True)
 _SUBSCRIPTION = Shape(Field("event_type", NUMBER), _SUBSCRIBE)
 _EVENT = Shape(
-    Field("event_type", Kind(_read_event_type, is_number=True), also=("event_code",), odd=("event",)),
+    Field("event_type", Kind(_read_event_type, is_number=True), odd=("event",)),
+    Key("event_code"),
     Field("timestamp", TIME, also=("event_ts",)),
     *PERSON,
     Key("participants", inside=Shape(*PERSON)),
     Key("participant_info", odd=("paticipant_info",)),
     rest="fields",
-    kept=("event_code",),
 )
 _SESSION_ID = Field("rtms_session_id", ID, "session_id")
 _REASON = Kind(StopReason.find_or_name, is_number=True)
@@ -341,8 +341,8 @@ class EventSubscription(Message, frozen=True):
 class EventUpdate(Message, frozen=True):
     """`6`. `fields` are the event's own, without type and timestamp.
 
-    Contact Center sends `event_ts` for `timestamp`. `event_code` may stand for `event_type`, or beside it (PROTOCOL
-    §10); it is in `fields` too.
+    Contact Center sends `event_ts` for `timestamp`. `event_code` may stand beside `event_type` or alone (PROTOCOL §10);
+    its numbers aren't public, so it is one of the `fields`, and none of the types.
     """
 
     event_type: int | str | None

@@ -157,6 +157,14 @@ def shown_name(product: str, name: str | None) -> str | None:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
+def event_label(event: EventUpdate, product: str) -> str:
+    """An event as people read it: its type's name, or else its `event_code`, whose numbers aren't public."""
+    code = name_or_none(event.fields.get("event_code"))
+    if event.event_type is None and code is not None:
+        return f"event code {code}"
+    return event_name(Product(product) if product in tuple(Product) else Product.MEETING, event.event_type)
+
+
 def people_of(event: EventUpdate, product: str) -> list[Mention]:
     """Everybody of whom an event tells, each once, whatever its shape."""
     found: dict[object, Mention] = {}
@@ -177,12 +185,12 @@ def speaker_of(event: EventUpdate, product: str) -> Mention | None:
 
 def is_speaker_change(event: EventUpdate, product: str) -> bool:
     """Whether an event tells who speaks."""
-    return _name(event, product) == MeetingEvent.ACTIVE_SPEAKER_CHANGE.name
+    return event_label(event, product) == MeetingEvent.ACTIVE_SPEAKER_CHANGE.name
 
 
 def has_joined(event: EventUpdate, product: str) -> bool | None:
     """Whether those of whom an event tells have come (true) or gone (false)."""
-    name = _name(event, product)
+    name = event_label(event, product)
     return True if name in _JOINED else False if name in _LEFT else None
 
 
@@ -197,10 +205,6 @@ def without_phone_numbers(value: object) -> object:
             for key, inner in value.items()
         }
     return [without_phone_numbers(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _name(event: EventUpdate, product: str) -> str:
-    return event_name(Product(product) if product in tuple(Product) else Product.MEETING, event.event_type)
 
 
 def _mentions(fields: Mapping[str, object], product: str) -> Iterator[Mention]:

@@ -24,7 +24,7 @@ from rtms_cli.protocol.messages import (
     UserId,
     Video,
 )
-from rtms_cli.protocol.numbers import Attribute, Codec, Product, StatusCode, event_name
+from rtms_cli.protocol.numbers import Attribute, Codec, Product, StatusCode
 from rtms_cli.protocol.texts import cut
 from rtms_cli.recording.audio import AudioForm, AudioTrack
 from rtms_cli.recording.channels import Channel, Channels
@@ -416,7 +416,7 @@ class Placer:
     def _on_event(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, EventUpdate)
-        fields: dict[str, object] = {"event": event_name(self._product, message.event_type)}
+        fields: dict[str, object] = {"event": parties.event_label(message, self._product)}
         fields |= {name: value for name, value in message.fields.items() if name not in _OUR_FIELDS}
         if odd := {name: value for name, value in message.fields.items() if name in _OUR_FIELDS}:
             fields["extra"] = odd

@@ -1,8 +1,8 @@
 """Whose camera to watch, where a session asks for one participant's video (`data_opt` 4, PROTOCOL §5)."""
 
 from rtms_cli.protocol.messages import EventUpdate, UserId, user_id
-from rtms_cli.protocol.numbers import MeetingEvent, Product, event_name
-from rtms_cli.protocol.parties import people_of
+from rtms_cli.protocol.numbers import MeetingEvent, Product
+from rtms_cli.protocol.parties import event_label, people_of
 
 FIRST = "first"
 """Any camera that is on; the next one when it goes off."""
@@ -30,7 +30,7 @@ class Camera:
 
     def take(self, event: EventUpdate) -> None:
         """Follow an event."""
-        what = event_name(self._product, event.event_type)
+        what = event_label(event, self._product)
         for who in people_of(event, self._product):
             if who.party is None:
                 continue

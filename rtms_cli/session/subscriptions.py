@@ -71,7 +71,8 @@ def _answer(message: Message) -> tuple[int | None, str]:
             return status, reason or ""
         case EventUpdate(fields=fields) | Unknown(fields=fields):
             given = fields.get("status_code")
-            if given is None and not (isinstance(message, EventUpdate) and message.event_type is not None):
+            is_event = isinstance(message, EventUpdate) and (message.event_type is not None or "event_code" in fields)
+            if given is None and not is_event:
                 given = fields.get("status")  # an event has one of its own: that of a chat group's member
             return StatusCode.find(given), text_or_none(fields.get("reason")) or ""
         case _:

@@ -18,7 +18,15 @@ from rtms_cli.protocol.messages import (
     Transcript,
     encode,
 )
-from rtms_cli.protocol.numbers import MessageType, Product, SessionState, StatusCode, StopReason, StreamState
+from rtms_cli.protocol.numbers import (
+    MeetingEvent,
+    MessageType,
+    Product,
+    SessionState,
+    StatusCode,
+    StopReason,
+    StreamState,
+)
 
 
 class Deviation(StrEnum):
@@ -62,7 +70,8 @@ class Deviation(StrEnum):
     PEOPLE = "people"
     """`participants` is an object or a list of ids, and `participant_info` is misspelt."""
     EVENT_CODE = "event-code"
-    """Events have an `event_code` beside their `event_type`; its numbers are made up."""
+    """Events have an `event_code` beside their `event_type`, and those of sharing have it alone; its numbers are made
+    up."""
     MICROSECONDS = "microseconds"
     """Timestamps of media are in µs."""
     SECONDS = "seconds"
@@ -135,6 +144,8 @@ def _change_event(event: dict[str, Any], deviations: frozenset[Deviation]) -> No
     """Make an event what these deviations make of it."""
     if Deviation.EVENT_CODE in deviations:
         event["event_code"] = 900_000 + event["event_type"]
+        if event["event_type"] in (MeetingEvent.SHARING_START, MeetingEvent.SHARING_STOP):
+            del event["event_type"]  # nothing depends on these
     if Deviation.PEOPLE not in deviations:
         return
     if "participant_info" in event:

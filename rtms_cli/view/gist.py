@@ -32,9 +32,8 @@ from rtms_cli.protocol.numbers import (
     StatusCode,
     StopReason,
     StreamState,
-    event_name,
 )
-from rtms_cli.protocol.parties import label, name_of, party_of, people_of
+from rtms_cli.protocol.parties import event_label, label, name_of, party_of, people_of
 from rtms_cli.protocol.secrets import redact_url
 from rtms_cli.protocol.webhooks import (
     OtherWebhook,
@@ -72,9 +71,9 @@ def gist(frame: Frame, product: Product) -> str:
             return _join(name, f"status_code {StatusCode.label(status)}", escape(reason))
         case StreamCloseResponse(status_code=status, reason=reason):
             return _join(name, f"status_code {StatusCode.label(status)}", escape(reason))
-        case EventUpdate(event_type=kind):
+        case EventUpdate():
             people = ", ".join(escape(label(product, who.party, who.name)) for who in people_of(message, product)[:5])
-            return _join(name, escape(event_name(product, kind)), people)
+            return _join(name, escape(event_label(message, product)), people)
         case StreamStateUpdate(state=state, reason=reason):
             return _join(
                 name, StreamState.label(state), "" if reason is None else f"reason {escape(StopReason.label(reason))}"

@@ -113,7 +113,7 @@ EXPECTED: dict[str, Message] = {
     "6 contact center hold": EventUpdate(12, T, {"user_id": 1}),
     "6 contact center, event_ts": EventUpdate(10, T, {"participant_info": {"channel_id": 1, "display_name": "Anna"}}),
     "6 contact center, misspelt": EventUpdate("CONSUMER_ANSWERED", T, {"paticipant_info": {"channel_id": 0}}),
-    "6 event_code": EventUpdate(7, T, {"event_code": 7}),
+    "6 event_code": EventUpdate(None, T, {"event_code": 7}),
     "6 event_code beside": EventUpdate(3, T, {"event_code": 90003}),
     "6 flat": EventUpdate(5, T, SMITH),
     "6 name": EventUpdate(3, T),

@@ -11,6 +11,7 @@ from rtms_cli.protocol.messages import Audio, Chat, EventUpdate, Media, Transcri
 from rtms_cli.protocol.parties import (
     Mention,
     Parties,
+    event_label,
     has_joined,
     is_speaker_change,
     label,
@@ -198,6 +199,15 @@ def test_who_speaks() -> None:
     assert speaker_of(change, "meeting") == ANNA
     assert speaker_of(event(2, user_id=0), "meeting") is None
     assert not is_speaker_change(event(3), "meeting")
+
+
+@pytest.mark.parametrize("product", ["phone", "meeting", "contact_center"])
+@pytest.mark.parametrize(("code", "shown"), [(3, "event code 3"), ("8", "event code 8"), ([], "UNDEFINED")])
+def test_an_event_code_is_no_event_type(code: object, shown: str, product: str) -> None:
+    event_ = event(None, event_code=code, user_id=7)
+    assert event_label(event_, product) == shown
+    assert has_joined(event_, product) is None
+    assert event_.fields["event_code"] == code
 
 
 def test_labels() -> None:

@@ -241,6 +241,13 @@ FAILURES = [
         SPLIT,
     ),
     Failure(
+        "the numbers of event_code are not public: 7 is not the event 7",
+        """
+        5    signaling {"msg_type": 6, "event": {"event_code": 7}}
+        11   tick
+        """,
+    ),
+    Failure(
         "what was heard after a first sign does not disprove a second",
         f"""
         {REBUILT}
