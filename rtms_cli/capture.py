@@ -34,6 +34,7 @@ from rtms_cli.protocol.messages import (
 )
 from rtms_cli.protocol.pasted import encoding_of
 from rtms_cli.protocol.secrets import redact, redact_unreadable
+from rtms_cli.protocol.strict_json import whole_text
 from rtms_cli.protocol.webhooks import UnreadableWebhook
 from rtms_cli.untrusted import MOST_LINE, bounded_lines, is_file, is_folder, open_file, unpacked
 
@@ -336,6 +337,8 @@ class _Line(Struct):
 _LINE = msgspec.json.Decoder(_Line)
 _MOST_AT_S = 1e10
 """Three hundred years: what is said to come later was not."""
+_DATA = b'"data": '
+_BLANKS = b" \t\r"
 _DIRECTIONS = {direction.value: direction for direction in Direction}
 _SPLICED = re.compile(
     rb'\{"at": (?P<s>\d{1,10})\.(?P<us>\d{6}), "ch": "(?P<ch>[^"\\]*)", "dir": "(?P<dir>in|out|state)", '
@@ -355,12 +358,20 @@ def read_line(line: bytes) -> Frame | None:
             raw = base64.b64decode(parts.base64, validate=True)
         elif not raw:
             return None
+        elif line[line.find(_DATA) + len(_DATA)] in _BLANKS or line[-3] in _BLANKS:
+            raw = _with_blanks(line, raw)
         if not 0 <= parts.at <= _MOST_AT_S:
             return None
         at_us = round(parts.at * 1_000_000)
     except (msgspec.MsgspecError, ValueError, KeyError, RecursionError, OverflowError):
         return _read_spliced(line)
     return frame_of(at_us, parts.ch, direction, raw)
+
+
+def _with_blanks(line: bytes, raw: bytes) -> bytes:
+    """What came, with the white space around it, which was counted too."""
+    parts = _SPLICED.fullmatch(line)
+    return parts["data"] if parts is not None and parts["data"].strip() == raw else raw
 
 
 def _read_spliced(line: bytes) -> Frame | None:
@@ -384,6 +395,7 @@ def _read_rewritten(line: bytes) -> Frame | None:
         at, channel, direction = given["at"], given["ch"], Direction(given["dir"])
         if not isinstance(channel, str) or not 0 <= at <= _MOST_AT_S:
             return None
+        channel = str(whole_text(channel, names=True))
         return frame_of(round(at * 1_000_000), channel, direction, dumps(given["data"], lone=True))
     except (ValueError, KeyError, TypeError):
         return None

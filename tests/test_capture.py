@@ -448,3 +448,19 @@ def test_half_a_surrogate_in_a_line_of_anybodys(line: bytes, end: bytes) -> None
     assert found is not None
     assert (found.at_us, found.channel) == (1_250_000, "media")
     assert json.loads(found.raw) == {"msg_type": 99, "a": "\ud83d"}
+
+
+@pytest.mark.parametrize("raw", [b'{"msg_type": 99}\n', b' {"msg_type": 99}', b'\t{"msg_type": 99} \r\n', b"{} "])
+def test_white_space_around_a_message_is_counted_again(raw: bytes) -> None:
+    live = frame_of(1, "signaling", Direction.IN, raw)
+    again = read_line(capture_line(live))
+    assert again is not None
+    assert len(again.raw) == len(raw)
+    assert capture_line(again) == capture_line(live)
+
+
+def test_half_a_surrogate_in_a_channels_name() -> None:
+    found = read_line(rb'{"at": 1.25, "ch": "media\ud83d", "dir": "in", "data": {"msg_type": 99}}')
+    assert found is not None
+    assert found.channel == "media\ufffdd83d"
+    assert read_line(capture_line(found)) == found
