@@ -10,6 +10,7 @@ checked then.
 
 import asyncio
 import errno
+import logging
 import os
 import re
 import socket
@@ -30,6 +31,7 @@ from rtms_cli.wire.driver import FinalConnectionError
 from rtms_cli.wire.hosts import HostPolicy, is_loopback
 from rtms_cli.wire.sockets import CLOSE_TIMEOUT_S, MAX_MESSAGE, ClientSocket
 
+logging.getLogger("picows.client").setLevel(logging.CRITICAL)  # what it finds is told as how a connection ended
 OPEN_TIMEOUT_S = 10.0
 _REFUSED_BY_PROXY = (401, 403, 407)
 """What a proxy answers that will answer the same the next time."""
@@ -109,7 +111,7 @@ class Dialer:
             return reached
 
         opened = ClientSocket()
-        _ignore_broken_report(asyncio.get_running_loop())
+        _ignore_reports(asyncio.get_running_loop())
         try:
             await picows.ws_connect(
                 lambda *_: opened,
@@ -127,7 +129,7 @@ class Dialer:
             if not opened.has_opened:  # picows returns all the same when the connection ends in the upgrade
                 raise _EndedError("the connection ended before the server answered the WebSocket upgrade")
             if opened.refusal:
-                raise ConnectionError(f"{_place(url)} {opened.refusal}")
+                raise ConnectionError(f"the server {opened.refusal}")
         except BaseException:
             # Cancelled, picows leaves the connection open: a silent one until its own time-out, one that is answered
             # after all for good. The socket is the transport's by now: shut down, it ends as if the server had closed.
@@ -231,15 +233,17 @@ def _through(proxy: str) -> str:
     return f" through the proxy {parsed.host}:{parsed.port}"
 
 
-def _ignore_broken_report(loop: asyncio.AbstractEventLoop) -> None:
-    """Keep a report that would only break the terminal off it.
+def _ignore_reports(loop: asyncio.AbstractEventLoop) -> None:
+    """Keep reports that would only break the terminal off it; what they tell is how a connection ended.
 
     Where a connection ends in the TLS handshake, aiofastnet raises the error, and reports it to the loop as well: the
-    class instead of an instance, on which the standard library's logging fails with a traceback of its own.
+    class instead of an instance, on which the standard library's logging fails with a traceback of its own. A protocol
+    error that picows finds is the result of a future, too, which nobody can reach.
     """
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if not isinstance(context.get("exception"), type):
+        found = context.get("exception")
+        if not isinstance(found, type | picows.WSProtocolError):
             loop.default_exception_handler(context)
 
     if loop.get_exception_handler() is None:
@@ -256,6 +260,8 @@ def _answer(error: picows.WSHandshakeError) -> str:
         return f"answered HTTP {status} instead of opening a WebSocket"
     if isinstance(error, picows.WSInvalidHeaderError):
         return f"answered HTTP {status} with a wrong {error.name} header"
+    if not status_line[0].startswith(b"HTTP/1.1"):
+        return f"answered in {status_line[0][:8].decode()}, which has no WebSockets"
     return f"answered HTTP {status} with headers that cannot be read"
 
 
