@@ -63,7 +63,7 @@ def listen(
     from rtms_cli.station.metrics import exposition
     from rtms_cli.station.running import run_loop
     from rtms_cli.wire.descriptors import for_a_stream, in_use, raise_limit, share_out
-    from rtms_cli.wire.hosts import HostPolicy
+    from rtms_cli.wire.hosts import HostPolicy, in_url
     from rtms_cli.wire.listener import MAX_CONNECTIONS, Listener, webhook_path
 
     if forward_to is not None:
@@ -78,7 +78,7 @@ def listen(
         shares = share_out(raise_limit(), in_use(), for_a_stream(request), max_streams, MAX_CONNECTIONS)
         async with (
             shown_station(
-                f"listen on http://{host}:{port}{path}",
+                f"listen on http://{in_url(host)}:{port}{path}",
                 recording,
                 request,
                 credentials.sign,
@@ -103,7 +103,7 @@ def listen(
                 not_now=station.not_now,
                 max_connections=shares.connections,
             )
-            station.notice(f"listening on http://{host}:{await listener.start()}{path}")
+            station.notice(f"listening on http://{in_url(host)}:{await listener.start()}{path}")
             for remark in await _remarks(out, max_streams, shares.streams, trusted=token is not None):
                 station.notice(remark)
             try:

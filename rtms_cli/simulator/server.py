@@ -26,6 +26,7 @@ from rtms_cli.simulator.webhooks import Ids, stream_event, stream_payload, webho
 from rtms_cli.simulator.zoom import Finding, Report, Zoom
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Driver
+from rtms_cli.wire.hosts import in_url
 from rtms_cli.wire.poster import NoAnswerError, post
 from rtms_cli.wire.sockets import TaskSocket
 
@@ -305,9 +306,8 @@ class Simulator:
 
     def url(self, port: int | None = None) -> str:
         """What clients connect to, as URLs name it."""
-        host = f"[{self._public_host}]" if ":" in self._public_host else self._public_host
         scheme = "ws" if self._tls is None else "wss"
-        return f"{scheme}://{host}:{port or self._port}"
+        return f"{scheme}://{in_url(self._public_host)}:{port or self._port}"
 
     def _media_urls(self, port: int, stream_id: str, product: Product | None) -> dict[str, str]:
         scopes = spelled_out(media_of(product or "", self._app.scopes))

@@ -105,6 +105,11 @@ def _matches(host: str, patterns: tuple[str, ...]) -> bool:
     return host in known or (bool(_PLAIN.fullmatch(host)) and any(fnmatchcase(host, pattern) for pattern in known))
 
 
+def in_url(host: str) -> str:
+    """A host as URLs name it: an IPv6 address has brackets there."""
+    return f"[{host}]" if ":" in host else host
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host's name or address says that it is this machine."""
     if host.lower().rstrip(".") == "localhost":

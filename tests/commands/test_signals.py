@@ -349,3 +349,12 @@ async def test_a_stand_in_does_not_wait_for_who_answers_no_webhook(tmp_path: Pat
     may_go.set()
     server.close()
     await server.wait_closed()
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+async def test_a_listener_says_a_url_that_leads_to_it(host: str, shown: str, tmp_path: Path) -> None:
+    async with running("listen", "--host", host, "--port", "0", cwd=tmp_path, settings=CREDENTIALS) as listen:
+        url = (await listen.line_with("listening on")).split("listening on ")[1].strip()
+        assert url.startswith(f"http://{shown}:")
+        async with running("trigger", "url_validation", "--to", url, cwd=tmp_path, settings=CREDENTIALS) as trigger:
+            assert await trigger.exit_code() == 0
