@@ -12,7 +12,7 @@ from rtms_cli.export.units import Message, Part, Unit, access_units
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.numbers import Codec
 from rtms_cli.recording.manifest import TrackEntry
-from rtms_cli.recording.pictures import sniff_codec
+from rtms_cli.recording.pictures import foreign_form, sniff_codec
 from rtms_cli.untrusted import open_inside
 
 _SIGNATURE = 16
@@ -91,7 +91,7 @@ def _units(recorded: Recorded, track: TrackEntry, origin: int) -> Iterator[Unit]
         for one in lines:
             source.seek(one.offset)
             start = source.read(min(one.length, _SIGNATURE))
-            if current is not None and track.codec and sniff_codec(start) is None:
+            if current is not None and track.codec and sniff_codec(start) is None and not foreign_form(start):
                 current.parts.append((one.offset, one.length))  # the rest of a picture in several messages
                 continue
             if current is not None:

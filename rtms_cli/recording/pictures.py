@@ -23,6 +23,7 @@ from rtms_cli.recording.h264 import (
 _IMAGES = (Codec.JPG, Codec.PNG)
 _MOST_UNITS = 32
 """How far into an access unit to look for its first slice: parameter sets and SEI come before it."""
+_MOST_ZEROS = 16
 _LONGEST_SPS = 512
 _MOST_HEADER = 65_536
 """How far into a JPEG to look for its frame header; thumbnails and profiles come before it."""
@@ -53,6 +54,18 @@ def sniff_codec(payload: bytes) -> int | None:
     return None
 
 
+def foreign_form(payload: bytes) -> str:
+    """What a payload is by its first bytes where RTMS has no such form; nothing where it has, or that is not known."""
+    if payload.startswith(b"GIF8"):
+        return "GIF"
+    if payload.startswith(b"RIFF") and payload[8:12] == b"WEBP":
+        return "WebP"
+    if payload[4:8] == b"ftyp":
+        return "HEIF or AVIF"
+    # The first NAL unit of HEVC is a parameter set or a delimiter, whose headers no NAL unit of H.264 can have.
+    return "HEVC" if payload[:_MOST_ZEROS].lstrip(b"\0").startswith((b"\1\x40\1", b"\1\x46\1")) else ""
+
+
 class PictureForm:
     """What one sender's pictures of one kind are: what was granted, unless a payload's first bytes say otherwise.
 
@@ -80,7 +93,7 @@ class PictureForm:
         if codec is None:
             codec = granted if self.codec is None else self.codec
         self.codec = codec
-        if codec != Codec.H264:
+        if codec != Codec.H264 or foreign_form(payload):
             return codec, payload, changed_how
         # A length from 256 to 511 looks like a short start code, so lengths that fit to the last byte come first.
         starts = begins_with_start_code(payload)

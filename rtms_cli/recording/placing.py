@@ -34,7 +34,7 @@ from rtms_cli.recording.encoded import encoded_track
 from rtms_cli.recording.intake import Held, Intake, Owner
 from rtms_cli.recording.ledger import Ledger
 from rtms_cli.recording.names import Names, participant_stem
-from rtms_cli.recording.pictures import PictureForm
+from rtms_cli.recording.pictures import PictureForm, foreign_form
 from rtms_cli.recording.timeline import SANE_MS, Segment, SessionTime, is_sane
 from rtms_cli.recording.track import Track
 from rtms_cli.recording.tracks import EXTENSIONS, Moment, PictureTrack, TextTrack
@@ -309,6 +309,8 @@ class Placer:
             self._ledger.warn(
                 f"{frame.channel}: {_PLAIN_NAMES.get(codec)} with {changed}; {track.path} {wanted_by}, as players want"
             )
+        elif foreign := foreign_form(payload):
+            self._ledger.warn(f"{frame.channel}: {kind} is {foreign}, which RTMS does not have; it is in {track.path}")
         elif not form.is_known and codec in (Codec.JPG, Codec.PNG):
             self._ledger.warn(f"{frame.channel}: {kind} payloads that begin like no picture; they are in {track.path}")
         if is_sane(message.timestamp):

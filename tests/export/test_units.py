@@ -216,6 +216,14 @@ def test_a_film_of_images_that_do_not_decode_is_an_error(tmp_path: Path) -> None
     assert not list((recording / "export").iterdir())
 
 
+def test_pictures_that_rtms_does_not_have_are_counted(tmp_path: Path) -> None:
+    payloads = [jpeg(1), b"RIFF\0\0\0\0WEBPVP8 " + b"x" * 50, jpeg(2), b"GIF89a" + b"x" * 50]
+    frames = [media(15, payload, ZERO_MS + 200 * at, user_id=ANN) for at, payload in enumerate(payloads)]
+    recording = made(tmp_path / "r", frames, video={**VIDEO, "codec": 5})
+    for form in ("mp4", "frames"):
+        assert "2 pictures could not be decoded" in rtms("export", recording, "--to", form, cwd=tmp_path).stderr
+
+
 @pytest.mark.parametrize("has_sound", [True, False])
 def test_pictures_without_timestamps_are_seen_when_they_came(has_sound: bool, tmp_path: Path) -> None:
     units = whole(encoded(range(30)))

@@ -203,9 +203,28 @@ def test_images_under_a_cover(cover: Callable[[bytes], bytes], told: str, tmp_pa
     assert in_order(tmp_path, "video/7.mjpeg") == [*JPEGS, *JPEGS]
 
 
+@pytest.mark.parametrize(
+    ("payload", "form"),
+    [
+        (b"GIF89a", "GIF"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "WebP"),
+        (b"\0\0\0\x1cftypavif", "HEIF or AVIF"),
+        (b"\0\0\0\1\x40\1\x0c\1", "HEVC"),
+        (b"\0\0\1\x46\1\x10", "HEVC"),
+    ],
+)
+@pytest.mark.parametrize("granted_", [Codec.JPG, Codec.H264])
+def test_what_rtms_does_not_have_is_named(payload: bytes, form: str, granted_: Codec, tmp_path: Path) -> None:
+    manifest = recorded(tmp_path, granted_, [payload])
+    (track,) = [track for track in manifest.tracks if track.kind == "video"]
+    assert f"media: video is {form}, which RTMS does not have; it is in {track.path}" in [
+        warned.text for warned in manifest.warnings
+    ]
+
+
 def test_what_begins_like_no_picture_is_kept_and_told(tmp_path: Path) -> None:
-    manifest = recorded(tmp_path, Codec.JPG, [*JPEGS, b"GIF89a", b"/9j/!", b"/9j/AAAAA"])
-    assert in_order(tmp_path, "video/7.mjpeg") == [*JPEGS, b"GIF89a", b"/9j/!", b"/9j/AAAAA"]
+    manifest = recorded(tmp_path, Codec.JPG, [*JPEGS, b"BM", b"/9j/!", b"/9j/AAAAA"])
+    assert in_order(tmp_path, "video/7.mjpeg") == [*JPEGS, b"BM", b"/9j/!", b"/9j/AAAAA"]
     [warned] = manifest.warnings
     assert (warned.text, warned.count) == (
         "media: video payloads that begin like no picture; they are in video/7.mjpeg", 3,
