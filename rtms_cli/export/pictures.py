@@ -40,6 +40,7 @@ class Decoders:
         context = self._contexts.get(shot.track.path)
         if context is None:
             if codec is None or not shot.is_key:
+                self.failed += 1
                 return None
             context = cast("Any", av.CodecContext.create(codec, "r"))
             self._contexts[shot.track.path] = context

@@ -224,6 +224,13 @@ def test_pictures_that_rtms_does_not_have_are_counted(tmp_path: Path) -> None:
         assert "2 pictures could not be decoded" in rtms("export", recording, "--to", form, cwd=tmp_path).stderr
 
 
+def test_pictures_before_a_key_frame_are_counted_where_all_are_encoded_again(tmp_path: Path) -> None:
+    late = [media(15, payload, ZERO_MS + at, user_id=ANN) for at, payload in whole(encoded(range(5)))[1:]]
+    frames = [*late, media(15, jpeg(1), ZERO_MS + 400, user_id=BOB)]
+    recording = made(tmp_path / "r", frames, video=VIDEO)
+    assert "4 pictures could not be decoded" in rtms("export", recording, "--to", "mp4", cwd=tmp_path).stderr
+
+
 @pytest.mark.parametrize("has_sound", [True, False])
 def test_pictures_without_timestamps_are_seen_when_they_came(has_sound: bool, tmp_path: Path) -> None:
     units = whole(encoded(range(30)))
