@@ -16,7 +16,7 @@ from msgspec import Struct
 from rtms_cli import __version__
 from rtms_cli.capture import Header, iso_time
 from rtms_cli.errors import Exit, Problem
-from rtms_cli.machine import WEBHOOK, Direction, Finish, FrameSink, as_one
+from rtms_cli.machine import WEBHOOK, Direction, Finish, Frame, FrameSink, as_one
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import StopReason
@@ -49,6 +49,7 @@ from rtms_cli.wire.driver import Dial, Driver
 from rtms_cli.wire.notices import Notices
 
 _NOT_RECORDED = "streams that are not recorded"
+_UNSHOWN = "starts that anybody may have sent, not shown unless they connect,"
 MOST_INTERRUPTED = 100
 """Interrupted recordings that a later webhook may continue; older ones stay as they are."""
 
@@ -90,6 +91,10 @@ class _Run:
         self.created = datetime.now(UTC)
         """When its clock began."""
         self.was_shown = False
+        self.is_told = True
+        """Whether views hear of it before it is shown."""
+        self.may_give_way = True
+        """Whether no connection of it ever stood."""
 
     @property
     def folder(self) -> Path | None:
@@ -183,6 +188,9 @@ class Station:
             given, body = body, shortened_webhook(body)
             webhook = webhook if body is given else read_webhook(body)
         verdict = self._judge(webhook)
+        unproven = self._unproven() if verdict is Verdict.TOO_MANY else None
+        if unproven is not None:
+            verdict = Verdict.START
         why = self._why_not(webhook, verdict)
         if why is None and isinstance(webhook, StreamStop | StreamInterrupted):
             self._admission.note_end(webhook)
@@ -190,6 +198,8 @@ class Station:
             case _ if why is not None:
                 self._notices.tell("webhooks that start nothing", f"{described(webhook)}: {why}", why[:100])
             case Verdict.START | Verdict.CONTINUE, StreamStart(stream):
+                if unproven is not None:
+                    self._give_way(unproven)
                 self._begin(stream, body)
             case Verdict.LATER, StreamStart(stream) as start:
                 run = self._runs[stream.stream_id]
@@ -213,7 +223,7 @@ class Station:
         verdict = self._judge(webhook)
         if self._stopping and verdict in (Verdict.START, Verdict.CONTINUE, Verdict.TOO_MANY):
             return "rtms is stopping"
-        return self._too_many if verdict is Verdict.TOO_MANY else None
+        return self._too_many if verdict is Verdict.TOO_MANY and self._unproven() is None else None
 
     def may_repeat(self, webhook: Webhook) -> bool:
         """Whether a webhook whose very signature came before may be acted on."""
@@ -228,6 +238,17 @@ class Station:
     def _judge(self, webhook: Webhook) -> Verdict:
         running = {stream_id: run.session for stream_id, run in self._runs.items()}
         return judge(webhook, running, self._interrupted, self._max_streams)
+
+    def _unproven(self) -> _Run | None:
+        """The oldest stream that gives way to a newer one: anybody may have announced it, and it never connected."""
+        if self._trusted:
+            return None
+        return next((run for run in self._runs.values() if run.may_give_way and run.driver is not None), None)
+
+    def _give_way(self, run: _Run) -> None:
+        assert run.driver is not None
+        del self._runs[run.stream.stream_id]
+        run.driver.stop("a newer start")
 
     def _why_not(self, webhook: Webhook, verdict: Verdict) -> str | None:
         """Why nothing comes of a webhook about a stream that could be acted on."""
@@ -361,6 +382,7 @@ class Station:
         run.session, run.driver, run.was_shown = session, None, False
         if run.recorder is not None:
             self._past.add(run.recorder.snapshot(), -1)  # it goes on counting
+        run.is_told = self._trusted or self._notices.may_tell(_UNSHOWN, stream.stream_id[:100])
         run.early = [] if body is None else [body]
         self._runs[stream.stream_id] = run
         self._admission.begin(stream)
@@ -396,7 +418,8 @@ class Station:
         self.outcomes.append(outcome)
         self._ended[finish.status] += 1
         self._past.add(outcome.snapshot)
-        self._observers.on_finished(stream, outcome.folder, finish, manifest)
+        if run.was_shown or run.is_told:
+            self._observers.on_finished(stream, outcome.folder, finish, manifest)
         if run.recorder is not None and (error := run.recorder.manifest_error) is not None:
             self.notice(f"WARNING: {run.folder}/manifest.json does not say how this ended: {error.strerror or error}")
         if run.driver is not None:
@@ -436,7 +459,7 @@ class Station:
         return run.sink
 
     def _show(self, run: _Run) -> None:
-        run.was_shown = True
+        run.was_shown, run.may_give_way = True, False
         self._observers.on_started(run.stream, run.folder)
 
     async def _drive(self, run: _Run, closing: AsyncExitStack) -> Finish:
@@ -448,6 +471,7 @@ class Station:
         elif self._make_recorder is not None:
 
             async def begin() -> Sink:
+                run.may_give_way = False
                 run.recorder = await self._new_recorder(run)
                 return self._open_sink(run)
 
@@ -458,9 +482,12 @@ class Station:
         else:
             self._show(run)
         stream_id = run.stream.stream_id
-        driver = Driver(
-            run.session, as_one(sinks), run.clock, dial, lambda frame: self._observers.on_frame(stream_id, frame)
-        )
+
+        def on_frame(frame: Frame) -> None:
+            if run.was_shown or run.is_told:
+                self._observers.on_frame(stream_id, frame)
+
+        driver = Driver(run.session, as_one(sinks), run.clock, dial, on_frame)
         for body in run.early:
             driver.post(WEBHOOK, Direction.IN, body)
         run.driver = driver

@@ -23,7 +23,12 @@ class Notices:
         self._kinds: dict[str, _Period] = {}
 
     def tell(self, kind: str, text: str, what: str = "") -> None:
-        """Tell a line, or count it where enough of its kind were told.
+        """Tell a line, or count it where enough of its kind were told; see `may_tell`."""
+        if self.may_tell(kind, what):
+            self._say(text)
+
+    def may_tell(self, kind: str, what: str = "") -> bool:
+        """Whether to tell something; it is counted where enough of its kind were told.
 
         :param kind: what several of them are called; one of a few.
         :param what: what makes it news among those of its kind.
@@ -36,9 +41,9 @@ class Notices:
         if is_new or period.told < MOST:
             period.seen.add(what)
             period.told += 1
-            self._say(text)
-        else:
-            period.held_back += 1
+            return True
+        period.held_back += 1
+        return False
 
     def close(self) -> None:
         """Tell what was held back."""

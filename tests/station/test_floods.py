@@ -391,3 +391,42 @@ def test_types_that_a_server_names_itself_are_one_label() -> None:
     assert 'rtms_messages_total{type="MEDIA_DATA_AUDIO"} 3.0' in shown
     assert f'rtms_messages_total{{type="{OTHERS}"}} 7.0' in shown
     assert len(shown) < 10_000
+
+
+async def test_starts_that_anybody_may_send_and_that_never_connect_give_way(tmp_path: Path) -> None:
+    """A real start, then forged ones without end, then another real one; there is room for three."""
+    app, observer, writer = App("client", "secret", "token"), Beginning(), Writer()
+    request = MediaRequest(parse_media("audio"))
+    station = make_station(tmp_path, writer, request, observer=observer, sign=app.sign_stream, max_streams=3)
+    async with Simulator(app) as simulator, asyncio.timeout(30):
+        first, second = (simulator.announce(Product.MEETING, Scenario(1)) for _ in range(2))
+        take(station, first.webhook("started"))
+        await observer.has_begun.wait()
+        for number in range(200):
+            body = started(f"forged{number}")
+            assert station.not_now(read_webhook(body)) is None
+            take(station, body)
+            await asyncio.sleep(0)
+            assert len(station.health()["streams"]) <= 3  # type: ignore[arg-type]
+        take(station, second.webhook("started"))
+        await first.done()
+        await second.done()
+        assert len(observer.started) == 2
+        await station.stop("the test")
+    await writer.close()
+    assert [finish.status for finish in observer.finished].count("complete") >= 2
+    assert len(await folders_in(tmp_path)) == 2
+    assert len(observer.finished) <= MOST_NEW + 2
+    assert len(observer.frames) < 1000
+    assert "starts that anybody may have sent" in observer.notices[-1]
+
+
+async def test_verified_starts_give_way_to_none(tmp_path: Path) -> None:
+    observer, writer = Silent(), Writer()
+    station = make_station(tmp_path, writer, trusted=True, observer=observer, max_streams=1)
+    take(station, started("one"))
+    await asyncio.sleep(0)
+    assert "--max-streams" in (station.not_now(read_webhook(started("two"))) or "")
+    await station.stop("the test")
+    await writer.close()
+    assert len(observer.finished) == 1
