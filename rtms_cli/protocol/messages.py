@@ -9,6 +9,7 @@ Media packets are the hot path. They are parsed once, by a typed decoder; the ba
 
 import binascii
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import ClassVar, TypeVar
 
@@ -443,7 +444,7 @@ class Media(Message, frozen=True, gc=False):
             # By position: keywords cost as much as the decoding.
             return pybase64.b64decode(memoryview(data)[1:-1] if type(data) is Raw else data, None, True)
         except ValueError:  # binascii's own error is one
-            return _decode_sloppy_base64(self.letters())
+            return _decode_sloppy_base64(self.letters(), self.length)
 
     def inner_payload(self, payload: bytes) -> bytes | None:
         """The payload of a message whose length is only right where it was encoded twice, or in hexadecimal."""
@@ -693,14 +694,25 @@ _LONGEST_PREFIX = 256
 _MOST_PIECES = 64
 
 
-def _decode_sloppy_base64(data: bytes) -> bytes | None:
+def _decode_sloppy_base64(data: bytes, length: int | None) -> bytes | None:
     """Decode base64 that is whole but not as documented, in a few passes, whatever it holds.
 
     With blanks or line breaks in it, without padding, with padding in the middle (pieces that were encoded one by one),
-    in the URL alphabet, with JSON's escaped solidus, escaped as in a URL, or behind `data:image/jpeg;base64,`.
+    in the URL alphabet, with JSON's escaped solidus, escaped as in a URL, or behind `data:image/jpeg;base64,`; in
+    quotation marks, as Python prints bytes, behind a byte order mark, before a NUL; with blanks in place of each `+`,
+    where the length is then right.
     """
+    if length is not None and b" " in data:
+        with suppress(binascii.Error):
+            whole = pybase64.b64decode(data.replace(b" ", b"+"), validate=True)
+            if len(whole) == length:
+                return whole
+    data = data.removeprefix(b"\xef\xbb\xbf").strip(_BLANKS + b"\0")
+    quoted = data.removeprefix(b"b")
+    if len(quoted) > 1 and quoted[:1] == quoted[-1:] and quoted[:1] in (b"'", b'"'):
+        data = quoted[1:-1]
     start = data[:_LONGEST_PREFIX].lstrip(_BLANKS)
-    if start[:5].lower() == b"data:" and b"," in start:
+    if start.lower().startswith((b"data:", b"base64,")) and b"," in start:
         data = data[data.index(b",") + 1 :]
     if b"%" in data:
         for escape, letter in _URL_ESCAPES:

@@ -328,6 +328,14 @@ def test_a_signature_does_not_show() -> None:
         ("AAEC/w=====", b"\0\1\2\xff"),
         ("\tAA EC\f/w\v==\r\n", b"\0\1\2\xff"),
         ("data:AAEC/w==", None),
+        ("base64,AAEC/w==", b"\0\1\2\xff"),
+        ("b'AAEC/w=='", b"\0\1\2\xff"),
+        ('b"AAEC/w=="', b"\0\1\2\xff"),
+        ('"data:;base64,AAEC/w=="', b"\0\1\2\xff"),
+        ("'AAEC/w==", None),
+        ("\ufeffAAEC/w==\0", b"\0\1\2\xff"),
+        ("AA\0EC/w==", None),
+        ("b'", None),
         ("=A=", None),
         ("AA==" * 100, None),
     ],
@@ -338,6 +346,19 @@ def test_payloads(data: str, payload: bytes | None) -> None:
             message = read(json.dumps({"msg_type": kind} | content, ensure_ascii=False).encode())
             assert isinstance(message, Audio)
             assert message.payload() == payload
+
+
+@pytest.mark.parametrize(
+    ("data", "length", "payload"),
+    [
+        ("  / ", 3, b"\xfb\xef\xfe"),
+        ("AAEC /w=", 5, b"\0\1\2\xfb\xfc"),
+        ("AA EC /w==", 4, b"\0\1\2\xff"),
+        ("AAEC /w=", None, b"\0\1\2\xff"),
+    ],
+)
+def test_blanks_are_pluses_where_the_length_says_so(data: str, length: int | None, payload: bytes) -> None:
+    assert Audio(0, None, T, data, length).payload() == payload
 
 
 @pytest.mark.parametrize(
