@@ -186,7 +186,7 @@ def _usual(recorded: "Recorded") -> list[str]:
 
 
 def _name(recording: Path) -> str:
-    path = recording.resolve()
+    path = Path(os.path.realpath(recording))  # `resolve` raises where links lead in a circle
     return path.name if is_folder(path) else path.name.partition(".")[0]
 
 

@@ -183,8 +183,11 @@ def challenge(
       rtms sign challenge qgg8vlvZRS6UYooatFL8Aw
     """
     from rtms_cli.protocol.signatures import challenge_answer
+    from rtms_cli.protocol.strict_json import whole_text
 
     configured = _token(given_credentials(secret_token=secret_token))
+    if whole_text(token) != token:
+        raise Problem("The plainToken is not UTF-8.", "Copy it from the webhook's body as it stands there.")
     typer.echo(json.dumps(challenge_answer(configured.value, token)))
 
 

@@ -214,7 +214,7 @@ def _name_of(sound: Sound, names: dict[UserId, str], product: str) -> str:
 def _link(path: Path, out: Path) -> str | None:
     """The relative URL of a file; `None` where there is none, as between two drives."""
     try:
-        relative = os.path.relpath(path.resolve(), out.resolve().parent)
+        relative = os.path.relpath(os.path.realpath(path), Path(os.path.realpath(out)).parent)
     except ValueError:
         return None
     # A first part with a colon would be read as a scheme.

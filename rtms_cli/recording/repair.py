@@ -144,7 +144,8 @@ def repair(folder: Path, *, keep_revoked: bool = False, force: bool = False) -> 
                 f"When{_by(folder) or ' its process'} has ended: rtms repair --force {folder}",
             ) from None
     except OSError as error:
-        raise Problem(f"{folder} could not be repaired: {error.strerror or error}.") from error
+        what = f"{folder} could not be repaired: {error.strerror or error}."
+        raise Problem(what, "Give a recording's folder, which this process may write to.") from error
     try:
         return _repair(folder, keep_revoked=keep_revoked)
     except OSError as error:

@@ -141,3 +141,10 @@ def test_standard_output_takes_a_page_as_well(recording: Path, tmp_path: Path, s
     done = rtms("inspect", recording, "--html", "/dev/stdout", cwd=tmp_path, settings=settings)
     assert done.returncode == 0, done.stderr
     assert "<html" in done.stdout
+
+
+def test_a_link_that_leads_in_a_circle_is_refused_in_a_line(recording: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.symlink_to(page.name)
+    done = rtms("inspect", recording, "--html", page, cwd=tmp_path)
+    assert (done.returncode, "Too many levels of symbolic links" in done.stderr) == (2, True), done.stderr

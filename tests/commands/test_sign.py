@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import sys
 from pathlib import Path
 from urllib.parse import quote
@@ -311,6 +312,12 @@ def test_env_files_as_people_have_them(name: str, payload: Path) -> None:
     done = rtms("sign", payload, cwd=payload.parent)
     assert (done.returncode, done.stdout) == (0, RIGHT.hex() + "\n"), done.stderr
     assert "dotenv" not in done.stderr
+
+
+def test_a_token_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    done = rtms("sign", "challenge", os.fsdecode(b"\xff\xfe"), cwd=tmp_path, settings=CREDENTIALS)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is not UTF-8" in done.stderr
 
 
 def test_challenge(tmp_path: Path) -> None:

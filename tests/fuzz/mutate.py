@@ -137,7 +137,7 @@ def mutated_lines(rng: random.Random, content: bytes) -> bytes:
             case _:
                 try:
                     lines[at] = written(mutated_json(rng, json.loads(lines[at]))) + b"\n"
-                except ValueError:
+                except (ValueError, RecursionError):
                     lines[at] = mutated_bytes(rng, lines[at])
     return b"".join(lines)
 
