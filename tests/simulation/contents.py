@@ -62,7 +62,8 @@ class Packets:
             if said is None:
                 self.unreadable += 1
                 continue
-            if said.msg_type in _KINDS and not by_channel:
+            is_spoilt = said.msg_type == 14 and str(said.fields["data"]).startswith("!")
+            if said.msg_type in _KINDS and not by_channel and not is_spoilt:
                 self._name(said, by_channel=False)
             if said.msg_type in _KINDS and said.msg_type not in wanted.get(frame.channel, _KINDS):
                 continue  # everything was asked for, since the server takes nothing less
@@ -70,10 +71,10 @@ class Packets:
             who: object = said.number("user_id")
             match said.msg_type:
                 case 14:
-                    data = str(said.fields["data"])
-                    if data.startswith("!"):
+                    if is_spoilt:
                         self.spoilt += 1
                         continue
+                    data = str(said.fields["data"])
                     self.odd += (len(data) * 3 // 4 - data.count("=", -2)) % 2
                     if by_channel and "channel_id" in said.fields:
                         who = said.number("channel_id")
