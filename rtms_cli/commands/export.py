@@ -80,12 +80,9 @@ def export(
     formats = _formats(to or [])
     span = None if trim is None else _span(*trim)
     recording = recording or newest_recording(context, "exporting")
-    written: list[Path] = []
-    notes: list[str] = []
-    failed: list[Problem] = []
+    written, notes, failed = list[Path](), list[str](), list[Problem]()
     with opened(recording) as recorded, _noting(recorded, notes), _bar(quiet=as_json) as bar:
-        if not formats and plot is None:
-            formats = _usual(recorded)
+        formats = formats or (_usual(recorded) if plot is None else [])
         base = _name(recording)
         folder = out if out is not None else _beside(recording)
         whom = _user(recorded, user)

@@ -248,6 +248,7 @@ class Station:
     def _give_way(self, run: _Run) -> None:
         assert run.driver is not None
         del self._runs[run.stream.stream_id]
+        self._admission.end(run.stream.stream_id, by_zoom=run.session.was_ended)
         run.driver.stop("a newer start")
 
     def _why_not(self, webhook: Webhook, verdict: Verdict) -> str | None:
@@ -410,7 +411,7 @@ class Station:
         finally:
             if self._runs.get(stream.stream_id) is run:
                 del self._runs[stream.stream_id]
-            self._admission.end(stream.stream_id, by_zoom=run.session.was_ended)
+                self._admission.end(stream.stream_id, by_zoom=run.session.was_ended)
         if finish.status == "interrupted" and (run.recorder is not None or self._make_recorder is None):
             self._interrupted[stream.stream_id] = run
         snapshot = NOT_RECORDED if run.recorder is None else run.recorder.snapshot()

@@ -8,7 +8,7 @@ from msgspec import Struct
 MOST = 5
 """Lines of a kind that are told in one period."""
 MOST_NEW = 20
-"""Further lines of a kind that say what none of it said before in the period: a scanner's noise hides no news."""
+"""As many are told while each says what none of its kind said before in the period: a scanner's noise hides no news."""
 PERIOD_S = 60.0
 
 
