@@ -91,7 +91,7 @@ class Post(Struct):
 
     @property
     def is_deleted(self) -> bool:
-        """Whether nothing of it is left: a deletion that names files takes the whole, unless it leaves others."""
+        """Whether nothing of it is left. A deletion of files takes the message too, unless other files remain."""
         return self.is_taken_back or (self.lost_files and len(self.files) in (0, len(self.named)))
 
     @property

@@ -28,7 +28,7 @@ disk is full by then, and no more files can be made."""
 
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)
-"""To open a pipe that somebody put there waits for nobody."""
+"""Opening a pipe that somebody has put there doesn't block."""
 _NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL))
 
 
@@ -83,7 +83,7 @@ class FolderLock:
     def keep(self, nbytes: int) -> None:
         """See to it that the lock's file is there and has at least so much room, if the disk has it.
 
-        Somebody may have removed it, or put another folder in the place of its own: then it is made anew.
+        If somebody has removed it, or replaced the folder, it is made again.
         """
         held = self._descriptor
         if held is None:

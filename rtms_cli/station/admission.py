@@ -41,7 +41,7 @@ class _Known(Struct):
     told_ms: int | None = None
     """The newest `event_ts` of what told a loss or an end of it."""
     past_ms: int | None = None
-    """The same, as it was when the stream was begun last: what is no newer was told of a session before."""
+    """The same, as it was when the stream last began: what is not newer is about an earlier session."""
     was_ended: bool = True
     """Whether Zoom said that it was over; of one that was never begun, that nothing is in the way of it."""
 

@@ -25,7 +25,7 @@ MISSED = "{} lines were dropped: whoever reads them is too slow"
 class _Telling(io.TextIOWrapper):
     """Standard output, which remembers that it could not be written: nobody else knows whose error it was.
 
-    That its reader has gone (`| head`) is no error: what is written goes nowhere from then on, and the work goes on.
+    A reader that has gone (`| head`) is not an error: from then on, output is discarded and the work continues.
     """
 
     error: OSError | None = None

@@ -31,7 +31,7 @@ from rtms_cli.wire.driver import FinalConnectionError
 from rtms_cli.wire.hosts import HostPolicy, is_loopback
 from rtms_cli.wire.sockets import CLOSE_TIMEOUT_S, MAX_MESSAGE, ClientSocket
 
-logging.getLogger("picows.client").setLevel(logging.CRITICAL)  # what it finds is told as how a connection ended
+logging.getLogger("picows.client").setLevel(logging.CRITICAL)  # we report how each connection ended
 OPEN_TIMEOUT_S = 10.0
 _REFUSED_BY_PROXY = (401, 403, 407)
 """What a proxy answers that will answer the same the next time."""

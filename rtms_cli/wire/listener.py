@@ -100,7 +100,7 @@ class Listener:
         try:
             family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
             listening = socket.create_server((self._host, self._port), family=family)
-        except (OSError, UnicodeError, TypeError) as error:  # a host that is no text at all is a type's
+        except (OSError, UnicodeError, TypeError) as error:  # TypeError: the host is not text
             raise Problem(
                 f"Cannot listen on {self._host}:{self._port}: {getattr(error, 'strerror', None) or error}.",
                 "Choose another with --host and --port.",
