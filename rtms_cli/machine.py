@@ -8,7 +8,7 @@ What influences a machine is a frame, also where it is none of Zoom's: a socket 
 somebody who asked for the end. So a capture tells the whole story, and a replay needs nothing beside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -85,6 +85,28 @@ class Frame(Struct, frozen=True, gc=False):  # many wait to be written, and none
     direction: Direction
     raw: bytes
     message: Reading
+
+
+class Packets(Struct, frozen=True, gc=False):
+    """Media packets that came in on one channel, one after the other, and that nobody has read.
+
+    Their first bytes say that they are media (`messages.MEDIA_HEADS`); what they are is found out by whoever needs it:
+    `frames` is what they stand for.
+    """
+
+    channel: str
+    at_us: list[int]
+    """When each came, on the clock of `Frame.at_us`."""
+    raws: list[bytes]
+    nbytes: int
+    """The sum of their lengths."""
+    lines: bytes = b""
+    """The lines of the capture that they were read from, exactly as `capture_lines` writes them; else empty."""
+
+    def frames(self) -> Iterator[Frame]:
+        """The same as frames, each read on its own."""
+        for at_us, raw in zip(self.at_us, self.raws, strict=True):
+            yield Frame(at_us, self.channel, Direction.IN, raw, read(raw))
 
 
 def frame_of(at_us: int, channel: str, direction: Direction, raw: bytes) -> Frame:

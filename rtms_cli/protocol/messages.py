@@ -655,6 +655,10 @@ _QUOTE = ord('"')
 _MEDIA: dict[int, type[Media]] = {14: Audio, 15: Video, 16: Share}
 
 
+MEDIA_HEADS = tuple(b'{"msg_type":%b%d,' % (blank, number) for number in _MEDIA for blank in (b"", b" "))
+"""How a media packet begins, as Zoom and nearly everybody writes it: what begins otherwise may be one as well."""
+
+
 def _read_slowly(raw: bytes) -> Message:
     """Read whatever is not a media packet in the documented form."""
     try:
