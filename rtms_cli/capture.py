@@ -22,7 +22,7 @@ import pybase64
 from msgspec import Raw, Struct, structs
 
 from rtms_cli.errors import Problem
-from rtms_cli.machine import Direction, Frame, frame_of
+from rtms_cli.machine import Direction, Frame, Packets, frame_of
 from rtms_cli.protocol.messages import (
     MAX_TEXT,
     Audio,
@@ -81,18 +81,43 @@ def capture_lines(frames: Iterable[Frame]) -> bytes:
     return b"".join(pieces)
 
 
+def packet_lines(packets: Packets) -> bytes:
+    """Write media packets, which hold no secrets, as lines of a capture: those of their frames."""
+    if packets.lines:
+        return packets.lines
+    at_us, raws = packets.at_us, packets.raws
+    where = _WHERE_DATA.get((packets.channel, Direction.IN)) or _where_data(packets.channel, Direction.IN)
+    for raw in raws:
+        if _LF in raw or _CR in raw:
+            raws = [_in_one_line(raw) for raw in raws]
+            break
+    if at_us.count(at_us[0]) == len(at_us):
+        start = _at(at_us[0]) + where
+        return b"%b%b}\n" % (start, (b"}\n" + start).join(raws))
+    return b"".join([piece for at, raw in zip(at_us, raws, strict=True) for piece in (_at(at), where, raw, b"}\n")])
+
+
+def _at(at_us: int) -> bytes:
+    return b'{"at": %d.%06d' % divmod(at_us, 1_000_000)
+
+
+def _in_one_line(raw: bytes) -> bytes:
+    """In valid JSON a literal line break can only be white space."""
+    return raw.replace(b"\n", b" ").replace(b"\r", b" ")
+
+
 def _pieces(frame: Frame) -> tuple[bytes, bytes, bytes, bytes]:
     """A line in pieces: when, where and which way, what, and the end."""
-    at = b'{"at": %d.%06d' % divmod(frame.at_us, 1_000_000)
+    at = _at(frame.at_us)
     raw, message = frame.raw, frame.message
     if type(message) not in _PACKETS:
         if isinstance(message, Unreadable | UnreadableWebhook):
             return at, _where(frame.channel, frame.direction), _unreadable(raw), b"}\n"
         raw = kept_raw(frame)
     if _LF in raw or _CR in raw:  # as numbers: to look for bytes takes five times as long
-        # In valid JSON a literal line break can only be white space.
-        raw = raw.replace(b"\n", b" ").replace(b"\r", b" ")
-    return at, _WHERE_DATA.get((frame.channel, frame.direction)) or _where_data(frame), raw, b"}\n"
+        raw = _in_one_line(raw)
+    where = _WHERE_DATA.get((frame.channel, frame.direction)) or _where_data(frame.channel, frame.direction)
+    return at, where, raw, b"}\n"
 
 
 _LF, _CR = b"\n\r"
@@ -100,10 +125,10 @@ _WHERE_DATA: dict[tuple[str, Direction], bytes] = {}
 _MOST_CHANNELS = 1000
 
 
-def _where_data(frame: Frame) -> bytes:
-    where = _where(frame.channel, frame.direction) + b'"data": '
+def _where_data(channel: str, direction: Direction) -> bytes:
+    where = _where(channel, direction) + b'"data": '
     if len(_WHERE_DATA) < _MOST_CHANNELS:
-        _WHERE_DATA[frame.channel, frame.direction] = where
+        _WHERE_DATA[channel, direction] = where
     return where
 
 

@@ -8,7 +8,7 @@ What influences a machine is a frame, also where it is none of Zoom's: a socket 
 somebody who asked for the end. So a capture tells the whole story, and a replay needs nothing beside it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -109,6 +109,15 @@ class Packets(Struct, frozen=True, gc=False):
             yield Frame(at_us, self.channel, Direction.IN, raw, read(raw))
 
 
+Item = Frame | Packets
+"""What is kept: a frame, or a run of media packets that stand for many."""
+
+
+def frames_of(item: Item) -> Iterable[Frame]:
+    """The frames that something stands for."""
+    return (item,) if isinstance(item, Frame) else item.frames()
+
+
 def frame_of(at_us: int, channel: str, direction: Direction, raw: bytes) -> Frame:
     """Make a frame of bytes, read once, by the reader that its channel and direction call for."""
     if direction is Direction.STATE:
@@ -198,6 +207,12 @@ class Machine(Protocol):
     def receive(self, frame: Frame) -> Sequence[Command]:
         """Take one frame, of direction IN or STATE."""
 
+    def hear(self, packets: Packets) -> bool:
+        """Take note that media came, where that is all the machine has to know of them.
+
+        :returns: whether it is; else nothing was taken note of, and the machine wants each packet read, as a frame.
+        """
+
     def tick(self, at_us: int) -> Sequence[Command]:
         """Take note of the time; the first tick starts the machine."""
 
@@ -209,8 +224,8 @@ class Machine(Protocol):
 class FrameSink(Protocol):
     """Where frames go to be kept."""
 
-    def put(self, frame: Frame) -> None:
-        """Keep a frame. Never blocks, never raises."""
+    def put(self, item: Item) -> None:
+        """Keep a frame, or packets. Never blocks, never raises."""
 
     @property
     def full(self) -> bool:
@@ -221,17 +236,17 @@ class FrameSink(Protocol):
 
 
 class Fanout:
-    """Several sinks as one: each keeps every frame, and one that is full makes all of it full."""
+    """Several sinks as one: each keeps everything, and one that is full makes all of it full."""
 
     __slots__ = ("_sinks",)
 
     def __init__(self, sinks: Sequence[FrameSink]) -> None:
         self._sinks = tuple(sinks)
 
-    def put(self, frame: Frame) -> None:
-        """Keep a frame in each sink."""
+    def put(self, item: Item) -> None:
+        """Keep a frame, or packets, in each sink."""
         for sink in self._sinks:
-            sink.put(frame)
+            sink.put(item)
 
     @property
     def full(self) -> bool:

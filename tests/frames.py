@@ -2,10 +2,14 @@
 
 import base64
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from msgspec import structs
+
 from rtms_cli.capture import Header
-from rtms_cli.machine import ChannelState, Direction, Frame, State, frame_of, state_frame
+from rtms_cli.machine import ChannelState, Direction, Frame, Item, Packets, State, frame_of, state_frame
+from rtms_cli.protocol.messages import MEDIA_HEADS
 
 HEADER = Header(1, "2026-11-22T22:15:00.000Z", "rtms-cli test", "meeting", "uuid==", "stream123==")
 ZERO_MS = 1_738_394_112_345
@@ -52,3 +56,21 @@ def state(what: State, at_us: int = 0, channel: str = "media", **fields: object)
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def packed(frames: Sequence[Frame], cuts: Iterable[int] = ()) -> list[Item]:
+    """Frames as a driver puts them: media in runs, which end at the cuts too."""
+    items: list[Item] = []
+    edges = set(cuts)
+    for place, frame in enumerate(frames):
+        if frame.direction is not Direction.IN or not frame.raw.startswith(MEDIA_HEADS):
+            items.append(frame)
+            continue
+        last = items[-1] if items else None
+        if place in edges or not isinstance(last, Packets) or last.channel != frame.channel:
+            items.append(Packets(frame.channel, [frame.at_us], [frame.raw], len(frame.raw)))
+        else:
+            last.at_us.append(frame.at_us)
+            last.raws.append(frame.raw)
+            items[-1] = structs.replace(last, nbytes=last.nbytes + len(frame.raw))
+    return items

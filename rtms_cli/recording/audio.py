@@ -31,6 +31,7 @@ from rtms_cli.recording.track import ClosedTrackError, Track
 HEADER_SIZE = 80
 _RIFF_LIMIT = 0xFFFFFFFF
 _METER_MS = 200
+_MOST_ZEROS = 1 << 14
 
 CONCEAL_MS = 100
 """The longest gap that a codec may fill with what it guesses: nobody mutes for so short a time."""
@@ -239,8 +240,30 @@ class AudioTrack(Track):
             if kept != count or odd:
                 payload = payload[skip * self._block : (skip + kept) * self._block]
             if kept:
-                self._put(start, payload)
+                self._put(start, [payload])
         return ("bytes at the end of a packet that make no whole sample", odd) if odd else None
+
+    def add_run(self, timestamps: list[int], payloads: list[bytes]) -> None:
+        """Place packets of plain PCM: what `add` does for each of them.
+
+        :param timestamps: each later than the one before.
+        :param payloads: all as long as each other, in whole samples.
+        """
+        self.add(timestamps[0], payloads[0])  # it may leave a hole
+        packets, nbytes = len(payloads), len(payloads[0])
+        count = nbytes // self._block
+        step_ms, odd = divmod(count * 1000, self.form.rate_hz)
+        first_ms, start = timestamps[0], None
+        if packets > 1 and not odd and timestamps == list(range(first_ms, first_ms + step_ms * packets, step_ms)):
+            start = self.timeline.place_run(first_ms + step_ms - self._zero_ms, step_ms, count, packets - 1)
+        if start is None:
+            for timestamp, payload in zip(timestamps[1:], payloads[1:], strict=True):
+                self.add(timestamp, payload)
+            return
+        self.packets += packets - 1
+        self.nbytes += nbytes * (packets - 1)
+        self.last_timestamp = max(timestamps[-1], self.last_timestamp or 0)
+        self._put(start, payloads[1:])
 
     def _add_encoded(self, decoder: Decoder, timestamp: int | None, packet: bytes) -> tuple[str, int] | None:
         nbytes = len(packet)
@@ -257,7 +280,7 @@ class AudioTrack(Track):
         if 0 < start - end <= CONCEAL_MS * self.form.rate_hz // 1000:
             guessed = decoder.conceal(start - end)
             if guessed:
-                self._put(end, guessed)
+                self._put(end, [guessed])
                 self.concealed += len(guessed) // self._block
         fault: tuple[str, int] | None = None
         try:
@@ -265,7 +288,7 @@ class AudioTrack(Track):
         except DecodeError as error:
             pcm, fault = b"", (f"packet could not be decoded: {error}", nbytes)
         pcm = pcm.ljust(count * self._block, b"\0")
-        self._put(start, pcm[skip * self._block : (skip + kept) * self._block])
+        self._put(start, [pcm[skip * self._block : (skip + kept) * self._block]])
         return fault
 
     def _place(self, timestamp: int | None, count: int) -> tuple[int, int, int]:
@@ -283,14 +306,15 @@ class AudioTrack(Track):
             return self.timeline.append(count, timestamp - self._zero_ms)
         return self.timeline.place(timestamp - self._zero_ms, count)
 
-    def _put(self, start: int, pcm: bytes) -> None:
-        """Keep samples for the next flush."""
+    def _put(self, start: int, chunks: list[bytes]) -> None:
+        """Keep samples, which lie one behind the other, for the next flush."""
         if start == self._run_end:
-            self._runs[-1][1].append(pcm)
+            self._runs[-1][1].extend(chunks)
         else:
-            self._runs.append((start, [pcm]))
-        self._run_end = start + len(pcm) // self._block
-        self._waiting += len(pcm)
+            self._runs.append((start, chunks))
+        nbytes = sum(map(len, chunks))
+        self._run_end = start + nbytes // self._block
+        self._waiting += nbytes
         self.dirty = True
 
     def catch_up(self) -> None:
@@ -324,12 +348,29 @@ class AudioTrack(Track):
         if not self._exists:
             files.replace(path, wav_header(self.form, 0))
             self._exists = True
-        parts = [(HEADER_SIZE + start * block, b"".join(chunks)) for start, chunks in runs]
+        parts = [(HEADER_SIZE + start * block, b"".join(chunks)) for start, chunks in self._bridged(runs)]
         end = max(self._disk_end, max(position - HEADER_SIZE + len(data) for position, data in parts))
         self.level = _peak(parts[-1][1][-self.form.rate_hz * _METER_MS // 1000 * block :])
         parts.append((0, wav_header(self.form, end)))
         files.write_at(path, parts)
         self._disk_end = end
+
+    def _bridged(self, runs: list[tuple[int, list[bytes]]]) -> list[tuple[int, list[bytes]]]:
+        """Runs of samples, those with little silence between them as one: a write costs more than some zeros.
+
+        Only what lies behind all that there is is joined so: no sample can be where the zeros go.
+        """
+        bridged: list[tuple[int, list[bytes]]] = []
+        end, last_end = self._disk_end // self._block, -1
+        for start, chunks in runs:
+            if last_end == end <= start and (start - end) * self._block <= _MOST_ZEROS:
+                bridged[-1][1].append(bytes((start - end) * self._block))
+                bridged[-1][1].extend(chunks)
+            else:
+                bridged.append((start, chunks))
+            last_end = start + sum(map(len, chunks)) // self._block
+            end = max(end, last_end)
+        return bridged
 
     def entry(self, origin_ms: int | None, most_gaps: int) -> TrackEntry:
         """The track's part of the manifest."""

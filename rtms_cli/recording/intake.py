@@ -105,6 +105,34 @@ class Intake:
         else:
             self._take(timestamp, self._completed(timestamp, payload), at_us)
 
+    def steady(self) -> tuple[int, int, int] | None:
+        """What each next packet must be like for nothing but its place to be open; `None` where there is more to it.
+
+        :returns: how long it is, from which time on it comes, and the least time between two of them, in ms.
+        """
+        nbytes, track = len(self._last), self.track
+        if (
+            not self._is_plain
+            or self._next_ms == _NEVER_MS
+            or self._odd
+            or nbytes not in self._usual
+            or nbytes % track.form.block
+            or not track.is_open
+        ):
+            return None
+        return nbytes, self._next_ms, self._least_ms
+
+    def add_run(self, timestamps: list[int], payloads: list[bytes], at_us: int) -> None:
+        """Take packets that are like `steady` says: what `add` does for each of them.
+
+        :param at_us: when the last one came.
+        """
+        self._last_ms = timestamps[-1]
+        self._next_ms = self._last_ms + self._least_ms
+        self._last = payloads[-1]
+        self._last_at_us = at_us
+        self.track.add_run(timestamps, payloads)
+
     def add_arrived(self, arrived_ms: int, payload: bytes) -> None:
         """Take a packet whose timestamp tells nothing, and that came at about this time."""
         self.settle()

@@ -116,7 +116,7 @@ class Ledger:
         self.audio = Tally(int(MessageType.MEDIA_DATA_AUDIO))
         """Audio that came in."""
         self.counts_audio = False
-        """Whether the recorder counts audio in `audio` itself, and sets `at_us`: a call for each packet costs much."""
+        """Whether more audio is only to be counted; who speaks is the recorder's affair, then."""
         self.tallies: dict[Direction, dict[str, Tally]] = {direction: {} for direction in Direction}
         """Messages by direction and the type's name; `UNKNOWN <type>` and `UNREADABLE` are names too."""
         self.webhooks: dict[tuple[str, Direction], Tally] = {}
@@ -155,6 +155,20 @@ class Ledger:
             Unreadable: self._on_unreadable,
             UnreadableWebhook: self._on_unreadable,
         }
+
+    def count_audio(self, count: int, nbytes: int, at_us: int) -> None:
+        """Take audio packets that are only to be counted.
+
+        :param at_us: when the last one came.
+        """
+        self.at_us = at_us
+        self.audio.count += count
+        self.audio.nbytes += nbytes
+
+    @property
+    def is_flowing(self) -> bool:
+        """Whether media came and nothing is missing, so that more of the same are only to be counted."""
+        return self._has_media and not self._missing and self.last_word is None
 
     def take(self, frame: Frame) -> None:
         """Take the next frame."""

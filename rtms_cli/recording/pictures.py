@@ -72,7 +72,7 @@ class PictureForm:
     What begins like nothing that is known belongs to what came before: it may be the rest of it.
     """
 
-    __slots__ = ("codec", "has_bare_units", "has_start_codes", "is_known")
+    __slots__ = ("codec", "foreign", "has_bare_units", "has_start_codes", "is_known")
 
     def __init__(self) -> None:
         self.codec: int | None = None
@@ -80,12 +80,22 @@ class PictureForm:
         self.has_bare_units = False
         self.is_known = True
         """Whether the last payload began like what RTMS has."""
+        self.foreign = ""
+        """What the last payload was instead, where it was stored as it came; see `foreign_form`."""
 
     def read(self, granted: int | None, payload: bytes) -> tuple[int | None, bytes, str]:
         """Tell a payload's codec.
 
         :returns: the codec, the payload as it is to be stored, and what was changed about it, if anything.
         """
+        if self.has_start_codes and self.codec == Codec.H264 and _begins_with_slice(payload):
+            self.is_known, self.foreign = True, ""
+            return self.codec, payload, ""
+        codec, payload, changed_how = self._read(granted, payload)
+        self.foreign = "" if changed_how else foreign_form(payload)
+        return codec, payload, changed_how
+
+    def _read(self, granted: int | None, payload: bytes) -> tuple[int | None, bytes, str]:
         codec, changed_how = sniff_codec(payload), ""
         if codec is None:
             codec, payload, changed_how = _uncovered(payload)
@@ -107,6 +117,14 @@ class PictureForm:
             self.has_bare_units = True
             return codec, START_CODE + payload, "nothing before its NAL units"
         return codec, payload, ""
+
+
+def _begins_with_slice(payload: bytes) -> bool:
+    """Whether an access unit is as most are: no parameter sets, and not an IDR picture."""
+    return payload[4:5] in _SLICE_HEADERS and payload.startswith(START_CODE)
+
+
+_SLICE_HEADERS = (b"\x01", b"\x21", b"\x41", b"\x61")
 
 
 def _uncovered(payload: bytes) -> tuple[int | None, bytes, str]:
@@ -160,6 +178,8 @@ def _jpeg_size(payload: bytes) -> Size | None:
 
 def _read_h264(payload: bytes) -> Picture:
     """Look at the NAL units before the first slice, and at its kind."""
+    if _begins_with_slice(payload):
+        return _PLAIN
     position, size, kinds = 0, None, set[int]()
     for _ in range(_MOST_UNITS):
         position = payload.find(b"\0\0\1", position) + 3

@@ -12,6 +12,7 @@ from rtms_cli.capture import Header
 from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol import parties
 from rtms_cli.protocol.conversation import chat_gist, chat_line
+from rtms_cli.protocol.media import MEDIA_NAMES
 from rtms_cli.protocol.messages import (
     Audio,
     Chat,
@@ -34,7 +35,7 @@ from rtms_cli.recording.encoded import encoded_track
 from rtms_cli.recording.intake import Held, Intake, Owner
 from rtms_cli.recording.ledger import Ledger
 from rtms_cli.recording.names import Names, participant_stem
-from rtms_cli.recording.pictures import PictureForm, foreign_form
+from rtms_cli.recording.pictures import PictureForm
 from rtms_cli.recording.timeline import SANE_MS, Segment, SessionTime, is_sane
 from rtms_cli.recording.track import Track
 from rtms_cli.recording.tracks import EXTENSIONS, Moment, PictureTrack, TextTrack
@@ -85,6 +86,8 @@ class Placer:
         self._held = Held()
         self._pictures: dict[tuple[type[Media], _Whose, int | None], PictureTrack] = {}
         self._forms: dict[tuple[type[Media], _Whose], PictureForm] = {}
+        self._known: dict[tuple[UserId, UserId], _Whose] = {}
+        """Whose the media with some ids are."""
         self._texts: dict[str, TextTrack] = {}
         self.tracks: list[Track] = []
         self.channels = Channels(ledger.warn)
@@ -160,7 +163,7 @@ class Placer:
             return
         nbytes = len(payload)
         if message.length != nbytes and message.length is not None:
-            payload = self._of_told_length(frame, message, "audio", payload)
+            payload = self._of_told_length(frame.channel, message, "audio", payload)
             nbytes = len(payload)
             if 0 < message.length < nbytes and not payload[message.length :].strip(b"\0"):
                 payload = payload[: message.length]  # the rest is padding
@@ -196,13 +199,13 @@ class Placer:
         else:
             intake.add_arrived(timestamp, payload)
 
-    def _of_told_length(self, frame: Frame, message: Media, kind: str, payload: bytes) -> bytes:
+    def _of_told_length(self, where: str, message: Media, kind: str, payload: bytes) -> bytes:
         """A payload whose length is not what its message says: encoded twice, or as it is."""
         inner = message.inner_payload(payload)
         if inner is None:
-            self._ledger.warn(f"{frame.channel}: {kind} payloads whose length differs from what the message says")
+            self._ledger.warn(f"{where}: {kind} payloads whose length differs from what the message says")
             return payload
-        self._ledger.warn(f"{frame.channel}: {kind} payloads in hexadecimal or in base64 twice; they are decoded")
+        self._ledger.warn(f"{where}: {kind} payloads in hexadecimal or in base64 twice; they are decoded")
         return inner
 
     def _place_by_arrival(self, frame: Frame, message: Audio) -> tuple[Segment, int]:
@@ -264,23 +267,35 @@ class Placer:
 
     def _whose(self, message: Media) -> _Whose:
         """Whose files a packet or a picture goes to (RECORDING, "The folder")."""
+        ids = message.user_id, message.channel_id
+        whose = self._known.get(ids)
+        if whose is None:
+            whose = self._who_has(message)
+            if len(self._known) < MOST_TRACKS:
+                self._known[ids] = whose
+        return whose
+
+    def _who_has(self, message: Media) -> _Whose:
         is_by_channel = parties.is_by_channel(self._product, message.user_id, message.channel_id)
         return _Whose(parties.party_of(message, self._product), message.channel_id if is_by_channel else None)
 
     def _on_picture(self, frame: Frame) -> None:
         message = frame.message
         assert isinstance(message, Video | Share)
-        if frame.direction is not Direction.IN or self.channels.leaves_aside(frame.channel, message):
-            return
-        kind = "video" if isinstance(message, Video) else "share"
-        channel = self.channels.find_for_media(frame.channel)
-        payload = message.payload()
-        if payload is None:
-            self._ledger.lose("payload is not base64", frame.channel, len(message.data))
-            return
+        if frame.direction is Direction.IN and not self.channels.leaves_aside(frame.channel, message):
+            payload = message.payload()
+            channel = self.channels.find_for_media(frame.channel)
+            if payload is None:
+                self._ledger.lose("payload is not base64", frame.channel, len(message.data))
+            else:
+                self._note_time(message.timestamp, frame.at_us)
+                self.place_picture(frame.channel, channel, message, payload, frame.at_us)
+
+    def place_picture(self, where: str, channel: Channel, message: Media, payload: bytes, at_us: int) -> None:
+        """Hand a picture that came in on a channel, and whose time was taken note of, to its track."""
+        kind = MEDIA_NAMES[message.media_type]
         if message.length is not None and message.length != len(payload):
-            payload = self._of_told_length(frame, message, kind, payload)
-        self._note_time(message.timestamp, frame.at_us)
+            payload = self._of_told_length(where, message, kind, payload)
         if not payload:
             return
         granted = channel.granted.video if kind == "video" else channel.granted.share
@@ -288,7 +303,7 @@ class Placer:
         form = self._forms.get((type(message), whose))
         if form is None:
             if len(self._forms) >= MOST_TRACKS:
-                self._ledger.lose("too many tracks", frame.channel, len(payload))
+                self._ledger.lose("too many tracks", where, len(payload))
                 return
             form = self._forms[type(message), whose] = PictureForm()
         wanted = None if granted is None else granted.codec
@@ -297,31 +312,29 @@ class Placer:
         if track is None:
             track = self._picture_track(kind, message, codec, wanted)
             if track is None:
-                self._ledger.lose("too many tracks", frame.channel, len(payload))
+                self._ledger.lose("too many tracks", where, len(payload))
                 return
             if wanted not in (None, codec):
                 self._ledger.warn(
-                    f"{frame.channel}: {kind} is {codec_name(codec)}, though {codec_name(wanted)} was granted;"
+                    f"{where}: {kind} is {codec_name(codec)}, though {codec_name(wanted)} was granted;"
                     f" it is in {track.path}"
                 )
         if changed:
             wanted_by = "has start codes" if codec == Codec.H264 else "is without"
             self._ledger.warn(
-                f"{frame.channel}: {_PLAIN_NAMES.get(codec)} with {changed}; {track.path} {wanted_by}, as players want"
+                f"{where}: {_PLAIN_NAMES.get(codec)} with {changed}; {track.path} {wanted_by}, as players want"
             )
-        elif foreign := foreign_form(payload):
-            self._ledger.warn(f"{frame.channel}: {kind} is {foreign}, which RTMS does not have; it is in {track.path}")
+        elif form.foreign:
+            self._ledger.warn(f"{where}: {kind} is {form.foreign}, which RTMS does not have; it is in {track.path}")
         elif not form.is_known and codec in (Codec.JPG, Codec.PNG):
-            self._ledger.warn(f"{frame.channel}: {kind} payloads that begin like no picture; they are in {track.path}")
+            self._ledger.warn(f"{where}: {kind} payloads that begin like no picture; they are in {track.path}")
         if is_sane(message.timestamp):
             track.add(message.timestamp, payload)
         else:
-            self._ledger.warn(f"{frame.channel}: {kind} without a usable timestamp; it is placed by its arrival")
-            track.add(self._time.at(frame.at_us), payload, frame.at_us // 1000)
+            self._ledger.warn(f"{where}: {kind} without a usable timestamp; it is placed by its arrival")
+            track.add(self._time.at(at_us), payload, at_us // 1000)
 
-    def _picture_track(
-        self, kind: str, message: Video | Share, codec: int | None, wanted: int | None
-    ) -> PictureTrack | None:
+    def _picture_track(self, kind: str, message: Media, codec: int | None, wanted: int | None) -> PictureTrack | None:
         """A file for another sender, or for a known one's that turns to what was not granted (`…_2`).
 
         `None` where there are too many.

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from rtms_cli.capture import Header, capture_lines, iso_time, part_name
+from rtms_cli.capture import Header, capture_line, iso_time, packet_lines, part_name
 from rtms_cli.errors import Problem
-from rtms_cli.machine import Direction, Frame
+from rtms_cli.machine import Direction, Frame, Item, Packets
 from rtms_cli.protocol import parties
 from rtms_cli.protocol.endings import Status
 from rtms_cli.protocol.messages import Audio, UserId
@@ -41,6 +41,7 @@ from rtms_cli.recording.manifest import (
 )
 from rtms_cli.recording.ownership import FolderLock, NoLocksError
 from rtms_cli.recording.placing import Placer
+from rtms_cli.recording.runs import Run, Runs, in_runs
 from rtms_cli.recording.timeline import SessionTime
 from rtms_cli.recording.track import Track
 
@@ -135,6 +136,7 @@ class Recorder:
         self._time = SessionTime(max_gap_ms, origin_ms)
         self._ledger = Ledger(header.product, trusted=header.verified)
         self._placer = Placer(header, self._time, self._ledger, keep_encoded=keep_encoded)
+        self._runs = Runs(header.product, self._ledger, self._placer, self._time, self._take)
         self.is_open = True
         self._status: str = Status.RECORDING.value
         self._files_left: tuple[tuple[int, int, int] | None, ...] = ()
@@ -155,33 +157,25 @@ class Recorder:
         self.checkpoint()
         self._has_manifest = self.manifest_error is None
 
-    def fold(self, frames: Sequence[Frame]) -> None:
-        """Take a batch of frames, in order, and write what they bring.
+    def fold(self, items: Sequence[Item]) -> None:
+        """Take a batch of frames and packets, in order, and write what they bring.
 
         :raises ClosedRecorderError: where the recorder is closed.
         """
         if not self.is_open:
-            raise ClosedRecorderError(f"{self.folder} is closed, and {len(frames)} frames came")
-        if frames:
-            ledger, placer = self._ledger, self._placer
-            ledger.at_us = frames[-1].at_us
-            self._capture(frames)
-            tally, handlers = ledger.audio, placer.handlers
-            for frame in frames:
-                message = frame.message
-                if type(message) is Audio and frame.direction is Direction.IN:
-                    if ledger.counts_audio:
-                        ledger.at_us = frame.at_us
-                        tally.count += 1
-                        tally.nbytes += len(frame.raw)
-                    else:
-                        self._take(frame)
-                    placer.place_audio(frame, message)
+            raise ClosedRecorderError(f"{self.folder} is closed, and {len(items)} frames came")
+        if items:
+            units, runs = in_runs(items), self._runs
+            last = items[-1]
+            self._ledger.at_us = last.at_us[-1] if isinstance(last, Packets) else last.at_us
+            self._capture(units)
+            for unit in units:
+                if isinstance(unit, Run):
+                    runs.take(unit)
                 else:
-                    self._take(frame)
-                    handler = handlers.get(type(message))
-                    if handler is not None:
-                        handler(frame)
+                    runs.settle()
+                    self._take(unit)
+            runs.settle()
             self._flush()
         if not self._has_manifest:
             self._has_manifest = True
@@ -255,7 +249,7 @@ class Recorder:
         Its parts refer to each other in circles, and the collector finds those late: an hour of a large meeting is
         megabytes of gaps.
         """
-        for part in (self._placer, self._ledger):
+        for part in (self._placer, self._ledger, self._runs):
             vars(part).clear()
 
     def note_defect(self, text: str) -> None:
@@ -324,12 +318,21 @@ class Recorder:
     # The life of a recording. The capture shows where sessions ended and began, so that a replay makes the same files.
 
     def _take(self, frame: Frame) -> None:
-        """Take note of a frame; a session's last word closes the tracks, and the next frame reopens them."""
-        if self._ledger.goes_on_with(frame):
-            self._placer.reopen()
-        self._ledger.take(frame)
-        if self._ledger.last_word is not None:
-            self._placer.close()
+        """Take a frame; a session's last word closes the tracks, and the next frame reopens them."""
+        ledger, placer, message = self._ledger, self._placer, frame.message
+        audio = message if isinstance(message, Audio) and frame.direction is Direction.IN else None
+        if audio is not None and ledger.counts_audio:
+            ledger.count_audio(1, len(frame.raw), frame.at_us)
+        else:
+            if ledger.goes_on_with(frame):
+                placer.reopen()
+            ledger.take(frame)
+            if ledger.last_word is not None:
+                placer.close()
+        if audio is not None:
+            placer.place_audio(frame, audio)
+        elif (handler := placer.handlers.get(type(message))) is not None:
+            handler(frame)
 
     def _finish(self) -> None:
         if not self._has_header:
@@ -388,8 +391,9 @@ class Recorder:
                 self._ledger.lose("could not be deleted", path, 0, error)
         self._ledger.warn(f"the stream was revoked: all {len(paths)} files of its recording were deleted")
 
-    def _capture(self, frames: Sequence[Frame]) -> None:
-        lines = capture_lines(frames)
+    def _capture(self, units: Sequence[Frame | Run]) -> None:
+        lines = b"".join([capture_line(one) if isinstance(one, Frame) else packet_lines(one.packets) for one in units])
+        count_of = sum(1 if isinstance(one, Frame) else len(one.packets.raws) for one in units)
         gone = self._files.gone(part_name(self._part))
         if gone is not None:
             self._ledger.lose(_CHANGED, part_name(self._part), gone)
@@ -398,7 +402,7 @@ class Recorder:
         if not self._has_header:
             lines = structs.replace(self._header, part=self._part).line() + lines
         name = part_name(self._part)
-        if self._write(name, lambda files: files.append(name, lines), len(lines), max(1, len(frames))):
+        if self._write(name, lambda files: files.append(name, lines), len(lines), max(1, count_of)):
             self._has_header = True
 
     def _flush(self) -> None:

@@ -195,6 +195,17 @@ class SessionTime:
             return segment, segment.latest_ms
         return segment, segment.latest_ms + passed_ms
 
+    @property
+    def flowing(self) -> Segment | None:
+        """The segment of the media that come now; `None` before the first ones."""
+        current = self._current
+        return current if current is not None and current.has_media else None
+
+    @property
+    def max_gap_ms(self) -> int:
+        """A timestamp that is further off has jumped."""
+        return self._silence.max_gap_ms
+
     def find(self, timestamp: int, at_us: int, *, may_open: bool = True, is_text: bool = False) -> Segment | None:
         """The segment that a sane timestamp belongs to, a new one where it has jumped and `may_open`, or `None`.
 
@@ -276,6 +287,24 @@ class Timeline:
             self.overlap += count - fits
             return end, count - fits, fits
         return self._place_late(ideal, count)
+
+    def place_run(self, offset_ms: int, step_ms: int, count: int, packets: int) -> int | None:
+        """Find the places of packets that follow each other to the millisecond, and take them, in one step.
+
+        :param offset_ms: the first one's timestamp from the segment's zero.
+        :param step_ms: what each of them lasts, so that `count`, its samples, are exactly as long.
+        :returns: the position of the first sample; `None` where each of them must be placed on its own. Then nothing
+            was taken.
+        """
+        lead = offset_ms * self._per_ms - self.end
+        half = count // 2
+        if offset_ms <= self._latest_ms or not -half < lead <= half:
+            return None
+        start = self.end
+        self._latest_ms = offset_ms + step_ms * (packets - 1)
+        self.end = start + count * packets
+        self._filled += count * packets
+        return start
 
     def append(self, count: int, offset_ms: int = -1) -> tuple[int, int, int]:
         """Put a packet at the end, whatever its timestamp says; the same result as `place`."""

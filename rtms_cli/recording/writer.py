@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from rtms_cli.machine import WEBHOOK, ChannelState, Direction, Frame, State, state_frame
+from rtms_cli.machine import WEBHOOK, ChannelState, Direction, Frame, Item, Packets, State, state_frame
 from rtms_cli.protocol.messages import Media
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
 
@@ -41,6 +41,8 @@ MANIFEST_BYTES_PER_S = 50_000
 SLICE = 4 << 20
 FRAME_COST = 300
 """Bytes that a waiting frame may take beside its own; those are there twice, as they came and read, but in packets."""
+PACKET_COST = 50
+"""The same of each packet of a run."""
 SOFT_LIMIT, SOFT_LIMIT_PER_STREAM = 16 << 20, 64 << 10
 """What may wait while the thread gets on: who sends faster than it writes is held back from here on."""
 STALLED_S = 0.25
@@ -204,7 +206,7 @@ class Sink:
     def __init__(self, writer: Writer, recorder: Recorder) -> None:
         self._writer = writer
         self._recorder = recorder
-        self._queue: deque[Frame] = deque()
+        self._queue: deque[Item] = deque()
         self._added = 0
         self._taken = 0
         self._dropped = 0
@@ -220,24 +222,25 @@ class Sink:
         """Whether more waits to be written, of all streams, than the buffer should hold."""
         return self._writer.full
 
-    def put(self, frame: Frame) -> None:
-        """Keep a frame. Never blocks, never raises. After `close` nothing is kept any more."""
+    def put(self, item: Item) -> None:
+        """Keep a frame, or packets. Never blocks, never raises. After `close` nothing is kept any more."""
         writer = self._writer
         if self._close_asked:
             return
         if (
             writer._added - writer._taken > writer.max_buffer
-            and not isinstance(frame.message, Media)  # its reader waits
-            and frame.direction is not Direction.STATE
-            and frame.channel != WEBHOOK
+            and not isinstance(item, Packets)
+            and not isinstance(item.message, Media)  # its reader waits
+            and item.direction is not Direction.STATE
+            and item.channel != WEBHOOK
         ):
             self._dropped += 1
-            self._dropped_us = frame.at_us
+            self._dropped_us = item.at_us
             return
         if self._dropped:
             self._report_dropped()
-        cost = _cost(frame)
-        self._queue.append(frame)
+        cost = _cost(item)
+        self._queue.append(item)
         self._added += cost
         writer._added += cost
         if writer._added - writer._taken > writer._wake_from and not writer._wake.is_set():
@@ -277,13 +280,13 @@ class Sink:
 
         :returns: whether there may be more.
         """
-        queue, frames, cost = self._queue, [], 0
+        queue, items, cost = self._queue, [], 0
         while queue and cost < SLICE:
-            frame = queue.popleft()
-            frames.append(frame)
-            cost += _cost(frame)
-        if frames:
-            self._guarded(lambda: self._recorder.fold(frames))
+            item = queue.popleft()
+            items.append(item)
+            cost += _cost(item)
+        if items:
+            self._guarded(lambda: self._recorder.fold(items))
         self._taken += cost
         self._writer._taken += cost
         self._writer._progress = time.monotonic()
@@ -316,9 +319,12 @@ class Sink:
             self._recorder.note_defect(repr(defect))
 
 
-def _cost(frame: Frame) -> int:
-    """What a waiting frame counts for: the same when it is put as when it is taken."""
-    return (1 if isinstance(frame.message, Media) else 2) * len(frame.raw) + FRAME_COST
+def _cost(item: Item) -> int:
+    """What waits counts for so much: the same when it is put as when it is taken."""
+    if type(item) is Packets:
+        return item.nbytes + PACKET_COST * len(item.raws) + FRAME_COST
+    assert isinstance(item, Frame)
+    return (1 if isinstance(item.message, Media) else 2) * len(item.raw) + FRAME_COST
 
 
 def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> None:
