@@ -29,6 +29,7 @@ from rtms_cli.machine import (
     Command,
     Direction,
     Frame,
+    Packets,
     Send,
     State,
 )
@@ -185,6 +186,16 @@ class Session:
             case _:
                 pass  # a channel that nobody opened: a frame of some other capture
         return self._settle(at_us)
+
+    def hear(self, packets: Packets) -> bool:
+        """See `Machine.hear`: once media flow on a channel that is up, it matters only that they do."""
+        connections = self._connections
+        channel = connections.channels.get(packets.channel)
+        if channel is None or channel.phase is not Phase.UP or not self._media_seen or not channel.is_media:
+            return False
+        # Deadlines only move later, and the next tick finds that out.
+        connections.heard_us = channel.last_in_us = packets.at_us[-1]
+        return True
 
     def tick(self, at_us: int) -> Sequence[Command]:
         """See `Machine.tick`."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from rtms_cli.errors import Problem
-from rtms_cli.machine import Frame, FrameSink
+from rtms_cli.machine import FrameSink, Item
 from rtms_cli.wire.driver import Dial, FinalConnectionError
 from rtms_cli.wire.sockets import Socket
 
@@ -17,10 +17,10 @@ class Beginning:
 
     def __init__(self, begin: Callable[[], Awaitable[FrameSink]]) -> None:
         self._begin = begin
-        self._frames: list[Frame] = []
+        self._items: list[Item] = []
         self._sink: FrameSink | None = None
         self._task: asyncio.Task[FrameSink] | None = None
-        self.put: Callable[[Frame], None] = self._frames.append
+        self.put: Callable[[Item], None] = self._items.append
         """See `FrameSink.put`; later the other sink's own, for media come through here."""
 
     @property
@@ -66,7 +66,7 @@ class Beginning:
             self._task = None
             return
         sink = task.result()
-        for frame in self._frames:
-            sink.put(frame)
-        self._frames.clear()
+        for item in self._items:
+            sink.put(item)
+        self._items.clear()
         self._sink, self.put = sink, sink.put

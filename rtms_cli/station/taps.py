@@ -4,14 +4,24 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from rtms_cli.machine import Frame, FrameSink
+from rtms_cli.machine import Frame, Item, frames_of
 from rtms_cli.protocol.webhooks import Stream
 
 log = logging.getLogger(__name__)
 
 
-class Tap(FrameSink, Protocol):
-    """A sink beside the recorder, for one session. One that must not hold the others up is never `full`."""
+class Tap(Protocol):
+    """A sink of frames beside the recorder, for one session. One that must not hold the others up is never `full`."""
+
+    def put(self, frame: Frame) -> None:
+        """Take a frame. Never blocks, never raises."""
+
+    @property
+    def full(self) -> bool:
+        """See `FrameSink.full`."""
+
+    async def room(self) -> None:
+        """See `FrameSink.room`."""
 
     async def close(self) -> object:
         """Finish what was put: the session has ended."""
@@ -34,11 +44,12 @@ class GuardedTap:
         self._give_up = give_up
         self._is_given_up = False
 
-    def put(self, frame: Frame) -> None:
-        """See `FrameSink.put`."""
+    def put(self, item: Item) -> None:
+        """Hand frames to the tap, which get it one by one, and read."""
         if not self._is_given_up:
             try:
-                self._tap.put(frame)
+                for frame in frames_of(item):
+                    self._tap.put(frame)
             except Exception as defect:  # a tap's affair, whatever it is
                 self._fail(defect)
 

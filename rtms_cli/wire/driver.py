@@ -1,7 +1,8 @@
 """Runs a machine over WebSockets: stamps what comes, keeps it, lets the machine answer, obeys.
 
 Theory of operation. A message that a socket hands over becomes a frame, which goes first to the sink, then to the
-machine, whose commands are executed at once; none of that waits. Only where media came in and the sink is full, the
+machine, whose commands are executed at once; none of that waits. Media that flow are not even read: they go to the sink
+as `Packets`, and the machine hears that they came. Only where media came in and the sink is full, the
 socket is paused until there is room. So a keep-alive that has been read is answered whatever the disk does, and a disk
 that does not keep up shows to the sender as TCP back-pressure.
 
@@ -30,6 +31,7 @@ from rtms_cli.machine import (
     FrameSink,
     Machine,
     Open,
+    Packets,
     Send,
     State,
     Warn,
@@ -37,7 +39,7 @@ from rtms_cli.machine import (
     sent_frame,
     state_frame,
 )
-from rtms_cli.protocol.messages import Media, read
+from rtms_cli.protocol.messages import MEDIA_HEADS, Media, read
 from rtms_cli.protocol.secrets import redact_url
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.discretion import Discretion
@@ -363,8 +365,9 @@ class _Link:
 class _Intake:
     """What a socket's messages are handed to: the hot path.
 
-    With hundreds of streams each message finds its stream's memory out of the caches; slots keep what it needs in one
-    place, and what it asks is asked of as few objects as can be.
+    Most of them are media. What begins like that is stamped and put unread, all that came together at once; the thread
+    that writes finds out what it is. With hundreds of streams each message finds its stream's memory out of the caches;
+    slots keep what it needs in one place, and what it asks is asked of as few objects as can be.
     """
 
     __slots__ = ("_channel", "_clock", "_driver", "_link", "_machine", "_secrets", "_sink", "_socket")
@@ -379,38 +382,68 @@ class _Intake:
             driver._sink,
         )
 
-    def take(self, raw: bytes) -> None:
-        """Take one message."""
+    def take(self, raws: list[bytes]) -> None:
+        """Take messages that came together. Media are not read here where the machine need not know what they are."""
         try:
-            message = read(raw)
-            if self._secrets.needle and (not isinstance(message, Media) or self._secrets.needle in raw):
-                hidden = self._secrets.hide(raw)
-                if hidden is not raw:
-                    raw, message = hidden, read(hidden)
-            frame = Frame(self._clock.now_us(), self._channel, _IN, raw, message)
-            link, sink = self._link, self._sink
-            if link.is_left:
-                if sink is not None and isinstance(message, Media) and sink.full:
-                    link.dropped += 1  # nobody will wait for room
-                else:
-                    self._driver._keep(frame)  # we closed it: kept, but no news to the machine
-                return
-            if sink is None or not isinstance(message, Media):
-                self._driver._take(frame)
-                return
-            if link.dropping:
-                if sink.full:
-                    link.dropped += 1
-                    return
-                self._driver._end_drop(link)
-            sink.put(frame)
-            commands = self._machine.receive(frame)
-            if commands:
-                self._driver._execute(commands, frame.at_us)
-            if sink.full and not link.is_held:
-                self._driver._hold(link, self._socket, sink)
+            start = 0
+            for place, raw in enumerate(raws):
+                if not raw.startswith(MEDIA_HEADS):
+                    if place > start:
+                        self._take_media(raws[start:place])
+                    start = place + 1
+                    self._take_one(raw)
+            if start < len(raws):
+                self._take_media(raws[start:] if start else raws)
         except Exception as fault:
             self._driver._fail(fault)
+
+    def _take_media(self, raws: list[bytes]) -> None:
+        """Take messages that begin like media."""
+        link, sink, needle = self._link, self._sink, self._secrets.needle
+        if not (sink is None or link.is_left or link.dropping or (needle and _is_in_any(needle, raws))):
+            packets = Packets(self._channel, [self._clock.now_us()] * len(raws), raws, sum(map(len, raws)))
+            if self._machine.hear(packets):
+                sink.put(packets)
+                if sink.full and not link.is_held:
+                    self._driver._hold(link, self._socket, sink)
+                return
+        for raw in raws:
+            self._take_one(raw)
+
+    def _take_one(self, raw: bytes) -> None:
+        """Take one message, and read it."""
+        message = read(raw)
+        if self._secrets.needle and (not isinstance(message, Media) or self._secrets.needle in raw):
+            hidden = self._secrets.hide(raw)
+            if hidden is not raw:
+                raw, message = hidden, read(hidden)
+        frame = Frame(self._clock.now_us(), self._channel, _IN, raw, message)
+        link, sink = self._link, self._sink
+        if link.is_left:
+            if sink is not None and isinstance(message, Media) and sink.full:
+                link.dropped += 1  # nobody will wait for room
+            else:
+                self._driver._keep(frame)  # we closed it: kept, but no news to the machine
+            return
+        if sink is None or not isinstance(message, Media):
+            self._driver._take(frame)
+            return
+        if link.dropping:
+            if sink.full:
+                link.dropped += 1
+                return
+            self._driver._end_drop(link)
+        sink.put(frame)
+        commands = self._machine.receive(frame)
+        if commands:
+            self._driver._execute(commands, frame.at_us)
+        if sink.full and not link.is_held:
+            self._driver._hold(link, self._socket, sink)
+
+
+def _is_in_any(needle: bytes, raws: list[bytes]) -> bool:
+    """Whether a text without line breaks is in one of some messages: one search takes a third of the time of many."""
+    return needle in (raws[0] if len(raws) == 1 else b"\n".join(raws))
 
 
 _IN = Direction.IN

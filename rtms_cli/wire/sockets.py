@@ -43,7 +43,7 @@ AT_ONCE = 1 << 13
 and what one costs beyond this module is a thousand times what it costs here."""
 
 SLICE, SLICE_BYTES = 100, 1 << 18
-"""Messages, and bytes of them, that are handed over before others have their turn."""
+"""Messages, and bytes of them, that are handed over together before others have their turn."""
 
 WATCH_S = 1.0
 """How long a reset may stay unnoticed; see `ClientSocket._watch`."""
@@ -56,14 +56,15 @@ _TOO_BIG = 1009
 _PROTOCOL_ERROR = 1002
 _NOT_UTF8 = 1007
 
-OnMessage = Callable[[bytes], None]
+OnMessages = Callable[[list[bytes]], None]
+"""Takes messages that came together, in order; at least one."""
 OnClosed = Callable[[int, str], None]
 
 
 class Socket(Protocol):
     """An open WebSocket."""
 
-    def start(self, on_message: OnMessage, on_closed: OnClosed) -> None:
+    def start(self, on_messages: OnMessages, on_closed: OnClosed) -> None:
         """Hand over what comes: every whole message, then once the close code and reason."""
 
     def send(self, raw: bytes, *, binary: bool) -> None:
@@ -105,7 +106,7 @@ class ClientSocket(picows.WSListener):
         "_is_paused",
         "_is_text",
         "_on_closed",
-        "_on_message",
+        "_on_messages",
         "_ping",
         "_timer",
         "_transport",
@@ -116,7 +117,7 @@ class ClientSocket(picows.WSListener):
 
     def __init__(self) -> None:
         self._transport: picows.WSTransport | None = None
-        self._on_message: OnMessage | None = None
+        self._on_messages: OnMessages | None = None
         self._on_closed: OnClosed | None = None
         self._waiting: deque[bytes] = deque()
         self._ping: bytes | None = None
@@ -138,18 +139,21 @@ class ClientSocket(picows.WSListener):
         """Whether the server has answered the upgrade; the connection may be closed again."""
         return self._transport is not None
 
-    def start(self, on_message: OnMessage, on_closed: OnClosed) -> None:
+    def start(self, on_messages: OnMessages, on_closed: OnClosed) -> None:
         """See `Socket.start`."""
-        self._on_message, self._on_closed = on_message, on_closed
+        self._on_messages, self._on_closed = on_messages, on_closed
         self._deliver()
 
     def _deliver(self) -> None:
         """Hand over some of the messages that wait; then it is the others' turn, or what was held up goes on."""
-        count = nbytes = 0
-        while self._waiting and self._on_message is not None and count < SLICE and nbytes < SLICE_BYTES:
+        raws: list[bytes] = []
+        nbytes = 0
+        while self._waiting and self._on_messages is not None and len(raws) < SLICE and nbytes < SLICE_BYTES:
             raw = self._waiting.popleft()
-            count, nbytes = count + 1, nbytes + len(raw)
-            self._on_message(raw)
+            nbytes += len(raw)
+            raws.append(raw)
+        if raws and self._on_messages is not None:
+            self._on_messages(raws)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._deliver)
         self._read_or_not()
@@ -158,7 +162,7 @@ class ClientSocket(picows.WSListener):
     def _tell_closed(self) -> None:
         """Tell of the end; who was told is let go of, for the transport and this refer to each other for a while."""
         if self._closed is not None and self._on_closed is not None and not self._waiting:
-            on_closed, self._on_closed, self._on_message = self._on_closed, None, None
+            on_closed, self._on_closed, self._on_messages = self._on_closed, None, None
             on_closed(*self._closed)
 
     def send(self, raw: bytes, *, binary: bool) -> None:
@@ -306,11 +310,11 @@ class ClientSocket(picows.WSListener):
 
         :param behind: bytes that were read behind it.
         """
-        if self._on_message is not None and behind <= AT_ONCE and not self._waiting:
-            self._on_message(raw)
+        if self._on_messages is not None and behind <= AT_ONCE and not self._waiting:
+            self._on_messages([raw])
         else:
             self._waiting.append(raw)
-            if len(self._waiting) == 1 and self._on_message is not None:
+            if len(self._waiting) == 1 and self._on_messages is not None:
                 self._read_or_not()
                 asyncio.get_running_loop().call_soon(self._deliver)
         if is_text and not (raw.isascii() or is_utf8(raw)):
@@ -369,10 +373,10 @@ class TaskSocket:
         self._close_with: tuple[int, str] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, on_message: OnMessage, on_closed: OnClosed) -> None:
+    def start(self, on_messages: OnMessages, on_closed: OnClosed) -> None:
         """See `Socket.start`."""
         self._tasks = [
-            asyncio.create_task(self._read(on_message, on_closed), name="socket reader"),
+            asyncio.create_task(self._read(on_messages, on_closed), name="socket reader"),
             asyncio.create_task(self._write(), name="socket writer"),
         ]
 
@@ -412,11 +416,11 @@ class TaskSocket:
         """Wait until it is closed and everything was handed over."""
         await asyncio.wait(self._tasks)
 
-    async def _read(self, on_message: OnMessage, on_closed: OnClosed) -> None:
+    async def _read(self, on_messages: OnMessages, on_closed: OnClosed) -> None:
         try:
             while True:
                 await self._may_read.wait()
-                on_message(await self._connection.recv(decode=False))
+                on_messages([await self._connection.recv(decode=False)])
         except ConnectionClosed:
             self._outbox.clear()
             self._outbox_bytes = 0

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
+from frames import audio, said, state
 from msgspec import structs
 from script import (
     AUDIO,
@@ -24,12 +25,13 @@ from script import (
     stopped,
 )
 
-from rtms_cli.machine import Finish
+from rtms_cli.machine import Finish, Packets, State
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.session.channel import Phase
 from rtms_cli.session.life import Stage
+from rtms_cli.session.rules import US
 
 
 def test_handshakes_happen_in_order_and_ready_follows_the_last_media_socket() -> None:
@@ -564,3 +566,29 @@ def test_a_reconnect_that_is_refused_for_good_was_an_interruption_and_no_failure
         <<   finish interrupted None
         """,
     )
+
+
+def test_once_media_flow_it_is_enough_to_hear_that_they_do() -> None:
+    """Before the handshake, before the first packet, on signaling and after a loss each is read."""
+    machine = session()
+    packets = Packets("media", [5_000_000], [b"{}"], 2)
+    heard = [machine.hear(packets)]
+    play(machine, CONNECTED)
+    heard.append(machine.hear(packets))
+    machine.receive(audio(b"\0\0", 1000, at_us=400_000))
+    heard += [
+        machine.hear(structs.replace(packets, channel=channel)) for channel in ("media", "signaling", "elsewhere")
+    ]
+    assert machine.snapshot().channels[1].last_in_us == 5_000_000
+    machine.receive(state(State.CLOSED, 6_000_000, code=1006))
+    assert [*heard, machine.hear(packets)] == [False, False, True, False, False, False]
+
+
+def test_media_that_are_heard_keep_a_channel_alive() -> None:
+    machine = session()
+    play(machine, CONNECTED)
+    machine.receive(audio(b"\0\0", 1000, at_us=400_000))
+    for second in range(1, 200):
+        assert machine.hear(Packets("media", [second * US], [b"{}"], 2))
+        machine.receive(said({"msg_type": 12, "timestamp": 1}, second * US, "signaling"))
+        assert not machine.tick(second * US)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from rtms_cli.machine import Frame
+from rtms_cli.machine import Frame, Item, frames_of
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
 from rtms_cli.recording.writer import Sink, Writer
@@ -146,7 +146,7 @@ class SimSink(Sink):
         super().__init__(writer, recorder)
         self.recorder = recorder
         self._sim = writer
-        self._frames: list[Frame] = []
+        self._items: list[Item] = []
         self._is_due = False
         self._is_over = False
         self._checkpoint_at = 0.0
@@ -157,12 +157,12 @@ class SimSink(Sink):
         """See `Sink.full`."""
         return self._sim.full
 
-    def put(self, frame: Frame) -> None:
+    def put(self, item: Item) -> None:
         """See `Sink.put`."""
         if self._is_over:
             return
-        self.log.append(frame)
-        self._frames.append(frame)
+        self.log.extend(frames_of(item))
+        self._items.append(item)
         if not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_later(self._sim._dice.uniform(0, 1.5), self.fold)
@@ -180,10 +180,10 @@ class SimSink(Sink):
         self._is_due = False
         if self._is_over or self._sim.full:
             return
-        frames, self._frames = self._frames, []
+        items, self._items = self._items, []
         try:
-            if frames:
-                self.recorder.fold(frames)
+            if items:
+                self.recorder.fold(items)
             now = asyncio.get_running_loop().time()
             if now >= self._checkpoint_at:
                 self._checkpoint_at = now + self._sim._dice.uniform(2, 20)

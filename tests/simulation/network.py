@@ -14,7 +14,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from rtms_cli.machine import BROKEN
-from rtms_cli.wire.sockets import CLOSE_TIMEOUT_S, OnClosed, OnMessage
+from rtms_cli.wire.sockets import CLOSE_TIMEOUT_S, OnClosed, OnMessages
 
 DIAL_TIMEOUT_S = 10.0
 """How long our dialer waits for a connection."""
@@ -99,7 +99,7 @@ class SimSocket:
         inward.deliver = self._arrived
         self._log = log
         self._loop = link.loop
-        self._on_message: OnMessage | None = None
+        self._on_messages: OnMessages | None = None
         self._on_closed: OnClosed | None = None
         self._waiting: deque[bytes | _Close | None] = deque()
         self._is_paused = False
@@ -108,9 +108,9 @@ class SimSocket:
         """Whether this end has closed it."""
         self.closed: tuple[int, str] | None = None
 
-    def start(self, on_message: OnMessage, on_closed: OnClosed) -> None:
+    def start(self, on_messages: OnMessages, on_closed: OnClosed) -> None:
         """See `Socket.start`."""
-        self._on_message, self._on_closed = on_message, on_closed
+        self._on_messages, self._on_closed = on_messages, on_closed
         self._hand_over()
         if self.closed is not None:
             on_closed(*self.closed)
@@ -169,12 +169,12 @@ class SimSocket:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        while self._waiting and not self._is_paused and self._on_message is not None:
+        while self._waiting and not self._is_paused and self._on_messages is not None:
             item = self._waiting.popleft()
             if isinstance(item, bytes):
                 if self._log is not None:
                     self._log(item)
-                self._on_message(item)
+                self._on_messages([item])
             elif item is None:
                 self.end(BROKEN, "")
             else:

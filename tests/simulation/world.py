@@ -23,7 +23,7 @@ from simulation.plan import (
 from simulation.server import Served, ZoomSide, failure
 
 from rtms_cli.capture import Header
-from rtms_cli.machine import ChannelState, Direction, Finish, Frame, State
+from rtms_cli.machine import ChannelState, Direction, Finish, Frame, Item, Packets, State, frames_of
 from rtms_cli.protocol.webhooks import Stream, read_webhook
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
@@ -76,16 +76,16 @@ class LoggingSink(SimSink):
         self._process = writer.process
         self._recording = recording
 
-    def put(self, frame: Frame) -> None:
+    def put(self, item: Item) -> None:
         """See `Sink.put`."""
         if self._process.is_dead:
             return
         link, told = 0, True
-        if frame.direction is Direction.IN and self._process.arriving is not None:
+        if (isinstance(item, Packets) or item.direction is Direction.IN) and self._process.arriving is not None:
             arriving = self._process.arriving
             link, told = arriving.number, not arriving.client.is_closing
-        self._recording.entries.append(Entry(frame, link, told))
-        super().put(frame)
+        self._recording.entries.extend(Entry(frame, link, told) for frame in frames_of(item))
+        super().put(item)
 
 
 class ProcessWriter(SimWriter):

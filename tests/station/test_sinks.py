@@ -8,7 +8,7 @@ import pytest
 from harness import Silent
 
 from rtms_cli.errors import Problem
-from rtms_cli.machine import Direction, Fanout, Frame, as_one, frame_of
+from rtms_cli.machine import Direction, Fanout, Frame, Item, as_one, frame_of, frames_of
 from rtms_cli.protocol.media import MediaRequest, parse_media
 from rtms_cli.protocol.messages import Media
 from rtms_cli.protocol.numbers import Product
@@ -35,9 +35,9 @@ class ListTap:
         self.rooms = 0
         self._full_times = full_times
 
-    def put(self, frame: Frame) -> None:
+    def put(self, item: Item) -> None:
         assert not self.is_closed
-        self.frames.append(frame)
+        self.frames.extend(frames_of(item))
 
     @property
     def full(self) -> bool:
@@ -138,7 +138,7 @@ async def test_a_tap_that_cannot_open_costs_nothing_else(tmp_path: Path) -> None
 @pytest.mark.parametrize("what", ["open", "put", "full", "room", "close"])
 async def test_a_tap_with_a_defect_costs_nothing_else(what: str, tmp_path: Path) -> None:
     class Broken(ListTap):
-        def put(self, frame: Frame) -> None:
+        def put(self, item: Item) -> None:
             fail_in("put")
 
         @property

@@ -18,12 +18,21 @@ from rtms_cli.machine import (
     Direction,
     Finish,
     Frame,
+    Item,
     Open,
+    Packets,
     Send,
     State,
     Warn,
+    frames_of,
 )
-from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse, Unknown
+from rtms_cli.protocol.messages import (
+    KeepAliveRequest,
+    KeepAliveResponse,
+    SignalingHandshakeRequest,
+    Signature,
+    Unknown,
+)
 from rtms_cli.wire import driver as driver_module
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.dialer import Dialer
@@ -39,6 +48,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
+        self.packets: list[Packets] = []
         self.is_full = False
         self.has_room = asyncio.Event()
 
@@ -46,8 +56,10 @@ class Kept:
     def full(self) -> bool:
         return self.is_full
 
-    def put(self, frame: Frame) -> None:
-        self.frames.append(frame)
+    def put(self, item: Item) -> None:
+        self.frames.extend(frames_of(item))
+        if isinstance(item, Packets):
+            self.packets.append(item)
 
     async def room(self) -> None:
         await self.has_room.wait()
@@ -77,6 +89,9 @@ class Machine:
         self.react = react
         self.deadline_us: int | None = None
         self.seen: list[Frame] = []
+        self.hears = False
+        """Whether it is enough to hear that media came."""
+        self.heard = 0
 
     def tick(self, at_us: int) -> Sequence[Command]:
         first, self.first = self.first, ()
@@ -85,6 +100,11 @@ class Machine:
     def receive(self, frame: Frame) -> Sequence[Command]:
         self.seen.append(frame)
         return self.react(frame)
+
+    def hear(self, packets: Packets) -> bool:
+        if self.hears:
+            self.heard += len(packets.raws)
+        return self.hears
 
 
 @asynccontextmanager
@@ -152,6 +172,46 @@ async def test_frames_are_kept_in_order_and_what_is_sent_after_it_was_sent(run: 
     assert isinstance(closed, ChannelState)
     assert (closed.code, closed.reason) == (1000, "bye")
     assert [frame.at_us for frame in sink.frames] == sorted(frame.at_us for frame in sink.frames)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_media_that_need_not_be_read_are_put_as_they_came(run: Run, is_known: bool) -> None:
+    """Everything stays in order, and the signature is hidden all the same."""
+    others = ['{"msg_type":17,"content":{}}', PACKET[:-1], PACKET, '{"content":{},"msg_type":14}', "{"]
+    told = PACKET.replace("AAAA", "s3cret" * 8)
+
+    async def handle(socket: ServerConnection) -> None:
+        await socket.recv()
+        for number in range(120):
+            await socket.send(PACKET.replace("1}", f"{number}}}"))
+        for other in (*others, told):
+            await socket.send(other)
+        await socket.close()
+
+    def react(frame: Frame) -> Sequence[Command]:
+        match frame.message:
+            case ChannelState(state=State.OPEN):
+                handshake = SignalingHandshakeRequest("u", "s", Signature("s3cret" * 8))
+                return [Send("media", handshake)]
+            case ChannelState(state=State.CLOSED):
+                return [Finish("complete", 6, "the test")]
+        return []
+
+    sink = Kept()
+    async with server(handle) as url:
+        machine = Machine([Open("media", url)], react)
+        machine.hears = is_known
+        await run(machine, sink).run()
+    came = [frame for frame in sink.frames if frame.direction is Direction.IN]
+    assert [frame.raw.decode() for frame in came[:-1]] == [
+        *(PACKET.replace("1}", f"{number}}}") for number in range(120)), *others,
+    ]  # fmt: skip
+    assert "s3cret" not in came[-1].raw.decode()
+    assert [frame.at_us for frame in sink.frames] == sorted(frame.at_us for frame in sink.frames)
+    heard = {item for packets in sink.packets for item in packets.raws}
+    assert machine.heard == (122 if is_known else 0)
+    assert len(heard) == (121 if is_known else 0)  # one came twice
+    assert sum(frame.direction is Direction.IN for frame in machine.seen) == (4 if is_known else 126)
 
 
 async def test_a_socket_that_never_opens_is_news(run: Run) -> None:

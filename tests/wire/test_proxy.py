@@ -75,7 +75,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 async def first_message(url: str, dialer: Dialer) -> bytes:
     socket = await dialer(url)
     came: asyncio.Queue[bytes] = asyncio.Queue()
-    socket.start(came.put_nowait, lambda code, reason: None)
+    socket.start(lambda raws: came.put_nowait(raws[0]), lambda code, reason: None)
     message = await came.get()
     socket.abort()
     return message

@@ -23,7 +23,7 @@ from rtms_cli.recording.writer import Writer
 from rtms_cli.wire import sockets
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
-from rtms_cli.wire.sockets import AT_ONCE, MOST_EMPTY, SLICE, SLICE_BYTES, ClientSocket
+from rtms_cli.wire.sockets import AT_ONCE, MOST_EMPTY, SLICE, SLICE_BYTES, ClientSocket, OnMessages
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 
@@ -81,12 +81,22 @@ class Server:
             yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
 
 
+def each(take: Callable[[bytes], object]) -> OnMessages:
+    """Hands messages that came together to what takes one."""
+
+    def take_all(raws: list[bytes]) -> None:
+        for raw in raws:
+            take(raw)
+
+    return take_all
+
+
 async def read_all(url: str) -> tuple[list[bytes], int, str]:
     """Connect; gives what came until the connection ended, and how it ended."""
     socket = await Dialer(HostPolicy())(url)
     came: list[bytes] = []
     closed: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
-    socket.start(came.append, lambda code, reason: closed.set_result((code, reason)))
+    socket.start(each(came.append), lambda code, reason: closed.set_result((code, reason)))
     async with asyncio.timeout(30):
         code, reason = await closed
     return came, code, reason
@@ -188,7 +198,7 @@ async def waiting_after(sends: bytes, answer: Callable[[ClientSocket, bytes], No
             if raw == b"end":
                 socket.abort()
 
-        socket.start(take, lambda code, reason: closed.set_result((code, reason)))
+        socket.start(each(take), lambda code, reason: closed.set_result((code, reason)))
         async with asyncio.timeout(50):
             ended = await closed
         server.gone.set()
@@ -218,7 +228,7 @@ async def test_a_ping_is_not_answered_where_much_waits_for_the_server() -> None:
         assert socket._transport is not None
         transport = socket._transport.underlying_transport
         came, closed = asyncio.Event(), asyncio.Event()
-        socket.start(lambda raw: came.set(), lambda code, reason: closed.set())
+        socket.start(lambda raws: came.set(), lambda code, reason: closed.set())
         while transport.get_write_buffer_size() <= sockets.MOST_PONGS:
             socket.send(bytes(200_000), binary=True)
             await asyncio.sleep(0.01)
@@ -237,7 +247,7 @@ async def test_only_the_last_of_many_pings_is_answered() -> None:
     async with server.listening() as url:
         socket = await Dialer(HostPolicy())(url)
         closed = asyncio.Event()
-        socket.start(lambda raw: socket.close(1000, ""), lambda code, reason: closed.set())
+        socket.start(lambda raws: socket.close(1000, ""), lambda code, reason: closed.set())
         await server.gone.wait()
         await closed.wait()
     assert 0 < server.got.count(b"\x8a\x84") < 100  # a pong of four bytes, masked
@@ -258,7 +268,7 @@ async def test_keep_alives_that_were_read_before_the_server_went_are_answered_to
             transport.get_extra_info("socket").shutdown(socket_module.SHUT_RDWR)
             socket.send(b"x", binary=False)
 
-        socket.start(answer, lambda code, reason: closed.set())
+        socket.start(each(answer), lambda code, reason: closed.set())
         async with asyncio.timeout(30):
             await closed.wait()
             await server.gone.wait()
@@ -287,7 +297,7 @@ async def test_many_messages_that_are_read_together_leave_the_others_their_turns
         socket = await Dialer(HostPolicy())(url)
         closed: asyncio.Future[tuple[int, str, int]] = loop.create_future()
         turn()
-        socket.start(take, lambda code, reason: closed.set_result((code, reason, came)))
+        socket.start(each(take), lambda code, reason: closed.set_result((code, reason, came)))
         async with asyncio.timeout(30):
             assert await closed == (1000, "bye", count)
             await server.gone.wait()
@@ -310,7 +320,7 @@ async def test_of_large_messages_one_is_handed_over_at_a_time() -> None:
         socket = await Dialer(HostPolicy())(url)
         closed = asyncio.Event()
         turn()
-        socket.start(lambda raw: at.append(turns), lambda code, reason: closed.set())
+        socket.start(lambda raws: at.append(turns), lambda code, reason: closed.set())
         async with asyncio.timeout(30):
             await closed.wait()
             await server.gone.wait()
@@ -344,7 +354,7 @@ def test_a_reset_behind_bytes_that_wait_is_noticed() -> None:
                 socket.send(b"go on", binary=False)
                 assert is_reset.wait(20)
 
-        socket.start(take, lambda code, reason: closed.set_result((code, reason)))
+        socket.start(each(take), lambda code, reason: closed.set_result((code, reason)))
         async with asyncio.timeout(30):
             ended = await closed
         return count, *ended
