@@ -166,15 +166,20 @@ class SimSocket:
     def _arrived(self, item: bytes | _Close | None) -> None:
         if self.closed is None:
             self._waiting.append(item)
-            self._hand_over()
+            if len(self._waiting) == 1:  # what arrives in the same moment is read together
+                self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
         while self._waiting and not self._is_paused and self._on_messages is not None:
             item = self._waiting.popleft()
             if isinstance(item, bytes):
+                raws = [item]
+                while self._waiting and isinstance(self._waiting[0], bytes):
+                    raws.append(self._waiting.popleft())  # type: ignore[arg-type]
                 if self._log is not None:
-                    self._log(item)
-                self._on_messages([item])
+                    for raw in raws:
+                        self._log(raw)
+                self._on_messages(raws)
             elif item is None:
                 self.end(BROKEN, "")
             else:
