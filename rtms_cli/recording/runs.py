@@ -8,7 +8,7 @@ What is put off until the end of a run is the placing of plain PCM alone, and on
 silent: it makes no file, warns of nothing and loses nothing. So it does not matter that others come before it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 from pybase64 import b64decode
@@ -39,7 +39,7 @@ class Run(Struct, frozen=True, gc=False):
 def in_runs(items: Sequence[Item]) -> list[Frame | Run]:
     """Read all packets; those that are not as documented become frames."""
     found: list[Frame | Run] = []
-    for item in items:
+    for item in _joined(items):
         if isinstance(item, Frame):
             found.append(item)
         elif (packets := read_packets(item.raws)) is not None:
@@ -47,6 +47,30 @@ def in_runs(items: Sequence[Item]) -> list[Frame | Run]:
         else:
             found.extend(item.frames())
     return found
+
+
+def _joined(items: Sequence[Item]) -> Iterator[Item]:
+    """The same, with packets that follow each other on a channel as one run: in real time each comes alone."""
+    waiting: list[Packets] = []
+    for item in items:
+        goes_on = isinstance(item, Packets) and not item.lines
+        if waiting and not (goes_on and item.channel == waiting[0].channel):
+            yield _as_one(waiting)
+            waiting = []
+        if isinstance(item, Packets) and goes_on:
+            waiting.append(item)
+        else:
+            yield item
+    if waiting:
+        yield _as_one(waiting)
+
+
+def _as_one(packets: list[Packets]) -> Packets:
+    if len(packets) == 1:
+        return packets[0]
+    at_us = [at_us for each in packets for at_us in each.at_us]
+    raws = [raw for each in packets for raw in each.raws]
+    return Packets(packets[0].channel, at_us, raws, sum(each.nbytes for each in packets))
 
 
 class _Flow:
