@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from itertools import count
+from itertools import count, groupby, islice
 from os.path import lexists
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -22,21 +22,23 @@ import pybase64
 from msgspec import Raw, Struct, structs
 
 from rtms_cli.errors import Problem
-from rtms_cli.machine import Direction, Frame, Packets, frame_of
+from rtms_cli.machine import Direction, Frame, Item, Packets, frame_of
 from rtms_cli.protocol.messages import (
     MAX_TEXT,
+    MEDIA_HEADS,
     Audio,
     Share,
     Unreadable,
     Video,
     dumps,
     loads,
+    read_packets,
 )
 from rtms_cli.protocol.pasted import encoding_of
 from rtms_cli.protocol.secrets import redact, redact_unreadable
 from rtms_cli.protocol.strict_json import whole_text
 from rtms_cli.protocol.webhooks import UnreadableWebhook
-from rtms_cli.untrusted import MOST_LINE, bounded_lines, is_file, is_folder, open_file, unpacked
+from rtms_cli.untrusted import MOST_LINE, bounded_blocks, is_file, is_folder, open_file, unpacked
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -164,7 +166,8 @@ def part_of(name: str) -> int | None:
 
 
 class Capture:
-    """A capture file, opened for reading. Iterating gives its frames, in order, as often as one likes.
+    """A capture file, opened for reading. Iterating gives its frames, in order, as often as one likes; so does `items`,
+    with media in runs.
 
     Of a recording whose capture was deleted or cut while it grew, all parts that are left are read, in order.
 
@@ -205,30 +208,70 @@ class Capture:
         self.path, self.header = next(iter(whole.items()))
 
     def __iter__(self) -> Iterator[Frame]:
+        for path, where in self._files():
+            for number, block in self._blocks(path, where):
+                for place, line in enumerate(_lines(block), number):
+                    frame = self._frame(place, line, where)
+                    if frame is not None:
+                        yield frame
+
+    def items(self) -> Iterator[Item]:
+        """The same frames in fewer pieces: media lines that follow each other come as packets, which were read.
+
+        Only lines of a channel that are byte for byte as `packet_lines` writes them, and packets as documented, are
+        taken together; others are frames.
+        """
+        for path, where in self._files():
+            for number, block in self._blocks(path, where):
+                *lines, rest = block.split(b"\n")
+                for run, packets in _in_runs(block, lines):
+                    if packets is not None:
+                        yield packets
+                    else:
+                        for place, line in enumerate(run, number):
+                            frame = self._frame(place, line + b"\n", where)
+                            if frame is not None:
+                                yield frame
+                    number += len(run)
+                frame = self._frame(number, rest, where) if rest else None
+                if frame is not None:
+                    yield frame
+
+    def _files(self) -> Iterator[tuple[Path, str]]:
+        """The files, and how a problem in one begins."""
         self.problems = list(self._lacking)
         self._nbytes_before = 0
         for path in self.paths:
-            yield from self._frames(path, f"{path.name}: " if len(self.paths) > 1 else "")
+            yield path, f"{path.name}: " if len(self.paths) > 1 else ""
             self._nbytes_before += path.stat().st_size
 
-    def _frames(self, path: Path, where: str) -> Iterator[Frame]:
-        with _opened(path, follows=path == self._named) as source, as_utf8(unpacked(source, path.suffix)) as lines:
+    def _blocks(self, path: Path, where: str) -> Iterator[tuple[int, bytes]]:
+        """A file's lines behind the header, many at once, with the number of the first one."""
+        with _opened(path, follows=path == self._named) as source, as_utf8(unpacked(source, path.suffix)) as content:
             self._source = source
-            lines.readline(_LONGEST_HEADER)
-            try:
-                for number, line in enumerate(bounded_lines(lines), 2):
-                    if line is None:
-                        self.problems.append(f"{where}line {number} is longer than {MOST_LINE >> 20} MiB")
-                        continue
-                    frame = read_line(line)
-                    if frame is None and not line.endswith(b"\n"):
-                        return  # torn: the writer was killed here
-                    if frame is None:
-                        self.problems.append(f"{where}line {number} is no capture line")
-                    else:
-                        yield frame
-            except (EOFError, OSError) as error:
-                self.problems.append(f"{where}the file ends early: {getattr(error, 'strerror', None) or error}")
+            content.readline(_LONGEST_HEADER)
+            blocks, number = bounded_blocks(content), 2
+            while True:
+                try:
+                    block = next(blocks)
+                except StopIteration:
+                    return
+                except (EOFError, OSError) as error:
+                    self.problems.append(f"{where}the file ends early: {getattr(error, 'strerror', None) or error}")
+                    return
+                if block is None:
+                    self.problems.append(f"{where}line {number} is longer than {MOST_LINE >> 20} MiB")
+                    number += 1
+                else:
+                    yield number, block
+                    number += block.count(b"\n")
+
+    def _frame(self, number: int, line: bytes, where: str) -> Frame | None:
+        """A line's frame; `None`, and a problem, where it is none. A torn last line is no problem."""
+        frame = read_line(line)
+        if frame is None and line.endswith(b"\n"):  # else the writer was killed here
+            self.problems.append(f"{where}line {number} is no capture line")
+        return frame
 
     def end_us(self) -> int | None:
         """When the last frame was; `None` where that takes reading all of the file, or the tail is damaged."""
@@ -293,7 +336,7 @@ def _read_header(path: Path, *, follows: bool) -> Header:
     return header
 
 
-def _opened(path: Path, *, follows: bool) -> IO[bytes]:
+def _opened(path: Path, *, follows: bool) -> io.BufferedReader:
     try:
         return open_file(path, follows=follows)
     except (OSError, ValueError) as error:
@@ -303,9 +346,9 @@ def _opened(path: Path, *, follows: bool) -> IO[bytes]:
         ) from None
 
 
-def as_utf8(source: IO[bytes]) -> IO[bytes]:
+def as_utf8(source: io.BufferedReader) -> io.BufferedReader:
     """A text as it was before an editor or PowerShell put a byte order mark in front, or made UTF-16 of it."""
-    head = source.peek(64)[:64] if isinstance(source, io.BufferedReader) else b""
+    head = source.peek(64)[:64]
     encoding, _, mark = encoding_of(head)
     source.read(mark)
     return source if encoding == "utf-8" else io.BufferedReader(_Recoded(source, encoding), 1 << 16)
@@ -348,6 +391,85 @@ def _parts(path: Path) -> dict[int, Path]:
         if number is not None and is_file(file):
             found.setdefault(number, file)
     return dict(sorted(found.items())) or {1: folder / part_name(1)}
+
+
+def _lines(block: bytes) -> list[bytes]:
+    """The lines of a block, with their ends; the last one may lack it."""
+    *lines, rest = block.split(b"\n")
+    return [line + b"\n" for line in lines] + ([rest] if rest else [])
+
+
+def _in_runs(block: bytes, lines: list[bytes]) -> Iterator[tuple[list[bytes], Packets | None]]:
+    """The lines of a block, those together that are media of one channel; with `None`, those to be read one by one.
+
+    Most lines are of one channel, so all of them are split where its bytes stand between the time and the packet.
+
+    :param lines: without their ends.
+    """
+    found = None if b"\r" in block else _WHERE_MEDIA.search(block)
+    if found is None:
+        yield lines, None
+        return
+    where = found[0]
+    parts = [line.partition(where) for line in lines]
+    is_packet = [rest.startswith(MEDIA_HEADS) for _, _, rest in parts]
+    start = 0
+    while start < len(lines):
+        stop = start + 1
+        if is_packet[start]:
+            while stop < len(lines) and is_packet[stop] and stop - start < _MOST_IN_RUN:
+                stop += 1
+            yield lines[start:stop], _read_run(found["ch"].decode(), lines[start:stop], parts[start:stop])
+        else:
+            while stop < len(lines) and not is_packet[stop]:
+                stop += 1
+            yield from _others_in_runs(lines[start:stop])
+        start = stop
+
+
+def _others_in_runs(lines: list[bytes]) -> Iterator[tuple[list[bytes], Packets | None]]:
+    """The same for lines of which each may be of another channel."""
+    for channel, run in groupby(lines, _media_channel):
+        while some := list(islice(run, _MOST_IN_RUN)):
+            if channel is None:
+                yield some, None
+            else:
+                where = _where(channel.decode(), Direction.IN) + _DATA
+                yield some, _read_run(channel.decode(), some, [line.partition(where) for line in some])
+
+
+def _media_channel(line: bytes) -> bytes | None:
+    found = _WHERE_MEDIA.search(line, 0, _LONGEST_HEAD)
+    return found["ch"] if found is not None and line.startswith(MEDIA_HEADS, found.end()) else None
+
+
+def _read_run(channel: str, lines: list[bytes], parts: list[tuple[bytes, bytes, bytes]]) -> Packets | None:
+    """The packets of lines, if each is byte for byte as `packet_lines` writes it; else `None`.
+
+    :param parts: what is before the channel, from there to the packet, and the rest.
+    """
+    heads = [head for head, _, _ in parts]
+    if not (_SHORTEST_AT <= min(map(len, heads)) and max(map(len, heads)) <= _LONGEST_AT):
+        return None
+    for head in heads:
+        if head[:7] != b'{"at": ' or head[-7] != _DOT or (head[7] == _ZERO and len(head) > _SHORTEST_AT):
+            return None
+    digits = [head[7:-7] + head[-6:] for head in heads]
+    raws = [rest[:-1] for _, _, rest in parts if rest.endswith(b"}")]
+    if not b"".join(digits).isdigit() or len(raws) < len(parts):
+        return None
+    packets = read_packets(raws, whole=True)
+    if packets is None:
+        return None
+    return Packets(channel, list(map(int, digits)), raws, sum(map(len, raws)), b"\n".join([*lines, b""]), packets)
+
+
+_WHERE_MEDIA = re.compile(rb', "ch": "(?P<ch>media(?:\.[a-z]{1,20})?)", "dir": "in", "data": ')
+_LONGEST_HEAD = 100
+_SHORTEST_AT, _LONGEST_AT = len(b'{"at": 0.000000'), len(b'{"at": 123456789.000000')
+"""What stands before a channel; more than nine digits of seconds are more than a float can tell apart."""
+_DOT, _ZERO = b".0"
+_MOST_IN_RUN = 256
 
 
 class _Line(Struct):

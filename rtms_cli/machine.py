@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from rtms_cli.protocol.messages import Message, Unreadable, dumps, encode, loads, read
+from rtms_cli.protocol.messages import Message, Packet, Unreadable, dumps, encode, loads, read
 from rtms_cli.protocol.webhooks import Webhook, read_webhook
 
 WEBHOOK = "webhook"
@@ -88,7 +88,7 @@ class Frame(Struct, frozen=True, gc=False):  # many wait to be written, and none
 
 
 class Packets(Struct, frozen=True, gc=False):
-    """Media packets that came in on one channel, one after the other, and that nobody has read.
+    """Media packets that came in on one channel, one after the other, and that nobody has read, in most cases.
 
     Their first bytes say that they are media (`messages.MEDIA_HEADS`); what they are is found out by whoever needs it:
     `frames` is what they stand for.
@@ -101,7 +101,9 @@ class Packets(Struct, frozen=True, gc=False):
     nbytes: int
     """The sum of their lengths."""
     lines: bytes = b""
-    """The lines of the capture that they were read from, exactly as `capture_lines` writes them; else empty."""
+    """The lines of the capture that they were read from, exactly as `packet_lines` writes them; else empty."""
+    read: list[Packet] | None = None
+    """What they say, where somebody has read them."""
 
     def frames(self) -> Iterator[Frame]:
         """The same as frames, each read on its own."""

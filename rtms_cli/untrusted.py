@@ -30,7 +30,7 @@ _PIECE = 512
 """Compressed bytes that are unpacked at once: at the most some 16 MiB come of them."""
 
 
-def open_inside(folder: Path, name: str | Path) -> IO[bytes]:
+def open_inside(folder: Path, name: str | Path) -> io.BufferedReader:
     """Open a file by its relative name, which a stranger may have chosen, for reading.
 
     :param folder: may be a link itself, for it is the user who names it.
@@ -49,7 +49,7 @@ def open_inside(folder: Path, name: str | Path) -> IO[bytes]:
         raise OSError(errno.EINVAL, "it is not a name of a file", ascii(name)) from None
 
 
-def open_file(path: Path, *, follows: bool = False) -> IO[bytes]:
+def open_file(path: Path, *, follows: bool = False) -> io.BufferedReader:
     """Open a file for reading, if it is one: no pipe, device or folder.
 
     :param follows: whether it may be a symbolic link, because the user named it.
@@ -58,7 +58,9 @@ def open_file(path: Path, *, follows: bool = False) -> IO[bytes]:
     if not follows and path.is_symlink():
         raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
     flags = _FLAGS & ~getattr(os, "O_NOFOLLOW", 0) if follows else _FLAGS
-    source = io.BufferedReader(_Named(path, opener=lambda name, mode: os.open(name, mode | flags)), _BUFFER)
+    source: io.BufferedReader = io.BufferedReader(
+        _Named(path, opener=lambda name, mode: os.open(name, mode | flags)), _BUFFER
+    )
     if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
         source.close()
         raise OSError(errno.EINVAL, "it is not a file", str(path))
@@ -134,7 +136,38 @@ def bounded_lines(source: IO[bytes], most: int = MOST_LINE) -> Iterator[bytes | 
         yield None
 
 
-def unpacked(source: IO[bytes], suffix: str) -> IO[bytes]:
+def bounded_blocks(source: io.BufferedReader, most: int = MOST_LINE) -> Iterator[bytes | None]:
+    """A file's lines, with their ends, many at once; the last one may lack its end. `None` stands for a line that is
+    too long, between blocks.
+
+    :param most: not less than is read at once.
+
+    What was read before an error is given before that is raised.
+    """
+    waiting: list[bytes] = []  # the beginning of a line
+    nbytes = 0
+    while block := source.read1(_BUFFER):
+        first, last = block.find(b"\n") + 1, block.rfind(b"\n") + 1
+        if first and nbytes + first > most:
+            yield None
+            waiting, nbytes = [], 0
+            block, last = block[first:], last - first
+        if last > 0:
+            yield b"".join((*waiting, block[:last]))
+            waiting, nbytes = [], 0
+            block = block[last:]
+        nbytes += len(block)
+        if nbytes < most:
+            waiting.append(block)
+        else:
+            waiting.clear()
+    if nbytes >= most:
+        yield None
+    elif nbytes:
+        yield b"".join(waiting)
+
+
+def unpacked(source: io.BufferedReader, suffix: str) -> io.BufferedReader:
     """A file as it was before it was compressed to `.gz` or `.zst`; any other is what it is.
 
     Reading raises an `OSError` where it is damaged or unpacks to far too much, and an `EOFError` where it was cut.

@@ -669,14 +669,17 @@ class Packet(Struct, gc=False):
     content: PacketContent
 
 
-def read_packets(raws: Sequence[bytes]) -> list[Packet] | None:
+def read_packets(raws: Sequence[bytes], *, whole: bool = False) -> list[Packet] | None:
     """Read media packets, all in one go; `None` where `read` must look at each of them.
 
-    Otherwise each is what `read` makes of it: `Media` with the same fields. But of much data it is not known that they
-    are the text of a JSON string: whoever decodes the base64 finds that out.
+    Otherwise each is what `read` makes of it: `Media` with the same fields.
+
+    :param whole: look at each letter of much data too. Else it is not known of them that they are the text of a JSON
+        string: whoever decodes the base64 finds that out.
     """
+    decode = _PACKETS.decode
     try:
-        packets = [_PACKETS.decode(raw) if len(raw) < _LARGE else _read_large_packet(raw) for raw in raws]
+        packets = [decode(raw) if whole or len(raw) < _LARGE else _read_large_packet(raw) for raw in raws]
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     if not all(map(bytes.isascii, raws)) and not all(map(is_utf8, raws)):

@@ -29,7 +29,7 @@ from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_bein
 from rtms_cli.recording.recorder import Recorder
 
 _WORKSHOP = ".repair"
-_BATCH = 256
+_BATCH = 8
 _CLOCKS_MS = 60_000
 """By how much our clock may be ahead of Zoom's."""
 _INDEX = ".index.jsonl"
@@ -187,8 +187,8 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
             keep_encoded=_has_encoded(folder, before),
             origin_ms=before.origin_ms if before is not None else None,
         )
-        frames = iter(capture)
-        while batch := list(islice(frames, _BATCH)):
+        items = capture.items()
+        while batch := list(islice(items, _BATCH)):
             recorder.fold(batch)
         recorder.close()
         if (failed := recorder.write_failures()) > 0:

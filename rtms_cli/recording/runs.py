@@ -42,7 +42,7 @@ def in_runs(items: Sequence[Item]) -> list[Frame | Run]:
     for item in _joined(items):
         if isinstance(item, Frame):
             found.append(item)
-        elif (packets := read_packets(item.raws)) is not None:
+        elif (packets := item.read or read_packets(item.raws)) is not None:
             found.append(Run(item, packets))
         else:
             found.extend(item.frames())

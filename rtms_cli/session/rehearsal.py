@@ -7,7 +7,7 @@ the session's behaviour has changed since the capture was made.
 from collections import Counter
 from collections.abc import Iterable
 
-from rtms_cli.machine import MEDIA, Command, Direction, Frame, Send
+from rtms_cli.machine import MEDIA, Command, Direction, Frame, Item, Packets, Send, frames_of
 from rtms_cli.protocol.media import MediaParams, MediaRequest, spelled_out
 from rtms_cli.protocol.messages import (
     ClientReadyAck,
@@ -55,6 +55,17 @@ class Rehearsal:
     def session(self) -> Session:
         """The session, for its snapshot."""
         return self._session
+
+    def follow_all(self, item: Item) -> None:
+        """Give the session a frame or packets, of which it hears as it did live."""
+        if isinstance(item, Packets) and self._is_due_behind(item.at_us[-1]) and self._session.hear(item):
+            return
+        for frame in frames_of(item):
+            self.follow(frame)
+
+    def _is_due_behind(self, at_us: int) -> bool:
+        due_us = self._session.deadline_us
+        return self._started and (due_us is None or due_us >= at_us)
 
     def follow(self, frame: Frame) -> None:
         """Give the session one more frame, and the ticks that were due before it."""

@@ -12,8 +12,8 @@ from rtms_cli.recording.recorder import Recorder
 from rtms_cli.session.rehearsal import Rehearsal
 from rtms_cli.station.observing import Observer, Observers, StreamSnapshot
 
-BATCH = 256
-"""Frames that are folded together where nobody waits for them."""
+BATCH = 8
+"""Frames, and runs of packets, that are folded together where nobody waits for them."""
 STEP_S = 0.05
 """Frames that are due within so long are folded together."""
 
@@ -32,11 +32,11 @@ class Replay:
     def run_at_once(self) -> None:
         """Fold every frame as fast as it goes, until the end or `stop`, which a signal's handler may call."""
         gc.set_threshold(200_000, 20, 50)  # frames are no cycles
-        frames = iter(self._source)
+        items = self._source.items()
         try:
-            while not self._stopped.is_set() and (batch := list(islice(frames, BATCH))):
-                for frame in batch:
-                    self._rehearsal.follow(frame)
+            while not self._stopped.is_set() and (batch := list(islice(items, BATCH))):
+                for item in batch:
+                    self._rehearsal.follow_all(item)
                 self._recorder.fold(batch)
         finally:
             self._recorder.close()
