@@ -16,7 +16,7 @@ from rtms_cli.untrusted import is_folder
 if TYPE_CHECKING:
     from rtms_cli.capture import Capture
     from rtms_cli.inspection.filters import Wanted
-    from rtms_cli.inspection.reading import Line
+    from rtms_cli.inspection.reading import Line, Piece
 
 FOLLOW_S = 0.2
 """How often `--follow` looks for new lines."""
@@ -83,7 +83,7 @@ def inspect(
     end_with_reader()
     try:
         if messages:
-            lines = _followed(source) if follow else _read(source, quiet=True)
+            lines = _followed(source) if follow else _numbered(source)
             _messages(source, lines, wanted, pattern, limit, raw=raw, full=full, as_json=as_json, flush=follow)
         elif lint:
             clean = _lint(source, _read(source), as_json=as_json)
@@ -111,14 +111,18 @@ def _check_modes(modes: tuple[bool, bool, bool, bool, bool], as_json: bool, has_
         raise Problem("--type, --channel, --user, --from and the like choose messages.", "Add --messages.")
 
 
-def _read(source: "Capture", *, quiet: bool = False) -> "Iterator[Line]":
-    """The capture's lines, with a bar that tells how far they have been read."""
-    from rtms_cli.inspection.reading import numbered
+def _read(source: "Capture") -> "Iterator[Piece]":
+    """The capture's lines, media in runs, with a bar that tells how far they have been read."""
+    from rtms_cli.inspection.reading import in_pieces
     from rtms_cli.view.progress import with_progress
 
-    if quiet:
-        return numbered(source)
-    return with_progress(numbered(source), source.nbytes, lambda: source.position, "reading")
+    return with_progress(in_pieces(source), source.nbytes, lambda: source.position, "reading")
+
+
+def _numbered(source: "Capture") -> "Iterator[Line]":
+    from rtms_cli.inspection.reading import numbered
+
+    return numbered(source)
 
 
 def _pattern(grep: str) -> re.Pattern[str]:
@@ -138,7 +142,7 @@ def _followed(source: "Capture") -> "Iterator[Line]":
     return follow(source, lambda: time.sleep(FOLLOW_S))
 
 
-def _summary(source: "Capture", lines: "Iterable[Line]", folder: Path | None, *, as_json: bool) -> None:
+def _summary(source: "Capture", pieces: "Iterable[Piece]", folder: Path | None, *, as_json: bool) -> None:
     from msgspec.structs import replace
 
     from rtms_cli.inspection.sheets import sheets
@@ -146,7 +150,7 @@ def _summary(source: "Capture", lines: "Iterable[Line]", folder: Path | None, *,
     from rtms_cli.inspection.summary import summarize
     from rtms_cli.view.inspect import plain_sheets, rich_sheets
 
-    summary = summarize(str(source.path), source.header, lines)
+    summary = summarize(str(source.path), source.header, pieces)
     if folder is not None:
         summary = replace(summary, recorded=look_at(folder)[0])
     if as_json:
@@ -218,7 +222,7 @@ def _messages(
             return
 
 
-def _lint(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> bool:
+def _lint(source: "Capture", pieces: "Iterable[Piece]", *, as_json: bool) -> bool:
     from msgspec import to_builtins
 
     from rtms_cli.inspection.documents import sections
@@ -226,7 +230,7 @@ def _lint(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> bool:
     from rtms_cli.view.text import escape
 
     count, named = 0, {}
-    for finding in lint(lines, source.header.product):
+    for finding in lint(pieces, source.header.product):
         count += 1
         section = sections()[finding.section]
         if as_json:
@@ -268,12 +272,12 @@ def _explain(rule: str, *, as_json: bool) -> None:
         _say(f"{rule}: {section.title}\n\n{section.text}\n\n{section.link}")
 
 
-def _html(source: "Capture", lines: "Iterable[Line]", folder: Path | None, out: Path) -> None:
+def _html(source: "Capture", pieces: "Iterable[Piece]", folder: Path | None, out: Path) -> None:
     from rtms_cli.inspection.page import page
     from rtms_cli.recording.files import atomic_write
     from rtms_cli.view.text import escape, size_of
 
-    content = page(source.header, lines, source.path, folder, out).encode()
+    content = page(source.header, pieces, source.path, folder, out).encode()
     try:
         atomic_write(out, content)
     except OSError as error:
@@ -282,13 +286,13 @@ def _html(source: "Capture", lines: "Iterable[Line]", folder: Path | None, out: 
     _say(f"{escape(str(out))}  {size_of(len(content))}")
 
 
-def _timeline(source: "Capture", lines: "Iterable[Line]", *, as_json: bool) -> None:
+def _timeline(source: "Capture", pieces: "Iterable[Piece]", *, as_json: bool) -> None:
     import shutil
 
     from rtms_cli.inspection.lanes import lanes
     from rtms_cli.view.inspect import timeline
 
-    found = lanes(lines, source.header.product)
+    found = lanes(pieces, source.header.product)
     if as_json:
         _say_json(found)
         return

@@ -1,6 +1,9 @@
 """Ways of writing a message that PROTOCOL §4 tolerates but does not document, and channels it does not belong on."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+from msgspec import Raw, Struct
 
 from rtms_cli.machine import MEDIA, SIGNALING
 from rtms_cli.protocol.fields import TIME, Nested
@@ -32,6 +35,53 @@ def odd_forms(body: Mapping[str, object]) -> Iterator[str]:
                 yield f"{place.path} {place.value} is in {found}, not in ms"
             elif isinstance(place.value, float):
                 yield f"{place.path} {place.value} is no whole number"
+
+
+class PacketForms:
+    """The forms of media packets that have been told of: the same keys in the same places say nothing new."""
+
+    def __init__(self) -> None:
+        self._known: set[bytes] = set()
+
+    def are_known(self, raws: Sequence[bytes]) -> bool:
+        """Whether there is nothing to tell of the forms of packets that `read_packets` reads."""
+        try:
+            list(map(_AS_DOCUMENTED.decode, raws))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return all(_without_values(raw) in self._known for raw in raws)
+        return True
+
+    def learn(self, raw: bytes) -> None:
+        """Take note of a packet that was told of."""
+        if len(self._known) < _MOST_FORMS:
+            self._known.add(_without_values(raw))
+
+
+class _Content(Struct, gc=False, forbid_unknown_fields=True):
+    data: Raw
+    timestamp: int
+    user_id: int | None = None
+    user_name: str | None = None
+    length: int | None = None
+    channel_id: int | None = None
+
+
+class _Packet(Struct, gc=False, forbid_unknown_fields=True):
+    msg_type: int
+    content: _Content
+
+
+_AS_DOCUMENTED = msgspec.json.Decoder(_Packet)
+_MOST_FORMS = 1_000
+_LONGEST_FORM = 1_000
+
+
+def _without_values(raw: bytes) -> bytes:
+    """A packet without its data and its digits."""
+    key = raw.find(b'"data":')
+    start = raw.find(b'"', key + 7) + 1
+    end = raw.find(b'"', start)
+    return (raw[:start] + raw[end:])[:_LONGEST_FORM].translate(None, b"0123456789")
 
 
 def wrong_channel(kind: int | str | None, channel: str) -> str | None:

@@ -5,15 +5,17 @@ type, field or form once.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from msgspec import Struct
 
 from rtms_cli.inspection.announcements import Announcements
-from rtms_cli.inspection.forms import odd_forms, wrong_channel
+from rtms_cli.inspection.forms import PacketForms, odd_forms, wrong_channel
 from rtms_cli.inspection.known import unknown_fields
-from rtms_cli.inspection.reading import Line
+from rtms_cli.inspection.reading import Piece, lines_of
+from rtms_cli.inspection.runs import sent_in
 from rtms_cli.inspection.tracks import Tracks
-from rtms_cli.machine import SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
+from rtms_cli.machine import SIGNALING, WEBHOOK, ChannelState, Direction, Frame, Packets, State
 from rtms_cli.protocol.endings import Outlook
 from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import (
@@ -119,11 +121,11 @@ class _Connection:
         self.told: set[str] = set()
 
 
-def lint(lines: Iterable[Line], product: str = "meeting") -> Iterator[Finding]:
+def lint(pieces: Iterable[Piece], product: str = "meeting") -> Iterator[Finding]:
     """Read a capture once and tell what departs from the protocol, in the order in which it shows."""
     told: dict[str, int] = {}
     last: dict[str, Finding] = {}
-    for finding in _Linter(product).run(lines):
+    for finding in _Linter(product).run(pieces):
         told[finding.rule] = told.get(finding.rule, 0) + 1
         if told[finding.rule] <= MOST_TOLD:
             yield finding
@@ -163,6 +165,7 @@ class _Linter:
         self._announced_us: dict[str, int] = {}
         self._keep_alives = KeepAlives()
         self._first = _Once().first
+        self._forms = PacketForms()
         self._tracks = Tracks(product, self._first)
         self._outlook = Outlook(trusted=True)
         self._is_closed = False
@@ -172,22 +175,18 @@ class _Linter:
         self._closes: list[tuple[int, Finding]] = []
         """Proper closes that may turn out to be the end: the stop can come on another socket right after them."""
 
-    def run(self, lines: Iterable[Line]) -> Iterator[Finding]:
+    def run(self, pieces: Iterable[Piece]) -> Iterator[Finding]:
         """Every finding."""
-        for number, frame in lines:
-            self._line = number
-            if isinstance(frame, str):
-                yield self._find("unreadable", frame, "")
+        for first, item in pieces:
+            if isinstance(item, Packets) and self._is_clean(item):
+                self._line = first + len(item.raws) - 1
                 continue
-            self._at_us, self._channel = max(self._at_us, frame.at_us), frame.channel
-            if self._closes:
-                yield from self._closed_for_good(self._at_us - AROUND_THE_END_US)
-            if frame.direction is Direction.IN and frame.channel != WEBHOOK:
-                yield from self._on_heard(frame)
-            if isinstance(frame.message, ChannelState):
-                yield from self._on_state(frame.message)
-            else:
-                yield from self._on_message(frame)
+            for number, frame in lines_of(first, item):
+                self._line = number
+                if isinstance(frame, str):
+                    yield self._find("unreadable", frame, "")
+                else:
+                    yield from self._on_frame(frame)
         yield from self._closed_for_good(self._at_us)
         for channel, asked in self._keep_alives.close_all():
             yield from self._unanswered(channel, asked)
@@ -197,6 +196,36 @@ class _Linter:
             yield self._find(rule, text, "")
         if not self._stopped and (self._began or not self._refused):
             yield self._find("no-stop", "the capture ends without 8 TERMINATED, 9 STOPPED, 22 or a stopped webhook", "")
+
+    def _on_frame(self, frame: Frame) -> Iterator[Finding]:
+        self._at_us, self._channel = max(self._at_us, frame.at_us), frame.channel
+        if self._closes:
+            yield from self._closed_for_good(self._at_us - AROUND_THE_END_US)
+        if frame.direction is Direction.IN and frame.channel != WEBHOOK:
+            yield from self._on_heard(frame)
+        if isinstance(frame.message, ChannelState):
+            yield from self._on_state(frame.message)
+        else:
+            yield from self._on_message(frame)
+
+    def _is_clean(self, packets: Packets) -> bool:
+        """Take packets, if nothing about them is a finding; else nothing was taken."""
+        at_us, channel = packets.at_us, packets.channel
+        connection = self._left.get(channel) or self._open.get(channel)
+        if connection is None or self._closes or not connection.accepted:
+            return False
+        if not (self._ready or connection.covered or "7" in connection.told):
+            return False
+        heard_us = [connection.heard_us, *at_us]
+        if at_us[0] < self._at_us or any(later - at > SILENCE_US for at, later in pairwise(heard_us)):
+            return False
+        sent = sent_in(packets)
+        if sent is None or not self._forms.are_known(packets.raws) or not self._tracks.take_all(sent):
+            return False
+        connection.covered |= self._ready
+        connection.heard_us = self._at_us = at_us[-1]
+        self._channel, self._began = channel, True
+        return True
 
     def _find(self, rule: str, text: str, channel: str | None = None, line: int = 0, at_us: int = -1) -> Finding:
         at = (self._at_us if at_us < 0 else at_us) / 1_000_000
@@ -483,6 +512,8 @@ class _Linter:
             body = loads(frame.raw)
         except ValueError:
             return  # a webhook or a state that is unreadable has been told of already
+        if isinstance(message, Media):
+            self._forms.learn(frame.raw)
         if isinstance(body, dict) and "msg_type" in body:
             if (place := wrong_channel(message_type(body), self._channel)) and self._first(
                 "channel", (message_type(body), self._channel)

@@ -1,6 +1,7 @@
 """Arithmetic on timestamps and arrival times, in memory that does not grow with the capture."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 from rtms_cli.recording.quantiles import Quantiles
 
@@ -39,6 +40,17 @@ class Origin:
         zero_us = at_us - (timestamp - self.ms) * 1000
         if zero_us < self._least_us and self._first_us - zero_us < JUMP_MS * 1000:
             self._least_us = zero_us
+
+    def take_run(self, timestamps: Sequence[int], at_us: Sequence[int]) -> None:
+        """Take media messages with sane timestamps, as `take` does."""
+        self.take(timestamps[0], at_us[0])
+        assert self.ms is not None
+        zero_ms, least_us, first_us = self.ms, self._least_us, self._first_us
+        for timestamp, at in zip(timestamps, at_us, strict=True):
+            zero_us = at - (timestamp - zero_ms) * 1000
+            if zero_us < least_us and first_us - zero_us < JUMP_MS * 1000:
+                least_us = zero_us
+        self._least_us = least_us
 
     @property
     def at_us(self) -> int | None:
@@ -80,7 +92,7 @@ class Pace:
         self._clock: Clock | None = None
         self._due_us = 0
         self._delay_us: int | None = None
-        self._last_data = 0
+        self._last_data: object = None
         self._starts: list[int] = []
         self._ends: list[int] = []
         self._forgotten = [0, 0, 0]
@@ -91,10 +103,41 @@ class Pace:
         self.jitter_us = Quantiles()
         self.late = self.early = self.duplicates = self.out_of_order = self.jumps = self.untimed = 0
 
-    def add(self, timestamp: int | None, at_us: int, data: int) -> None:
+    def follows(self, timestamp: int, last_ms: int) -> bool:
+        """Whether packets that come one after the other, from one timestamp to another, all lie behind what came."""
+        return self._clock is not None and self._clock.latest_ms < timestamp and last_ms <= timestamp + JUMP_MS // 2
+
+    def add_run(self, timestamps: Sequence[int], at_us: Sequence[int], letters: Sequence[str]) -> None:
+        """Take packets with sane timestamps, as `add` does."""
+        clock, half_hour_ms, jitters = self._clock, JUMP_MS // 2, list[int]()
+        smallest_ms, step_us = self.step_ms + self._smallest_gap_ms, self.step_ms * 1000
+        for place, (timestamp, at) in enumerate(zip(timestamps, at_us, strict=True)):
+            if clock is None or self._delay_us is None or not 0 < timestamp - clock.latest_ms < half_hour_ms:
+                self._last_data = letters[place - 1] if place else self._last_data
+                self.add(timestamp, at, letters[place])
+                clock = self._clock
+                continue
+            delay_us = at - timestamp * 1000
+            jitters.append(abs(delay_us - self._delay_us))
+            self._delay_us = delay_us
+            behind_us = delay_us - self._due_us
+            if behind_us > step_us:
+                self.late += 1
+            elif behind_us < -step_us:
+                self.early += 1
+            self._due_us += behind_us // _SMOOTHING
+            if timestamp - clock.latest_ms > smallest_ms:
+                self._add_gap(len(self._starts), clock.latest_ms + self.step_ms, timestamp)
+            clock.latest_ms, clock.at_us = timestamp, at
+        self.jitter_us.add_all(jitters)
+        self._last_data = letters[-1]
+        self.first_ms = min(timestamps) if self.first_ms is None else min(self.first_ms, *timestamps)
+        self.last_ms = max(timestamps) if self.last_ms is None else max(self.last_ms, *timestamps)
+
+    def add(self, timestamp: int | None, at_us: int, data: object) -> None:
         """Take a packet.
 
-        :param data: a hash of its payload, which tells a doubled picture from a second one of the same moment.
+        :param data: the letters of its payload, which tell a doubled picture from a second one of the same moment.
         """
         if timestamp is None or not is_sane(timestamp):
             self.untimed += 1
@@ -170,9 +213,12 @@ class Pace:
         self._due_us += behind_us // _SMOOTHING
         self._add_gap(len(self._starts), latest_ms + self.step_ms, timestamp)
 
+    @property
+    def _smallest_gap_ms(self) -> int:
+        return max(PAUSE_MS, 2 * self.step_ms) if self._pictures else self.step_ms // 2
+
     def _add_gap(self, place: int, start: int, end: int) -> None:
-        smallest = max(PAUSE_MS, 2 * self.step_ms) if self._pictures else self.step_ms // 2
-        if end - start > smallest:
+        if end - start > self._smallest_gap_ms:
             self._starts.insert(place, start)
             self._ends.insert(place, end)
             if len(self._starts) > MOST_GAPS:

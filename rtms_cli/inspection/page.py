@@ -24,7 +24,7 @@ from rtms_cli.inspection.documents import sections
 from rtms_cli.inspection.lanes import LaneCollector
 from rtms_cli.inspection.lint import lint
 from rtms_cli.inspection.measure import is_sane
-from rtms_cli.inspection.reading import Line
+from rtms_cli.inspection.reading import Piece
 from rtms_cli.inspection.sheets import sheets
 from rtms_cli.inspection.sound import Outline, Recorded, Sound, look_at
 from rtms_cli.inspection.summary import Summarizer, Summary
@@ -54,7 +54,7 @@ class Said(Struct, frozen=True):
     text: str
 
 
-def page(header: Header, lines: Iterable[Line], capture: Path, folder: Path | None, out: Path) -> str:
+def page(header: Header, pieces: Iterable[Piece], capture: Path, folder: Path | None, out: Path) -> str:
     """Read a capture once and write it as HTML.
 
     :param folder: the recording, where there is one: its WAV files are drawn and linked.
@@ -62,13 +62,14 @@ def page(header: Header, lines: Iterable[Line], capture: Path, folder: Path | No
     """
     summarizer, lanes, texts = Summarizer(header), LaneCollector(header.product, text=False), _Texts(header.product)
 
-    def watched() -> Iterator[Line]:
-        for number, frame in lines:
-            summarizer.take(frame)
-            if isinstance(frame, Frame):
-                lanes.take(frame)
-                texts.take(frame)
-            yield number, frame
+    def watched() -> Iterator[Piece]:
+        for number, item in pieces:
+            summarizer.take_all(item)
+            if not isinstance(item, str):
+                lanes.take_all(item)
+            if isinstance(item, Frame):
+                texts.take(item)
+            yield number, item
 
     findings = list(lint(watched(), header.product))
     summary = summarizer.summary(str(capture))

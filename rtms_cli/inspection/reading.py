@@ -1,26 +1,45 @@
 """A capture line by line, with line numbers; also one that is still being written."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from rtms_cli.capture import Capture, read_line
 from rtms_cli.errors import Problem
-from rtms_cli.machine import ChannelState, Frame, State
+from rtms_cli.machine import ChannelState, Frame, Item, Packets, State, frames_of
 from rtms_cli.untrusted import MOST_LINE
+
+_Item = TypeVar("_Item", Frame, Item)
 
 Line = tuple[int, Frame | str]
 """A line's number (the header is 1), and its frame, or what is wrong with it."""
+Piece = tuple[int, Item | str]
+"""A line, or the packets of several lines and the number of the first one."""
 
 
 def numbered(capture: Capture) -> Iterator[Line]:
     """The capture's lines after the header. A torn last line is left out."""
+    return _numbered(capture, capture)
+
+
+def in_pieces(capture: Capture) -> Iterator[Piece]:
+    """The same, with media in runs."""
+    return _numbered(capture, capture.items())
+
+
+def lines_of(number: int, item: Item | str) -> Iterator[Line]:
+    """The lines of a piece."""
+    return enumerate((item,) if isinstance(item, str) else frames_of(item), number)
+
+
+def _numbered(capture: Capture, items: Iterable[_Item]) -> Iterator[tuple[int, _Item | str]]:
     number = 1
-    for frame in capture:
+    for item in items:
         # Every line gives a frame or a problem, and the problems of the lines before this frame are all there.
         for problem in _taken(capture.problems):
             number += 1
             yield number, problem
-        number += 1
-        yield number, frame
+        yield number + 1, item
+        number += len(item.raws) if isinstance(item, Packets) else 1
     for problem in _taken(capture.problems):
         number += 1
         yield number, problem

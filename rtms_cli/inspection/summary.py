@@ -13,9 +13,10 @@ from msgspec import Struct, to_builtins
 
 from rtms_cli.capture import Header
 from rtms_cli.inspection.measure import Origin, Pace
-from rtms_cli.inspection.reading import Line
+from rtms_cli.inspection.reading import Piece
+from rtms_cli.inspection.runs import Sent, sent_in
 from rtms_cli.inspection.sound import Recorded
-from rtms_cli.machine import ChannelState, Direction, Frame, State
+from rtms_cli.machine import ChannelState, Direction, Frame, Item, Packets, State
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, MediaParams, media_names
 from rtms_cli.protocol.messages import (
     Chat,
@@ -35,7 +36,7 @@ from rtms_cli.protocol.numbers import (
     StatusCode,
     StopReason,
 )
-from rtms_cli.protocol.parties import is_by_channel, is_speaker_change, party_of
+from rtms_cli.protocol.parties import BY_CHANNEL, is_by_channel, is_speaker_change, party_of
 from rtms_cli.protocol.webhooks import UnreadableWebhook
 from rtms_cli.recording.ledger import Ledger, Socket, Step
 from rtms_cli.recording.manifest import Participant, Stop
@@ -160,11 +161,11 @@ class Summary(Struct, frozen=True):
     """What the recording's files say, where a recording is looked at."""
 
 
-def summarize(name: str, header: Header, lines: Iterable[Line]) -> Summary:
+def summarize(name: str, header: Header, pieces: Iterable[Piece]) -> Summary:
     """Read a capture once and say what is in it."""
     summarizer = Summarizer(header)
-    for _, frame in lines:
-        summarizer.take(frame)
+    for _, item in pieces:
+        summarizer.take_all(item)
     return summarizer.summary(name)
 
 
@@ -206,6 +207,24 @@ class Summarizer:
         self._speaker: tuple[UserId, int] | None = None
         self._unreadable = self._unknown = self._dropped = self._unlisted = 0
         self._warnings: list[Warned] = []
+
+    def take_all(self, item: Item | str) -> None:
+        """Take the next line, or those of a run."""
+        if not isinstance(item, Packets):
+            self.take(item)
+            return
+        sent = sent_in(item) if self._ledger.is_flowing and self._header.product not in BY_CHANNEL else None
+        if sent is None or not all(self._ledger.has_counted(type(each.message)) for each in sent):
+            for frame in item.frames():
+                self.take(frame)
+            return
+        self._lines += len(item.raws)
+        self._ledger.at_us = item.at_us[-1]
+        self._at_us = max(self._at_us, item.at_us[-1])
+        for each in sent:
+            self._ledger.count_media(type(each.message), len(each.at_us), each.nbytes)
+            self._ledger.people.hear(each.message, each.at_us[0])
+            self._on_sent(each)
 
     def take(self, frame: Frame | str) -> None:
         """Take the next line."""
@@ -250,28 +269,44 @@ class Summarizer:
             else:
                 self._unlisted += 1
 
-    def _on_media(self, frame: Frame, message: Media | Transcript | Chat) -> None:
+    def _track_of(self, message: Media | Transcript | Chat, at_us: int) -> _Gathered | None:
+        """The track of a message; `None` where there are too many."""
         kind = MEDIA_NAMES[message.media_type]
         product, parties = self._header.product, self._ledger.people.parties
         whose = party_of(message, product) if isinstance(message, Media) else parties.party_of(message)
         track = self._tracks.get((kind, whose))
-        if track is None:
-            if len(self._tracks) >= MOST:
-                self._unlisted += 1
-                return
+        if track is None and len(self._tracks) < MOST:
             channel = None if isinstance(message, Chat) else message.channel_id
             by_channel = whose != message.user_id or is_by_channel(product, message.user_id, channel)
-            track = self._tracks[kind, whose] = _Gathered(
-                frame.at_us, self._new_pace(kind, whose), whose if by_channel else None
-            )
+            pace = self._new_pace(kind, whose)
+            track = self._tracks[kind, whose] = _Gathered(at_us, pace, whose if by_channel else None)
+        return track
+
+    def _on_sent(self, sent: Sent) -> None:
+        track = self._track_of(sent.message, sent.at_us[0])
+        if track is None:
+            self._unlisted += len(sent.at_us)
+            return
+        track.packets += len(sent.at_us)
+        track.last_us = sent.at_us[-1]
+        self._origin.take_run(sent.timestamps, sent.at_us)
+        track.nbytes += sum(map(payload_nbytes, sent.letters))
+        if track.pace is not None:
+            track.pace.add_run(sent.timestamps, sent.at_us, sent.letters)
+
+    def _on_media(self, frame: Frame, message: Media | Transcript | Chat) -> None:
+        track = self._track_of(message, frame.at_us)
+        if track is None:
+            self._unlisted += 1
+            return
         track.packets += 1
         track.last_us = frame.at_us
         self._origin.take(message.timestamp, frame.at_us)
         if isinstance(message, Media):
-            letters = message.letters()
+            letters = message.letters().decode("utf-8", "replace")
             track.nbytes += payload_nbytes(letters)
             if track.pace is not None:
-                track.pace.add(message.timestamp, frame.at_us, hash(letters))
+                track.pace.add(message.timestamp, frame.at_us, letters)
         else:
             track.nbytes += len((message.text or "").encode("utf-8", "surrogatepass"))
 

@@ -1,12 +1,17 @@
 """What the media and text of each track break: timestamps, order, payloads, and what is missing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from operator import lt
+
+from pybase64 import b64decode
 
 from rtms_cli.inspection.forms import bad_payload
 from rtms_cli.inspection.measure import JUMP_MS, Clock, Pace, is_sane
+from rtms_cli.inspection.runs import Sent
 from rtms_cli.inspection.summary import step_of
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, MediaParams
 from rtms_cli.protocol.messages import Chat, Media, Transcript, UserId
+from rtms_cli.protocol.numbers import Codec
 from rtms_cli.protocol.parties import party_of
 
 MOST_TRACKS = 1000
@@ -76,11 +81,38 @@ class Tracks:
             pace = Pace(step_of(kind, self._granted), pictures=kind != "audio", never_pauses=mixed)
             self._paces[kind, whose] = pace
         before = pace.duplicates, pace.out_of_order
-        pace.add(message.timestamp, at_us, hash(message.letters()))
+        pace.add(message.timestamp, at_us, message.letters().decode("utf-8", "replace"))
         if pace.duplicates > before[0]:
             yield "packet-twice", f"{_of(kind, whose)}: {message.timestamp} came before"
         elif pace.out_of_order > before[1]:
             yield "packet-order", f"{_of(kind, whose)}: {message.timestamp} comes after later ones"
+
+    def take_all(self, run: Sequence[Sent]) -> bool:
+        """Take what was sent in a run, if nothing of it breaks anything; else nothing was taken."""
+        keys = [(MEDIA_NAMES[sent.message.media_type], party_of(sent.message, self._product)) for sent in run]
+        if len(set(keys)) < len(keys) or not all(map(self._is_clean, keys, run)):
+            return False
+        for key, sent in zip(keys, run, strict=True):
+            self._paces[key].add_run(sent.timestamps, sent.at_us, sent.letters)
+            clock = self._clocks[key]
+            clock.latest_ms, clock.at_us = sent.timestamps[-1], sent.at_us[-1]
+        return True
+
+    def _is_clean(self, key: tuple[str, UserId], sent: Sent) -> bool:
+        clock, pace, timestamps = self._clocks.get(key), self._paces.get(key), sent.timestamps
+        if clock is None or pace is None or not pace.follows(timestamps[0], timestamps[-1]):
+            return False
+        is_later = clock.latest_ms < timestamps[0] and timestamps[0] - clock.latest_ms < JUMP_MS
+        if not is_later or not all(map(lt, timestamps, timestamps[1:])):
+            return False
+        is_pcm = key[0] == "audio" and self._codec == Codec.L16
+        try:
+            sizes = [len(b64decode(letters, None, True)) for letters in sent.letters]
+        except ValueError:
+            return False
+        if is_pcm and any(size % 2 for size in sizes):
+            return False
+        return all(told in (None, size) for told, size in zip(sent.lengths, sizes, strict=True))
 
     def lost(self) -> Iterator[Break]:
         """What is missing of mixed sound, which never pauses."""

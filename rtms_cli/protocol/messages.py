@@ -748,9 +748,9 @@ def _read_slowly(raw: bytes) -> Message:
     return known.make(**known.shape.read(body)) if known and known.make else Unknown(int(number), body)
 
 
-def payload_nbytes(letters: bytes) -> int:
+def payload_nbytes(letters: str) -> int:
     """How many bytes the letters of base64 stand for."""
-    return len(letters.rstrip(b"=")) * 3 // 4
+    return len(letters.rstrip("=")) * 3 // 4
 
 
 def _from_hexadecimal(text: bytes) -> bytes:

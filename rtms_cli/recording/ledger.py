@@ -6,6 +6,7 @@ table has a bound. What is in the media is not its affair; see `placing`.
 
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 
 from msgspec import Struct, structs
 
@@ -164,6 +165,16 @@ class Ledger:
         self.at_us = at_us
         self.audio.count += count
         self.audio.nbytes += nbytes
+
+    def count_media(self, kind: type[Media], count: int, nbytes: int) -> None:
+        """Count media of a kind that has come before."""
+        tally = self.tallies[Direction.IN][_type_of_kind(kind)]
+        tally.count += count
+        tally.nbytes += nbytes
+
+    def has_counted(self, kind: type[Media]) -> bool:
+        """Whether media of a kind have come."""
+        return _type_of_kind(kind) in self.tallies[Direction.IN]
 
     @property
     def is_flowing(self) -> bool:
@@ -462,6 +473,11 @@ def _type_of(message: Message) -> tuple[str, int | str | None]:
     if isinstance(message, Unreadable):
         return "UNREADABLE", None
     return MessageType.label(message.msg_type).partition(" ")[2], int(message.msg_type)
+
+
+@cache
+def _type_of_kind(kind: type[Media]) -> str:
+    return MessageType.label(kind.msg_type).partition(" ")[2]
 
 
 def _event_of(frame: Frame) -> str:

@@ -1,5 +1,7 @@
 """Percentiles of many numbers in little memory."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 _EXACT_BITS = 10
@@ -30,6 +32,17 @@ class Quantiles:
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
         self._count += 1
         self._largest = max(self._largest, value)
+
+    def add_all(self, values: Iterable[int]) -> None:
+        """Count some numbers."""
+        counts = self._counts
+        for value in values:
+            shift = value.bit_length() - _EXACT_BITS
+            bucket = value >> shift << shift if shift > 0 else value
+            counts[bucket] = counts.get(bucket, 0) + 1
+            self._count += 1
+            if value > self._largest:
+                self._largest = value
 
     def spread(self, unit: int = 1000) -> Spread | None:
         """The percentiles, divided by `unit`; `None` where nothing was counted."""

@@ -9,8 +9,8 @@ Line = TypeVar("Line")
 
 WORTH_A_BAR = 16 << 20
 """Smaller files are read before anybody wonders."""
-_EVERY = 256
-"""How many lines come between two looks at the position."""
+_EVERY = 32
+"""How many lines, or runs of them, come between two looks at the position."""
 
 
 def with_progress(lines: Iterable[Line], total: int, position: Callable[[], int], what: str) -> Iterator[Line]:
