@@ -18,7 +18,7 @@ USERS = st.sampled_from([7, 7, 7, 7, 0, 8, None, "9", 2**40])
 NAMES = st.sampled_from(["Ann", "Ann", "Ann", "Ben", "", None, 5, 'B"n~', "Zoë", "+49 170 5550123"])
 STEPS = st.sampled_from([20, 20, 20, 20, 20, 20, 20, 0, 10, 13, 40, 400, -20, -300, 2_000, 70_000, 4_000_000, None])
 SIZES = st.sampled_from([640, 640, 640, 640, 640, 1280, 320, 641, 0])
-LENGTHS = st.sampled_from([None, None, None, 640, "right", "right", 12])
+LENGTHS = st.sampled_from([None, None, None, 640, "right", "right", 12, "extra", "nested"])
 PICTURES = {"slice": H264, "idr": IDR, "jpg": JPG, "empty": b"", "gif": b"GIF89a", "zero": b"\0"}
 PAYLOADS = st.sampled_from(["slice", "slice", "slice", *PICTURES])
 OTHER = st.sampled_from(["transcript", "chat", "event", "asks", "closed", "open", "granted", "finished", "mark", "odd"])
@@ -53,7 +53,9 @@ def frames_from(granted_audio: Mapping[str, object], sayings: Sequence[tuple[obj
             latest += step or 0  # type: ignore[operator]
             stamp = None if step is None else ZERO_MS + latest
             data = bytes([number % 251]) * content if isinstance(content, int) else PICTURES[str(content)]
-            fields = {"user_name": name, "length": len(data) if length == "right" else length}
+            fields: dict[str, object] = {"user_name": name, "length": len(data) if length == "right" else length}
+            if isinstance(length, str) and length != "right":
+                fields |= {"length": None, "level": {"now": 5} if length == "nested" else 1.5}
             kind = 14 if what == "sound" else what
             frames.append(
                 media(kind, data, stamp, user_id=user, at_us=at_us, channel=channel,  # type: ignore[arg-type]

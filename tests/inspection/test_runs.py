@@ -19,7 +19,14 @@ from rtms_cli.inspection.runs import sent_in
 from rtms_cli.inspection.summary import summarize
 from rtms_cli.machine import Frame, Packets
 
-ORDINARY = [("sound", 7, "Ann", 20, 640, None, "media")] * 5 + [("asks", 0)] * 2
+PICTURE = (15, 7, "Ann", 40, "slice", None, "media")
+ORDINARY = [
+    *[("sound", 7, "Ann", 20, 640, None, "media")] * 4,
+    PICTURE,
+    PICTURE,
+    (*PICTURE[:3], 0, *PICTURE[4:]),
+    ("asks", 0),
+]
 """What makes runs: the rest of a session is odd enough."""
 
 
