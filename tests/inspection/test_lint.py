@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from frames import ZERO_MS, audio, granted, media, said, state
+from frames import HEADER, ZERO_MS, audio, granted, media, said, state
 from msgspec import structs
 from processes import rtms
 from simulation.matrix import BEFORE, Case, at
 from simulation.world import run
 
-from rtms_cli.capture import Capture, Header, capture_lines
+from rtms_cli.capture import Capture, Header, capture_line, capture_lines
 from rtms_cli.inspection.documents import sections
 from rtms_cli.inspection.lint import MOST_TOLD, SECTIONS, Finding, lint
-from rtms_cli.inspection.reading import Line, numbered
+from rtms_cli.inspection.reading import Line, in_pieces, numbered
 from rtms_cli.machine import Direction, Frame, State, frame_of
 from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import Fault
@@ -348,3 +348,14 @@ def test_findings_end_with_1_and_are_json_lines_too(tmp_path: Path) -> None:
     assert lines.returncode == 1
     assert [json.loads(line)["link"] for line in lines.stdout.splitlines()] == 2 * [messages.link]
     assert [line.split('"')[3] for line in lines.stdout.splitlines()] == ["unknown-type", "unreadable"]
+
+
+def test_an_unknown_field_is_told_once_wherever_in_a_run_it_comes(tmp_path: Path) -> None:
+    frames = [granted(), said({"msg_type": 7}, way=Direction.OUT, channel="signaling")]
+    for number in range(600):
+        fields = {"level": number} if number >= 500 else {}
+        frames.append(audio(bytes(640), ZERO_MS + 20 * number, at_us=20_000 * number, **fields))
+    path = tmp_path / "capture.jsonl"
+    path.write_bytes(HEADER.line() + b"".join(map(capture_line, frames)))
+    found = [finding for finding in lint(in_pieces(Capture(path))) if finding.rule == "unknown-field"]
+    assert [(finding.line, finding.text) for finding in found] == [(504, "14 MEDIA_DATA_AUDIO: content.level")]

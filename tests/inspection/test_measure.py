@@ -1,5 +1,7 @@
 """Percentiles, and a track's timing, against arithmetic that may use all the memory it likes."""
 
+from itertools import pairwise
+
 import pytest
 from frames import ZERO_MS
 from hypothesis import given
@@ -149,3 +151,36 @@ def test_a_clock_says_how_far_a_timestamp_runs_ahead() -> None:
     assert not clock.has_jumped(ZERO_MS + JUMP_MS + 5000, 5_000_000)
     assert clock.has_jumped(ZERO_MS + JUMP_MS + 5001, 5_000_000)
     assert [is_sane(one) for one in (None, 0, -1, 1, 10**13 - 1, 10**13)] == [False, False, False, True, True, False]
+
+
+@given(
+    packets=st.lists(
+        st.tuples(
+            st.sampled_from([20, 20, 20, 0, 40, -20, 1_500, 2_000_000]),
+            st.integers(-30_000, 30_000),
+            st.sampled_from("ab"),
+        ),
+        min_size=1,
+    ),
+    cuts=st.lists(st.integers(0, 20), max_size=4),
+    pictures=st.booleans(),
+)
+def test_a_run_is_its_packets(packets: list[tuple[int, int, str]], cuts: list[int], pictures: bool) -> None:
+    alone, in_runs = Pace(STEP, pictures=pictures), Pace(STEP, pictures=pictures)
+    timestamps, at_us, latest = list[int](), list[int](), 0
+    for step, late_us, _ in packets:
+        latest += step
+        timestamps.append(ZERO_MS + 10_000_000 + latest)
+        at_us.append(50_000_000 + 1000 * latest + late_us)
+    letters = [data for _, _, data in packets]
+    for packet in zip(timestamps, at_us, letters, strict=True):
+        alone.add(*packet)
+    edges = sorted({0, len(packets), *(min(cut, len(packets)) for cut in cuts)})
+    for start, end in pairwise(edges):
+        in_runs.add_run(timestamps[start:end], at_us[start:end], letters[start:end])
+    assert _facts(in_runs) == _facts(alone)
+
+
+def _facts(pace: Pace) -> object:
+    counts = pace.late, pace.early, pace.duplicates, pace.out_of_order, pace.jumps, pace.lost
+    return counts, pace.gaps(), pace.holes(), pace.first_ms, pace.last_ms, pace.duration_ms, pace.jitter_us.spread()
