@@ -120,6 +120,20 @@ def frames_of(item: Item) -> Iterable[Frame]:
     return (item,) if isinstance(item, Frame) else item.frames()
 
 
+def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+    """The items, as many at once as stand for so many frames, or for one run of packets more."""
+    batch: list[Item] = []
+    nframes = 0
+    for item in items:
+        batch.append(item)
+        nframes += 1 if isinstance(item, Frame) else len(item.raws)
+        if nframes >= most:
+            yield batch
+            batch, nframes = [], 0
+    if batch:
+        yield batch
+
+
 def frame_of(at_us: int, channel: str, direction: Direction, raw: bytes) -> Frame:
     """Make a frame of bytes, read once, by the reader that its channel and direction call for."""
     if direction is Direction.STATE:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rtms_cli import untrusted
 from rtms_cli.capture import Capture, capture_line, packet_lines
-from rtms_cli.machine import Direction, Frame, Packets, frame_of, frames_of
+from rtms_cli.machine import Direction, Frame, Item, Packets, frame_of, frames_of, in_batches
 from rtms_cli.untrusted import bounded_blocks, bounded_lines, open_file
 
 PACKET = '{"msg_type": 14, "content": {"user_id": 7, "data": "AAAA", "timestamp": 1738394112345}}'
@@ -105,6 +105,14 @@ def test_a_run_is_bounded(tmp_path: Path) -> None:
     assert sum(sizes) == 2000
     assert max(sizes) <= 256
     assert len(sizes) < 20
+
+
+def test_batches_count_what_their_items_stand_for() -> None:
+    frame = frame_of(0, "signaling", Direction.IN, b'{"msg_type":12}')
+    run = Packets("media", [0] * 5, [PACKET.encode()] * 5, 5 * len(PACKET))
+    items: list[Item] = [frame, frame, run, run, frame, frame, run, frame]
+    assert [len(batch) for batch in in_batches(items, 4)] == [3, 1, 3, 1]
+    assert [item for batch in in_batches(items, 4) for item in batch] == items
 
 
 @given(

@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Iterator
 from copy import copy
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ from msgspec import Struct, structs
 
 from rtms_cli.capture import Capture, iso_time, part_name, part_of
 from rtms_cli.errors import Problem
+from rtms_cli.machine import in_batches
 from rtms_cli.protocol.endings import Speaker, Status, judge_ending
 from rtms_cli.recording.encoded import EXTENSIONS, KIND
 from rtms_cli.recording.files import Files, folder_mode
@@ -29,7 +29,7 @@ from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_bein
 from rtms_cli.recording.recorder import Recorder
 
 _WORKSHOP = ".repair"
-_BATCH = 8
+_BATCH = 1024
 _CLOCKS_MS = 60_000
 """By how much our clock may be ahead of Zoom's."""
 _INDEX = ".index.jsonl"
@@ -187,8 +187,7 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
             keep_encoded=_has_encoded(folder, before),
             origin_ms=before.origin_ms if before is not None else None,
         )
-        items = capture.items()
-        while batch := list(islice(items, _BATCH)):
+        for batch in in_batches(capture.items(), _BATCH):
             recorder.fold(batch)
         recorder.close()
         if (failed := recorder.write_failures()) > 0:

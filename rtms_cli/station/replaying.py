@@ -3,17 +3,16 @@
 import asyncio
 import gc
 from collections.abc import Sequence
-from itertools import islice
 
 from rtms_cli.capture import Capture
-from rtms_cli.machine import Finish, Frame
+from rtms_cli.machine import Finish, Frame, in_batches
 from rtms_cli.protocol.messages import Media
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.session.rehearsal import Rehearsal
 from rtms_cli.station.observing import Observer, Observers, StreamSnapshot
 
-BATCH = 8
-"""Frames, and runs of packets, that are folded together where nobody waits for them."""
+BATCH = 1024
+"""Frames that are folded together where nobody waits for them."""
 STEP_S = 0.05
 """Frames that are due within so long are folded together."""
 
@@ -32,9 +31,10 @@ class Replay:
     def run_at_once(self) -> None:
         """Fold every frame as fast as it goes, until the end or `stop`, which a signal's handler may call."""
         gc.set_threshold(200_000, 20, 50)  # frames are no cycles
-        items = self._source.items()
         try:
-            while not self._stopped.is_set() and (batch := list(islice(items, BATCH))):
+            for batch in in_batches(self._source.items(), BATCH):
+                if self._stopped.is_set():
+                    break
                 for item in batch:
                     self._rehearsal.follow_all(item)
                 self._recorder.fold(batch)
