@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from itertools import count, groupby, islice
+from functools import lru_cache
+from itertools import count
 from os.path import lexists
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -412,56 +413,73 @@ def _in_runs(block: bytes, lines: list[bytes]) -> Iterator[tuple[list[bytes], Pa
         return
     where = found[0]
     parts = [line.partition(where) for line in lines]
+    for place, part in enumerate(parts):
+        if not part[1]:
+            parts[place] = _split(lines[place])
     is_packet = [rest.startswith(MEDIA_HEADS) for _, _, rest in parts]
     start = 0
     while start < len(lines):
         stop = start + 1
+        while stop < len(lines) and is_packet[stop] == is_packet[start] and stop - start < _MOST_IN_RUN:
+            stop += 1
         if is_packet[start]:
-            while stop < len(lines) and is_packet[stop] and stop - start < _MOST_IN_RUN:
-                stop += 1
-            yield lines[start:stop], _read_run(found["ch"].decode(), lines[start:stop], parts[start:stop])
+            yield from _read_run(lines[start:stop], parts[start:stop])
         else:
-            while stop < len(lines) and not is_packet[stop]:
-                stop += 1
-            yield from _others_in_runs(lines[start:stop])
+            yield lines[start:stop], None
         start = stop
 
 
-def _others_in_runs(lines: list[bytes]) -> Iterator[tuple[list[bytes], Packets | None]]:
-    """The same for lines of which each may be of another channel."""
-    for channel, run in groupby(lines, _media_channel):
-        while some := list(islice(run, _MOST_IN_RUN)):
-            if channel is None:
-                yield some, None
-            else:
-                where = _where(channel.decode(), Direction.IN) + _DATA
-                yield some, _read_run(channel.decode(), some, [line.partition(where) for line in some])
-
-
-def _media_channel(line: bytes) -> bytes | None:
+def _split(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """A line's time, the bytes from there to a media packet, and the rest."""
     found = _WHERE_MEDIA.search(line, 0, _LONGEST_HEAD)
-    return found["ch"] if found is not None and line.startswith(MEDIA_HEADS, found.end()) else None
+    return (line, b"", b"") if found is None else (line[: found.start()], found[0], line[found.end() :])
 
 
-def _read_run(channel: str, lines: list[bytes], parts: list[tuple[bytes, bytes, bytes]]) -> Packets | None:
-    """The packets of lines, if each is byte for byte as `packet_lines` writes it; else `None`.
+def _read_run(
+    lines: list[bytes], parts: list[tuple[bytes, bytes, bytes]]
+) -> Iterator[tuple[list[bytes], Packets | None]]:
+    """The packets of lines, those of one channel together, if each is byte for byte as `packet_lines` writes it.
 
-    :param parts: what is before the channel, from there to the packet, and the rest.
+    :param parts: see `_split`.
     """
     heads = [head for head, _, _ in parts]
-    if not (_SHORTEST_AT <= min(map(len, heads)) and max(map(len, heads)) <= _LONGEST_AT):
-        return None
-    for head in heads:
-        if head[:7] != b'{"at": ' or head[-7] != _DOT or (head[7] == _ZERO and len(head) > _SHORTEST_AT):
-            return None
     digits = [head[7:-7] + head[-6:] for head in heads]
     raws = [rest[:-1] for _, _, rest in parts if rest.endswith(b"}")]
-    if not b"".join(digits).isdigit() or len(raws) < len(parts):
-        return None
-    packets = read_packets(raws, whole=True)
-    if packets is None:
-        return None
-    return Packets(channel, list(map(int, digits)), raws, sum(map(len, raws)), b"\n".join([*lines, b""]), packets)
+    is_written = all(map(_is_time, heads)) and b"".join(digits).isdigit() and len(raws) == len(parts)
+    read = read_packets(raws, whole=True) if is_written else None
+    if read is None:
+        yield lines, None
+        return
+    at_us, wheres = list(map(int, digits)), [where for _, where, _ in parts]
+    start = 0
+    while start < len(lines):
+        stop = start + 1
+        while stop < len(lines) and wheres[stop] == wheres[start]:
+            stop += 1
+        some, text = raws[start:stop], b"\n".join([*lines[start:stop], b""])
+        packets = Packets(
+            _channel_in(wheres[start]), at_us[start:stop], some, sum(map(len, some)), text, read[start:stop]
+        )
+        yield lines[start:stop], packets
+        start = stop
+
+
+def _is_time(head: bytes) -> bool:
+    """Whether a line begins as `packet_lines` begins it, as far as digits are digits."""
+    size = len(head)
+    return (
+        head.startswith(b'{"at": ')
+        and _SHORTEST_AT <= size <= _LONGEST_AT
+        and head[-7] == _DOT
+        and (size == _SHORTEST_AT or head[7] != _ZERO)
+    )
+
+
+@lru_cache(_MOST_CHANNELS)
+def _channel_in(where: bytes) -> str:
+    found = _WHERE_MEDIA.fullmatch(where)
+    assert found is not None  # the same pattern has found it
+    return found["ch"].decode()
 
 
 _WHERE_MEDIA = re.compile(rb', "ch": "(?P<ch>media(?:\.[a-z]{1,20})?)", "dir": "in", "data": ')

@@ -172,7 +172,8 @@ class Runs:
         if segment is not self._segment:
             self.settle()
             self._segment = segment
-        if channel is None or not channel.has_granted or channel.aside or not self._ledger.is_flowing:
+        is_told = channel is not None and (channel.has_granted or channel.warned)
+        if channel is None or not is_told or channel.aside or not self._ledger.is_flowing:
             return None, None
         return channel, segment
 
