@@ -102,7 +102,7 @@ class Packets(Struct, frozen=True, gc=False):
     """The sum of their lengths."""
     lines: bytes = b""
     """The lines of the capture that they were read from, exactly as `packet_lines` writes them; else empty."""
-    read: list[Packet] | None = None
+    read: Sequence[Packet] | None = None
     """What they say, where somebody has read them."""
 
     def frames(self) -> Iterator[Frame]:

@@ -68,6 +68,7 @@ def inspect(
     """
     from rtms_cli.capture import Capture
     from rtms_cli.inspection.filters import Wanted, read_types
+    from rtms_cli.inspection.reading import numbered
     from rtms_cli.view.output import end_with_reader
 
     filters = (kinds, channel, user, start is not None, end is not None, grep, limit, follow, raw, full)
@@ -83,7 +84,7 @@ def inspect(
     end_with_reader()
     try:
         if messages:
-            lines = _followed(source) if follow else _numbered(source)
+            lines = _followed(source) if follow else numbered(source)
             _messages(source, lines, wanted, pattern, limit, raw=raw, full=full, as_json=as_json, flush=follow)
         elif lint:
             clean = _lint(source, _read(source), as_json=as_json)
@@ -119,12 +120,6 @@ def _read(source: "Capture") -> "Iterator[Piece]":
     return with_progress(in_pieces(source), source.nbytes, lambda: source.position, "reading")
 
 
-def _numbered(source: "Capture") -> "Iterator[Line]":
-    from rtms_cli.inspection.reading import numbered
-
-    return numbered(source)
-
-
 def _pattern(grep: str) -> re.Pattern[str]:
     try:
         return re.compile(grep, re.IGNORECASE)
@@ -142,7 +137,7 @@ def _followed(source: "Capture") -> "Iterator[Line]":
     return follow(source, lambda: time.sleep(FOLLOW_S))
 
 
-def _summary(source: "Capture", pieces: "Iterable[Piece]", folder: Path | None, *, as_json: bool) -> None:
+def _summary(source: "Capture", lines: "Iterable[Piece]", folder: Path | None, *, as_json: bool) -> None:
     from msgspec.structs import replace
 
     from rtms_cli.inspection.sheets import sheets
@@ -150,7 +145,7 @@ def _summary(source: "Capture", pieces: "Iterable[Piece]", folder: Path | None, 
     from rtms_cli.inspection.summary import summarize
     from rtms_cli.view.inspect import plain_sheets, rich_sheets
 
-    summary = summarize(str(source.path), source.header, pieces)
+    summary = summarize(str(source.path), source.header, lines)
     if folder is not None:
         summary = replace(summary, recorded=look_at(folder)[0])
     if as_json:
@@ -222,7 +217,7 @@ def _messages(
             return
 
 
-def _lint(source: "Capture", pieces: "Iterable[Piece]", *, as_json: bool) -> bool:
+def _lint(source: "Capture", lines: "Iterable[Piece]", *, as_json: bool) -> bool:
     from msgspec import to_builtins
 
     from rtms_cli.inspection.documents import sections
@@ -230,7 +225,7 @@ def _lint(source: "Capture", pieces: "Iterable[Piece]", *, as_json: bool) -> boo
     from rtms_cli.view.text import escape
 
     count, named = 0, {}
-    for finding in lint(pieces, source.header.product):
+    for finding in lint(lines, source.header.product):
         count += 1
         section = sections()[finding.section]
         if as_json:
@@ -272,12 +267,12 @@ def _explain(rule: str, *, as_json: bool) -> None:
         _say(f"{rule}: {section.title}\n\n{section.text}\n\n{section.link}")
 
 
-def _html(source: "Capture", pieces: "Iterable[Piece]", folder: Path | None, out: Path) -> None:
+def _html(source: "Capture", lines: "Iterable[Piece]", folder: Path | None, out: Path) -> None:
     from rtms_cli.inspection.page import page
     from rtms_cli.recording.files import atomic_write
     from rtms_cli.view.text import escape, size_of
 
-    content = page(source.header, pieces, source.path, folder, out).encode()
+    content = page(source.header, lines, source.path, folder, out).encode()
     try:
         atomic_write(out, content)
     except OSError as error:
@@ -286,13 +281,13 @@ def _html(source: "Capture", pieces: "Iterable[Piece]", folder: Path | None, out
     _say(f"{escape(str(out))}  {size_of(len(content))}")
 
 
-def _timeline(source: "Capture", pieces: "Iterable[Piece]", *, as_json: bool) -> None:
+def _timeline(source: "Capture", lines: "Iterable[Piece]", *, as_json: bool) -> None:
     import shutil
 
     from rtms_cli.inspection.lanes import lanes
     from rtms_cli.view.inspect import timeline
 
-    found = lanes(pieces, source.header.product)
+    found = lanes(lines, source.header.product)
     if as_json:
         _say_json(found)
         return

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
-from msgspec import Raw, Struct
 
 from rtms_cli.machine import MEDIA, SIGNALING
 from rtms_cli.protocol.fields import TIME, Nested
@@ -41,47 +40,38 @@ class PacketForms:
     """The forms of media packets that have been told of: the same keys in the same places say nothing new."""
 
     def __init__(self) -> None:
-        self._known: set[bytes] = set()
+        self._known: set[tuple[object, ...]] = set()
 
     def are_known(self, raws: Sequence[bytes]) -> bool:
         """Whether there is nothing to tell of the forms of packets that `read_packets` reads."""
         try:
-            list(map(_AS_DOCUMENTED.decode, raws))
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            return all(_without_values(raw) in self._known for raw in raws)
-        return True
+            return self._known.issuperset([_form_of(msgspec.json.decode(raw)) for raw in raws])
+        except msgspec.MsgspecError:
+            return False
 
-    def learn(self, raw: bytes) -> None:
+    def learn(self, body: object) -> None:
         """Take note of a packet that was told of."""
-        if len(self._known) < _MOST_FORMS:
-            self._known.add(_without_values(raw))
+        form = _form_of(body)
+        if form and len(self._known) < _MOST_FORMS:
+            self._known.add(form)
 
 
-class _Content(Struct, gc=False, forbid_unknown_fields=True):
-    data: Raw
-    timestamp: int
-    user_id: int | None = None
-    user_name: str | None = None
-    length: int | None = None
-    channel_id: int | None = None
-
-
-class _Packet(Struct, gc=False, forbid_unknown_fields=True):
-    msg_type: int
-    content: _Content
-
-
-_AS_DOCUMENTED = msgspec.json.Decoder(_Packet)
 _MOST_FORMS = 1_000
 _LONGEST_FORM = 1_000
 
 
-def _without_values(raw: bytes) -> bytes:
-    """A packet without its data and its digits."""
-    key = raw.find(b'"data":')
-    start = raw.find(b'"', key + 7) + 1
-    end = raw.find(b'"', start)
-    return (raw[:start] + raw[end:])[:_LONGEST_FORM].translate(None, b"0123456789")
+def _form_of(body: object) -> tuple[object, ...]:
+    """What the forms of a packet depend on whose documented fields `read_packets` can read; else empty.
+
+    Those fields are of the right types then, so it is the keys alone, unless there is more inside of what they hold.
+    """
+    content = body.get("content") if isinstance(body, dict) else None
+    if not isinstance(body, dict) or not isinstance(content, dict):
+        return ()
+    inside = [value for value in (*body.values(), *content.values()) if isinstance(value, dict | list)]
+    if len(inside) > 1 or sum(map(len, (*body, *content))) > _LONGEST_FORM:
+        return ()
+    return body["msg_type"], *body, None, *content
 
 
 def wrong_channel(kind: int | str | None, channel: str) -> str | None:

@@ -6,9 +6,9 @@ from msgspec import Struct
 
 from rtms_cli.inspection.measure import Origin, Pace
 from rtms_cli.inspection.reading import Piece
-from rtms_cli.inspection.runs import Sent, sent_in
+from rtms_cli.inspection.runs import Run
 from rtms_cli.inspection.summary import step_of
-from rtms_cli.machine import ChannelState, Direction, Frame, Item, Packets, State, frames_of
+from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams
 from rtms_cli.protocol.messages import (
     Chat,
@@ -18,7 +18,7 @@ from rtms_cli.protocol.messages import (
     Transcript,
     UserId,
 )
-from rtms_cli.protocol.parties import BY_CHANNEL, is_speaker_change, label, party_of
+from rtms_cli.protocol.parties import is_speaker_change, label, party_of
 from rtms_cli.recording.people import People
 
 BINS = 4096
@@ -48,12 +48,12 @@ class Timeline(Struct, frozen=True):
     unlisted: int
 
 
-def lanes(pieces: Iterable[Piece], product: str) -> Timeline:
+def lanes(lines: Iterable[Piece], product: str) -> Timeline:
     """Read a capture once and say when there was what."""
     collector = LaneCollector(product)
-    for _, item in pieces:
-        if not isinstance(item, str):
-            collector.take_all(item)
+    for _, frame in lines:
+        if not isinstance(frame, str):
+            collector.take(frame)
     return collector.timeline()
 
 
@@ -112,37 +112,11 @@ class LaneCollector:
         self._at_us = 0
         self._unlisted: set[tuple[str, UserId]] = set()
 
-    def take_all(self, item: Item) -> None:
-        """Take the next frame, or those of a run."""
-        packets = item if isinstance(item, Packets) and self._product not in BY_CHANNEL else None
-        sent = None if packets is None or packets.at_us[0] < self._at_us else sent_in(packets)
-        if sent is None:
-            for frame in frames_of(item):
-                self.take(frame)
-        else:
-            for each in sent:
-                self._on_sent(each)
-
-    def _on_sent(self, sent: Sent) -> None:
-        message = sent.message
-        kind, whose = MEDIA_NAMES[message.media_type], party_of(message, self._product)
-        self._at_us = max(self._at_us, sent.at_us[-1])
-        self._people.hear(message, sent.at_us[0])
-        self._origin.take_run(sent.timestamps, sent.at_us)
-        pace = self._pace_of(whose) if kind == "audio" else None
-        if pace is not None:
-            pace.add_run(sent.timestamps, sent.at_us, [""] * len(sent.at_us))
-        lasts_us = round(_SLACK * 1000 * step_of(kind, self._granted))
-        start_us, end_us = sent.at_us[0], sent.at_us[0] + lasts_us
-        for at_us in sent.at_us:
-            if at_us > end_us:
-                self._fill(kind, whose, start_us, end_us)
-                start_us = at_us
-            end_us = at_us + lasts_us
-        self._fill(kind, whose, start_us, end_us)
-
-    def take(self, frame: Frame) -> None:
-        """Take the next frame."""
+    def take(self, frame: Frame | Run) -> None:
+        """Take the next frame, or packets."""
+        if isinstance(frame, Run):
+            frame.take(self._take_run, self.take)
+            return
         at_us = self._at_us = max(self._at_us, frame.at_us)
         match frame.message:
             case Media() as media if frame.direction is Direction.IN:
@@ -174,6 +148,27 @@ class LaneCollector:
                 self._close(frame.channel)
             case _:
                 pass
+
+    def _take_run(self, run: Run) -> bool:
+        paces = [self._paces.get(sender.whose) for sender in run.senders if sender.kind == "audio"]
+        if None in paces or run.packets.at_us[0] < self._at_us:
+            return False
+        self._at_us = run.packets.at_us[-1]
+        for message, at_us in run.heard():
+            self._people.hear(message, at_us)
+        for sender in run.senders:
+            self._origin.take_run(sender)
+            if sender.kind == "audio":
+                self._paces[sender.whose].add_run(sender)
+            length_us = round(_SLACK * 1000 * step_of(sender.kind, self._granted))
+            start_us, end_us = sender.at_us[0], sender.at_us[0] + length_us
+            for at_us in sender.at_us:
+                if at_us > end_us:
+                    self._fill(sender.kind, sender.whose, start_us, end_us)
+                    start_us = at_us
+                end_us = at_us + length_us
+            self._fill(sender.kind, sender.whose, start_us, end_us)
+        return True
 
     def timeline(self) -> Timeline:
         """Every lane."""
@@ -216,16 +211,14 @@ class LaneCollector:
 
     def _measure(self, kind: str, whose: UserId, message: Media, at_us: int) -> None:
         self._origin.take(message.timestamp, at_us)
-        pace = self._pace_of(whose) if kind == "audio" else None
-        if pace is not None:
-            pace.add(message.timestamp, at_us, "")
-
-    def _pace_of(self, whose: UserId) -> Pace | None:
-        """How somebody's sound comes; `None` where there are too many of them."""
+        if kind != "audio":
+            return
         pace = self._paces.get(whose)
-        if pace is None and len(self._paces) < MOST_LANES:
-            pace = self._paces[whose] = Pace(step_of("audio", self._granted), never_pauses=whose is None)
-        return pace
+        if pace is None:
+            if len(self._paces) >= MOST_LANES:
+                return
+            pace = self._paces[whose] = Pace(step_of(kind, self._granted), never_pauses=whose is None)
+        pace.add(message.timestamp, at_us, 0)
 
     def _fill_holes(self, whose: UserId, pace: Pace) -> None:
         zero_ms, zero_us = self._origin.ms, self._origin.at_us

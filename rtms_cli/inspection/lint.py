@@ -5,17 +5,16 @@ type, field or form once.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 
 from msgspec import Struct
 
 from rtms_cli.inspection.announcements import Announcements
 from rtms_cli.inspection.forms import PacketForms, odd_forms, wrong_channel
 from rtms_cli.inspection.known import unknown_fields
-from rtms_cli.inspection.reading import Piece, lines_of
-from rtms_cli.inspection.runs import sent_in
+from rtms_cli.inspection.reading import Piece
+from rtms_cli.inspection.runs import Run
 from rtms_cli.inspection.tracks import Tracks
-from rtms_cli.machine import SIGNALING, WEBHOOK, ChannelState, Direction, Frame, Packets, State
+from rtms_cli.machine import SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State
 from rtms_cli.protocol.endings import Outlook
 from rtms_cli.protocol.media import MediaParams
 from rtms_cli.protocol.messages import (
@@ -121,11 +120,11 @@ class _Connection:
         self.told: set[str] = set()
 
 
-def lint(pieces: Iterable[Piece], product: str = "meeting") -> Iterator[Finding]:
+def lint(lines: Iterable[Piece], product: str = "meeting") -> Iterator[Finding]:
     """Read a capture once and tell what departs from the protocol, in the order in which it shows."""
     told: dict[str, int] = {}
     last: dict[str, Finding] = {}
-    for finding in _Linter(product).run(pieces):
+    for finding in _Linter(product).run(lines):
         told[finding.rule] = told.get(finding.rule, 0) + 1
         if told[finding.rule] <= MOST_TOLD:
             yield finding
@@ -175,18 +174,13 @@ class _Linter:
         self._closes: list[tuple[int, Finding]] = []
         """Proper closes that may turn out to be the end: the stop can come on another socket right after them."""
 
-    def run(self, pieces: Iterable[Piece]) -> Iterator[Finding]:
+    def run(self, lines: Iterable[Piece]) -> Iterator[Finding]:
         """Every finding."""
-        for first, item in pieces:
-            if isinstance(item, Packets) and self._is_clean(item):
-                self._line = first + len(item.raws) - 1
-                continue
-            for number, frame in lines_of(first, item):
-                self._line = number
-                if isinstance(frame, str):
-                    yield self._find("unreadable", frame, "")
-                else:
-                    yield from self._on_frame(frame)
+        for number, line in lines:
+            if isinstance(line, Run):
+                yield from self._on_run(line)
+            else:
+                yield from self._on_line(number, line)
         yield from self._closed_for_good(self._at_us)
         for channel, asked in self._keep_alives.close_all():
             yield from self._unanswered(channel, asked)
@@ -197,7 +191,47 @@ class _Linter:
         if not self._stopped and (self._began or not self._refused):
             yield self._find("no-stop", "the capture ends without 8 TERMINATED, 9 STOPPED, 22 or a stopped webhook", "")
 
-    def _on_frame(self, frame: Frame) -> Iterator[Finding]:
+    def _on_run(self, run: Run) -> Iterator[Finding]:
+        if self._pass(run):
+            return
+        if run.is_short:
+            for number, frame in run.frames():
+                yield from self._on_line(number, frame)
+        else:
+            for half in run.halves():
+                yield from self._on_run(half)
+
+    def _pass(self, run: Run) -> bool:
+        """Take packets of which there is nothing to tell, and which change nothing but what is measured.
+
+        :returns: whether they were such; else nothing was taken.
+        """
+        channel, at_us = run.packets.channel, run.packets.at_us[-1]
+        connection = self._left.get(channel) or self._open.get(channel)
+        if (
+            connection is None
+            or not connection.accepted
+            or not (self._ready or connection.covered or "7" in connection.told)
+            or self._closes
+            or run.packets.at_us[0] < self._at_us
+            or at_us - connection.heard_us > SILENCE_US
+            or not (run.is_documented or self._forms.are_known(run.packets.raws))
+            or not all(map(self._tracks.is_flawless, run.senders))
+        ):
+            return False
+        self._line, self._at_us, self._channel = run.line + len(run) - 1, at_us, channel
+        connection.heard_us = at_us
+        connection.covered |= self._ready
+        self._began = True
+        for sender in run.senders:
+            self._tracks.take_run(sender)
+        return True
+
+    def _on_line(self, number: int, frame: Frame | str) -> Iterator[Finding]:
+        self._line = number
+        if isinstance(frame, str):
+            yield self._find("unreadable", frame, "")
+            return
         self._at_us, self._channel = max(self._at_us, frame.at_us), frame.channel
         if self._closes:
             yield from self._closed_for_good(self._at_us - AROUND_THE_END_US)
@@ -207,25 +241,6 @@ class _Linter:
             yield from self._on_state(frame.message)
         else:
             yield from self._on_message(frame)
-
-    def _is_clean(self, packets: Packets) -> bool:
-        """Take packets, if nothing about them is a finding; else nothing was taken."""
-        at_us, channel = packets.at_us, packets.channel
-        connection = self._left.get(channel) or self._open.get(channel)
-        if connection is None or self._closes or not connection.accepted:
-            return False
-        if not (self._ready or connection.covered or "7" in connection.told):
-            return False
-        heard_us = [connection.heard_us, *at_us]
-        if at_us[0] < self._at_us or any(later - at > SILENCE_US for at, later in pairwise(heard_us)):
-            return False
-        sent = sent_in(packets)
-        if sent is None or not self._forms.are_known(packets.raws) or not self._tracks.take_all(sent):
-            return False
-        connection.covered |= self._ready
-        connection.heard_us = self._at_us = at_us[-1]
-        self._channel, self._began = channel, True
-        return True
 
     def _find(self, rule: str, text: str, channel: str | None = None, line: int = 0, at_us: int = -1) -> Finding:
         at = (self._at_us if at_us < 0 else at_us) / 1_000_000
@@ -512,8 +527,6 @@ class _Linter:
             body = loads(frame.raw)
         except ValueError:
             return  # a webhook or a state that is unreadable has been told of already
-        if isinstance(message, Media):
-            self._forms.learn(frame.raw)
         if isinstance(body, dict) and "msg_type" in body:
             if (place := wrong_channel(message_type(body), self._channel)) and self._first(
                 "channel", (message_type(body), self._channel)
@@ -525,6 +538,8 @@ class _Linter:
             for field in unknown_fields(body, self._product):
                 if self._first("field", (message_type(body), field)):
                     yield self._find("unknown-field", f"{MessageType.label(message_type(body))}: {field}")
+        if isinstance(message, Media):
+            self._forms.learn(body)
 
 
 def message_type(body: dict[str, object]) -> int | None:

@@ -1,8 +1,8 @@
 """Arithmetic on timestamps and arrival times, in memory that does not grow with the capture."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
 
+from rtms_cli.inspection.runs import Sender
 from rtms_cli.recording.quantiles import Quantiles
 
 SANE_MS = 10**13
@@ -41,16 +41,18 @@ class Origin:
         if zero_us < self._least_us and self._first_us - zero_us < JUMP_MS * 1000:
             self._least_us = zero_us
 
-    def take_run(self, timestamps: Sequence[int], at_us: Sequence[int]) -> None:
-        """Take media messages with sane timestamps, as `take` does."""
-        self.take(timestamps[0], at_us[0])
-        assert self.ms is not None
-        zero_ms, least_us, first_us = self.ms, self._least_us, self._first_us
-        for timestamp, at in zip(timestamps, at_us, strict=True):
-            zero_us = at - (timestamp - zero_ms) * 1000
-            if zero_us < least_us and first_us - zero_us < JUMP_MS * 1000:
-                least_us = zero_us
-        self._least_us = least_us
+    def take_run(self, run: Sender) -> None:
+        """Take media messages in order, all of whose timestamps are sane."""
+        if self.ms is None:
+            self.take(run.timestamps[0], run.at_us[0])
+        zero_us = min(run.delays_us) + (self.ms or 0) * 1000
+        if zero_us >= self._least_us:
+            return
+        if self._first_us - zero_us < JUMP_MS * 1000:
+            self._least_us = zero_us
+            return
+        for timestamp, at_us in zip(run.timestamps, run.at_us, strict=True):
+            self.take(timestamp, at_us)
 
     @property
     def at_us(self) -> int | None:
@@ -89,10 +91,10 @@ class Pace:
         self.step_ms = step_ms
         self._pictures = pictures
         self._never_pauses = never_pauses
-        self._clock: Clock | None = None
+        self.clock: Clock | None = None
         self._due_us = 0
         self._delay_us: int | None = None
-        self._last_data: object = None
+        self._last_data = 0
         self._starts: list[int] = []
         self._ends: list[int] = []
         self._forgotten = [0, 0, 0]
@@ -103,46 +105,15 @@ class Pace:
         self.jitter_us = Quantiles()
         self.late = self.early = self.duplicates = self.out_of_order = self.jumps = self.untimed = 0
 
-    def follows(self, timestamp: int, last_ms: int) -> bool:
-        """Whether packets that come one after the other, from one timestamp to another, all lie behind what came."""
-        return self._clock is not None and self._clock.latest_ms < timestamp and last_ms <= timestamp + JUMP_MS // 2
-
-    def add_run(self, timestamps: Sequence[int], at_us: Sequence[int], letters: Sequence[str]) -> None:
-        """Take packets with sane timestamps, as `add` does."""
-        clock, half_hour_ms, jitters = self._clock, JUMP_MS // 2, list[int]()
-        smallest_ms, step_us = self.step_ms + self._smallest_gap_ms, self.step_ms * 1000
-        for place, (timestamp, at) in enumerate(zip(timestamps, at_us, strict=True)):
-            if clock is None or self._delay_us is None or not 0 < timestamp - clock.latest_ms < half_hour_ms:
-                self._last_data = letters[place - 1] if place else self._last_data
-                self.add(timestamp, at, letters[place])
-                clock = self._clock
-                continue
-            delay_us = at - timestamp * 1000
-            jitters.append(abs(delay_us - self._delay_us))
-            self._delay_us = delay_us
-            behind_us = delay_us - self._due_us
-            if behind_us > step_us:
-                self.late += 1
-            elif behind_us < -step_us:
-                self.early += 1
-            self._due_us += behind_us // _SMOOTHING
-            if timestamp - clock.latest_ms > smallest_ms:
-                self._add_gap(len(self._starts), clock.latest_ms + self.step_ms, timestamp)
-            clock.latest_ms, clock.at_us = timestamp, at
-        self.jitter_us.add_all(jitters)
-        self._last_data = letters[-1]
-        self.first_ms = min(timestamps) if self.first_ms is None else min(self.first_ms, *timestamps)
-        self.last_ms = max(timestamps) if self.last_ms is None else max(self.last_ms, *timestamps)
-
-    def add(self, timestamp: int | None, at_us: int, data: object) -> None:
+    def add(self, timestamp: int | None, at_us: int, data: int) -> None:
         """Take a packet.
 
-        :param data: the letters of its payload, which tell a doubled picture from a second one of the same moment.
+        :param data: a hash of its payload, which tells a doubled picture from a second one of the same moment.
         """
         if timestamp is None or not is_sane(timestamp):
             self.untimed += 1
             return
-        clock = self._clock
+        clock = self.clock
         if clock is None or clock.has_jumped(timestamp, at_us):
             self.jumps += clock is not None
             self._close()
@@ -164,12 +135,83 @@ class Pace:
         self.first_ms = timestamp if self.first_ms is None else min(self.first_ms, timestamp)
         self.last_ms = timestamp if self.last_ms is None else max(self.last_ms, timestamp)
 
+    def comes_in_order(self, run: Sender) -> bool:
+        """Whether packets would be neither doubled nor out of order, and no time would have jumped."""
+        if self.clock is None:
+            return False
+        latest_ms = self.clock.latest_ms
+        for place, timestamp in enumerate(run.timestamps):
+            if not 0 < timestamp - latest_ms <= JUMP_MS:
+                if not self._pictures or timestamp != latest_ms:
+                    return False
+                before = run.data_hash(place - 1) if place else self._last_data
+                if run.data_hash(place) == before:
+                    return False
+            latest_ms = timestamp
+        return True
+
+    def add_run(self, run: Sender) -> None:
+        """Take packets in order, all of whose timestamps are sane."""
+        start, end = 0, len(run.timestamps)
+        while start < end:
+            start = self._add_on_time(run, start)
+            if start < end:
+                self.add(run.timestamps[start], run.at_us[start], run.data_hash(start))
+                start += 1
+
+    def _add_on_time(self, run: Sender, start: int) -> int:
+        """Take packets for as long as each is later than those before it, or another picture of the same time.
+
+        :returns: the place of the first one that is not.
+        """
+        timestamps, at_us, delays_us, contents = run.timestamps, run.at_us, run.delays_us, run.contents
+        clock = self.clock
+        if clock is None:
+            return start
+        step_ms, step_us = self.step_ms, self.step_ms * 1000
+        most_ms, latest_ms = step_ms + self._longest_wait_ms, clock.latest_ms
+        delay_us, due_us, latest_us = self._delay_us or 0, self._due_us, clock.at_us
+        jitters_us: list[int] = []
+        place = start
+        for place in range(start, len(timestamps)):
+            timestamp = timestamps[place]
+            if not 0 < timestamp - latest_ms <= JUMP_MS:
+                if not self._pictures or timestamp != latest_ms or place == start:
+                    break
+                self.duplicates += contents[place].data == contents[place - 1].data
+                continue
+            jitters_us.append(abs(delays_us[place] - delay_us))
+            delay_us = delays_us[place]
+            behind_us = delay_us - due_us
+            if not -step_us <= behind_us <= step_us:
+                self.late += behind_us > 0
+                self.early += behind_us < 0
+            due_us += behind_us // _SMOOTHING
+            if timestamp - latest_ms > most_ms:
+                self._add_gap(len(self._starts), latest_ms + step_ms, timestamp)
+            latest_ms, latest_us = timestamp, at_us[place]
+        else:
+            place += 1
+        if place > start:
+            clock.latest_ms, clock.at_us = latest_ms, latest_us
+            self._delay_us, self._due_us = delay_us, due_us
+            self.jitter_us.add_all(jitters_us)
+            self._last_data = run.data_hash(place - 1) if self._pictures else 0
+            self.first_ms = timestamps[start] if self.first_ms is None else min(self.first_ms, timestamps[start])
+            self.last_ms = latest_ms if self.last_ms is None else max(self.last_ms, latest_ms)
+        return place
+
+    @property
+    def _longest_wait_ms(self) -> int:
+        """How long after the end of a packet the next one may come without a gap."""
+        return max(PAUSE_MS, 2 * self.step_ms) if self._pictures else self.step_ms // 2
+
     @property
     def duration_ms(self) -> int | None:
         """From the first packet to the end of the last, gaps included; jumps are left out."""
-        if self._clock is None:
+        if self.clock is None:
             return None
-        return self._done_ms + self._clock.latest_ms - self._begin_ms + (0 if self._pictures else self.step_ms)
+        return self._done_ms + self.clock.latest_ms - self._begin_ms + (0 if self._pictures else self.step_ms)
 
     @property
     def lost(self) -> int | None:
@@ -188,7 +230,7 @@ class Pace:
         return [(start, end) for start, end in zip(self._starts, self._ends, strict=True) if self._lost_in(start, end)]
 
     def _begin(self, timestamp: int, at_us: int) -> None:
-        self._clock = Clock(timestamp, at_us)
+        self.clock = Clock(timestamp, at_us)
         self._begin_ms = timestamp
         self._delay_us = self._due_us = at_us - timestamp * 1000
 
@@ -198,7 +240,7 @@ class Pace:
         self._begin_ms = timestamp
 
     def _close(self) -> None:
-        if self._clock is not None:
+        if self.clock is not None:
             self._done_ms = self.duration_ms or 0
             self._forget(len(self._starts))
 
@@ -213,12 +255,8 @@ class Pace:
         self._due_us += behind_us // _SMOOTHING
         self._add_gap(len(self._starts), latest_ms + self.step_ms, timestamp)
 
-    @property
-    def _smallest_gap_ms(self) -> int:
-        return max(PAUSE_MS, 2 * self.step_ms) if self._pictures else self.step_ms // 2
-
     def _add_gap(self, place: int, start: int, end: int) -> None:
-        if end - start > self._smallest_gap_ms:
+        if end - start > self._longest_wait_ms:
             self._starts.insert(place, start)
             self._ends.insert(place, end)
             if len(self._starts) > MOST_GAPS:

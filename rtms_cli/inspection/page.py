@@ -54,7 +54,7 @@ class Said(Struct, frozen=True):
     text: str
 
 
-def page(header: Header, pieces: Iterable[Piece], capture: Path, folder: Path | None, out: Path) -> str:
+def page(header: Header, lines: Iterable[Piece], capture: Path, folder: Path | None, out: Path) -> str:
     """Read a capture once and write it as HTML.
 
     :param folder: the recording, where there is one: its WAV files are drawn and linked.
@@ -63,13 +63,13 @@ def page(header: Header, pieces: Iterable[Piece], capture: Path, folder: Path | 
     summarizer, lanes, texts = Summarizer(header), LaneCollector(header.product, text=False), _Texts(header.product)
 
     def watched() -> Iterator[Piece]:
-        for number, item in pieces:
-            summarizer.take_all(item)
-            if not isinstance(item, str):
-                lanes.take_all(item)
-            if isinstance(item, Frame):
-                texts.take(item)
-            yield number, item
+        for number, frame in lines:
+            summarizer.take(frame)
+            if not isinstance(frame, str):
+                lanes.take(frame)
+            if isinstance(frame, Frame):
+                texts.take(frame)
+            yield number, frame
 
     findings = list(lint(watched(), header.product))
     summary = summarizer.summary(str(capture))

@@ -1,48 +1,52 @@
 """A capture line by line, with line numbers; also one that is still being written."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterator
 
 from rtms_cli.capture import Capture, read_line
 from rtms_cli.errors import Problem
-from rtms_cli.machine import ChannelState, Frame, Item, Packets, State, frames_of
+from rtms_cli.inspection.runs import Run, run_of
+from rtms_cli.machine import ChannelState, Frame, State, frames_of
 from rtms_cli.untrusted import MOST_LINE
-
-_Item = TypeVar("_Item", Frame, Item)
 
 Line = tuple[int, Frame | str]
 """A line's number (the header is 1), and its frame, or what is wrong with it."""
-Piece = tuple[int, Item | str]
-"""A line, or the packets of several lines and the number of the first one."""
+Piece = tuple[int, Frame | str | Run]
+"""The same, or a run of lines, with the number of the first one."""
 
 
 def numbered(capture: Capture) -> Iterator[Line]:
     """The capture's lines after the header. A torn last line is left out."""
-    return _numbered(capture, capture)
-
-
-def in_pieces(capture: Capture) -> Iterator[Piece]:
-    """The same, with media in runs."""
-    return _numbered(capture, capture.items())
-
-
-def lines_of(number: int, item: Item | str) -> Iterator[Line]:
-    """The lines of a piece."""
-    return enumerate((item,) if isinstance(item, str) else frames_of(item), number)
-
-
-def _numbered(capture: Capture, items: Iterable[_Item]) -> Iterator[tuple[int, _Item | str]]:
     number = 1
-    for item in items:
+    for frame in capture:
         # Every line gives a frame or a problem, and the problems of the lines before this frame are all there.
         for problem in _taken(capture.problems):
             number += 1
             yield number, problem
-        yield number + 1, item
-        number += len(item.raws) if isinstance(item, Packets) else 1
+        number += 1
+        yield number, frame
     for problem in _taken(capture.problems):
         number += 1
         yield number, problem
+
+
+def in_pieces(capture: Capture) -> Iterator[Piece]:
+    """The same lines, with media in runs."""
+    number = 2
+    for item in capture.items():
+        for problem in _taken(capture.problems):
+            yield number, problem
+            number += 1
+        run = None if isinstance(item, Frame) else run_of(number, item, capture.header.product)
+        if run is not None:
+            yield number, run
+            number += len(run)
+            continue
+        for frame in frames_of(item):
+            yield number, frame
+            number += 1
+    for problem in _taken(capture.problems):
+        yield number, problem
+        number += 1
 
 
 def follow(capture: Capture, wait: Callable[[], object]) -> Iterator[Line]:

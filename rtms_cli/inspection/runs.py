@@ -1,64 +1,170 @@
-"""Packets of a run, by who sent them: each reader of a capture takes all that one sender sent in one step."""
+"""Runs of media packets: looked at together, where one by one would say the same.
 
-from collections.abc import Sequence
+Theory of operation. A taker (the summary, the lanes, the lint) has a way to take a run in one step, which first looks
+whether it may: whether everything that the packets can change, beside counters, stays as it is. Where it may not, it
+changes nothing, and the run is halved, until a few packets are taken one by one, as frames. So the outcome is that of
+the frames.
+"""
 
-from msgspec import Struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from rtms_cli.machine import Packets
-from rtms_cli.protocol.messages import MEDIA_KINDS, Media
+from msgspec import Struct, structs
 
+from rtms_cli.machine import Frame, Packets
+from rtms_cli.protocol.media import MEDIA_NAMES
+from rtms_cli.protocol.messages import (
+    MEDIA_KINDS,
+    DocumentedPacket,
+    Media,
+    Packet,
+    PacketContent,
+    UserId,
+)
+from rtms_cli.protocol.parties import BY_CHANNEL, party
 
-class Sent(Struct, frozen=True):
-    """What one sender sent of one kind in a run."""
-
-    message: Media
-    """The first of them."""
-    at_us: Sequence[int]
-    """When each came; never earlier than the one before."""
-    timestamps: Sequence[int]
-    """Theirs, in ms."""
-    letters: Sequence[str]
-    """Of their base64."""
-    nbytes: int
-    """The sum of the messages' lengths."""
-    lengths: Sequence[int | None]
-    """What they say that the payloads' lengths are."""
+_FEW = 4
+"""So many packets are not halved any more."""
 
 
-def sent_in(packets: Packets) -> list[Sent] | None:
-    """The packets of a run that was read, by sender, in the order in which they first come.
+class Sender(Struct, gc=False):
+    """The packets of a run that are of one kind and one party, in their order."""
 
-    `None` where the order of all of them may matter: somebody's name changes, or a packet came before the one before.
-    """
-    at_us, read = packets.at_us, packets.read
-    if read is None or sorted(at_us) != at_us:
-        return None
-    senders: dict[tuple[object, ...], list[int]] = {}
-    for place, packet in enumerate(read):
-        content = packet.content
-        sender = packet.msg_type, content.user_id, content.channel_id, content.user_name
-        places = senders.get(sender)
-        if places is None:
-            senders[sender] = [place]
+    kind: str
+    """`audio`, `video` or `share`."""
+    whose: UserId
+    media: type[Media]
+    has_channel: bool
+    nbytes: int = 0
+    """Of the messages."""
+    at_us: list[int] = []
+    """When each came; never decreasing."""
+    contents: list[PacketContent] = []
+    timestamps: list[int] = []
+    delays_us: list[int] = []
+    """How long after its timestamp each came, by two clocks that have nothing to do with each other."""
+
+    @property
+    def payload_nbytes(self) -> int:
+        """How many bytes the base64 of all packets stands for."""
+        return sum([len(content.data.rstrip("=")) * 3 // 4 for content in self.contents])
+
+    @property
+    def has_one_name(self) -> bool:
+        """Whether all packets call their sender the same."""
+        return len({content.user_name for content in self.contents}) == 1
+
+    def data_hash(self, place: int) -> int:
+        """What tells a payload from another."""
+        return hash(self.contents[place].data.encode())
+
+    def message(self, place: int = 0) -> Media:
+        """One of the packets, as a message."""
+        content = self.contents[place]
+        return self.media(
+            content.user_id, content.user_name, content.timestamp, content.data, content.length, content.channel_id
+        )
+
+
+class Run(Struct, frozen=True, gc=False):
+    """Packets that were read, on lines of a capture that follow each other."""
+
+    line: int
+    """The number of the first one."""
+    packets: Packets
+    read: Sequence[Packet]
+    senders: list[Sender]
+    product: str
+
+    def __len__(self) -> int:
+        return len(self.read)
+
+    @property
+    def is_documented(self) -> bool:
+        """Whether no packet has a field that is not documented."""
+        return isinstance(self.read[0], DocumentedPacket)
+
+    def heard(self) -> Iterable[tuple[Media, int]]:
+        """The messages, and when they came, that tell who sends: those of the others are the same again."""
+        if all(sender.has_one_name for sender in self.senders) and (
+            self.product not in BY_CHANNEL or all(map(_is_told_by_channel, self.senders))
+        ):
+            return [(sender.message(), sender.at_us[0]) for sender in self.senders]
+        kinds = ((MEDIA_KINDS[packet.msg_type], packet.content) for packet in self.read)
+        messages = (
+            kind(one.user_id, one.user_name, one.timestamp, one.data, one.length, one.channel_id) for kind, one in kinds
+        )
+        return zip(messages, self.packets.at_us, strict=True)
+
+    def frames(self) -> Iterator[tuple[int, Frame]]:
+        """The lines one by one."""
+        return enumerate(self.packets.frames(), self.line)
+
+    def halves(self) -> Iterator["Run"]:
+        """The same in two runs."""
+        middle = len(self.read) // 2
+        for start, end in ((0, middle), (middle, len(self.read))):
+            raws, read = self.packets.raws[start:end], self.read[start:end]
+            packets = Packets(self.packets.channel, self.packets.at_us[start:end], raws, sum(map(len, raws)), read=read)
+            yield structs.replace(
+                self, line=self.line + start, packets=packets, read=read, senders=_senders(packets, read, self.product)
+            )
+
+    def take(self, at_once: Callable[["Run"], bool], alone: Callable[[Frame], None]) -> None:
+        """Have all of it taken, in as few steps as may be.
+
+        :param at_once: takes a run in one step, or takes nothing and returns that.
+        """
+        if at_once(self):
+            return
+        if len(self.read) <= _FEW:
+            for frame in self.packets.frames():
+                alone(frame)
         else:
-            places.append(place)
-    if len({sender[:3] for sender in senders}) < len(senders):
+            for half in self.halves():
+                half.take(at_once, alone)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is not worth halving."""
+        return len(self.read) <= _FEW
+
+
+def run_of(line: int, packets: Packets, product: str) -> Run | None:
+    """The packets as a run; `None` where they are to be taken one by one.
+
+    :param line: the number of the first one's line.
+    """
+    read = packets.read
+    if not read or sorted(packets.at_us) != packets.at_us:
         return None
-    return [_sent(packets, places) for places in senders.values()]
+    senders = _senders(packets, read, product)
+    parties = {(sender.kind, sender.whose) for sender in senders}
+    if len(parties) < len(senders) or not all(map(str.isascii, [packet.content.data for packet in read])):
+        return None
+    return Run(line, packets, read, senders, product)
 
 
-def _sent(packets: Packets, places: list[int]) -> Sent:
-    assert packets.read is not None
-    read = [packets.read[place] for place in places]
-    contents = [packet.content for packet in read]
-    first = contents[0]
-    return Sent(
-        MEDIA_KINDS[read[0].msg_type](
-            first.user_id, first.user_name, first.timestamp, first.data, first.length, first.channel_id
-        ),
-        [packets.at_us[place] for place in places],
-        [content.timestamp for content in contents],
-        [content.data for content in contents],
-        sum([len(packets.raws[place]) for place in places]),
-        [content.length for content in contents],
-    )
+def _senders(packets: Packets, read: Sequence[Packet], product: str) -> list[Sender]:
+    """Who sent the packets, in the order of their first ones; by the ids that they have."""
+    found: dict[tuple[int, UserId, UserId], Sender] = {}
+    for at_us, raw, packet in zip(packets.at_us, packets.raws, read, strict=True):
+        content = packet.content
+        key = packet.msg_type, content.user_id, content.channel_id
+        sender = found.get(key)
+        if sender is None:
+            media = MEDIA_KINDS[packet.msg_type]
+            whose = party(product, content.user_id, content.channel_id)
+            sender = found[key] = Sender(MEDIA_NAMES[media.media_type], whose, media, content.channel_id is not None)
+        sender.nbytes += len(raw)
+        sender.at_us.append(at_us)
+        sender.contents.append(content)
+    for sender in found.values():
+        sender.timestamps = [content.timestamp for content in sender.contents]
+        sender.delays_us = [at - 1000 * stamp for at, stamp in zip(sender.at_us, sender.timestamps, strict=True)]
+    return list(found.values())
+
+
+def _is_told_by_channel(sender: Sender) -> bool:
+    """Whether packets are their channel's, under a name of their own, whatever else is known."""
+    name = sender.contents[0].user_name
+    return sender.has_channel and name is not None and bool(name.strip())

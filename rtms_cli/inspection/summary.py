@@ -14,11 +14,12 @@ from msgspec import Struct, to_builtins
 from rtms_cli.capture import Header
 from rtms_cli.inspection.measure import Origin, Pace
 from rtms_cli.inspection.reading import Piece
-from rtms_cli.inspection.runs import Sent, sent_in
+from rtms_cli.inspection.runs import Run
 from rtms_cli.inspection.sound import Recorded
-from rtms_cli.machine import ChannelState, Direction, Frame, Item, Packets, State
+from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, MediaParams, media_names
 from rtms_cli.protocol.messages import (
+    MEDIA_KINDS,
     Chat,
     EventUpdate,
     Media,
@@ -36,7 +37,7 @@ from rtms_cli.protocol.numbers import (
     StatusCode,
     StopReason,
 )
-from rtms_cli.protocol.parties import BY_CHANNEL, is_by_channel, is_speaker_change, party_of
+from rtms_cli.protocol.parties import is_by_channel, is_speaker_change, party_of
 from rtms_cli.protocol.webhooks import UnreadableWebhook
 from rtms_cli.recording.ledger import Ledger, Socket, Step
 from rtms_cli.recording.manifest import Participant, Stop
@@ -45,6 +46,7 @@ from rtms_cli.recording.quantiles import Spread
 MOST = 1000
 """Tracks, participants, connections and message types that are listed each; `unlisted` counts the rest."""
 MOST_WARNINGS = 100
+_NAMES = {kind: MessageType.label(number).partition(" ")[2] for number, kind in MEDIA_KINDS.items()}
 
 
 class Stopped(Struct, frozen=True):
@@ -161,11 +163,11 @@ class Summary(Struct, frozen=True):
     """What the recording's files say, where a recording is looked at."""
 
 
-def summarize(name: str, header: Header, pieces: Iterable[Piece]) -> Summary:
+def summarize(name: str, header: Header, lines: Iterable[Piece]) -> Summary:
     """Read a capture once and say what is in it."""
     summarizer = Summarizer(header)
-    for _, item in pieces:
-        summarizer.take_all(item)
+    for _, frame in lines:
+        summarizer.take(frame)
     return summarizer.summary(name)
 
 
@@ -208,26 +210,11 @@ class Summarizer:
         self._unreadable = self._unknown = self._dropped = self._unlisted = 0
         self._warnings: list[Warned] = []
 
-    def take_all(self, item: Item | str) -> None:
-        """Take the next line, or those of a run."""
-        if not isinstance(item, Packets):
-            self.take(item)
+    def take(self, frame: Frame | str | Run) -> None:
+        """Take the next line, or lines."""
+        if isinstance(frame, Run):
+            frame.take(self._take_run, self.take)
             return
-        sent = sent_in(item) if self._ledger.is_flowing and self._header.product not in BY_CHANNEL else None
-        if sent is None or not all(self._ledger.has_counted(type(each.message)) for each in sent):
-            for frame in item.frames():
-                self.take(frame)
-            return
-        self._lines += len(item.raws)
-        self._ledger.at_us = item.at_us[-1]
-        self._at_us = max(self._at_us, item.at_us[-1])
-        for each in sent:
-            self._ledger.count_media(type(each.message), len(each.at_us), each.nbytes)
-            self._ledger.people.hear(each.message, each.at_us[0])
-            self._on_sent(each)
-
-    def take(self, frame: Frame | str) -> None:
-        """Take the next line."""
         self._lines += 1
         if isinstance(frame, str):
             self._unreadable += 1
@@ -246,6 +233,30 @@ class Summarizer:
             self._unknown += MessageType.find(message.type) not in tuple(MessageType)
         else:
             self._on_control(frame)
+
+    def _take_run(self, run: Run) -> bool:
+        ledger, at_us = self._ledger, run.packets.at_us[-1]
+        tracks = [self._tracks.get((sender.kind, sender.whose)) for sender in run.senders]
+        tallies = [ledger.tallies[Direction.IN].get(_NAMES[sender.media]) for sender in run.senders]
+        if None in tracks or None in tallies or not ledger.flows_on(run.packets.channel):
+            return False
+        self._lines += len(run)
+        self._at_us = max(self._at_us, at_us)
+        for message, heard_us in run.heard():
+            ledger.people.hear(message, heard_us)
+        for sender, track, tally in zip(run.senders, tracks, tallies, strict=True):
+            assert track is not None
+            assert track.pace is not None
+            assert tally is not None
+            tally.count += len(sender.contents)
+            tally.nbytes += sender.nbytes
+            track.packets += len(sender.contents)
+            track.last_us = sender.at_us[-1]
+            track.nbytes += sender.payload_nbytes
+            track.pace.add_run(sender)
+            self._origin.take_run(sender)
+        ledger.at_us = at_us
+        return True
 
     def _on_control(self, frame: Frame) -> None:
         match frame.message:
@@ -269,44 +280,28 @@ class Summarizer:
             else:
                 self._unlisted += 1
 
-    def _track_of(self, message: Media | Transcript | Chat, at_us: int) -> _Gathered | None:
-        """The track of a message; `None` where there are too many."""
+    def _on_media(self, frame: Frame, message: Media | Transcript | Chat) -> None:
         kind = MEDIA_NAMES[message.media_type]
         product, parties = self._header.product, self._ledger.people.parties
         whose = party_of(message, product) if isinstance(message, Media) else parties.party_of(message)
         track = self._tracks.get((kind, whose))
-        if track is None and len(self._tracks) < MOST:
+        if track is None:
+            if len(self._tracks) >= MOST:
+                self._unlisted += 1
+                return
             channel = None if isinstance(message, Chat) else message.channel_id
             by_channel = whose != message.user_id or is_by_channel(product, message.user_id, channel)
-            pace = self._new_pace(kind, whose)
-            track = self._tracks[kind, whose] = _Gathered(at_us, pace, whose if by_channel else None)
-        return track
-
-    def _on_sent(self, sent: Sent) -> None:
-        track = self._track_of(sent.message, sent.at_us[0])
-        if track is None:
-            self._unlisted += len(sent.at_us)
-            return
-        track.packets += len(sent.at_us)
-        track.last_us = sent.at_us[-1]
-        self._origin.take_run(sent.timestamps, sent.at_us)
-        track.nbytes += sum(map(payload_nbytes, sent.letters))
-        if track.pace is not None:
-            track.pace.add_run(sent.timestamps, sent.at_us, sent.letters)
-
-    def _on_media(self, frame: Frame, message: Media | Transcript | Chat) -> None:
-        track = self._track_of(message, frame.at_us)
-        if track is None:
-            self._unlisted += 1
-            return
+            track = self._tracks[kind, whose] = _Gathered(
+                frame.at_us, self._new_pace(kind, whose), whose if by_channel else None
+            )
         track.packets += 1
         track.last_us = frame.at_us
         self._origin.take(message.timestamp, frame.at_us)
         if isinstance(message, Media):
-            letters = message.letters().decode("utf-8", "replace")
+            letters = message.letters()
             track.nbytes += payload_nbytes(letters)
             if track.pace is not None:
-                track.pace.add(message.timestamp, frame.at_us, letters)
+                track.pace.add(message.timestamp, frame.at_us, hash(letters))
         else:
             track.nbytes += len((message.text or "").encode("utf-8", "surrogatepass"))
 

@@ -1,16 +1,15 @@
 """What the media and text of each track break: timestamps, order, payloads, and what is missing."""
 
-from collections.abc import Callable, Iterator, Sequence
-from operator import lt
+from collections.abc import Callable, Iterator
 
 from pybase64 import b64decode
 
 from rtms_cli.inspection.forms import bad_payload
 from rtms_cli.inspection.measure import JUMP_MS, Clock, Pace, is_sane
-from rtms_cli.inspection.runs import Sent
+from rtms_cli.inspection.runs import Sender
 from rtms_cli.inspection.summary import step_of
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, MediaParams
-from rtms_cli.protocol.messages import Chat, Media, Transcript, UserId
+from rtms_cli.protocol.messages import Audio, Chat, Media, Transcript, UserId
 from rtms_cli.protocol.numbers import Codec
 from rtms_cli.protocol.parties import party_of
 
@@ -50,6 +49,23 @@ class Tracks:
         if isinstance(message, Media):
             yield from self._on_packet(kind, whose, message, at_us)
 
+    def is_flawless(self, run: Sender) -> bool:
+        """Whether packets break nothing, and come later than what came before, so that there is nothing to tell."""
+        key = run.kind, run.whose
+        clock, pace = self._clocks.get(key), self._paces.get(key)
+        return (
+            clock is not None and pace is not None and pace.comes_in_order(run) and _are_good_payloads(run, self._codec)
+        )
+
+    def take_run(self, run: Sender) -> None:
+        """Take packets that are flawless."""
+        key = run.kind, run.whose
+        clock, pace = self._clocks[key], self._paces[key]
+        pace.add_run(run)
+        assert pace.clock is not None
+        if pace.clock.latest_ms > clock.latest_ms:
+            clock.latest_ms, clock.at_us = pace.clock.latest_ms, pace.clock.at_us
+
     def _on_timestamp(self, kind: str, whose: UserId, timestamp: int | None, at_us: int) -> Iterator[Break]:
         key = kind, whose
         if timestamp is None or not is_sane(timestamp):
@@ -81,38 +97,11 @@ class Tracks:
             pace = Pace(step_of(kind, self._granted), pictures=kind != "audio", never_pauses=mixed)
             self._paces[kind, whose] = pace
         before = pace.duplicates, pace.out_of_order
-        pace.add(message.timestamp, at_us, message.letters().decode("utf-8", "replace"))
+        pace.add(message.timestamp, at_us, hash(message.letters()))
         if pace.duplicates > before[0]:
             yield "packet-twice", f"{_of(kind, whose)}: {message.timestamp} came before"
         elif pace.out_of_order > before[1]:
             yield "packet-order", f"{_of(kind, whose)}: {message.timestamp} comes after later ones"
-
-    def take_all(self, run: Sequence[Sent]) -> bool:
-        """Take what was sent in a run, if nothing of it breaks anything; else nothing was taken."""
-        keys = [(MEDIA_NAMES[sent.message.media_type], party_of(sent.message, self._product)) for sent in run]
-        if len(set(keys)) < len(keys) or not all(map(self._is_clean, keys, run)):
-            return False
-        for key, sent in zip(keys, run, strict=True):
-            self._paces[key].add_run(sent.timestamps, sent.at_us, sent.letters)
-            clock = self._clocks[key]
-            clock.latest_ms, clock.at_us = sent.timestamps[-1], sent.at_us[-1]
-        return True
-
-    def _is_clean(self, key: tuple[str, UserId], sent: Sent) -> bool:
-        clock, pace, timestamps = self._clocks.get(key), self._paces.get(key), sent.timestamps
-        if clock is None or pace is None or not pace.follows(timestamps[0], timestamps[-1]):
-            return False
-        is_later = clock.latest_ms < timestamps[0] and timestamps[0] - clock.latest_ms < JUMP_MS
-        if not is_later or not all(map(lt, timestamps, timestamps[1:])):
-            return False
-        is_pcm = key[0] == "audio" and self._codec == Codec.L16
-        try:
-            sizes = [len(b64decode(letters, None, True)) for letters in sent.letters]
-        except ValueError:
-            return False
-        if is_pcm and any(size % 2 for size in sizes):
-            return False
-        return all(told in (None, size) for told, size in zip(sent.lengths, sizes, strict=True))
 
     def lost(self) -> Iterator[Break]:
         """What is missing of mixed sound, which never pauses."""
@@ -122,6 +111,17 @@ class Tracks:
                 where = "1 gap" if count == 1 else f"{count} gaps"
                 text = f"{pace.lost} packets ({total_ms / 1000:.2f} s) are missing in {where}"
                 yield "packets-lost", f"{_of(kind, whose)}: {text}"
+
+
+def _are_good_payloads(run: Sender, codec: int | None) -> bool:
+    """Whether `bad_payload` has nothing to say of any."""
+    try:
+        sizes = [len(b64decode(content.data, None, True)) for content in run.contents]
+    except ValueError:
+        return False
+    if run.media is Audio and codec == Codec.L16 and any(size % 2 for size in set(sizes)):
+        return False
+    return all(content.length in (None, size) for content, size in zip(run.contents, sizes, strict=True))
 
 
 def _of(kind: str, whose: UserId) -> str:

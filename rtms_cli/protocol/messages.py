@@ -669,17 +669,30 @@ class Packet(Struct, gc=False):
     content: PacketContent
 
 
-def read_packets(raws: Sequence[bytes], *, whole: bool = False) -> list[Packet] | None:
+class _DocumentedContent(PacketContent, gc=False, forbid_unknown_fields=True):
+    """The same with no other fields."""
+
+
+class DocumentedPacket(Packet, gc=False, forbid_unknown_fields=True):
+    """A media packet in the documented form that has no other fields."""
+
+    content: _DocumentedContent
+
+
+def read_packets(raws: Sequence[bytes], *, whole: bool = False) -> Sequence[Packet] | None:
     """Read media packets, all in one go; `None` where `read` must look at each of them.
 
     Otherwise each is what `read` makes of it: `Media` with the same fields.
 
     :param whole: look at each letter of much data too. Else it is not known of them that they are the text of a JSON
-        string: whoever decodes the base64 finds that out.
+        string: whoever decodes the base64 finds that out. And if none has a field that is not documented, each is a
+        `DocumentedPacket`.
     """
-    decode = _PACKETS.decode
+    packets: Sequence[Packet] | None = _read_documented(raws) if whole else None
     try:
-        packets = [decode(raw) if whole or len(raw) < _LARGE else _read_large_packet(raw) for raw in raws]
+        if packets is None:
+            decode = _PACKETS.decode
+            packets = [decode(raw) if whole or len(raw) < _LARGE else _read_large_packet(raw) for raw in raws]
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     if not all(map(bytes.isascii, raws)) and not all(map(is_utf8, raws)):
@@ -688,6 +701,13 @@ def read_packets(raws: Sequence[bytes], *, whole: bool = False) -> list[Packet] 
         if len(raw) - len(packet.content.data) > _SHALLOW and raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
             return None
     return packets
+
+
+def _read_documented(raws: Sequence[bytes]) -> list[DocumentedPacket] | None:
+    try:
+        return list(map(_DOCUMENTED_PACKETS.decode, raws))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def _read_large_packet(raw: bytes) -> Packet:
@@ -717,6 +737,7 @@ _LARGE = 2048
 
 
 _PACKETS = msgspec.json.Decoder(Packet)
+_DOCUMENTED_PACKETS = msgspec.json.Decoder(DocumentedPacket)
 _SHALLOW = 2 * MAX_DEPTH + 44
 """Bytes around a payload that cannot hold too many pairs of brackets beside the least that a packet has: to count them
 costs a microsecond."""
@@ -748,9 +769,9 @@ def _read_slowly(raw: bytes) -> Message:
     return known.make(**known.shape.read(body)) if known and known.make else Unknown(int(number), body)
 
 
-def payload_nbytes(letters: str) -> int:
+def payload_nbytes(letters: bytes) -> int:
     """How many bytes the letters of base64 stand for."""
-    return len(letters.rstrip("=")) * 3 // 4
+    return len(letters.rstrip(b"=")) * 3 // 4
 
 
 def _from_hexadecimal(text: bytes) -> bytes:

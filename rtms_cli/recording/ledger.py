@@ -6,7 +6,6 @@ table has a bound. What is in the media is not its affair; see `placing`.
 
 from collections import deque
 from collections.abc import Callable
-from functools import cache
 
 from msgspec import Struct, structs
 
@@ -166,20 +165,14 @@ class Ledger:
         self.audio.count += count
         self.audio.nbytes += nbytes
 
-    def count_media(self, kind: type[Media], count: int, nbytes: int) -> None:
-        """Count media of a kind that has come before."""
-        tally = self.tallies[Direction.IN][_type_of_kind(kind)]
-        tally.count += count
-        tally.nbytes += nbytes
-
-    def has_counted(self, kind: type[Media]) -> bool:
-        """Whether media of a kind have come."""
-        return _type_of_kind(kind) in self.tallies[Direction.IN]
-
     @property
     def is_flowing(self) -> bool:
         """Whether media came and nothing is missing, so that more of the same are only to be counted."""
         return self._has_media and not self._missing and self.last_word is None
+
+    def flows_on(self, channel: str) -> bool:
+        """The same for one channel: others may be missing."""
+        return self._has_media and channel not in self._missing and self.last_word is None
 
     def take(self, frame: Frame) -> None:
         """Take the next frame."""
@@ -473,11 +466,6 @@ def _type_of(message: Message) -> tuple[str, int | str | None]:
     if isinstance(message, Unreadable):
         return "UNREADABLE", None
     return MessageType.label(message.msg_type).partition(" ")[2], int(message.msg_type)
-
-
-@cache
-def _type_of_kind(kind: type[Media]) -> str:
-    return MessageType.label(kind.msg_type).partition(" ")[2]
 
 
 def _event_of(frame: Frame) -> str:

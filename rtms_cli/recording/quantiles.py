@@ -1,10 +1,9 @@
 """Percentiles of many numbers in little memory."""
 
-from collections.abc import Iterable
-
 from msgspec import Struct
 
 _EXACT_BITS = 10
+_EXACT = 1 << _EXACT_BITS
 
 
 class Spread(Struct, frozen=True):
@@ -33,16 +32,18 @@ class Quantiles:
         self._count += 1
         self._largest = max(self._largest, value)
 
-    def add_all(self, values: Iterable[int]) -> None:
-        """Count some numbers."""
+    def add_all(self, values: list[int]) -> None:
+        """Count numbers, none of which is negative."""
+        if not values:
+            return
         counts = self._counts
         for value in values:
-            shift = value.bit_length() - _EXACT_BITS
-            bucket = value >> shift << shift if shift > 0 else value
-            counts[bucket] = counts.get(bucket, 0) + 1
-            self._count += 1
-            if value > self._largest:
-                self._largest = value
+            if value >= _EXACT:
+                shift = value.bit_length() - _EXACT_BITS
+                value = value >> shift << shift
+            counts[value] = counts.get(value, 0) + 1
+        self._count += len(values)
+        self._largest = max(self._largest, max(values))
 
     def spread(self, unit: int = 1000) -> Spread | None:
         """The percentiles, divided by `unit`; `None` where nothing was counted."""

@@ -33,7 +33,7 @@ class Run(Struct, frozen=True, gc=False):
     """Packets that were read."""
 
     packets: Packets
-    read: list[Packet]
+    read: Sequence[Packet]
 
 
 def in_runs(items: Sequence[Item]) -> list[Frame | Run]:

@@ -85,7 +85,7 @@ def gist(frame: Frame, product: Product) -> str:
             return _join(name, escape(f"timestamp {timestamp}"))
         case Media():
             person = _sender(message, product) or ("everybody" if isinstance(message, Audio) else "?")
-            return _join(name, escape(person), size_of(payload_nbytes(message.letters().decode("utf-8", "replace"))))
+            return _join(name, escape(person), size_of(payload_nbytes(message.letters())))
         case Transcript(text=text, attribute=change):
             words = Attribute.label(change) if change in (Attribute.UPDATE, Attribute.DELETE) else ""
             return _join(name, words, f"{escape(_sender(message, product) or '?')}: {escape(text or '')}")
