@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtms_cli.inspection.measure import JUMP_MS, MOST_GAPS, Clock, Origin, Pace, is_sane
+from rtms_cli.inspection.runs import Sender
+from rtms_cli.protocol.messages import Audio, PacketContent
 from rtms_cli.recording.quantiles import Quantiles
 
 STEP = 20
@@ -156,9 +158,9 @@ def test_a_clock_says_how_far_a_timestamp_runs_ahead() -> None:
 @given(
     packets=st.lists(
         st.tuples(
-            st.sampled_from([20, 20, 20, 0, 40, -20, 1_500, 2_000_000]),
+            st.sampled_from([20, 20, 20, 20, 20, 0, 0, 40, 15, -20, -40, 1_500, 2_000_000, 4_000_000]),
             st.integers(-30_000, 30_000),
-            st.sampled_from("ab"),
+            st.sampled_from("aab"),
         ),
         min_size=1,
     ),
@@ -166,21 +168,49 @@ def test_a_clock_says_how_far_a_timestamp_runs_ahead() -> None:
     pictures=st.booleans(),
 )
 def test_a_run_is_its_packets(packets: list[tuple[int, int, str]], cuts: list[int], pictures: bool) -> None:
-    alone, in_runs = Pace(STEP, pictures=pictures), Pace(STEP, pictures=pictures)
-    timestamps, at_us, latest = list[int](), list[int](), 0
-    for step, late_us, _ in packets:
+    alone, in_runs, zero, origin = Pace(STEP, pictures=pictures), Pace(STEP, pictures=pictures), Origin(), Origin()
+    contents, at_us, latest, in_order = list[PacketContent](), list[int](), 0, list[bool]()
+    for step, late_us, data in packets:
         latest += step
-        timestamps.append(ZERO_MS + 10_000_000 + latest)
+        contents.append(PacketContent(data, ZERO_MS + latest))
         at_us.append(50_000_000 + 1000 * latest + late_us)
-    letters = [data for _, _, data in packets]
-    for packet in zip(timestamps, at_us, letters, strict=True):
-        alone.add(*packet)
+        before = alone.duplicates, alone.out_of_order, alone.jumps, alone.clock is None
+        alone.add(ZERO_MS + latest, at_us[-1], hash(data.encode()))
+        zero.take(ZERO_MS + latest, at_us[-1])
+        in_order.append(before == (alone.duplicates, alone.out_of_order, alone.jumps, False))
     edges = sorted({0, len(packets), *(min(cut, len(packets)) for cut in cuts)})
     for start, end in pairwise(edges):
-        in_runs.add_run(timestamps[start:end], at_us[start:end], letters[start:end])
+        run = Sender("audio", 7, Audio, has_channel=False, at_us=at_us[start:end], contents=contents[start:end])
+        run.timestamps = [content.timestamp for content in run.contents]
+        run.delays_us = [at - 1000 * stamp for at, stamp in zip(run.at_us, run.timestamps, strict=True)]
+        assert not in_runs.comes_in_order(run) or all(in_order[start:end])
+        in_runs.add_run(run)
+        origin.take_run(run)
     assert _facts(in_runs) == _facts(alone)
+    assert (origin.ms, origin.at_us) == (zero.ms, zero.at_us)
+
+
+@given(st.lists(st.integers(0, 10**9)), st.lists(st.integers(0, 10**9)))
+def test_numbers_are_counted_together(first: list[int], second: list[int]) -> None:
+    wanted, found = Quantiles(), Quantiles()
+    for value in first + second:
+        wanted.add(value)
+    found.add_all(first)
+    found.add_all(second)
+    assert found.spread() == wanted.spread()
 
 
 def _facts(pace: Pace) -> object:
+    assert pace.clock is not None
+    clock = pace.clock.latest_ms, pace.clock.at_us
     counts = pace.late, pace.early, pace.duplicates, pace.out_of_order, pace.jumps, pace.lost
-    return counts, pace.gaps(), pace.holes(), pace.first_ms, pace.last_ms, pace.duration_ms, pace.jitter_us.spread()
+    return (
+        clock,
+        counts,
+        pace.gaps(),
+        pace.holes(),
+        pace.first_ms,
+        pace.last_ms,
+        pace.duration_ms,
+        pace.jitter_us.spread(),
+    )

@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,12 @@ from rtms_cli.inspection.forms import PacketForms, odd_forms
 from rtms_cli.inspection.known import unknown_fields
 from rtms_cli.inspection.lanes import lanes
 from rtms_cli.inspection.lint import lint
-from rtms_cli.inspection.measure import Origin, Pace
 from rtms_cli.inspection.page import page
 from rtms_cli.inspection.reading import Line, Piece, in_pieces, numbered
-from rtms_cli.inspection.runs import Run, run_of
+from rtms_cli.inspection.runs import Run
 from rtms_cli.inspection.summary import summarize
 from rtms_cli.machine import SIGNALING, WEBHOOK, Direction, Frame, Packets, State, frame_of
 from rtms_cli.protocol.messages import DocumentedPacket, read_packets
-from rtms_cli.recording.quantiles import Quantiles
 
 OUT = Direction.OUT
 S = 1_000_000
@@ -224,57 +221,6 @@ def test_problems_have_the_numbers_of_their_lines(tmp_path: Path) -> None:
     capture.path.write_bytes(b"".join([lines[0], b"x\n", *lines[1:3], b"y\n", b"z\n", lines[3], b"torn"]))
     assert alone(in_pieces(capture)) == alone(numbered(capture))
     assert [number for number, line in in_pieces(capture) if isinstance(line, str)] == [2, 5, 6]
-
-
-@given(
-    steps=st.lists(st.tuples(many(20, 20, 0, seldom=[-20, 15, 3000, -40, 4_000_000]), many(20_000, seldom=[0, 9 * S]),
-                             many("AA==", seldom=["AB=="])), min_size=1, max_size=40),
-    cuts=st.lists(st.integers(0, 40)),
-    pictures=st.booleans(),
-)  # fmt: skip
-def test_a_track_is_measured_in_runs(steps: list[tuple[int, int, str]], cuts: list[int], pictures: bool) -> None:
-    frames, stamp, at_us = [], ZERO_MS, 0
-    for step, waits, data in steps:
-        stamp, at_us = stamp + step, at_us + waits
-        frames.append(media(14, data, stamp, user_id=7, at_us=at_us))
-    wanted, pace, zero, origin = Pace(20, pictures=pictures), Pace(20, pictures=pictures), Origin(), Origin()
-    edges = sorted({0, len(frames), *(min(cut, len(frames)) for cut in cuts)})
-    for start, end in pairwise(edges):
-        in_order = True
-        for frame in frames[start:end]:
-            content = json.loads(frame.raw)["content"]
-            before = wanted.duplicates, wanted.out_of_order, wanted.jumps, wanted.clock
-            wanted.add(content["timestamp"], frame.at_us, hash(content["data"].encode()))
-            zero.take(content["timestamp"], frame.at_us)
-            in_order &= before == (wanted.duplicates, wanted.out_of_order, wanted.jumps, wanted.clock)
-        raws = [frame.raw for frame in frames[start:end]]
-        ats = [frame.at_us for frame in frames[start:end]]
-        packets = Packets("media", ats, raws, sum(map(len, raws)), read=read_packets(raws, whole=True))
-        run = run_of(2, packets, "meeting")
-        assert run is not None
-        (sender,) = run.senders
-        assert not pace.comes_in_order(sender) or in_order
-        pace.add_run(sender)
-        origin.take_run(sender)
-    assert _told(pace) == _told(wanted)
-    assert (origin.ms, origin.at_us) == (zero.ms, zero.at_us)
-
-
-def _told(pace: Pace) -> list[object]:
-    assert pace.clock is not None
-    names = ("first_ms", "last_ms", "late", "early", "duplicates", "out_of_order", "jumps", "duration_ms", "lost")
-    numbers = [getattr(pace, name) for name in names]
-    return [*numbers, pace.gaps(), pace.jitter_us.spread(), pace.clock.latest_ms, pace.clock.at_us]
-
-
-@given(st.lists(st.integers(0, 10**9)), st.lists(st.integers(0, 10**9)))
-def test_numbers_are_counted_together(first: list[int], second: list[int]) -> None:
-    wanted, found = Quantiles(), Quantiles()
-    for value in first + second:
-        wanted.add(value)
-    found.add_all(first)
-    found.add_all(second)
-    assert found.spread() == wanted.spread()
 
 
 VALUES = st.sampled_from(list[object]([None, 7, 7.5, "text", "7", True, ZERO_MS, ZERO_MS // 1000, {}, [], {"x": 1}]))
