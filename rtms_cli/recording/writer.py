@@ -3,8 +3,9 @@
 Theory of operation. `Sink.put` appends to its stream's queue and counts bytes; the thread takes what has come, at most
 `SLICE` bytes of a stream at a time so that one cannot keep the others waiting, and folds it. Each stream has its turn
 once in a period, so that small frames are written in batches, and the turns are spread over the period: while the
-thread works, the event loop gets on slowly, and many short delays are better than a long one. Only where half of the
-soft limit waits, or somebody waits for room, all streams have their turn at once.
+thread works, the event loop gets on slowly, and many short delays are better than a long one. A prompt stream, to which
+somebody listens, has more turns of its own. Only where half of the soft limit waits, or somebody waits for room, all
+streams have their turn at once.
 
 Each counter has one writer: the event loop's thread adds, the writing thread takes off. A `deque` may be appended to
 and popped from by two threads. So `put` needs no lock.
@@ -12,7 +13,6 @@ and popped from by two threads. So `put` needs no lock.
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -29,8 +29,10 @@ log = logging.getLogger(__name__)
 PERIOD_S, LONGEST_PERIOD_S = 0.2, 0.7
 PERIOD_PER_STREAM_S = 0.0015
 """Many streams are written less often, each with more at once; never later than what a killed process may lack."""
-TICK_S = 0.005
-"""The shortest sleep between two turns; of hundreds of streams, several have theirs together."""
+TICK_S = 0.02
+"""The shortest sleep between two turns; of hundreds of streams, a dozen have theirs together."""
+PROMPT_S = 0.02
+"""How long a prompt stream waits for its next turn."""
 MANIFEST_S = 2.0
 MANIFEST_PER_STREAM_S = 0.05
 STREAMS_PER_MANIFEST = 80
@@ -64,8 +66,11 @@ class Writer:
         self._added = 0
         self._taken = 0
         self._sinks: list[Sink] = []
+        self._prompt: list[Sink] = []
         self._next = 0
-        self._last_turn = 0.0
+        self._last_turn = time.monotonic()
+        self._owed = 0.0
+        """Turns, and parts of one, that are due."""
         self._set_soft_limit()
         self._waiters: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self._wake = threading.Event()
@@ -86,10 +91,16 @@ class Writer:
             return False
         return backlog >= self.max_buffer // 2 or time.monotonic() - self._progress < STALLED_S
 
-    def open(self, recorder: Recorder) -> "Sink":
-        """Start to write a recording; close the sink when its stream is done."""
+    def open(self, recorder: Recorder, *, is_prompt: bool = False) -> "Sink":
+        """Start to write a recording; close the sink when its stream is done.
+
+        :param is_prompt: whether somebody waits for what comes: then it has its turn every `PROMPT_S`. The turns of the
+            others stay as they are.
+        """
         sink = Sink(self, recorder)
         self._sinks.append(sink)
+        if is_prompt:
+            self._prompt.append(sink)
         self._set_soft_limit()
         if self._thread is None:
             # A daemon: a process that must go at once leaves files that are valid, as after kill -9.
@@ -131,7 +142,8 @@ class Writer:
                 return
             count = max(1, len(self._sinks))
             period_s = min(LONGEST_PERIOD_S, max(PERIOD_S, PERIOD_PER_STREAM_S * count))
-            self._wake.wait(max(TICK_S, period_s / count))
+            pause_s = max(TICK_S, period_s / count)
+            self._wake.wait(min(pause_s, PROMPT_S) if self._prompt else pause_s)
             self._wake.clear()
             if self.backlog > self._wake_from or self._waiters:
                 self._take_turns(list(self._sinks))
@@ -149,16 +161,18 @@ class Writer:
         """The next ones in order, as many as the time that has passed is for; and those that are to be closed."""
         now = time.monotonic()
         sinks = list(self._sinks)
-        share = min(1.0, (now - self._last_turn) / period_s)
+        self._owed = min(len(sinks), self._owed + len(sinks) * (now - self._last_turn) / period_s)
         self._last_turn = now
-        count = math.ceil(len(sinks) * share)
+        count = int(self._owed)
+        self._owed -= count
         first = self._next if self._next < len(sinks) else 0
         self._next = first + count
         chosen = sinks[first : first + count]
         if self._next > len(sinks):
             self._next -= len(sinks)
             chosen += sinks[: self._next]
-        return chosen + [sink for sink in sinks if sink._close_asked and sink not in chosen]
+        others = [sink for sink in sinks if sink._close_asked] + self._prompt
+        return chosen + [sink for sink in dict.fromkeys(others) if sink not in chosen]
 
     def _take_turns(self, sinks: list["Sink"]) -> None:
         """Fold until nothing of what had come is left."""
@@ -175,6 +189,8 @@ class Writer:
         for sink in sinks:
             if sink._close_asked and not sink._queue:
                 self._sinks.remove(sink)
+                if sink in self._prompt:
+                    self._prompt.remove(sink)
                 sink._finish()
         self._let_go()
 
@@ -227,13 +243,7 @@ class Sink:
         writer = self._writer
         if self._close_asked:
             return
-        if (
-            writer._added - writer._taken > writer.max_buffer
-            and not isinstance(item, Packets)
-            and not isinstance(item.message, Media)  # its reader waits
-            and item.direction is not Direction.STATE
-            and item.channel != WEBHOOK
-        ):
+        if writer._added - writer._taken > writer.max_buffer and isinstance(item, Frame) and _may_be_dropped(item):
             self._dropped += 1
             self._dropped_us = item.at_us
             return
@@ -317,6 +327,11 @@ class Sink:
         except Exception as defect:
             log.exception("a defect in rtms has cost a part of %s; its capture has the frames", self._recorder.folder)
             self._recorder.note_defect(repr(defect))
+
+
+def _may_be_dropped(frame: Frame) -> bool:
+    """Whether nothing depends on a frame; who reads media waits for room, so there are few of those."""
+    return not isinstance(frame.message, Media) and frame.direction is not Direction.STATE and frame.channel != WEBHOOK
 
 
 def _cost(item: Item) -> int:

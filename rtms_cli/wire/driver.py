@@ -385,6 +385,9 @@ class _Intake:
     def take(self, raws: list[bytes]) -> None:
         """Take messages that came together. Media are not read here where the machine need not know what they are."""
         try:
+            if len(raws) == 1 and raws[0].startswith(MEDIA_HEADS):
+                self._take_media(raws)
+                return
             start = 0
             for place, raw in enumerate(raws):
                 if not raw.startswith(MEDIA_HEADS):

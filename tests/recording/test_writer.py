@@ -4,6 +4,8 @@ import asyncio
 import json
 import logging
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from rtms_cli.machine import Direction, Frame, FrameSink, State, frame_of
 from rtms_cli.protocol.messages import Audio
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.recorder import Recorder
-from rtms_cli.recording.writer import Writer
+from rtms_cli.recording.writer import PROMPT_S, Sink, Writer
 
 PCM = bytes(range(256)) * 2 + bytes(128)
 
@@ -223,3 +225,23 @@ async def test_every_stream_has_its_turn_though_nobody_asks(tmp_path: Path) -> N
         sink.put(packets(1)[-1])
     await writer.close()
     assert [sink.snapshot().counts["MEDIA_DATA_AUDIO"] for sink in sinks] == [6, 7] * 75
+
+
+@pytest.mark.parametrize("streams", [1, 3, 400])
+def test_a_prompt_stream_has_turns_of_its_own_and_the_others_have_theirs(
+    streams: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten seconds of ticks on a clock that is ours: who has how many turns."""
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    writer = Writer()
+    writer._thread = threading.current_thread()  # nobody works through the queues
+    recorder = Recorder(tmp_path, HEADER)
+    sinks = [writer.open(recorder) for _ in range(streams)]
+    prompt = writer.open(recorder, is_prompt=True)
+    turns: Counter[Sink] = Counter()
+    for _ in range(500):
+        now += PROMPT_S
+        turns.update(writer._whose_turn(period_s=0.5))
+    assert turns[prompt] == 500
+    assert {turns[sink] for sink in sinks} <= {19, 20}

@@ -122,7 +122,7 @@ class SimWriter(Writer):
         for sink in self.sinks:
             sink.fold()
 
-    def open(self, recorder: Recorder) -> Sink:
+    def open(self, recorder: Recorder, *, is_prompt: bool = False) -> Sink:
         """See `Writer.open`."""
         sink = SimSink(self, recorder)
         self.sinks.append(sink)
