@@ -26,13 +26,14 @@ def repair(
       rtms repair recordings/20261122T221500Z_meeting_abc
     """
     from rtms_cli.recording.repair import repair as repair_one
+    from rtms_cli.view.progress import reading
     from rtms_cli.view.text import json_line, say
 
     code = Exit.OK
     failed: list[Problem] = []
     for folder in recordings:
         try:
-            done = repair_one(folder, keep_revoked=keep_revoked, force=force)
+            done = repair_one(folder, keep_revoked=keep_revoked, force=force, read=reading("repairing"))
         except Problem as error:
             failed.append(error)  # the others are repaired all the same
             continue

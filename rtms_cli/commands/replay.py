@@ -85,7 +85,7 @@ def replay(
     rehearsal = Rehearsal(source, source.header.product, source.header.rtms_stream_id)
     replayed = Replay(source, recorder, rehearsal)
     if pace is None:
-        play_at_once(replayed)
+        play_at_once(replayed, with_bar=not plain)
     else:
         _play(replayed, pace, f"replay of {source.path} at {pace:g}×", folder, drawn=drawn)
     if not drawn:
@@ -112,10 +112,15 @@ def read_speed(text: str) -> float | None:
     return speed
 
 
-def play_at_once(replayed: "Replay") -> None:
-    """Replay as fast as it goes. A signal closes the files where they are; a second one of its kind ends at once."""
+def play_at_once(replayed: "Replay", *, with_bar: bool = True) -> None:
+    """Replay as fast as it goes. A signal closes the files where they are; a second one of its kind ends at once.
+
+    :param with_bar: draw how far it has come, where that takes long and standard error is a terminal.
+    """
     import signal
     from types import FrameType
+
+    from rtms_cli.view.progress import reading
 
     asked: list[int] = []
 
@@ -127,7 +132,10 @@ def play_at_once(replayed: "Replay") -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, stop)
-    replayed.run_at_once()
+    if with_bar:
+        replayed.run_at_once(reading("replaying"))
+    else:
+        replayed.run_at_once()
     if asked:
         raise typer.Exit(128 + asked[0])
 

@@ -9,7 +9,7 @@ knew of the end. Doing it again changes nothing.
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from msgspec import Struct, structs
 
 from rtms_cli.capture import Capture, iso_time, part_name, part_of
 from rtms_cli.errors import Problem
-from rtms_cli.machine import in_batches
+from rtms_cli.machine import Item, in_batches
 from rtms_cli.protocol.endings import Speaker, Status, judge_ending
 from rtms_cli.recording.encoded import EXTENSIONS, KIND
 from rtms_cli.recording.files import Files, folder_mode
@@ -125,10 +125,17 @@ def _revoked(manifest: Manifest, stop: Stop) -> Manifest:
     return remaining
 
 
-def repair(folder: Path, *, keep_revoked: bool = False, force: bool = False) -> Repaired:
+def repair(
+    folder: Path,
+    *,
+    keep_revoked: bool = False,
+    force: bool = False,
+    read: Callable[[Capture], Iterable[Item]] = Capture.items,
+) -> Repaired:
     """Finish a recording; see above.
 
     :param force: go on where the file system has no locks, so that nobody can tell whether it is being recorded.
+    :param read: gives the capture's items; it may show how far they have been read.
     :raises Problem: where it is not a recording, or is being recorded.
     """
     lock = FolderLock(folder)
@@ -147,7 +154,7 @@ def repair(folder: Path, *, keep_revoked: bool = False, force: bool = False) -> 
         what = f"{folder} could not be repaired: {error.strerror or error}."
         raise Problem(what, "Give a recording's folder, which this process may write to.") from error
     try:
-        return _repair(folder, keep_revoked=keep_revoked)
+        return _repair(folder, read, keep_revoked=keep_revoked)
     except OSError as error:
         raise Problem(
             f"{folder} could not be repaired: {error.strerror or error}.", "Nothing of it was lost."
@@ -165,7 +172,7 @@ def _by(folder: Path) -> str:
     return f" by process {process}" if process else ""
 
 
-def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
+def _repair(folder: Path, read: Callable[[Capture], Iterable[Item]], *, keep_revoked: bool) -> Repaired:
     before = _manifest(folder)
     if before is not None and before.status == Status.REVOKED:
         return _finish_deletion(folder, before, keep_revoked=keep_revoked)
@@ -187,7 +194,7 @@ def _repair(folder: Path, *, keep_revoked: bool) -> Repaired:
             keep_encoded=_has_encoded(folder, before),
             origin_ms=before.origin_ms if before is not None else None,
         )
-        for batch in in_batches(capture.items(), _BATCH):
+        for batch in in_batches(read(capture), _BATCH):
             recorder.fold(batch)
         recorder.close()
         if (failed := recorder.write_failures()) > 0:

@@ -2,10 +2,10 @@
 
 import asyncio
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rtms_cli.capture import Capture
-from rtms_cli.machine import Finish, Frame, in_batches
+from rtms_cli.machine import Finish, Frame, Item, in_batches
 from rtms_cli.protocol.messages import Media
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.session.rehearsal import Rehearsal
@@ -28,11 +28,14 @@ class Replay:
         self._end_us: int | None = None
         self._stopped = asyncio.Event()
 
-    def run_at_once(self) -> None:
-        """Fold every frame as fast as it goes, until the end or `stop`, which a signal's handler may call."""
+    def run_at_once(self, read: Callable[[Capture], Iterable[Item]] = Capture.items) -> None:
+        """Fold every frame as fast as it goes, until the end or `stop`, which a signal's handler may call.
+
+        :param read: gives the capture's items; it may show how far they have been read.
+        """
         gc.set_threshold(200_000, 20, 50)  # frames are no cycles
         try:
-            for batch in in_batches(self._source.items(), BATCH):
+            for batch in in_batches(read(self._source), BATCH):
                 if self._stopped.is_set():
                     break
                 for item in batch:

@@ -5,9 +5,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from rtms_cli.capture import Capture
+from rtms_cli.machine import Item
+
 Line = TypeVar("Line")
 
-WORTH_A_BAR = 16 << 20
+WORTH_A_BAR = 32 << 20
 """Smaller files are read before anybody wonders."""
 _EVERY = 32
 """How many lines, or runs of them, come between two looks at the position."""
@@ -35,3 +38,15 @@ def with_progress(lines: Iterable[Line], total: int, position: Callable[[], int]
             yield line
             if number % _EVERY == 0:
                 progress.update(task, completed=position())
+
+
+def reading(what: str) -> Callable[[Capture], Iterator[Item]]:
+    """A way to read a capture's items that draws how far it has come.
+
+    :param what: what is done with them: `replaying`.
+    """
+
+    def read(source: Capture) -> Iterator[Item]:
+        return with_progress(source.items(), source.nbytes, lambda: source.position, what)
+
+    return read

@@ -25,7 +25,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from rtms_cli.capture import Capture
 from rtms_cli.commands.replay import play_at_once
-from rtms_cli.machine import Frame
+from rtms_cli.machine import Item, frames_of
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.session.rehearsal import Rehearsal
@@ -269,11 +269,13 @@ class SignalledCapture(Capture):
 
     signal_number = signal.SIGTERM
 
-    def __iter__(self) -> Iterator[Frame]:
-        for number, frame in enumerate(super().__iter__()):
-            if number == 1_000:
+    def items(self) -> Iterator[Item]:
+        count = 0
+        for item in super().items():
+            before, count = count, count + sum(1 for _ in frames_of(item))
+            if before < 1_500 <= count:
                 signal.raise_signal(self.signal_number)
-            yield frame
+            yield item
 
 
 @pytest.mark.parametrize("asked", SAID_BY)

@@ -67,26 +67,42 @@ def test_lines_pass_through() -> None:
     assert list(with_progress(range(5), 2 * WORTH_A_BAR, lambda: 0, "reading")) == [*range(5)]
 
 
-@pytest.mark.parametrize("option", [None, "--lint"])
-def test_a_bar_on_a_terminal_for_a_big_capture_only(option: str | None, tmp_path: Path) -> None:
-    path = tmp_path / "capture.jsonl"
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("inspect", "reading"), ("inspect --lint", "reading"), ("replay", "replaying"), ("repair", "repairing")],
+)
+def test_a_bar_on_a_terminal_for_a_big_capture_only(command: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "recording/capture.jsonl"
+    path.parent.mkdir()
     with path.open("wb") as big:
         big.write(HEADER.line())
         for number in range(0, WORTH_A_BAR, 400 * len(PACKET)):
             ms = ZERO_MS + 20 * (number // len(PACKET))
             big.write(capture_lines([audio(bytes(640), ms + 20 * n, at_us=1000 * (ms - ZERO_MS)) for n in range(400)]))
-    assert "reading" in on_terminal(path, option)
+    assert said in on_terminal(*command.split(), path.parent, cwd=tmp_path)
     with path.open("r+b") as small:
         small.truncate(100_000)
-    assert on_terminal(path, option) == ""
+    assert said not in on_terminal(*command.split(), path.parent, cwd=tmp_path)
 
 
-def on_terminal(path: Path, option: str | None) -> str:
-    """What `inspect` draws on a terminal that is its standard error only."""
+def test_no_bar_where_nobody_looks(tmp_path: Path) -> None:
+    """Not in a pipe, and not on a terminal that can't."""
+    path = tmp_path / "capture.jsonl"
+    path.write_bytes(HEADER.line() + PACKET + b" " * WORTH_A_BAR)
+    assert rtms("inspect", path, cwd=tmp_path).stderr == ""
+    assert on_terminal("inspect", path, cwd=tmp_path, terminal="dumb") == ""
+    assert "reading" in on_terminal("inspect", path, cwd=tmp_path)
+
+
+def on_terminal(*arguments: str | Path, cwd: Path, terminal: str = "xterm") -> str:
+    """What a command draws on a terminal that is its standard error only."""
     leader, follower = pty.openpty()
-    command = [*RTMS, "inspect", str(path), *([option] if option else [])]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=follower, env=environment({"TERM": "xterm"})
+        [*RTMS, *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env=environment({"TERM": terminal}),
     ) as process:
         os.close(follower)
         drawn = b""
