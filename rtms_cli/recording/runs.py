@@ -16,7 +16,7 @@ from pybase64 import b64decode
 from rtms_cli.machine import Direction, Frame, Item, Packets
 from rtms_cli.protocol.messages import MEDIA_KINDS, Packet, PacketContent, UserId, read, read_packets
 from rtms_cli.protocol.numbers import MessageType
-from rtms_cli.protocol.parties import BY_CHANNEL
+from rtms_cli.protocol.parties import BY_CHANNEL, party
 from rtms_cli.recording.channels import Channel
 from rtms_cli.recording.intake import Intake
 from rtms_cli.recording.ledger import Ledger
@@ -113,9 +113,10 @@ class Runs:
         self._placer = placer
         self._time = time
         self._take_alone = take_alone
+        self._product = product
         self._hears_once = product not in BY_CHANNEL
         """Whether it says nothing new when a sender is heard again under the same name."""
-        self._heard: dict[tuple[int, UserId, UserId], str | None] = {}
+        self._heard: dict[tuple[int, UserId], str | None] = {}
         self._flows: dict[tuple[str, UserId, UserId], _Flow] = {}
         self._segment: Segment | None = None
         """Where the flows are."""
@@ -227,7 +228,7 @@ class Runs:
         message = kind(
             content.user_id, content.user_name, content.timestamp, content.data, content.length, content.channel_id
         )
-        sender = packet.msg_type, content.user_id, content.channel_id
+        sender = packet.msg_type, party(self._product, content.user_id, content.channel_id)
         if not self._hears_once or self._heard.get(sender, _NOBODY) != content.user_name:
             ledger.people.hear(message, at_us)
             if len(self._heard) < MOST_TRACKS:

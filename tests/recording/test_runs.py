@@ -54,6 +54,18 @@ def test_runs_make_the_files_of_their_frames(
         assert together[name] == content, name
 
 
+@pytest.mark.parametrize("product", ["meeting", "phone"])
+@pytest.mark.parametrize("kind", [14, 15])
+def test_names_that_one_party_has_on_two_channels_are_all_told(kind: int, product: str, tmp_path: Path) -> None:
+    frames = [granted(video={"codec": 7})]
+    for number in range(12):
+        fields = {"user_name": "Ben", "channel_id": 3} if number % 2 else {"user_name": "Ann"}
+        data = bytes(640) if kind == 14 else H264
+        frames.append(media(kind, data, ZERO_MS + 20 * number, user_id=7, at_us=20_000 * number, **fields))
+    alone = record(tmp_path / "alone", frames, (), product)
+    assert record(tmp_path / "together", packed(frames, ()), (), product) == alone
+
+
 def test_a_flow_is_placed_in_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two speakers and a camera, after a beginning, no packet is taken as a frame."""
     frames = [granted(video={"codec": 7})]
