@@ -124,7 +124,7 @@ class Files:
         if known is None:
             return None
         try:
-            size = (self.folder / name).lstat().st_size
+            size = os.lstat(self._root + name).st_size
         except FileNotFoundError:
             return known if self.folder.is_dir() else None
         except OSError:
