@@ -1,9 +1,10 @@
-// The plain Node script: `ws`, JSON.parse, Buffer, one WAV a stream. node client.mjs PORT STREAMS FOLDER
+// The plain Node script: `ws`, JSON.parse, Buffer, one WAV a stream. node client.mjs PORT STREAMS FOLDER [capture]
+// With `capture` it keeps every media message as well, as a line with the time and the channel: the work that rtms does.
 
 import { createWriteStream } from "node:fs";
 import WebSocket from "ws";
 
-const [port, streams, folder] = process.argv.slice(2);
+const [port, streams, folder, capture] = process.argv.slice(2);
 const options = { perMessageDeflate: false, maxPayload: 1 << 28 };
 
 function wavHeader() {
@@ -26,6 +27,8 @@ function one(number) {
     const ids = { protocol_version: 1, meeting_uuid: `u${number}`, rtms_stream_id: `${number}`, signature: "0" };
     const sound = createWriteStream(`${folder}/${number}.wav`);
     const video = createWriteStream(`${folder}/${number}.video`);
+    const kept = capture ? createWriteStream(`${folder}/${number}.jsonl`) : null;
+    const opened = performance.now();
     sound.write(wavHeader());
     let count = 0;
     const signaling = new WebSocket(`ws://127.0.0.1:${port}/signaling/${number}`, options);
@@ -40,6 +43,12 @@ function one(number) {
         media.on("open", () => media.send(JSON.stringify({ msg_type: 3, media_type: 32, ...ids })));
         media.on("error", reject);
         media.on("message", (packet) => {
+          if (kept) {
+            const at = ((performance.now() - opened) / 1000).toFixed(6);
+            kept.write(`{"at": ${at}, "ch": "media", "dir": "in", "data": `);
+            kept.write(packet);
+            kept.write("}\n");
+          }
           const { msg_type, content } = JSON.parse(packet);
           if (msg_type === 4) {
             signaling.send(JSON.stringify({ msg_type: 7, rtms_stream_id: `${number}` }));
@@ -54,6 +63,7 @@ function one(number) {
         signaling.media.close();
         signaling.close();
         sound.end();
+        kept?.end();
         video.end(() => resolve(count));
       }
     });
