@@ -4,8 +4,8 @@ Theory of operation. `Sink.put` appends to its stream's queue and counts bytes; 
 `SLICE` bytes of a stream at a time so that one cannot keep the others waiting, and folds it. Each stream has its turn
 once in a period, so that small frames are written in batches, and the turns are spread over the period: while the
 thread works, the event loop gets on slowly, and many short delays are better than a long one. A prompt stream, to which
-somebody listens, has more turns of its own. Only where half of the soft limit waits, or somebody waits for room, all
-streams have their turn at once.
+somebody listens, has more turns of its own. Only where more waits than real time brings, or somebody waits for room,
+all streams have their turn at once.
 
 Each counter has one writer: the event loop's thread adds, the writing thread takes off. A `deque` may be appended to
 and popped from by two threads. So `put` needs no lock.
@@ -40,7 +40,11 @@ STREAMS_PER_MANIFEST = 80
 frames must not wait for that."""
 MANIFEST_BYTES_PER_S = 50_000
 """A large manifest is renewed less often."""
-SLICE = 4 << 20
+SLICE = 1 << 19
+"""Of larger batches less would still be in the processor's cache when it is written, and their memory would be asked of
+the system anew each time."""
+WAKE, WAKE_PER_STREAM = SLICE, 32 << 10
+"""What waits before all streams have their turn at once: somebody sends faster than in real time."""
 FRAME_COST = 300
 """Bytes that a waiting frame may take beside its own; those are there twice, as they came and read, but in packets."""
 PACKET_COST = 50
@@ -61,7 +65,7 @@ class Writer:
 
     def __init__(self, max_buffer: int = 256 << 20) -> None:
         self.max_buffer = max_buffer
-        self._soft_limit = self._wake_from = 0
+        self._soft_limit = self._wake_from = self._little = 0
         self._progress = time.monotonic()
         self._added = 0
         self._taken = 0
@@ -111,7 +115,9 @@ class Writer:
 
     def _set_soft_limit(self) -> None:
         self._soft_limit = min(self.max_buffer // 2, SOFT_LIMIT + SOFT_LIMIT_PER_STREAM * len(self._sinks))
-        self._wake_from = self._soft_limit // 2
+        self._little = self._soft_limit // 2
+        """What may wait for sinks not to be full any more."""
+        self._wake_from = min(self._little, WAKE + WAKE_PER_STREAM * len(self._sinks))
 
     async def close(self) -> None:
         """Close all sinks that are open, and end the thread."""
@@ -195,7 +201,7 @@ class Writer:
         self._let_go()
 
     def _let_go(self) -> None:
-        if self.backlog >= self._wake_from:
+        if self.backlog >= self._little:
             return
         while self._waiters:
             _tell(*self._waiters.popleft())

@@ -2,8 +2,8 @@
 
 The clients take turns within a round, so that whatever the machine does meanwhile hits all of them; a first round is
 for warming up and does not count, for a virtual machine gives out its memory slowly. Figures are medians; the spread is
-the range of the ratios to the floor. `node+capture` is the Node script that keeps each message too, as `ours` does. What
-is not there is left out, with a line: `node` needs `npm install --prefix tests/benchmarks`, `sdk` needs
+the range of the ratios to the floor. `node+capture` is the Node script that keeps each message too, as `ours` does.
+What is not there is left out, with a line: `node` needs `npm install --prefix tests/benchmarks`, `sdk` needs
 `pip install '.[sdk]'`.
 """
 
