@@ -9,14 +9,13 @@ import codecs
 import errno
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from functools import lru_cache
 from itertools import count
 from os.path import lexists
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import pybase64
@@ -210,9 +209,11 @@ class Capture:
 
     def __iter__(self) -> Iterator[Frame]:
         for path, where in self._files():
-            for number, block in self._blocks(path, where):
-                for place, line in enumerate(_lines(block), number):
-                    frame = self._frame(place, line, where)
+            number = 2
+            for block in self._blocks(path, where):
+                for line in _lines(block):
+                    frame = self._frame(number, line, where)
+                    number += 1
                     if frame is not None:
                         yield frame
 
@@ -223,20 +224,18 @@ class Capture:
         taken together; others are frames.
         """
         for path, where in self._files():
-            for number, block in self._blocks(path, where):
-                *lines, rest = block.split(b"\n")
-                for run, packets in _in_runs(block, lines):
-                    if packets is not None:
-                        yield packets
-                    else:
-                        for place, line in enumerate(run, number):
-                            frame = self._frame(place, line + b"\n", where)
-                            if frame is not None:
-                                yield frame
-                    number += len(run)
-                frame = self._frame(number, rest, where) if rest else None
-                if frame is not None:
-                    yield frame
+            number = 2
+            for block in self._blocks(path, where):
+                for piece in _in_runs(block):
+                    if isinstance(piece, Packets):
+                        yield piece
+                        number += len(piece.raws)
+                        continue
+                    for line in piece:
+                        frame = self._frame(number, line, where)
+                        number += 1
+                        if frame is not None:
+                            yield frame
 
     def _files(self) -> Iterator[tuple[Path, str]]:
         """The files, and how a problem in one begins."""
@@ -246,12 +245,12 @@ class Capture:
             yield path, f"{path.name}: " if len(self.paths) > 1 else ""
             self._nbytes_before += path.stat().st_size
 
-    def _blocks(self, path: Path, where: str) -> Iterator[tuple[int, bytes]]:
-        """A file's lines behind the header, many at once, with the number of the first one."""
+    def _blocks(self, path: Path, where: str) -> Iterator[bytes | None]:
+        """A file's lines behind the header, many at once; `None` stands for one that is too long."""
         with _opened(path, follows=path == self._named) as source, as_utf8(unpacked(source, path.suffix)) as content:
             self._source = source
             content.readline(_LONGEST_HEADER)
-            blocks, number = bounded_blocks(content), 2
+            blocks = bounded_blocks(content)
             while True:
                 try:
                     block = next(blocks)
@@ -260,15 +259,13 @@ class Capture:
                 except (EOFError, OSError) as error:
                     self.problems.append(f"{where}the file ends early: {getattr(error, 'strerror', None) or error}")
                     return
-                if block is None:
-                    self.problems.append(f"{where}line {number} is longer than {MOST_LINE >> 20} MiB")
-                    number += 1
-                else:
-                    yield number, block
-                    number += block.count(b"\n")
+                yield block
 
-    def _frame(self, number: int, line: bytes, where: str) -> Frame | None:
+    def _frame(self, number: int, line: bytes | None, where: str) -> Frame | None:
         """A line's frame; `None`, and a problem, where it is none. A torn last line is no problem."""
+        if line is None:
+            self.problems.append(f"{where}line {number} is longer than {MOST_LINE >> 20} MiB")
+            return None
         frame = read_line(line)
         if frame is None and line.endswith(b"\n"):  # else the writer was killed here
             self.problems.append(f"{where}line {number} is no capture line")
@@ -394,99 +391,84 @@ def _parts(path: Path) -> dict[int, Path]:
     return dict(sorted(found.items())) or {1: folder / part_name(1)}
 
 
-def _lines(block: bytes) -> list[bytes]:
-    """The lines of a block, with their ends; the last one may lack it."""
+def _lines(block: bytes | None) -> Sequence[bytes | None]:
+    """The lines of a block, with their ends; the last one may lack it. `None` is one that is too long."""
+    if block is None:
+        return [None]
     *lines, rest = block.split(b"\n")
     return [line + b"\n" for line in lines] + ([rest] if rest else [])
 
 
-def _in_runs(block: bytes, lines: list[bytes]) -> Iterator[tuple[list[bytes], Packets | None]]:
-    """The lines of a block, those together that are media of one channel; with `None`, those to be read one by one.
-
-    Most lines are of one channel, so all of them are split where its bytes stand between the time and the packet.
-
-    :param lines: without their ends.
+def _in_runs(block: bytes | None) -> Iterator[Packets | Sequence[bytes | None]]:
+    """The lines of a block, with their ends: those together that are media of one channel, byte for byte as
+    `packet_lines` writes them; others are to be read one by one.
     """
-    found = None if b"\r" in block else _WHERE_MEDIA.search(block)
-    if found is None:
-        yield lines, None
+    end = 0 if block is None else block.rfind(b"\n") + 1
+    if block is None or b"\r" in block or not end:
+        yield _lines(block)
         return
-    where = found[0]
-    parts = [line.partition(where) for line in lines]
-    for place, part in enumerate(parts):
-        if not part[1]:
-            parts[place] = _split(lines[place])
-    is_packet = [rest.startswith(MEDIA_HEADS) for _, _, rest in parts]
-    start = 0
-    while start < len(lines):
-        stop = start + 1
-        while stop < len(lines) and is_packet[stop] == is_packet[start] and stop - start < _MOST_IN_RUN:
-            stop += 1
-        if is_packet[start]:
-            yield from _read_run(lines[start:stop], parts[start:stop])
-        else:
-            yield lines[start:stop], None
-        start = stop
+    found = _Found(*zip(*_EVERY_LINE.findall(block, 0, end), strict=True))
+    start = first = 0
+    for edge in (*[place for place, channel in enumerate(found.channels) if not channel], len(found.channels)):
+        while first < edge:
+            last = min(edge, first + _MOST_IN_RUN)
+            stop = start + found.nbytes(first, last)
+            yield from _read_run(block[start:stop], found.part(first, last))
+            start, first = stop, last
+        if edge < len(found.channels):
+            other = found.others[edge] + b"\n"
+            yield [other]
+            start, first = start + len(other), edge + 1
+    if end < len(block):
+        yield [block[end:]]
 
 
-def _split(line: bytes) -> tuple[bytes, bytes, bytes]:
-    """A line's time, the bytes from there to a media packet, and the rest."""
-    found = _WHERE_MEDIA.search(line, 0, _LONGEST_HEAD)
-    return (line, b"", b"") if found is None else (line[: found.start()], found[0], line[found.end() :])
+class _Found(NamedTuple):
+    """What a pattern has found in lines: of each the pieces that it has."""
+
+    seconds: Sequence[bytes]
+    micros: Sequence[bytes]
+    channels: Sequence[bytes]
+    raws: Sequence[bytes]
+    others: Sequence[bytes]
+    """Lines that are no media, without their ends."""
+
+    def part(self, start: int, stop: int) -> "_Found":
+        """Some of the lines."""
+        return _Found(*(pieces[start:stop] for pieces in self))
+
+    def nbytes(self, start: int, stop: int) -> int:
+        """How long some lines are together, all of which are media."""
+        pieces = sum(sum(map(len, pieces[start:stop])) for pieces in (self.seconds, self.channels, self.raws))
+        return pieces + (stop - start) * _AROUND_PIECES
 
 
-def _read_run(
-    lines: list[bytes], parts: list[tuple[bytes, bytes, bytes]]
-) -> Iterator[tuple[list[bytes], Packets | None]]:
-    """The packets of lines, those of one channel together, if each is byte for byte as `packet_lines` writes it.
-
-    :param parts: see `_split`.
-    """
-    heads = [head for head, _, _ in parts]
-    digits = [head[7:-7] + head[-6:] for head in heads]
-    raws = [rest[:-1] for _, _, rest in parts if rest.endswith(b"}")]
-    is_written = all(map(_is_time, heads)) and b"".join(digits).isdigit() and len(raws) == len(parts)
-    read = read_packets(raws, whole=True) if is_written else None
+def _read_run(text: bytes, found: _Found) -> Iterator[Packets | Sequence[bytes | None]]:
+    """The packets of lines, those of one channel together; the lines where one of them is not as documented."""
+    read = read_packets(found.raws, whole=True)
     if read is None:
-        yield lines, None
+        yield _lines(text)
         return
-    at_us, wheres = list(map(int, digits)), [where for _, where, _ in parts]
-    start = 0
-    while start < len(lines):
-        stop = start + 1
-        while stop < len(lines) and wheres[stop] == wheres[start]:
-            stop += 1
-        some, text = raws[start:stop], b"\n".join([*lines[start:stop], b""])
-        packets = Packets(
-            _channel_in(wheres[start]), at_us[start:stop], some, sum(map(len, some)), text, read[start:stop]
-        )
-        yield lines[start:stop], packets
-        start = stop
+    at_us = [int(seconds + micros) for seconds, micros in zip(found.seconds, found.micros, strict=True)]
+    channels, count = found.channels, len(found.channels)
+    start = begin = 0
+    while start < count:
+        channel, stop = channels[start], count
+        if channels[start:].count(channel) < count - start:
+            stop = next(place for place in range(start, count) if channels[place] != channel)
+        end = begin + found.nbytes(start, stop)
+        raws = list(found.raws[start:stop])
+        yield Packets(channel.decode(), at_us[start:stop], raws, sum(map(len, raws)), text[begin:end], read[start:stop])
+        start, begin = stop, end
 
 
-def _is_time(head: bytes) -> bool:
-    """Whether a line begins as `packet_lines` begins it, as far as digits are digits."""
-    size = len(head)
-    return (
-        head.startswith(b'{"at": ')
-        and _SHORTEST_AT <= size <= _LONGEST_AT
-        and head[-7] == _DOT
-        and (size == _SHORTEST_AT or head[7] != _ZERO)
-    )
-
-
-@lru_cache(_MOST_CHANNELS)
-def _channel_in(where: bytes) -> str:
-    found = _WHERE_MEDIA.fullmatch(where)
-    assert found is not None  # the same pattern has found it
-    return found["ch"].decode()
-
-
-_WHERE_MEDIA = re.compile(rb', "ch": "(?P<ch>media(?:\.[a-z]{1,20})?)", "dir": "in", "data": ')
-_LONGEST_HEAD = 100
-_SHORTEST_AT, _LONGEST_AT = len(b'{"at": 0.000000'), len(b'{"at": 123456789.000000')
-"""What stands before a channel; more than nine digits of seconds are more than a float can tell apart."""
-_DOT, _ZERO = b".0"
+_EVERY_LINE = re.compile(
+    rb'(?:\{"at": (0|[1-9][0-9]{0,8})\.([0-9]{6}), "ch": "(media(?:\.[a-z]{1,20})?)", "dir": "in", "data": '
+    rb"((?:%b).*)\}|(.*))\n" % b"|".join(map(re.escape, MEDIA_HEADS))
+)
+"""Any line: one of media in its pieces, or another one. More than nine digits of seconds are more than a float can tell
+apart."""
+_AROUND_PIECES = len(b'{"at": .000000, "ch": "", "dir": "in", "data": }\n')
 _MOST_IN_RUN = 256
 
 

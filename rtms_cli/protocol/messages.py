@@ -688,11 +688,12 @@ def read_packets(raws: Sequence[bytes], *, whole: bool = False) -> Sequence[Pack
         string: whoever decodes the base64 finds that out. And if none has a field that is not documented, each is a
         `DocumentedPacket`.
     """
-    packets: Sequence[Packet] | None = _read_documented(raws) if whole else None
+    documented = _read_documented(raws) if whole else None
+    if documented is not None:
+        return documented  # no field is skipped, and none is nested deeper
+    decode = _PACKETS.decode
     try:
-        if packets is None:
-            decode = _PACKETS.decode
-            packets = [decode(raw) if whole or len(raw) < _LARGE else _read_large_packet(raw) for raw in raws]
+        packets = [decode(raw) if whole or len(raw) < _LARGE else _read_large_packet(raw) for raw in raws]
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     if not all(map(bytes.isascii, raws)) and not all(map(is_utf8, raws)):

@@ -106,10 +106,24 @@ RAW = st.builds(
 )  # fmt: skip
 
 
-@given(raws=st.lists(RAW, min_size=1, max_size=4))
-def test_packets_that_are_read_together_say_what_each_says(raws: list[bytes]) -> None:
+TWISTS = [
+    (b"", b""),
+    (b'"user_name": "', b'"user_name": "\xff'),
+    (b'"content"', b'"content": {"x": "\xff"}, "content"'),
+]
+
+
+@given(
+    raws=st.lists(RAW, min_size=1, max_size=4),
+    twist=st.sampled_from([*TWISTS[:1] * 6, *TWISTS[1:]]),
+    whole=st.booleans(),
+)
+def test_packets_that_are_read_together_say_what_each_says(
+    raws: list[bytes], twist: tuple[bytes, bytes], whole: bool
+) -> None:
     assert all(raw.startswith(MEDIA_HEADS) for raw in raws)
-    packets = read_packets(raws)
+    raws = [raw.replace(*twist, 1) for raw in raws]
+    packets = read_packets(raws, whole=whole)
     for raw, packet in zip(raws, packets or (), strict=packets is not None):
         alone = read(raw)
         assert isinstance(alone, Media)
