@@ -56,6 +56,7 @@ from rtms_cli.protocol.numbers import (
     StreamState,
     whole,
 )
+from rtms_cli.protocol.signatures import Signature as Signature
 from rtms_cli.protocol.strict_json import MAX_DEPTH as MAX_DEPTH
 from rtms_cli.protocol.strict_json import MAX_MEMBERS as MAX_MEMBERS
 from rtms_cli.protocol.strict_json import MAX_TEXT as MAX_TEXT
@@ -64,15 +65,6 @@ from rtms_cli.protocol.strict_json import is_utf8
 from rtms_cli.protocol.strict_json import loads as loads
 from rtms_cli.protocol.times import FIRST_MS, LAST_MS, milliseconds
 from rtms_cli.protocol.urls import every_url
-
-
-class Signature(str):
-    """A handshake signature, which must not appear in a log by way of `repr`."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'[redacted]'"
 
 
 class Route(StrEnum):

@@ -5,11 +5,20 @@ import hmac
 import json
 from enum import StrEnum
 
-from rtms_cli.protocol.messages import Signature, loads
+from rtms_cli.protocol.strict_json import loads
 from rtms_cli.protocol.texts import utf8
 
 MAX_AGE_S = 300
 """How far a webhook's timestamp may be from ours, against replays (PROTOCOL §2)."""
+
+
+class Signature(str):
+    """A handshake signature, which must not appear in a log by way of `repr`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'[redacted]'"
 
 
 def handshake_signature(client_id: str, client_secret: str, identity: str, stream_id: str) -> Signature:

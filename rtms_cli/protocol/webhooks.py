@@ -6,8 +6,9 @@ from hashlib import sha256
 from msgspec import Struct, structs
 
 from rtms_cli.protocol.fields import id_or_none, name_or_none
-from rtms_cli.protocol.messages import Signature, dumps, loads
 from rtms_cli.protocol.numbers import Product, StopReason, whole
+from rtms_cli.protocol.signatures import Signature
+from rtms_cli.protocol.strict_json import dumps, loads
 from rtms_cli.protocol.times import LAST_MS, milliseconds
 from rtms_cli.protocol.urls import every_url, first_url
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from rtms_cli.errors import Problem
-from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.pasted import decode_text
-from rtms_cli.protocol.signatures import handshake_signature
+from rtms_cli.protocol.signatures import Signature, handshake_signature
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.untrusted import is_file
 

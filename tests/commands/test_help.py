@@ -1,5 +1,9 @@
 """Every command explains itself, with an example, on one screen."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -34,3 +38,26 @@ def test_no_command_is_forgotten(cli: typer.Typer) -> None:
     shown = CliRunner().invoke(cli, ["--help"], env={"COLUMNS": "80"}).output
     named = [line.split()[0] for line in shown.partition("Commands:")[2].splitlines() if line.strip()]
     assert named == [*COMMANDS[:-3], "sign"]
+
+
+def test_the_list_of_commands_says_what_they_say(cli: typer.Typer) -> None:
+    """For it, none of them is imported."""
+    parsed = typer.main.get_command(cli)
+    assert isinstance(parsed, typer.core.TyperGroup)
+    said = {name: (command.help or "").partition("\n")[0] for name, command in parsed.commands.items()}
+    assert said == application.COMMANDS
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["sign", "--help"], ["demo", "--help"]])
+def test_little_is_imported_before_a_command_works(arguments: list[str], tmp_path: Path) -> None:
+    """What takes long to import is for those who use it; and of several commands, the one that is called is enough."""
+    program = "import sys; from rtms_cli.__main__ import main; sys.argv = ['rtms', *sys.argv[1:]]; main()"
+    listing = f"import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); {program}"
+    ended = subprocess.run(
+        [sys.executable, "-c", listing, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    imported = set(ended.stderr.split())
+    heavy = {"asyncio", "ssl", "httpx", "websockets", "picows", "uvloop", "numpy", "soundfile", "av", "rich", "email"}
+    assert not imported & (heavy | {"typing_extensions", "tomllib", "rtms_cli.protocol.messages"})
+    commands = {name for name in application.COMMANDS if f"rtms_cli.commands.{name}" in imported}
+    assert commands == ({arguments[0]} & application.COMMANDS.keys())
