@@ -151,9 +151,9 @@ class LaneCollector:
 
     def _take_run(self, run: Run) -> bool:
         paces = [self._paces.get(sender.whose) for sender in run.senders if sender.kind == "audio"]
-        if None in paces or run.packets.at_us[0] < self._at_us:
+        if None in paces or run.at_us[0] < self._at_us:
             return False
-        self._at_us = run.packets.at_us[-1]
+        self._at_us = run.at_us[-1]
         for message, at_us in run.heard():
             self._people.hear(message, at_us)
         for sender in run.senders:

@@ -206,26 +206,33 @@ class _Linter:
 
         :returns: whether they were such; else nothing was taken.
         """
-        channel, at_us = run.packets.channel, run.packets.at_us[-1]
-        connection = self._left.get(channel) or self._open.get(channel)
         if (
-            connection is None
-            or not connection.accepted
-            or not (self._ready or connection.covered or "7" in connection.told)
-            or self._closes
-            or run.packets.at_us[0] < self._at_us
-            or at_us - connection.heard_us > SILENCE_US
-            or not (run.is_documented or self._forms.are_known(run.packets.raws))
+            self._closes
+            or run.at_us[0] < self._at_us
+            or not all(self._flows(packets.channel, run.at_us[-1]) for packets in run.packets)
+            or not (run.is_documented or self._forms.are_known(run.raws))
             or not all(map(self._tracks.is_flawless, run.senders))
         ):
             return False
-        self._line, self._at_us, self._channel = run.line + len(run) - 1, at_us, channel
-        connection.heard_us = at_us
-        connection.covered |= self._ready
-        self._began = True
+        for packets in run.packets:
+            self._at_us, self._channel = packets.at_us[-1], packets.channel
+            connection = self._connection()
+            connection.heard_us = self._at_us
+            connection.covered |= self._ready
+        self._line, self._began = run.line + len(run) - 1, True
         for sender in run.senders:
             self._tracks.take_run(sender)
         return True
+
+    def _flows(self, channel: str, at_us: int) -> bool:
+        """Whether nothing is to be told of a connection if media come up to some time."""
+        connection = self._left.get(channel) or self._open.get(channel)
+        return (
+            connection is not None
+            and connection.accepted
+            and (self._ready or connection.covered or "7" in connection.told)
+            and at_us - connection.heard_us <= SILENCE_US
+        )
 
     def _on_line(self, number: int, frame: Frame | str) -> Iterator[Finding]:
         self._line = number

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from rtms_cli.capture import Capture, read_line
 from rtms_cli.errors import Problem
 from rtms_cli.inspection.runs import Run, run_of
-from rtms_cli.machine import ChannelState, Frame, State, frames_of
+from rtms_cli.machine import ChannelState, Frame, Packets, State
 from rtms_cli.untrusted import MOST_LINE
 
 Line = tuple[int, Frame | str]
@@ -30,23 +30,38 @@ def numbered(capture: Capture) -> Iterator[Line]:
 
 
 def in_pieces(capture: Capture) -> Iterator[Piece]:
-    """The same lines, with media in runs."""
-    number = 2
+    """The same lines, with media in runs, of whatever channels."""
+    number, waiting, count, nbytes = 2, list[Packets](), 0, 0
     for item in capture.items():
-        for problem in _taken(capture.problems):
+        problems = _taken(capture.problems)
+        is_frame = isinstance(item, Frame)
+        if waiting and (problems or is_frame or count >= _MOST_IN_RUN or nbytes >= _MOST_NBYTES):
+            yield from _pieces(number, waiting, capture.header.product)
+            number, waiting, count, nbytes = number + count, [], 0, 0
+        for problem in problems:
             yield number, problem
             number += 1
-        run = None if isinstance(item, Frame) else run_of(number, item, capture.header.product)
-        if run is not None:
-            yield number, run
-            number += len(run)
-            continue
-        for frame in frames_of(item):
-            yield number, frame
+        if isinstance(item, Frame):
+            yield number, item
             number += 1
-    for problem in _taken(capture.problems):
-        yield number, problem
-        number += 1
+        else:
+            waiting.append(item)
+            count, nbytes = count + len(item.raws), nbytes + item.nbytes
+    yield from _pieces(number, waiting, capture.header.product)
+    for place, problem in enumerate(_taken(capture.problems), number + count):
+        yield place, problem
+
+
+_MOST_IN_RUN, _MOST_NBYTES = 200, 1 << 20
+"""Packets, and their bytes, to which no others are added."""
+
+
+def _pieces(number: int, packets: list[Packets], product: str) -> Iterator[Piece]:
+    run = run_of(number, packets, product) if packets else None
+    if run is not None:
+        yield number, run
+    else:
+        yield from enumerate((frame for each in packets for frame in each.frames()), number)
 
 
 def follow(capture: Capture, wait: Callable[[], object]) -> Iterator[Line]:

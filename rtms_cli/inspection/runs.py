@@ -8,7 +8,7 @@ the frames.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from rtms_cli.machine import Frame, Packets
 from rtms_cli.protocol.media import MEDIA_NAMES
@@ -29,6 +29,7 @@ _FEW = 4
 class Sender(Struct, gc=False):
     """The packets of a run that are of one kind and one party, in their order."""
 
+    channel: str
     kind: str
     """`audio`, `video` or `share`."""
     whose: UserId
@@ -70,7 +71,8 @@ class Run(Struct, frozen=True, gc=False):
 
     line: int
     """The number of the first one."""
-    packets: Packets
+    packets: Sequence[Packets]
+    at_us: Sequence[int]
     read: Sequence[Packet]
     senders: list[Sender]
     product: str
@@ -81,7 +83,12 @@ class Run(Struct, frozen=True, gc=False):
     @property
     def is_documented(self) -> bool:
         """Whether no packet has a field that is not documented."""
-        return isinstance(self.read[0], DocumentedPacket)
+        return all(isinstance(packet, DocumentedPacket) for packet in self.read)
+
+    @property
+    def raws(self) -> list[bytes]:
+        """The messages."""
+        return [raw for packets in self.packets for raw in packets.raws]
 
     def heard(self) -> Iterable[tuple[Media, int]]:
         """The messages, and when they came, that tell who sends: those of the others are the same again."""
@@ -93,21 +100,21 @@ class Run(Struct, frozen=True, gc=False):
         messages = (
             kind(one.user_id, one.user_name, one.timestamp, one.data, one.length, one.channel_id) for kind, one in kinds
         )
-        return zip(messages, self.packets.at_us, strict=True)
+        return zip(messages, self.at_us, strict=True)
 
     def frames(self) -> Iterator[tuple[int, Frame]]:
         """The lines one by one."""
-        return enumerate(self.packets.frames(), self.line)
+        return enumerate((frame for packets in self.packets for frame in packets.frames()), self.line)
 
     def halves(self) -> Iterator["Run"]:
         """The same in two runs."""
-        middle = len(self.read) // 2
-        for start, end in ((0, middle), (middle, len(self.read))):
-            raws, read = self.packets.raws[start:end], self.read[start:end]
-            packets = Packets(self.packets.channel, self.packets.at_us[start:end], raws, sum(map(len, raws)), read=read)
-            yield structs.replace(
-                self, line=self.line + start, packets=packets, read=read, senders=_senders(packets, read, self.product)
-            )
+        middle = len(self.packets) // 2
+        halves = (self.packets[:middle], self.packets[middle:]) if middle else _halves(self.packets[0])
+        line = self.line
+        for packets in halves:
+            half = _run(line, packets, self.product)
+            yield half
+            line += len(half)
 
     def take(self, at_once: Callable[["Run"], bool], alone: Callable[[Frame], None]) -> None:
         """Have all of it taken, in as few steps as may be.
@@ -117,7 +124,7 @@ class Run(Struct, frozen=True, gc=False):
         if at_once(self):
             return
         if len(self.read) <= _FEW:
-            for frame in self.packets.frames():
+            for _, frame in self.frames():
                 alone(frame)
         else:
             for half in self.halves():
@@ -129,35 +136,51 @@ class Run(Struct, frozen=True, gc=False):
         return len(self.read) <= _FEW
 
 
-def run_of(line: int, packets: Packets, product: str) -> Run | None:
-    """The packets as a run; `None` where they are to be taken one by one.
+def run_of(line: int, packets: Sequence[Packets], product: str) -> Run | None:
+    """Packets that follow each other as a run; `None` where they are to be taken one by one.
 
     :param line: the number of the first one's line.
     """
-    read = packets.read
-    if not read or sorted(packets.at_us) != packets.at_us:
+    if any(each.read is None for each in packets):
         return None
-    senders = _senders(packets, read, product)
-    parties = {(sender.kind, sender.whose) for sender in senders}
-    if len(parties) < len(senders) or not all(map(str.isascii, [packet.content.data for packet in read])):
+    run = _run(line, packets, product)
+    parties = {(sender.kind, sender.whose) for sender in run.senders}
+    if len(parties) < len(run.senders) or sorted(run.at_us) != run.at_us:
         return None
-    return Run(line, packets, read, senders, product)
+    return run if all(map(str.isascii, [packet.content.data for packet in run.read])) else None
 
 
-def _senders(packets: Packets, read: Sequence[Packet], product: str) -> list[Sender]:
+def _run(line: int, packets: Sequence[Packets], product: str) -> Run:
+    at_us = [at_us for each in packets for at_us in each.at_us]
+    read = [packet for each in packets for packet in each.read or ()]
+    return Run(line, packets, at_us, read, _senders(packets, product), product)
+
+
+def _halves(packets: Packets) -> Iterator[list[Packets]]:
+    assert packets.read is not None
+    middle = len(packets.raws) // 2
+    for part in (slice(middle), slice(middle, None)):
+        raws = packets.raws[part]
+        nbytes = sum(map(len, raws))
+        yield [Packets(packets.channel, packets.at_us[part], raws, nbytes, read=packets.read[part])]
+
+
+def _senders(packets: Sequence[Packets], product: str) -> list[Sender]:
     """Who sent the packets, in the order of their first ones; by the ids that they have."""
-    found: dict[tuple[int, UserId, UserId], Sender] = {}
-    for at_us, raw, packet in zip(packets.at_us, packets.raws, read, strict=True):
-        content = packet.content
-        key = packet.msg_type, content.user_id, content.channel_id
-        sender = found.get(key)
-        if sender is None:
-            media = MEDIA_KINDS[packet.msg_type]
-            whose = party(product, content.user_id, content.channel_id)
-            sender = found[key] = Sender(MEDIA_NAMES[media.media_type], whose, media, content.channel_id is not None)
-        sender.nbytes += len(raw)
-        sender.at_us.append(at_us)
-        sender.contents.append(content)
+    found: dict[tuple[str, int, UserId, UserId], Sender] = {}
+    for each in packets:
+        channel = each.channel
+        for at_us, raw, packet in zip(each.at_us, each.raws, each.read or (), strict=True):
+            content = packet.content
+            key = channel, packet.msg_type, content.user_id, content.channel_id
+            sender = found.get(key)
+            if sender is None:
+                media, by_channel = MEDIA_KINDS[packet.msg_type], content.channel_id is not None
+                whose = party(product, content.user_id, content.channel_id)
+                sender = found[key] = Sender(channel, MEDIA_NAMES[media.media_type], whose, media, by_channel)
+            sender.nbytes += len(raw)
+            sender.at_us.append(at_us)
+            sender.contents.append(content)
     for sender in found.values():
         sender.timestamps = [content.timestamp for content in sender.contents]
         sender.delays_us = [at - 1000 * stamp for at, stamp in zip(sender.at_us, sender.timestamps, strict=True)]

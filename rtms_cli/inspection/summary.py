@@ -235,10 +235,10 @@ class Summarizer:
             self._on_control(frame)
 
     def _take_run(self, run: Run) -> bool:
-        ledger, at_us = self._ledger, run.packets.at_us[-1]
+        ledger, at_us = self._ledger, run.at_us[-1]
         tracks = [self._tracks.get((sender.kind, sender.whose)) for sender in run.senders]
         tallies = [ledger.tallies[Direction.IN].get(_NAMES[sender.media]) for sender in run.senders]
-        if None in tracks or None in tallies or not ledger.flows_on(run.packets.channel):
+        if None in tracks or None in tallies or not all(ledger.flows_on(sender.channel) for sender in run.senders):
             return False
         self._lines += len(run)
         self._at_us = max(self._at_us, at_us)

@@ -180,7 +180,9 @@ def test_a_run_is_its_packets(packets: list[tuple[int, int, str]], cuts: list[in
         in_order.append(before == (alone.duplicates, alone.out_of_order, alone.jumps, False))
     edges = sorted({0, len(packets), *(min(cut, len(packets)) for cut in cuts)})
     for start, end in pairwise(edges):
-        run = Sender("audio", 7, Audio, has_channel=False, at_us=at_us[start:end], contents=contents[start:end])
+        run = Sender(
+            "media", "audio", 7, Audio, has_channel=False, at_us=at_us[start:end], contents=contents[start:end]
+        )
         run.timestamps = [content.timestamp for content in run.contents]
         run.delays_us = [at - 1000 * stamp for at, stamp in zip(run.at_us, run.timestamps, strict=True)]
         assert not in_runs.comes_in_order(run) or all(in_order[start:end])

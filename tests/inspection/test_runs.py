@@ -192,13 +192,19 @@ def test_runs_say_what_their_lines_say(
 
 
 def test_what_goes_on_is_looked_at_in_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two speakers and a camera, after a beginning, no packet is looked at alone."""
+    """Of two speakers and a camera on another socket, after a beginning, no packet is looked at alone."""
     frames = beginning("whole")
     for number in range(400):
         for place, (user, kind) in enumerate(((7, 14), (8, 14), (7, 15))):
+            channel = "media.video" if kind == 15 else "media"
             at_us = S + 20_000 * number + place
-            frames.append(media(kind, bytes(640), ZERO_MS + 20 * number, user_id=user, user_name="Ann", at_us=at_us))
+            frames.append(
+                media(
+                    kind, bytes(640), ZERO_MS + 20 * number, user_id=user, user_name="Ann", at_us=at_us, channel=channel
+                )
+            )
     capture = written(tmp_path / "capture.jsonl", frames)
+    assert len(list(in_pieces(capture))) < len(beginning("whole")) + 10
     expanded = 0
 
     def counted(packets: Packets) -> Iterator[Frame]:
