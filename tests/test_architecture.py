@@ -34,7 +34,10 @@ not inherit our client's errors. The station must not know who looks: views subs
 NO_COMMANDS = {
     "__init__": "a package",
     "app": "registers the commands, and turns a `Problem` into a line and an exit code",
+    "listing": "the commands by name, each imported only when it is run",
     "options": "options that several commands have, and what their texts mean",
+    "settings": "what files and variables set; `config` shows it",
+    "groups": "such options in groups, each of which a command takes as one parameter",
     "composing": "puts a station, a view and signals together for `listen`, `join` and `demo`",
 }
 """Files of `commands/` that are not named after a command, and why they are there."""

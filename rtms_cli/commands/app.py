@@ -4,19 +4,19 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from rtms_cli import __version__
+from rtms_cli.commands.listing import LazyGroup
 from rtms_cli.errors import Exit, Problem
 
 app = typer.Typer(
     name="rtms",
+    cls=LazyGroup,
     help="Record, inspect and simulate Zoom Realtime Media Streams.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -74,53 +74,10 @@ def root(
         os.environ["FORCE_COLOR" if color is Color.ALWAYS else "NO_COLOR"] = "1"
     if context.invoked_subcommand is None:
         typer.echo(_FIRST_STEPS)
-    if context.invoked_subcommand is None or not _may_have_settings():
         return
-    from rtms_cli.commands.config import default_map, plain_commands, read_settings
+    from rtms_cli.commands.settings import default_map
 
-    commands = plain_commands(context)
-    context.default_map = default_map(commands, read_settings(commands, Path(), os.environ))
-
-
-COMMANDS = {
-    "demo": "Record a simulated meeting; needs no Zoom account.",
-    "listen": "Record every stream that Zoom's webhooks announce.",
-    "join": "Record one stream from its webhook's payload.",
-    "replay": "Make a recording again from its capture, or serve the capture to clients.",
-    "inspect": (
-        "Show what a capture holds: a summary, its messages, what is wrong with it, a timeline, or all as a page."
-    ),
-    "export": "Turn a recording into files that people play, read and plot.",
-    "repair": "Finish recordings whose process died.",
-    "simulate": "Be Zoom, for a client under test.",
-    "trigger": "Post one signed webhook to an app, and judge its answer.",
-    "doctor": "Check this machine, the credentials and the webhook URL.",
-    "config": "Show the settings that hold, and where each comes from.",
-    "sign": "Make a signature, or find out why one is wrong.",
-}
-"""Each is a function, or a group of commands, in the module of its name; and what its help begins with."""
-
-
-def _register(arguments: Sequence[str] = ()) -> None:
-    """Have the commands that are needed: to import all of them takes as long as everything else."""
-    if list(arguments) in (["--help"], ["-h"]):
-        for name, gist in COMMANDS.items():
-            app.command(name, help=gist)(lambda: None)
-        return
-    called = arguments[0] if arguments else ""
-    is_enough = called in COMMANDS and called != "config" and not _may_have_settings()
-    for name in (called,) if is_enough else COMMANDS:
-        command = getattr(import_module(f"rtms_cli.commands.{name}"), name)
-        if isinstance(command, typer.Typer):
-            app.add_typer(command)
-        else:
-            app.command()(command)
-
-
-def _may_have_settings() -> bool:
-    """Whether something may be set for commands, whose names and options must all be known then."""
-    variables = {name for name in os.environ if name.startswith(("RTMS_", "_RTMS_"))}
-    return bool(variables - {"RTMS_DEBUG"}) or any(map(os.path.lexists, ("rtms.toml", "pyproject.toml")))
+    context.default_map = default_map(Path(), os.environ)
 
 
 def main() -> None:
@@ -130,7 +87,6 @@ def main() -> None:
     from rtms_cli.view.output import drop_dead_output, open_standard_streams, output_error
 
     open_standard_streams()
-    _register(sys.argv[1:])
     try:
         app()
     except Problem as problem:

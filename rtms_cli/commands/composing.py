@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from rtms_cli.commands.options import RecordingOptions, file_mode, is_terminal
+from rtms_cli.commands.groups import RecordingOptions
+from rtms_cli.commands.options import file_mode, is_terminal
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream

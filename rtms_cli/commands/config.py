@@ -1,156 +1,17 @@
-"""Settings from files and the environment, and `rtms config`, which shows what holds and from where.
+"""`rtms config`: the settings that hold, and where each comes from."""
 
-Options win over the environment (`RTMS_LISTEN_PORT`, or `RTMS_PORT` for every command that has it), that over
-`[tool.rtms]` in pyproject.toml, and that over rtms.toml; both are read from the folder that one is in. In a file, what
-stands before the first table is for every command where it means the same (`out` is where recordings are, not what
-`export` makes of them), and a table (`[listen]`) for one. Credentials have their own names and `.env`: see `settings`.
-"""
-
-import difflib
 import os
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from msgspec import Struct
 
 from rtms_cli.commands.options import Json
+from rtms_cli.commands.settings import FILE, Setting, options_of, plain_commands, read_settings, tables_in
 from rtms_cli.errors import Problem
-from rtms_cli.untrusted import open_file, read_bounded
-
-if TYPE_CHECKING:
-    from typer._click.core import Context
-    from typer.core import TyperCommand, TyperOption
-
-FILE = "rtms.toml"
-_MOST_NBYTES = 1 << 20
-_SECRET = frozenset(("client-id", "client-secret", "secret-token"))
-"""Options that files and `RTMS_…` do not set: credentials have one place."""
-_APART = {
-    "out": ("export",),
-    "port": ("simulate", "replay"),
-    "audio": ("simulate",),
-    "video": ("simulate",),
-    "to": ("inspect", "export", "trigger"),
-}
-"""Commands where an option means something else than in others: what is set for every command is not for them."""
-
-
-class Setting(Struct, frozen=True):
-    """What one option of one command is set to, and where."""
-
-    command: str
-    option: str
-    value: Any
-    source: str
-    """`rtms.toml`, `pyproject.toml`, the environment variable's name, or `default`."""
-
-
-def read_settings(
-    commands: "Mapping[str, TyperCommand]", folder: Path, environment: Mapping[str, str]
-) -> list[Setting]:
-    """Everything that files and the environment set; the last one for an option holds.
-
-    :raises Problem: for a file that cannot be read, and for a name that no option has.
-    """
-    found: list[Setting] = []
-    for source, table in _tables(folder):
-        for key, value in table.items():
-            if isinstance(value, dict) and key in commands:
-                found += [
-                    _setting(commands[key], key, name, inner, f"{source} [{key}]") for name, inner in value.items()
-                ]
-                continue
-            having = [command for command, parsed in commands.items() if _is_common(command, parsed, _named(key))]
-            if not having:
-                raise _unknown(key, source, {option for parsed in commands.values() for option in _options(parsed)})
-            found += [_setting(commands[command], command, key, value, source) for command in having]
-    for command, parsed in commands.items():
-        for name, param in _options(parsed).items():
-            common = [f"RTMS_{name}"] if _is_common(command, parsed, name) else []
-            for variable in (*common, f"RTMS_{command}_{name}"):
-                variable = variable.upper().replace("-", "_")
-                if variable in environment:
-                    text = environment[variable]
-                    found.append(Setting(command, name, text.split() if param.multiple else text, variable))
-    return found
-
-
-def default_map(commands: "Mapping[str, TyperCommand]", settings: list[Setting]) -> dict[str, dict[str, Any]]:
-    """The settings as the parser takes them."""
-    defaults: dict[str, dict[str, Any]] = {}
-    for setting in settings:
-        param = _options(commands[setting.command])[setting.option]
-        defaults.setdefault(setting.command, {})[str(param.name)] = setting.value
-    return defaults
-
-
-def _tables(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, keys in ((FILE, ()), ("pyproject.toml", ("tool", "rtms"))):
-        try:
-            # One is in whatever folder one is in: the files may be somebody else's.
-            content = read_bounded(open_file(folder / name, follows=True), _MOST_NBYTES)
-            from rtms_cli.protocol.pasted import read_toml
-
-            table: Any = read_toml(content)
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            if keys:
-                continue  # somebody else's file, and somebody else's trouble
-            if isinstance(error, OSError):
-                raise Problem(f"{name} cannot be read: {error.strerror}.", "Move it away.") from None
-            raise Problem(f"{name} cannot be read: {error}.", "It is TOML, as in https://toml.io.") from None
-        for key in keys:
-            table = table.get(key, {}) if isinstance(table, dict) else {}
-        if isinstance(table, dict):
-            yield name, table
-
-
-def _named(key: str) -> str:
-    """An option's name, also where it is written as Python would."""
-    return key.replace("_", "-")
-
-
-def _options(command: "TyperCommand") -> "dict[str, TyperOption]":
-    """A command's options, by the names that they have in files: `max-streams`."""
-    named: dict[str, TyperOption] = {
-        param.opts[0].lstrip("-"): param  # type: ignore[misc]
-        for param in command.params
-        if param.param_type_name == "option"
-    }
-    return {name: option for name, option in named.items() if name not in _SECRET and name != "help"}
-
-
-def _is_common(name: str, command: "TyperCommand", option: str) -> bool:
-    """Whether what is set for every command is for this one."""
-    return option in _options(command) and name not in _APART.get(option, ())
-
-
-def _setting(command: "TyperCommand", name: str, key: str, value: Any, source: str) -> Setting:
-    if _named(key) not in _options(command):
-        raise _unknown(key, source, set(_options(command)))
-    if any(isinstance(one, str) and "\0" in one for one in (value if isinstance(value, list) else [value])):
-        raise Problem(f"{source}: {key} holds a NUL, which nothing can be called.", "Take the \\u0000 out of it.")
-    return Setting(name, _named(key), value, source)
-
-
-def _unknown(key: str, source: str, names: set[str]) -> Problem:
-    if _named(key) in _SECRET:
-        return Problem(
-            f"{source} holds {key}: credentials do not belong there.", "Put them into the environment or .env."
-        )
-    if _named(key) in _APART:
-        commands = " and ".join(f"[{command}]" for command in _APART[_named(key)])
-        return Problem(f"{source}: {key} is not the same in every command.", f"Put it into {commands}.")
-    near = difflib.get_close_matches(_named(key), names, 1)
-    hint = f"Did you mean {near[0]}?" if near else "`rtms COMMAND --help` has the options."
-    return Problem(f"{source}: there is no option {key}.", hint)
 
 
 def config(
-    context: typer.Context,
     command: Annotated[str | None, typer.Argument(help="Only this command's options.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Defaults too.")] = False,
     as_json: Json = False,
@@ -166,14 +27,13 @@ def config(
     from rtms_cli.station.credentials import load_credentials
     from rtms_cli.view.text import escape
 
-    assert context.parent is not None
-    commands = plain_commands(context.parent)
+    commands = plain_commands()
     if command is not None and command not in commands:
         raise Problem(f"There is no command {command} with settings.", f"Use one of {', '.join(commands)}.")
-    held = {(one.command, one.option): one for one in read_settings(commands, Path(), os.environ)}
+    held = {(one.command, one.option): one for one in read_settings(commands, tables_in(Path()), os.environ)}
     if everything:
         for name, parsed in commands.items():
-            for option, param in _options(parsed).items():
+            for option, param in options_of(parsed).items():
                 held.setdefault((name, option), Setting(name, option, _plain(param.default), "default"))
     shown = [one for one in held.values() if command in (None, one.command)]
     shown.sort(key=lambda one: (list(commands).index(one.command), one.option))
@@ -192,13 +52,3 @@ def config(
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
-
-
-def plain_commands(context: "Context") -> "dict[str, TyperCommand]":
-    """The commands of the program that have options of their own to set."""
-    group: Any = context.command
-    return {
-        name: command
-        for name, command in group.commands.items()
-        if not hasattr(command, "commands") and name != "config"
-    }

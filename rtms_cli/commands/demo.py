@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import Json, Media, MediaOptions, Out, Plain, RecordingOptions, Split
+from rtms_cli.commands.groups import MediaOptions, RecordingOptions
+from rtms_cli.commands.options import Json, Media, Out, Plain, Split
 from rtms_cli.errors import Exit
 
 if TYPE_CHECKING:

@@ -6,14 +6,12 @@ from urllib.parse import urlsplit
 
 import typer
 
+from rtms_cli.commands.groups import MediaOptions, RecordingOptions, option_groups
 from rtms_cli.commands.options import (
     AllowHost,
     ClientId,
     ClientSecret,
-    MediaOptions,
-    RecordingOptions,
     given_credentials,
-    option_groups,
     pasted_json,
     read_input,
     tls_options,

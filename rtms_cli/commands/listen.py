@@ -5,16 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.commands.groups import MediaOptions, RecordingOptions, option_groups
 from rtms_cli.commands.options import (
     AllowHost,
     ClientId,
     ClientSecret,
-    MediaOptions,
-    RecordingOptions,
     SecretToken,
     check_http_url,
     given_credentials,
-    option_groups,
     tls_options,
 )
 

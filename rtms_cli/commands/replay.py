@@ -5,16 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import (
-    KeepEncoded,
-    KeepRevoked,
-    Plain,
-    ServerOptions,
-    check_http_url,
-    is_terminal,
-    option_groups,
-    server_tls,
-)
+from rtms_cli.commands.groups import ServerOptions, option_groups
+from rtms_cli.commands.options import KeepEncoded, KeepRevoked, Plain, check_http_url, is_terminal, server_tls
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:

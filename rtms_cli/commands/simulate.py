@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
-from rtms_cli.commands.options import ServerOptions, option_groups, server_tls
+from rtms_cli.commands.groups import ServerOptions, option_groups
+from rtms_cli.commands.options import server_tls
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:

@@ -46,7 +46,6 @@ class Watch:
         tempfile.tempdir = str(self.box / "tmp")
         (self.box / "tmp").mkdir(exist_ok=True)
         os.environ["MPLCONFIGDIR"] = str(self.box / "tmp")
-        program._register()
         self._command: Any = typer.main.get_command(program.app)
         sys.addaudithook(self._audit)
 

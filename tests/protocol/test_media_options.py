@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtms_cli.commands.options import MediaOptions
+from rtms_cli.commands.groups import MediaOptions
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.media import AudioParams, ShareParams, VideoParams, parse_audio, parse_language, parse_video
 

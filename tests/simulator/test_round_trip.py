@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from harness import Silent, make_station, read_wav
 
-from rtms_cli.commands.options import MediaOptions
+from rtms_cli.commands.groups import MediaOptions
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.webhooks import read_webhook
 from rtms_cli.recording.manifest import Manifest

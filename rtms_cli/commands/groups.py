@@ -1,0 +1,160 @@
+"""Groups of options that several commands have.
+
+A command takes a group as one parameter, whose type is a `Struct`; see `option_groups`.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from msgspec import Struct
+
+from rtms_cli.commands.options import (
+    AudioForm,
+    CaFile,
+    Cert,
+    ClientId,
+    ClientSecret,
+    DetectLanguage,
+    Insecure,
+    Json,
+    KeepEncoded,
+    KeepRevoked,
+    Live,
+    MaxBuffer,
+    Media,
+    Mode,
+    Out,
+    Plain,
+    PublicHost,
+    Rtp,
+    SecretToken,
+    Separate,
+    ShareForm,
+    Split,
+    SpokenLanguage,
+    VideoForm,
+    VideoUser,
+    given_credentials,
+)
+from rtms_cli.errors import Problem
+
+if TYPE_CHECKING:
+    from rtms_cli.protocol.media import MediaRequest
+    from rtms_cli.station.credentials import Credentials
+
+
+class MediaOptions(Struct, frozen=True):
+    """What to ask Zoom for."""
+
+    media: Media = "all"
+    audio: AudioForm = "l16"
+    separate: Separate = False
+    rtp: Rtp = False
+    video: VideoForm = "jpg"
+    video_user: VideoUser = ""
+    share: ShareForm = "jpg"
+    language: SpokenLanguage = "English"
+    detect_language: DetectLanguage = True
+    live: Live = False
+    split: Split = False
+
+    def request(self) -> "MediaRequest":
+        """Read the texts.
+
+        :raises Problem: where they do not make a valid request; it names the valid ones.
+        """
+        from rtms_cli.protocol.media import (
+            DEFAULT_PARAMS,
+            MediaParams,
+            MediaRequest,
+            TranscriptParams,
+            params_fault,
+            parse_audio,
+            parse_language,
+            parse_media,
+            parse_share,
+            parse_video,
+        )
+        from rtms_cli.protocol.numbers import ContentType
+
+        option = "--media"
+        try:
+            types = parse_media(self.media)
+            option = "--audio"
+            audio = parse_audio(self.audio, separate=self.separate, rtp=self.rtp)
+            option = "--video"
+            video = parse_video(self.video, one_participant=bool(self.video_user))
+            option = "--share"
+            share = parse_share(self.share)
+            option = "--language"
+            transcript = TranscriptParams(ContentType.TEXT, parse_language(self.language), self.detect_language)
+        except ValueError as error:
+            raise Problem(f"{option}: {error}") from None
+        params = MediaParams(audio, video, share, transcript, DEFAULT_PARAMS.chat)
+        fault = params_fault(params, types)
+        if fault is not None:
+            raise Problem(fault.text)
+        return MediaRequest(types, params, self.split, False if self.live else None, self.video_user)
+
+
+class RecordingOptions(Struct, frozen=True):
+    """Where recordings go, how they are kept and shown, and whom to trust on the way."""
+
+    out: Out = Path("recordings")
+    max_buffer: MaxBuffer = 256
+    ca_file: CaFile = None
+    insecure: Insecure = False
+    mode: Mode = "600"
+    keep_revoked: KeepRevoked = False
+    keep_encoded: KeepEncoded = False
+    plain: Plain = False
+    as_json: Json = False
+
+
+class ServerOptions(Struct, frozen=True):
+    """Where a stand-in for Zoom listens, whom it tells of its streams, and which app's client it expects."""
+
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
+    cert: Cert = None
+    public_host: PublicHost = None
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 0
+    webhook: Annotated[str | None, typer.Option(help="URL to post signed started and stopped webhooks to.")] = None
+    payload_out: Annotated[Path | None, typer.Option(help="File to write the started webhook's body to.")] = None
+    client_id: ClientId = None
+    client_secret: ClientSecret = None
+    secret_token: SecretToken = None
+
+    def credentials(self) -> "Credentials":
+        """See `given_credentials`."""
+        return given_credentials(
+            client_id=self.client_id, client_secret=self.client_secret, secret_token=self.secret_token
+        )
+
+
+def option_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command's parameter stand for a group of options: each field of its type, a `Struct`, is one of them."""
+    own = inspect.signature(command)
+    groups = {
+        name: parameter.annotation
+        for name, parameter in own.parameters.items()
+        if isinstance(parameter.annotation, type) and issubclass(parameter.annotation, Struct)
+    }
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in own.parameters.items():
+        parameters += inspect.signature(groups[name]).parameters.values() if name in groups else [parameter]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        structs = {
+            name: group(**{field: given.pop(field) for field in group.__struct_fields__})
+            for name, group in groups.items()
+        }
+        command(**given, **structs)
+
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    run.__signature__ = own.replace(parameters=keywords)  # type: ignore[attr-defined]
+    return run

@@ -1,0 +1,66 @@
+"""The commands by name, each imported only when it is run: to list them must not cost what all of them cost."""
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
+
+if TYPE_CHECKING:
+    from typer._click.core import Command, Context
+
+COMMANDS = {
+    "demo": "Record a simulated meeting; needs no Zoom account.",
+    "listen": "Record every stream that Zoom's webhooks announce.",
+    "join": "Record one stream from its webhook's payload.",
+    "replay": "Make a recording again from its capture, or serve the capture to clients.",
+    "inspect": "Show what a capture holds: a summary, its messages, what is wrong with it, a timeline, "
+    "or all as a page.",
+    "export": "Turn a recording into files that people play, read and plot.",
+    "repair": "Finish recordings whose process died.",
+    "simulate": "Be Zoom, for a client under test.",
+    "trigger": "Post one signed webhook to an app, and judge its answer.",
+    "doctor": "Check this machine, the credentials and the webhook URL.",
+    "config": "Show the settings that hold, and where each comes from.",
+    "sign": "Make a signature, or find out why one is wrong.",
+}
+"""What each command's own help begins with. The file `NAME.py` defines the function or `Typer` of that name."""
+
+
+class LazyGroup(TyperGroup):
+    """Shows the commands from `COMMANDS`, and imports the one that is run."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands.update({name: TyperCommand(name, help=line) for name, line in COMMANDS.items()})
+
+    def resolve_command(self, ctx: "Context", args: list[str]) -> "tuple[str | None, Command | None, list[str]]":
+        """The command that the arguments begin with, ready to run."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, None if name is None else load(name), rest
+
+
+def load(name: str) -> "Command":
+    """Import a command.
+
+    :param name: one of `COMMANDS`.
+    """
+    import_msgspec()
+    command = getattr(importlib.import_module(f"rtms_cli.commands.{name}"), name)
+    if isinstance(command, typer.Typer):
+        return get_group(command)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.command(name)(command)
+    return get_command(alone)
+
+
+def import_msgspec() -> None:
+    """Import msgspec in half the time: it takes from typing_extensions, if that is there, what typing has too."""
+    name = "typing_extensions"
+    if name not in sys.modules:
+        sys.modules[name] = None  # type: ignore[assignment]  # who imports it now is told that there is none
+        import msgspec  # noqa: F401
+
+        del sys.modules[name]
