@@ -1,5 +1,6 @@
 """`python -m rtms_cli`, and the console script `rtms`."""
 
+import gc
 import sys
 
 
@@ -11,6 +12,8 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        gc.freeze()  # to look through all that was imported for garbage would take a tenth of a short command's time
 
 
 if __name__ == "__main__":

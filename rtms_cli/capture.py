@@ -34,7 +34,7 @@ from rtms_cli.protocol.messages import (
     loads,
     read_packets,
 )
-from rtms_cli.protocol.pasted import encoding_of
+from rtms_cli.protocol.saved import encoding_of
 from rtms_cli.protocol.secrets import redact, redact_unreadable
 from rtms_cli.protocol.strict_json import whole_text
 from rtms_cli.protocol.webhooks import UnreadableWebhook

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rtms_cli.commands.listing import COMMANDS, import_msgspec, load
+from rtms_cli.commands.listing import COMMANDS, load
 from rtms_cli.errors import Problem
 from rtms_cli.untrusted import open_file, read_bounded
 
@@ -106,8 +106,7 @@ def _read_tables(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             content = read_bounded(open_file(folder / name, follows=True), _MOST_NBYTES)
             if keys and keys[-1].encode() not in content.replace(b"\0", b""):
                 continue  # to be told so by a parser takes long
-            import_msgspec()
-            from rtms_cli.protocol.pasted import read_toml
+            from rtms_cli.protocol.saved import read_toml
 
             table: Any = read_toml(content)
         except FileNotFoundError:

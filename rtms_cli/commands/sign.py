@@ -68,7 +68,6 @@ def handshake(
     """
     from rtms_cli.protocol.numbers import Product
     from rtms_cli.protocol.signatures import handshake_signature
-    from rtms_cli.protocol.suspects import handshake_mistakes
     from rtms_cli.protocol.webhooks import Ids
     from rtms_cli.station.credentials import credentials_missing
     from rtms_cli.view.text import show_spaces
@@ -90,9 +89,9 @@ def handshake(
         f"client id  {show_spaces(pair.client_id.value)} from {pair.client_id.source}",
         f"secret     {_describe(pair.client_secret)}",
     ]
-    suspicions = {name: value.value for name, value in _other_secrets(credentials, pair).items()}
+    given = ids.signature if verify is None else verify
+    mistakes = None if given is None else _handshake_mistakes(given, ids, credentials, pair)
     if ids.signature is not None and verify is None:
-        mistakes = handshake_mistakes(ids.signature, pair.client_id.value, pair.client_secret.value, ids, suspicions)
         notes.append(f"payload    {_verdict(mistakes, 'its own signature')}")
     facts: dict[str, object] = {
         "signature": right,
@@ -104,9 +103,6 @@ def handshake(
         "stream_id": ids.stream_id,
         "product": ids.product,
     }
-    mistakes = None
-    if verify is not None:
-        mistakes = handshake_mistakes(verify, pair.client_id.value, pair.client_secret.value, ids, suspicions)
     _answer(facts, notes, verify, mistakes, as_json, _HANDSHAKE_ADVICE)
 
 
@@ -191,6 +187,13 @@ def challenge(
     typer.echo(json.dumps(challenge_answer(configured.value, token)))
 
 
+def _handshake_mistakes(given: str, ids: "Ids", credentials: "Credentials", pair: "Pair") -> list[str] | None:
+    from rtms_cli.protocol.suspects import handshake_mistakes
+
+    others = {name: value.value for name, value in _other_secrets(credentials, pair).items()}
+    return handshake_mistakes(given, pair.client_id.value, pair.client_secret.value, ids, others)
+
+
 _HANDSHAKE_ADVICE = (
     "none of the usual mistakes explains it: is it another app's (development credentials with a production app, or "
     "the other way round), or of another stream?"
@@ -206,7 +209,8 @@ def _read_request(raw: bytes) -> "Pasted":
 
     A body in another encoding stays as it is: that it is so explains a wrong signature.
     """
-    from rtms_cli.protocol.pasted import Pasted, encoding_of, read_pasted
+    from rtms_cli.protocol.pasted import Pasted, read_pasted
+    from rtms_cli.protocol.saved import encoding_of
 
     try:
         found = read_pasted(raw)
@@ -221,7 +225,7 @@ def _read_request(raw: bytes) -> "Pasted":
 
 def _notes_of_body(raw: bytes, right: str, token: str, timestamp: str) -> list[str]:
     """What is remarkable in a saved body: another encoding, and the signature that other sources of Zoom's make."""
-    from rtms_cli.protocol.pasted import encoding_of
+    from rtms_cli.protocol.saved import encoding_of
     from rtms_cli.protocol.signatures import rewritten_json, webhook_signature
 
     notes = []

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, product
 from urllib.parse import quote, unquote
 
-from rtms_cli.protocol.pasted import decode_text
+from rtms_cli.protocol.saved import decode_text
 from rtms_cli.protocol.signatures import MAX_REWRITTEN
 from rtms_cli.protocol.strict_json import loads
 from rtms_cli.protocol.texts import utf8

@@ -20,7 +20,7 @@ from msgspec import Struct, structs
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import Language, Resolution, StatusCode, StopReason
-from rtms_cli.protocol.pasted import decode_text, read_toml
+from rtms_cli.protocol.saved import decode_text, read_toml
 from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.scenario import FIRST_ID, PEOPLE, Person, Scenario

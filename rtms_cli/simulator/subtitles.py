@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import Attribute, Language, whole
-from rtms_cli.protocol.pasted import decode_text
+from rtms_cli.protocol.saved import decode_text
 from rtms_cli.protocol.times import milliseconds
 from rtms_cli.simulator.schedule import Span
 

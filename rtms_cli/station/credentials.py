@@ -1,9 +1,6 @@
 """Credentials: from options, the environment or `.env`, in that order, and where each came from."""
 
-import io
-import logging
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +8,6 @@ from msgspec import Struct
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import Product
-from rtms_cli.protocol.pasted import decode_text
 from rtms_cli.protocol.signatures import Signature, handshake_signature
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.untrusted import is_file
@@ -116,7 +112,7 @@ def load_credentials(options: Mapping[str, str | None] | None = None, env_file: 
     :raises Problem: where one half of a pair is missing.
     """
     found: dict[str, Credential] = {}
-    dotenv = read_env_file(env_file)
+    dotenv = _read_env_file(env_file)
     for name, variables in _NAMES.items():
         option = "--" + name.replace("_", "-")
         given = (options or {}).get(name)
@@ -150,77 +146,9 @@ def _pair(found: Mapping[str, Credential], first: str, second: str, page: str) -
     return Pair(found[first], found[second])
 
 
-def read_env_file(path: Path) -> dict[str, tuple[str, str]]:
-    """The values of a `.env` file by their names, each with what was left out around it.
-
-    People save it in UTF-16, with typographic quotation marks, as the statements that Zoom's page shows
-    (`NAME = value;`), or as lines of a shell, PowerShell, YAML or JSON. A credential of Zoom's is one word of letters
-    and digits, so the meaning is sure.
-
-    :raises Problem: when it cannot be read.
-    """
+def _read_env_file(path: Path) -> dict[str, tuple[str, str]]:
     if not is_file(path):
         return {}
-    from dotenv import dotenv_values
+    from rtms_cli.station.env_file import read_env_file
 
-    try:
-        text, _ = decode_text(path.read_bytes())
-    except ValueError as error:
-        raise Problem(f"{path} cannot be read: {error}.", "Save it as UTF-8.") from None
-    except OSError as error:
-        raise Problem(f"{path} cannot be read: {error.strerror}.", "Let who runs rtms read it.") from None
-    logging.getLogger("dotenv").disabled = logging.getLogger("dotenv.main").disabled = True  # it reports other lines
-    lines, left_out = [], {}
-    for line in text.splitlines():
-        name, plain, remark = _plain_line(line)
-        lines.append(plain)
-        if name:
-            left_out[name] = remark
-    values = dotenv_values(stream=io.StringIO("\n".join(lines) + "\n"))
-    return {name: (value, left_out.get(name, "")) for name, value in values.items() if value}
-
-
-_NAME = re.compile(rf"\b(?:{'|'.join(name for names in _NAMES.values() for name in names)})\b", re.IGNORECASE)
-_COMMENT = re.compile(r"\s*(?:#|//|--|;|<|rem\b)", re.IGNORECASE)
-_SEPARATOR = re.compile(r"[\"'\])]*\s*(?::\s*\w+\s*(?==))?(?::=|=>|=|:|＝|,|(?=\s))\s*")
-_ORDINARY = re.compile(r"(?:\"[^\"`'\\]*\"|'[^'\"`]*'|[^\s\"'`#;,\\]*)\s*(?:\s#.*)?")
-_END = re.compile(r"\s(?:#|//|/\*|--).*")
-_TYPOGRAPHIC = str.maketrans(dict.fromkeys("“”„‟«»", '"') | dict.fromkeys("‘’‚‛", "'"))
-_INVISIBLE = "\u00a0\u200b\u2060\ufeff\0"
-_QUOTES = "\"'`"
-
-
-def _plain_line(line: str) -> tuple[str, str, str]:
-    """The name of a credential, its line as `.env` files have it, and what was left out to make it one."""
-    found = _NAME.search(line)
-    before = "" if found is None else line[: found.start()].replace("Environment=", "")
-    separator = None if found is None else _SEPARATOR.match(line, found.end())
-    if found is None or separator is None or _COMMENT.match(line) or "=" in before:
-        return "", line, ""
-    name, value = found[0].upper(), line[separator.end() :].strip()
-    is_assigned = separator[0].strip(" \t\"'])") != ""
-    straight = value.translate(_TYPOGRAPHIC)
-    is_plain = straight == value and not any(mark in value for mark in _INVISIBLE)
-    is_ordinary = is_plain and _ORDINARY.fullmatch(value) is not None
-    if not is_assigned and len(value.split()) != 1 and not (is_ordinary and value.startswith(tuple(_QUOTES))):
-        return "", line, ""  # a sentence about it
-    if is_ordinary:
-        return name, f"{name}={value}", ""
-    bare = _within(straight)
-    around = straight.replace(bare, "", 1)
-    remarks = [
-        (straight != value, "typographic quotation marks around it"),
-        (straight == value and any(mark in around for mark in _QUOTES), "quotation marks that do not match"),
-        (";" in around, "a ; at its end"),
-        ("," in around, "a , at its end"),
-        (any(mark in around for mark in _INVISIBLE), "an invisible character"),
-    ]
-    return name, f"{name}='{bare}'", " and ".join(what for is_so, what in remarks if is_so)
-
-
-def _within(value: str) -> str:
-    """What is left of a value without quotation marks, commas, semicolons, brackets and remarks around it."""
-    closing = value.find(value[0], 1) if value[:1] and value[0] in _QUOTES else -1
-    if closing > 1 and value[1] not in _QUOTES:
-        return value[1:closing].strip(_INVISIBLE)
-    return _END.sub("", value).strip(f" \t;,)}}]\\{_QUOTES}{_INVISIBLE}")
+    return read_env_file(path, [variable for variables in _NAMES.values() for variable in variables])
