@@ -34,8 +34,8 @@ from rtms_cli.wire.sockets import CLOSE_TIMEOUT_S, MAX_MESSAGE, ClientSocket
 logging.getLogger("picows.client").setLevel(logging.CRITICAL)  # we report how each connection ended
 OPEN_TIMEOUT_S = 10.0
 READ_BUFFER = 1 << 12
-"""Bytes of memory that a connection begins with: four audio packets. It grows as messages need it, and of connections there
-are two for each of hundreds of streams."""
+"""Bytes of memory that a connection begins with: four audio packets. It grows as messages need it, and there are two
+connections for each of hundreds of streams."""
 _REFUSED_BY_PROXY = (401, 403, 407)
 """What a proxy answers that will answer the same the next time."""
 _STATUS_LINE = re.compile(rb"HTTP/\d\.\d (\d{3})\b")
