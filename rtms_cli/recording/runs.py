@@ -118,6 +118,8 @@ class Runs:
         """Whether it says nothing new when a sender is heard again under the same name."""
         self._heard: dict[tuple[int, UserId], str | None] = {}
         self._flows: dict[tuple[str, UserId, UserId], _Flow] = {}
+        self._senders: dict[Intake, tuple[str, UserId, UserId]] = {}
+        """Whose flow goes into an intake: everybody's sound may come with several ids, and on several channels."""
         self._segment: Segment | None = None
         """Where the flows are."""
 
@@ -126,6 +128,7 @@ class Runs:
         for flow in self._flows.values():
             flow.settle()
         self._flows.clear()
+        self._senders.clear()
         self._heard.clear()
 
     def take(self, run: Run) -> None:
@@ -190,7 +193,7 @@ class Runs:
         self, channel: Channel, segment: Segment, name: str, at_us: int, raw: bytes, content: PacketContent
     ) -> bool:
         """Take a packet of a sender who is known; returns whether it was one."""
-        ledger, whose = self._ledger, (name, content.user_id, content.channel_id)
+        ledger, sender = self._ledger, (name, content.user_id, content.channel_id)
         intake = channel.intakes.get((content.user_id, content.channel_id, segment))
         if intake is None or not (channel.is_decoded and ledger.counts_audio):
             return False
@@ -202,14 +205,15 @@ class Runs:
             return False
         if content.length is not None and content.length != len(payload):
             return False
-        if (flow := self._flows.pop(whose, None)) is not None:
-            flow.settle()
+        if (before := self._senders.pop(intake, None)) is not None:
+            self._flows.pop(before).settle()
         _note_time(segment, content.timestamp, at_us)
         ledger.count_audio(1, len(raw), at_us)
         intake.add(content.timestamp, payload, at_us)
         steady = intake.steady()
         if steady is not None:
-            self._flows[whose] = _Flow(intake, steady, content.user_name)
+            self._flows[sender] = _Flow(intake, steady, content.user_name)
+            self._senders[intake] = sender
         return True
 
     def _take_picture(

@@ -66,6 +66,31 @@ def test_names_that_one_party_has_on_two_channels_are_all_told(kind: int, produc
     assert record(tmp_path / "together", packed(frames, ()), (), product) == alone
 
 
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    sayings=st.lists(
+        st.tuples(
+            st.just("sound"),
+            st.sampled_from([0, 0, None]),
+            st.just("Ann"),
+            st.sampled_from([20, 20, 20, 20, 0, -20, 40]),
+            st.just(640),
+            st.none(),
+            st.sampled_from(["media", "media", "media.audio"]),
+        ),
+        min_size=4,
+    ),
+    cuts=st.lists(st.integers(0, 40), max_size=3),
+)
+def test_one_track_may_come_with_several_ids_and_on_several_channels(
+    sayings: list[tuple[object, ...]], cuts: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    frames = frames_from(L16, sayings)
+    folder = tmp_path_factory.mktemp("runs")
+    alone = record(folder / "alone", frames, (), "meeting")
+    assert record(folder / "together", packed(frames, cuts), (), "meeting") == alone
+
+
 def test_a_flow_is_placed_in_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two speakers and a camera, after a beginning, no packet is taken as a frame."""
     frames = [granted(video={"codec": 7})]
