@@ -51,8 +51,8 @@ def atomic_path(target: Path, mode: int = 0o600) -> Iterator[Path]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
     temporary.unlink(missing_ok=True)
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, mode))
-    try:
+    try:  # from here on: a signal may end the process right behind the opening
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, mode))
         yield temporary
         temporary.replace(target)
     finally:

@@ -1,5 +1,6 @@
 """Recordings whose clock has jumped: what is exported has everything, one stretch after the other."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from rtms_cli.export import files
 from rtms_cli.export.files import check_room
 from rtms_cli.machine import Frame
 from rtms_cli.recording.audio import HEADER_SIZE, audio_form, wav_header
+from rtms_cli.recording.files import atomic_path
 
 DAY_MS = 86_400_000
 
@@ -109,3 +111,16 @@ def test_a_signal_leaves_no_half_file(number: signal.Signals, tmp_path: Path) ->
     finally:
         running.kill()
     assert list(folder.iterdir()) == []
+
+
+def test_a_signal_right_behind_the_opening_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = os.close
+
+    def interrupted(descriptor: int) -> None:
+        close(descriptor)
+        raise SystemExit(128 + signal.SIGTERM)
+
+    monkeypatch.setattr(os, "close", interrupted)
+    with pytest.raises(SystemExit), atomic_path(tmp_path / "sound.mp3"):
+        pytest.fail("it goes on")
+    assert list(tmp_path.iterdir()) == []
