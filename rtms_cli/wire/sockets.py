@@ -7,6 +7,7 @@ yardstick: the driver's tests run over both.
 
 import asyncio
 import logging
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -196,6 +197,24 @@ class ClientSocket(picows.WSListener):
             self._transport.underlying_transport.pause_reading()
         else:
             self._transport.underlying_transport.resume_reading()
+            if self._transport.is_secure:
+                asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """Have what TLS has taken off the socket read.
+
+        aiofastnet means to do that when reading is resumed, but looks at the socket first, and leaves it at that where
+        nothing new is there: the end of what a server has sent would wait for the next message.
+        """
+        transport = self._sending()
+        read = getattr(transport and transport.underlying_transport, "_do_read", None)
+        if read is None or self._is_paused or self._waiting:
+            return
+        try:
+            read()
+        except ssl.SSLError as error:
+            log.debug("TLS has ended: %s", error)
+            self._cut()
 
     def _sending(self) -> picows.WSTransport | None:
         """The transport, where something can be sent."""

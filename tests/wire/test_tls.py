@@ -137,3 +137,28 @@ def test_a_key_with_a_passphrase_is_refused_without_a_question(certificate: Path
     done = rtms("simulate", "--cert", "both.pem", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("error: --cert both.pem cannot be used: its key has a passphrase.")
+
+
+async def test_the_end_of_a_burst_does_not_wait_for_the_next_message(certificate: Path) -> None:
+    """What TLS has taken off the socket before reading was paused is read when it goes on, and nothing else comes."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "both.pem")
+
+    async def burst(connection: ServerConnection) -> None:
+        for _ in range(300):
+            await connection.send("x" * 900)
+        await connection.send("end")
+        async with asyncio.timeout(10):
+            assert await connection.recv() == b"read"
+
+    async with serve(burst, "127.0.0.1", 0, ssl=context, compression=None) as running:
+        url = f"wss://localhost:{next(iter(running.sockets)).getsockname()[1]}/x"
+        dialer = Dialer(HostPolicy(), tls_context(str(certificate / "cert.pem")))
+        for _ in range(40):
+            socket = await dialer(url)
+            closed: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+            socket.start(
+                lambda raws, socket=socket: socket.send(b"read", binary=True) if b"end" in raws else None,  # type: ignore[misc]
+                lambda code, reason, closed=closed: closed.set_result((code, reason)),  # type: ignore[misc]
+            )
+            assert await closed == (1000, "")
