@@ -5,10 +5,11 @@ is needed today: they fail where packets are taken one by one again, and not whe
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+import pytest
 from frames import HEADER, ZERO_MS, audio, granted, packed
 from script import CONNECTED, play, session
 
@@ -94,17 +95,19 @@ def test_taking_packets_that_come_one_by_one() -> None:
     assert sum(isinstance(item, Packets) for item in sink.items) == PACKETS
 
 
-def test_keeping_packets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cuts", [(), range(TOGETHER)], ids=["that came together", "that came one by one"])
+def test_keeping_packets(cuts: Sequence[int], tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, HEADER)
     first, *rest = packets()
     recorder.fold([granted(), first])
-    runs = [packed(rest[start : start + TOGETHER]) for start in range(0, PACKETS, TOGETHER)]
+    runs = [packed(rest[start : start + TOGETHER], cuts) for start in range(0, PACKETS, TOGETHER)]
+    assert len(runs[0]) == max(1, len(cuts))
 
     def keep() -> None:
         for run in runs:
             recorder.fold(run)
 
-    assert calls(keep) < 4
+    assert calls(keep) < 6
     recorder.close()
     assert recorder.manifest().messages["received"]["MEDIA_DATA_AUDIO"].count == PACKETS + 1
 

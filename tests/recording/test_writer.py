@@ -227,21 +227,66 @@ async def test_every_stream_has_its_turn_though_nobody_asks(tmp_path: Path) -> N
     assert [sink.snapshot().counts["MEDIA_DATA_AUDIO"] for sink in sinks] == [6, 7] * 75
 
 
+class Ticks(threading.Event):
+    """What the thread that writes waits for: nobody wakes it, and its sleeps go by on a clock of their own.
+
+    It ends after ten seconds.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        super().__init__()
+        self.now = 100.0
+        self._writer = writer
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.now += timeout
+        self._writer._closing = self.now > 110
+        return False
+
+
 @pytest.mark.parametrize("streams", [1, 3, 400])
 def test_a_prompt_stream_has_turns_of_its_own_and_the_others_have_theirs(
     streams: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten seconds of ticks on a clock that is ours: who has how many turns."""
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    writer = Writer()
-    writer._thread = threading.current_thread()  # nobody works through the queues
+    """Ten seconds on a clock that is ours: who has how many turns."""
+
+    def turns_of(writer: Writer) -> Counter[Sink]:
+        ticks, turns = Ticks(writer), Counter[Sink]()
+        writer._wake = ticks
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", lambda: ticks.now)
+            patch.setattr(writer, "_take_turns", turns.update)
+            writer._last_turn = ticks.now
+            writer._run()
+        return turns
+
+    def opened(writer: Writer, count: int) -> list[Sink]:
+        writer._thread = threading.current_thread()  # nobody but us works through the queues
+        return [writer.open(recorder) for _ in range(count)]
+
     recorder = Recorder(tmp_path, HEADER)
-    sinks = [writer.open(recorder) for _ in range(streams)]
-    prompt = writer.open(recorder, is_prompt=True)
-    turns: Counter[Sink] = Counter()
-    for _ in range(500):
-        now += PROMPT_S
-        turns.update(writer._whose_turn(period_s=0.5))
-    assert turns[prompt] == 500
-    assert {turns[sink] for sink in sinks} <= {19, 20}
+    alone, shared = Writer(), Writer()
+    others = opened(alone, streams + 1)
+    had = turns_of(alone)
+    sinks = opened(shared, streams)
+    prompt = shared.open(recorder, is_prompt=True)
+    turns = turns_of(shared)
+    assert turns[prompt] >= 10 / PROMPT_S - 1
+    usual = {had[sink] for sink in others}
+    assert min(usual) > 10
+    assert {turns[sink] for sink in sinks} <= {count + more for count in usual for more in (-1, 0, 1)}
+
+
+async def test_a_prompt_stream_that_is_closed_has_no_more_turns(tmp_path: Path) -> None:
+    writer, frames = Writer(), packets(2)
+    for name in ("prompt", "other"):
+        (tmp_path / name).mkdir()
+    prompt = writer.open(Recorder(tmp_path / "prompt", HEADER), is_prompt=True)
+    other = writer.open(Recorder(tmp_path / "other", HEADER))
+    await prompt.close()
+    assert writer._prompt == []
+    for frame in frames:
+        other.put(frame)
+    await until(lambda: other.snapshot().counts.get("MEDIA_DATA_AUDIO") == 2)
+    await writer.close()
