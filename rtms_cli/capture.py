@@ -75,12 +75,9 @@ def capture_line(frame: Frame) -> bytes:
     return b"".join(_pieces(frame))
 
 
-def capture_lines(frames: Iterable[Frame]) -> bytes:
-    """Write frames as lines of a capture; every byte is copied once."""
-    pieces: list[bytes] = []
-    for frame in frames:
-        pieces += _pieces(frame)
-    return b"".join(pieces)
+def capture_lines(items: Iterable[Item]) -> bytes:
+    """Write frames and packets as lines of a capture."""
+    return b"".join([capture_line(item) if isinstance(item, Frame) else packet_lines(item) for item in items])
 
 
 def packet_lines(packets: Packets) -> bytes:

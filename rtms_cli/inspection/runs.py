@@ -60,10 +60,7 @@ class Sender(Struct, gc=False):
 
     def message(self, place: int = 0) -> Media:
         """One of the packets, as a message."""
-        content = self.contents[place]
-        return self.media(
-            content.user_id, content.user_name, content.timestamp, content.data, content.length, content.channel_id
-        )
+        return self.contents[place].message(self.media)
 
 
 class Run(Struct, frozen=True, gc=False):
@@ -96,10 +93,7 @@ class Run(Struct, frozen=True, gc=False):
             self.product not in BY_CHANNEL or all(map(_is_told_by_channel, self.senders))
         ):
             return [(sender.message(), sender.at_us[0]) for sender in self.senders]
-        kinds = ((MEDIA_KINDS[packet.msg_type], packet.content) for packet in self.read)
-        messages = (
-            kind(one.user_id, one.user_name, one.timestamp, one.data, one.length, one.channel_id) for kind, one in kinds
-        )
+        messages = (packet.content.message(MEDIA_KINDS[packet.msg_type]) for packet in self.read)
         return zip(messages, self.at_us, strict=True)
 
     def frames(self) -> Iterator[tuple[int, Frame]]:
@@ -123,7 +117,7 @@ class Run(Struct, frozen=True, gc=False):
         """
         if at_once(self):
             return
-        if len(self.read) <= _FEW:
+        if self.is_short:
             for _, frame in self.frames():
                 alone(frame)
         else:

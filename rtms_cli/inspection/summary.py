@@ -19,7 +19,6 @@ from rtms_cli.inspection.sound import Recorded
 from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol.media import DEFAULT_PARAMS, MEDIA_NAMES, MediaParams, media_names
 from rtms_cli.protocol.messages import (
-    MEDIA_KINDS,
     Chat,
     EventUpdate,
     Media,
@@ -46,7 +45,6 @@ from rtms_cli.recording.quantiles import Spread
 MOST = 1000
 """Tracks, participants, connections and message types that are listed each; `unlisted` counts the rest."""
 MOST_WARNINGS = 100
-_NAMES = {kind: MessageType.label(number).partition(" ")[2] for number, kind in MEDIA_KINDS.items()}
 
 
 class Stopped(Struct, frozen=True):
@@ -237,7 +235,7 @@ class Summarizer:
     def _take_run(self, run: Run) -> bool:
         ledger, at_us = self._ledger, run.at_us[-1]
         tracks = [self._tracks.get((sender.kind, sender.whose)) for sender in run.senders]
-        tallies = [ledger.tallies[Direction.IN].get(_NAMES[sender.media]) for sender in run.senders]
+        tallies = [ledger.media_tally(sender.media) for sender in run.senders]
         if None in tracks or None in tallies or not all(ledger.flows_on(sender.channel) for sender in run.senders):
             return False
         self._lines += len(run)

@@ -653,6 +653,10 @@ class PacketContent(Struct, gc=False):
     length: int | None = None
     channel_id: int | None = None
 
+    def message(self, kind: type[Media]) -> Media:
+        """The same as a message of a kind."""
+        return kind(self.user_id, self.user_name, self.timestamp, self.data, self.length, self.channel_id)
+
 
 class Packet(Struct, gc=False):
     """A media packet in the documented form, as a typed decoder reads it."""

@@ -13,6 +13,7 @@ from rtms_cli.capture import kept_raw
 from rtms_cli.machine import GIVEN_UP, SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State, frame_of
 from rtms_cli.protocol.endings import Outlook, Status
 from rtms_cli.protocol.messages import (
+    MEDIA_KINDS,
     Audio,
     Chat,
     ClientReadyAck,
@@ -164,6 +165,10 @@ class Ledger:
         self.at_us = at_us
         self.audio.count += count
         self.audio.nbytes += nbytes
+
+    def media_tally(self, kind: type[Media]) -> Tally | None:
+        """The tally of media that came in; `None` where none of that kind have."""
+        return self.tallies[Direction.IN].get(_MEDIA_NAMES[kind])
 
     @property
     def is_flowing(self) -> bool:
@@ -454,6 +459,9 @@ def stop_of(reason: int | str | None, said_by: str) -> Stop:
     if isinstance(reason, str):
         return Stop(None, reason, said_by)
     return Stop(reason, StopReason.label(reason).partition(" ")[2], said_by)
+
+
+_MEDIA_NAMES = {kind: MessageType.label(number).partition(" ")[2] for number, kind in MEDIA_KINDS.items()}
 
 
 def _type_of(message: Message) -> tuple[str, int | str | None]:

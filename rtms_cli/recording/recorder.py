@@ -20,7 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from rtms_cli.capture import Header, capture_line, iso_time, packet_lines, part_name
+from rtms_cli.capture import Header, capture_lines, iso_time, part_name
 from rtms_cli.errors import Problem
 from rtms_cli.machine import Direction, Frame, Item, Packets
 from rtms_cli.protocol import parties
@@ -392,7 +392,7 @@ class Recorder:
         self._ledger.warn(f"the stream was revoked: all {len(paths)} files of its recording were deleted")
 
     def _capture(self, units: Sequence[Frame | Run]) -> None:
-        lines = b"".join([capture_line(one) if isinstance(one, Frame) else packet_lines(one.packets) for one in units])
+        lines = capture_lines(one if isinstance(one, Frame) else one.packets for one in units)
         count_of = sum(1 if isinstance(one, Frame) else len(one.packets.raws) for one in units)
         gone = self._files.gone(part_name(self._part))
         if gone is not None:

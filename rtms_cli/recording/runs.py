@@ -24,7 +24,6 @@ from rtms_cli.recording.placing import MOST_TRACKS, Placer
 from rtms_cli.recording.timeline import JITTER_MS, Segment, SessionTime
 
 _AUDIO = int(MessageType.MEDIA_DATA_AUDIO)
-_NAMES = {number: MessageType.label(number).partition(" ")[2] for number in MEDIA_KINDS}
 _NOBODY = object()
 """What nobody is called."""
 
@@ -222,16 +221,14 @@ class Runs:
         """Take a picture of a kind that has been seen; returns whether it was one."""
         ledger, content = self._ledger, packet.content
         kind = MEDIA_KINDS[packet.msg_type]
-        tally = ledger.tallies[Direction.IN].get(_NAMES[packet.msg_type])
+        tally = ledger.media_tally(kind)
         if tally is None:
             return False
         try:
             payload = b64decode(content.data, None, True)
         except ValueError:
             return False
-        message = kind(
-            content.user_id, content.user_name, content.timestamp, content.data, content.length, content.channel_id
-        )
+        message = content.message(kind)
         sender = packet.msg_type, party(self._product, content.user_id, content.channel_id)
         if not self._hears_once or self._heard.get(sender, _NOBODY) != content.user_name:
             ledger.people.hear(message, at_us)
