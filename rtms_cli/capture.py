@@ -259,7 +259,7 @@ class Capture:
                 yield block
 
     def _frame(self, number: int, line: bytes | None, where: str) -> Frame | None:
-        """A line's frame; `None`, and a problem, where it is none. A torn last line is no problem."""
+        """Return the frame on a line, or note a problem and return `None`. A torn last line is not a problem."""
         if line is None:
             self.problems.append(f"{where}line {number} is longer than {MOST_LINE >> 20} MiB")
             return None
@@ -428,7 +428,7 @@ class _Found(NamedTuple):
     channels: Sequence[bytes]
     raws: Sequence[bytes]
     others: Sequence[bytes]
-    """Lines that are no media, without their ends."""
+    """Lines that are not media, without their ends."""
 
     def part(self, start: int, stop: int) -> "_Found":
         """Some of the lines."""

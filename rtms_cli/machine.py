@@ -88,10 +88,9 @@ class Frame(Struct, frozen=True, gc=False):  # many wait to be written, and none
 
 
 class Packets(Struct, frozen=True, gc=False):
-    """Media packets that came in on one channel, one after the other, and that nobody has read, in most cases.
+    """Media packets that came in on one channel, one after the other. Most of them have not been read yet.
 
-    Their first bytes say that they are media (`messages.MEDIA_HEADS`); what they are is found out by whoever needs it:
-    `frames` is what they stand for.
+    Their first bytes say that they are media (`messages.MEDIA_HEADS`). `frames` reads each of them.
     """
 
     channel: str

@@ -60,7 +60,7 @@ def import_msgspec() -> None:
     """Import msgspec in half the time: it takes from typing_extensions, if that is there, what typing has too."""
     name = "typing_extensions"
     if name not in sys.modules:
-        sys.modules[name] = None  # type: ignore[assignment]  # who imports it now is told that there is none
+        sys.modules[name] = None  # type: ignore[assignment]  # importing it fails now
         import msgspec  # noqa: F401
 
         del sys.modules[name]

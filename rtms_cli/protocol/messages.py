@@ -680,9 +680,8 @@ def read_packets(raws: Sequence[bytes], *, whole: bool = False) -> Sequence[Pack
 
     Otherwise each is what `read` makes of it: `Media` with the same fields.
 
-    :param whole: look at each letter of much data too. Else it is not known of them that they are the text of a JSON
-        string: whoever decodes the base64 finds that out. And if none has a field that is not documented, each is a
-        `DocumentedPacket`.
+    :param whole: check every letter of large data too. Otherwise, large data may not be valid JSON text, which shows
+        when the base64 is decoded. If no packet has an undocumented field, each is a `DocumentedPacket`.
     """
     documented = _read_documented(raws) if whole else None
     if documented is not None:
