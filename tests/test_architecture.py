@@ -22,7 +22,19 @@ MAY_IMPORT = {
     "simulator": {"untrusted", "simulator", "wire", "capture", "machine", "protocol"},
     "export": {"untrusted", "export", "recording", "capture", "machine", "protocol"},
     "inspection": {"untrusted", "inspection", "recording", "capture", "machine", "protocol"},
-    "station": {"untrusted", "station", "simulator", "wire", "recording", "session", "capture", "machine", "protocol"},
+    "live": {"live", "wire", "recording", "capture", "machine", "protocol"},
+    "station": {
+        "untrusted",
+        "station",
+        "live",
+        "simulator",
+        "wire",
+        "recording",
+        "session",
+        "capture",
+        "machine",
+        "protocol",
+    },
     "view": {"untrusted", "view", "station", "simulator", "recording", "session", "capture", "machine", "protocol"},
 }
 """What each part may import beside `errors`; `commands` may import everything.
