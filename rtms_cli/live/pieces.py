@@ -69,7 +69,7 @@ class TargetGoneError(Exception):
 
 
 class Target(Protocol):
-    """Takes pieces, on the event loop. It is opened, sent to, and closed; after `TargetGoneError` it may be opened anew."""
+    """Takes pieces, on the event loop: opened, sent to, closed. After `TargetGoneError` it may be opened anew."""
 
     async def open(self, beginning: Beginning) -> None:
         """Start the process, connect, open the file.
