@@ -248,34 +248,3 @@ class FrameSink(Protocol):
 
     async def room(self) -> None:
         """Wait until the sink can take more; who reads media waits here, so that TCP holds the sender back."""
-
-
-class Fanout:
-    """Several sinks as one: each keeps everything, and one that is full makes all of it full."""
-
-    __slots__ = ("_sinks",)
-
-    def __init__(self, sinks: Sequence[FrameSink]) -> None:
-        self._sinks = tuple(sinks)
-
-    def put(self, item: Item) -> None:
-        """Keep a frame, or packets, in each sink."""
-        for sink in self._sinks:
-            sink.put(item)
-
-    @property
-    def full(self) -> bool:
-        """Whether one of the sinks is full."""
-        return any(sink.full for sink in self._sinks)
-
-    async def room(self) -> None:
-        """Wait until each sink has had room."""
-        for sink in self._sinks:
-            await sink.room()
-
-
-def as_one(sinks: Sequence[FrameSink]) -> FrameSink | None:
-    """Any number of sinks as a driver takes them: none, the only one itself, or a `Fanout`."""
-    if len(sinks) > 1:
-        return Fanout(sinks)
-    return sinks[0] if sinks else None

@@ -13,8 +13,10 @@ from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
-from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.audio import AudioTrack
+from rtms_cli.recording.manifest import Manifest, TapEntry
 from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.recording.tracks import PictureTrack, TextTrack
 from rtms_cli.recording.writer import Writer
 from rtms_cli.station.station import Station, recorder_in, revoke_in
 from rtms_cli.wire.clock import Clock
@@ -45,6 +47,53 @@ class Silent:
 
     def on_notice(self, text: str) -> None:
         self.notices.append(text)
+
+
+class Heard:
+    """A listener that remembers what it was told.
+
+    :param fails_in: the part that has a defect: `on_audio`, `on_turn`, …
+    """
+
+    def __init__(self, fails_in: str = "") -> None:
+        self.audio: dict[str, bytearray] = {}
+        """The samples of each WAV file, from its zero."""
+        self.pictures: list[tuple[str, bytes]] = []
+        self.lines: list[tuple[str, bytes]] = []
+        self.turns: list[int] = []
+        self.is_closed = False
+        self._fails_in = fails_in
+
+    def on_audio(self, track: AudioTrack, start: int, chunks: Sequence[bytes]) -> None:
+        self._fail("on_audio")
+        samples, at = self.audio.setdefault(track.path, bytearray()), start * track.form.block
+        samples.extend(bytes(max(0, at - len(samples))))
+        pcm = b"".join(chunks)
+        samples[at : at + len(pcm)] = pcm
+
+    def on_picture(self, track: PictureTrack, timestamp: int | None, payload: bytes) -> None:
+        self._fail("on_picture")
+        self.pictures.append((track.path, payload))
+
+    def on_line(self, track: TextTrack, line: bytes) -> None:
+        self._fail("on_line")
+        self.lines.append((track.path, line))
+
+    def on_turn(self, at_us: int) -> None:
+        self._fail("on_turn")
+        assert not self.is_closed
+        self.turns.append(at_us)
+
+    async def close(self) -> None:
+        self._fail("close")
+        self.is_closed = True
+
+    def entries(self) -> list[TapEntry]:
+        return [TapEntry("all", "a test", bytes=sum(map(len, self.audio.values())))]
+
+    def _fail(self, part: str) -> None:
+        if part == self._fails_in:
+            raise RuntimeError(part)
 
 
 def make_station(

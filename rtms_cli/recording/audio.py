@@ -161,6 +161,11 @@ class AudioTrack(Track):
         self._block = form.block
 
     @property
+    def zero_ms(self) -> int:
+        """Where its first sample lies, on the segment's clock."""
+        return self._zero_ms
+
+    @property
     def seconds(self) -> float:
         """The track's length."""
         return self.timeline.end / self.form.rate_hz
@@ -316,6 +321,8 @@ class AudioTrack(Track):
         self._run_end = start + nbytes // self._block
         self._waiting += nbytes
         self.dirty = True
+        if self.listener is not None:
+            self.listener.on_audio(self, start, chunks)
 
     def catch_up(self) -> None:
         """Take note of a segment's zero that has moved earlier."""

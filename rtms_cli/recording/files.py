@@ -106,6 +106,9 @@ class Files:
         still takes some away.
     """
 
+    is_kept = True
+    """Whether what is written can be read again."""
+
     def __init__(self, folder: Path, mode: int = 0o600) -> None:
         self.folder = folder
         self.changed: dict[str, int] = {}
@@ -254,6 +257,41 @@ class Files:
         if (self.folder / parent).is_symlink():
             raise OSError(errno.ELOOP, "Its folder is a symbolic link")
         self._made.add(parent)
+
+
+class NoFiles(Files):
+    """Nothing is kept: a recorder that only tells its listener."""
+
+    is_kept = False
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+
+    def gone(self, name: str) -> int | None:
+        """See `Files`."""
+        return None
+
+    def append(self, name: str, data: bytes) -> int:
+        """See `Files`."""
+        size = self._sizes.get(name, 0)
+        self._sizes[name] = size + len(data)
+        return size
+
+    def write_at(self, name: str, parts: list[tuple[int, bytes]]) -> None:
+        """See `Files`."""
+
+    def replace(self, name: str, data: bytes) -> None:
+        """See `Files`."""
+
+    def insert_zeros(self, name: str, head: bytes, count: int) -> None:
+        """See `Files`."""
+
+    def read(self, name: str) -> bytes:
+        """See `Files`."""
+        return b""
+
+    def remove(self, name: str) -> None:
+        """See `Files`."""
 
 
 def _no_file() -> OSError:

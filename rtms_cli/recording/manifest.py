@@ -143,6 +143,32 @@ class Loss(Struct):
     last_error: str = ""
 
 
+class TapEntry(Struct):
+    """A tap of the stream, or what it ran for one participant: how much it got, and what it did not."""
+
+    what: str
+    """`audio`, `video`, `share`, `transcript`, `chat`, `events` or `all`."""
+    target: str
+    """Where it went; without what may be secret in a URL."""
+    user_id: UserId = None
+    """Whose alone it was; `null` is everybody's."""
+    user_name: str | None = None
+    bytes: int = 0
+    """Handed on."""
+    drops: int = 0
+    """Pieces that were thrown away because the target was too slow, or not there."""
+    dropped_seconds: float = 0.0
+    late_seconds: float = 0.0
+    """Audio that came too late to be passed on; it is in the WAV."""
+    silence_seconds: float = 0.0
+    """Silence that stands for what nobody sent."""
+    restarts: int = 0
+    exit_code: int | None = None
+    """Of the last process; `null` where there was none. A signal's number is negative."""
+    error: str = ""
+    """Why it last failed."""
+
+
 class Manifest(Struct):
     """The whole file."""
 
@@ -170,6 +196,7 @@ class Manifest(Struct):
     stop: Stop | None
     warnings: list[Warned] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    taps: list[TapEntry] = field(default_factory=list)
 
     def party(self, track: TrackEntry) -> UserId:
         """Whose a track is; `None` for everybody's."""
@@ -205,3 +232,32 @@ class Manifest(Struct):
     def encode(self) -> bytes:
         """The file's bytes: indented, for people read it too."""
         return msgspec.json.format(dumps(self), indent=2) + b"\n"
+
+
+MOST_TAPS = 1_000
+"""Entries of taps that a manifest lists."""
+
+
+def joined_taps(entries: list[TapEntry]) -> list[TapEntry]:
+    """One entry for each target and participant: a session that goes on opens its taps again."""
+    found: dict[tuple[str, str, UserId], TapEntry] = {}
+    for entry in entries:
+        key = entry.what, entry.target, entry.user_id
+        before = found.get(key)
+        if before is None:
+            if len(found) < MOST_TAPS:
+                found[key] = entry
+            continue
+        found[key] = TapEntry(
+            *key,
+            entry.user_name or before.user_name,
+            before.bytes + entry.bytes,
+            before.drops + entry.drops,
+            before.dropped_seconds + entry.dropped_seconds,
+            before.late_seconds + entry.late_seconds,
+            before.silence_seconds + entry.silence_seconds,
+            before.restarts + entry.restarts,
+            before.exit_code if entry.exit_code is None else entry.exit_code,
+            entry.error or before.error,
+        )
+    return list(found.values())

@@ -32,6 +32,7 @@ from rtms_cli.recording.channels import Channel, Channels
 from rtms_cli.recording.codecs import codec_name
 from rtms_cli.recording.encoded import EXTENSIONS as ENCODED_EXTENSIONS
 from rtms_cli.recording.encoded import encoded_track
+from rtms_cli.recording.hearing import Listener
 from rtms_cli.recording.intake import Held, Intake, Owner
 from rtms_cli.recording.ledger import Ledger
 from rtms_cli.recording.names import Names, participant_stem
@@ -76,6 +77,7 @@ class Placer:
 
     def __init__(self, header: Header, time: SessionTime, ledger: Ledger, *, keep_encoded: bool = False) -> None:
         self._ledger = ledger
+        self._listener: Listener | None = None
         self._keep_encoded = keep_encoded
         self._product = Product(header.product) if header.product in tuple(Product) else Product.MEETING
         self._time = time
@@ -109,6 +111,12 @@ class Placer:
         """What takes a frame, by its message's type; audio goes to `place_audio`."""
 
     # The tracks' life.
+
+    def hear(self, listener: Listener | None) -> None:
+        """Tell somebody what the files get from now on."""
+        self._listener = listener
+        for track in self.tracks:
+            track.listener = listener
 
     def close(self) -> None:
         """Complete all tracks."""
@@ -163,7 +171,7 @@ class Placer:
             return
         nbytes = len(payload)
         if message.length != nbytes and message.length is not None:
-            payload = self._of_told_length(frame.channel, message, "audio", payload)
+            payload = _of_told_length(self._ledger, frame.channel, message, "audio", payload)
             nbytes = len(payload)
             if 0 < message.length < nbytes and not payload[message.length :].strip(b"\0"):
                 payload = payload[: message.length]  # the rest is padding
@@ -198,15 +206,6 @@ class Placer:
             intake.add(timestamp, payload, frame.at_us)
         else:
             intake.add_arrived(timestamp, payload)
-
-    def _of_told_length(self, where: str, message: Media, kind: str, payload: bytes) -> bytes:
-        """A payload whose length is not what its message says: encoded twice, or as it is."""
-        inner = message.inner_payload(payload)
-        if inner is None:
-            self._ledger.warn(f"{where}: {kind} payloads whose length differs from what the message says")
-            return payload
-        self._ledger.warn(f"{where}: {kind} payloads in hexadecimal or in base64 twice; they are decoded")
-        return inner
 
     def _place_by_arrival(self, frame: Frame, message: Audio) -> tuple[Segment, int]:
         """Where to put a packet whose timestamp does not tell."""
@@ -249,6 +248,7 @@ class Placer:
         encoded = self._encoded_track(whose, name, form)
         track = self._audio[whose, form, segment] = AudioTrack(path, whose.user_id, name, form, segment, encoded)
         track.channel_id = whose.channel_id
+        track.listener = self._listener
         self.tracks.append(track)
         if not segment.is_ours and segment is not self._time.segments[0]:
             offset = (segment.zero_ms - self._time.segments[0].zero_ms) / 1000
@@ -295,7 +295,7 @@ class Placer:
         """Hand a picture that came in on a channel, and whose time was taken note of, to its track."""
         kind = MEDIA_NAMES[message.media_type]
         if message.length is not None and message.length != len(payload):
-            payload = self._of_told_length(where, message, kind, payload)
+            payload = _of_told_length(self._ledger, where, message, kind, payload)
         if not payload:
             return
         granted = channel.granted.video if kind == "video" else channel.granted.share
@@ -349,6 +349,7 @@ class Placer:
         path = self._names.give(kind, stem, EXTENSIONS.get(codec, "bin"))
         track = self._pictures[type(message), whose, codec] = PictureTrack(kind, path, whose.user_id, name, codec)
         track.channel_id = whose.channel_id
+        track.listener = self._listener
         self.tracks.append(track)
         return track
 
@@ -408,12 +409,15 @@ class Placer:
         if not has_time:
             zoom_ms = self._time.at(at_us)
             arrival = Moment(at_us // 1000, is_ours=True) if zoom_ms is None else Moment(zoom_ms, is_ours=False)
-        self._text(kind).add(timestamp, fields, arrival)
+        text = self._text(kind)
+        text.origin_ms, text.zero_at_ms = self._time.origin_ms, self._time.zero_at_ms  # its listener wants `t`
+        text.add(timestamp, fields, arrival)
 
     def _text(self, kind: str) -> TextTrack:
         track = self._texts.get(kind)
         if track is None:
             track = self._texts[kind] = TextTrack(kind)
+            track.listener = self._listener
             self.tracks.append(track)
         return track
 
@@ -460,3 +464,13 @@ class Placer:
         elif change.state is State.MARK:
             timestamp, fields = self._time.at(frame.at_us), {"event": "MARK", "text": change.reason}
             self._add_line("events", timestamp, dict(fields), frame.at_us, has_time=timestamp is not None)
+
+
+def _of_told_length(ledger: Ledger, where: str, message: Media, kind: str, payload: bytes) -> bytes:
+    """A payload whose length is not what its message says: encoded twice, or as it is."""
+    inner = message.inner_payload(payload)
+    if inner is None:
+        ledger.warn(f"{where}: {kind} payloads whose length differs from what the message says")
+        return payload
+    ledger.warn(f"{where}: {kind} payloads in hexadecimal or in base64 twice; they are decoded")
+    return inner

@@ -27,6 +27,7 @@ from rtms_cli.protocol import parties
 from rtms_cli.protocol.endings import Status
 from rtms_cli.protocol.messages import Audio, UserId
 from rtms_cli.recording.files import Files
+from rtms_cli.recording.hearing import StreamListener
 from rtms_cli.recording.ledger import Ledger, Socket, Tally
 from rtms_cli.recording.manifest import (
     CAPTURE,
@@ -37,7 +38,9 @@ from rtms_cli.recording.manifest import (
     KeepAlive,
     Manifest,
     MessageCount,
+    TapEntry,
     TrackEntry,
+    joined_taps,
 )
 from rtms_cli.recording.ownership import FolderLock, NoLocksError
 from rtms_cli.recording.placing import Placer
@@ -93,6 +96,7 @@ class RecorderSnapshot(Struct, frozen=True):
     speaker: UserId = None
     losses: int = 0
     warnings: tuple[str, ...] = ()
+    taps: tuple[TapEntry, ...] = ()
     backlog_nbytes: int = 0
     """What waits to be folded."""
     written_nbytes: int = 0
@@ -137,6 +141,9 @@ class Recorder:
         self._ledger = Ledger(header.product, trusted=header.verified)
         self._placer = Placer(header, self._time, self._ledger, keep_encoded=keep_encoded)
         self._runs = Runs(header.product, self._ledger, self._placer, self._time, self._take)
+        self._listener: StreamListener | None = None
+        self._taps: list[TapEntry] = []
+        """Of sessions that are over."""
         self.is_open = True
         self._status: str = Status.RECORDING.value
         self._files_left: tuple[tuple[int, int, int] | None, ...] = ()
@@ -156,6 +163,28 @@ class Recorder:
         self._capture(())
         self.checkpoint()
         self._has_manifest = self.manifest_error is None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether files are made."""
+        return self._files.is_kept
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody listens."""
+        return self._listener is not None
+
+    def listen(self, listener: StreamListener | None) -> None:
+        """Tell somebody what the files get from now on, in `fold`, `turn` and `close`; who listened before is done."""
+        if self._listener is not None:
+            self._taps = joined_taps([*self._taps, *self._listener.entries()])
+        self._listener = listener
+        self._placer.hear(listener)
+
+    def turn(self, at_us: int) -> None:
+        """Tell the listener that all that came until a moment has been folded."""
+        if self._listener is not None:
+            self._listener.on_turn(at_us)
 
     def fold(self, items: Sequence[Item]) -> None:
         """Take a batch of frames and packets, in order, and write what they bring.
@@ -234,7 +263,7 @@ class Recorder:
         if self._ledger.last_word is None or self._status == Status.REVOKED:
             raise Problem(f"{self.folder} cannot go on: its session ended without a last word.")
         self._take_lock()
-        if None in self._files_left or self._stat_files() != self._files_left:
+        if self.is_kept and (None in self._files_left or self._stat_files() != self._files_left):
             self._release_lock()
             raise Problem(f"{self.folder} cannot go on: its files have changed.")
         self.is_open = True
@@ -251,6 +280,13 @@ class Recorder:
         """
         for part in (self._placer, self._ledger, self._runs):
             vars(part).clear()
+
+    def note_taps(self) -> None:
+        """Renew the manifest of a recording that is closed: its listener has finished only now."""
+        if not self._tap_entries():
+            return
+        self.checkpoint()
+        self._files_left = self._stat_files()
 
     def note_defect(self, text: str) -> None:
         """Put into `losses` that a defect of ours cost something."""
@@ -302,7 +338,12 @@ class Recorder:
             stop=ledger.stop,
             warnings=list(ledger.warnings.values()),
             losses=list(ledger.losses.values()),
+            taps=self._tap_entries(),
         )
+
+    def _tap_entries(self) -> list[TapEntry]:
+        listener = self._listener
+        return self._taps if listener is None else joined_taps([*self._taps, *listener.entries()])
 
     def _entry(self, track: Track) -> TrackEntry:
         entry = track.entry(self._time.origin_ms, MOST_GAPS)
@@ -339,6 +380,7 @@ class Recorder:
             self._capture(())
         self._time.go_back()
         self._placer.close()
+        self.turn(self._ledger.at_us)
         self._flush()
         self._status = self._ledger.status
         if self._status == Status.REVOKED and not self._keep_revoked:
@@ -442,28 +484,22 @@ class Recorder:
             at_us=ledger.at_us,
             counts={name: tally.count for name, tally in received.items()},
             nbytes={name: tally.nbytes for name, tally in received.items()},
-            tracks=tuple(
-                TrackSnapshot(
-                    track.path,
-                    track.kind,
-                    self._party(track),
-                    track.user_name,
-                    track.seconds,
-                    track.packets,
-                    track.level,
-                    *track.gaps,
-                )
-                for track in placer.tracks
-            ),
+            tracks=tuple(_track_snapshot(track, self._party(track)) for track in placer.tracks),
             transcript=tuple(placer.last_words),
             chat=tuple(placer.last_chat),
             keep_alive=self._keep_alives(),
             participants=ledger.people.names(),
             speaker=ledger.people.speaker,
             losses=sum(loss.count for loss in ledger.losses.values()),
+            taps=tuple(self._tap_entries()) if self._listener is not None else (),
             warnings=tuple(ledger.warnings),
             written_nbytes=self._written,
         )
+
+
+def _track_snapshot(track: Track, party: UserId) -> TrackSnapshot:
+    facts = track.seconds, track.packets, track.level, *track.gaps
+    return TrackSnapshot(track.path, track.kind, party, track.user_name, *facts)
 
 
 def _counts(tallies: dict[str, Tally]) -> dict[str, MessageCount]:

@@ -1,12 +1,15 @@
 """What all files of a recording that grow have in common: a name, counters, and a life of open, close and reopen."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import TrackEntry
 from rtms_cli.recording.timeline import is_sane
+
+if TYPE_CHECKING:
+    from rtms_cli.recording.hearing import Listener
 
 
 class ClosedTrackError(RuntimeError):
@@ -26,6 +29,8 @@ class Track(ABC):
     kind: str
     can_reopen: ClassVar[bool] = True
     """Whether the file can be appended to once it was closed."""
+    listener: "Listener | None" = None
+    """Who is told what the file gets."""
     level = 0.0
     """About the peak of the last audio that was written, 0 to 1."""
 

@@ -67,6 +67,8 @@ class PictureTrack(Track):
             if len(self.sizes) < MOST_SIZES:
                 self.sizes.append((timestamp, *picture.size))
         self._waiting.append((timestamp, payload, picture, at_ms))
+        if self.listener is not None:
+            self.listener.on_picture(self, timestamp, payload)
         self._waiting_nbytes += len(payload)
         self.dirty = True
 
@@ -147,6 +149,8 @@ class TextTrack(Track):
         if arrival is None:
             self._note(timestamp)
         self._waiting.append((timestamp, arrival, rest))
+        if self.listener is not None:
+            self.listener.on_line(self, self._start(timestamp, arrival) + rest)
         self.dirty = True
 
     def catch_up(self) -> None:

@@ -95,13 +95,15 @@ class Writer:
             return False
         return backlog >= self.max_buffer // 2 or time.monotonic() - self._progress < STALLED_S
 
-    def open(self, recorder: Recorder, *, is_prompt: bool = False) -> "Sink":
+    def open(self, recorder: Recorder, now_us: Callable[[], int] | None = None) -> "Sink":
         """Start to write a recording; close the sink when its stream is done.
 
-        :param is_prompt: whether somebody waits for what comes: then it has its turn every `PROMPT_S`. The turns of the
-            others stay as they are.
+        A recorder to which somebody listens has its turn every `PROMPT_S`. The turns of the others stay as they are.
+
+        :param now_us: the stream's clock, for who listens.
         """
-        sink = Sink(self, recorder)
+        is_prompt = recorder.is_heard and now_us is not None
+        sink = Sink(self, recorder, now_us if is_prompt else None)
         self._sinks.append(sink)
         if is_prompt:
             self._prompt.append(sink)
@@ -219,15 +221,17 @@ class Sink:
         "_is_closed",
         "_manifest_due",
         "_manifest_taken",
+        "_now_us",
         "_queue",
         "_recorder",
         "_taken",
         "_writer",
     )
 
-    def __init__(self, writer: Writer, recorder: Recorder) -> None:
+    def __init__(self, writer: Writer, recorder: Recorder, now_us: Callable[[], int] | None = None) -> None:
         self._writer = writer
         self._recorder = recorder
+        self._now_us = now_us
         self._queue: deque[Item] = deque()
         self._added = 0
         self._taken = 0
@@ -297,12 +301,15 @@ class Sink:
         :returns: whether there may be more.
         """
         queue, items, cost = self._queue, [], 0
+        at_us = None if self._now_us is None else self._now_us()  # before what came by then is taken
         while queue and cost < SLICE:
             item = queue.popleft()
             items.append(item)
             cost += _cost(item)
         if items:
             self._guarded(lambda: self._recorder.fold(items))
+        if at_us is not None and cost < SLICE:
+            self._guarded(lambda: self._recorder.turn(at_us))
         self._taken += cost
         self._writer._taken += cost
         self._writer._progress = time.monotonic()

@@ -22,9 +22,9 @@ from rtms_cli.protocol.numbers import MediaType
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.files import folder_mode, make_folder
 from rtms_cli.recording.writer import Writer
+from rtms_cli.station.listening import OpenListener
 from rtms_cli.station.observing import Observer
-from rtms_cli.station.station import Station, recorder_in, revoke_in
-from rtms_cli.station.taps import TapMaker
+from rtms_cli.station.station import Station, recorder_in, recorder_nowhere, revoke_in
 from rtms_cli.wire.descriptors import raise_limit
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
@@ -88,7 +88,8 @@ async def running_station(
     policy: HostPolicy,
     trusted: bool,
     observers: Sequence[Observer] = (),
-    taps: Sequence[TapMaker] = (),
+    listeners: Sequence[OpenListener] = (),
+    is_recorded: bool = True,
     max_streams: int = 1000,
     max_buffer_mib: int = 256,
     mode: int = 0o600,
@@ -99,6 +100,7 @@ async def running_station(
     """A station that records until it is left; then every recording is finished.
 
     :param out: the folder for recordings; see `check_out`.
+    :param is_recorded: whether files are made; else what comes is only listened to.
     :param mode: permissions of the recordings' files.
     :param tls: how to verify Zoom's servers; `None` is the system's way.
 
@@ -106,16 +108,18 @@ async def running_station(
     """
     writer = Writer(max_buffer_mib << 20)
     station = Station(
-        make_recorder=recorder_in(out, mode=mode, keep_revoked=keep_revoked, keep_encoded=keep_encoded),
+        make_recorder=recorder_in(out, mode=mode, keep_revoked=keep_revoked, keep_encoded=keep_encoded)
+        if is_recorded
+        else recorder_nowhere,
         request=request,
         sign=sign,
         dial=Dialer(policy, tls),
         writer=writer,
         observers=observers,
-        taps=taps,
+        listeners=listeners,
         trusted=trusted,
         max_streams=max_streams,
-        revoke=None if keep_revoked else revoke_in(out),
+        revoke=None if keep_revoked or not is_recorded else revoke_in(out),
         check_url=policy.check_name,
     )
     reporting = asyncio.create_task(station.report_progress(PROGRESS_S), name="progress")

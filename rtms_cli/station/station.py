@@ -16,7 +16,7 @@ from msgspec import Struct
 from rtms_cli import __version__
 from rtms_cli.capture import Header, iso_time
 from rtms_cli.errors import Exit, Problem
-from rtms_cli.machine import WEBHOOK, Direction, Finish, Frame, FrameSink, as_one
+from rtms_cli.machine import WEBHOOK, Direction, Finish, Frame, FrameSink
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import StopReason
@@ -30,7 +30,7 @@ from rtms_cli.protocol.webhooks import (
     read_webhook,
     shortened_webhook,
 )
-from rtms_cli.recording.files import Files, folder_mode
+from rtms_cli.recording.files import Files, NoFiles, folder_mode
 from rtms_cli.recording.ledger import stop_of
 from rtms_cli.recording.names import new_folder
 from rtms_cli.recording.ownership import FolderLock, this_process
@@ -41,9 +41,9 @@ from rtms_cli.session.session import Session
 from rtms_cli.session.streams import Verdict, judge
 from rtms_cli.station.admission import Admission, described, how_late, server_of, stream_id_of
 from rtms_cli.station.beginning import Beginning
+from rtms_cli.station.listening import Listeners, OpenListener, open_listeners
 from rtms_cli.station.metrics import Figures, Totals
 from rtms_cli.station.observing import NOT_RECORDED, Observer, Observers, StreamSnapshot
-from rtms_cli.station.taps import GuardedTap, TapMaker
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
 from rtms_cli.wire.notices import Notices
@@ -87,6 +87,7 @@ class _Run:
         self.driver: Driver | None = None
         self.recorder: Recorder | None = None
         self.sink: Sink | None = None
+        self.listeners: Listeners | None = None
         self.clock = clock
         self.created = datetime.now(UTC)
         """When its clock began."""
@@ -99,13 +100,13 @@ class _Run:
     @property
     def folder(self) -> Path | None:
         """Where the recording is, if there is one."""
-        return None if self.recorder is None else self.recorder.folder
+        return self.recorder.folder if self.recorder is not None and self.recorder.is_kept else None
 
     def release(self) -> None:
         """Let go of a recording that does not go on."""
         if self.recorder is not None:
             self.recorder.release()
-        self.recorder = self.sink = None
+        self.recorder = self.sink = self.listeners = None
 
     def snapshot(self) -> StreamSnapshot:
         """The stream as it stands."""
@@ -121,12 +122,12 @@ class _Run:
 
 
 class Station:
-    """Runs the sessions of any number of streams, each with its sinks: a recorder, taps, both or none.
+    """Runs the sessions of any number of streams, each with a recorder and those who listen to it, or without any.
 
     :param make_recorder: begins a recording; may wait for a disk, and raise `Problem`. `None` records nothing.
     :param sign: returns a stream's handshake signature.
     :param observers: subscribe from the start; see `subscribe`.
-    :param taps: open further sinks for every session.
+    :param listeners: are opened for every session that has a recorder.
     :param trusted: whether webhooks are verified before they get here.
     :param revoke: deletes what was recorded of a stream that is over; `None` keeps it.
     :param check_url: says why a start's server is not connected to, if so.
@@ -141,7 +142,7 @@ class Station:
         dial: Dial,
         writer: Writer,
         observers: Sequence[Observer] = (),
-        taps: Sequence[TapMaker] = (),
+        listeners: Sequence[OpenListener] = (),
         trusted: bool = False,
         max_streams: int = 1000,
         make_clock: Callable[[], Clock] = Clock,
@@ -157,7 +158,7 @@ class Station:
         self._dial = dial
         self._writer = writer
         self._observers = Observers(observers)
-        self._taps = taps
+        self._listeners = listeners
         self._trusted = trusted
         self._max_streams = max_streams
         self._runs: dict[str, _Run] = {}
@@ -435,27 +436,11 @@ class Station:
             self.take(*later)
         return outcome
 
-    def _open_taps(self, run: _Run, closing: AsyncExitStack) -> list[FrameSink]:
-        """Open the taps; `closing` closes them."""
-        sinks: list[FrameSink] = []
-
-        def go_on_without(why: Exception) -> None:
-            what = str(why) if isinstance(why, Problem) else repr(why)
-            self.notice(f"stream {run.stream.stream_id} goes on without one of its taps: {what}")
-
-        for open_tap in self._taps:
-            try:
-                tap = GuardedTap(open_tap(run.stream), go_on_without)
-            except Exception as defect:  # a tap's affair, whatever it is
-                go_on_without(defect)
-                continue
-            closing.push_async_callback(tap.close)
-            sinks.append(tap)
-        return sinks
-
     def _open_sink(self, run: _Run) -> Sink:
         assert run.recorder is not None
-        run.sink = self._writer.open(run.recorder)
+        run.listeners = open_listeners(self._listeners, run.stream, run.folder, self.notice)
+        run.recorder.listen(run.listeners)
+        run.sink = self._writer.open(run.recorder, run.clock.now_us)
         self._show(run)
         return run.sink
 
@@ -464,11 +449,12 @@ class Station:
         self._observers.on_started(run.stream, run.folder)
 
     async def _drive(self, run: _Run, closing: AsyncExitStack) -> Finish:
-        """Run the session with its sinks; `closing` closes them, the recorder's first."""
-        sinks, dial = self._open_taps(run, closing), self._dial
+        """Run the session with its sink; `closing` closes it, and then who listens to it."""
+        sink: FrameSink | None = None
+        dial = self._dial
         closing.push_async_callback(self._close_sink, run)
         if run.recorder is not None:
-            sinks.insert(0, self._open_sink(run))
+            sink = self._open_sink(run)
         elif self._make_recorder is not None:
 
             async def begin() -> Sink:
@@ -477,8 +463,7 @@ class Station:
                 return self._open_sink(run)
 
             beginning = Beginning(begin)
-            dial = beginning.dialing(dial)
-            sinks.insert(0, beginning)
+            sink, dial = beginning, beginning.dialing(dial)
             closing.push_async_callback(beginning.settle)
         else:
             self._show(run)
@@ -488,7 +473,7 @@ class Station:
             if run.was_shown or run.is_told:
                 self._observers.on_frame(stream_id, frame)
 
-        driver = Driver(run.session, as_one(sinks), run.clock, dial, on_frame)
+        driver = Driver(run.session, sink, run.clock, dial, on_frame)
         for body in run.early:
             driver.post(WEBHOOK, Direction.IN, body)
         run.driver = driver
@@ -510,6 +495,9 @@ class Station:
     async def _close_sink(self, run: _Run) -> None:
         if run.sink is not None:
             await run.sink.close()
+        if run.listeners is not None and run.recorder is not None:
+            await run.listeners.close()
+            await asyncio.to_thread(run.recorder.note_taps)
 
     async def _new_recorder(self, run: _Run) -> Recorder | None:
         if self._make_recorder is None:
@@ -546,6 +534,12 @@ def recorder_in(
         return recorder
 
     return make
+
+
+def recorder_nowhere(header: Header) -> Recorder:
+    """A recorder that keeps nothing, and only tells who listens to it."""
+    files = NoFiles()
+    return Recorder(files.folder, header, files=files)
 
 
 def revoke_in(out: Path) -> Callable[[StreamStop], list[Path]]:

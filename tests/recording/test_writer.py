@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from frames import HEADER, ZERO_MS, audio, granted, said, state, tree
+from harness import Heard
 
 from rtms_cli.capture import Capture
 from rtms_cli.machine import Direction, Frame, FrameSink, State, frame_of
@@ -265,12 +266,13 @@ def test_a_prompt_stream_has_turns_of_its_own_and_the_others_have_theirs(
         writer._thread = threading.current_thread()  # nobody but us works through the queues
         return [writer.open(recorder) for _ in range(count)]
 
-    recorder = Recorder(tmp_path, HEADER)
+    recorder, heard = Recorder(tmp_path, HEADER), Recorder(tmp_path, HEADER)
+    heard.listen(Heard())
     alone, shared = Writer(), Writer()
     others = opened(alone, streams + 1)
     had = turns_of(alone)
     sinks = opened(shared, streams)
-    prompt = shared.open(recorder, is_prompt=True)
+    prompt = shared.open(heard, lambda: 0)
     turns = turns_of(shared)
     assert turns[prompt] >= 10 / PROMPT_S - 1
     usual = {had[sink] for sink in others}
@@ -282,7 +284,9 @@ async def test_a_prompt_stream_that_is_closed_has_no_more_turns(tmp_path: Path) 
     writer, frames = Writer(), packets(2)
     for name in ("prompt", "other"):
         (tmp_path / name).mkdir()
-    prompt = writer.open(Recorder(tmp_path / "prompt", HEADER), is_prompt=True)
+    heard = Recorder(tmp_path / "prompt", HEADER)
+    heard.listen(Heard())
+    prompt = writer.open(heard, lambda: 0)
     other = writer.open(Recorder(tmp_path / "other", HEADER))
     await prompt.close()
     assert writer._prompt == []

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import random
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import structs
@@ -122,7 +123,7 @@ class SimWriter(Writer):
         for sink in self.sinks:
             sink.fold()
 
-    def open(self, recorder: Recorder, *, is_prompt: bool = False) -> Sink:
+    def open(self, recorder: Recorder, now_us: Callable[[], int] | None = None) -> Sink:
         """See `Writer.open`."""
         sink = SimSink(self, recorder)
         self.sinks.append(sink)

@@ -95,7 +95,7 @@ class ProcessWriter(SimWriter):
         super().__init__(dice)
         self.process = process
 
-    def open(self, recorder: Recorder, *, is_prompt: bool = False) -> SimSink:
+    def open(self, recorder: Recorder, now_us: Callable[[], int] | None = None) -> SimSink:
         """See `Writer.open`."""
         sink = LoggingSink(self, recorder, self.process.recording_of(recorder))
         self.sinks.append(sink)

@@ -1,24 +1,24 @@
-"""A stream has any number of sinks: a recorder, taps, both or none; and views subscribe."""
+"""A stream has a recorder, one that keeps nothing, or none; others listen to it, and views subscribe."""
 
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from harness import Silent
+from harness import Heard, Silent
 
 from rtms_cli.errors import Problem
-from rtms_cli.machine import Direction, Fanout, Frame, Item, as_one, frame_of, frames_of
 from rtms_cli.protocol.media import MediaRequest, parse_media
-from rtms_cli.protocol.messages import Media
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.webhooks import Stream, read_webhook
+from rtms_cli.recording.audio import HEADER_SIZE
 from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.tracks import without_t
 from rtms_cli.recording.writer import Writer
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, Simulator
-from rtms_cli.station.station import Outcome, Station, recorder_in
-from rtms_cli.station.taps import TapMaker
+from rtms_cli.station.listening import OpenListener
+from rtms_cli.station.station import Outcome, Station, recorder_in, recorder_nowhere
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
@@ -26,50 +26,22 @@ from rtms_cli.wire.hosts import HostPolicy
 SPEED = 10
 
 
-class ListTap:
-    """Keeps what it gets in a list, and holds the reader up as often as it is asked to."""
-
-    def __init__(self, full_times: int = 0) -> None:
-        self.frames: list[Frame] = []
-        self.is_closed = False
-        self.rooms = 0
-        self._full_times = full_times
-
-    def put(self, item: Item) -> None:
-        assert not self.is_closed
-        self.frames.extend(frames_of(item))
-
-    @property
-    def full(self) -> bool:
-        return self.rooms < self._full_times
-
-    async def room(self) -> None:
-        self.rooms += 1
-
-    async def close(self) -> None:
-        self.is_closed = True
-
-    @property
-    def media(self) -> int:
-        return sum(isinstance(frame.message, Media) for frame in self.frames)
-
-
 def files_in(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
 async def follow(
-    out: Path, taps: Sequence[TapMaker], observers: Sequence[Silent] = (), *, recorded: bool
+    out: Path, listeners: Sequence[OpenListener], observers: Sequence[Silent] = (), *, recorded: bool
 ) -> tuple[Outcome, int, Station]:
     """Run one stream of the stand-in; the outcome, how many packets were sent, and the station."""
     app, writer = App("client", "secret", "token"), Writer()
     station = Station(
-        make_recorder=recorder_in(out) if recorded else None,
+        make_recorder=recorder_in(out) if recorded else recorder_nowhere if listeners else None,
         request=MediaRequest(parse_media("audio")),
         sign=app.sign_stream,
         dial=Dialer(HostPolicy()),
         writer=writer,
-        taps=taps,
+        listeners=listeners,
         observers=observers,
         trusted=True,
         make_clock=lambda: Clock(SPEED),
@@ -96,25 +68,34 @@ async def test_a_stream_without_sinks_lives(tmp_path: Path) -> None:
     assert station.snapshots() == []
 
 
-async def test_a_tap_alone_hears_every_packet(tmp_path: Path) -> None:
-    tap = ListTap()
-    outcome, sent, _ = await follow(tmp_path, [lambda stream: tap], recorded=False)
-    assert tap.media == sent
-    assert tap.is_closed
+async def test_a_listener_hears_the_very_samples_though_nothing_is_kept(tmp_path: Path) -> None:
+    heard = Heard()
+    outcome, sent, _ = await follow(tmp_path, [lambda stream, folder: heard], recorded=False)
+    assert len(heard.audio["audio/mixed.wav"]) == sent * 640
+    assert heard.is_closed
     assert outcome.folder is None
+    assert outcome.snapshot.losses == 0
     assert files_in(tmp_path) == []
 
 
-async def test_a_recorder_and_a_tap_hear_the_same(tmp_path: Path) -> None:
-    tap = ListTap(full_times=2)
-    outcome, sent, _ = await follow(tmp_path, [lambda stream: tap], recorded=True)
+async def test_a_listener_hears_what_the_files_get(tmp_path: Path) -> None:
+    heard, folders = Heard(), list[Path | None]()
+
+    def hear(stream: Stream, folder: Path | None) -> Heard:
+        folders.append(folder)
+        return heard
+
+    outcome, sent, _ = await follow(tmp_path, [hear], recorded=True)
     assert outcome.folder is not None
-    (track,) = [track for track in Manifest.read(outcome.folder).tracks if track.kind == "audio"]
-    assert track.packets == tap.media == sent
-    captured = (outcome.folder / "capture.jsonl").read_text().splitlines()
-    assert len(captured) - 1 == len(tap.frames)
-    assert tap.rooms >= 2
-    assert tap.is_closed
+    assert folders == [outcome.folder]
+    assert (outcome.folder / "audio/mixed.wav").read_bytes()[HEADER_SIZE:] == heard.audio["audio/mixed.wav"]
+    lines = [without_t(line) for path, line in heard.lines if path == "events.jsonl"]
+    kept = (outcome.folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    assert lines == [without_t(line) for line in kept]  # `t` is renewed where the recording's zero becomes known
+    assert heard.is_closed
+    manifest = Manifest.read(outcome.folder)
+    assert [track.packets for track in manifest.tracks if track.kind == "audio"] == [sent]
+    assert [tap.bytes for tap in manifest.taps] == [sent * 640]
 
 
 async def test_a_recorder_alone(tmp_path: Path) -> None:
@@ -123,51 +104,22 @@ async def test_a_recorder_alone(tmp_path: Path) -> None:
     assert [track.packets for track in Manifest.read(outcome.folder).tracks if track.kind == "audio"] == [sent]
 
 
-async def test_a_tap_that_cannot_open_costs_nothing_else(tmp_path: Path) -> None:
-    def fail(stream: Stream) -> ListTap:
-        raise Problem("The address is taken.")
+@pytest.mark.parametrize("what", ["open", "on_audio", "on_line", "on_turn", "close"])
+async def test_a_listener_with_a_defect_costs_nothing_else(what: str, tmp_path: Path) -> None:
+    def open_broken(stream: Stream, folder: Path | None) -> Heard:
+        if what == "open":
+            raise Problem("The address is taken.")
+        return Heard(what)
 
-    tap, observer = ListTap(), Silent()
-    outcome, sent, _ = await follow(tmp_path, [fail, lambda stream: tap], [observer], recorded=True)
+    heard, observer = Heard(), Silent()
+    outcome, sent, _ = await follow(tmp_path, [open_broken, lambda stream, folder: heard], [observer], recorded=True)
     assert outcome.folder is not None
-    assert tap.media == sent
+    assert (outcome.folder / "audio/mixed.wav").read_bytes()[HEADER_SIZE:] == heard.audio["audio/mixed.wav"]
+    assert len(heard.audio["audio/mixed.wav"]) == sent * 640
+    assert heard.is_closed
     (notice,) = observer.notices
-    assert "goes on without one of its taps: The address is taken." in notice
-
-
-@pytest.mark.parametrize("what", ["open", "put", "full", "room", "close"])
-async def test_a_tap_with_a_defect_costs_nothing_else(what: str, tmp_path: Path) -> None:
-    class Broken(ListTap):
-        def put(self, item: Item) -> None:
-            fail_in("put")
-
-        @property
-        def full(self) -> bool:
-            fail_in("full")
-            return what == "room"
-
-        async def room(self) -> None:
-            fail_in("room")
-
-        async def close(self) -> None:
-            fail_in("close")
-
-    def fail_in(part: str) -> None:
-        if what == part:
-            raise RuntimeError(part)
-
-    def open_broken(stream: Stream) -> ListTap:
-        fail_in("open")
-        return Broken()
-
-    tap, observer = ListTap(), Silent()
-    outcome, sent, _ = await follow(tmp_path, [open_broken, lambda stream: tap], [observer], recorded=True)
-    assert outcome.folder is not None
-    assert [track.packets for track in Manifest.read(outcome.folder).tracks if track.kind == "audio"] == [sent]
-    assert tap.media == sent
-    assert tap.is_closed
-    (notice,) = observer.notices
-    assert f"goes on without one of its taps: RuntimeError('{what}')" in notice
+    why = "The address is taken." if what == "open" else f"RuntimeError('{what}')"
+    assert f"goes on without one of its taps: {why}" in notice
 
 
 @pytest.mark.parametrize("what", ["on_started", "on_frame", "on_finished"])
@@ -224,30 +176,3 @@ async def test_every_observer_hears_the_same_and_a_late_one_of_running_streams(t
     await writer.close()
     assert first.frames == second.frames
     assert len(first.finished) == len(second.finished) == len(late.finished) == 1
-
-
-FRAME = frame_of(1, "media", Direction.IN, b"{}")
-
-
-def test_one_sink_is_put_to_directly() -> None:
-    sink = ListTap()
-    assert as_one([]) is None
-    assert as_one([sink]) is sink
-
-
-@pytest.mark.parametrize("count", [2, 3])
-def test_each_of_several_sinks_keeps_every_frame(count: int) -> None:
-    taps = [ListTap() for _ in range(count)]
-    sink = as_one(taps)
-    assert sink is not None
-    sink.put(FRAME)
-    assert [tap.frames for tap in taps] == [[FRAME]] * count
-
-
-async def test_a_fanout_is_full_while_one_of_its_sinks_is() -> None:
-    calm, busy = ListTap(), ListTap(full_times=1)
-    both = Fanout([calm, busy])
-    was_full = both.full
-    await both.room()
-    assert [was_full, both.full] == [True, False]
-    assert (calm.rooms, busy.rooms) == (1, 1)
