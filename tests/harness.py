@@ -32,6 +32,7 @@ class Silent:
         self.finished: list[Finish] = []
         self.notices: list[str] = []
         self.frames: list[Frame] = []
+        self.events: list[tuple[str, Mapping[str, object]]] = []
 
     def on_started(self, stream: Stream, folder: Path | None) -> None:
         self.started.append(stream)
@@ -47,6 +48,9 @@ class Silent:
 
     def on_notice(self, text: str) -> None:
         self.notices.append(text)
+
+    def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
+        self.events.append((name, fields))
 
 
 class Heard:

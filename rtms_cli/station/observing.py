@@ -52,6 +52,9 @@ class Observer(Protocol):
     def on_notice(self, text: str) -> None:
         """Something that does not concern a running stream."""
 
+    def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
+        """Something that scripts may want to know of: `tap`, `hook`, …; the text says the same to people."""
+
 
 class Observers:
     """Any number of observers as one: each hears everything, in the order in which they subscribed.
@@ -99,6 +102,12 @@ class Observers:
         for observer in self._observers:
             with self._guarded(observer):
                 observer.on_notice(text)
+
+    def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
+        """See `Observer`."""
+        for observer in self._observers:
+            with self._guarded(observer):
+                observer.on_event(name, fields, text)
 
     @contextmanager
     def _guarded(self, observer: Observer) -> Iterator[None]:

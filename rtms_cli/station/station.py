@@ -315,6 +315,10 @@ class Station:
         """Tell the observers something that does not concern a running stream."""
         self._observers.on_notice(text)
 
+    def tell(self, name: str, fields: Mapping[str, object], text: str) -> None:
+        """Tell the observers something that scripts may want to know of; see `Observer.on_event`."""
+        self._observers.on_event(name, fields, text)
+
     def health(self) -> dict[str, object]:
         """What runs, for `GET /healthz`."""
         streams = [

@@ -1,10 +1,10 @@
 """Plain lines and JSON lines: what goes by, for logs and for scripts.
 
-JSON lines are one object an event, with these names: `event` (`notice`, `started`, `frame`, `progress`, `finished`),
-`stream_id`, `folder` (null where nothing is recorded); a `frame` has `at` (seconds), `channel`, `direction`, `gist`,
-and `message` (the JSON as it came, without media packets and phone numbers, and redacted like a capture; of more than
-64 KiB only the size); a `progress` has `packets`, `bytes`, `losses`; a `finished` has
-`status`, `reason`, `said_by` and the manifest's `tracks` and `losses`.
+JSON lines are one object an event, with these names: `event` (`notice`, `started`, `frame`, `progress`, `finished`,
+`tap`, `hook`), `stream_id`, `folder` (null where nothing is recorded), `text` of what is said to people; a `frame` has
+`at` (seconds), `channel`, `direction`, `gist`, and `message` (the JSON as it came, without media packets and phone
+numbers, and redacted like a capture; of more than 64 KiB only the size); a `progress` has `packets`, `bytes`, `losses`;
+a `finished` has `status`, `reason`, `said_by` and the manifest's `tracks` and `losses`.
 """
 
 import sys
@@ -39,6 +39,10 @@ class PlainLines:
 
     def on_notice(self, text: str) -> None:
         """Something that concerns no stream that runs."""
+        self._say(escape(text))
+
+    def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
+        """Something that scripts may want to know of."""
         self._say(escape(text))
 
     def on_started(self, stream: Stream, folder: Path | None) -> None:
@@ -90,6 +94,10 @@ class JsonLines:
     def on_notice(self, text: str) -> None:
         """Something that concerns no stream that runs."""
         self._say(_notice(text))
+
+    def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
+        """Something that scripts may want to know of."""
+        self._say({"event": name, **fields, "text": text})
 
     def on_started(self, stream: Stream, folder: Path | None) -> None:
         """A recording began."""

@@ -80,6 +80,10 @@ class Screen:
         """Something that concerns no stream that runs."""
         self._notices.append(text)
 
+    def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
+        """Something that scripts may want to know of."""
+        self._notices.append(text)
+
     def on_started(self, stream: Stream, folder: Path | None) -> None:
         """A recording began."""
         self._frames[stream.stream_id] = deque(maxlen=_LAST_FRAMES)

@@ -189,6 +189,9 @@ class Process:
         """See `Observer`."""
         self.notices.append(text)
 
+    def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
+        """See `Observer`."""
+
 
 class World:
     """Everything that a plan needs. `play` it once.

@@ -1,0 +1,95 @@
+"""PCM as it was sent → the form that a tap wants: rate, channels, encoding."""
+
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rtms_cli.live.pieces import SoundForm
+
+if TYPE_CHECKING:
+    import av
+
+UNKNOWN_SIZE = 0xFFFFFFFF
+"""What a WAV header says of data whose end is not known."""
+
+
+class Converter:
+    """Turns one stretch of sound after the other.
+
+    :param rate_hz: of what comes: 16-bit samples, channels interleaved.
+    :param form: what is wanted.
+    """
+
+    def __init__(self, rate_hz: int, channels: int, form: SoundForm) -> None:
+        self._from = rate_hz, channels
+        self._resampler = None if self._from == (form.rate_hz, form.channels) else _resampler(form)
+        self._encode = _ENCODERS[form.encoding]() if form.encoding in _ENCODERS else _as_it_is
+
+    def __call__(self, pcm: bytes) -> bytes:
+        """The next stretch; less comes out than went in where samples of another rate wait for the next ones."""
+        if self._resampler is not None:
+            pcm = self._resampled(pcm)
+        return self._encode(pcm)
+
+    def _resampled(self, pcm: bytes) -> bytes:
+        import av
+
+        assert self._resampler is not None
+        rate_hz, channels = self._from
+        if not pcm:
+            return b""
+        samples = np.frombuffer(pcm, "<i2").reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=_layout(channels))
+        frame.sample_rate = rate_hz
+        return b"".join(out.to_ndarray().tobytes() for out in self._resampler.resample(frame))
+
+
+def _resampler(form: SoundForm) -> "av.AudioResampler":
+    import av
+
+    return av.AudioResampler("s16", _layout(form.channels), form.rate_hz)
+
+
+def _layout(channels: int) -> str:
+    return "stereo" if channels == 2 else "mono"
+
+
+def _as_it_is(pcm: bytes) -> bytes:
+    return pcm
+
+
+def _f32le() -> Callable[[bytes], bytes]:
+    return lambda pcm: (np.frombuffer(pcm, "<i2").astype("<f4") / 32768).tobytes()
+
+
+def _mulaw() -> Callable[[bytes], bytes]:
+    """G.711 µ-law, looked up: a table of all samples is made once, by FFmpeg."""
+    import av
+
+    context: Any = av.CodecContext.create("pcm_mulaw", "w")
+    context.sample_rate, context.layout, context.format = 8000, "mono", "s16"
+    every = np.arange(-32768, 32768).astype("<i2").reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(every, format="s16", layout="mono")
+    frame.sample_rate = 8000
+    coded = b"".join(bytes(packet) for packet in context.encode(frame))
+    table = np.frombuffer(coded, np.uint8)
+    return lambda pcm: table[np.frombuffer(pcm, "<i2").astype(np.int32) + 32768].tobytes()
+
+
+_ENCODERS = {"f32le": _f32le, "mulaw": _mulaw}
+
+
+def sound_header(form: SoundForm, nbytes: int | None = None) -> bytes:
+    """What comes before the sound: of `wav` a header of 44 bytes, else nothing.
+
+    :param nbytes: of the sound, where that is known.
+    """
+    if form.encoding != "wav":
+        return b""
+    size = UNKNOWN_SIZE if nbytes is None or nbytes > UNKNOWN_SIZE - 36 else nbytes
+    riff = UNKNOWN_SIZE if size == UNKNOWN_SIZE else size + 36
+    block = 2 * form.channels
+    form_chunk = struct.pack("<HHIIHH", 1, form.channels, form.rate_hz, form.rate_hz * block, block, 16)
+    return struct.pack("<4sI4s4sI16s4sI", b"RIFF", riff, b"WAVE", b"fmt ", 16, form_chunk, b"data", size)
