@@ -4,12 +4,14 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rtms_cli.commands.groups import RecordingOptions
 from rtms_cli.commands.options import file_mode, is_terminal
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.station.listening import OpenListener
 from rtms_cli.station.observing import Observer
 from rtms_cli.station.running import check_out, on_signals, running_station
 from rtms_cli.station.station import Station
@@ -17,6 +19,9 @@ from rtms_cli.view.lines import JsonLines, PlainLines
 from rtms_cli.view.terminal import never_be_stopped
 from rtms_cli.view.text import size_of
 from rtms_cli.wire.hosts import HostPolicy
+
+if TYPE_CHECKING:
+    from rtms_cli.live.notifier import Notifier
 
 
 @asynccontextmanager
@@ -65,6 +70,12 @@ async def shown_station(
             view = screen = Screen(title, lambda: station.snapshots(), end, mark, options.out, progress)
             restore = screen.restore
             await stack.enter_async_context(screen)
+        observers: list[Observer] = [view]
+        listeners: list[OpenListener] = []
+        if options.notify:
+            notifier = await stack.enter_async_context(make_notifier(options, view, tls))
+            observers.append(notifier)
+            listeners.append(notifier.open_listener)
         station = await stack.enter_async_context(
             running_station(
                 out=options.out,
@@ -72,7 +83,8 @@ async def shown_station(
                 sign=sign,
                 policy=policy,
                 trusted=trusted,
-                observers=[view],
+                observers=observers,
+                listeners=listeners,
                 max_streams=max_streams,
                 max_buffer_mib=options.max_buffer,
                 mode=mode,
@@ -85,6 +97,23 @@ async def shown_station(
         if remark is not None:
             station.notice(f"WARNING: {remark}")
         yield station
+
+
+def make_notifier(options: RecordingOptions, view: Observer, tls: ssl.SSLContext | None) -> "Notifier":
+    """What sends the events that `--notify` asks for.
+
+    :raises Problem: where a receiver or a secret is none.
+    """
+    from rtms_cli.live.notifications import SECRET_VARIABLE, endpoints_of, read_secrets
+    from rtms_cli.live.notifier import Notifier
+    from rtms_cli.station.credentials import find_secret
+
+    secrets = read_secrets(find_secret(SECRET_VARIABLE) or "")
+    endpoints = endpoints_of(options.notify or (), secrets)
+    for endpoint in endpoints:
+        if endpoint.is_open:
+            view.on_notice(f"WARNING: {endpoint.label} is not encrypted: who is on the way reads what is said")
+    return Notifier(endpoints, secrets, options.out, view.on_event, tls=tls, keep_revoked=options.keep_revoked)
 
 
 def space_warning(out: Path, request: MediaRequest, mode: int = 0o600) -> str | None:

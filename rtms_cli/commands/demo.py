@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtms_cli.commands.groups import MediaOptions, RecordingOptions
-from rtms_cli.commands.options import Json, Media, Out, Plain, Split
+from rtms_cli.commands.options import Json, Media, Notify, Out, Plain, Split
 from rtms_cli.errors import Exit
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def demo(
     media: Media = "all",
     split: Split = False,
     out: Out = Path("recordings"),
+    notify: Notify = None,
     plain: Plain = False,
     as_json: Json = False,
 ) -> None:
@@ -42,7 +43,7 @@ def demo(
     from rtms_cli.wire.listener import Listener
 
     request = MediaOptions(media=media, split=split).request()
-    recording = RecordingOptions(out=out, plain=plain, as_json=as_json)
+    recording = RecordingOptions(out=out, notify=notify, plain=plain, as_json=as_json)
     app = App(secrets.token_urlsafe(16), secrets.token_urlsafe(24), secrets.token_urlsafe(16))
 
     started = time.monotonic()

@@ -27,6 +27,7 @@ from rtms_cli.commands.options import (
     MaxBuffer,
     Media,
     Mode,
+    Notify,
     Out,
     Plain,
     PublicHost,
@@ -111,6 +112,7 @@ class RecordingOptions(Struct, frozen=True):
     mode: Mode = "600"
     keep_revoked: KeepRevoked = False
     keep_encoded: KeepEncoded = False
+    notify: Notify = None
     plain: Plain = False
     as_json: Json = False
 

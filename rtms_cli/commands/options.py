@@ -45,6 +45,7 @@ PublicHost = Annotated[
 ]
 CaFile = Annotated[Path | None, typer.Option(metavar="PEM", help="Authorities to trust, not the system's.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Do not verify the servers' certificates.")]
+Notify = Annotated[list[str] | None, typer.Option(metavar="URL", help="Post events there: docs/notifications.md.")]
 Mode = Annotated[str, typer.Option(metavar="OCTAL", help="Permissions of the files.")]
 
 

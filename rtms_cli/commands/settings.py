@@ -23,6 +23,7 @@ FILE = "rtms.toml"
 _MOST_NBYTES = 1 << 20
 _SECRET = frozenset(("client-id", "client-secret", "secret-token"))
 """Options that files and `RTMS_…` do not set: credentials have one place."""
+_NO_SETTINGS = frozenset(("RTMS_DEBUG", "RTMS_NOTIFY_SECRET"))
 _APART = {
     "out": ("export",),
     "port": ("simulate", "replay"),
@@ -51,7 +52,7 @@ def default_map(folder: Path, environment: Mapping[str, str]) -> dict[str, dict[
     :raises Problem: for a file that cannot be read, and for a name that no option has.
     """
     tables = tables_in(folder)
-    if not tables and not any(name.startswith("RTMS_") and name != "RTMS_DEBUG" for name in environment):
+    if not tables and not any(name.startswith("RTMS_") and name not in _NO_SETTINGS for name in environment):
         return {}
     commands = plain_commands()
     defaults: dict[str, dict[str, Any]] = {}

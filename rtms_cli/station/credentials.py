@@ -134,6 +134,21 @@ def load_credentials(options: Mapping[str, str | None] | None = None, env_file: 
     )
 
 
+def find_secret(variable: str, env_file: Path = Path(".env")) -> Secret | None:
+    """A secret that is none of Zoom's: from the environment, or `.env`.
+
+    :raises Problem: where `.env` cannot be read.
+    """
+    if value := os.environ.get(variable):
+        return Secret(value)
+    if not is_file(env_file):
+        return None
+    from rtms_cli.station.env_file import read_env_file
+
+    found = read_env_file(env_file, [variable]).get(variable)
+    return None if found is None else Secret(found[0])
+
+
 def _pair(found: Mapping[str, Credential], first: str, second: str, page: str) -> Pair | None:
     if first not in found and second not in found:
         return None

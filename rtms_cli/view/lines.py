@@ -1,10 +1,11 @@
 """Plain lines and JSON lines: what goes by, for logs and for scripts.
 
 JSON lines are one object an event, with these names: `event` (`notice`, `started`, `frame`, `progress`, `finished`,
-`tap`, `hook`), `stream_id`, `folder` (null where nothing is recorded), `text` of what is said to people; a `frame` has
-`at` (seconds), `channel`, `direction`, `gist`, and `message` (the JSON as it came, without media packets and phone
-numbers, and redacted like a capture; of more than 64 KiB only the size); a `progress` has `packets`, `bytes`, `losses`;
-a `finished` has `status`, `reason`, `said_by` and the manifest's `tracks` and `losses`.
+`tap`, `hook`, `notify`), `stream_id`, `folder` (null where nothing is recorded), `text` of what is said to people; a
+`frame` has `at` (seconds), `channel`, `direction`, `gist`, and `message` (the JSON as it came, without media packets
+and phone numbers, and redacted like a capture; of more than 64 KiB only the size); a `progress` has `packets`, `bytes`,
+`losses`; a `finished` has `status`, `reason`, `said_by` and the manifest's `tracks` and `losses`; a `notify` has `url`,
+`state` (`failing`, `working`, `gone`, `notice`), `why`, `waiting`.
 """
 
 import sys

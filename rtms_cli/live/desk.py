@@ -1,0 +1,397 @@
+"""The thread that works on the outbox: takes events in, hands messages out, and waits for the disk so that nobody else
+has to.
+"""
+
+import logging
+import secrets
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from rtms_cli.errors import Problem
+from rtms_cli.live.dispatch import Load, Remove, RemoveOld, RemoveReceiver
+from rtms_cli.live.notifications import (
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    TRANSCRIPT,
+    Endpoint,
+    Subject,
+    body_of,
+    data_of,
+    event_of,
+)
+from rtms_cli.live.outbox import Batch, BrokenOutboxError, Message, Outbox
+
+log = logging.getLogger(__name__)
+
+MOST_EVENTS, MOST_EVENTS_NBYTES = 10_000, 32 << 20
+"""What may wait for the disk."""
+MOST_LINE_NBYTES = 256 << 10
+"""A longer line of a recording's files is not passed on."""
+MOST_JOBS = 500
+"""Are done in one transaction."""
+MOST_LOADED, MOST_LOADED_NBYTES = 20, 256 << 10
+"""Messages of a lane that are fetched at once."""
+BATCH_LINES, BATCH_NBYTES = 200, 128 << 10
+"""A batch that is so large is sealed before its time."""
+TAKE_OVER_S = 30.0
+"""How often it is looked for what processes have left that are gone."""
+AGAIN_S = 1.0
+"""How long a disk that takes nothing is left alone."""
+
+
+class Line(Struct, frozen=True):
+    """A line of a recording's file, as it was written."""
+
+    kind: str
+    """`transcript`, `chat` or `events`."""
+    at: float
+    subject: Subject
+    line: bytes
+
+
+class Ending(Struct, frozen=True):
+    """Something about a stream itself: that it began, or ended. It stays where what was said is revoked."""
+
+    event: str
+    at: float
+    subject: Subject
+    data: Mapping[str, object]
+
+
+class Revoke(Struct, frozen=True):
+    """Drop what was said in a stream and is not on its way."""
+
+    stream: str
+    but: tuple[int, ...]
+
+
+class Seal(Struct, frozen=True):
+    """Let every batch go out."""
+
+
+class Stop(Struct, frozen=True):
+    """Do what came before, and end."""
+
+
+Job = Line | Ending | Load | Remove | RemoveOld | RemoveReceiver | Revoke | Seal | Stop
+
+
+class Waits(Struct, frozen=True):
+    """A lane has messages."""
+
+    receiver: str
+    stream: str
+
+
+class Loaded(Struct, frozen=True):
+    """What `Load` has fetched."""
+
+    receiver: str
+    stream: str
+    messages: Sequence[Message]
+    has_more: bool
+
+
+class Dropped(Struct, frozen=True):
+    """Messages that nobody will get."""
+
+    count: int
+    why: str
+
+
+class Said(Struct, frozen=True):
+    """A line for people."""
+
+    text: str
+
+
+class Sealed(Struct, frozen=True):
+    """Every batch goes out."""
+
+
+class Done(Struct, frozen=True):
+    """All jobs so far are done."""
+
+    waiting: int
+    """Messages in the outbox."""
+
+
+News = Waits | Loaded | Dropped | Said | Sealed | Done
+
+
+class _Open(Struct, frozen=True):
+    """A batch that grows."""
+
+    batch: Batch
+    due: float
+    """When its time is up, on the monotonic clock."""
+    subject: Subject
+    lines: tuple[bytes, ...]
+
+
+class Desk:
+    """Jobs go in, from any thread; news come out.
+
+    :param outbox: is open; it is closed in the end.
+    :param tell: is given news, on the desk's thread.
+    """
+
+    def __init__(self, outbox: Outbox, endpoints: Sequence[Endpoint], tell: Callable[[Sequence[News]], None]) -> None:
+        self._outbox = outbox
+        self._endpoints = endpoints
+        self._tell = tell
+        self._jobs: deque[Job] = deque()
+        self._nbytes = 0
+        self._events = 0
+        self._may_work = threading.Condition()
+        self._refused = 0
+        self._batches: dict[tuple[str, float], _Open] = {}
+        self._gone: frozenset[str] = frozenset()
+        """Receivers that want nothing any more."""
+        self._take_over_at = time.monotonic()
+        self._is_first = True
+        self._is_failing = False
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._run, name="rtms-outbox", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what an earlier run has left."""
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end, after `Stop`; whether it came."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def put(self, job: Job) -> None:
+        """Have something done. Never waits; an event for which there is no room is counted as dropped."""
+        nbytes = len(job.line) if isinstance(job, Line) else 0
+        is_event = isinstance(job, Line | Ending)
+        share = 1.1 if isinstance(job, Ending) else 1.0
+        with self._may_work:
+            if is_event:
+                too_many = self._events >= MOST_EVENTS * share or self._nbytes + nbytes > MOST_EVENTS_NBYTES * share
+                if too_many or nbytes > MOST_LINE_NBYTES:
+                    self._refused += 1
+                    return
+                self._events += 1
+                self._nbytes += nbytes
+            self._is_stopping = self._is_stopping or isinstance(job, Stop)
+            self._jobs.append(job)
+            self._may_work.notify()
+
+    # On the thread.
+
+    def _run(self) -> None:
+        jobs: list[Job] = []
+        while not any(isinstance(job, Stop) for job in jobs):
+            jobs = self._next_jobs()
+            failures = 0
+            while not self._do(jobs):
+                failures += 1
+                with self._may_work:
+                    if self._may_work.wait_for(lambda: self._is_stopping, AGAIN_S) and failures > 1:
+                        self._give_up(jobs, "the disk takes nothing")
+                        break
+        self._outbox.close()
+
+    def _give_up(self, jobs: Sequence[Job], why: str) -> None:
+        if count := sum(isinstance(job, Line | Ending) for job in jobs):
+            self._tell([Dropped(count, why)])
+
+    def _next_jobs(self) -> list[Job]:
+        """Wait for jobs, or for the time of something else."""
+        due = min((one.due for one in self._batches.values()), default=self._take_over_at)
+        due = min(due, self._take_over_at)
+        with self._may_work:
+            self._may_work.wait_for(lambda: self._jobs or self._refused, max(0.0, due - time.monotonic()))
+            jobs = [self._jobs.popleft() for _ in range(min(MOST_JOBS, len(self._jobs)))]
+            self._events -= sum(isinstance(job, Line | Ending) for job in jobs)
+            self._nbytes -= sum(len(job.line) for job in jobs if isinstance(job, Line))
+        return jobs
+
+    def _do(self, jobs: Sequence[Job]) -> bool:
+        """Do jobs, all or none; whether they were done."""
+        work = _Work(self._outbox, self._endpoints, dict(self._batches), self._gone)
+        with self._may_work:
+            refused, self._refused = self._refused, 0
+        if refused:
+            self._tell([Dropped(refused, "there were too many at a time, or too long ones")])
+        try:
+            self._outbox.commit(lambda: self._work(work, jobs))
+        except BrokenOutboxError as error:
+            self._renew(error)
+            return False
+        except sqlite3.Error as error:
+            if not self._is_failing:
+                self._is_failing = True
+                self._tell([Said(f"WARNING: notifications cannot be kept: {error}; it is tried again")])
+            return False
+        except Exception:  # a defect of ours costs these notifications, and not all that follow
+            log.exception("a defect in the outbox")
+            self._give_up(jobs, "of a defect in rtms")
+            return True
+        if self._is_failing:
+            self._is_failing = False
+            self._tell([Said("notifications can be kept again")])
+        self._is_first = False
+        self._batches, self._gone = work.batches, work.gone
+        self._tell([*work.news, Done(self._outbox.waiting)])
+        return True
+
+    def _work(self, work: "_Work", jobs: Sequence[Job]) -> None:
+        now = time.monotonic()
+        if self._is_first or now >= self._take_over_at:
+            self._take_over_at = now + TAKE_OVER_S
+            work.take_over(time.time(), is_first=self._is_first)
+        for job in jobs:
+            work.do(job, now)
+        for key in [key for key, one in work.batches.items() if one.due <= now]:
+            work.seal(key)
+
+    def _renew(self, error: BrokenOutboxError) -> None:
+        """Make a new file where there is none any more, or a damaged one."""
+        lost = self._outbox.waiting
+        try:
+            aside = self._outbox.open()
+            self._outbox.commit(self._keep_batches)
+        except (Problem, BrokenOutboxError, sqlite3.Error) as problem:
+            if not self._is_failing:
+                self._is_failing = True
+                self._tell([Said(f"WARNING: {problem}")])
+            return
+        where = "" if aside is None else f", and is now {aside}"
+        self._tell([Said(f"WARNING: the outbox for notifications was damaged ({error}){where}")])
+        if lost:
+            self._tell([Dropped(lost, "they were in the damaged outbox")])
+
+    def _keep_batches(self) -> None:
+        for one in self._batches.values():
+            self._outbox.grow(one.batch)
+
+
+class _Work:
+    """What one transaction changes; if it fails, nothing of it was."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        endpoints: Sequence[Endpoint],
+        batches: dict[tuple[str, float], _Open],
+        gone: frozenset[str],
+    ) -> None:
+        self._outbox = outbox
+        self._endpoints = endpoints
+        self.batches = batches
+        self.gone = gone
+        self.news: list[News] = []
+
+    def take_over(self, now: float, *, is_first: bool) -> None:
+        """Take over what others have left; at first also what an earlier run has."""
+        if is_first:
+            self._outbox.seal_own()
+        dropped = self._outbox.take_over([endpoint.key for endpoint in self._endpoints], now)
+        if dropped:
+            self.news.append(Dropped(dropped, "their URLs are not configured any more, and they are a day old"))
+        self.news += [Waits(*lane) for lane in self._outbox.lanes() if lane[0] not in self.gone]
+
+    def do(self, job: Job, now: float) -> None:
+        """Do one job.
+
+        :param now: on the monotonic clock.
+        """
+        match job:
+            case Line():
+                self._take_line(job, now)
+            case Ending():
+                if job.event in (INTERRUPTED, FINISHED, FAILED):
+                    self._seal_all(job.subject.stream_id)
+                self._send(job.event, body_of(job.event, job.at, job.subject, job.data), job.at, job.subject, kept=True)
+            case Load():
+                found, more = self._outbox.heads(job.receiver, job.stream, job.after, MOST_LOADED, MOST_LOADED_NBYTES)
+                self.news.append(Loaded(job.receiver, job.stream, found, more))
+            case Remove():
+                self._outbox.remove([job.seq])
+            case RemoveOld():
+                self._drop(
+                    self._outbox.remove_old(job.receiver, job.stream, job.after, job.before),
+                    "nobody took them for a day",
+                )
+            case RemoveReceiver():
+                self.gone |= {job.receiver}
+                self._drop(self._outbox.remove_receiver(job.receiver, job.but), "their receiver wants none any more")
+            case Revoke():
+                self.batches = {key: one for key, one in self.batches.items() if key[0] != job.stream}
+                self._drop(self._outbox.remove_stream(job.stream, job.but), "their stream was revoked")
+            case Seal():
+                self._seal_all(None)
+                self.news.append(Sealed())
+            case Stop():
+                self._seal_all(None)
+
+    def seal(self, key: tuple[str, float]) -> None:
+        """Let a batch go out."""
+        for message, has_room in self._outbox.seal(self.batches.pop(key).batch.id):
+            self._told(message, has_room)
+
+    def _seal_all(self, stream: str | None) -> None:
+        for key in [key for key in self.batches if stream in (None, key[0])]:
+            self.seal(key)
+
+    def _take_line(self, job: Line, now: float) -> None:
+        event = event_of(job.kind, job.line)
+        if event is None:
+            return
+        if event == TRANSCRIPT:
+            for batch_s in {endpoint.batch_s for endpoint in self._wanting(event) if endpoint.batch_s}:
+                self._gather(job, batch_s, now)
+        body = body_of(event, job.at, job.subject, data_of(event, [job.line]))
+        self._send(event, body, job.at, job.subject, kept=False)
+
+    def _send(self, event: str, body: bytes, at: float, subject: Subject, *, kept: bool) -> None:
+        message_id = new_id()
+        for endpoint in self._wanting(event):
+            if not (event == TRANSCRIPT and endpoint.batch_s):
+                message = Message(endpoint.key, subject.stream_id, message_id, at, body, kept)
+                self._told(message, self._outbox.add(message))
+
+    def _gather(self, job: Line, batch_s: float, now: float) -> None:
+        key = job.subject.stream_id, batch_s
+        former = self.batches.get(key)
+        lines = (job.line,) if former is None else (*former.lines, job.line)
+        at = job.at if former is None else former.batch.at
+        body = body_of(TRANSCRIPT, at, job.subject, data_of(TRANSCRIPT, lines))
+        if former is None:
+            receivers = tuple(one.key for one in self._wanting(TRANSCRIPT) if one.batch_s == batch_s)
+            batch, due = Batch(new_id(), receivers, job.subject.stream_id, at, body), now + batch_s
+        else:
+            batch, due = msgspec.structs.replace(former.batch, body=body), former.due
+        self._outbox.grow(batch)
+        self.batches[key] = _Open(batch, due, job.subject, lines)
+        if len(lines) >= BATCH_LINES or len(body) >= BATCH_NBYTES:
+            self.seal(key)
+
+    def _wanting(self, event: str) -> list[Endpoint]:
+        return [one for one in self._endpoints if event in one.events and one.key not in self.gone]
+
+    def _told(self, message: Message, has_room: bool) -> None:
+        if has_room:
+            self.news.append(Waits(message.receiver, message.stream))
+        else:
+            self._drop(1, "too many wait for their receiver already")
+
+    def _drop(self, count: int, why: str) -> None:
+        if count:
+            self.news.append(Dropped(count, why))
+
+
+def new_id() -> str:
+    """A message's id: nobody can guess it, and it has no full stop, as the specification wants."""
+    return f"msg_{secrets.token_hex(14)}"

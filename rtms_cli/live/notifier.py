@@ -1,0 +1,396 @@
+"""Sends notifications while streams run: events in, requests out, and what cannot be sent waits in the outbox."""
+
+import asyncio
+import logging
+import random
+import ssl
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+from msgspec import Struct
+
+from rtms_cli.live.desk import Desk, Done, Dropped, Ending, Line, Loaded, News, Revoke, Said, Seal, Sealed, Stop, Waits
+from rtms_cli.live.dispatch import Dispatch, Post, Report, Verdict
+from rtms_cli.live.notifications import (
+    INTERRUPTED,
+    STARTED,
+    Endpoint,
+    Subject,
+    data_of_ending,
+    event_of_ending,
+    signed_headers,
+    subject_of,
+)
+from rtms_cli.live.outbox import FILE, Message, Outbox
+from rtms_cli.machine import Finish, Frame
+from rtms_cli.protocol.endings import Status
+from rtms_cli.protocol.secrets import redact_url
+from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.manifest import Manifest, TapEntry
+from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.wire.dialer import tls_context
+from rtms_cli.wire.notices import Notices
+
+if TYPE_CHECKING:
+    from rtms_cli.recording.audio import AudioTrack
+    from rtms_cli.recording.tracks import PictureTrack, TextTrack
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, which may hold a secret
+
+PATIENCE_S = 15.0
+"""How long a receiver may take for its answer."""
+LAST_PATIENCE_S = 10.0
+"""How long, at the end, is spent on what still waits."""
+TELL_S = 1.0
+"""After that, people are told what is waited for."""
+CLOSE_S = 5.0
+MOST_ANSWER = 1 << 16
+"""Bytes of an answer that are read, so that its connection can be used again."""
+MOST_INTERRUPTED = 1000
+"""Interrupted streams that are remembered."""
+
+Tell = Callable[[str, Mapping[str, object], str], None]
+"""Tells an event of ours: its name, its fields, and the same for people; see `Observer.on_event`."""
+
+
+class Tally(Struct, frozen=True):
+    """What became of notifications."""
+
+    sent: int
+    failed: int
+    """Attempts."""
+    dropped: int
+    """Messages that nobody will get."""
+    waiting: int
+
+
+class Notifier:
+    """Sends events to endpoints; enter it for as long as there may be any. It is an observer of a station.
+
+    :param secrets: sign each message.
+    :param folder: where the outbox is; with `None`, what is not sent in the end is lost.
+    :param tls: how to verify https:// endpoints; `None` is the system's way.
+    :param keep_revoked: whether what was said in a stream that is revoked may be passed on.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        secrets: Sequence[bytes],
+        folder: Path | None,
+        tell: Tell,
+        *,
+        tls: ssl.SSLContext | None = None,
+        keep_revoked: bool = False,
+    ) -> None:
+        self._endpoints = {endpoint.key: endpoint for endpoint in endpoints}
+        self._secrets = secrets
+        self._folder = folder
+        self._tell = tell
+        self._keep_revoked = keep_revoked
+        self._notices = Notices(self._say)
+        self._outbox = Outbox(folder)
+        self._dispatch = Dispatch(self._endpoints, random.random)
+        self._posters = {key: _Poster(endpoint, secrets, tls) for key, endpoint in self._endpoints.items()}
+        self._posting: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._has_news = asyncio.Event()
+        self._is_sealed = asyncio.Event()
+        self._dropped = self._waiting = 0
+        self._is_closing = False
+        self._interrupted: OrderedDict[str, None] = OrderedDict()
+
+    async def __aenter__(self) -> "Notifier":
+        """Begin, with what an earlier run has left.
+
+        :raises Problem: where there can be no outbox.
+        """
+        self._loop = asyncio.get_running_loop()
+        aside = await asyncio.to_thread(self._outbox.open)
+        if aside is not None:
+            self._say(f"WARNING: the outbox for notifications was no outbox, or damaged: it is now {aside}")
+        self._desk = Desk(self._outbox, list(self._endpoints.values()), self._hear)
+        self._desk.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self._send_rest()
+        finally:
+            self._is_closing = True
+            if self._timer is not None:
+                self._timer.cancel()
+            for task in self._posting:
+                task.cancel()
+            if self._posting:
+                await asyncio.wait(self._posting, timeout=CLOSE_S)
+            self._desk.put(Stop())
+            await asyncio.to_thread(self._desk.join, CLOSE_S)
+            await asyncio.sleep(0)  # its last news
+            for poster in self._posters.values():
+                await poster.close()
+            self._notices.close()
+            self._tell_rest()
+
+    @property
+    def tally(self) -> Tally:
+        """What became of notifications so far."""
+        dropped = self._dropped + self._dispatch.given_up
+        return Tally(self._dispatch.sent, self._dispatch.failed, dropped, self._waiting)
+
+    # What it hears.
+
+    def open_listener(self, stream: Stream, folder: Path | None) -> "Lines":
+        """Listen to a session's lines; see `OpenListener`."""
+        subject = subject_of(stream, folder)
+        continues = self._interrupted.pop(stream.stream_id, 0) is None
+        self._desk.put(Ending(STARTED, time.time(), subject, {"continues": continues}))
+        return Lines(subject, self._desk)
+
+    def on_started(self, stream: Stream, folder: Path | None) -> None:
+        """See `Observer`; `open_listener` comes before the stream's first line, and says it."""
+
+    def on_frame(self, stream_id: str, frame: Frame) -> None:
+        """See `Observer`."""
+
+    def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
+        """See `Observer`."""
+
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
+        """See `Observer`."""
+        if finish.status == Status.REVOKED and not self._keep_revoked:
+            self._dispatch.revoke(stream.stream_id)
+            self._desk.put(Revoke(stream.stream_id, self._dispatch.on_way(stream.stream_id)))
+        event = event_of_ending(finish.status)
+        if event == INTERRUPTED:
+            self._interrupted[stream.stream_id] = None
+            if len(self._interrupted) > MOST_INTERRUPTED:
+                self._interrupted.popitem(last=False)
+        self._desk.put(Ending(event, time.time(), subject_of(stream, folder), data_of_ending(finish, manifest)))
+
+    def on_notice(self, text: str) -> None:
+        """See `Observer`."""
+
+    def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
+        """See `Observer`."""
+
+    # How it goes on.
+
+    def _hear(self, news: Sequence[News]) -> None:
+        """Take the desk's news over to the event loop."""
+        self._loop.call_soon_threadsafe(self._take, news)
+
+    def _take(self, news: Sequence[News]) -> None:
+        for one in news:
+            match one:
+                case Waits():
+                    self._dispatch.wait_for(one.receiver, one.stream)
+                case Loaded():
+                    self._dispatch.loaded(one.receiver, one.stream, one.messages, has_more=one.has_more)
+                case Dropped():
+                    self._dropped += one.count
+                    text = f"WARNING: {_counted(one.count)} dropped: {one.why}"
+                    self._notices.tell("warnings of dropped notifications", text, one.why)
+                case Said():
+                    self._notices.tell("warnings of the outbox", one.text, one.text)
+                case Sealed():
+                    self._is_sealed.set()
+                case Done():
+                    self._waiting = one.waiting
+        self._go_on()
+        self._has_news.set()
+
+    def _go_on(self) -> None:
+        """Do what is due."""
+        if self._is_closing:
+            return
+        now = time.monotonic()
+        for command in self._dispatch.next(now):
+            match command:
+                case Post():
+                    task = asyncio.create_task(self._post(command.message), name="notification")
+                    self._posting.add(task)
+                    task.add_done_callback(self._posting.discard)
+                case Report():
+                    self._report(command)
+                case _:
+                    self._desk.put(command)
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self._dispatch.wake_at()
+        self._timer = None if due is None else self._loop.call_later(max(0.0, due - now), self._go_on)
+
+    async def _post(self, message: Message) -> None:
+        result = await self._posters[message.receiver].post(message)
+        before = self._dispatch.given_up
+        self._dispatch.answered(
+            message, result.verdict, result.why, time.monotonic(), time.time(), result.retry_after_s
+        )
+        if count := self._dispatch.given_up - before:
+            label = self._endpoints[message.receiver].label
+            text = f"WARNING: {_counted(count)} given up: {label} did not take them for a day ({result.why})"
+            self._notices.tell("warnings of notifications that were given up", text, label)
+        self._go_on()
+
+    def _report(self, report: Report) -> None:
+        label = self._endpoints[report.receiver].label
+        text = {
+            "failing": f"WARNING: {label} takes no notifications: {report.why}; they wait",
+            "working": f"{label} takes notifications again",
+            "gone": f"WARNING: {label} wants no more notifications (410): it gets none until rtms starts again",
+        }[report.state]
+        fields = {"url": label, "state": report.state, "why": report.why or None, "waiting": self._waiting}
+        self._tell("notify", fields, text)
+
+    def _say(self, text: str) -> None:
+        self._tell("notify", {"url": None, "state": "notice", "why": None, "waiting": self._waiting}, text)
+
+    # The end.
+
+    async def _send_rest(self) -> None:
+        """Send what is due, but not for ever."""
+        self._desk.put(Seal())
+        end = time.monotonic() + LAST_PATIENCE_S
+        telling = self._loop.call_later(TELL_S, self._tell_of_waiting)
+        try:
+            async with asyncio.timeout(LAST_PATIENCE_S):
+                await self._is_sealed.wait()
+                while self._waiting and self._may_send_before(end):
+                    self._has_news.clear()
+                    await self._has_news.wait()
+        except TimeoutError:
+            pass
+        finally:
+            telling.cancel()
+
+    def _tell_of_waiting(self) -> None:
+        self._say(f"{_counted(self._waiting)} waiting: that is tried for {LAST_PATIENCE_S:.0f} s at most")
+
+    def _may_send_before(self, end: float) -> bool:
+        due = self._dispatch.wake_at()
+        return self._dispatch.is_busy or (due is not None and due < end)
+
+    def _tell_rest(self) -> None:
+        if not self._waiting:
+            return
+        if self._folder is None:
+            self._say(f"WARNING: {_counted(self._waiting)} not delivered, and not kept")
+        else:
+            self._say(f"{_counted(self._waiting)} left in {self._folder / FILE}: the next run sends them")
+
+
+class Lines:
+    """Hears a session's lines, and passes them on; see `StreamListener`."""
+
+    def __init__(self, subject: Subject, desk: Desk) -> None:
+        self._subject = subject
+        self._desk = desk
+
+    def on_audio(self, track: "AudioTrack", start: int, chunks: Sequence[bytes]) -> None:
+        """See `Listener`."""
+
+    def on_picture(self, track: "PictureTrack", timestamp: int | None, payload: bytes) -> None:
+        """See `Listener`."""
+
+    def on_line(self, track: "TextTrack", line: bytes) -> None:
+        """See `Listener`."""
+        self._desk.put(Line(track.kind, time.time(), self._subject, line))
+
+    def on_turn(self, at_us: int) -> None:
+        """See `Listener`."""
+
+    async def close(self) -> None:
+        """See `StreamListener`."""
+
+    def entries(self) -> Sequence[TapEntry]:
+        """See `StreamListener`."""
+        return ()
+
+
+class _Result(Struct, frozen=True):
+    """What became of one request."""
+
+    verdict: Verdict
+    why: str = ""
+    retry_after_s: float | None = None
+
+
+class _Poster:
+    """Posts to one endpoint, over connections that stay open. Redirects are not followed."""
+
+    def __init__(self, endpoint: Endpoint, secrets: Sequence[bytes], tls: ssl.SSLContext | None) -> None:
+        self._endpoint = endpoint
+        self._secrets = secrets
+        is_secure = urlsplit(endpoint.url).scheme == "https"
+        self._client = httpx.AsyncClient(
+            timeout=PATIENCE_S,
+            trust_env=not endpoint.is_local,
+            verify=(tls or tls_context(None)) if is_secure else False,
+        )
+
+    async def post(self, message: Message) -> _Result:
+        """Make one attempt. Never raises."""
+        headers = signed_headers(message.id, int(time.time()), message.body, self._secrets)
+        result: _Result | None = None
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                async with self._client.stream(
+                    "POST", self._endpoint.url, content=message.body, headers=headers
+                ) as answer:
+                    result = _judged(answer)
+                    nbytes = 0
+                    async for chunk in answer.aiter_raw():
+                        nbytes += len(chunk)
+                        if nbytes > MOST_ANSWER:
+                            break
+        except TimeoutError:
+            result = result or _Result(Verdict.FAILED, f"no answer within {PATIENCE_S:g} s")
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
+            # a value or an import: a proxy that is none
+            result = result or _Result(Verdict.FAILED, self._said(error))
+        self._client.cookies.clear()
+        return result
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.aclose()
+
+    def _said(self, error: Exception) -> str:
+        text = str(error).replace(self._endpoint.url, self._endpoint.label) or type(error).__name__
+        return redact_url(text)[:200]
+
+
+def _judged(answer: httpx.Response) -> _Result:
+    """What an answer means, by its status."""
+    status = answer.status_code
+    if 200 <= status < 300:
+        return _Result(Verdict.DELIVERED)
+    if status == httpx.codes.GONE:
+        return _Result(Verdict.GONE, "it answers 410")
+    why = f"it answers {status}"
+    if 300 <= status < 400:
+        why += ", and redirects are not followed"
+    return _Result(Verdict.FAILED, why, _retry_after(answer.headers.get("retry-after")))
+
+
+def _retry_after(text: str | None) -> float | None:
+    """Seconds, where an answer says how long to wait: a number of them, or a date."""
+    if text is None:
+        return None
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:10])
+    try:
+        return max(0.0, parsedate_to_datetime(text[:100]).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _counted(count: int) -> str:
+    return "1 notification is" if count == 1 else f"{count} notifications are"
