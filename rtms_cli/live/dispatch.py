@@ -285,8 +285,6 @@ class Dispatch:
         while lane.loaded and lane.loaded[0].at < before:
             self._give_up(lane)
         self._commands.append(RemoveOld(key, lane.stream, last, before))
-        if not lane.loaded:
-            lane.after, lane.may_have_more = last, True
 
     def _give_up(self, lane: _Lane) -> None:
         self._commands.append(Remove(lane.loaded.popleft().seq))
