@@ -106,6 +106,7 @@ FIELDS: dict[str, type[msgspec.Struct]] = {
     "stop field": manifest.Stop,
     "warning field": manifest.Warned,
     "loss field": manifest.Loss,
+    "tap field": manifest.TapEntry,
 }
 """Each table of fields in docs/recording.md, by the heading of its first column."""
 

@@ -1,12 +1,13 @@
 """What `listen`, `join` and `demo` compose: a station, a view that subscribes to it, and what signals and keys do."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtms_cli.commands.groups import RecordingOptions
+from rtms_cli.commands.groups import LiveOptions, RecordingOptions
 from rtms_cli.commands.options import file_mode, is_terminal
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
@@ -23,18 +24,22 @@ from rtms_cli.wire.hosts import HostPolicy
 if TYPE_CHECKING:
     from rtms_cli.live.notifier import Notifier
 
+STDOUT = "standard output"
+"""How a tap's target is shown that is our own."""
+
 
 @asynccontextmanager
 async def shown_station(
     title: str,
     options: RecordingOptions,
+    live: LiveOptions,
     request: MediaRequest,
     sign: Callable[[Stream], Signature],
     policy: HostPolicy,
     *,
     trusted: bool,
     tls: ssl.SSLContext | None = None,
-    max_streams: int = 1000,
+    max_streams: int | None = None,
     progress: Callable[[], float | None] = lambda: None,
 ) -> AsyncIterator[Station]:
     """A station that records until it is left, and that shows itself.
@@ -42,10 +47,12 @@ async def shown_station(
     On a terminal it is a dashboard, elsewhere (or where the options ask for it) lines. For signals see `on_signals`.
 
     :param title: what runs, for the dashboard's first line.
+    :param live: to whom what comes is handed on.
+    :param max_streams: how many at once; `None` is one stream, and what it may turn into.
     :param progress: how far it is, from 0 to 1, where the end is known.
     """
-    mode = file_mode(options.mode)
-    remark = space_warning(options.out, request, mode)
+    mode, taps = file_mode(options.mode), live.taps()
+    remark = None if live.no_record else space_warning(options.out, request, mode)
 
     def end(stream_id: str | None) -> None:
         if stream_id is None:
@@ -60,9 +67,12 @@ async def shown_station(
     async with AsyncExitStack() as stack:
         view: Observer
         restore: Callable[[], None] = lambda: None  # noqa: E731
-        if options.as_json or options.plain or not is_terminal():
+        gives_stdout = any(tap.target.shown == STDOUT for tap in taps)
+        is_drawn = not (options.as_json or options.plain or gives_stdout) and is_terminal()
+        if not is_drawn:
             never_be_stopped()
-            view = lines = JsonLines() if options.as_json else PlainLines()
+            out = sys.stderr if gives_stdout else sys.stdout
+            view = lines = JsonLines(out) if options.as_json else PlainLines(out)
             stack.callback(lines.close)
         else:
             from rtms_cli.view.screen import Screen
@@ -70,8 +80,18 @@ async def shown_station(
             view = screen = Screen(title, lambda: station.snapshots(), end, mark, options.out, progress)
             restore = screen.restore
             await stack.enter_async_context(screen)
+        openers = await stack.enter_async_context(
+            composed_taps(
+                live,
+                request,
+                lambda fields, text: station.tell("tap", fields, text),
+                (lambda line: station.notice(line)) if is_drawn else None,
+                is_stdout_ours=not options.as_json,
+                many_streams=max_streams is not None,
+            )
+        )
         observers: list[Observer] = [view]
-        listeners: list[OpenListener] = []
+        listeners: list[OpenListener] = [*openers]
         if options.notify:
             notifier = await stack.enter_async_context(make_notifier(options, view, tls))
             observers.append(notifier)
@@ -85,7 +105,8 @@ async def shown_station(
                 trusted=trusted,
                 observers=observers,
                 listeners=listeners,
-                max_streams=max_streams,
+                is_recorded=not live.no_record,
+                max_streams=max_streams or 1000,
                 max_buffer_mib=options.max_buffer,
                 mode=mode,
                 keep_revoked=options.keep_revoked,
@@ -97,6 +118,38 @@ async def shown_station(
         if remark is not None:
             station.notice(f"WARNING: {remark}")
         yield station
+
+
+@asynccontextmanager
+async def composed_taps(
+    live: LiveOptions,
+    request: MediaRequest,
+    tell: Callable[[Mapping[str, object], str], None],
+    show: Callable[[str], None] | None = None,
+    *,
+    is_stdout_ours: bool = True,
+    many_streams: bool = False,
+    is_live: bool = True,
+) -> AsyncIterator[Sequence[OpenListener]]:
+    """What opens the taps, once they are checked.
+
+    :param tell: tells how they fare.
+    :param show: shows a line that a command wrote, where the screen is ours.
+    :param is_stdout_ours: whether commands may write to where our lines go.
+    :raises Problem: where they cannot all work.
+    """
+    taps = live.taps()
+    if not taps:
+        yield ()
+        return
+    from rtms_cli.live.opening import Output, opened_taps
+    from rtms_cli.live.spec import check_taps
+
+    check_taps(taps, request, many_streams=many_streams)
+    is_ours = is_stdout_ours and not any(tap.target.shown == STDOUT for tap in taps)
+    output = Output(show=show) if show is not None else Output(None if is_ours else 2)
+    async with opened_taps(taps, request, tell, output, live.tap_host) as opened:
+        yield opened.openers(is_live=is_live)
 
 
 def make_notifier(options: RecordingOptions, view: Observer, tls: ssl.SSLContext | None) -> "Notifier":

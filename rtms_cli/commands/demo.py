@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.groups import MediaOptions, RecordingOptions
+from rtms_cli.commands.groups import LiveOptions, MediaOptions, RecordingOptions, option_groups
 from rtms_cli.commands.options import Json, Media, Notify, Out, Plain, Split
 from rtms_cli.errors import Exit
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rtms_cli.protocol.webhooks import Webhook
 
 
+@option_groups
 def demo(
     seconds: Annotated[float, typer.Option(help="How long the simulated meeting is.", min=1, max=86400)] = 10,
     media: Media = "all",
@@ -21,6 +22,8 @@ def demo(
     notify: Notify = None,
     plain: Plain = False,
     as_json: Json = False,
+    *,
+    live: LiveOptions,
 ) -> None:
     """Record a simulated meeting; needs no Zoom account.
 
@@ -42,7 +45,7 @@ def demo(
     from rtms_cli.wire.hosts import HostPolicy
     from rtms_cli.wire.listener import Listener
 
-    request = MediaOptions(media=media, split=split).request()
+    request = MediaOptions(media=media, split=split).request(separate=live.wants_each())
     recording = RecordingOptions(out=out, notify=notify, plain=plain, as_json=as_json)
     app = App(secrets.token_urlsafe(16), secrets.token_urlsafe(24), secrets.token_urlsafe(16))
 
@@ -54,6 +57,7 @@ def demo(
             shown_station(
                 f"demo of {seconds:g} seconds",
                 recording,
+                live,
                 request,
                 app.sign_stream,
                 HostPolicy(),

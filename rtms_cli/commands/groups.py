@@ -27,6 +27,7 @@ from rtms_cli.commands.options import (
     MaxBuffer,
     Media,
     Mode,
+    NoRecord,
     Notify,
     Out,
     Plain,
@@ -37,6 +38,8 @@ from rtms_cli.commands.options import (
     ShareForm,
     Split,
     SpokenLanguage,
+    Tap,
+    TapHost,
     VideoForm,
     VideoUser,
     given_credentials,
@@ -44,6 +47,7 @@ from rtms_cli.commands.options import (
 from rtms_cli.errors import Problem
 
 if TYPE_CHECKING:
+    from rtms_cli.live.spec import TapSpec
     from rtms_cli.protocol.media import MediaRequest
     from rtms_cli.station.credentials import Credentials
 
@@ -63,9 +67,10 @@ class MediaOptions(Struct, frozen=True):
     live: Live = False
     split: Split = False
 
-    def request(self) -> "MediaRequest":
+    def request(self, *, separate: bool = False) -> "MediaRequest":
         """Read the texts.
 
+        :param separate: whether something else wants the audio of each person.
         :raises Problem: where they do not make a valid request; it names the valid ones.
         """
         from rtms_cli.protocol.media import (
@@ -86,7 +91,7 @@ class MediaOptions(Struct, frozen=True):
         try:
             types = parse_media(self.media)
             option = "--audio"
-            audio = parse_audio(self.audio, separate=self.separate, rtp=self.rtp)
+            audio = parse_audio(self.audio, separate=self.separate or separate, rtp=self.rtp)
             option = "--video"
             video = parse_video(self.video, one_participant=bool(self.video_user))
             option = "--share"
@@ -115,6 +120,35 @@ class RecordingOptions(Struct, frozen=True):
     notify: Notify = None
     plain: Plain = False
     as_json: Json = False
+
+
+class LiveOptions(Struct, frozen=True):
+    """To whom what comes is handed on while it comes."""
+
+    tap: Tap = None
+    tap_host: TapHost = "127.0.0.1"
+    no_record: NoRecord = False
+
+    def taps(self) -> "list[TapSpec]":
+        """Read the taps.
+
+        :raises Problem: where one says nothing that can be done, or nothing would come of it all.
+        """
+        if not self.tap:
+            if self.no_record:
+                raise Problem("--no-record would do nothing.", "Add --tap, or leave it out.")
+            return []
+        from rtms_cli.live.spec import read_tap
+
+        return [read_tap(text) for text in self.tap]
+
+    def wants_each(self) -> bool:
+        """Whether a tap wants the audio of each person."""
+        if not self.tap:
+            return False
+        from rtms_cli.live.spec import wants_each
+
+        return wants_each(self.taps())
 
 
 class ServerOptions(Struct, frozen=True):

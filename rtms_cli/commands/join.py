@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from rtms_cli.commands.groups import MediaOptions, RecordingOptions, option_groups
+from rtms_cli.commands.groups import LiveOptions, MediaOptions, RecordingOptions, option_groups
 from rtms_cli.commands.options import (
     AllowHost,
     ClientId,
@@ -37,6 +37,7 @@ def join(
     client_id: ClientId = None,
     client_secret: ClientSecret = None,
     allow_host: AllowHost = None,
+    live: LiveOptions,
     recording: RecordingOptions,
 ) -> None:
     """Record one stream from its webhook's payload.
@@ -54,14 +55,14 @@ def join(
     from rtms_cli.station.running import run_loop
 
     credentials = given_credentials(client_id=client_id, client_secret=client_secret)
-    request = media.request()
+    request = media.request(separate=live.wants_each())
     tls = tls_options(recording.ca_file, insecure=recording.insecure)
     stream, body = read_stream(payload)
     policy = join_policy(stream, allow_host)
 
     async def run() -> "Outcome":
         async with shown_station(
-            "join", recording, request, credentials.sign, policy, trusted=True, tls=tls
+            "join", recording, live, request, credentials.sign, policy, trusted=True, tls=tls
         ) as station:
             return await station.record(stream, body)
 

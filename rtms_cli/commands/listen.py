@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.groups import MediaOptions, RecordingOptions, option_groups
+from rtms_cli.commands.groups import LiveOptions, MediaOptions, RecordingOptions, option_groups
 from rtms_cli.commands.options import (
     AllowHost,
     ClientId,
@@ -43,6 +43,7 @@ def listen(
     client_id: ClientId = None,
     client_secret: ClientSecret = None,
     secret_token: SecretToken = None,
+    live: LiveOptions,
     recording: RecordingOptions,
 ) -> None:
     """Record every stream that Zoom's webhooks announce.
@@ -68,7 +69,10 @@ def listen(
         check_http_url("--forward-to", forward_to)
     credentials = given_credentials(client_id=client_id, client_secret=client_secret, secret_token=secret_token)
     token = credentials.secret_token.value if credentials.secret_token else None
-    request, tls = media.request(), tls_options(recording.ca_file, insecure=recording.insecure)
+    request, tls = (
+        media.request(separate=live.wants_each()),
+        tls_options(recording.ca_file, insecure=recording.insecure),
+    )
     path = webhook_path(path)
     out, policy = recording.out, HostPolicy(tuple(allow_host or ()))
 
@@ -78,6 +82,7 @@ def listen(
             shown_station(
                 f"listen on http://{in_url(host)}:{port}{path}",
                 recording,
+                live,
                 request,
                 credentials.sign,
                 policy,

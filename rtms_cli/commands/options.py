@@ -46,6 +46,12 @@ PublicHost = Annotated[
 CaFile = Annotated[Path | None, typer.Option(metavar="PEM", help="Authorities to trust, not the system's.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Do not verify the servers' certificates.")]
 Notify = Annotated[list[str] | None, typer.Option(metavar="URL", help="Post events there: docs/notifications.md.")]
+Tap = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SPEC", help="Hand on what comes: audio:exec:ENGINE."),
+]
+TapHost = Annotated[str, typer.Option(metavar="HOST", help="Where a tap's listen: listens.")]
+NoRecord = Annotated[bool, typer.Option("--no-record", help="Write nothing to disk; for --tap.")]
 Mode = Annotated[str, typer.Option(metavar="OCTAL", help="Permissions of the files.")]
 
 

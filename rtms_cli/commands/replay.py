@@ -1,11 +1,12 @@
 """`rtms replay`: the same files again, from a capture."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.groups import ServerOptions, option_groups
+from rtms_cli.commands.groups import LiveOptions, ServerOptions, option_groups
 from rtms_cli.commands.options import KeepEncoded, KeepRevoked, Plain, check_http_url, is_terminal, server_tls
 from rtms_cli.errors import Exit, Problem
 
@@ -29,6 +30,7 @@ def replay(
     ] = False,
     once: Annotated[bool, typer.Option("--once", help="Serve one client only.")] = False,
     *,
+    live: LiveOptions,
     serving: ServerOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -43,7 +45,10 @@ def replay(
       rtms replay recordings/20261122T221500Z_meeting_abc --out again
       rtms replay capture.jsonl --serve --port 9000 --payload-out payload.json
     """
-    pace = read_speed(speed or ("1" if serve else "max"))
+    pace = read_speed(speed or ("1" if serve or live.tap else "max"))
+    taps = live.taps()
+    if taps and (serve or pace is None):
+        raise Problem("--tap goes with a replay at a pace.", "Add --speed 1, and leave --serve out.")
     if serve:
         _serve(capture, pace, serving, once=once, as_json=as_json)
         return
@@ -52,36 +57,43 @@ def replay(
         if given_by is not None and given_by.name == "COMMANDLINE":
             raise Problem(f"--{name.replace('_', '-')} goes with --serve.", "Add --serve, or leave it out.")
     from rtms_cli.capture import Capture
+    from rtms_cli.commands.composing import STDOUT
     from rtms_cli.recording.names import new_folder
     from rtms_cli.recording.ownership import FolderLock, this_process
     from rtms_cli.recording.recorder import Recorder
     from rtms_cli.session.rehearsal import Rehearsal
     from rtms_cli.station.replaying import Replay
+    from rtms_cli.station.station import recorder_nowhere
     from rtms_cli.view.lines import print_summary
     from rtms_cli.view.text import say
 
-    drawn = pace is not None and is_terminal() and not (plain or as_json)
+    gives_stdout = any(tap.target.shown == STDOUT for tap in taps)
+    drawn = pace is not None and is_terminal() and not (plain or as_json or gives_stdout)
     source = Capture(capture)
-    try:
-        folder = new_folder(out, source.header)
-    except OSError as error:
-        raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
-    recorder = Recorder(
-        folder,
-        source.header,
-        keep_revoked=keep_revoked,
-        keep_encoded=keep_encoded,
-        process=this_process(),
-        lock=FolderLock(folder),
-    )
+    if live.no_record:
+        recorder = recorder_nowhere(source.header)
+    else:
+        try:
+            folder = new_folder(out, source.header)
+        except OSError as error:
+            raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
+        recorder = Recorder(
+            folder,
+            source.header,
+            keep_revoked=keep_revoked,
+            keep_encoded=keep_encoded,
+            process=this_process(),
+            lock=FolderLock(folder),
+        )
     rehearsal = Rehearsal(source, source.header.product, source.header.rtms_stream_id)
     replayed = Replay(source, recorder, rehearsal)
     if pace is None:
         play_at_once(replayed, with_bar=not plain)
     else:
-        _play(replayed, pace, f"replay of {source.path} at {pace:g}×", folder, drawn=drawn)
+        _play(replayed, pace, f"replay of {source.path} at {pace:g}×", out, live, drawn=drawn, as_json=as_json)
     if not drawn:
-        print_summary(folder, recorder.manifest(), as_json=as_json)
+        folder_shown = recorder.folder if recorder.is_kept else None
+        print_summary(folder_shown, recorder.manifest(), as_json=as_json, out=sys.stderr if gives_stdout else None)
     for line in [*source.problems, *rehearsal.differences()]:
         say(f"warning: {line}", err=True)
     if source.problems or recorder.snapshot().losses:
@@ -132,11 +144,20 @@ def play_at_once(replayed: "Replay", *, with_bar: bool = True) -> None:
         raise typer.Exit(128 + asked[0])
 
 
-def _play(replayed: "Replay", speed: float, title: str, folder: Path, *, drawn: bool) -> None:
+def _play(
+    replayed: "Replay", speed: float, title: str, folder: Path, live: LiveOptions, *, drawn: bool, as_json: bool
+) -> None:
     """Replay at a pace, on the dashboard where it is to be drawn."""
-    import asyncio
+    from rtms_cli.commands.composing import composed_taps
+    from rtms_cli.protocol.media import MediaRequest
+    from rtms_cli.protocol.numbers import EVERY_MEDIA
+    from rtms_cli.station.running import on_signals, run_loop
+    from rtms_cli.view.text import say
 
-    from rtms_cli.station.running import on_signals
+    request = MediaRequest(EVERY_MEDIA)
+
+    def note(fields: object, text: str) -> None:
+        say(text, err=True)
 
     async def draw() -> None:
         from rtms_cli.view.screen import Screen
@@ -150,14 +171,16 @@ def _play(replayed: "Replay", speed: float, title: str, folder: Path, *, drawn: 
             replayed.progress,
         )
         on_signals(lambda _: replayed.stop(), screen.restore)
-        async with screen:
-            await replayed.run(speed, [screen])
+        taps = composed_taps(live, request, lambda _, text: screen.on_notice(text), screen.on_notice, is_live=False)
+        async with screen, taps as openers:
+            await replayed.run(speed, [screen], openers)
 
     async def run() -> None:
         on_signals(lambda _: replayed.stop())
-        await replayed.run(speed)
+        async with composed_taps(live, request, note, is_stdout_ours=not as_json, is_live=False) as openers:
+            await replayed.run(speed, [], openers)
 
-    asyncio.run(draw() if drawn else run())
+    run_loop(draw() if drawn else run())
 
 
 def _serve(capture: Path, speed: float | None, options: ServerOptions, *, once: bool, as_json: bool) -> None:

@@ -21,7 +21,7 @@ from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse, Unre
 from rtms_cli.protocol.numbers import Product, StopReason
 from rtms_cli.protocol.parties import without_phone_numbers
 from rtms_cli.protocol.webhooks import Stream, UnreadableWebhook
-from rtms_cli.recording.manifest import Manifest, TrackEntry
+from rtms_cli.recording.manifest import Manifest, TapEntry, TrackEntry
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.view.gist import frame_line, gist
 from rtms_cli.view.output import MISSED, LineOutput
@@ -180,26 +180,48 @@ def _notice(text: str) -> dict[str, object]:
     return {"event": "notice", "text": text}
 
 
-def print_summary(folder: Path, manifest: Manifest, *, as_json: bool) -> None:
-    """What was written, and where: a table on a terminal, lines elsewhere, or the manifest as JSON."""
+def print_summary(folder: Path | None, manifest: Manifest, *, as_json: bool, out: TextIO | None = None) -> None:
+    """What was written, and where: a table on a terminal, lines elsewhere, or the manifest as JSON.
+
+    :param folder: `None` where nothing is kept.
+    :param out: where it goes, if not to standard output.
+    """
+    out = out or sys.stdout
     if as_json:
-        sys.stdout.write(json_line({"folder": folder, "manifest": manifest}) + "\n")
-    elif sys.stdout.isatty():
+        out.write(json_line({"folder": folder, "manifest": manifest}) + "\n")
+    elif folder is not None and out.isatty():
         from rich.console import Console
 
         from rtms_cli.view.table import summary_table
 
-        Console().print(summary_table(folder, manifest))
+        Console(file=out).print(summary_table(folder, manifest))
     else:
-        sys.stdout.write("\n".join([escape(str(folder)), *summary_lines(manifest)]) + "\n")
+        where = "nothing is kept" if folder is None else escape(str(folder))
+        out.write("\n".join([where, *summary_lines(manifest)]) + "\n")
 
 
 def summary_lines(manifest: Manifest) -> Sequence[str]:
     """What was written: a line a file."""
     lines = [f"  {escape(track.path)}  {'  '.join(track_facts(track))}" for track in manifest.tracks]
+    lines += [f"  tap {tap_facts(tap)}" for tap in manifest.taps]
     lines += [f"  warning: {escape(warned.text)}" for warned in manifest.warnings]
     lines += [f"  LOSS: {escape(loss.what)} in {escape(loss.where)} ({loss.count})" for loss in manifest.losses]
     return lines
+
+
+def tap_facts(tap: TapEntry) -> str:
+    """A tap's facts for people: what, where to, how much, and what it did not get."""
+    whose = tap.user_name or ("" if tap.user_id is None else str(tap.user_id))
+    facts = [f"{tap.what}{f' of {escape(whose)}' if whose else ''} → {escape(tap.target)}", size_of(tap.bytes)]
+    if tap.drops:
+        facts.append(f"{tap.drops} DROPPED" + (f" ({tap.dropped_seconds:.1f} s)" if tap.dropped_seconds else ""))
+    if tap.late_seconds:
+        facts.append(f"{tap.late_seconds:.1f} s late")
+    if tap.restarts:
+        facts.append(f"{tap.restarts} restarts")
+    if tap.exit_code is not None:
+        facts.append(f"exit code {tap.exit_code}")
+    return "  ".join(facts)
 
 
 def track_facts(track: TrackEntry) -> list[str]:

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from rtms_cli.commands import app as application
 from rtms_cli.commands import listing
 
-SCREEN = 50
-"""Lines of a terminal of a usual size."""
+SCREEN = 60
+"""Lines of a terminal on a whole screen."""
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,85 @@
+"""The taps of a command: servers that are shared by all streams, and what opens a tap for each session."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from rtms_cli.live.outlet import Tell
+from rtms_cli.live.outlets import ExecTarget, FileTarget, StdoutTarget
+from rtms_cli.live.pieces import Beginning, Target
+from rtms_cli.live.spec import EXEC, FILE, STDOUT, TapSpec
+from rtms_cli.live.tap import Tap
+from rtms_cli.protocol.media import MediaRequest
+from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.names import participant_stem, tame_id
+
+
+class Output(Struct, frozen=True):
+    """Where commands that taps run write to.
+
+    One of two: a descriptor (`None` is our own standard output), or lines that are shown among ours.
+    """
+
+    descriptor: int | None = None
+    show: Callable[[str], None] | None = None
+
+
+class Taps:
+    """What opens taps for sessions.
+
+    :param tell: hears how each fares; on the event loop.
+    """
+
+    def __init__(self, taps: Sequence[TapSpec], request: MediaRequest, tell: Tell, output: Output) -> None:
+        self._taps = taps
+        self._request = request
+        self._tell = tell
+        self._output = output
+
+    def open(self, tap: TapSpec, stream: Stream, folder: Path | None, *, is_live: bool = True) -> Tap:
+        """Open one for a session."""
+        return Tap(tap, stream, folder, self._request, self._make_target, self._tell, is_live=is_live)
+
+    def openers(self, *, is_live: bool = True) -> list[Callable[[Stream, Path | None], Tap]]:
+        """What opens each of them; see `station.listening.OpenListener`."""
+
+        def opener(tap: TapSpec) -> Callable[[Stream, Path | None], Tap]:
+            return lambda stream, folder: self.open(tap, stream, folder, is_live=is_live)
+
+        return [opener(tap) for tap in self._taps]
+
+    def _make_target(self, tap: TapSpec, beginning: Beginning) -> Target:
+        target = tap.target
+        if target.kind == EXEC:
+            show = self._output.show
+            said = None if show is None else lambda line: show(f"{target.shown}: {line}")
+            return ExecTarget(target.argv, self._output.descriptor, said)
+        if target.kind == FILE:
+            return FileTarget(Path(filled(target.address, beginning)))
+        assert target.kind == STDOUT
+        return StdoutTarget()
+
+
+def filled(path: str, beginning: Beginning) -> str:
+    """A path with `{stream}` and `{user}` in it, as names that cannot lead anywhere else."""
+    names = {
+        "{stream}": tame_id(beginning.stream_id),
+        "{user}": "mixed" if beginning.user_id is None else participant_stem(beginning.user_id, beginning.user_name),
+    }
+    return re.sub(r"\{(?:stream|user)\}", lambda found: names[found[0]], path)
+
+
+@asynccontextmanager
+async def opened_taps(
+    taps: Sequence[TapSpec], request: MediaRequest, tell: Tell, output: Output, host: str
+) -> AsyncIterator[Taps]:
+    """Taps with their servers, which are closed in the end.
+
+    :param host: where `listen:` targets listen.
+    :raises Problem: where one cannot listen.
+    """
+    async with AsyncExitStack():
+        yield Taps(taps, request, tell, output)

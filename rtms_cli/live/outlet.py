@@ -1,0 +1,255 @@
+"""From a tap to one target: a bounded buffer between threads, and the task that opens, sends, and opens again.
+
+The buffer is filled on the writing thread and emptied on the event loop. What has waited for too long goes first, and
+is counted: a slow target costs what it does not take, and nothing else.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from rtms_cli.live.pieces import GAP, Beginning, Piece, Target, TargetGoneError
+from rtms_cli.recording.manifest import TapEntry
+
+MOST_NBYTES = 32 << 20
+"""What may wait for a target, whatever the time that it has waited."""
+PIECE_COST = 200
+"""Bytes that a piece takes beside its own."""
+BATCH_NBYTES = 1 << 16
+"""What a target is given at once: it is not in the buffer any more then."""
+FINISH_S = 10.0
+"""How long a target may take for what waits when the stream ends; then for its own end."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+"""Between two tries to open a target again."""
+STEADY_S = 10.0
+"""A target that held out for so long is opened again without a long pause."""
+
+Tell = Callable[[Mapping[str, object], str], None]
+"""Tells people and scripts how a tap fares; on the event loop."""
+
+
+class Buffer:
+    """What waits for a target; `put` on one thread, `take` on the event loop.
+
+    :param seconds: how long a piece may wait.
+    :param loop: where it is taken from it.
+    """
+
+    def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._pieces: deque[tuple[int, Piece]] = deque()
+        self._nbytes = 0
+        self._gap: tuple[str, int, float] | None = None
+        self._loop = loop
+        self._waiter: asyncio.Future[None] | None = None
+        self._has_ended = False
+        self.drops = 0
+        self.dropped_seconds = 0.0
+
+    def put(self, piece: Piece, at_us: int) -> None:
+        """Let a piece wait; `wake` tells who takes it."""
+        with self._lock:
+            self._pieces.append((at_us, piece))
+            self._nbytes += len(piece.data) + PIECE_COST
+            self._drop_old(at_us)
+
+    def drop_old(self, at_us: int) -> None:
+        """Throw away what has waited for too long by now."""
+        if self._pieces:
+            with self._lock:
+                self._drop_old(at_us)
+
+    def wake(self) -> None:
+        """Tell who waits that there is something."""
+        if self._waiter is not None and (self._pieces or self._has_ended):
+            try:
+                self._loop.call_soon_threadsafe(self._resolve)
+            except RuntimeError:
+                pass  # the event loop is closed: nobody takes anything any more
+
+    def lose(self, pieces: Sequence[Piece]) -> None:
+        """Count what was taken, and could not be handed on."""
+        lost = [piece for piece in pieces if piece.kind != GAP]
+        with self._lock:
+            self.drops += len(lost)
+            self.dropped_seconds += sum(piece.seconds for piece in lost)
+
+    def lose_all(self) -> None:
+        """Count what still waits, and forget it."""
+        with self._lock:
+            pieces, self._nbytes = [piece for _, piece in self._pieces], 0
+            self._pieces.clear()
+        self.lose(pieces)
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._has_ended = True
+        self.wake()
+
+    async def take(self) -> list[Piece]:
+        """What waits, as much as a target is given at once; nothing where it has ended."""
+        while not self._pieces and not self._has_ended:
+            self._waiter = self._loop.create_future()
+            if not self._pieces and not self._has_ended:  # else it came in between
+                await self._waiter
+            self._waiter = None
+        taken: list[Piece] = []
+        nbytes = 0
+        with self._lock:
+            if self._gap is not None:
+                taken.append(self._told_gap(*self._gap))
+                self._gap = None
+            while self._pieces and nbytes < BATCH_NBYTES:
+                _, piece = self._pieces.popleft()
+                nbytes += len(piece.data) + PIECE_COST
+                taken.append(piece)
+            self._nbytes -= nbytes
+        return taken
+
+    def _drop_old(self, at_us: int) -> None:
+        oldest_us = at_us - int(self._seconds * 1_000_000)
+        while self._pieces and (self._pieces[0][0] < oldest_us or self._nbytes > MOST_NBYTES):
+            _, piece = self._pieces.popleft()
+            self._nbytes -= len(piece.data) + PIECE_COST
+            self.drops += 1
+            self.dropped_seconds += piece.seconds
+            kind, first_ms, _ = self._gap or (piece.kind, piece.timestamp_ms, 0)
+            self._gap = kind, first_ms, piece.timestamp_ms + round(piece.seconds * 1000)
+
+    def _told_gap(self, kind: str, first_ms: int, last_ms: float) -> Piece:
+        told = {"kind": kind, "from_ms": first_ms, "to_ms": last_ms, "why": "dropped"}
+        return Piece(GAP, msgspec.json.encode(told), timestamp_ms=first_ms)
+
+    def _resolve(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Outlet:
+    """One target of one session, or of one participant.
+
+    :param entry: is kept up to date; the manifest has it.
+    :param tell: hears how it fares.
+    :param loop: where it runs; it may be made on another thread.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        beginning: Beginning,
+        entry: TapEntry,
+        buffer_s: float,
+        tell: Tell,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        restarts: bool,
+    ) -> None:
+        self.buffer = Buffer(buffer_s, loop)
+        self.beginning = beginning
+        self._target = target
+        self._entry = entry
+        self._tell = tell
+        self._restarts = restarts
+        self._task: asyncio.Task[None] | None = None
+        self._is_ending = asyncio.Event()
+        self._limit: asyncio.Timeout | None = None
+        """Of what is being done for the target."""
+
+    def start(self) -> None:
+        """Begin to send; on the event loop."""
+        self._task = asyncio.create_task(self._run(), name=f"tap {self._entry.target}")
+
+    @property
+    def entry(self) -> TapEntry:
+        """How much it got."""
+        self._entry.drops = self.buffer.drops
+        self._entry.dropped_seconds = round(self.buffer.dropped_seconds, 3)
+        return self._entry
+
+    async def close(self) -> None:
+        """Hand on what waits, and end; within some seconds, whatever the target does."""
+        self.buffer.end()
+        self._is_ending.set()
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time() + FINISH_S)
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        self.buffer.lose_all()
+        if self._task is not None:
+            self._task.result()
+
+    async def _run(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            gone = await self._serve()
+            if gone is None:
+                return
+            if gone.exit_code is not None:
+                self._entry.exit_code = gone.exit_code
+            self._entry.error = str(gone)
+            if loop.time() - began > STEADY_S:
+                pause_s = FIRST_PAUSE_S
+            if gone.final or not self._restarts or self._is_ending.is_set():
+                self._say("gone", f"{gone}; it gets nothing more")
+                await self._throw_away()
+                return
+            self._say("lost", f"{gone}; it is tried again in {pause_s:g} s")
+            try:
+                await asyncio.wait_for(self._is_ending.wait(), pause_s)
+            except TimeoutError:
+                pass  # the pause is over
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            self._entry.restarts += 1
+
+    async def _serve(self) -> TargetGoneError | None:
+        """Open the target and send until all has been sent, or the target is gone; returns why it is."""
+        loop, gone = asyncio.get_running_loop(), None
+        try:
+            async with asyncio.timeout_at(loop.time() + FINISH_S if self._is_ending.is_set() else None) as self._limit:
+                await self._target.open(self.beginning)
+                self._say("open", "open")
+                while pieces := await self.buffer.take():
+                    await self._send(pieces)
+        except TargetGoneError as error:
+            gone = error
+        except TimeoutError:
+            self._entry.error = f"it did not take all within {FINISH_S:g} s of the end"
+        finally:
+            self._limit = None
+            code = await self._target.close(hurry=gone is not None)
+            if code is not None:
+                self._entry.exit_code = code
+        return gone
+
+    async def _send(self, pieces: Sequence[Piece]) -> None:
+        is_sent = False
+        try:
+            self._entry.bytes += await self._target.send(pieces)
+            is_sent = True
+        finally:
+            if not is_sent:
+                self.buffer.lose(pieces)
+
+    async def _throw_away(self) -> None:
+        """Count what comes for a target that is gone for good."""
+        while pieces := await self.buffer.take():
+            self.buffer.lose(pieces)
+
+    def _say(self, state: str, what: str) -> None:
+        whose = f" of {self._entry.user_name or self._entry.user_id}" if self._entry.user_id is not None else ""
+        fields = {
+            "stream_id": self.beginning.stream_id,
+            "what": self._entry.what,
+            "target": self._entry.target,
+            "user_id": self._entry.user_id,
+            "state": state,
+            "restarts": self._entry.restarts,
+            "exit_code": self._entry.exit_code,
+        }
+        self._tell(fields, f"tap {self._entry.what}{whose} → {self._entry.target}: {what}")

@@ -1,0 +1,319 @@
+"""One `--tap` for one session: which of what is recorded it wants, in which form, and to which target it goes.
+
+What is heard comes on the writing thread. Each of its turns, 20 ms apart, hands on what is due. Targets run on the
+event loop, behind a buffer.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from rtms_cli.live.flow import Mix
+from rtms_cli.live.outlet import FINISH_S, Outlet, Tell
+from rtms_cli.live.pieces import AUDIO, Beginning, Piece, SoundForm, Target
+from rtms_cli.live.sound import Converter
+from rtms_cli.live.spec import EACH, MIXED, TapSpec
+from rtms_cli.live.stills import Stills
+from rtms_cli.protocol.media import MediaRequest
+from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.parties import party
+from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form
+from rtms_cli.recording.manifest import TapEntry
+from rtms_cli.recording.timeline import Segment
+from rtms_cli.recording.tracks import PictureTrack, TextTrack
+
+MOST_OUTPUTS = 100
+"""Targets of one tap and session with `user=each`."""
+ASLEEP_US = 250_000
+"""Between two turns: after so long we have been asleep, and what came meanwhile may not have been read yet."""
+AWAKE_AFTER_US = 200_000
+_PIECE_S = 1
+
+MakeTarget = Callable[[TapSpec, Beginning], Target]
+"""Makes the target of a tap; on the event loop."""
+
+
+class _Sound:
+    """The sound of one output: continuous, in the form that is wanted."""
+
+    def __init__(self, tap: TapSpec, native: AudioForm, form: SoundForm, *, from_zero: bool) -> None:
+        self.late_seconds = self.silence_seconds = 0.0
+        self._tap = tap
+        self._native = native.rate_hz, native.audio_channels
+        self._convert = Converter(*self._native, form)
+        self._others: dict[tuple[UserId, AudioForm], Converter] = {}
+        self._from_zero = from_zero
+        self._segment: Segment | None = None
+        self._mix: Mix | None = None
+
+    def place(self, whose: UserId, track: AudioTrack, start: int, chunks: Sequence[bytes], at_us: int) -> list[Piece]:
+        """Take samples that have their place; returns what goes on at once, because a new clock has begun."""
+        rate_hz, channels = self._native
+        ended: list[Piece] = []
+        if track.segment is not self._segment:
+            ended = self.take(at_us, final=True)
+            self._segment = track.segment
+            first = track.segment.zero_ms * rate_hz // 1000 if self._from_zero else None
+            self._mix = Mix(rate_hz, channels, self._tap.hold_ms, first)
+            self._others.clear()
+        assert self._mix is not None
+        position, pcm = track.zero_ms * track.form.rate_hz // 1000 + start, b"".join(chunks)
+        if (track.form.rate_hz, track.form.audio_channels) != self._native:
+            pcm = self._as_native(whose, track.form, pcm)
+            position = position * rate_hz // track.form.rate_hz
+        self._mix.place((whose, track.form), position, pcm, at_us)
+        return ended
+
+    def take(self, at_us: int, *, final: bool = False, waits: bool = False) -> list[Piece]:
+        """What is to be handed on now."""
+        mix = self._mix
+        if mix is None:
+            return []
+        rate_hz, channels = self._native
+        pieces: list[Piece] = []
+        parts: list[bytes] = []
+        first = end = nbytes = 0
+        for position, pcm in mix.take(at_us, final=final, waits=waits):
+            if parts and (position != end or nbytes > _PIECE_S * rate_hz * 2 * channels):
+                pieces.append(self._piece(first, parts))
+                parts, nbytes = [], 0
+            if not parts:
+                first = position
+            parts.append(pcm)
+            nbytes += len(pcm)
+            end = position + len(pcm) // (2 * channels)
+        if parts:
+            pieces.append(self._piece(first, parts))
+        if final:
+            self.late_seconds += mix.late_seconds
+            self.silence_seconds += mix.silence_seconds
+            self._mix = self._segment = None
+        return pieces
+
+    @property
+    def totals(self) -> tuple[float, float]:
+        """Seconds that came late, and of silence that stands for what did not come."""
+        mix = self._mix
+        if mix is None:
+            return self.late_seconds, self.silence_seconds
+        return self.late_seconds + mix.late_seconds, self.silence_seconds + mix.silence_seconds
+
+    def _piece(self, first: int, parts: list[bytes]) -> Piece:
+        rate_hz, channels = self._native
+        pcm = b"".join(parts)
+        seconds = len(pcm) / (2 * channels * rate_hz)
+        return Piece(AUDIO, self._convert(pcm), timestamp_ms=first * 1000 // rate_hz, seconds=seconds)
+
+    def _as_native(self, whose: UserId, form: AudioForm, pcm: bytes) -> bytes:
+        convert = self._others.get((whose, form))
+        if convert is None:
+            native = SoundForm(*self._native, "s16le")
+            convert = self._others[whose, form] = Converter(form.rate_hz, form.audio_channels, native)
+        return convert(pcm)
+
+
+class _Said(Struct):
+    """What a line of a JSONL file says of its speaker."""
+
+    timestamp: int | None = None
+    user_id: UserId = None
+    channel_id: UserId = None
+    user_name: str | None = None
+
+
+class _Output:
+    """What one target gets."""
+
+    def __init__(self, entry: TapEntry) -> None:
+        self.entry = entry
+        self.sound: _Sound | None = None
+        self.outlet: Outlet | None = None
+
+    def put(self, piece: Piece, at_us: int) -> None:
+        """Let a piece wait for the target."""
+        assert self.outlet is not None
+        self.outlet.buffer.put(piece, at_us)
+
+    def current_entry(self) -> TapEntry:
+        """How much it got by now."""
+        entry = self.entry if self.outlet is None else self.outlet.entry
+        if self.sound is not None:
+            late, silence = self.sound.totals
+            entry.late_seconds, entry.silence_seconds = round(late, 3), round(silence, 3)
+        return entry
+
+
+class Tap:
+    """One tap of one session: a `recording.hearing.StreamListener`.
+
+    :param folder: where it is recorded; `None` where it is not.
+    :param request: what Zoom was asked for.
+    :param make_target: makes the targets.
+    :param tell: hears how they fare.
+    :param is_live: whether what is heard comes in real time.
+    """
+
+    def __init__(
+        self,
+        tap: TapSpec,
+        stream: Stream,
+        folder: Path | None,
+        request: MediaRequest,
+        make_target: MakeTarget,
+        tell: Tell,
+        *,
+        is_live: bool = True,
+    ) -> None:
+        self._tap = tap
+        self._stream = stream
+        self._folder = None if folder is None else str(folder.absolute())
+        self._requested = audio_form(request.params.audio)
+        self._make_target = make_target
+        self._tell = tell
+        self._is_live = is_live
+        self._loop = asyncio.get_running_loop()
+        self._outputs: dict[UserId, _Output] = {}
+        self._refused: set[UserId] = set()
+        self._has_everybody = False
+        """Whether there is everybody's sound as one: then nothing is mixed."""
+        self._at_us = self._awake_us = 0
+        self._stills = None if tap.every_s is None else Stills(tap.every_s, self._give_still)
+        if tap.user == MIXED and tap.what != AUDIO:
+            self._output(None, None)
+
+    # On the writing thread.
+
+    def on_audio(self, track: AudioTrack, start: int, chunks: Sequence[bytes]) -> None:
+        """See `Listener`."""
+        if AUDIO not in self._tap.kinds:
+            return
+        whose = party(self._stream.product, track.user_id, track.channel_id)
+        if self._tap.user == MIXED:
+            self._has_everybody |= whose is None
+            if self._has_everybody and whose is not None:
+                return
+        output = self._output_of(whose, track.user_name, track.form)
+        if output is None:
+            return
+        if output.sound is None:
+            assert output.outlet is not None
+            form = output.outlet.beginning.sound
+            assert form is not None
+            begins = self._tap.user == MIXED and track.packets <= 1  # else the session goes on with a recording
+            output.sound = _Sound(self._tap, track.form, form, from_zero=begins)
+        for piece in output.sound.place(whose, track, start, chunks, self._at_us):
+            output.put(piece, self._at_us)
+
+    def on_picture(self, track: PictureTrack, timestamp: int | None, payload: bytes) -> None:
+        """See `Listener`."""
+        if track.kind not in self._tap.kinds:
+            return
+        if self._stills is not None:
+            self._stills.add(track, timestamp or 0, payload)
+        else:
+            self._put_picture(track, timestamp or 0, payload)
+
+    def on_line(self, track: TextTrack, line: bytes) -> None:
+        """See `Listener`."""
+        if track.kind not in self._tap.kinds:
+            return
+        said = msgspec.json.decode(line, type=_Said)
+        whose = party(self._stream.product, said.user_id, said.channel_id)
+        output = self._output_of(whose, said.user_name)
+        if output is not None:
+            output.put(Piece(track.kind, line, whose, said.user_name, said.timestamp or 0), self._at_us)
+
+    def on_turn(self, at_us: int) -> None:
+        """See `Listener`."""
+        if self._is_live and at_us - self._at_us > ASLEEP_US:
+            self._awake_us = at_us + AWAKE_AFTER_US
+        self._at_us = at_us = max(at_us, self._at_us)
+        for output in tuple(self._outputs.values()):
+            if output.sound is not None:
+                for piece in output.sound.take(at_us, waits=at_us < self._awake_us):
+                    output.put(piece, at_us)
+            if output.outlet is not None:
+                output.outlet.buffer.drop_old(at_us)
+                output.outlet.buffer.wake()
+
+    def _put_picture(self, track: PictureTrack, timestamp: int, payload: bytes) -> None:
+        whose = party(self._stream.product, track.user_id, track.channel_id)
+        output = self._output_of(whose, track.user_name)
+        if output is not None:
+            output.put(Piece(track.kind, payload, whose, track.user_name, timestamp), self._at_us)
+
+    def _give_still(self, track: PictureTrack, timestamp: int, jpeg: bytes) -> None:
+        """Hand a JPEG on; on the thread that makes them."""
+        self._loop.call_soon_threadsafe(self._put_picture, track, timestamp, jpeg)
+
+    def _output_of(self, whose: UserId, name: str | None, native: AudioForm | None = None) -> _Output | None:
+        """Where somebody's media go; `None` where they do not."""
+        wanted = self._tap.user
+        if wanted == MIXED:
+            return self._output(None, None, native)
+        if wanted == EACH:
+            return self._output(whose, name, native)
+        if str(whose) == wanted or (name is not None and name.casefold() == wanted.casefold()):
+            return self._output(wanted, name, native)
+        return None
+
+    def _output(self, whose: UserId, name: str | None, native: AudioForm | None = None) -> _Output | None:
+        """The output of somebody, made where there is none yet; `None` where there are too many."""
+        output = self._outputs.get(whose)
+        if output is not None or whose in self._refused:
+            return output
+        if len(self._outputs) >= MOST_OUTPUTS:
+            if len(self._refused) < MOST_OUTPUTS:
+                self._refused.add(whose)
+            if len(self._refused) == 1:
+                text = f"tap {self._tap}: only {MOST_OUTPUTS} participants get a target of their own"
+                fields = {"stream_id": self._stream.stream_id, "what": self._tap.what, "state": "refused"}
+                self._loop.call_soon_threadsafe(self._tell, fields, text)
+            return None
+        output = _Output(TapEntry(self._tap.what, self._tap.target.shown, whose, name))
+        form = native or self._requested
+        stream = self._stream
+        beginning = Beginning(
+            stream.product,
+            stream.id,
+            stream.stream_id,
+            self._folder,
+            self._tap.kinds,
+            self._tap.sound(form.rate_hz, form.audio_channels) if AUDIO in self._tap.kinds else None,
+            whose,
+            name,
+        )
+        output.outlet = Outlet(
+            self._make_target(self._tap, beginning),
+            beginning,
+            output.entry,
+            self._tap.buffer_s,
+            self._tell,
+            self._loop,
+            restarts=self._tap.restart,
+        )
+        self._loop.call_soon_threadsafe(output.outlet.start)
+        self._outputs[whose] = output
+        return output
+
+    # On the event loop.
+
+    async def close(self) -> None:
+        """See `StreamListener.close`."""
+        if self._stills is not None and (jobs := self._stills.jobs()):
+            await asyncio.wait([asyncio.wrap_future(job) for job in jobs], timeout=FINISH_S)
+            await asyncio.sleep(0)  # what they gave is put in the next round
+        for output in self._outputs.values():
+            if output.sound is not None:
+                for piece in output.sound.take(self._at_us, final=True):
+                    output.put(piece, self._at_us)
+        outlets = [output.outlet for output in self._outputs.values() if output.outlet is not None]
+        await asyncio.gather(*(outlet.close() for outlet in outlets))
+
+    def entries(self) -> list[TapEntry]:
+        """See `StreamListener.entries`."""
+        return [output.current_entry() for output in tuple(self._outputs.values())]
