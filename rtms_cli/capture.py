@@ -8,6 +8,7 @@ import base64
 import codecs
 import errno
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -166,13 +167,15 @@ class Capture:
     """A capture file, opened for reading. Iterating gives its frames, in order, as often as one likes; so does `items`,
     with media in runs.
 
-    Of a recording whose capture was deleted or cut while it grew, all parts that are left are read, in order.
+    Of a recording whose capture was deleted or cut while it grew, all parts that are left are read, in order. A line
+    that cannot be read is left out, and named in `problems`; iterating raises a `Problem` only where a file is gone.
 
-    :param path: a file, or a recording's folder; the first file of several stands for all of them.
+    :param path: a file (also `.zst` or `.gz`), or a recording's folder; the first file of several stands for all.
     :raises Problem: where the file cannot be read or is no capture.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        path = Path(path)
         self._named = path
         self._source: IO[bytes] | None = None
         self._nbytes_before = 0

@@ -217,6 +217,17 @@ def _why_not(folder: Path, track: TrackEntry) -> str:
     return ""
 
 
+def recorded_in(folder: Path) -> Recorded:
+    """Open a recording's folder, also an unfinished one.
+
+    :raises Problem: where it has no manifest that can be read.
+    """
+    if not is_folder(folder) or not os.path.lexists(folder / MANIFEST):
+        remedy = "`rtms replay` makes a recording of a capture, and `rtms repair` a manifest where there was none."
+        raise Problem(f"{folder} is no recording: there is no {MANIFEST} in it.", remedy)
+    return _recorded(folder, _manifest(folder))
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Recorded]:
     """Open a recording's folder, also an unfinished one, or a bare capture, which is replayed into a temporary folder.
