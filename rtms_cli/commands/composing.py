@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtms_cli.commands.groups import LiveOptions, RecordingOptions
+from rtms_cli.commands.groups import HookOptions, LiveOptions, RecordingOptions
 from rtms_cli.commands.options import file_mode, is_terminal
+from rtms_cli.live.hooks import Hooks
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
@@ -33,6 +34,7 @@ async def shown_station(
     title: str,
     options: RecordingOptions,
     live: LiveOptions,
+    hook_options: HookOptions,
     request: MediaRequest,
     sign: Callable[[Stream], Signature],
     policy: HostPolicy,
@@ -48,10 +50,11 @@ async def shown_station(
 
     :param title: what runs, for the dashboard's first line.
     :param live: to whom what comes is handed on.
+    :param hook_options: what runs when recordings begin and end.
     :param max_streams: how many at once; `None` is one stream, and what it may turn into.
     :param progress: how far it is, from 0 to 1, where the end is known.
     """
-    mode, taps = file_mode(options.mode), live.taps()
+    mode, taps, commands = file_mode(options.mode), live.taps(), hook_options.hooks()
     remark = None if live.no_record else space_warning(options.out, request, mode)
 
     def end(stream_id: str | None) -> None:
@@ -80,6 +83,9 @@ async def shown_station(
             view = screen = Screen(title, lambda: station.snapshots(), end, mark, options.out, progress)
             restore = screen.restore
             await stack.enter_async_context(screen)
+        jobs, timeout_s = hook_options.hook_jobs, hook_options.hook_timeout
+        hooks = Hooks(commands, jobs, timeout_s, notice=view.on_notice, tell=view.on_event, mode=mode)
+        stack.push_async_callback(hooks.close)
         openers = await stack.enter_async_context(
             composed_taps(
                 live,
@@ -90,7 +96,7 @@ async def shown_station(
                 many_streams=max_streams is not None,
             )
         )
-        observers: list[Observer] = [view]
+        observers: list[Observer] = [view, hooks]
         listeners: list[OpenListener] = [*openers]
         if options.notify:
             notifier = await stack.enter_async_context(make_notifier(options, view, tls))
@@ -114,7 +120,12 @@ async def shown_station(
                 tls=tls,
             )
         )
-        on_signals(station.request_stop, restore)
+
+        def before_exit() -> None:
+            hooks.kill()
+            restore()
+
+        on_signals(station.request_stop, before_exit)
         if remark is not None:
             station.notice(f"WARNING: {remark}")
         yield station

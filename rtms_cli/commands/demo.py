@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.groups import LiveOptions, MediaOptions, RecordingOptions, option_groups
+from rtms_cli.commands.groups import HookOptions, LiveOptions, MediaOptions, RecordingOptions, option_groups
 from rtms_cli.commands.options import Json, Media, Notify, Out, Plain, Split
 from rtms_cli.errors import Exit
 
@@ -24,6 +24,7 @@ def demo(
     as_json: Json = False,
     *,
     live: LiveOptions,
+    hooks: HookOptions,
 ) -> None:
     """Record a simulated meeting; needs no Zoom account.
 
@@ -58,6 +59,7 @@ def demo(
                 f"demo of {seconds:g} seconds",
                 recording,
                 live,
+                hooks,
                 request,
                 app.sign_stream,
                 HostPolicy(),

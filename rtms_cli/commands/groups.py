@@ -19,6 +19,8 @@ from rtms_cli.commands.options import (
     ClientId,
     ClientSecret,
     DetectLanguage,
+    HookJobs,
+    HookTimeout,
     Insecure,
     Json,
     KeepEncoded,
@@ -29,6 +31,7 @@ from rtms_cli.commands.options import (
     Mode,
     NoRecord,
     Notify,
+    On,
     Out,
     Plain,
     PublicHost,
@@ -47,6 +50,7 @@ from rtms_cli.commands.options import (
 from rtms_cli.errors import Problem
 
 if TYPE_CHECKING:
+    from rtms_cli.live.hooks import Hook
     from rtms_cli.live.spec import TapSpec
     from rtms_cli.protocol.media import MediaRequest
     from rtms_cli.station.credentials import Credentials
@@ -149,6 +153,25 @@ class LiveOptions(Struct, frozen=True):
         from rtms_cli.live.spec import wants_each
 
         return wants_each(self.taps())
+
+
+class HookOptions(Struct, frozen=True):
+    """Commands that run when recordings begin and end."""
+
+    on: On = None
+    hook_timeout: HookTimeout = 600
+    hook_jobs: HookJobs = 2
+
+    def hooks(self) -> "list[Hook]":
+        """Read the commands.
+
+        :raises Problem: where one cannot be run.
+        """
+        if not self.on:
+            return []
+        from rtms_cli.live.hooks import parse_hook
+
+        return [parse_hook(text) for text in self.on]
 
 
 class ServerOptions(Struct, frozen=True):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from rtms_cli.commands.groups import LiveOptions, MediaOptions, RecordingOptions, option_groups
+from rtms_cli.commands.groups import HookOptions, LiveOptions, MediaOptions, RecordingOptions, option_groups
 from rtms_cli.commands.options import (
     AllowHost,
     ClientId,
@@ -38,6 +38,7 @@ def join(
     client_secret: ClientSecret = None,
     allow_host: AllowHost = None,
     live: LiveOptions,
+    hooks: HookOptions,
     recording: RecordingOptions,
 ) -> None:
     """Record one stream from its webhook's payload.
@@ -62,7 +63,7 @@ def join(
 
     async def run() -> "Outcome":
         async with shown_station(
-            "join", recording, live, request, credentials.sign, policy, trusted=True, tls=tls
+            "join", recording, live, hooks, request, credentials.sign, policy, trusted=True, tls=tls
         ) as station:
             return await station.record(stream, body)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.groups import LiveOptions, MediaOptions, RecordingOptions, option_groups
+from rtms_cli.commands.groups import HookOptions, LiveOptions, MediaOptions, RecordingOptions, option_groups
 from rtms_cli.commands.options import (
     AllowHost,
     ClientId,
@@ -38,12 +38,13 @@ def listen(
     forward_to: Annotated[str | None, typer.Option(metavar="URL", help="An app to pass verified webhooks to.")] = None,
     *,
     media: MediaOptions,
-    max_streams: Annotated[int, typer.Option(metavar="N", help="At once; more are not recorded.", min=1)] = 100,
+    max_streams: Annotated[int, typer.Option(metavar="N", help="Recorded at once.", min=1)] = 100,
     allow_host: AllowHost = None,
     client_id: ClientId = None,
     client_secret: ClientSecret = None,
     secret_token: SecretToken = None,
     live: LiveOptions,
+    hooks: HookOptions,
     recording: RecordingOptions,
 ) -> None:
     """Record every stream that Zoom's webhooks announce.
@@ -83,6 +84,7 @@ def listen(
                 f"listen on http://{in_url(host)}:{port}{path}",
                 recording,
                 live,
+                hooks,
                 request,
                 credentials.sign,
                 policy,

@@ -23,7 +23,7 @@ Separate = Annotated[
 Rtp = Annotated[bool, typer.Option("--rtp", help="Audio with RTP headers: they tell losses.")]
 VideoForm = Annotated[str, typer.Option("--video", metavar="FORM", help="h264, jpg or png.")]
 VideoUser = Annotated[str, typer.Option(metavar="USER", help="One camera: a user id, a name, or first.")]
-ShareForm = Annotated[str, typer.Option("--share", metavar="FORM", help="The same, for the screen share.")]
+ShareForm = Annotated[str, typer.Option("--share", metavar="FORM", help="As --video, of the share.")]
 SpokenLanguage = Annotated[str, typer.Option("--language", metavar="NAME", help="Of the transcript.")]
 DetectLanguage = Annotated[
     bool, typer.Option("--detect-language/--no-detect-language", help="Follow it into another one.", show_default=False)
@@ -33,7 +33,7 @@ Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where recordings go."
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Print log lines, no dashboard.")]
 AllowHost = Annotated[list[str] | None, typer.Option(metavar="HOST", help="May be connected to, as Zoom's hosts may.")]
-MaxBuffer = Annotated[int, typer.Option(metavar="MIB", help="May wait for the disk, in all.", min=1)]
+MaxBuffer = Annotated[int, typer.Option(metavar="MIB", help="Waiting for the disk.", min=1)]
 ClientId = Annotated[str | None, typer.Option(metavar="ID", help="Client id (ZOOM_CLIENT_ID).")]
 ClientSecret = Annotated[str | None, typer.Option(metavar="SECRET", help="Better: ZOOM_CLIENT_SECRET.")]
 SecretToken = Annotated[str | None, typer.Option(metavar="TOKEN", help="For webhooks (better: ZOOM_SECRET_TOKEN).")]
@@ -52,6 +52,9 @@ Tap = Annotated[
 ]
 TapHost = Annotated[str, typer.Option(metavar="HOST", help="Where a tap's listen: listens.")]
 NoRecord = Annotated[bool, typer.Option("--no-record", help="Write nothing to disk; for --tap.")]
+On = Annotated[list[str] | None, typer.Option("--on", metavar="EVENT=COMMAND", help="Run it: started, finished, …")]
+HookTimeout = Annotated[int, typer.Option("--hook-timeout", metavar="SECONDS", help="Per command.", min=1)]
+HookJobs = Annotated[int, typer.Option("--hook-jobs", metavar="N", help="Commands at once.", min=1, max=100)]
 Mode = Annotated[str, typer.Option(metavar="OCTAL", help="Permissions of the files.")]
 
 

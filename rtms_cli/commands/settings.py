@@ -5,6 +5,10 @@ Options win over the environment (`RTMS_LISTEN_PORT`, or `RTMS_PORT` for every c
 stands before the first table is for every command where it means the same (`out` is where recordings are, not what
 `export` makes of them), and a table (`[listen]`) for one. Credentials have their own names and `.env`:
 see `station.credentials`.
+
+An option that may be given several times takes a list in a file; in the environment its values are separated by blanks,
+or, where they have blanks themselves (`RTMS_ON`), stand one on a line. What rtms tells the programs that it starts
+(`RTMS_STREAM_ID`, …) sets no option.
 """
 
 import difflib
@@ -23,7 +27,6 @@ FILE = "rtms.toml"
 _MOST_NBYTES = 1 << 20
 _SECRET = frozenset(("client-id", "client-secret", "secret-token"))
 """Options that files and `RTMS_…` do not set: credentials have one place."""
-_NO_SETTINGS = frozenset(("RTMS_DEBUG", "RTMS_NOTIFY_SECRET"))
 _APART = {
     "out": ("export",),
     "port": ("simulate", "replay"),
@@ -32,6 +35,13 @@ _APART = {
     "to": ("inspect", "export", "trigger"),
 }
 """Commands where an option means something else than in others: what is set for every command is not for them."""
+
+
+_BY_LINE = frozenset(("on", "tap"))
+"""Options whose values have blanks in them: in the environment, each stands on a line."""
+_TOLD = ("EVENT", "FOLDER", "ID", "PRODUCT", "STATUS", "STREAM_ID", "USER_ID", "USER_NAME")
+_NO_SETTINGS = frozenset(("RTMS_DEBUG", "RTMS_NOTIFY_SECRET", *(f"RTMS_{name}" for name in _TOLD)))
+"""Variables that no option is read from. Programs that rtms starts are told by most of them what they run for."""
 
 
 class Setting(NamedTuple):
@@ -86,10 +96,15 @@ def read_settings(
             common = [f"RTMS_{name}"] if _is_common(command, parsed, name) else []
             for variable in (*common, f"RTMS_{command}_{name}"):
                 variable = variable.upper().replace("-", "_")
-                if variable in environment:
+                if variable in environment and variable not in _NO_SETTINGS:
                     text = environment[variable]
-                    found.append(Setting(command, name, text.split() if param.multiple else text, variable))
+                    found.append(Setting(command, name, _several(name, text) if param.multiple else text, variable))
     return found
+
+
+def _several(option: str, text: str) -> list[str]:
+    """The values in a variable of an option that may be given several times."""
+    return [line for line in text.splitlines() if line.strip()] if option in _BY_LINE else text.split()
 
 
 def tables_in(folder: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -149,6 +164,8 @@ def _setting(command: "TyperCommand", name: str, key: str, value: Any, source: s
         raise _unknown(key, source, set(options_of(command)))
     if any(isinstance(one, str) and "\0" in one for one in (value if isinstance(value, list) else [value])):
         raise Problem(f"{source}: {key} holds a NUL, which nothing can be called.", "Take the \\u0000 out of it.")
+    if options_of(command)[_named(key)].multiple and isinstance(value, str):
+        value = [value]
     return Setting(name, _named(key), value, source)
 
 

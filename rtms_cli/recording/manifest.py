@@ -15,6 +15,8 @@ from rtms_cli.untrusted import open_inside, read_bounded
 
 MANIFEST = "manifest.json"
 CAPTURE = "capture.jsonl"
+HOOKS_LOG = "hooks.log"
+"""What hooks said; not a part of the recording, but deleted with it."""
 SCHEMA = 1
 """Goes up only when an old reader would misread a new manifest."""
 MOST_NBYTES, MOST_OBJECTS, MOST_VALUES = 256 << 20, 200_000, 4_000_000

@@ -31,6 +31,7 @@ from rtms_cli.recording.hearing import StreamListener
 from rtms_cli.recording.ledger import Ledger, Socket, Tally
 from rtms_cli.recording.manifest import (
     CAPTURE,
+    HOOKS_LOG,
     MANIFEST,
     MOST_GAPS,
     SCHEMA,
@@ -426,6 +427,8 @@ class Recorder:
         paths = [*self._placer.forget(), *(part_name(part) for part in range(1, self._part + 1))]
         self._ledger.forget_content()
         self.checkpoint()
+        if (self.folder / HOOKS_LOG).is_file():
+            paths.append(HOOKS_LOG)
         for path in paths:
             try:
                 self._files.remove(path)

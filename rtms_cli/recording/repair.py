@@ -24,7 +24,17 @@ from rtms_cli.protocol.endings import Speaker, Status, judge_ending
 from rtms_cli.recording.encoded import EXTENSIONS, KIND
 from rtms_cli.recording.files import Files, folder_mode
 from rtms_cli.recording.holding import holds, pictures_hold, same
-from rtms_cli.recording.manifest import MANIFEST, KeepAlive, Loss, Manifest, MessageCount, Stop, TrackEntry, Warned
+from rtms_cli.recording.manifest import (
+    HOOKS_LOG,
+    MANIFEST,
+    KeepAlive,
+    Loss,
+    Manifest,
+    MessageCount,
+    Stop,
+    TrackEntry,
+    Warned,
+)
 from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_being_recorded
 from rtms_cli.recording.recorder import Recorder
 
@@ -230,7 +240,7 @@ def _finish_without(folder: Path, before: Manifest, problem: Problem, *, keep_re
     manifest.ended_at = iso_time(written)
     manifest.losses = [*before.losses, Loss("cannot be read: repair had the manifest alone", part_name(1), 1)]
     Files(folder, _mode(folder / MANIFEST)).replace(MANIFEST, manifest.encode())
-    kept = tuple(sorted(_files(folder) - {MANIFEST}))
+    kept = tuple(sorted(_files(folder) - {MANIFEST, HOOKS_LOG}))
     return Repaired(folder, manifest.status, (MANIFEST,), kept, (problem.what,), len(manifest.losses))
 
 
@@ -320,7 +330,7 @@ def _take_over(
                 changed.append(name)
     for name in half_written:
         (folder / name).unlink()  # a process was killed while it replaced the file
-    kept += sorted(there - made)
+    kept += sorted(there - made - {HOOKS_LOG})
     manifest = _merged(before, remade, changed, kept, has_last_word=recorder.has_last_word)
     if manifest != before:
         Files(folder, _mode(workshop / MANIFEST)).replace(MANIFEST, manifest.encode())

@@ -1,0 +1,401 @@
+"""Hooks: the user's commands that run when a recording begins or ends (docs/hooks.md).
+
+Each runs on a thread of its own, a few at once; the others wait in order. Whatever a hook does, it costs neither a
+recording nor the event loop anything.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import re
+import stat
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec import Struct
+
+from rtms_cli.errors import Problem
+from rtms_cli.live.programs import (
+    GRACE_S,
+    Command,
+    Ended,
+    Programs,
+    as_argument,
+    child_environment,
+    parse_command,
+    redacted_command,
+)
+from rtms_cli.live.summary import summary_of
+from rtms_cli.machine import Finish, Frame
+from rtms_cli.protocol.endings import Status
+from rtms_cli.protocol.messages import dumps
+from rtms_cli.protocol.numbers import StopReason
+from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.manifest import HOOKS_LOG, Manifest
+from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.wire.notices import Notices
+
+log = logging.getLogger(__name__)
+
+STARTED, INTERRUPTED, FINISHED, FAILED = EVENTS = ("started", "interrupted", "finished", "failed")
+"""When hooks run. `finished` is a stream that is over, also where it was revoked."""
+
+MOST_WAITING, MOST_WAITING_NBYTES = 1_000, 64 << 20
+"""Hooks that may wait for others to end, and what they are given in all; later ones are not run, and counted."""
+MOST_LOG_NBYTES = 1 << 20
+"""What one hook may write to `hooks.log`."""
+
+_MOST_SAID, _MOST_SAID_CHARS = 3, 200
+"""Of a hook's output that no `hooks.log` takes: the last lines, and how much of each."""
+_LONGEST_LINE = 1 << 13
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_OBEYED = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal obeys or turns the writing direction by."""
+
+
+class Hook(Struct, frozen=True):
+    """A command, and when it runs."""
+
+    event: str
+    command: Command
+    """Among its words, `{folder}`, `{stream}` and `{status}` stand for theirs."""
+
+    def __str__(self) -> str:
+        return f"{self.event} {_harmless(self.command.name.encode('utf-8', 'surrogateescape'))}"
+
+    def filled(self, values: Mapping[str, str]) -> list[str]:
+        """The command with values for the arguments that stand for them; any other argument is as it was given."""
+        return [as_argument(values[word]) if word in values else word for word in self.command.words]
+
+
+def parse_hook(text: str) -> Hook:
+    """Read `EVENT=COMMAND`.
+
+    :raises Problem: where there is no such event, or the command cannot be run.
+    """
+    event, sign, command = text.partition("=")
+    event = event.strip()
+    if event not in EVENTS or not sign:
+        what = f"--on {text}: there is no {f'event {event}' if sign else '= in it'}."
+        raise Problem(what, f"Give EVENT=COMMAND, with {', '.join(EVENTS[:-1])} or {FAILED} as the event.")
+    return Hook(event, parse_command(f"--on {event}", command))
+
+
+class _Job(Struct, frozen=True):
+    """A hook that runs, or waits for that."""
+
+    hook: Hook
+    stream: Stream
+    folder: Path | None
+    status: str
+    given: bytes
+    """What it gets on its standard input."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return str(self.hook)
+
+
+class _Report(Struct, frozen=True):
+    """What came of a hook."""
+
+    ended: Ended
+    log: Path | None
+    """Where its output is."""
+    said: tuple[str, ...]
+    """The last lines of its output, where that is nowhere."""
+
+
+class Hooks:
+    """Subscribes to a station, and runs hooks as its streams begin and end.
+
+    :param jobs: how many run at once.
+    :param timeout_s: how long one may take.
+    :param notice: tells people that hooks are not run, or waited for; it is called on the event loop.
+    :param tell: tells of each hook that has ended, on the event loop; see `Observer.on_event`, and for the fields
+        docs/hooks.md.
+    :param mode: permissions of `hooks.log`.
+    :param grace_s: see `Programs.run`.
+    """
+
+    def __init__(
+        self,
+        hooks: Sequence[Hook],
+        jobs: int,
+        timeout_s: float,
+        *,
+        notice: Callable[[str], None],
+        tell: Callable[[str, Mapping[str, object], str], None],
+        mode: int = 0o600,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._hooks = hooks
+        self._jobs = jobs
+        self._timeout_s = timeout_s
+        self._notice = notice
+        self._tell = tell
+        self._mode = mode
+        self._grace_s = grace_s
+        self._waiting: deque[_Job] = deque()
+        self._waiting_nbytes = 0
+        self._running: set[asyncio.Task[None]] = set()
+        self._programs = Programs()
+        self._threads = ThreadPoolExecutor(jobs, "rtms-hook")
+        self._notices = Notices(notice)
+
+    def on_started(self, stream: Stream, folder: Path | None) -> None:
+        """Run the hooks for it."""
+        self._put(STARTED, stream, folder, {"status": Status.RECORDING.value})
+
+    def on_frame(self, stream_id: str, frame: Frame) -> None:
+        """Nothing runs for that."""
+
+    def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
+        """Nothing runs for that."""
+
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
+        """Run the hooks for how it ended."""
+        event = {Status.INTERRUPTED: INTERRUPTED, Status.FAILED: FAILED}.get(Status(finish.status), FINISHED)
+        reason = finish.stop_reason
+        known = None if reason is None else StopReason.member(reason)
+        self._put(
+            event,
+            stream,
+            folder,
+            {
+                "status": finish.status,
+                "reason": reason,
+                "reason_name": getattr(known, "name", None),
+                "said_by": finish.said_by,
+                "summary": None if manifest is None else summary_of(manifest),
+            },
+        )
+
+    def on_notice(self, text: str) -> None:
+        """Nothing runs for that."""
+
+    def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
+        """Nothing runs for that."""
+
+    async def close(self) -> None:
+        """Wait until all that run or wait have run."""
+        if left := len(self._running) + len(self._waiting):
+            what = "a hook" if left == 1 else f"{left} hooks"
+            self._notice(f"waiting for {what} to end; a second Ctrl-C kills what still runs")
+        try:
+            while self._running:
+                await asyncio.wait(self._running)
+        finally:
+            if self._running:  # we are not to wait
+                self._waiting.clear()
+                self.kill()
+            self._notices.close()
+            self._threads.shutdown(wait=False)
+
+    def kill(self) -> None:
+        """Kill what runs, with all that it has started; nothing is run any more."""
+        self._programs.kill()
+
+    def _put(self, event: str, stream: Stream, folder: Path | None, told: Mapping[str, object]) -> None:
+        hooks = [hook for hook in self._hooks if hook.event == event]
+        if not hooks:
+            return
+        folder = None if folder is None else folder.absolute()
+        ids = {"event": event, "product": stream.product, "id": stream.id, "stream_id": stream.stream_id}
+        given = dumps({**ids, "folder": None if folder is None else os.fsdecode(folder), **told}) + b"\n"
+        for hook in hooks:
+            if len(self._waiting) >= MOST_WAITING or self._waiting_nbytes + len(given) > MOST_WAITING_NBYTES:
+                what = f"WARNING: hook {hook} is not run for stream {stream.stream_id}: "
+                self._notices.tell("hooks that are not run", f"{what}{len(self._waiting)} others wait (--hook-jobs)")
+                continue
+            self._waiting.append(_Job(hook, stream, folder, str(told["status"]), given))
+            self._waiting_nbytes += len(given)
+        self._start()
+
+    def _start(self) -> None:
+        while self._waiting and len(self._running) < self._jobs:
+            job = self._waiting.popleft()
+            self._waiting_nbytes -= len(job.given)
+            task = asyncio.create_task(self._run(job), name=f"hook {job.name}")
+            self._running.add(task)
+            task.add_done_callback(self._go_on)
+
+    def _go_on(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            log.error("a defect in %s", task.get_name(), exc_info=defect)
+        self._start()
+
+    async def _run(self, job: _Job) -> None:
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(self._threads, self._execute, job)
+        except RuntimeError as error:  # the system gives no thread
+            done = _Report(Ended(None, 0.0, error=str(error)), None, ())
+        ended = done.ended
+        where = "" if ended.is_good or done.log is None else f"; see {done.log}"
+        said = "".join(f"; it said: {line}" for line in done.said)
+        self._tell(
+            "hook",
+            {
+                "hook": job.hook.event,
+                "stream_id": job.stream.stream_id,
+                "folder": None if job.folder is None else str(job.folder),
+                "command": redacted_command(job.hook.filled(_values(job))),
+                "exit_code": ended.exit_code,
+                "seconds": round(ended.seconds, 3),
+                "timed_out": ended.timed_out,
+                "log": None if done.log is None else str(done.log),
+            },
+            f"{'' if ended.is_good else 'WARNING: '}hook {job.name}: {ended}{where}{said}",
+        )
+
+    def _execute(self, job: _Job) -> _Report:
+        """Run a hook to its end, on a thread."""
+        values = _values(job)
+        environment = child_environment(
+            {
+                "RTMS_EVENT": job.hook.event,
+                "RTMS_PRODUCT": job.stream.product.value,
+                "RTMS_ID": job.stream.id,
+                "RTMS_STREAM_ID": job.stream.stream_id,
+                "RTMS_FOLDER": values["{folder}"],
+                "RTMS_STATUS": job.status,
+            }
+        )
+        with _Log(job, self._mode) as output:
+            command = job.hook.filled(values)
+            ended = self._programs.run(
+                command, environment, job.given, output.take, timeout_s=self._timeout_s, grace_s=self._grace_s
+            )
+            output.finish(ended)
+        return _Report(ended, output.path, tuple(output.said))
+
+
+def _values(job: _Job) -> dict[str, str]:
+    folder = "" if job.folder is None else str(job.folder)
+    return {"{folder}": folder, "{stream}": job.stream.stream_id, "{status}": job.status}
+
+
+class _Log:
+    """A hook's lines in the recording's `hooks.log`; where that cannot be, the last ones are kept in `said`.
+
+    The file is opened once: what is written after somebody has deleted the recording is gone with it.
+    """
+
+    def __init__(self, job: _Job, mode: int) -> None:
+        self._label = job.name
+        self._folder, self._mode = job.folder, mode
+        self._descriptor: int | None = None
+        self._written = self._left_out = 0
+        self._line = b""
+        self._pid: int | None = None
+        self.path: Path | None = None
+        self.said: deque[str] = deque(maxlen=_MOST_SAID)
+
+    def __enter__(self) -> "_Log":
+        if self._folder is not None:
+            with suppress(OSError, ValueError):
+                self._descriptor = _open_log(self._folder, self._mode)
+                self.path = self._folder / HOOKS_LOG
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close()
+
+    def take(self, pid: int, data: bytes) -> None:
+        """Write what a hook has said, line by line."""
+        self._pid = pid
+        *lines, self._line = re.split(rb"[\r\n]+", self._line + data)
+        while len(self._line) > _LONGEST_LINE:
+            lines.append(self._line[:_LONGEST_LINE])
+            self._line = self._line[_LONGEST_LINE:]
+        self._put([line for line in lines if line])
+
+    def finish(self, ended: Ended) -> None:
+        """Write the last line, what was left out, and how it ended."""
+        self._pid = ended.pid
+        if self._line:
+            self._put([self._line])
+        if self._descriptor is None:
+            return
+        told = [f"{self._left_out:,} more bytes were left out"] if self._left_out else []
+        self._write([f"({line})" for line in (*told, str(ended))])
+
+    def _put(self, lines: Sequence[bytes]) -> None:
+        shown = [_harmless(line) for line in lines]
+        if self._descriptor is None:
+            self.said += [line[:_MOST_SAID_CHARS] for line in shown]
+            return
+        kept: list[str] = []
+        for line, raw in zip(shown, lines, strict=True):
+            size = len(line.encode()) + len(self._prefix()) + 1
+            if self._left_out or self._written + size > MOST_LOG_NBYTES:
+                self._left_out += len(raw)
+                continue
+            self._written += size
+            kept.append(line)
+        self._write(kept)
+
+    def _prefix(self) -> str:
+        at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        return f"{at} {self._label}{'' if self._pid is None else f'[{self._pid}]'}: "
+
+    def _write(self, lines: Sequence[str]) -> None:
+        if self._descriptor is None:
+            return
+        prefix = self._prefix()
+        try:
+            _write_all(self._descriptor, "".join(f"{prefix}{line}\n" for line in lines).encode())
+        except OSError as error:  # a full disk
+            log.warning("%s cannot be written: %s", self.path, error.strerror)
+            self._close()
+            self.path = None
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _open_log(folder: Path, mode: int) -> int:
+    """Open a recording's `hooks.log`.
+
+    :raises OSError: where the folder is gone, or no file can be made in it, or the recording was revoked.
+    """
+    descriptor = os.open(folder / HOOKS_LOG, _FLAGS, mode)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file")
+        # A revocation writes the manifest, and then deletes all other files: it either sees this one, or is seen here.
+        if _is_deleted(folder):
+            (folder / HOOKS_LOG).unlink(missing_ok=True)
+            raise OSError(errno.ENOENT, "the recording was revoked")
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _is_deleted(folder: Path) -> bool:
+    try:
+        manifest = Manifest.read(folder)
+    except (OSError, ValueError):
+        return False
+    return manifest.status == Status.REVOKED and not manifest.tracks
+
+
+def _harmless(line: bytes) -> str:
+    text = line.decode("utf-8", "backslashreplace")
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

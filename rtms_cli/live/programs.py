@@ -1,0 +1,309 @@
+"""Programs of the user's that rtms starts: hooks, and the commands that taps feed.
+
+No shell is involved. Each program gets a process group of its own, so that Ctrl-C on the terminal does not reach it,
+and so that whatever it has started ends with it. What Zoom or a participant has chosen is an argument or a variable,
+never a part of a command line.
+"""
+
+import os
+import re
+import selectors
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import Struct
+
+from rtms_cli.errors import Problem
+from rtms_cli.protocol.secrets import REDACTED, SECRET_ENDINGS, redact_url
+
+GRACE_S = 10.0
+"""How long a process group has to end after SIGTERM before SIGKILL follows."""
+
+_LONGEST_ARGUMENT = 4096
+"""Characters of a text from outside that become an argument or a variable: the system takes no more than 128 KiB."""
+_CREDENTIALS = ("ZOOM_", "ZM_")
+_CHUNK = 1 << 16
+_LOOK_S = 0.25
+"""How often to look whether a process has ended whose output something else still holds open."""
+
+_PAIR = re.compile(
+    rf"(?P<name>[^=:\s]*(?:{'|'.join(map(re.escape, SECRET_ENDINGS))}))(?P<sign>\s*[=:]\s*).+",
+    re.IGNORECASE | re.DOTALL,
+)
+_SECRET_OPTION = re.compile(rf"-.*(?:{'|'.join(map(re.escape, SECRET_ENDINGS))})", re.IGNORECASE)
+_USER_OPTIONS = ("-u", "--user", "--proxy-user")
+
+
+class Command(Struct, frozen=True):
+    """A command of the user's, split."""
+
+    name: str
+    """The program's name, without its folder, for people."""
+    words: tuple[str, ...]
+    """What is started, and its arguments."""
+
+
+def parse_command(option: str, text: str) -> Command:
+    """Split a command as a shell would, and find its program.
+
+    :param option: what the command belongs to, for people: `--on finished`.
+    :raises Problem: where there is no command, its quotation marks do not match, or there is no such program.
+    """
+    if "\0" in text:
+        raise Problem(f"{option}: the command holds a NUL.", "Take it out.")
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        what = str(error).lower().rstrip(".")
+        raise Problem(
+            f"{option}: the command cannot be split: {what}.", "Every quotation mark needs another."
+        ) from None
+    if not words or not words[0]:
+        raise Problem(f"{option}: there is no command.", "Give one.")
+    program = _find(words[0])
+    if program is None:
+        raise Problem(f"{option}: there is no program {words[0]}.", "Give its path, or put its folder on PATH.")
+    return Command(Path(words[0]).name, (*program, *words[1:]))
+
+
+def _find(name: str) -> tuple[str, ...] | None:
+    """What to start for a program's name; our own is found though its folder is not on PATH."""
+    if (found := shutil.which(name)) is not None:
+        return (str(Path(found).absolute()),)
+    if name != "rtms":
+        return None
+    beside = Path(sys.executable).with_name("rtms")
+    return (str(beside),) if os.access(beside, os.X_OK) else (sys.executable, "-m", "rtms_cli")
+
+
+def as_argument(text: str) -> str:
+    """A text from outside as an argument or a variable's value: what the system cannot take is replaced or cut off."""
+    safe = text[:_LONGEST_ARGUMENT].replace("\0", "\N{REPLACEMENT CHARACTER}")
+    try:
+        os.fsencode(safe)
+    except UnicodeEncodeError:  # lone surrogates, or what the locale's encoding lacks
+        encoding = sys.getfilesystemencoding()
+        return safe.encode(encoding, "replace").decode(encoding)
+    return safe
+
+
+def child_environment(told: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment for a program, without Zoom's credentials and without secrets of ours.
+
+    :param told: variables that are added; their values may come from outside.
+    """
+    kept = {name: value for name, value in os.environ.items() if not _is_secret(name)}
+    return kept | {name: as_argument(value) for name, value in told.items()}
+
+
+def _is_secret(name: str) -> bool:
+    return name.startswith(_CREDENTIALS) or (name.startswith("RTMS_") and name.lower().endswith(SECRET_ENDINGS))
+
+
+def redacted_command(command: Sequence[str]) -> list[str]:
+    """A command for people and logs, without what looks like a secret in it."""
+    shown: list[str] = []
+    before = ""
+    for word in command:
+        if _SECRET_OPTION.fullmatch(before) or (before in _USER_OPTIONS and ":" in word):
+            shown.append(REDACTED)
+        elif (pair := _PAIR.fullmatch(word)) is not None:
+            shown.append(f"{pair['name']}{pair['sign']}{REDACTED}")
+        else:
+            shown.append(redact_url(word))
+        before = word
+    return shown
+
+
+class Ended(Struct, frozen=True):
+    """How a program ended."""
+
+    exit_code: int | None
+    """A signal's number is negative; `None` where the program could not be started, or not be killed."""
+    seconds: float
+    pid: int | None = None
+    timed_out: bool = False
+    error: str = ""
+    """Why it could not be started."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it did what it was asked to."""
+        return self.exit_code == 0 and not self.timed_out
+
+    def __str__(self) -> str:
+        if self.exit_code is None and self.error:
+            return f"could not be started: {self.error}"
+        if self.timed_out:
+            return f"was stopped after {self.seconds:.0f} s: it took too long"
+        if self.exit_code is None:
+            return "does not end"
+        if self.exit_code < 0:
+            return f"was ended by {signal_name(-self.exit_code)} after {self.seconds:.1f} s"
+        return f"exit code {self.exit_code} after {self.seconds:.1f} s"
+
+
+def signal_name(number: int) -> str:
+    """A signal's name, where it has one."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class Programs:
+    """Runs programs, each on the thread that asks for it, and can kill all of them at once."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._is_over = False
+
+    def run(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        given: bytes,
+        take: Callable[[int, bytes], None],
+        *,
+        timeout_s: float,
+        grace_s: float = GRACE_S,
+    ) -> Ended:
+        """Run a program to its end; what it leaves running in the background is left alone.
+
+        :param given: for its standard input; it need not read it.
+        :param take: gets its process id and what it says, on both outputs, as it comes.
+        :param timeout_s: how long it may take; then its process group gets SIGTERM, and SIGKILL `grace_s` later.
+        """
+        began = time.monotonic()
+        try:
+            process = self._start(command, environment)
+        except (OSError, ValueError) as error:
+            return Ended(None, 0.0, error=getattr(error, "strerror", None) or str(error))
+        timed_out = False
+        try:
+            with _Attendant(process, given, lambda data: take(process.pid, data)) as attendant:
+                if not attendant.attend(began + timeout_s):
+                    timed_out = True
+                    _signal_group(process, signal.SIGTERM)
+                    if not attendant.attend(time.monotonic() + grace_s, to_the_last=True):
+                        _signal_group(process, signal.SIGKILL)
+                        attendant.attend(time.monotonic() + grace_s)
+        finally:
+            with self._lock:
+                self._running.discard(process)
+        return Ended(process.poll(), time.monotonic() - began, process.pid, timed_out)
+
+    def kill(self) -> None:
+        """Kill every process group at once, and start no more."""
+        is_held = self._lock.acquire(timeout=1)  # not for ever: a program on a dead disk may hold up its start
+        try:
+            self._is_over = True
+            for process in list(self._running):
+                _signal_group(process, signal.SIGKILL)
+        finally:
+            if is_held:
+                self._lock.release()
+
+    def _start(self, command: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+        with self._lock:
+            if self._is_over:
+                raise ValueError("rtms is being ended")
+            process = subprocess.Popen(  # noqa: S603  # the user's own command
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                bufsize=0,
+                start_new_session=True,
+            )
+            self._running.add(process)
+        return process
+
+
+def _signal_group(process: "subprocess.Popen[bytes]", number: int) -> None:
+    with suppress(OSError):  # all of it has ended, or is another user's
+        os.killpg(process.pid, number)
+
+
+class _Attendant:
+    """Feeds a process, takes what it says, and sees it end."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", given: bytes, take: Callable[[bytes], None]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process, self._take = process, take
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self._rest = memoryview(given)
+        self._selector = selectors.DefaultSelector()
+
+    def __enter__(self) -> "_Attendant":
+        for pipe, event in ((self._stdin, selectors.EVENT_WRITE), (self._stdout, selectors.EVENT_READ)):
+            os.set_blocking(pipe.fileno(), False)
+            self._selector.register(pipe, event)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._selector.close()
+        self._stdin.close()
+        self._stdout.close()
+
+    def attend(self, deadline: float, *, to_the_last: bool = False) -> bool:
+        """Attend to it until it has ended.
+
+        :param deadline: of the monotonic clock.
+        :param to_the_last: until nothing that it has started holds its output open, either.
+        :returns: whether that came before the deadline.
+        """
+        while (left := deadline - time.monotonic()) > 0:
+            if self._stdout.closed:
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(min(left, _LOOK_S))
+                if self._process.returncode is not None:
+                    return True
+            elif self._process.poll() is not None and not to_the_last:
+                self._read_the_rest()
+                return True
+            for key, _ in self._selector.select(0 if self._stdout.closed else min(left, _LOOK_S)):
+                if key.fileobj is self._stdin:
+                    self._write()
+                else:
+                    self._read()
+        return False
+
+    def _write(self) -> None:
+        try:
+            self._rest = self._rest[self._stdin.write(self._rest) or 0 :]
+        except BrokenPipeError:  # it does not want to know
+            self._rest = self._rest[:0]
+        if not self._rest:
+            self._selector.unregister(self._stdin)
+            self._stdin.close()
+
+    def _read(self) -> bool:
+        """Take what it has said.
+
+        :returns: whether there may be more at once.
+        """
+        data = self._stdout.read(_CHUNK)
+        if data:
+            self._take(data)
+        elif data is not None:
+            self._selector.unregister(self._stdout)
+            self._stdout.close()
+        return bool(data)
+
+    def _read_the_rest(self) -> None:
+        """Take what is still in the pipe; whatever else has it open may go on writing, and is not listened to."""
+        for _ in range(1 + (1 << 20) // _CHUNK):
+            if not self._read():
+                break
