@@ -52,6 +52,8 @@ class Beginning(Struct, frozen=True):
     user_id: UserId = None
     """Whose alone it is; `None` is everybody's."""
     user_name: str | None = None
+    participants: tuple[tuple[UserId, str | None], ...] = ()
+    """Who is known by then, with their names."""
 
 
 class TargetGoneError(Exception):

@@ -1,0 +1,237 @@
+"""What is said over a WebSocket of a tap: our own messages, and those of Twilio's Media Streams. Pure.
+
+Both are described in docs/live-websocket.md, field by field.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterator
+
+import pybase64
+from msgspec import Struct
+
+from rtms_cli.live.pieces import AUDIO, GAP, SHARE, VIDEO, Beginning, Piece, SoundForm
+from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.strict_json import dumps, loads
+
+VERSION = 1
+"""Of our messages; in `start` and in the header of binary ones."""
+HEADER = struct.Struct("!BBHIQ")
+"""Before media: kind, version, length of this header, number of the user, timestamp in ms; network order."""
+KINDS = {AUDIO: 1, VIDEO: 2, SHARE: 3}
+"""How the header names kinds."""
+STOP = b'{"type":"stop"}'
+MOST_USERS = 10_000
+"""Users that have a number at the same time."""
+
+CHUNK_MS = 20
+"""Sound in one of Twilio's messages."""
+MOST_MARK = 1_000
+"""Letters of a mark's name that come back."""
+TWILIO_ENCODINGS = {"mulaw": ("audio/x-mulaw", 1), "s16le": ("audio/x-l16", 2)}
+"""What Twilio's messages call an encoding, and its bytes for each sample. Twilio itself sends the first only."""
+_LAST_MS = (1 << 63) - 1
+
+
+class Message(Struct, frozen=True, gc=False):
+    """One message of ours."""
+
+    raw: bytes
+    is_text: bool
+    piece: Piece | None = None
+    """What it hands on; of `user` and `stop`, nothing."""
+    user: int = 0
+    """Whom a `user` message announces."""
+
+
+class Framing:
+    """Our messages for one stream. Users get numbers, each of which is announced before it is used."""
+
+    def __init__(self, beginning: Beginning) -> None:
+        self.beginning = beginning
+        self._users: dict[UserId, tuple[int, str | None]] = {}
+        self._last = 0
+        for user_id, user_name in beginning.participants:
+            if user_id is not None:
+                self._number(user_id, user_name)
+
+    def start(self) -> bytes:
+        """The first message, for whoever listens from now on."""
+        told = self.beginning
+        return dumps(
+            {
+                "type": "start",
+                "version": VERSION,
+                **described(told),
+                "participants": [
+                    {"user": number, "user_id": user_id, "user_name": name}
+                    for user_id, (number, name) in self._users.items()
+                ],
+            }
+        )
+
+    def messages(self, piece: Piece) -> Iterator[Message]:
+        """A piece, behind the announcement of whose it is where that is news."""
+        user = 0
+        if piece.user_id is not None:
+            user, is_news = self._number(piece.user_id, piece.user_name)
+            if is_news:
+                named = {"type": "user", "user": user, "user_id": piece.user_id, "user_name": piece.user_name}
+                yield Message(dumps(named), is_text=True, user=user)
+        if (kind := KINDS.get(piece.kind)) is not None:
+            at_ms = min(max(piece.timestamp_ms, 0), _LAST_MS)
+            yield Message(HEADER.pack(kind, VERSION, HEADER.size, user, at_ms) + piece.data, is_text=False, piece=piece)
+        elif piece.kind == GAP:
+            yield Message(b'{"type":"gap",' + piece.data.strip()[1:], is_text=True, piece=piece)
+        else:  # a line is JSON already
+            head = b'{"type":"%s","user":%d,"line":' % (piece.kind.encode(), user)
+            yield Message(head + piece.data.strip() + b"}", is_text=True, piece=piece)
+
+    def learn(self, piece: Piece) -> None:
+        """Take note of whose a piece is, of which no message is wanted."""
+        if piece.user_id is not None:
+            self._number(piece.user_id, piece.user_name)
+
+    def _number(self, user_id: UserId, user_name: str | None) -> tuple[int, bool]:
+        """A user's number, and whether that or the name is news."""
+        known = self._users.get(user_id)
+        if known is not None and (user_name is None or user_name == known[1]):
+            return known[0], False
+        if known is None:
+            if len(self._users) >= MOST_USERS:
+                self._users.clear()  # who comes again gets a new number
+            self._last += 1
+        number = self._last if known is None else known[0]
+        self._users[user_id] = number, user_name
+        return number, True
+
+
+def described(told: Beginning) -> dict[str, object]:
+    """What is told of a stream."""
+    sound = told.sound
+    return {
+        "product": told.product,
+        "id": told.id,
+        "stream_id": told.stream_id,
+        "media": told.media,
+        "format": sound and {"encoding": sound.encoding, "rate": sound.rate_hz, "channels": sound.channels},
+        "user_id": told.user_id,
+        "user_name": told.user_name,
+    }
+
+
+def gap(kind: str, from_ms: int, to_ms: int, why: str, count: int) -> bytes:
+    """The message that says what is missing."""
+    return dumps({"type": "gap", "kind": kind, "from_ms": from_ms, "to_ms": to_ms, "why": why, "count": count})
+
+
+class Twilio:
+    """Twilio's messages for one stream: sound in chunks of 20 ms, whatever pieces it comes in.
+
+    :raises ValueError: where the messages have no name for the sound's form.
+    """
+
+    def __init__(self, beginning: Beginning) -> None:
+        sound = beginning.sound or SoundForm(8000, 1, "mulaw")
+        if sound.encoding not in TWILIO_ENCODINGS:
+            raise ValueError(f"Twilio's messages carry mulaw or s16le, not {sound.encoding}")
+        encoding, width = TWILIO_ENCODINGS[sound.encoding]
+        self._beginning = beginning
+        self._format = {"encoding": encoding, "sampleRate": sound.rate_hz, "channels": sound.channels}
+        self._frame_nbytes = width * sound.channels
+        self._rate_hz = sound.rate_hz
+        self._chunk_nbytes = sound.rate_hz * CHUNK_MS // 1000 * self._frame_nbytes
+        self._waiting = bytearray()
+        self._taken_nbytes = self._chunks = self._sequence = 0
+        self._first_ms: int | None = None
+        self._skipped_ms = 0
+        """How much later sound is than its place among what was taken says: what the buffer dropped."""
+        self.stream_sid = _sid("MZ", beginning.stream_id, str(beginning.user_id))
+        self._call = {"accountSid": _sid("AC", beginning.product), "callSid": _sid("CA", beginning.stream_id)}
+
+    def connected(self) -> bytes:
+        """The first message."""
+        return dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+
+    def start(self) -> bytes:
+        """The second message."""
+        told = self._beginning
+        known = {
+            "product": told.product,
+            "id": told.id,
+            "stream_id": told.stream_id,
+            "user_id": told.user_id,
+            "user_name": told.user_name,
+        }
+        parameters = {key: str(value) for key, value in known.items() if value is not None}
+        start = {
+            "streamSid": self.stream_sid,
+            **self._call,
+            "tracks": ["inbound"],
+            "mediaFormat": self._format,
+            "customParameters": parameters,
+        }
+        return self._message("start", start)
+
+    def take(self, piece: Piece) -> None:
+        """Take sound in; anything else is left aside."""
+        if piece.kind != AUDIO:
+            return
+        if self._first_ms is None:
+            self._first_ms = piece.timestamp_ms
+        later_ms = piece.timestamp_ms - self._first_ms - self._ms(self._taken_nbytes) - self._skipped_ms
+        if later_ms >= CHUNK_MS:
+            self._skipped_ms += later_ms
+        self._waiting += piece.data
+        self._taken_nbytes += len(piece.data)
+
+    def media(self, *, rest: bool = False) -> bytes | None:
+        """The next `media` message, or nothing until more was taken.
+
+        :param rest: whether what is less than a chunk is sent as well.
+        """
+        chunk = bytes(self._waiting[: self._chunk_nbytes])
+        if not chunk or (len(chunk) < self._chunk_nbytes and not rest):
+            return None
+        at_ms = self._ms(self._taken_nbytes - len(self._waiting)) + self._skipped_ms
+        del self._waiting[: self._chunk_nbytes]
+        self._chunks += 1
+        payload = pybase64.b64encode_as_string(chunk)
+        media = {"track": "inbound", "chunk": str(self._chunks), "timestamp": str(at_ms), "payload": payload}
+        return self._message("media", media)
+
+    def mark(self, name: str) -> bytes:
+        """The message that says that what came before a mark was played."""
+        return self._message("mark", {"name": name})
+
+    def stop(self) -> bytes:
+        """The last message."""
+        return self._message("stop", self._call)
+
+    def _ms(self, nbytes: int) -> int:
+        return nbytes // self._frame_nbytes * 1000 // self._rate_hz
+
+    def _message(self, event: str, content: object) -> bytes:
+        """A message with the next number: it is to be sent before another is made."""
+        self._sequence += 1
+        return dumps(
+            {"event": event, "sequenceNumber": str(self._sequence), event: content, "streamSid": self.stream_sid}
+        )
+
+
+def _sid(kind: str, *of: str) -> str:
+    """An id in Twilio's form; the same for the same stream."""
+    return kind + hashlib.sha256("\0".join((kind, *of)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def read_mark(raw: bytes) -> str | None:
+    """The name in a bot's `mark` message; `None` of any other."""
+    if b'"mark"' not in raw:
+        return None
+    try:
+        said = loads(raw)
+    except ValueError:
+        return None
+    mark = said.get("mark") if isinstance(said, dict) and said.get("event") == "mark" else None
+    name = mark.get("name") if isinstance(mark, dict) else None
+    return name if isinstance(name, str) and len(name) <= MOST_MARK else None

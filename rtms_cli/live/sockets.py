@@ -1,0 +1,481 @@
+"""Targets that are WebSocket servers of others: we connect, tell what the stream is, and hand it on.
+
+Theory of operation. `websockets` carries these connections. Its `send` waits while the peer reads nothing; the kernel
+is told to hold little that is not sent (`TCP_NOTSENT_LOWAT`), so that what waits does so in the tap's own buffer, where
+the oldest goes first. A peer can say what it likes: what comes is read in small steps, so many frames and bytes a
+second, and thrown away. A flood then waits in the kernel, and holds its sender up.
+"""
+
+import asyncio
+import functools
+import logging
+import os
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.connection import Connection
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidProxy,
+    InvalidProxyStatus,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+)
+from websockets.frames import DATA_OPCODES, Close, Frame, Opcode
+from websockets.uri import parse_uri
+
+from rtms_cli import __version__
+from rtms_cli.errors import Problem
+from rtms_cli.live.framing import STOP, Framing, Twilio, read_mark
+from rtms_cli.live.pieces import Beginning, Piece, TargetGoneError
+from rtms_cli.protocol.secrets import REDACTED, Secrets
+from rtms_cli.protocol.texts import cut
+from rtms_cli.wire.dialer import tls_context
+from rtms_cli.wire.hosts import is_loopback
+
+TOKEN_VARIABLE = "RTMS_TAP_TOKEN"  # noqa: S105  # its name
+"""Where the token comes from that servers and clients of taps are told."""
+OPEN_S = 10.0
+"""How long connecting may take, TLS and the upgrade included."""
+CLOSE_S = 10.0
+"""How long a peer may take to read the rest and answer the closing handshake."""
+PING_S, PONG_S = 20.0, 60.0
+"""How often a peer is asked whether it is there, and how long it may take to answer: it may stall for a while."""
+MOST_HEARD = 1 << 20
+"""Bytes of the largest message that a peer may send; what bots send are seconds of sound at the most."""
+_FAREWELL_S = 1.0
+"""How long a peer that broke the protocol has to read what we say of it."""
+_UNSENT = 1 << 16
+"""Bytes that may wait in the kernel to be sent: two seconds of sound."""
+_STEP = 1 << 10
+"""Bytes that are read before others have their turn: 500 frames at the most, which take some milliseconds."""
+_FRAMES_PER_S, _BYTES_PER_S = 5_000, 8 << 20
+"""How much of what peers say is read."""
+_AHEAD_S = 0.02
+"""How much of that may come at once."""
+_MOST_PONGS = 1_000
+"""Pings that are answered while a peer does not read."""
+_MOST_TEXT = 1 << 16
+"""Bytes of a text that is looked into."""
+_MOST_MARKS = 1_000
+"""Marks that wait to be answered; of more, the oldest are not."""
+_LONGEST_REASON = 120
+_PASSING = (408, 425, 429)
+"""What a server may answer differently a moment later, among the refusals."""
+_FINAL_CODES = {
+    1000: "the server wants no more",
+    1003: "the server cannot use such messages",
+    1008: "the server refuses for its policy",
+}
+"""Close codes after which connecting again is of no use."""
+
+quiet = logging.getLogger(f"{__name__}.websockets")
+"""The library's, silent: it would tell headers, with the token, and tracebacks of peers that vanish."""
+quiet.setLevel(logging.CRITICAL + 1)
+
+
+class Unhurried(Connection):
+    """A connection whose peer can flood it at no cost to anybody else. What comes is not queued for `recv`."""
+
+    on_text: Callable[[bytes], None] | None = None
+    """Is given text messages that are not too long."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self._unread = bytearray()
+        self._reading: asyncio.TimerHandle | None = None
+        self._farewell: asyncio.TimerHandle | None = None
+        self._free_at = 0.0
+        """When what was read so far is within what may be read a second."""
+        self._frames = self._pongs = 0
+        self._text: bytearray | None = None
+        """The text message that is coming in pieces."""
+        if (given := transport.get_extra_info("socket")) is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            with suppress(OSError):
+                given.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        self._unread += data
+        if self._reading is None:
+            self._read()
+
+    def _read(self) -> None:
+        """Read what came, as far as that is not too much by now."""
+        self._reading = None
+        now = self.loop.time()
+        while self._unread and self._free_at <= now + _AHEAD_S and not self._is_clogged():
+            step = bytes(self._unread[:_STEP])
+            del self._unread[:_STEP]
+            self._frames = 0
+            super().data_received(step)
+            cost_s = self._frames / _FRAMES_PER_S + len(step) / _BYTES_PER_S
+            self._free_at = max(self._free_at, now) + cost_s
+        if self.protocol.parser_exc is not None and self._farewell is None:
+            self._farewell = self.loop.call_later(_FAREWELL_S, self.transport.abort)
+        if self.transport.is_closing():
+            return
+        if not self._unread:
+            self.transport.resume_reading()
+            return
+        self.transport.pause_reading()
+        if not self._is_clogged():
+            self._reading = self.loop.call_at(self._free_at, self._read)
+
+    def _is_clogged(self) -> bool:
+        """Whether the peer reads none of what its own pings are answered with."""
+        return self.paused and self._pongs >= _MOST_PONGS
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        super().resume_writing()
+        self._pongs = 0
+        if self._unread and self._reading is None:
+            self._reading = self.loop.call_at(self._free_at, self._read)
+
+    def process_event(self, event: object) -> None:
+        """Take what the library has read: a head of HTTP, or a frame."""
+        if not isinstance(event, Frame) or event.opcode not in DATA_OPCODES:
+            if isinstance(event, Frame):
+                self._frames += 1
+                self._pongs += event.opcode is Opcode.PING and self.paused
+            super().process_event(event)  # type: ignore[arg-type]  # it takes every event of its own
+            return
+        self._frames += 1
+        if self.on_text is not None:
+            self._hear(event, self.on_text)
+
+    def _hear(self, frame: Frame, on_text: Callable[[bytes], None]) -> None:
+        if frame.opcode is not Opcode.CONT:
+            self._text = bytearray() if frame.opcode is Opcode.TEXT else None
+        if self._text is None:
+            return
+        self._text += frame.data
+        if len(self._text) > _MOST_TEXT:
+            self._text = None
+        elif frame.fin:
+            text, self._text = bytes(self._text), None
+            on_text(text)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        for timer in (self._reading, self._farewell):
+            if timer is not None:
+                timer.cancel()
+        self._unread.clear()
+        super().connection_lost(exc)
+
+
+class _Dialed(Unhurried, ClientConnection):
+    pass
+
+
+class _Connect(connect):
+    """Follows no redirects: they would take the token to somebody else."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+def check_url(url: str) -> str:
+    """The URL of a target as it is dialed, without `twilio+`.
+
+    :raises Problem: where it is none.
+    """
+    dialed = url.removeprefix("twilio+")
+    try:
+        parts = urlsplit(dialed)
+        is_good = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0 and not parts.fragment
+        parse_uri(dialed)
+    except (ValueError, InvalidURI):
+        is_good = False
+    if not is_good:
+        raise Problem("A tap's target is no WebSocket URL.", "Write it as ws://HOST:PORT/PATH or wss://HOST/PATH.")
+    return dialed
+
+
+def check_token(token: str | None) -> str | None:
+    """A token as it can stand in a header; an empty one is none.
+
+    :raises Problem: where it cannot.
+    """
+    if token and not (token.isascii() and token.isprintable() and " " not in token):
+        raise Problem(
+            f"{TOKEN_VARIABLE} has white space or letters in it that a header cannot hold.",
+            "Use letters and digits, such as `openssl rand -hex 24` prints.",
+        )
+    return token or None
+
+
+class _Line:
+    """One connection to a server, from its dialing to its end."""
+
+    def __init__(self, connection: ClientConnection, place: str, hide: Callable[[str], str]) -> None:
+        self.connection = connection
+        self._place = place
+        self._hide = hide
+
+    async def send(self, raw: bytes, *, text: bool = True) -> None:
+        """Send a message, and wait while the peer reads nothing."""
+        try:
+            await self.connection.send(raw, text=text)
+        except ConnectionClosed as closed:
+            raise self._gone(closed) from None
+
+    async def close(self, last: Iterable[bytes], *, hurry: bool) -> None:
+        """Send the last messages, and close; give up on a peer that does not answer."""
+        try:
+            if not hurry:
+                async with asyncio.timeout(CLOSE_S):
+                    for raw in last:
+                        await self.connection.send(raw, text=True)
+                    await self.connection.close()
+        except (TimeoutError, ConnectionClosed):
+            pass  # it had its time
+        finally:
+            self.connection.transport.abort()
+        await self.connection.wait_closed()
+
+    def _gone(self, closed: ConnectionClosed) -> TargetGoneError:
+        if closed.rcvd is not None and closed.rcvd_then_sent is not False:
+            why = _FINAL_CODES.get(closed.rcvd.code, "the server closed the connection")
+            final = closed.rcvd.code in _FINAL_CODES
+            return TargetGoneError(f"{self._place}: {why} ({self._told(closed.rcvd)})", final=final)
+        if closed.sent is None or closed.sent.code == 1000:
+            return TargetGoneError(f"{self._place}: the connection was lost")
+        if closed.sent.code == 1011:
+            return TargetGoneError(f"{self._place}: the server answered no ping for {PONG_S:.0f} s")
+        return TargetGoneError(f"{self._place}: the server broke the protocol ({self._told(closed.sent)})")
+
+    def _told(self, close: Close) -> str:
+        reason = cut(self._hide(close.reason), _LONGEST_REASON)
+        shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in reason)
+        return f"{close.code} {shown}".strip()
+
+
+class WebSocketTarget:
+    """A WebSocket server that gets our messages: docs/live-websocket.md.
+
+    :param url: `ws://` or `wss://`; a user and password in it go into a header.
+    :param token: for the `Authorization` header, where the URL has no user.
+    :param tls: for `wss://`; `None` verifies against the system's store.
+    :raises Problem: where the URL or the token cannot be used.
+    """
+
+    def __init__(self, url: str, token: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._url = check_url(url)
+        self._token = check_token(token)
+        self._tls = tls
+        parts = urlsplit(self._url)
+        self._host = parts.hostname or ""
+        self.place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{cut(parts.path, 200)}"
+        """The URL without what may be a secret in it."""
+        hidden = [self._token, parts.password, parts.query, *(value for _, value in parse_qsl(parts.query))]
+        self._hidden = [secret for secret in hidden if secret and len(secret) > 3]
+        self._secrets = Secrets(self._hidden)
+        self._line: _Line | None = None
+        self._framing: Framing | None = None
+
+    async def open(self, beginning: Beginning) -> None:
+        """See `Target.open`."""
+        await self._dial()
+        self._framing = Framing(beginning)
+        await self._send(self._framing.start())
+
+    async def send(self, pieces: Sequence[Piece]) -> int:
+        """See `Target.send`."""
+        if self._framing is None:
+            raise TargetGoneError(f"{self.place}: it is not open")
+        nbytes = 0
+        for piece in pieces:
+            for message in self._framing.messages(piece):
+                await self._send(message.raw, text=message.is_text)
+            nbytes += len(piece.data)
+        return nbytes
+
+    async def close(self, *, hurry: bool = False) -> int | None:
+        """See `Target.close`."""
+        await self._hang_up((STOP,), hurry=hurry)
+        return None
+
+    @property
+    def unsent_nbytes(self) -> int:
+        """Bytes that wait in this process for the peer to read."""
+        return self._line.connection.transport.get_write_buffer_size() if self._line is not None else 0
+
+    async def _send(self, raw: bytes, *, text: bool = True) -> None:
+        if self._line is None:
+            raise TargetGoneError(f"{self.place}: it is not open")
+        await self._line.send(raw, text=text)
+
+    async def _hang_up(self, last: Iterable[bytes], *, hurry: bool) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            await line.close(last, hurry=hurry)
+
+    async def _dial(self, on_text: Callable[[bytes], None] | None = None) -> None:
+        await self._hang_up((), hurry=True)
+        uri = parse_uri(self._url)
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token and uri.username is None else {}
+
+        def made(*arguments: Any, **options: Any) -> _Dialed:
+            opened = _Dialed(*arguments, **options)
+            opened.on_text = on_text  # a bot may speak first
+            return opened
+
+        tls = (self._tls or await asyncio.to_thread(_system_tls)) if uri.secure else None
+        dialing = _Connect(
+            self._url,
+            additional_headers=headers,
+            user_agent_header=f"rtms-cli/{__version__}",
+            compression=None,
+            proxy=None if is_loopback(self._host) else True,
+            open_timeout=OPEN_S,
+            close_timeout=CLOSE_S,
+            ping_interval=PING_S,
+            ping_timeout=PONG_S,
+            max_size=MOST_HEARD,
+            logger=quiet,
+            create_connection=cast("type[_Dialed]", made),
+            ssl=tls,
+        )
+        try:
+            connection = await dialing
+        except (InvalidURI, InvalidHandshake, InvalidProxy, ProxyError, OSError, EOFError, UnicodeError) as error:
+            why, final = _why(error)
+            raise TargetGoneError(f"{self.place}: {why}", final=final) from None
+        self._line = _Line(connection, self.place, self._hide)
+
+    def _hide(self, text: str) -> str:
+        for secret in self._hidden:
+            text = text.replace(secret, REDACTED)
+        return self._secrets.hide_text(text)
+
+
+class TwilioTarget(WebSocketTarget):
+    """A WebSocket server that gets Twilio's Media Streams messages: most voice bots read those.
+
+    It takes one participant's sound, or everybody's mixed. A bot's marks come back at once, since nobody plays what it
+    says; anything else that it sends is counted and thrown away.
+    """
+
+    def __init__(self, url: str, token: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(url, token, tls)
+        self.heard = 0
+        """Messages that the bot has sent."""
+        self._twilio: Twilio | None = None
+        self._marks: deque[str] = deque(maxlen=_MOST_MARKS)
+        self._answering: asyncio.Task[None] | None = None
+
+    async def open(self, beginning: Beginning) -> None:
+        """See `Target.open`."""
+        try:
+            twilio = Twilio(beginning)
+        except ValueError as error:
+            raise TargetGoneError(f"{self.place}: {error}", final=True) from None
+        self._twilio = None  # until both messages are out, a mark must wait
+        await self._dial(self._hear)
+        await self._send(twilio.connected())
+        await self._send(twilio.start())
+        self._twilio = twilio
+        self._answer()
+
+    async def send(self, pieces: Sequence[Piece]) -> int:
+        """See `Target.send`."""
+        if self._twilio is None:
+            raise TargetGoneError(f"{self.place}: it is not open")
+        nbytes = 0
+        for piece in pieces:
+            self._twilio.take(piece)
+            while (media := self._twilio.media()) is not None:
+                await self._send(media)
+            nbytes += len(piece.data)
+        return nbytes
+
+    async def close(self, *, hurry: bool = False) -> int | None:
+        """See `Target.close`."""
+        twilio, self._twilio = self._twilio, None
+        await self._hang_up(_last(twilio) if twilio is not None else (), hurry=hurry)
+        return None
+
+    async def _hang_up(self, last: Iterable[bytes], *, hurry: bool) -> None:
+        answering, self._answering = self._answering, None
+        if answering is not None:
+            answering.cancel()
+            await asyncio.wait((answering,))
+        self._marks.clear()
+        await super()._hang_up(last, hurry=hurry)
+
+    def _hear(self, raw: bytes) -> None:
+        self.heard += 1
+        if (name := read_mark(raw)) is not None:
+            self._marks.append(name)
+            self._answer()
+
+    def _answer(self) -> None:
+        if self._marks and self._twilio is not None and self._answering is None:
+            self._answering = asyncio.create_task(self._answer_marks(self._twilio))
+
+    async def _answer_marks(self, twilio: Twilio) -> None:
+        try:
+            while self._marks:
+                await self._send(twilio.mark(self._marks.popleft()))
+        except TargetGoneError:
+            pass  # who sends next is told
+        finally:
+            if self._answering is asyncio.current_task():
+                self._answering = None
+
+
+def _last(twilio: Twilio) -> Iterable[bytes]:
+    """The last messages: the rest of the sound, and that this was all. Each is numbered when it is sent."""
+    while (media := twilio.media(rest=True)) is not None:
+        yield media
+    yield twilio.stop()
+
+
+@functools.cache
+def _system_tls() -> ssl.SSLContext:
+    return tls_context()
+
+
+def _why(error: Exception) -> tuple[str, bool]:
+    """Why a server could not be reached, in words, and whether to try again would be of no use."""
+    match error:
+        case InvalidStatus():
+            status = error.response.status_code
+            return f"it answered HTTP {status}", 300 <= status < 500 and status not in _PASSING
+        case InvalidProxyStatus():
+            status = error.response.status_code
+            return f"the proxy answered HTTP {status}", status in (401, 403, 407)
+        case InvalidProxy():
+            return "the proxy that the environment names is none", True
+        case ProxyError():
+            return "the proxy could not be used", False
+        case InvalidHandshake():
+            return "it does not answer as a WebSocket server", False
+        case InvalidURI() | UnicodeError():
+            return "it is no WebSocket URL", True
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted ({error.verify_message})", True
+        case ssl.SSLError():
+            return f"TLS failed ({error.reason})", False
+        case TimeoutError():
+            return f"no answer within {OPEN_S:.0f} s", False
+        case socket.gaierror():
+            return "the host name is not known", False
+        case ConnectionError() if not error.errno:
+            return "the connection was lost", False
+        case OSError() if error.errno:
+            return os.strerror(error.errno), False
+        case _:
+            return "it could not be reached", False
