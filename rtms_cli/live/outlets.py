@@ -113,10 +113,11 @@ class ExecTarget:
         if process is None:
             return None
         assert process.stdin is not None
-        if hurry:
-            process.stdin.transport.abort()
-        else:
-            process.stdin.close()
+        if not process.stdin.is_closing():
+            if hurry:
+                process.stdin.transport.abort()
+            else:
+                process.stdin.close()
         ended = asyncio.ensure_future(process.wait())
         try:
             for number in () if hurry and process.returncode is not None else (0, signal.SIGTERM, signal.SIGKILL):

@@ -24,11 +24,14 @@ class Converter:
 
     def __init__(self, rate_hz: int, channels: int, form: SoundForm) -> None:
         self._from = rate_hz, channels
-        self._resampler = None if self._from == (form.rate_hz, form.channels) else _resampler(form)
+        self._channels = form.channels
+        self._resampler = None if rate_hz == form.rate_hz else _resampler(form)
         self._encode = _ENCODERS[form.encoding]() if form.encoding in _ENCODERS else _as_it_is
 
     def __call__(self, pcm: bytes) -> bytes:
         """The next stretch; less comes out than went in where samples of another rate wait for the next ones."""
+        if self._from[1] != self._channels:
+            pcm = _with_channels(pcm, self._channels)
         if self._resampler is not None:
             pcm = self._resampled(pcm)
         return self._encode(pcm)
@@ -37,12 +40,11 @@ class Converter:
         import av
 
         assert self._resampler is not None
-        rate_hz, channels = self._from
         if not pcm:
             return b""
         samples = np.frombuffer(pcm, "<i2").reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=_layout(channels))
-        frame.sample_rate = rate_hz
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=_layout(self._channels))
+        frame.sample_rate = self._from[0]
         return b"".join(out.to_ndarray().tobytes() for out in self._resampler.resample(frame))
 
 
@@ -50,6 +52,15 @@ def _resampler(form: SoundForm) -> "av.AudioResampler":
     import av
 
     return av.AudioResampler("s16", _layout(form.channels), form.rate_hz)
+
+
+def _with_channels(pcm: bytes, channels: int) -> bytes:
+    """The same sound on both sides, or the mean of the two."""
+    samples = np.frombuffer(pcm, "<i2")
+    if channels == 2:
+        return samples.repeat(2).tobytes()
+    mean: bytes = samples.reshape(-1, 2).mean(axis=1).round().astype("<i2").tobytes()
+    return mean
 
 
 def _layout(channels: int) -> str:

@@ -4,6 +4,7 @@ The structs are what is written, and what readers decode it with. Seconds are on
 they stand in a track, where they are on the recording's (since `origin_ms`).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -240,26 +241,28 @@ MOST_TAPS = 1_000
 """Entries of taps that a manifest lists."""
 
 
-def joined_taps(entries: list[TapEntry]) -> list[TapEntry]:
-    """One entry for each target and participant: a session that goes on opens its taps again."""
-    found: dict[tuple[str, str, UserId], TapEntry] = {}
-    for entry in entries:
+def joined_taps(before: Sequence[TapEntry], now: Sequence[TapEntry]) -> list[TapEntry]:
+    """The taps of sessions that are over, and of the one that goes on: one entry where the same was opened again."""
+    left, found = list(before), list[TapEntry]()
+    for entry in now:
         key = entry.what, entry.target, entry.user_id
-        before = found.get(key)
-        if before is None:
-            if len(found) < MOST_TAPS:
-                found[key] = entry
+        same = next((one for one in left if (one.what, one.target, one.user_id) == key), None)
+        if same is None:
+            found.append(entry)
             continue
-        found[key] = TapEntry(
-            *key,
-            entry.user_name or before.user_name,
-            before.bytes + entry.bytes,
-            before.drops + entry.drops,
-            before.dropped_seconds + entry.dropped_seconds,
-            before.late_seconds + entry.late_seconds,
-            before.silence_seconds + entry.silence_seconds,
-            before.restarts + entry.restarts,
-            before.exit_code if entry.exit_code is None else entry.exit_code,
-            entry.error or before.error,
+        left.remove(same)
+        found.append(
+            TapEntry(
+                *key,
+                entry.user_name or same.user_name,
+                same.bytes + entry.bytes,
+                same.drops + entry.drops,
+                same.dropped_seconds + entry.dropped_seconds,
+                same.late_seconds + entry.late_seconds,
+                same.silence_seconds + entry.silence_seconds,
+                same.restarts + entry.restarts,
+                same.exit_code if entry.exit_code is None else entry.exit_code,
+                entry.error or same.error,
+            )
         )
-    return list(found.values())
+    return (left + found)[:MOST_TAPS]

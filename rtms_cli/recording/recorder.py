@@ -178,7 +178,7 @@ class Recorder:
     def listen(self, listener: StreamListener | None) -> None:
         """Tell somebody what the files get from now on, in `fold`, `turn` and `close`; who listened before is done."""
         if self._listener is not None:
-            self._taps = joined_taps([*self._taps, *self._listener.entries()])
+            self._taps = joined_taps(self._taps, self._listener.entries())
         self._listener = listener
         self._placer.hear(listener)
 
@@ -344,7 +344,7 @@ class Recorder:
 
     def _tap_entries(self) -> list[TapEntry]:
         listener = self._listener
-        return self._taps if listener is None else joined_taps([*self._taps, *listener.entries()])
+        return self._taps if listener is None else joined_taps(self._taps, listener.entries())
 
     def _entry(self, track: Track) -> TrackEntry:
         entry = track.entry(self._time.origin_ms, MOST_GAPS)
