@@ -59,6 +59,7 @@ def listen(
       rtms listen --port 8080 --media audio,transcript
     """
     from rtms_cli.commands.composing import shown_station
+    from rtms_cli.live.programs import DESCRIPTORS
     from rtms_cli.recording.files import free_space
     from rtms_cli.station.metrics import exposition
     from rtms_cli.station.running import run_loop
@@ -78,7 +79,8 @@ def listen(
     out, policy = recording.out, HostPolicy(tuple(allow_host or ()))
 
     async def run() -> None:
-        shares = share_out(raise_limit(), in_use(), for_a_stream(request), max_streams, MAX_CONNECTIONS)
+        used = in_use() + (DESCRIPTORS * hooks.hook_jobs if hooks.on else 0)
+        shares = share_out(raise_limit(), used, for_a_stream(request), max_streams, MAX_CONNECTIONS)
         async with (
             shown_station(
                 f"listen on http://{in_url(host)}:{port}{path}",

@@ -161,6 +161,8 @@ class Hooks:
 
     def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
         """Run the hooks for how it ended."""
+        if not self._hooks:
+            return
         event = {Status.INTERRUPTED: INTERRUPTED, Status.FAILED: FAILED}.get(Status(finish.status), FINISHED)
         reason = finish.stop_reason
         known = None if reason is None else StopReason.member(reason)

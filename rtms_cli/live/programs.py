@@ -27,6 +27,9 @@ from rtms_cli.protocol.secrets import REDACTED, SECRET_ENDINGS, redact_url
 GRACE_S = 10.0
 """How long a process group has to end after SIGTERM before SIGKILL follows."""
 
+DESCRIPTORS = 8
+"""What one program that runs may need of ours: pipes, also those of its start, and a file for what it says."""
+
 _LONGEST_ARGUMENT = 4096
 """Characters of a text from outside that become an argument or a variable: the system takes no more than 128 KiB."""
 _CREDENTIALS = ("ZOOM_", "ZM_")

@@ -223,6 +223,21 @@ def test_other_commands_have_no_trouble_with_hooks_log(demo: Path) -> None:
     assert (recording / "hooks.log").read_bytes() == before
 
 
+def test_hooks_run_where_nothing_is_recorded(tmp_path: Path) -> None:
+    saying = note(tmp_path)
+    done = rtms(
+        "demo", "--seconds", "1", "--json", "--no-record", "--tap", f"audio:file:{tmp_path / 'sound'}",
+        "--on", f"finished={saying} finished.json {{folder}}", "--on", "started=echo it began",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    noted = told(tmp_path, "finished")
+    assert (noted["argv"], noted["environment"]["RTMS_FOLDER"]) == ([""], "")
+    assert (noted["stdin"]["folder"], noted["stdin"]["status"]) == (None, "complete")
+    assert "it said: it began" in done.stdout
+    assert names(tmp_path) == {"note.py", "finished.json", "sound"}
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -421,32 +436,24 @@ def test_a_command_has_as_many_arguments_as_were_given(folder: str, stream_id: s
 async def test_a_hook_that_reads_nothing_or_closes_everything_is_waited_for_and_no_more(tmp_path: Path) -> None:
     tracks = [TrackEntry("audio", f"audio/{number}.wav", packets=number) for number in range(5000)]
     closing = "import os, sys; [os.close(n) for n in (0, 1, 2)]; os.mkdir(sys.argv[1])"
-    leaving = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(5)'])"
+    gate = tmp_path / "gate"
+    leaving = shlex.join(["sh", "-c", f"while ! test -e {gate}; do sleep 0.1; done & echo left"])
     counting = "import json, sys; told = json.load(sys.stdin)['summary']; print(len(told['tracks']), told['left_out'])"
-    texts = ["true", python(closing, tmp_path / "made"), python(leaving), python(counting)]
+    texts = ["true", python(closing, tmp_path / "made"), leaving, python(counting)]
     async with hooked(*(f"finished={text}" for text in texts)) as (hooks, heard):
         hooks.on_finished(stream(), tmp_path, COMPLETE, manifest(tracks=tracks))
-    assert [one["exit_code"] for one in heard.ended] == [0] * len(texts), heard.notices
+    gate.touch()
+    assert [(one["exit_code"], one["timed_out"]) for one in heard.ended] == [(0, False)] * len(texts), heard.notices
     assert (tmp_path / "made").is_dir()
-    assert [line.partition(": ")[2] for line in log_lines(tmp_path) if "exit code" not in line] == ["1000 4000"]
+    assert [line.partition(": ")[2] for line in log_lines(tmp_path) if "exit code" not in line] == ["left", "1000 4000"]
 
 
-IGNORES = """
-import signal, subprocess, sys, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-subprocess.Popen([sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"])
-time.sleep(600)
-"""
-CLEANS_UP = """
-import signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("cleaned up")))
-print("ready", flush=True)
-time.sleep(600)
-"""
+IGNORES = shlex.join(["sh", "-c", "trap '' TERM; sleep 600 & echo $!; wait"])
+CLEANS_UP = shlex.join(["sh", "-c", "trap 'echo cleaned up; exit 0' TERM; echo ready; while :; do sleep 0.1; done"])
 
 
 async def test_a_hook_that_takes_too_long_is_ended_with_its_process_group(tmp_path: Path) -> None:
-    async with hooked(f"finished={python(IGNORES)}", timeout_s=3, grace_s=0.5) as (hooks, heard):
+    async with hooked(f"finished={IGNORES}", timeout_s=3, grace_s=0.5) as (hooks, heard):
         hooks.on_finished(stream(), tmp_path, COMPLETE, manifest())
     [ended] = heard.ended
     assert (ended["timed_out"], ended["exit_code"]) == (True, -signal.SIGKILL)
@@ -457,7 +464,7 @@ async def test_a_hook_that_takes_too_long_is_ended_with_its_process_group(tmp_pa
 
 
 async def test_a_hook_that_takes_too_long_may_clean_up(tmp_path: Path) -> None:
-    async with hooked(f"finished={python(CLEANS_UP)}", timeout_s=3) as (hooks, heard):
+    async with hooked(f"finished={CLEANS_UP}", timeout_s=3) as (hooks, heard):
         hooks.on_finished(stream(), tmp_path, COMPLETE, manifest())
     assert (heard.ended[0]["timed_out"], heard.ended[0]["exit_code"]) == (True, 0)
     assert "cleaned up" in log_lines(tmp_path)[-2]
