@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -37,8 +38,13 @@ Answer = Callable[[Got], int | tuple[int, Mapping[str, str]]]
 class Receiver:
     """Serves on one port, and can be killed and come back."""
 
-    def __init__(self, answer: Answer = lambda got: 200) -> None:
+    def __init__(self, answer: Answer = lambda got: 200, tls: ssl.SSLContext | None = None) -> None:
         self.answer = answer
+        self.may_answer = asyncio.Event()
+        """While it is not set, nothing is answered."""
+        self.may_answer.set()
+        self.asked = 0
+        self._tls = tls
         self.got: list[Got] = []
         self.port = 0
         self.connections = 0
@@ -47,7 +53,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook"
+        return f"http://127.0.0.1:{self.port}/hook" if self._tls is None else f"https://localhost:{self.port}/hook"
 
     @property
     def taken(self) -> list[Got]:
@@ -55,7 +61,7 @@ class Receiver:
         return [got for got in self.got if 200 <= got.status < 300]
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def kill(self) -> None:
@@ -99,6 +105,8 @@ class Receiver:
                 return False
         assert head is not None
         headers = {name.decode(): value.decode() for name, value in head.headers}
+        self.asked += 1
+        await self.may_answer.wait()
         got = Got(0, head.target.decode(), headers, body)
         answered = self.answer(got)
         status, more = answered if isinstance(answered, tuple) else (answered, {})
@@ -111,9 +119,9 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving(answer: Answer = lambda got: 200) -> AsyncIterator[Receiver]:
+async def receiving(answer: Answer = lambda got: 200, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     """A receiver, on a free port."""
-    receiver = Receiver(answer)
+    receiver = Receiver(answer, tls)
     await receiver.start()
     try:
         yield receiver

@@ -35,7 +35,7 @@ def config(
         for name, parsed in commands.items():
             for option, param in options_of(parsed).items():
                 held.setdefault((name, option), Setting(name, option, _plain(param.default), "default"))
-    shown = [one for one in held.values() if command in (None, one.command)]
+    shown = [_without_secrets(one) for one in held.values() if command in (None, one.command)]
     shown.sort(key=lambda one: (list(commands).index(one.command), one.option))
     credentials = load_credentials({}).sources()
     if as_json:
@@ -48,6 +48,16 @@ def config(
         typer.echo(f"No option is set by {FILE}, [tool.rtms] or RTMS_… variables; --all shows the defaults.")
     for name, source in credentials.items():
         typer.echo(f"{'':9} {name:18} {'(hidden)' if source else '-':24} {source or 'not configured'}")
+
+
+def _without_secrets(setting: Setting) -> Setting:
+    """A setting as it may be shown: the URLs of receivers may hold passwords."""
+    if setting.option != "notify" or not setting.value:
+        return setting
+    from rtms_cli.live.notifications import shown_endpoint
+
+    given = [setting.value] if isinstance(setting.value, str) else setting.value
+    return setting._replace(value=[shown_endpoint(str(text)) for text in given])
 
 
 def _plain(value: Any) -> Any:

@@ -93,7 +93,7 @@ def parse_endpoint(text: str) -> Endpoint:
 
     :raises Problem: where it is none. It never shows the URL, which may hold a secret.
     """
-    url, *rest = re.split(r",(?=(?:events|batch)=)", text)
+    url, *rest = _split(text)
     options = {}
     for part in rest:
         name, _, value = part.partition("=")
@@ -111,6 +111,19 @@ def parse_endpoint(text: str) -> Endpoint:
     if batch_s and TRANSCRIPT not in events:
         raise Problem("--notify: batch= is for transcripts, and events= leaves them out.", "Leave out one of them.")
     return Endpoint(url.partition("#")[0], events, batch_s)
+
+
+def shown_endpoint(text: str) -> str:
+    """`URL[,events=a,b][,batch=2s]` as people may see it."""
+    try:
+        endpoint = parse_endpoint(text)
+    except Problem:
+        return "(no receiver)"
+    return endpoint.label + text[len(_split(text)[0]) :]
+
+
+def _split(text: str) -> list[str]:
+    return re.split(r",(?=(?:events|batch)=)", text)
 
 
 def _events_in(text: str | None) -> frozenset[str]:
