@@ -54,6 +54,7 @@ _MOST_SAID, _MOST_SAID_CHARS = 3, 200
 """Of a hook's output that no `hooks.log` takes: the last lines, and how much of each."""
 _LONGEST_LINE = 1 << 13
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_LINE_ENDS = re.compile(rb"[\r\n]+")
 _OBEYED = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """What a terminal obeys or turns the writing direction by."""
 
@@ -313,7 +314,13 @@ class _Log:
     def take(self, pid: int, data: bytes) -> None:
         """Write what a hook has said, line by line."""
         self._pid = pid
-        *lines, self._line = re.split(rb"[\r\n]+", self._line + data)
+        if self._descriptor is None:
+            self._line = (self._line + data)[-_LONGEST_LINE:]  # for its last lines
+            return
+        if self._left_out:  # a flood costs as little as can be
+            self._left_out += len(data)
+            return
+        *lines, self._line = _LINE_ENDS.split(self._line + data)
         while len(self._line) > _LONGEST_LINE:
             lines.append(self._line[:_LONGEST_LINE])
             self._line = self._line[_LONGEST_LINE:]
@@ -322,26 +329,25 @@ class _Log:
     def finish(self, ended: Ended) -> None:
         """Write the last line, what was left out, and how it ended."""
         self._pid = ended.pid
-        if self._line:
-            self._put([self._line])
+        rest = [line for line in _LINE_ENDS.split(self._line) if line]
         if self._descriptor is None:
+            self.said += [_harmless(line)[:_MOST_SAID_CHARS] for line in rest]
             return
-        told = [f"{self._left_out:,} more bytes were left out"] if self._left_out else []
+        self._put(rest)
+        told = [f"some {self._left_out:,} more bytes were left out"] if self._left_out else []
         self._write([f"({line})" for line in (*told, str(ended))])
 
     def _put(self, lines: Sequence[bytes]) -> None:
-        shown = [_harmless(line) for line in lines]
-        if self._descriptor is None:
-            self.said += [line[:_MOST_SAID_CHARS] for line in shown]
-            return
+        prefix_nbytes = len(self._prefix().encode())
         kept: list[str] = []
-        for line, raw in zip(shown, lines, strict=True):
-            size = len(line.encode()) + len(self._prefix()) + 1
-            if self._left_out or self._written + size > MOST_LOG_NBYTES:
-                self._left_out += len(raw)
-                continue
-            self._written += size
-            kept.append(line)
+        for raw in lines:
+            if not self._left_out:
+                line = _harmless(raw)
+                self._written += prefix_nbytes + len(line.encode()) + 1
+                if self._written <= MOST_LOG_NBYTES:
+                    kept.append(line)
+                    continue
+            self._left_out += len(raw) + 1
         self._write(kept)
 
     def _prefix(self) -> str:
@@ -357,7 +363,7 @@ class _Log:
         except OSError as error:  # a full disk
             log.warning("%s cannot be written: %s", self.path, error.strerror)
             self._close()
-            self.path = None
+            self.path, self._line = None, b""
 
     def _close(self) -> None:
         if self._descriptor is not None:

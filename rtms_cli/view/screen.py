@@ -26,6 +26,7 @@ from rtms_cli.view.dashboard import History, Moment, draw
 from rtms_cli.view.output import CLOSE_TIMEOUT_S, Drawing, drop_dead_output
 from rtms_cli.view.table import summary_table
 from rtms_cli.view.terminal import Keys, is_ours, never_be_stopped
+from rtms_cli.view.text import escape
 
 REFRESH_S = 0.5
 """A picture costs about 10 ms: twice a second keeps it under 3 % of a core."""
@@ -64,6 +65,8 @@ class Screen:
         self._console = console or Console(file=cast("IO[str]", Drawing(sys.stdout)))
         self._history = History()
         self._notices: deque[str] = deque(maxlen=20)
+        self._warnings: deque[str] = deque(maxlen=20)
+        """What went wrong that the recordings do not tell of; it is printed at the end."""
         self._frames: dict[str, deque[Frame]] = {}
         self._finished: deque[RenderableType] = deque(maxlen=_LAST_TABLES)
         self._chosen = 0
@@ -83,6 +86,8 @@ class Screen:
     def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
         """Something that scripts may want to know of."""
         self._notices.append(text)
+        if text.startswith("WARNING"):
+            self._warnings.append(text)
 
     def on_started(self, stream: Stream, folder: Path | None) -> None:
         """A recording began."""
@@ -135,6 +140,8 @@ class Screen:
             for table in self._finished:
                 self._console.print(table)
                 self._console.print()
+            for warning in self._warnings:
+                self._console.print(escape(warning), markup=False, highlight=False, soft_wrap=True)
         except OSError:
             drop_dead_output()
         await asyncio.to_thread(self._drain)

@@ -158,6 +158,21 @@ def test_what_a_person_sees_does_and_gets_back(demo: Terminal, tmp_path: Path) -
     assert events.read_text().count('"event":"MARK"') == 1
 
 
+def test_what_became_of_a_hook_stands_below_the_summary(tmp_path: Path) -> None:
+    """The dashboard is gone by the time that somebody reads."""
+    hooks = ["--on", "finished=sh -c 'exit 3'", "--on", "started=true"]
+    terminal = Terminal([*RTMS, "demo", "--seconds", "1", *hooks], tmp_path)
+    try:
+        assert terminal.end() == 0
+        assert terminal.is_restored()
+        _, _, stays = terminal.output.rpartition(ALTERNATE_OFF)
+        assert b"audio/mixed.wav" in stays
+        assert b"WARNING: hook finished sh: exit code 3 after" in stays
+        assert b"hook started" not in stays
+    finally:
+        terminal.close()
+
+
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 0)])
 def test_signals_give_the_terminal_back(demo: Terminal, sent: signal.Signals, status: int) -> None:
     demo.shows("✓ ready")
