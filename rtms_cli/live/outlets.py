@@ -16,6 +16,8 @@ from rtms_cli.live.sound import sound_header
 
 END_S = 10.0
 """How long a process may go on once its input is closed, and again once it was asked to end."""
+PIPE_NBYTES = 1 << 16
+"""What may wait in front of a pipe, as much as the pipe itself holds: each wait costs a turn of the event loop."""
 MOST_LINES_A_SECOND, LONGEST_LINE = 20, 500
 """Of a command's output, where it is shown among our own lines."""
 _SECRETS = ("SECRET", "TOKEN", "PASSWORD", "PRIVATE_KEY")
@@ -95,7 +97,7 @@ class ExecTarget:
         except (OSError, ValueError) as error:
             raise TargetGoneError(f"it cannot be started: {error}") from None
         assert self._process.stdin is not None
-        self._process.stdin.transport.set_write_buffer_limits(high=0)
+        self._process.stdin.transport.set_write_buffer_limits(high=PIPE_NBYTES)
         if self._show is not None and self._process.stdout is not None:
             self._reading = asyncio.create_task(_show_lines(self._process.stdout, self._show), name="a tap's output")
         if header := _header(beginning):

@@ -149,6 +149,8 @@ class Recorder:
         self._status: str = Status.RECORDING.value
         self._files_left: tuple[tuple[int, int, int] | None, ...] = ()
         self._has_header = False
+        self._unwritten: list[Frame | Run] = []
+        """What was taken, and is not in the capture yet."""
         self._part = 1
         """Of the capture; a new one begins where somebody has deleted, cut or replaced the last one."""
         self._has_manifest = False
@@ -161,7 +163,7 @@ class Recorder:
 
     def begin(self) -> None:
         """Write what is known before anything has come, so that nothing that dies early is a riddle."""
-        self._capture(())
+        self._capture()
         self.checkpoint()
         self._has_manifest = self.manifest_error is None
 
@@ -187,9 +189,10 @@ class Recorder:
         if self._listener is not None:
             self._listener.on_turn(at_us)
 
-    def fold(self, items: Sequence[Item]) -> None:
+    def fold(self, items: Sequence[Item], *, writes: bool = True) -> None:
         """Take a batch of frames and packets, in order, and write what they bring.
 
+        :param writes: whether to write: a listener wants to hear at once what can be written with more of its kind.
         :raises ClosedRecorderError: where the recorder is closed.
         """
         if not self.is_open:
@@ -198,7 +201,9 @@ class Recorder:
             units, runs = in_runs(items), self._runs
             last = items[-1]
             self._ledger.at_us = last.at_us[-1] if isinstance(last, Packets) else last.at_us
-            self._capture(units)
+            self._unwritten += units
+            if writes:
+                self._capture()
             for unit in units:
                 if isinstance(unit, Run):
                     runs.take(unit)
@@ -206,7 +211,13 @@ class Recorder:
                     runs.settle()
                     self._take(unit)
             runs.settle()
-            self._flush()
+        if writes:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        if self._unwritten:
+            self._capture()
+        self._flush()
         if not self._has_manifest:
             self._has_manifest = True
             self.checkpoint()
@@ -377,8 +388,8 @@ class Recorder:
             handler(frame)
 
     def _finish(self) -> None:
-        if not self._has_header:
-            self._capture(())
+        if self._unwritten or not self._has_header:
+            self._capture()
         self._time.go_back()
         self._placer.close()
         self.turn(self._ledger.at_us)
@@ -436,7 +447,8 @@ class Recorder:
                 self._ledger.lose("could not be deleted", path, 0, error)
         self._ledger.warn(f"the stream was revoked: all {len(paths)} files of its recording were deleted")
 
-    def _capture(self, units: Sequence[Frame | Run]) -> None:
+    def _capture(self) -> None:
+        units, self._unwritten = self._unwritten, []
         lines = capture_lines(one if isinstance(one, Frame) else one.packets for one in units)
         count_of = sum(1 if isinstance(one, Frame) else len(one.packets.raws) for one in units)
         gone = self._files.gone(part_name(self._part))

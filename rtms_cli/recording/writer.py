@@ -16,7 +16,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
@@ -154,12 +154,12 @@ class Writer:
             self._wake.wait(min(pause_s, PROMPT_S) if self._prompt else pause_s)
             self._wake.clear()
             if self.backlog > self._wake_from or self._waiters:
-                self._take_turns(list(self._sinks))
+                self._take_turns(list(self._sinks), ())
                 self._wake.clear()  # what came meanwhile asked for this, and small batches cost the most
                 if self.backlog > self._wake_from or self._waiters:
                     self._wake.set()
             else:
-                self._take_turns(self._whose_turn(period_s))
+                self._take_turns(self._whose_turn(period_s), self._prompt)
             if not self._sinks:
                 self._has_work.clear()
                 if self._sinks or self._closing:  # in between
@@ -179,11 +179,16 @@ class Writer:
         if self._next > len(sinks):
             self._next -= len(sinks)
             chosen += sinks[: self._next]
-        others = [sink for sink in sinks if sink._close_asked] + self._prompt
+        others = [sink for sink in sinks if sink._close_asked]
         return chosen + [sink for sink in dict.fromkeys(others) if sink not in chosen]
 
-    def _take_turns(self, sinks: list["Sink"]) -> None:
-        """Fold until nothing of what had come is left."""
+    def _take_turns(self, sinks: list["Sink"], heard: Sequence["Sink"]) -> None:
+        """Fold until nothing of what had come is left.
+
+        :param heard: have a turn in which nothing is written.
+        """
+        for sink in heard:
+            sink._fold_some(writes=False)
         busy = True
         while busy:
             busy = False
@@ -295,9 +300,10 @@ class Sink:
 
     # The writing thread.
 
-    def _fold_some(self) -> bool:
+    def _fold_some(self, *, writes: bool = True) -> bool:
         """Fold up to one slice.
 
+        :param writes: see `Recorder.fold`.
         :returns: whether there may be more.
         """
         queue, items, cost = self._queue, [], 0
@@ -306,8 +312,8 @@ class Sink:
             item = queue.popleft()
             items.append(item)
             cost += _cost(item)
-        if items:
-            self._guarded(lambda: self._recorder.fold(items))
+        if items or (writes and self._now_us is not None):
+            self._guarded(lambda: self._recorder.fold(items, writes=writes))
         if at_us is not None and cost < SLICE:
             self._guarded(lambda: self._recorder.turn(at_us))
         self._taken += cost

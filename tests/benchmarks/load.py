@@ -4,8 +4,9 @@
 
 It does the upgrade and the handshakes by hand, with nothing of ours, then sends `COUNT` messages of a shape on each
 of `STREAMS` media sockets: `audio`, `mixed` or `share` as fast as they are taken, `realtime` one audio packet every
-20 ms. It prints its port; in real time a line when all streams send and one when the first ends; and at the end how
-many keep-alives were answered and the slowest answer.
+20 ms, and so does `stamped`, whose packets begin with the time at which they are sent. It prints its port; in real time
+a line when all streams send and one when the first ends; and at the end how many keep-alives were answered and the
+slowest answer.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from collections import defaultdict
 import uvloop
 
 SHAPE, COUNT, STREAMS = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+IS_PACED = SHAPE in ("realtime", "stamped")
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 START_MS = 1_738_394_112_345
 PARAMS = {
@@ -53,7 +55,7 @@ def media(msg_type: int, payload: bytes | str, at_ms: int) -> bytes:
 
 def made() -> list[bytes]:
     """All frames of one stream; the clock of `mixed` and `share` goes by 20 ms a message as well."""
-    if SHAPE in ("audio", "realtime"):
+    if SHAPE in ("audio", "realtime", "stamped"):
         return [media(14, os.urandom(640), 20 * number) for number in range(COUNT)]
     if SHAPE == "share":
         pictures = [b"\xff\xd8" + os.urandom(1_000_000) + b"\xff\xd9" for _ in range(4)]
@@ -67,6 +69,11 @@ def made() -> list[bytes]:
         else:
             frames.append(media(14, os.urandom(640), 20 * number))
     return frames
+
+
+def stamped(number: int) -> bytes:
+    """A packet that says when it is sent, by the clock that all processes of the machine have."""
+    return media(14, struct.pack("<d", time.monotonic()) + bytes(632), 20 * number)
 
 
 FRAMES = made()
@@ -99,7 +106,7 @@ async def hear(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 async def stream_out(key: str, writer: asyncio.StreamWriter) -> None:
     """Send one stream's media; where it is real time, `pace` does it."""
     global done
-    if SHAPE != "realtime":
+    if not IS_PACED:
         for blob in BLOBS:
             writer.write(blob)
             await writer.drain()
@@ -132,7 +139,7 @@ async def pace() -> None:
                 at = number - begin
                 if not 0 <= at < COUNT:
                     continue
-                writer.write(FRAMES[at])
+                writer.write(stamped(at) if SHAPE == "stamped" else FRAMES[at])
                 if key in signaling and number % 250 == int(key) * 31 % 250:
                     asked[key, number] = time.monotonic()
                     ask = {"msg_type": 12, "timestamp": START_MS + number, "sequence": number}
@@ -201,7 +208,7 @@ async def main() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     print(port, flush=True)
-    if SHAPE == "realtime":
+    if IS_PACED:
         tasks.add(asyncio.create_task(pace()))
     await finished.wait()
     await asyncio.sleep(0.5)

@@ -257,7 +257,7 @@ def test_a_prompt_stream_has_turns_of_its_own_and_the_others_have_theirs(
         writer._wake = ticks
         with monkeypatch.context() as patch:
             patch.setattr(time, "monotonic", lambda: ticks.now)
-            patch.setattr(writer, "_take_turns", turns.update)
+            patch.setattr(writer, "_take_turns", lambda sinks, heard: turns.update([*sinks, *heard]))
             writer._last_turn = ticks.now
             writer._run()
         return turns
