@@ -41,7 +41,16 @@ class Message(Struct, frozen=True, gc=False):
     piece: Piece | None = None
     """What it hands on; of `user` and `stop`, nothing."""
     user: int = 0
-    """Whom a `user` message announces."""
+    """Whom a `user` message announces, or whose a piece is."""
+
+
+class _User(Struct, frozen=True):
+    """Somebody who was announced."""
+
+    number: int
+    name: str | None
+    sound: SoundForm | None
+    """Of their own sound, where there is some."""
 
 
 class Framing:
@@ -49,80 +58,92 @@ class Framing:
 
     def __init__(self, beginning: Beginning) -> None:
         self.beginning = beginning
-        self._users: dict[UserId, tuple[int, str | None]] = {}
+        self._users: dict[UserId, _User] = {}
         self._last = 0
         for user_id, user_name in beginning.participants:
             if user_id is not None:
-                self._number(user_id, user_name)
+                self._learn(user_id, user_name, None)
 
     def start(self) -> bytes:
         """The first message, for whoever listens from now on."""
-        told = self.beginning
-        return dumps(
-            {
-                "type": "start",
-                "version": VERSION,
-                **described(told),
-                "participants": [
-                    {"user": number, "user_id": user_id, "user_name": name}
-                    for user_id, (number, name) in self._users.items()
-                ],
-            }
-        )
+        participants = [_described_user(user_id, user) for user_id, user in self._users.items()]
+        return dumps({"type": "start", "version": VERSION, **described(self.beginning), "participants": participants})
 
-    def messages(self, piece: Piece) -> Iterator[Message]:
+    def learn(self, piece: Piece, told: Beginning) -> tuple[int, Message | None]:
+        """The number of whose a piece is, and its announcement where that is news.
+
+        :param told: to the target that the piece is for.
+        """
+        user_id, name = piece.user_id, piece.user_name
+        if user_id is None:
+            user_id, name = told.user_id, told.user_name
+        if user_id is None:
+            return 0, None
+        user, is_news = self._learn(user_id, name, told.sound if piece.kind == AUDIO else None)
+        if not is_news:
+            return user.number, None
+        raw = dumps({"type": "user", **_described_user(user_id, user)})
+        return user.number, Message(raw, is_text=True, user=user.number)
+
+    def messages(self, piece: Piece, told: Beginning) -> Iterator[Message]:
         """A piece, behind the announcement of whose it is where that is news."""
-        user = 0
-        if piece.user_id is not None:
-            user, is_news = self._number(piece.user_id, piece.user_name)
-            if is_news:
-                named = {"type": "user", "user": user, "user_id": piece.user_id, "user_name": piece.user_name}
-                yield Message(dumps(named), is_text=True, user=user)
+        user, announcement = self.learn(piece, told)
+        if announcement is not None:
+            yield announcement
         if (kind := KINDS.get(piece.kind)) is not None:
             at_ms = min(max(piece.timestamp_ms, 0), _LAST_MS)
-            yield Message(HEADER.pack(kind, VERSION, HEADER.size, user, at_ms) + piece.data, is_text=False, piece=piece)
+            raw = HEADER.pack(kind, VERSION, HEADER.size, user, at_ms) + piece.data
+            yield Message(raw, is_text=False, piece=piece, user=user)
         elif piece.kind == GAP:
-            yield Message(b'{"type":"gap",' + piece.data.strip()[1:], is_text=True, piece=piece)
+            raw = b'{"type":"gap","user":%d,' % user + piece.data.strip()[1:]
+            yield Message(raw, is_text=True, piece=piece, user=user)
         else:  # a line is JSON already
             head = b'{"type":"%s","user":%d,"line":' % (piece.kind.encode(), user)
-            yield Message(head + piece.data.strip() + b"}", is_text=True, piece=piece)
+            yield Message(head + piece.data.strip() + b"}", is_text=True, piece=piece, user=user)
 
-    def learn(self, piece: Piece) -> None:
-        """Take note of whose a piece is, of which no message is wanted."""
-        if piece.user_id is not None:
-            self._number(piece.user_id, piece.user_name)
-
-    def _number(self, user_id: UserId, user_name: str | None) -> tuple[int, bool]:
-        """A user's number, and whether that or the name is news."""
+    def _learn(self, user_id: UserId, name: str | None, sound: SoundForm | None) -> tuple[_User, bool]:
+        """A user, and whether something about them is news."""
         known = self._users.get(user_id)
-        if known is not None and (user_name is None or user_name == known[1]):
-            return known[0], False
+        if known is not None and (name is None or name == known.name) and (sound is None or sound == known.sound):
+            return known, False
         if known is None:
             if len(self._users) >= MOST_USERS:
                 self._users.clear()  # who comes again gets a new number
             self._last += 1
-        number = self._last if known is None else known[0]
-        self._users[user_id] = number, user_name
-        return number, True
+            user = _User(self._last, name, sound)
+        else:
+            user = _User(known.number, name or known.name, sound or known.sound)
+        self._users[user_id] = user
+        return user, True
+
+
+def _described_user(user_id: UserId, user: _User) -> dict[str, object]:
+    return {"user": user.number, "user_id": user_id, "user_name": user.name, "format": _described_sound(user.sound)}
+
+
+def _described_sound(sound: SoundForm | None) -> dict[str, object] | None:
+    if sound is None:
+        return None
+    return {"encoding": sound.encoding, "rate": sound.rate_hz, "channels": sound.channels}
 
 
 def described(told: Beginning) -> dict[str, object]:
     """What is told of a stream."""
-    sound = told.sound
     return {
         "product": told.product,
         "id": told.id,
         "stream_id": told.stream_id,
         "media": told.media,
-        "format": sound and {"encoding": sound.encoding, "rate": sound.rate_hz, "channels": sound.channels},
+        "format": _described_sound(told.sound),
         "user_id": told.user_id,
         "user_name": told.user_name,
     }
 
 
-def gap(kind: str, from_ms: int, to_ms: int, why: str, count: int) -> bytes:
+def gap(kind: str, user: int, from_ms: int, to_ms: int, why: str, count: int) -> bytes:
     """The message that says what is missing."""
-    return dumps({"type": "gap", "kind": kind, "from_ms": from_ms, "to_ms": to_ms, "why": why, "count": count})
+    told = {"kind": kind, "from_ms": from_ms, "to_ms": to_ms, "why": why, "count": count}
+    return dumps({"type": "gap", "user": user, **told})
 
 
 class Twilio:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from urllib.parse import quote, unquote, urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -78,7 +78,7 @@ class TapServer:
             raise Problem(f"A tap cannot listen on port {port}.", f"Ports go from 1 to {_LAST_PORT}.")
         self.host, self.port = host, port
         self._buffer_s, self._most_nbytes = buffer_s, most_nbytes
-        self._streams: dict[str, ServedTarget] = {}
+        self._streams: dict[str, _Served] = {}
         self._clients: dict[ServerConnection, _Client] = {}
         self._watchers: set[_Client] = set()
         self._asking: OrderedDict[ServerConnection, None] = OrderedDict()
@@ -161,7 +161,10 @@ class TapServer:
         return sum(client.waiting_nbytes for client in self._clients.values())
 
     def target(self) -> "ServedTarget":
-        """A target for one stream, which clients find under its id while it is open."""
+        """A target, which clients find under its stream's id while it is open.
+
+        Targets of the same stream, such as one for each participant, are one stream to clients.
+        """
         return ServedTarget(self)
 
     def listed(self) -> bytes:
@@ -170,20 +173,24 @@ class TapServer:
             {"type": "streams", "version": VERSION, "streams": [one.entry() for one in self._streams.values()]}
         )
 
-    def started(self, target: "ServedTarget", stream_id: str) -> None:
-        """A target is open.
+    def join(self, target: "ServedTarget", told: Beginning) -> "_Served":
+        """Serve a target's stream, which others may be part of already."""
+        served = self._streams.get(told.stream_id)
+        if served is None:
+            served = self._streams[told.stream_id] = _Served(told)
+            self._announce({"type": "started", "stream": served.entry()})
+        served.targets.add(target)
+        return served
 
-        :raises TargetGoneError: where the stream is served already.
-        """
-        if stream_id in self._streams:
-            raise TargetGoneError("another tap serves this stream on this port")
-        self._streams[stream_id] = target
-        self._announce({"type": "started", "stream": target.entry()})
-
-    def stopped(self, stream_id: str) -> None:
-        """A target was closed."""
-        del self._streams[stream_id]
-        self._announce({"type": "stopped", "stream_id": stream_id})
+    def leave(self, target: "ServedTarget", served: "_Served") -> None:
+        """End a target; with its last one, a stream ends for its clients as well."""
+        served.targets.discard(target)
+        if not served.targets:
+            stream_id = served.framing.beginning.stream_id
+            del self._streams[stream_id]
+            self._announce({"type": "stopped", "stream_id": stream_id})
+            for client in served.clients:
+                client.finish()
 
     def _announce(self, change: dict[str, object]) -> None:
         message = Message(dumps(change), is_text=True)
@@ -216,11 +223,11 @@ class TapServer:
         assert isinstance(connection, _Accepted)
         path = request.path.partition("?")[0]
         if path.startswith(f"{_STREAMS}/"):
-            connection.target = self._streams.get(unquote(path.removeprefix(f"{_STREAMS}/")))
-        if connection.target is None and path.removesuffix("/") != _STREAMS:
+            connection.served = self._streams.get(unquote(path.removeprefix(f"{_STREAMS}/")))
+        if connection.served is None and path.removesuffix("/") != _STREAMS:
             return connection.respond(HTTPStatus.NOT_FOUND, f"no such stream; {_STREAMS} lists those that run\n")
         if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
-            told = dumps(connection.target.entry()) if connection.target is not None else self.listed()
+            told = dumps(connection.served.entry()) if connection.served is not None else self.listed()
             response = connection.respond(HTTPStatus.OK, told.decode())
             del response.headers["Content-Type"]
             response.headers["Content-Type"] = "application/json"
@@ -246,20 +253,20 @@ class TapServer:
     async def _serve(self, connection: ServerConnection) -> None:
         assert isinstance(connection, _Accepted)
         self._asking.pop(connection, None)
-        target = connection.target
+        served = connection.served
         if len(self._clients) >= MOST_CLIENTS:
             await connection.close(1013, f"there are {MOST_CLIENTS} clients already")
             return
         client: _Client
-        if target is None:
+        if served is None:
             client, among = _Watcher(self, connection), self._watchers
         else:
-            client, among = _Hearer(target.framing, connection), target.hearers
+            client, among = _Hearer(served.framing, connection), served.clients
         client.buffer_s, client.most_nbytes = self._buffer_s, self._most_nbytes
         self._clients[connection] = client
         among.add(client)
         try:
-            if target is not None and not target.is_open:  # it has ended since it was asked for
+            if served is not None and not served.targets:  # it has ended since it was asked for
                 client.finish()
             await client.run()
         except ConnectionClosed:
@@ -268,48 +275,55 @@ class TapServer:
             among.discard(client)
 
 
-class ServedTarget:
-    """A `Target` that hands one stream to those clients of a server that ask for it."""
+class _Served:
+    """One stream, with its clients."""
 
-    def __init__(self, server: TapServer) -> None:
-        self._server = server
-        self.framing = Framing(Beginning("", "", "", None, ()))
-        self.hearers: set[_Client] = set()
-        self.is_open = False
+    def __init__(self, told: Beginning) -> None:
+        self.framing = Framing(structs.replace(told, user_id=None, user_name=None))
+        self.targets: set[ServedTarget] = set()
+        """Those that are open; when there are none any more, it has ended."""
+        self.clients: set[_Client] = set()
 
     def entry(self) -> dict[str, object]:
         """What the list of streams says of it."""
         told = self.framing.beginning
         return {**described(told), "path": f"{_STREAMS}/{quote(told.stream_id, safe='', errors='replace')}"}
 
+
+class ServedTarget:
+    """A `Target` that hands a stream to those clients of a server that ask for it."""
+
+    def __init__(self, server: TapServer) -> None:
+        self._server = server
+        self._open: tuple[_Served, Beginning] | None = None
+
     async def open(self, beginning: Beginning) -> None:
         """See `Target.open`."""
         await self.close()
-        self.framing = Framing(beginning)
-        self._server.started(self, beginning.stream_id)
-        self.is_open = True
+        self._open = self._server.join(self, beginning), beginning
 
     async def send(self, pieces: Sequence[Piece]) -> int:
         """See `Target.send`; it never waits.
 
         :returns: bytes that were handed on; none while there is no client.
         """
-        if not self.hearers:
+        if self._open is None:
+            raise TargetGoneError("it is not open")
+        served, told = self._open
+        if not served.clients:
             for piece in pieces:
-                self.framing.learn(piece)
+                served.framing.learn(piece, told)
             return 0
-        messages = [message for piece in pieces for message in self.framing.messages(piece)]
-        for hearer in self.hearers:
-            hearer.put(messages)
+        messages = [message for piece in pieces for message in served.framing.messages(piece, told)]
+        for client in served.clients:
+            client.put(messages)
         return sum(len(piece.data) for piece in pieces)
 
     async def close(self, *, hurry: bool = False) -> int | None:
         """See `Target.close`. Clients read the rest while other things go on."""
-        if self.is_open:
-            self.is_open = False
-            self._server.stopped(self.framing.beginning.stream_id)
-            for hearer in self.hearers:
-                hearer.finish()
+        if self._open is not None:
+            served, self._open = self._open[0], None
+            self._server.leave(self, served)
         return None
 
 
@@ -317,7 +331,7 @@ class _Accepted(Unhurried, ServerConnection):
     """A connection of a `TapServer`."""
 
     home: TapServer
-    target: ServedTarget | None = None
+    served: _Served | None = None
     """What its client asks for; `None` is the list of streams."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -437,7 +451,7 @@ class _Watcher(_Client):
 
 
 class _Gap(Struct):
-    """What was dropped of one kind."""
+    """What was dropped of one kind and user."""
 
     from_ms: int
     to_ms: int
@@ -450,9 +464,9 @@ class _Hearer(_Client):
     def __init__(self, framing: Framing, connection: ServerConnection) -> None:
         super().__init__(connection)
         self._framing = framing
-        self._gaps: dict[str, _Gap] = {}
+        self._gaps: dict[tuple[str, int], _Gap] = {}
         self._unannounced: dict[int, bytes] = {}
-        """Announcements of users that were dropped; they are made behind the gap."""
+        """Announcements of users that were dropped; they are made before the gap is told."""
 
     def _first(self) -> bytes:
         return self._framing.start()
@@ -461,20 +475,22 @@ class _Hearer(_Client):
         return (Message(STOP, is_text=True),)
 
     def _on_dropped(self, message: Message) -> None:
-        if message.user:
+        piece = message.piece
+        if piece is None:
             self._unannounced[message.user] = message.raw
-        if (piece := message.piece) is not None:
-            found = self._gaps.setdefault(piece.kind, _Gap(piece.timestamp_ms, piece.timestamp_ms))
+        else:
+            whose = piece.kind, message.user
+            found = self._gaps.setdefault(whose, _Gap(piece.timestamp_ms, piece.timestamp_ms))
             found.to_ms = max(found.to_ms, piece.timestamp_ms + round(piece.seconds * 1000))
             found.count += 1
 
     def _missing(self) -> Iterator[bytes]:
-        while self._gaps:
-            kind = next(iter(self._gaps))
-            found = self._gaps.pop(kind)
-            yield gap(kind, found.from_ms, found.to_ms, _TOO_SLOW, found.count)
         while self._unannounced:
             yield self._unannounced.pop(next(iter(self._unannounced)))
+        while self._gaps:
+            kind, user = next(iter(self._gaps))
+            found = self._gaps.pop((kind, user))
+            yield gap(kind, user, found.from_ms, found.to_ms, _TOO_SLOW, found.count)
 
 
 def _nbytes(message: Message) -> int:

@@ -219,9 +219,8 @@ def check_token(token: str | None) -> str | None:
 class _Line:
     """One connection to a server, from its dialing to its end."""
 
-    def __init__(self, connection: ClientConnection, place: str, hide: Callable[[str], str]) -> None:
+    def __init__(self, connection: ClientConnection, hide: Callable[[str], str]) -> None:
         self.connection = connection
-        self._place = place
         self._hide = hide
 
     async def send(self, raw: bytes, *, text: bool = True) -> None:
@@ -249,12 +248,12 @@ class _Line:
         if closed.rcvd is not None and closed.rcvd_then_sent is not False:
             why = _FINAL_CODES.get(closed.rcvd.code, "the server closed the connection")
             final = closed.rcvd.code in _FINAL_CODES
-            return TargetGoneError(f"{self._place}: {why} ({self._told(closed.rcvd)})", final=final)
+            return TargetGoneError(f"{why} ({self._told(closed.rcvd)})", final=final)
         if closed.sent is None or closed.sent.code == 1000:
-            return TargetGoneError(f"{self._place}: the connection was lost")
+            return TargetGoneError("the connection was lost")
         if closed.sent.code == 1011:
-            return TargetGoneError(f"{self._place}: the server answered no ping for {PONG_S:.0f} s")
-        return TargetGoneError(f"{self._place}: the server broke the protocol ({self._told(closed.sent)})")
+            return TargetGoneError(f"the server answered no ping for {PONG_S:.0f} s")
+        return TargetGoneError(f"the server broke the protocol ({self._told(closed.sent)})")
 
     def _told(self, close: Close) -> str:
         reason = cut(self._hide(close.reason), _LONGEST_REASON)
@@ -277,8 +276,6 @@ class WebSocketTarget:
         self._tls = tls
         parts = urlsplit(self._url)
         self._host = parts.hostname or ""
-        self.place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{cut(parts.path, 200)}"
-        """The URL without what may be a secret in it."""
         hidden = [self._token, parts.password, parts.query, *(value for _, value in parse_qsl(parts.query))]
         self._hidden = [secret for secret in hidden if secret and len(secret) > 3]
         self._secrets = Secrets(self._hidden)
@@ -294,10 +291,10 @@ class WebSocketTarget:
     async def send(self, pieces: Sequence[Piece]) -> int:
         """See `Target.send`."""
         if self._framing is None:
-            raise TargetGoneError(f"{self.place}: it is not open")
+            raise TargetGoneError("it is not open")
         nbytes = 0
         for piece in pieces:
-            for message in self._framing.messages(piece):
+            for message in self._framing.messages(piece, self._framing.beginning):
                 await self._send(message.raw, text=message.is_text)
             nbytes += len(piece.data)
         return nbytes
@@ -314,7 +311,7 @@ class WebSocketTarget:
 
     async def _send(self, raw: bytes, *, text: bool = True) -> None:
         if self._line is None:
-            raise TargetGoneError(f"{self.place}: it is not open")
+            raise TargetGoneError("it is not open")
         await self._line.send(raw, text=text)
 
     async def _hang_up(self, last: Iterable[bytes], *, hurry: bool) -> None:
@@ -352,8 +349,8 @@ class WebSocketTarget:
             connection = await dialing
         except (InvalidURI, InvalidHandshake, InvalidProxy, ProxyError, OSError, EOFError, UnicodeError) as error:
             why, final = _why(error)
-            raise TargetGoneError(f"{self.place}: {why}", final=final) from None
-        self._line = _Line(connection, self.place, self._hide)
+            raise TargetGoneError(why, final=final) from None
+        self._line = _Line(connection, self._hide)
 
     def _hide(self, text: str) -> str:
         for secret in self._hidden:
@@ -381,7 +378,7 @@ class TwilioTarget(WebSocketTarget):
         try:
             twilio = Twilio(beginning)
         except ValueError as error:
-            raise TargetGoneError(f"{self.place}: {error}", final=True) from None
+            raise TargetGoneError(str(error), final=True) from None
         self._twilio = None  # until both messages are out, a mark must wait
         await self._dial(self._hear)
         await self._send(twilio.connected())
@@ -392,7 +389,7 @@ class TwilioTarget(WebSocketTarget):
     async def send(self, pieces: Sequence[Piece]) -> int:
         """See `Target.send`."""
         if self._twilio is None:
-            raise TargetGoneError(f"{self.place}: it is not open")
+            raise TargetGoneError("it is not open")
         nbytes = 0
         for piece in pieces:
             self._twilio.take(piece)

@@ -82,7 +82,14 @@ async def test_each_client_gets_what_is_said_from_then_on() -> None:
             texts, media = await read(client)
             assert media == sound
             assert [text["type"] for text in texts] == ["start", "transcript", "stop"]
-            assert texts[0]["participants"] == [{"user": 1, "user_id": ADA, "user_name": "Ada"}]
+            assert texts[0]["participants"] == [
+                {
+                    "user": 1,
+                    "user_id": ADA,
+                    "user_name": "Ada",
+                    "format": {"encoding": "s16le", "rate": 16000, "channels": 1},
+                }
+            ]
             assert texts[0]["stream_id"] == BEGINNING.stream_id
             assert client.close_code == 1000
         assert server.dropped == 0
@@ -201,16 +208,16 @@ async def test_a_stream_is_found_under_its_id_whatever_that_is(stream_id: str) -
 
 
 @given(stream_id=st.text(min_size=1, max_size=30))
-def test_ids_come_back_from_paths(stream_id: str) -> None:
-    async def ask() -> None:
-        target = ServedTarget(TapServer())
-        await target.open(structs.replace(BEGINNING, stream_id=stream_id))
-        path = str(target.entry()["path"])
-        assert path.isascii()
-        assert path.isprintable()
-        assert not set(path.removeprefix("/streams/")) & set("/?# ")
+def test_a_path_holds_nothing_that_ends_it(stream_id: str) -> None:
+    async def ask() -> str:
+        server = TapServer()
+        await server.target().open(structs.replace(BEGINNING, stream_id=stream_id))
+        return str(json.loads(server.listed())["streams"][0]["path"])
 
-    asyncio.run(ask())
+    path = asyncio.run(ask())
+    assert path.isascii()
+    assert path.isprintable()
+    assert not set(path.removeprefix("/streams/")) & set("/?# ")
 
 
 async def test_a_stream_that_is_not_there_is_404() -> None:
@@ -223,18 +230,32 @@ async def test_a_stream_that_is_not_there_is_404() -> None:
                 assert answer.status_code == 404
 
 
-async def test_a_stream_is_served_once_at_a_time() -> None:
+async def test_targets_of_one_stream_are_one_to_clients() -> None:
+    """A tap for each participant has a target for each."""
+    telephone = SoundForm(8000, 1, "mulaw")
     async with TapServer() as server:
-        first, second = server.target(), server.target()
-        await first.open(BEGINNING)
-        with pytest.raises(TargetGoneError):
-            await second.open(BEGINNING)
-        await second.close()
-        await first.open(BEGINNING)
-        await first.close()
-        await second.open(BEGINNING)
-        await first.close(hurry=True)
+        ada, bob = server.target(), server.target()
+        await ada.open(structs.replace(BEGINNING, user_id=ADA, user_name="Ada"))
+        client = await connect(server.url + path_of(BEGINNING.stream_id))
+        await until(lambda: server.clients == 1)
+        await bob.open(structs.replace(BEGINNING, user_id="bob", user_name="Bob", sound=telephone))
+        at_once(ada, audio(b"a"))
+        at_once(bob, audio(b"b"))
+        await ada.close()
         assert len(json.loads(server.listed())["streams"]) == 1
+        at_once(bob, audio(b"c"))
+        with pytest.raises(TargetGoneError):
+            await ada.send([])
+        await bob.close(hurry=True)
+        assert json.loads(server.listed())["streams"] == []
+        texts, media = await read(client)
+    assert media == b"abc"
+    assert [text["type"] for text in texts] == ["start", "user", "user", "stop"]
+    assert texts[0]["user_id"] is None
+    assert [(text["user_name"], text["format"]["encoding"]) for text in texts[1:3]] == [
+        ("Ada", "s16le"),
+        ("Bob", "mulaw"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ async def open_and_pour(target: WebSocketTarget) -> None:
 
 
 async def test_media_arrives_with_its_header_and_lines_in_their_envelope() -> None:
+    pcm = {"encoding": "s16le", "rate": 16000, "channels": 1}
     line = b'{"t":0.5,"timestamp":1500,"text":"caf\xc3\xa9 \\"x\\""}\n'
     pieces = [
         audio(b"\1\2", 1_000, ADA, "Ada"),
@@ -127,17 +128,18 @@ async def test_media_arrives_with_its_header_and_lines_in_their_envelope() -> No
             "id": "aB+/=",
             "stream_id": "stream/+=",
             "media": ["audio", "transcript"],
-            "format": {"encoding": "s16le", "rate": 16000, "channels": 1},
+            "format": pcm,
             "user_id": None,
             "user_name": None,
-            "participants": [{"user": 1, "user_id": ADA, "user_name": "Ada"}],
+            "participants": [{"user": 1, "user_id": ADA, "user_name": "Ada", "format": None}],
         },
-        {"type": "user", "user": 2, "user_id": BOB, "user_name": "$(touch x)"},
-        {"type": "user", "user": 3, "user_id": "guest", "user_name": None},
-        {"type": "user", "user": 2, "user_id": BOB, "user_name": "Robert"},
+        {"type": "user", "user": 1, "user_id": ADA, "user_name": "Ada", "format": pcm},
+        {"type": "user", "user": 2, "user_id": BOB, "user_name": "$(touch x)", "format": pcm},
+        {"type": "user", "user": 3, "user_id": "guest", "user_name": None, "format": None},
+        {"type": "user", "user": 2, "user_id": BOB, "user_name": "Robert", "format": pcm},
         {"type": "transcript", "user": 2, "line": {"t": 0.5, "timestamp": 1500, "text": 'café "x"'}},
         {"type": "chat", "user": 0, "line": {}},
-        {"type": "gap", "kind": "audio", "from_ms": 1, "to_ms": 2, "why": "a full buffer"},
+        {"type": "gap", "user": 0, "kind": "audio", "from_ms": 1, "to_ms": 2, "why": "a full buffer"},
         {"type": "stop"},
     ]
     assert bot.media == [
@@ -147,6 +149,17 @@ async def test_media_arrives_with_its_header_and_lines_in_their_envelope() -> No
         (1, 0, 2_000, b"\7\x08"),
     ]
     assert bot.connections[0].close_code == 1000
+
+
+async def test_what_is_of_one_participant_alone_is_theirs() -> None:
+    """A tap for each of them names nobody in its pieces."""
+    async with serving(Bot()) as bot:
+        target = WebSocketTarget(bot.url)
+        await target.open(structs.replace(BEGINNING, user_id=BOB, user_name="Bob", participants=()))
+        await target.send([audio(b"\1\2")])
+        await target.close()
+    assert bot.texts[0]["user_id"] == bot.texts[1]["user_id"] == BOB
+    assert [(user, data) for _, user, _, data in bot.media] == [(1, b"\1\2")]
 
 
 @on_both_loops
@@ -166,8 +179,8 @@ def test_users_are_bounded_and_keep_no_number_twice(monkeypatch: pytest.MonkeyPa
     framing = Framing(BEGINNING)
     numbers: dict[int, int] = {}
     for user in range(100):
-        for message in framing.messages(audio(b"", user_id=user)):
-            if message.user:
+        for message in framing.messages(audio(b"", user_id=user), BEGINNING):
+            if message.piece is None:
                 assert message.user not in numbers
                 numbers[message.user] = user
     assert sorted(numbers.values()) == list(range(100))
@@ -279,7 +292,7 @@ async def test_who_answers_with_a_status_refuses_for_good_or_for_now(status: int
 
     async with serving(Bot(), answer=answer) as bot:
         target = WebSocketTarget(f"{bot.url}?token=hidden-from-texts")
-        with pytest.raises(TargetGoneError, match=f"/in: it answered HTTP {status}$") as gone:
+        with pytest.raises(TargetGoneError, match=f"^it answered HTTP {status}$") as gone:
             await target.open(BEGINNING)
         assert gone.value.final is final
 
@@ -391,7 +404,6 @@ async def test_the_token_goes_into_a_header_and_a_user_of_the_url_before_it() ->
     async with serving(Bot()) as bot:
         for url in (bot.url, bot.url.replace("://", "://user:password@")):
             target = WebSocketTarget(url, token="the-token")
-            assert "password" not in target.place
             await target.open(BEGINNING)
             await target.close()
         plain = base64.b64encode(b"user:password").decode()
