@@ -14,6 +14,7 @@ from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.station.listening import OpenListener
+from rtms_cli.station.metrics import MoreFigures
 from rtms_cli.station.observing import Observer
 from rtms_cli.station.running import check_out, on_signals, running_station
 from rtms_cli.station.station import Station
@@ -98,8 +99,10 @@ async def shown_station(
         )
         observers: list[Observer] = [view, hooks]
         listeners: list[OpenListener] = [*openers]
+        figures: list[MoreFigures] = []
         if options.notify:
-            notifier = await stack.enter_async_context(make_notifier(options, view, tls))
+            notifier = await stack.enter_async_context(make_notifier(options, live, view, tls))
+            figures.append(notifier.figures)
             observers.append(notifier)
             listeners.append(notifier.open_listener)
         station = await stack.enter_async_context(
@@ -120,6 +123,8 @@ async def shown_station(
                 tls=tls,
             )
         )
+
+        station.more_figures += figures
 
         def before_exit() -> None:
             hooks.kill()
@@ -163,7 +168,9 @@ async def composed_taps(
         yield opened.openers(is_live=is_live)
 
 
-def make_notifier(options: RecordingOptions, view: Observer, tls: ssl.SSLContext | None) -> "Notifier":
+def make_notifier(
+    options: RecordingOptions, live: LiveOptions, view: Observer, tls: ssl.SSLContext | None
+) -> "Notifier":
     """What sends the events that `--notify` asks for.
 
     :raises Problem: where a receiver or a secret is none.
@@ -177,7 +184,8 @@ def make_notifier(options: RecordingOptions, view: Observer, tls: ssl.SSLContext
     for endpoint in endpoints:
         if endpoint.is_open:
             view.on_notice(f"WARNING: {endpoint.label} is not encrypted: who is on the way reads what is said")
-    return Notifier(endpoints, secrets, options.out, view.on_event, tls=tls, keep_revoked=options.keep_revoked)
+    folder = None if live.no_record else options.out
+    return Notifier(endpoints, secrets, folder, view.on_event, tls=tls, keep_revoked=options.keep_revoked)
 
 
 def space_warning(out: Path, request: MediaRequest, mode: int = 0o600) -> str | None:

@@ -59,6 +59,7 @@ def listen(
       rtms listen --port 8080 --media audio,transcript
     """
     from rtms_cli.commands.composing import shown_station
+    from rtms_cli.live.dispatch import descriptors_for
     from rtms_cli.live.programs import DESCRIPTORS
     from rtms_cli.recording.files import free_space
     from rtms_cli.station.metrics import exposition
@@ -80,6 +81,7 @@ def listen(
 
     async def run() -> None:
         used = in_use() + (DESCRIPTORS * hooks.hook_jobs if hooks.on else 0)
+        used += descriptors_for(len(recording.notify or ()))
         shares = share_out(raise_limit(), used, for_a_stream(request), max_streams, MAX_CONNECTIONS)
         async with (
             shown_station(

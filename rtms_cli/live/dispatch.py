@@ -23,6 +23,11 @@ FAILURES = 3
 """As many in a row, and a receiver is said to fail."""
 
 
+def descriptors_for(receivers: int) -> int:
+    """The file descriptors that it takes to send to so many receivers, those of the outbox included."""
+    return MOST_AT_ONCE * receivers + 8 if receivers else 0
+
+
 class Verdict(StrEnum):
     """What became of an attempt."""
 

@@ -6,7 +6,7 @@ import random
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,8 @@ from rtms_cli.wire.dialer import tls_context
 from rtms_cli.wire.notices import Notices
 
 if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
     from rtms_cli.recording.audio import AudioTrack
     from rtms_cli.recording.tracks import PictureTrack, TextTrack
 
@@ -144,6 +146,18 @@ class Notifier:
         dropped = self._dropped + self._dispatch.given_up
         return Tally(self._dispatch.sent, self._dispatch.failed, dropped, self._waiting)
 
+    def figures(self) -> Iterator["Metric"]:
+        """What became of notifications, for Prometheus."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        tally = self.tally
+        ended = CounterMetricFamily("rtms_notifications", "Notifications that came to an end.", labels=("result",))
+        ended.add_metric(("sent",), tally.sent)
+        ended.add_metric(("dropped",), tally.dropped)
+        yield ended
+        yield CounterMetricFamily("rtms_notification_failures", "Attempts that failed.", tally.failed)
+        yield GaugeMetricFamily("rtms_notifications_waiting", "Notifications in the outbox.", tally.waiting)
+
     # What it hears.
 
     def open_listener(self, stream: Stream, folder: Path | None) -> "Lines":
@@ -248,8 +262,8 @@ class Notifier:
         fields = {"url": label, "state": report.state, "why": report.why or None, "waiting": self._waiting}
         self._tell("notify", fields, text)
 
-    def _say(self, text: str) -> None:
-        self._tell("notify", {"url": None, "state": "notice", "why": None, "waiting": self._waiting}, text)
+    def _say(self, text: str, state: str = "notice") -> None:
+        self._tell("notify", {"url": None, "state": state, "why": None, "waiting": self._waiting}, text)
 
     # The end.
 
@@ -280,9 +294,9 @@ class Notifier:
         if not self._waiting:
             return
         if self._folder is None:
-            self._say(f"WARNING: {_counted(self._waiting)} not delivered, and not kept")
+            self._say(f"WARNING: {_counted(self._waiting)} not delivered, and not kept", "left")
         else:
-            self._say(f"{_counted(self._waiting)} left in {self._folder / FILE}: the next run sends them")
+            self._say(f"{_counted(self._waiting)} left in {self._folder / FILE}: the next run sends them", "left")
 
 
 class Lines:

@@ -1,7 +1,7 @@
 """What a station has done, in Prometheus' text format, for `GET /metrics`."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,9 @@ from rtms_cli.station.observing import StreamSnapshot
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+
+MoreFigures = Callable[[], "Iterable[Metric]"]
+"""Gives figures of something that a station knows nothing of."""
 
 OTHERS = "other types"
 """What a server names itself: a label for each would fill a scraper's memory, and it might not even be text."""
@@ -45,6 +48,7 @@ class Figures:
     :param past: what finished recordings had counted.
     :param ended: how often recordings have ended, by status.
     :param answers: how often a webhook was answered, by HTTP status.
+    :param more: give further figures.
     """
 
     def __init__(
@@ -54,12 +58,14 @@ class Figures:
         ended: Mapping[str, int],
         answers: Mapping[int, int],
         free_nbytes: int | None,
+        more: Sequence["MoreFigures"] = (),
     ) -> None:
         self._views = views
         self._past = past
         self._ended = ended
         self._answers = answers
         self._free_nbytes = free_nbytes
+        self._more = more
 
     def collect(self) -> Iterator["Metric"]:
         """See `prometheus_client.registry.Collector`."""
@@ -92,6 +98,8 @@ class Figures:
         yield Gauge("rtms_reconnects", "Connections made anew, of the streams that run.", retries)
         if self._free_nbytes is not None:
             yield Gauge("rtms_disk_free_bytes", "Bytes free where recordings go.", self._free_nbytes)
+        for figures in self._more:
+            yield from figures()
 
 
 def exposition(figures: Figures) -> bytes:

@@ -42,7 +42,7 @@ from rtms_cli.session.streams import Verdict, judge
 from rtms_cli.station.admission import Admission, described, how_late, server_of, stream_id_of
 from rtms_cli.station.beginning import Beginning
 from rtms_cli.station.listening import Listeners, OpenListener, open_listeners
-from rtms_cli.station.metrics import Figures, Totals
+from rtms_cli.station.metrics import Figures, MoreFigures, Totals
 from rtms_cli.station.observing import NOT_RECORDED, Observer, Observers, StreamSnapshot
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
@@ -166,6 +166,8 @@ class Station:
         self._tasks: set[asyncio.Task[None]] = set()
         self.outcomes: deque[Outcome] = deque(maxlen=MOST_INTERRUPTED)
         """How the last sessions ended."""
+        self.more_figures: list[MoreFigures] = []
+        """Give what else `GET /metrics` shows."""
         self._past = Totals()
         self._ended: Counter[str] = Counter()
         self._stopping = ""
@@ -337,7 +339,7 @@ class Station:
 
     def figures(self, answers: Mapping[int, int], free_nbytes: int | None) -> Figures:
         """All figures, for `GET /metrics`; the arguments are not the station's affair."""
-        return Figures(self.snapshots(), self._past, self._ended, answers, free_nbytes)
+        return Figures(self.snapshots(), self._past, self._ended, answers, free_nbytes, self.more_figures)
 
     async def report_progress(self, every_s: float) -> None:
         """Tell the observers how far every stream is, again and again."""

@@ -5,8 +5,8 @@ JSON lines are one object an event, with these names: `event` (`notice`, `starte
 `frame` has `at` (seconds), `channel`, `direction`, `gist`, and `message` (the JSON as it came, without media packets
 and phone numbers, and redacted like a capture; of more than 64 KiB only the size); a `progress` has `packets`, `bytes`,
 `losses`; a `finished` has `status`, `reason`, `said_by` and the manifest's `tracks` and `losses`; a `notify` has `url`,
-`state` (`failing`, `working`, `gone`, `notice`), `why`, `waiting`; a `hook` (a command of `--on` that has ended) has
-`hook` (when it ran), `command`, `exit_code`, `seconds`, `timed_out`, `log`.
+`state` (`failing`, `working`, `gone`, `notice`, `left` at the end), `why`, `waiting`; a `hook` (a command of `--on`
+that has ended) has `hook` (when it ran), `command`, `exit_code`, `seconds`, `timed_out`, `log`.
 """
 
 import sys

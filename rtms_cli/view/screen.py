@@ -86,7 +86,7 @@ class Screen:
     def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
         """Something that scripts may want to know of."""
         self._notices.append(text)
-        if text.startswith("WARNING"):
+        if text.startswith("WARNING") or fields.get("state") == "left":
             self._warnings.append(text)
 
     def on_started(self, stream: Stream, folder: Path | None) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import shutil
 import signal
 import sqlite3
@@ -12,10 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from harness import made_certificate
-from processes import rtms, running, until
+from processes import CREDENTIALS, rtms, running, until
 from receiver import Got, receiving
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
@@ -152,6 +155,113 @@ def test_signatures_are_what_the_library_wants() -> None:
 
 
 # What arrives.
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "notifications.md"
+
+
+def examples(language: str) -> list[str]:
+    """The document's examples in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def shape(value: object) -> object:
+    """A JSON value's keys, in order; of a list, those of its first value."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    return [shape(value[0])] if isinstance(value, list) and value else None
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[Got]:
+    """What a demo posts."""
+
+    async def run() -> list[Got]:
+        folder = tmp_path_factory.mktemp("told")
+        arguments = ["demo", "--seconds", "2", "--plain", "--notify"]
+        async with receiving() as receiver, running(*arguments, receiver.url, cwd=folder, settings=SIGNED) as demo:
+            assert await demo.exit_code() == 0, demo.lines
+        return receiver.got
+
+    return asyncio.run(run())
+
+
+def test_the_documents_examples_are_what_is_sent(told: list[Got]) -> None:
+    documented = [json.loads(text) for text in examples("json")]
+    assert {one["type"] for one in documented} == set(EVENTS) - {"stream.interrupted", "stream.failed"}
+    for example in documented:
+        got = next(one.event for one in told if one.type == example["type"])
+        for name in ("warnings", "losses"):  # a demo has none
+            if name in got["data"]:
+                got["data"][name] = example["data"][name]
+        assert list(got) == list(example)
+        assert shape(got) == shape(example)
+    headings = re.findall(r"^### (.*)$", DOCUMENT.read_text(), re.MULTILINE)
+    assert [name for heading in headings for name in heading.split(", ")] == list(EVENTS)
+
+
+def test_the_python_example_verifies(told: list[Got]) -> None:
+    (program,) = examples("python")
+    names: dict[str, Any] = {}
+    exec(program, names)
+    for got in told:
+        assert names["verified"](SECRET, got.body, got.headers) == got.event
+        with pytest.raises(WebhookVerificationError):
+            names["verified"](OTHER, got.body, got.headers)
+
+
+def test_the_node_example_verifies(told: list[Got]) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("there is no node")
+    (program,) = examples("js")
+    program += """
+const { secret, other, got } = JSON.parse(require("node:fs").readFileSync(0));
+for (const { body, headers } of got) {
+  const bytes = Buffer.from(body, "base64");
+  console.log(JSON.stringify(verified(secret, bytes, headers)));
+  for (const wrong of [{ secret: other }, { bytes: Buffer.concat([bytes, Buffer.from(" ")]) }, { headers: {} },
+    { headers: { ...headers, "webhook-timestamp": "1" } }]) {
+    let refused = false;
+    const given = { secret, bytes, headers, ...wrong };
+    try { verified(given.secret, given.bytes, given.headers); } catch { refused = true; }
+    if (!refused) throw new Error("let in");
+  }
+}
+"""
+    given = {
+        "secret": SECRET,
+        "other": OTHER,
+        "got": [{"body": base64.b64encode(got.body).decode(), "headers": got.headers} for got in told],
+    }
+    command = ["node", "-e", program]
+    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [got.event for got in told]
+
+
+async def test_listen_tells_of_each_stream_and_has_figures(tmp_path: Path) -> None:
+    async with (
+        receiving() as receiver,
+        running(
+            "listen", "--port", "0", "--json", "--notify", receiver.url, cwd=tmp_path, settings=CREDENTIALS
+        ) as listen,
+    ):
+        url = (await listen.line_with("listening on")).split("listening on ")[1].split('"')[0]
+        arguments = ["--webhook", url, "--streams", "3", "--seconds", "1"]
+        async with running("simulate", *arguments, cwd=tmp_path, settings=CREDENTIALS) as simulate:
+            assert await simulate.exit_code() == 0, simulate.lines
+        await until(lambda: [got.type for got in receiver.taken].count("stream.finished") == 3)
+        figures = ""
+        async with httpx.AsyncClient(timeout=None) as client:
+            while "rtms_notifications_waiting 0.0" not in figures:
+                figures = (await client.get(url.replace("/webhook", "/metrics"))).text
+        assert f'rtms_notifications_total{{result="sent"}} {len(receiver.taken)}.0' in figures
+        assert 'rtms_notifications_total{result="dropped"} 0.0' in figures
+        assert "rtms_notification_failures_total 0.0" in figures
+        listen.process.send_signal(signal.SIGINT)
+        assert await listen.exit_code() == 0, listen.lines
+    for stream in streams_of(receiver.got):
+        types = [got.type for got in receiver.got if got.event["data"]["stream_id"] == stream]
+        assert (types[0], types[-1]) == ("stream.started", "stream.finished")
 
 
 async def test_a_demo_tells_everything_signed_and_in_order(tmp_path: Path) -> None:
