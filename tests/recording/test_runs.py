@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from frames import HEADER, ZERO_MS, audio, granted, media, packed, tree
+from harness import Heard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
@@ -16,16 +17,29 @@ from rtms_cli.machine import Frame, Packets
 from rtms_cli.protocol.messages import MEDIA_HEADS, Media, read, read_packets
 from rtms_cli.recording import runs
 from rtms_cli.recording.recorder import Recorder
+from rtms_cli.recording.tracks import without_t
 
 
-def record(folder: Path, items: Sequence[Frame | Packets], cuts: Sequence[int], product: str) -> dict[str, bytes]:
-    """The files of a recording."""
+def record(
+    folder: Path,
+    items: Sequence[Frame | Packets],
+    cuts: Sequence[int],
+    product: str,
+    heard: Heard | None = None,
+    unwritten: Sequence[bool] = (),
+) -> dict[str, bytes]:
+    """The files of a recording.
+
+    :param unwritten: in which folds nothing is written.
+    """
     folder.mkdir()
     recorder = Recorder(folder, structs.replace(HEADER, product=product), keep_encoded=True)
+    recorder.listen(heard)
     edges = sorted({0, len(items), *(min(cut, len(items)) for cut in cuts)})
-    for start, end in pairwise(edges):
-        recorder.fold(items[start:end])
+    for place, (start, end) in enumerate(pairwise(edges)):
+        recorder.fold(items[start:end], writes=not any(unwritten[place : place + 1]))
     recorder.close()
+    recorder.listen(None)
     return tree(folder)
 
 
@@ -36,19 +50,29 @@ def record(folder: Path, items: Sequence[Frame | Packets], cuts: Sequence[int], 
     sayings=st.lists(SAID, min_size=1, max_size=60),
     cuts=st.lists(st.integers(0, 60), max_size=6),
     folds=st.lists(st.integers(0, 60), max_size=4),
+    unwritten=st.lists(st.booleans(), max_size=5),
 )
-def test_runs_make_the_files_of_their_frames(
+def test_runs_make_the_files_of_their_frames_whoever_listens(
     params: dict[str, object],
     product: str,
     sayings: list[tuple[object, ...]],
     cuts: list[int],
     folds: list[int],
+    unwritten: list[bool],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     frames = frames_from(params, sayings)
     folder = tmp_path_factory.mktemp("runs")
     alone = record(folder / "alone", frames, (), product)
-    together = record(folder / "together", packed(frames, cuts), folds, product)
+    heard = Heard()
+    together = record(folder / "together", packed(frames, cuts), folds, product, heard, unwritten)
+    manifest = json.loads(together["manifest.json"])
+    assert [tap["target"] for tap in manifest["taps"]] == ["a test"]
+    assert manifest | {"taps": []} == json.loads(alone["manifest.json"])
+    del together["manifest.json"], alone["manifest.json"]
+    for name in ("transcript.jsonl", "chat.jsonl", "events.jsonl"):
+        lines = [without_t(line) for path, line in heard.lines if path == name]
+        assert lines == [without_t(line) for line in alone.get(name, b"").splitlines(keepends=True)]
     assert together.keys() == alone.keys()
     for name, content in alone.items():
         assert together[name] == content, name
