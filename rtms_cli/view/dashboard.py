@@ -42,6 +42,7 @@ _PHASES = {
     Phase.IDLE: ("○", "dim"),
 }
 MOST_PEOPLE = 8
+MOST_TAPS = 6
 _METER_WIDTH = 12
 _SPARK_WIDTH = 24
 
@@ -53,6 +54,8 @@ class _Sample(Struct, frozen=True):
     counts: dict[str, int]
     nbytes: int
     written_nbytes: int
+    tapped: tuple[int, ...]
+    """Bytes that each tap was given."""
 
 
 class History:
@@ -70,7 +73,8 @@ class History:
             if not samples or view.at_us - samples[-1].at_us >= 1_000_000:
                 recording = view.recording
                 nbytes = sum(recording.nbytes.values())
-                samples.append(_Sample(view.at_us, recording.counts, nbytes, recording.written_nbytes))
+                tapped = tuple(tap.bytes for tap in recording.taps)
+                samples.append(_Sample(view.at_us, recording.counts, nbytes, recording.written_nbytes, tapped))
             seen[stream_id] = samples
         self._samples = seen
 
@@ -87,12 +91,24 @@ class History:
 
     def bytes_per_s(self, stream_id: str) -> tuple[float, float]:
         """Bytes a second over the last samples: received, and written."""
+        if (last := self._last_samples(stream_id)) is None:
+            return 0.0, 0.0
+        first, last_one, seconds = last
+        return (last_one.nbytes - first.nbytes) / seconds, (last_one.written_nbytes - first.written_nbytes) / seconds
+
+    def tapped_per_s(self, stream_id: str) -> Sequence[float]:
+        """Bytes a second over the last samples that each tap was given."""
+        if (last := self._last_samples(stream_id)) is None:
+            return ()
+        first, last_one, seconds = last
+        return [(after - before) / seconds for before, after in zip(first.tapped, last_one.tapped, strict=False)]
+
+    def _last_samples(self, stream_id: str) -> tuple[_Sample, _Sample, float] | None:
         samples = list(self._samples.get(stream_id, ()))
         if len(samples) < 2:
-            return 0.0, 0.0
+            return None
         first, last = samples[-min(4, len(samples))], samples[-1]
-        seconds = (last.at_us - first.at_us) / 1_000_000
-        return (last.nbytes - first.nbytes) / seconds, (last.written_nbytes - first.written_nbytes) / seconds
+        return first, last, (last.at_us - first.at_us) / 1_000_000
 
 
 class Moment(Struct, frozen=True):
@@ -183,7 +199,7 @@ def draw(moment: Moment, history: History, width: int, height: int) -> Renderabl
             both.add_column(ratio=5)
             both.add_column(ratio=3)
             both.add_row(
-                Group(_sockets(chosen), _counts(chosen, history)),
+                Group(_sockets(chosen), _counts(chosen, history), *_taps(chosen, history)),
                 Group(_people(chosen), _words(chosen, 8)),
             )
             parts.append(_Part(2, 8, both))
@@ -191,6 +207,7 @@ def draw(moment: Moment, history: History, width: int, height: int) -> Renderabl
             parts += [
                 _Part(2, 4, _sockets(chosen)),
                 _Part(3, 3, _counts(chosen, history)),
+                *(_Part(4, 2, table) for table in _taps(chosen, history)),
                 _Part(5, 3, _people(chosen)),
                 _Part(6, 1, _words(chosen, 3), newest_last=True),
             ]
@@ -374,6 +391,31 @@ def _counts(view: StreamSnapshot, history: History) -> RenderableType:
         for name, why in view.session.refused.items()
     ]
     return Group(*lines)
+
+
+def _taps(view: StreamSnapshot, history: History) -> list[RenderableType]:
+    """To whom what comes is handed on, how fast, and what they did not take; nothing where nobody listens."""
+    taps = view.recording.taps
+    if not taps:
+        return []
+    rates = history.tapped_per_s(view.session.stream.stream_id)
+    table = Table(box=None, header_style="dim", padding=(0, 1, 0, 1))
+    table.add_column("tap", no_wrap=True, overflow="ellipsis", max_width=28)
+    for name, least in (("given", 8), ("/s", 8), ("dropped", 7), ("late", 5), ("again", 5)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=least)
+    for number, tap in enumerate(taps[:MOST_TAPS]):
+        whose = tap.user_name or ("" if tap.user_id is None else str(tap.user_id))
+        table.add_row(
+            Text(f"{tap.what}{f' of {escape(whose, 16)}' if whose else ''} → {escape(tap.target, 60)}"),
+            size_of(tap.bytes),
+            size_of(round(rates[number])) if number < len(rates) else "",
+            Text(str(tap.drops), style="red") if tap.drops else "",
+            f"{tap.late_seconds:.1f}s" if tap.late_seconds else "",
+            str(tap.restarts) if tap.restarts else "",
+        )
+    if len(taps) > MOST_TAPS:
+        table.add_row(Text(f"… and {len(taps) - MOST_TAPS} more", style="dim"))
+    return [table]
 
 
 def sparkline(rates: Sequence[float]) -> str:

@@ -11,8 +11,10 @@ from rich.console import Console
 
 from rtms_cli.machine import Direction, frame_of
 from rtms_cli.protocol.numbers import Product
+from rtms_cli.recording.manifest import TapEntry
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.session.channel import Phase
+from rtms_cli.station.observing import StreamSnapshot
 from rtms_cli.view.dashboard import History, Moment, meter, sparkline
 from rtms_cli.view.lines import JsonLines
 from rtms_cli.view.screen import Screen
@@ -43,6 +45,28 @@ def test_who_waits_for_a_webhook_sees_the_last_notices(width: int, height: int) 
     for views, shown in (((), 10), ((view(),), 1)):
         text = drawn(Moment("listen", views, notices=notices), width, height)
         assert all(f"POST /{number} " in text for number in range(20 - shown, 20))
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_who_listens_is_shown_with_what_they_did_not_take(width: int, height: int) -> None:
+    def tapped(at_s: float, nbytes: int) -> StreamSnapshot:
+        taps = (
+            TapEntry("audio", "exec:engine", bytes=nbytes, drops=17, late_seconds=1.5, restarts=2),
+            TapEntry("audio", "wss://a/b", 7, HOSTILE, bytes=5),
+            *(TapEntry("all", f"listen:{port}") for port in range(9000, 9010)),
+        )
+        one = view(at_s=at_s)
+        return structs.replace(one, recording=structs.replace(one.recording, taps=taps))
+
+    history = History()
+    for at_s in (10, 12):
+        history.sample([tapped(at_s, at_s * 32_000)])
+    text = drawn(Moment("listen", [tapped(12, 384_000)]), width, height, history)
+    (line,) = [line for line in text.splitlines() if "exec:engine" in line]
+    for part in ("audio → exec:engine", "384.0 kB", "32.0 kB", "17", "1.5s", " 2"):
+        assert part in line, part
+    assert height < 40 or "… and 6 more" in text
+    assert not {"\x1b", "\x07"} & set(text)
 
 
 def test_nothing_from_outside_reaches_the_terminal_raw() -> None:
