@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rtms_cli.errors import Exit, Problem
     from rtms_cli.library.items import Audio, Chat, Event, Item, Picture, State, Transcript
     from rtms_cli.library.recordings import AudioTrack, PictureTrack, Recording, Track
+    from rtms_cli.library.running import Streams, join, listen
+    from rtms_cli.library.streams import Outcome, Stream
     from rtms_cli.machine import Direction, Frame
     from rtms_cli.recording.manifest import Manifest, Participant, TrackEntry
 
@@ -26,22 +28,29 @@ __all__ = [
     "Frame",
     "Item",
     "Manifest",
+    "Outcome",
     "Participant",
     "Picture",
     "PictureTrack",
     "Problem",
     "Recording",
     "State",
+    "Stream",
+    "Streams",
     "Track",
     "TrackEntry",
     "Transcript",
     "__version__",
+    "join",
+    "listen",
 ]
 
 _HOMES = {
     "capture": ("Capture",),
     "errors": ("Exit", "Problem"),
     "library.items": ("Audio", "Chat", "Event", "Item", "Picture", "State", "Transcript"),
+    "library.running": ("Streams", "join", "listen"),
+    "library.streams": ("Outcome", "Stream"),
     "library.recordings": ("AudioTrack", "PictureTrack", "Recording", "Track"),
     "machine": ("Direction", "Frame"),
     "recording.manifest": ("Manifest", "Participant", "TrackEntry"),
