@@ -36,6 +36,7 @@ MAY_IMPORT = {
         "protocol",
     },
     "view": {"untrusted", "view", "station", "simulator", "recording", "session", "capture", "machine", "protocol"},
+    "testing": {"library"},
     "library": {
         "untrusted",
         "library",
