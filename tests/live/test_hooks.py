@@ -39,10 +39,13 @@ DOCUMENT = Path(__file__).parents[2] / "docs/hooks.md"
 NOTE = """
 import json, os, sys
 told = {"argv": sys.argv[2:], "environment": dict(os.environ), "stdin": json.load(sys.stdin), "folder": os.getcwd()}
+manifest = os.path.join(os.environ["RTMS_FOLDER"], "manifest.json")
+if os.path.exists(manifest):
+    told["manifest"] = json.load(open(manifest))
 with open(sys.argv[1], "x") as file:
     json.dump(told, file)
 """
-"""A program that writes down what it was told."""
+"""A program that writes down what it was told, and what the manifest says at that time."""
 BOUND_S = 30
 PRODUCT_ID = "an id"
 
@@ -168,7 +171,9 @@ def test_a_hook_is_told_what_it_runs_for(demo: Path) -> None:
     stream_id = written["rtms_stream_id"]
     noted = told(demo, "finished")
     assert noted["argv"] == ["complete", str(recording), stream_id, "{other}", "$HOME", ""]
+    assert noted["manifest"] == written  # it is final
     assert told(demo, "started")["argv"] == ["x{folder}", stream_id]
+    assert told(demo, "started")["manifest"]["status"] == "recording"
     given = noted["stdin"]
     summary = given.pop("summary")
     assert given == {
@@ -276,6 +281,24 @@ async def test_a_stream_that_was_refused_has_failed(tmp_path: Path) -> None:
         assert done.returncode == 3, done.stdout + done.stderr
         assert (told(tmp_path, "failed")["argv"], told(tmp_path, "failed")["stdin"]["event"]) == (["failed"], "failed")
         simulate.process.kill()
+
+
+async def test_a_stream_that_was_lost_is_interrupted(tmp_path: Path) -> None:
+    payload = tmp_path / "payload.json"
+    arguments = ["--payload-out", str(payload), "--seconds", "600", "--json"]
+    saying = ["--on", f"interrupted={note(tmp_path)} {tmp_path / 'interrupted.json'} {{status}}"]
+    async with running("simulate", *arguments, cwd=tmp_path, settings=CREDENTIALS) as simulate:
+        await until(lambda: payload.exists() and payload.read_text().endswith("\n"))
+        async with running("join", payload, "--json", *saying, cwd=tmp_path, settings=CREDENTIALS) as join:
+            await recording_begun(join)
+            simulate.process.kill()
+            await join.line_with('"state":"closed"')
+            join.process.send_signal(signal.SIGINT)
+            assert await join.exit_code() == 4, join.lines
+    noted = told(tmp_path, "interrupted")
+    assert (noted["argv"], noted["stdin"]["status"]) == (["interrupted"], "interrupted")
+    assert noted["manifest"] == json.loads((only(tmp_path / "recordings") / "manifest.json").read_text())
+    assert noted["manifest"]["status"] == "interrupted"
 
 
 GATE = """
@@ -449,7 +472,7 @@ async def test_a_hook_that_reads_nothing_or_closes_everything_is_waited_for_and_
 
 
 IGNORES = shlex.join(["sh", "-c", "trap '' TERM; sleep 600 & echo $!; wait"])
-CLEANS_UP = shlex.join(["sh", "-c", "trap 'echo cleaned up; exit 0' TERM; echo ready; while :; do sleep 0.1; done"])
+CLEANS_UP = "trap 'sleep 0.3; echo cleaned up; exit 0' TERM; echo ready; while :; do sleep 0.1; done"
 
 
 async def test_a_hook_that_takes_too_long_is_ended_with_its_process_group(tmp_path: Path) -> None:
@@ -463,10 +486,12 @@ async def test_a_hook_that_takes_too_long_is_ended_with_its_process_group(tmp_pa
     await until(lambda: not is_alive(child))
 
 
-async def test_a_hook_that_takes_too_long_may_clean_up(tmp_path: Path) -> None:
-    async with hooked(f"finished={CLEANS_UP}", timeout_s=3) as (hooks, heard):
+@pytest.mark.parametrize(("program", "exit_code"), [(CLEANS_UP, 0), (f"({CLEANS_UP}) & wait", -signal.SIGTERM)])
+async def test_a_hook_that_takes_too_long_may_clean_up(program: str, exit_code: int, tmp_path: Path) -> None:
+    """Itself, and what it has started, also where it does not wait for that."""
+    async with hooked(f"finished={shlex.join(['sh', '-c', program])}", timeout_s=3) as (hooks, heard):
         hooks.on_finished(stream(), tmp_path, COMPLETE, manifest())
-    assert (heard.ended[0]["timed_out"], heard.ended[0]["exit_code"]) == (True, 0)
+    assert (heard.ended[0]["timed_out"], heard.ended[0]["exit_code"]) == (True, exit_code)
     assert "cleaned up" in log_lines(tmp_path)[-2]
     assert "took too long" in heard.notices[-1]
 
@@ -560,7 +585,7 @@ async def test_hooks_log_is_deleted_with_what_is_revoked_while_it_runs(tmp_path:
     gate = tmp_path / "gate"
     talking = python("import os, sys, time\nprint('begun', flush=True)\nwhile not os.path.exists(sys.argv[1]): "
                      "time.sleep(0.02)\nprint('more')", gate)  # fmt: skip
-    async with hooked(f"started={talking}", "finished=echo over") as (hooks, heard), Simulator(app) as simulator:
+    async with hooked(f"started={talking}") as (hooks, heard), Simulator(app) as simulator:
         station.subscribe(hooks)
         announced = simulator.announce(Product.MEETING, Scenario(600))
         body = announced.webhook("started")
@@ -576,7 +601,7 @@ async def test_hooks_log_is_deleted_with_what_is_revoked_while_it_runs(tmp_path:
         await station.idle()
     await writer.close()
     assert observer.finished[0].status == "revoked"
-    assert [one["exit_code"] for one in heard.ended] == [0, 0]
+    assert [one["exit_code"] for one in heard.ended] == [0]
     assert names(folder) == {"manifest.json"}
     assert Manifest.read(folder).status == "revoked"
 
