@@ -50,6 +50,7 @@ class Receiver:
         self.connections = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -68,13 +69,23 @@ class Receiver:
         """As the end of its process: connections are reset, the port refuses."""
         assert self._server is not None
         self._server.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
+        may_answer = self.may_answer.is_set()
+        while self._serving:
+            for writer in list(self._writers):
+                writer.transport.abort()
+            self.may_answer.set()
+            await asyncio.wait(self._serving)
+        if not may_answer:
+            self.may_answer.clear()
         await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         try:
             while await self._serve_one(h11.Connection(h11.SERVER), reader, writer):
                 pass
@@ -110,11 +121,11 @@ class Receiver:
         got = Got(0, head.target.decode(), headers, body)
         answered = self.answer(got)
         status, more = answered if isinstance(answered, tuple) else (answered, {})
-        self.got.append(got._replace(status=status))
         fields = [("content-length", "2"), *more.items()]
         writer.write(http.send(h11.Response(status_code=status, headers=fields)) or b"")
         writer.write(http.send(h11.Data(data=b"ok")) or b"")
         await writer.drain()
+        self.got.append(got._replace(status=status))
         return True
 
 

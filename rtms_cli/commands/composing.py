@@ -24,6 +24,7 @@ from rtms_cli.view.text import size_of
 from rtms_cli.wire.hosts import HostPolicy
 
 if TYPE_CHECKING:
+    from rtms_cli.live.notifications import Endpoint
     from rtms_cli.live.notifier import Notifier
 
 STDOUT = "standard output"
@@ -56,6 +57,7 @@ async def shown_station(
     :param progress: how far it is, from 0 to 1, where the end is known.
     """
     mode, taps, commands = file_mode(options.mode), live.taps(), hook_options.hooks()
+    notified = read_notify(options)
     remark = None if live.no_record else space_warning(options.out, request, mode)
 
     def end(stream_id: str | None) -> None:
@@ -101,7 +103,7 @@ async def shown_station(
         listeners: list[OpenListener] = [*openers]
         figures: list[MoreFigures] = []
         if options.notify:
-            notifier = await stack.enter_async_context(make_notifier(options, live, view, tls))
+            notifier = await stack.enter_async_context(make_notifier(*notified, options, live, view, tls))
             figures.append(notifier.figures)
             observers.append(notifier)
             listeners.append(notifier.open_listener)
@@ -168,19 +170,31 @@ async def composed_taps(
         yield opened.openers(is_live=is_live)
 
 
-def make_notifier(
-    options: RecordingOptions, live: LiveOptions, view: Observer, tls: ssl.SSLContext | None
-) -> "Notifier":
-    """What sends the events that `--notify` asks for.
+def read_notify(options: RecordingOptions) -> "tuple[Sequence[Endpoint], Sequence[bytes]]":
+    """Whom `--notify` sends events to, and the secrets that sign them.
 
     :raises Problem: where a receiver or a secret is none.
     """
+    if not options.notify:
+        return (), ()
     from rtms_cli.live.notifications import SECRET_VARIABLE, endpoints_of, read_secrets
-    from rtms_cli.live.notifier import Notifier
     from rtms_cli.station.credentials import find_secret
 
     secrets = read_secrets(find_secret(SECRET_VARIABLE) or "")
-    endpoints = endpoints_of(options.notify or (), secrets)
+    return endpoints_of(options.notify, secrets), secrets
+
+
+def make_notifier(
+    endpoints: "Sequence[Endpoint]",
+    secrets: Sequence[bytes],
+    options: RecordingOptions,
+    live: LiveOptions,
+    view: Observer,
+    tls: ssl.SSLContext | None,
+) -> "Notifier":
+    """What sends the events that `--notify` asks for; see `read_notify`."""
+    from rtms_cli.live.notifier import Notifier
+
     for endpoint in endpoints:
         if endpoint.is_open:
             view.on_notice(f"WARNING: {endpoint.label} is not encrypted: who is on the way reads what is said")

@@ -300,6 +300,8 @@ class _Work:
         dropped = self._outbox.take_over([endpoint.key for endpoint in self._endpoints], now)
         if dropped:
             self.news.append(Dropped(dropped, "their URLs are not configured any more, and they are a day old"))
+        if is_first and (left := self._outbox.waiting):
+            self.news.append(Said(f"notifications that an earlier run has left go out now: {left}"))
         self.news += [Waits(*lane) for lane in self._outbox.lanes() if lane[0] not in self.gone]
 
     def do(self, job: Job, now: float) -> None:
@@ -326,7 +328,7 @@ class _Work:
                 )
             case RemoveReceiver():
                 self.gone |= {job.receiver}
-                self._drop(self._outbox.remove_receiver(job.receiver, job.but), "their receiver wants none any more")
+                self._remove_receiver(job.receiver, job.but)
             case Revoke():
                 self.batches = {key: one for key, one in self.batches.items() if key[0] != job.stream}
                 self._drop(self._outbox.remove_stream(job.stream, job.but), "their stream was revoked")
@@ -339,7 +341,10 @@ class _Work:
     def seal(self, key: tuple[str, float]) -> None:
         """Let a batch go out."""
         for message, has_room in self._outbox.seal(self.batches.pop(key).batch.id):
-            self._told(message, has_room)
+            if message.receiver in self.gone:
+                self._remove_receiver(message.receiver, ())
+            else:
+                self._told(message, has_room)
 
     def _seal_all(self, stream: str | None) -> None:
         for key in [key for key in self.batches if stream in (None, key[0])]:
@@ -386,6 +391,9 @@ class _Work:
             self.news.append(Waits(message.receiver, message.stream))
         else:
             self._drop(1, "too many wait for their receiver already")
+
+    def _remove_receiver(self, receiver: str, but: Sequence[int]) -> None:
+        self._drop(self._outbox.remove_receiver(receiver, but), "their receiver wants none any more")
 
     def _drop(self, count: int, why: str) -> None:
         if count:

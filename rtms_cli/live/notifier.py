@@ -1,6 +1,7 @@
 """Sends notifications while streams run: events in, requests out, and what cannot be sent waits in the outbox."""
 
 import asyncio
+import contextlib
 import logging
 import random
 import ssl
@@ -135,8 +136,10 @@ class Notifier:
             self._desk.put(Stop())
             await asyncio.to_thread(self._desk.join, CLOSE_S)
             await asyncio.sleep(0)  # its last news
-            for poster in self._posters.values():
-                await poster.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    for poster in self._posters.values():
+                        await poster.close()
             self._notices.close()
             self._tell_rest()
 
@@ -198,7 +201,8 @@ class Notifier:
 
     def _hear(self, news: Sequence[News]) -> None:
         """Take the desk's news over to the event loop."""
-        self._loop.call_soon_threadsafe(self._take, news)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the disk took longer than anybody waits
+            self._loop.call_soon_threadsafe(self._take, news)
 
     def _take(self, news: Sequence[News]) -> None:
         for one in news:
@@ -343,7 +347,7 @@ class _Poster:
         self._secrets = secrets
         is_secure = urlsplit(endpoint.url).scheme == "https"
         self._client = httpx.AsyncClient(
-            timeout=PATIENCE_S,
+            timeout=None,  # noqa: S113  # one time-out holds for all of a request
             trust_env=not endpoint.is_local,
             verify=(tls or tls_context(None)) if is_secure else False,
         )

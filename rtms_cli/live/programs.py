@@ -108,7 +108,8 @@ def child_environment(told: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_secret(name: str) -> bool:
-    return name.startswith(_CREDENTIALS) or (name.startswith("RTMS_") and name.lower().endswith(SECRET_ENDINGS))
+    endings = (*SECRET_ENDINGS, "_notify")  # a receiver's URL may hold a password
+    return name.startswith(_CREDENTIALS) or (name.startswith("RTMS_") and name.lower().endswith(endings))
 
 
 def redacted_command(command: Sequence[str]) -> list[str]:

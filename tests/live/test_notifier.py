@@ -80,7 +80,8 @@ async def test_a_slow_receiver_delays_neither_another_one_nor_another_stream(tmp
             for number in range(20):
                 lines["a"].on_line(TRANSCRIPT, line(number))
             await until(lambda: len(numbers(quick)) == 20)
-            assert slow.asked == 2  # the first of each stream
+            await until(lambda: slow.asked == 2)  # the first of each stream
+            assert slow.got == []
             slow.may_answer.set()
             await until(lambda: len(numbers(slow)) == 20)
             assert numbers(slow) == numbers(quick) == list(range(20))
@@ -93,6 +94,17 @@ async def test_each_receiver_gets_the_same_id(tmp_path: Path) -> None:
             notifier.open_listener(stream_of(), None).on_line(TRANSCRIPT, line(1))
             await until(lambda: one.got and other.got)
     assert one.got[0].id == other.got[0].id
+
+
+async def test_a_batch_for_who_answered_410_meanwhile_is_dropped(tmp_path: Path) -> None:
+    async with receiving(lambda got: 410) as receiver:
+        async with notifying(tmp_path, f"{receiver.url},batch=60s") as (notifier, _):
+            lines = notifier.open_listener(stream_of(), None)
+            lines.on_line(TRANSCRIPT, line(1))
+            await until(lambda: notifier.tally.dropped == 1)
+            notifier.on_finished(stream_of(), None, ENDED, None)
+            await until(lambda: notifier.tally.dropped == 2)
+        assert (notifier.tally.waiting, len(receiver.got)) == (0, 1)
 
 
 async def test_who_answers_410_is_left_alone_until_the_next_run(tmp_path: Path) -> None:
