@@ -77,38 +77,11 @@ class MediaOptions(Struct, frozen=True):
         :param separate: whether something else wants the audio of each person.
         :raises Problem: where they do not make a valid request; it names the valid ones.
         """
-        from rtms_cli.protocol.media import (
-            DEFAULT_PARAMS,
-            MediaParams,
-            MediaRequest,
-            TranscriptParams,
-            params_fault,
-            parse_audio,
-            parse_language,
-            parse_media,
-            parse_share,
-            parse_video,
-        )
-        from rtms_cli.protocol.numbers import ContentType
+        from msgspec import structs
 
-        option = "--media"
-        try:
-            types = parse_media(self.media)
-            option = "--audio"
-            audio = parse_audio(self.audio, separate=self.separate or separate, rtp=self.rtp)
-            option = "--video"
-            video = parse_video(self.video, one_participant=bool(self.video_user))
-            option = "--share"
-            share = parse_share(self.share)
-            option = "--language"
-            transcript = TranscriptParams(ContentType.TEXT, parse_language(self.language), self.detect_language)
-        except ValueError as error:
-            raise Problem(f"{option}: {error}") from None
-        params = MediaParams(audio, video, share, transcript, DEFAULT_PARAMS.chat)
-        fault = params_fault(params, types)
-        if fault is not None:
-            raise Problem(fault.text)
-        return MediaRequest(types, params, self.split, False if self.live else None, self.video_user)
+        from rtms_cli.library.asking import media_request
+
+        return media_request(prefix="--", **structs.asdict(self) | {"separate": self.separate or separate})
 
 
 class RecordingOptions(Struct, frozen=True):

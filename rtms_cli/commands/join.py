@@ -2,7 +2,6 @@
 
 import sys
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -12,7 +11,7 @@ from rtms_cli.commands.options import (
     ClientId,
     ClientSecret,
     given_credentials,
-    pasted_json,
+    note_form,
     read_input,
     tls_options,
 )
@@ -21,9 +20,7 @@ from rtms_cli.errors import Exit, Problem
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rtms_cli.protocol.webhooks import Stream
     from rtms_cli.station.station import Outcome
-    from rtms_cli.wire.hosts import HostPolicy
 
 
 @option_groups
@@ -53,13 +50,14 @@ def join(
       rtms join payload.json --media audio,transcript
     """
     from rtms_cli.commands.composing import shown_station
+    from rtms_cli.library.asking import announced, join_policy
     from rtms_cli.station.running import run_loop
 
     credentials = given_credentials(client_id=client_id, client_secret=client_secret)
     request = media.request(separate=live.wants_each())
     tls = tls_options(recording.ca_file, insecure=recording.insecure)
-    stream, body = read_stream(payload)
-    policy = join_policy(stream, allow_host)
+    stream, body = announced(_read_text(payload), note_form)
+    policy = join_policy(stream, allow_host or ())
 
     async def run() -> "Outcome":
         async with shown_station(
@@ -70,32 +68,6 @@ def join(
     outcome = run_loop(run())
     if outcome.exit_code is not Exit.OK:
         raise typer.Exit(outcome.exit_code)
-
-
-def join_policy(stream: "Stream", allowed: list[str] | None) -> "HostPolicy":
-    """Where to connect to: the user chose the signaling server, and that one names the media servers."""
-    from rtms_cli.wire.hosts import HostPolicy
-
-    return HostPolicy(tuple(allowed or ()), given=(urlsplit(stream.server_url).hostname or "",))
-
-
-def read_stream(payload: str | None) -> "tuple[Stream, bytes | None]":
-    """Read the payload, and give the webhook's body too where it is a whole one.
-
-    :raises Problem: where there is none, or it announces no stream.
-    """
-    from rtms_cli.protocol.webhooks import StreamStart, read_payload, read_webhook
-
-    raw = _read_text(payload)
-    try:
-        text = pasted_json(raw)
-        stream = read_payload(text)
-    except ValueError as error:
-        raise Problem(
-            f"The payload announces no stream: {error}.",
-            "Give the JSON that Zoom posted, for example what `rtms simulate --payload-out FILE` writes.",
-        ) from None
-    return stream, text if isinstance(read_webhook(text), StreamStart) else None
 
 
 def _read_text(payload: str | None) -> bytes:

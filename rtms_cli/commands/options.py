@@ -200,8 +200,13 @@ def pasted_json(raw: bytes) -> bytes:
 
     pasted = read_pasted(raw)
     if pasted.form:
-        typer.echo(f"note       this is {pasted.form}; its JSON is used", err=True)
+        note_form(pasted.form)
     return pasted.body
+
+
+def note_form(form: str) -> None:
+    """Say what something is of which only the JSON is used."""
+    typer.echo(f"note       this is {form}; its JSON is used", err=True)
 
 
 def is_terminal() -> bool:

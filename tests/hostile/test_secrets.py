@@ -15,7 +15,7 @@ from victim import WHO
 from websockets.asyncio.server import ServerConnection, serve
 
 from rtms_cli.capture import Capture
-from rtms_cli.commands.join import join_policy
+from rtms_cli.library.asking import join_policy
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.signatures import handshake_signature
 from rtms_cli.protocol.webhooks import read_payload, read_webhook
@@ -208,4 +208,4 @@ def test_join_goes_only_where_the_user_or_zoom_is(url: str, is_allowed: bool) ->
     assert policy.check_address("signaling.example", "10.0.0.1") is None
     assert policy.check_address("rtms.zoom.us", "169.254.169.254") is not None
     star = read_payload(json.dumps(payload | {"server_urls": "wss://*/s"}).encode())
-    assert join_policy(star, None).check_name("wss://evil.example") is not None
+    assert join_policy(star).check_name("wss://evil.example") is not None
