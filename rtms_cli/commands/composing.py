@@ -97,6 +97,7 @@ async def shown_station(
                 (lambda line: station.notice(line)) if is_drawn else None,
                 is_stdout_ours=not options.as_json,
                 many_streams=max_streams is not None,
+                tls=tls,
             )
         )
         observers: list[Observer] = [view, hooks]
@@ -148,25 +149,30 @@ async def composed_taps(
     is_stdout_ours: bool = True,
     many_streams: bool = False,
     is_live: bool = True,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Sequence[OpenListener]]:
     """What opens the taps, once they are checked.
 
     :param tell: tells how they fare.
     :param show: shows a line that a command wrote, where the screen is ours.
     :param is_stdout_ours: whether commands may write to where our lines go.
+    :param tls: for `wss://` targets.
     :raises Problem: where they cannot all work.
     """
     taps = live.taps()
     if not taps:
         yield ()
         return
-    from rtms_cli.live.opening import Output, opened_taps
+    from rtms_cli.live.opening import Network, Output, opened_taps
+    from rtms_cli.live.sockets import TOKEN_VARIABLE
     from rtms_cli.live.spec import check_taps
+    from rtms_cli.station.credentials import find_secret
 
     check_taps(taps, request, many_streams=many_streams)
     is_ours = is_stdout_ours and not any(tap.target.shown == STDOUT for tap in taps)
     output = Output(show=show) if show is not None else Output(None if is_ours else 2)
-    async with opened_taps(taps, request, tell, output, live.tap_host) as opened:
+    network = Network(live.tap_host, find_secret(TOKEN_VARIABLE), tls)
+    async with opened_taps(taps, request, tell, output, network) as opened:
         yield opened.openers(is_live=is_live)
 
 

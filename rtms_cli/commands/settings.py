@@ -43,7 +43,7 @@ _TOLD = (
     *("EVENT", "FOLDER", "ID", "PRODUCT", "STATUS", "STREAM_ID", "USER_ID", "USER_NAME"),
     *("RATE", "CHANNELS", "FORMAT"),
 )
-_NO_SETTINGS = frozenset(("RTMS_DEBUG", "RTMS_NOTIFY_SECRET", *(f"RTMS_{name}" for name in _TOLD)))
+_NO_SETTINGS = frozenset(("RTMS_DEBUG", "RTMS_NOTIFY_SECRET", "RTMS_TAP_TOKEN", *(f"RTMS_{name}" for name in _TOLD)))
 """Variables that no option is read from. Programs that rtms starts are told by most of them what they run for."""
 
 

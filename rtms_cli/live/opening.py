@@ -1,7 +1,8 @@
 """The taps of a command: servers that are shared by all streams, and what opens a tap for each session."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from msgspec import Struct
 from rtms_cli.live.outlet import Tell
 from rtms_cli.live.outlets import ExecTarget, FileTarget, StdoutTarget
 from rtms_cli.live.pieces import Beginning, Target
-from rtms_cli.live.spec import EXEC, FILE, STDOUT, TapSpec
+from rtms_cli.live.serving import LOOPBACK, TapServer
+from rtms_cli.live.sockets import TwilioTarget, WebSocketTarget
+from rtms_cli.live.spec import EXEC, FILE, LISTEN, STDOUT, TWILIO, WEBSOCKET, TapSpec
 from rtms_cli.live.tap import Tap
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.webhooks import Stream
@@ -27,13 +30,35 @@ class Output(Struct, frozen=True):
     show: Callable[[str], None] | None = None
 
 
+class Network(Struct, frozen=True):
+    """How taps reach others, and are reached."""
+
+    host: str = LOOPBACK
+    """Where `listen:` targets listen."""
+    token: str | None = None
+    """What servers are told, and clients must tell."""
+    tls: ssl.SSLContext | None = None
+    """For `wss://`; `None` verifies against the system's store."""
+
+
 class Taps:
     """What opens taps for sessions.
 
     :param tell: hears how each fares; on the event loop.
+    :param servers: of `listen:` targets; they listen.
     """
 
-    def __init__(self, taps: Sequence[TapSpec], request: MediaRequest, tell: Tell, output: Output) -> None:
+    def __init__(
+        self,
+        taps: Sequence[TapSpec],
+        request: MediaRequest,
+        tell: Tell,
+        output: Output,
+        network: Network = Network(),  # noqa: B008  # it cannot be changed
+        servers: Mapping[TapSpec, TapServer] | None = None,
+    ) -> None:
+        self._network = network
+        self._servers = servers or {}
         self._taps = taps
         self._request = request
         self._tell = tell
@@ -59,8 +84,19 @@ class Taps:
             return ExecTarget(target.argv, self._output.descriptor, said)
         if target.kind == FILE:
             return FileTarget(Path(filled(target.address, beginning)))
+        if target.kind == LISTEN:
+            return self._servers[tap].target()
+        if target.kind in _CONNECTED:
+            return _connected(tap, self._network)
         assert target.kind == STDOUT
         return StdoutTarget()
+
+
+def _connected(tap: TapSpec, network: Network) -> WebSocketTarget:
+    return _CONNECTED[tap.target.kind](tap.target.address, network.token, network.tls)
+
+
+_CONNECTED: dict[str, type[WebSocketTarget]] = {WEBSOCKET: WebSocketTarget, TWILIO: TwilioTarget}
 
 
 def filled(path: str, beginning: Beginning) -> str:
@@ -74,12 +110,18 @@ def filled(path: str, beginning: Beginning) -> str:
 
 @asynccontextmanager
 async def opened_taps(
-    taps: Sequence[TapSpec], request: MediaRequest, tell: Tell, output: Output, host: str
+    taps: Sequence[TapSpec], request: MediaRequest, tell: Tell, output: Output, network: Network
 ) -> AsyncIterator[Taps]:
     """Taps with their servers, which are closed in the end.
 
-    :param host: where `listen:` targets listen.
-    :raises Problem: where one cannot listen.
+    :raises Problem: where one cannot listen, or a URL or the token cannot be used.
     """
-    async with AsyncExitStack():
-        yield Taps(taps, request, tell, output)
+    async with AsyncExitStack() as stack:
+        servers: dict[TapSpec, TapServer] = {}
+        for tap in taps:
+            if tap.target.kind in _CONNECTED:
+                _connected(tap, network)  # to be told now what is wrong with it
+            elif tap.target.kind == LISTEN and tap not in servers:
+                server = TapServer(network.host, tap.target.port, network.token, buffer_s=tap.buffer_s)
+                servers[tap] = await stack.enter_async_context(server)
+        yield Taps(taps, request, tell, output, network, servers)

@@ -45,6 +45,7 @@ _LEAST_NBYTES = 200
 """What a message counts at the least: small ones take memory too."""
 _LAST_PORT = 65_535
 _STREAMS = "/streams"
+_NEXT = "/streams/next"
 _TOO_SLOW = "this client reads too slowly"
 
 
@@ -81,6 +82,8 @@ class TapServer:
         self._streams: dict[str, _Served] = {}
         self._clients: dict[ServerConnection, _Client] = {}
         self._watchers: set[_Client] = set()
+        self._expecting: dict[ServerConnection, asyncio.Future[_Client | None]] = {}
+        """Clients of the next stream; each gets a buffer when that begins, or nothing when the server ends."""
         self._asking: OrderedDict[ServerConnection, None] = OrderedDict()
         self._server: Server | None = None
         self._dropped = 0
@@ -131,6 +134,8 @@ class TapServer:
             server.close(close_connections=False)
             for connection in list(self._asking):
                 connection.transport.abort()
+            for connection in list(self._expecting):
+                self._expect_nothing(connection)
             for client in self._clients.values():
                 client.finish()
             if not hurry:
@@ -148,7 +153,7 @@ class TapServer:
     @property
     def clients(self) -> int:
         """How many clients there are."""
-        return len(self._clients)
+        return len(self._clients) + len(self._expecting)
 
     @property
     def dropped(self) -> int:
@@ -178,6 +183,9 @@ class TapServer:
         served = self._streams.get(told.stream_id)
         if served is None:
             served = self._streams[told.stream_id] = _Served(told)
+            for connection, expected in self._expecting.items():
+                expected.set_result(self._attach(_Hearer(served.framing, connection), served.clients))
+            self._expecting.clear()
             self._announce({"type": "started", "stream": served.entry()})
         served.targets.add(target)
         return served
@@ -207,10 +215,16 @@ class TapServer:
     def left(self, connection: ServerConnection) -> None:
         """A connection has ended."""
         self._asking.pop(connection, None)
+        self._expect_nothing(connection)
         client = self._clients.pop(connection, None)
         if client is not None:
             client.end()
             self._dropped += client.dropped
+
+    def _expect_nothing(self, connection: ServerConnection) -> None:
+        expected = self._expecting.pop(connection, None)
+        if expected is not None and not expected.done():  # its task may have been cancelled
+            expected.set_result(None)
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer a request, or let a WebSocket be opened."""
@@ -224,7 +238,8 @@ class TapServer:
         path = request.path.partition("?")[0]
         if path.startswith(f"{_STREAMS}/"):
             connection.served = self._streams.get(unquote(path.removeprefix(f"{_STREAMS}/")))
-        if connection.served is None and path.removesuffix("/") != _STREAMS:
+        connection.is_for_next = connection.served is None and path == _NEXT
+        if connection.served is None and path.removesuffix("/") != _STREAMS and path != _NEXT:
             return connection.respond(HTTPStatus.NOT_FOUND, f"no such stream; {_STREAMS} lists those that run\n")
         if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
             told = dumps(connection.served.entry()) if connection.served is not None else self.listed()
@@ -232,7 +247,7 @@ class TapServer:
             del response.headers["Content-Type"]
             response.headers["Content-Type"] = "application/json"
             return response
-        if len(self._clients) >= MOST_CLIENTS:
+        if self.clients >= MOST_CLIENTS:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"there are {MOST_CLIENTS} clients already\n")
         return None
 
@@ -253,26 +268,39 @@ class TapServer:
     async def _serve(self, connection: ServerConnection) -> None:
         assert isinstance(connection, _Accepted)
         self._asking.pop(connection, None)
-        served = connection.served
-        if len(self._clients) >= MOST_CLIENTS:
+        if self.clients >= MOST_CLIENTS:
             await connection.close(1013, f"there are {MOST_CLIENTS} clients already")
             return
-        client: _Client
-        if served is None:
-            client, among = _Watcher(self, connection), self._watchers
-        else:
-            client, among = _Hearer(served.framing, connection), served.clients
-        client.buffer_s, client.most_nbytes = self._buffer_s, self._most_nbytes
-        self._clients[connection] = client
-        among.add(client)
+        client = await self._client(connection)
+        if client is None:
+            await connection.close(1001)
+            return
         try:
-            if served is not None and not served.targets:  # it has ended since it was asked for
-                client.finish()
             await client.run()
         except ConnectionClosed:
             pass
         finally:
-            among.discard(client)
+            client.among.discard(client)
+
+    async def _client(self, connection: "_Accepted") -> "_Client | None":
+        """The buffer for a connection, once there is something to tell; `None` where that never comes."""
+        served = connection.served
+        if connection.is_for_next:
+            expected: asyncio.Future[_Client | None] = asyncio.get_running_loop().create_future()
+            self._expecting[connection] = expected
+            return await expected
+        if served is None:
+            return self._attach(_Watcher(self, connection), self._watchers)
+        client = self._attach(_Hearer(served.framing, connection), served.clients)
+        if not served.targets:  # it has ended since it was asked for
+            client.finish()
+        return client
+
+    def _attach(self, client: "_Client", among: "set[_Client]") -> "_Client":
+        client.buffer_s, client.most_nbytes, client.among = self._buffer_s, self._most_nbytes, among
+        self._clients[client.connection] = client
+        among.add(client)
+        return client
 
 
 class _Served:
@@ -332,7 +360,8 @@ class _Accepted(Unhurried, ServerConnection):
 
     home: TapServer
     served: _Served | None = None
-    """What its client asks for; `None` is the list of streams."""
+    """What its client asks for; `None` is the list of streams, or the next of them."""
+    is_for_next = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -348,9 +377,11 @@ class _Client:
 
     buffer_s = BUFFER_S
     most_nbytes = MOST_NBYTES
+    among: "set[_Client]"
+    """Those that are told the same."""
 
     def __init__(self, connection: ServerConnection) -> None:
-        self._connection = connection
+        self.connection = connection
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[float, Message]] = deque()
         self.waiting_nbytes = 0
@@ -379,19 +410,19 @@ class _Client:
 
         :raises ConnectionClosed: where the client is gone.
         """
-        await self._connection.send(self._first(), text=True)
+        await self.connection.send(self._first(), text=True)
         while True:
             for raw in self._missing():
-                await self._connection.send(raw, text=True)
+                await self.connection.send(raw, text=True)
             if self._waiting:
                 message = self._take()
-                await self._connection.send(message.raw, text=message.is_text)
+                await self.connection.send(message.raw, text=message.is_text)
             elif self._is_over:
                 break
             else:
                 self._ready.clear()
                 await self._ready.wait()
-        await self._connection.close()
+        await self.connection.close()
 
     def finish(self) -> None:
         """That was all: the client has so much time to read it."""
@@ -399,7 +430,7 @@ class _Client:
             return
         self.put(self._last())
         self._is_over = True
-        self._limit = self._loop.call_later(CLOSE_S, self._connection.transport.abort)
+        self._limit = self._loop.call_later(CLOSE_S, self.connection.transport.abort)
 
     def end(self) -> None:
         """The connection has ended."""

@@ -144,6 +144,29 @@ async def test_what_waits_for_too_long_is_dropped_however_little_it_is() -> None
 
 
 @on_both_loops
+async def test_who_asks_for_the_next_stream_gets_it_from_its_beginning() -> None:
+    async with TapServer() as server:
+        async with stream(server, structs.replace(BEGINNING, stream_id="former")):
+            clients = [await connect(f"{server.url}/next") for _ in range(2)]
+            gone = await connect(f"{server.url}/next")
+            await until(lambda: server.clients == 3)
+            await gone.close()
+            await until(lambda: server.clients == 2)
+            target = server.target()
+            await target.open(BEGINNING)
+            at_once(target, audio(b"from the first"))
+            late = await connect(f"{server.url}/next")
+            await until(lambda: server.clients == 3)
+            await target.close()
+            for client in clients:
+                texts, media = await read(client)
+                assert texts[0]["stream_id"] == BEGINNING.stream_id
+                assert media == b"from the first"
+    with pytest.raises(ConnectionClosed, match="1001"):
+        await late.recv()
+
+
+@on_both_loops
 async def test_who_watches_is_told_which_streams_run() -> None:
     async with TapServer() as server:
         watcher = await connect(server.url)
