@@ -131,6 +131,10 @@ async def shown_station(
 
         def before_exit() -> None:
             hooks.kill()
+            if taps:
+                from rtms_cli.live.outlets import kill_groups
+
+                kill_groups()
             restore()
 
         on_signals(station.request_stop, before_exit)

@@ -1,6 +1,7 @@
 """Targets that are a process, a file, a pipe, or our own standard output."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import queue
@@ -8,10 +9,11 @@ import signal
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rtms_cli.live.pieces import AUDIO, GAP, Beginning, Piece, TargetGoneError
+from rtms_cli.live.programs import child_environment
 from rtms_cli.live.sound import sound_header
 
 END_S = 10.0
@@ -20,18 +22,6 @@ PIPE_NBYTES = 1 << 16
 """What may wait in front of a pipe, as much as the pipe itself holds: each wait costs a turn of the event loop."""
 MOST_LINES_A_SECOND, LONGEST_LINE = 20, 500
 """Of a command's output, where it is shown among our own lines."""
-_SECRETS = ("SECRET", "TOKEN", "PASSWORD", "PRIVATE_KEY")
-_OURS = ("ZOOM_", "ZM_", "RTMS_")
-
-
-def child_environment(more: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that we start: ours without our secrets, and what it is told."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not (name.startswith(_OURS) and any(part in name for part in _SECRETS))
-    }
-    return kept | dict(more)
 
 
 def told_environment(beginning: Beginning) -> dict[str, str]:
@@ -50,12 +40,7 @@ def told_environment(beginning: Beginning) -> dict[str, str]:
             "RTMS_CHANNELS": beginning.sound.channels,
             "RTMS_FORMAT": beginning.sound.encoding,
         }
-    # A NUL ends a C string: nothing from outside can be told with one in it. Lone surrogates are no text at all.
-    return {
-        name: str(value).replace("\0", "").encode(errors="replace").decode()
-        for name, value in told.items()
-        if value is not None
-    }
+    return {name: str(value) for name, value in told.items() if value is not None}
 
 
 def joined(pieces: Sequence[Piece]) -> bytes:
@@ -96,6 +81,7 @@ class ExecTarget:
             )
         except (OSError, ValueError) as error:
             raise TargetGoneError(f"it cannot be started: {error}") from None
+        _groups.add(self._process.pid)
         assert self._process.stdin is not None
         self._process.stdin.transport.set_write_buffer_limits(high=PIPE_NBYTES)
         if self._show is not None and self._process.stdout is not None:
@@ -129,6 +115,7 @@ class ExecTarget:
                     break
         finally:
             _signal_group(process.pid, signal.SIGKILL)  # what it has left behind, too
+            _groups.discard(process.pid)
         if self._reading is not None:
             await asyncio.wait([self._reading])
             self._reading = None
@@ -171,13 +158,19 @@ async def _show_lines(output: asyncio.StreamReader, show: Callable[[str], None])
         show(f"({left_out} lines more)")
 
 
+_groups: set[int] = set()
+"""The process groups that run."""
+
+
+def kill_groups() -> None:
+    """Kill all processes of taps at once: we are to end, and cannot wait."""
+    for group in tuple(_groups):
+        _signal_group(group, signal.SIGKILL)
+
+
 def _signal_group(group: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # all of it has ended; on macOS, has only zombies
         os.killpg(group, number)
-    except ProcessLookupError:
-        pass  # all of it has ended
-    except PermissionError:
-        pass  # macOS says so of a group that has only zombies
 
 
 class FileTarget:

@@ -1,8 +1,6 @@
 """`--tap WHAT[,KEY=VALUE…]:TARGET`: what it says, checked before anything runs."""
 
 import re
-import shlex
-import shutil
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
@@ -10,6 +8,7 @@ from msgspec import Struct
 
 from rtms_cli.errors import Problem
 from rtms_cli.live.pieces import AUDIO, CHAT, EVENTS, SHARE, TRANSCRIPT, VIDEO, SoundForm
+from rtms_cli.live.programs import parse_command
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.numbers import MediaType
 
@@ -188,17 +187,8 @@ def _read_target(text: str, target: str) -> TargetSpec:
 
 
 def _read_command(text: str, command: str) -> TargetSpec:
-    try:
-        argv = shlex.split(command)
-    except ValueError as error:
-        raise _problem(text, f"the command cannot be read: {error}", "Close what is quoted.") from None
-    if not argv:
-        raise _problem(text, "there is no command", "Give exec:COMMAND ARGUMENTS.")
-    if shutil.which(argv[0]) is None:
-        raise _problem(
-            text, f"there is no program {argv[0]!r}", "Give a program that is on the PATH, or its whole path."
-        )
-    return TargetSpec(EXEC, argv=tuple(argv), shown=f"exec:{argv[0]}")
+    parsed = parse_command(f"--tap {text.partition(':')[0]}", command)
+    return TargetSpec(EXEC, argv=parsed.words, shown=f"exec:{parsed.name}")
 
 
 def _read_url(text: str, url: str, kind: str) -> TargetSpec:

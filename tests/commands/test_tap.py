@@ -4,13 +4,15 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
-from processes import RTMS, environment, rtms
+from processes import RTMS, environment, rtms, running, until
 
 from rtms_cli.recording.audio import HEADER_SIZE
 
@@ -130,3 +132,29 @@ def test_the_settings_file_has_taps(tmp_path: Path) -> None:
     assert rtms("demo", "--seconds", "2", cwd=tmp_path).returncode == 0
     assert "Good morning" in (tmp_path / "words").read_text()
     assert (tmp_path / "chat").read_bytes() == (only(tmp_path / "recordings") / "chat.jsonl").read_bytes()
+
+
+async def test_a_second_signal_kills_what_taps_run(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+    )
+    tap = f"transcript:exec:{shlex.join([sys.executable, '-c', program, str(tmp_path / 'pid')])}"
+    async with running("demo", "--seconds", "600", "--plain", "--tap", tap, cwd=tmp_path) as demo:
+        await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        demo.process.send_signal(signal.SIGINT)
+        await demo.line_with("complete")
+        demo.process.send_signal(signal.SIGINT)
+        assert await demo.exit_code() == 130
+    child = Path("/proc") / (tmp_path / "pid").read_text()
+    await until(lambda: not child.exists() or "Z" in (child / "stat").read_text())
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg")
+def test_ffmpeg_makes_a_flac_of_a_demo(tmp_path: Path) -> None:
+    rtms_part = shlex.join([*RTMS, "demo", "--seconds", "2", "--tap", "audio,hold=10s:-"])
+    pipeline = f"{rtms_part} 2> said | ffmpeg -v error -f s16le -ar 16000 -i - x.flac"
+    subprocess.run(pipeline, shell=True, cwd=tmp_path, env=environment(), timeout=50, check=True)
+    decode = ["ffmpeg", "-v", "error", "-i", "x.flac", "-f", "s16le", "-"]
+    decoded = subprocess.run(decode, cwd=tmp_path, capture_output=True, timeout=50, check=True).stdout
+    assert decoded == samples_of(only(tmp_path / "recordings"))

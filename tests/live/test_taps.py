@@ -94,7 +94,7 @@ async def test_each_participant_has_a_process_that_knows_who_it_is_for(tmp_path:
         "RTMS_STREAM_ID": "stream123==",
         "RTMS_FOLDER": str(tmp_path / "recording"),
         "RTMS_USER_ID": "7",
-        "RTMS_USER_NAME": hostile.replace("\0", ""),
+        "RTMS_USER_NAME": hostile.replace("\0", "\N{REPLACEMENT CHARACTER}"),
         "RTMS_RATE": "16000",
         "RTMS_CHANNELS": "1",
         "RTMS_FORMAT": "s16le",
