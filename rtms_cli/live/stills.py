@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
 from typing import Any
 
 from msgspec import Struct
@@ -12,8 +13,10 @@ from rtms_cli.recording.tracks import PictureTrack
 
 MOST_UNITS, MOST_NBYTES = 1_000, 16 << 20
 """Of H.264 since the last picture at which a decoder can start."""
+MOST_PIXELS = 1 << 26
+"""Of a picture that is decoded; what claims to be larger is hostile."""
 _NAMES = {Codec.H264: "h264", Codec.PNG: "png", Codec.JPG: "mjpeg"}
-_ZOOM_FORMAT = "yuvj420p"
+_FORMAT = "yuvj420p"
 
 _workers = ThreadPoolExecutor(1, "rtms-stills")
 """Of the whole process: what falls behind is left out, and never waits."""
@@ -90,6 +93,8 @@ def as_jpeg(codec: int | None, units: list[bytes]) -> bytes | None:
         return None
     decoder: Any = av.CodecContext.create(name, "r")
     frame: Any = None
+    if any(size[0] * size[1] > MOST_PIXELS for unit in units if (size := read_picture(codec, unit).size) is not None):
+        return None
     for unit in (*units, None):
         try:
             frame = [frame, *decoder.decode(None if unit is None else av.Packet(unit))][-1]
@@ -98,8 +103,8 @@ def as_jpeg(codec: int | None, units: list[bytes]) -> bytes | None:
     if frame is None:
         return None
     encoder: Any = av.CodecContext.create("mjpeg", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, _ZOOM_FORMAT
-    encoder.time_base, encoder.qmin, encoder.qmax = "1/1", 2, 4
-    picture = frame.reformat(format=_ZOOM_FORMAT)
+    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, _FORMAT
+    encoder.time_base, encoder.qmin, encoder.qmax = Fraction(1), 2, 4
+    picture = frame.reformat(format=_FORMAT)
     picture.pts = 0
     return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])

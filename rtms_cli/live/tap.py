@@ -304,8 +304,9 @@ class Tap:
 
     async def close(self) -> None:
         """See `StreamListener.close`."""
-        if self._stills is not None and (jobs := self._stills.jobs()):
-            await asyncio.wait([asyncio.wrap_future(job) for job in jobs], timeout=FINISH_S)
+        jobs = [] if self._stills is None else [asyncio.wrap_future(job) for job in self._stills.jobs()]
+        if jobs:
+            await asyncio.wait(jobs, timeout=FINISH_S)
             await asyncio.sleep(0)  # what they gave is put in the next round
         for output in self._outputs.values():
             if output.sound is not None:
@@ -313,6 +314,9 @@ class Tap:
                     output.put(piece, self._at_us)
         outlets = [output.outlet for output in self._outputs.values() if output.outlet is not None]
         await asyncio.gather(*(outlet.close() for outlet in outlets))
+        for job in jobs:
+            if job.done():
+                job.result()  # a defect of ours is to be seen
 
     def entries(self) -> list[TapEntry]:
         """See `StreamListener.entries`."""
