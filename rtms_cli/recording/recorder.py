@@ -262,7 +262,7 @@ class Recorder:
         try:
             self._finish()
         finally:
-            self._files_left = self._stat_files()
+            self._files_left = _stat_files(self.folder, self._part)
             self._release_lock()
 
     def reopen(self) -> None:
@@ -275,7 +275,7 @@ class Recorder:
         if self._ledger.last_word is None or self._status == Status.REVOKED:
             raise Problem(f"{self.folder} cannot go on: its session ended without a last word.")
         self._take_lock()
-        if self.is_kept and (None in self._files_left or self._stat_files() != self._files_left):
+        if self.is_kept and (None in self._files_left or _stat_files(self.folder, self._part) != self._files_left):
             self._release_lock()
             raise Problem(f"{self.folder} cannot go on: its files have changed.")
         self.is_open = True
@@ -298,7 +298,7 @@ class Recorder:
         if not self._tap_entries():
             return
         self.checkpoint()
-        self._files_left = self._stat_files()
+        self._files_left = _stat_files(self.folder, self._part)
 
     def note_defect(self, text: str) -> None:
         """Put into `losses` that a defect of ours cost something."""
@@ -412,18 +412,6 @@ class Recorder:
         except OSError as error:
             raise Problem(f"{self.folder} cannot be recorded to: {error.strerror}.") from error
 
-    def _stat_files(self) -> tuple[tuple[int, int, int] | None, ...]:
-        """What tells whether anybody has touched the recording in between."""
-        found: list[tuple[int, int, int] | None] = []
-        for name in (part_name(self._part), MANIFEST):
-            try:
-                stat = (self.folder / name).stat()
-            except OSError:
-                found.append(None)
-            else:
-                found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-        return tuple(found)
-
     def _release_lock(self) -> None:
         if self._lock is not None:
             self._lock.release()
@@ -532,3 +520,16 @@ def _later(created: str, at_us: int) -> str | None:
     except (ValueError, OverflowError):
         return None
     return iso_time(ended)
+
+
+def _stat_files(folder: Path, part: int) -> tuple[tuple[int, int, int] | None, ...]:
+    """What tells whether anybody has touched the recording in between."""
+    found: list[tuple[int, int, int] | None] = []
+    for name in (part_name(part), MANIFEST):
+        try:
+            stat = (folder / name).stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return tuple(found)

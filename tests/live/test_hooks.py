@@ -554,7 +554,7 @@ async def test_without_a_recording_the_output_is_a_notice(tmp_path: Path) -> Non
 
 async def test_a_hook_runs_where_the_folder_is_gone_and_does_not_bring_it_back(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
-    async with hooked("finished=sh -c 'echo said; rm -r \"$1\" && echo more' - {folder}") as (hooks, heard):
+    async with hooked("finished=sh -c 'echo said; rm -r \"$1\" && echo more' - {folder}", jobs=1) as (hooks, heard):
         hooks.on_finished(stream(), gone, COMPLETE, manifest())
         (tmp_path / "deleted").mkdir()
         hooks.on_finished(stream(), tmp_path / "deleted", COMPLETE, manifest())
