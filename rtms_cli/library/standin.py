@@ -6,6 +6,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -32,7 +33,7 @@ ANSWER_S = 30.0
 class SimulatedStream:
     """One stream that the stand-in has announced, or will."""
 
-    def __init__(self, zoom: "ZoomStandIn", live: LiveStream) -> None:
+    def __init__(self, zoom: "Zoom", live: LiveStream) -> None:
         self._zoom = zoom
         self._live = live
         body = live.webhook("started")
@@ -49,7 +50,8 @@ class SimulatedStream:
     def post(self, url: str) -> None:
         """Have the webhooks posted to an endpoint, signed, as Zoom does: the start now, the stop when it ends.
 
-        It does not wait for an answer. One that is wrong or late, or does not come, is a finding.
+        It does not wait for an answer. One that is wrong or late is a finding, and an endpoint that cannot be reached
+        at the start.
         """
         self._zoom._begin(self._post(url))
 
@@ -82,15 +84,16 @@ class SimulatedStream:
         live, simulator = self._live, self._zoom._simulator
         try:
             await simulator.post(url, live, "started")
-            reason = await live.done()
-            if not live.end_was_told:
-                await simulator.post(url, live, "stopped", reason)
         except Problem as problem:
             live.webhook_findings.append(Finding(0, "webhook", problem.what))
+        reason = await live.done()
+        if not live.end_was_told:
+            with suppress(Problem):  # a client that has what it wanted need not be there any more
+                await simulator.post(url, live, "stopped", reason)
 
 
-class ZoomStandIn:
-    """Zoom, as far as a client sees it. Use it with `with`, or by the fixture `rtms_zoom`.
+class Zoom:
+    """Zoom, as far as a client sees it. Use it as a context manager, or by the fixture `rtms_zoom`.
 
     :param scenario: a name that `rtms simulate --list` shows, or a file.toml; empty is an ordinary meeting.
     :param seconds: how long each stream is; else as long as its scenario says, or three seconds.

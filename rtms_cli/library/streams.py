@@ -11,11 +11,11 @@ import numpy as np
 from msgspec import Struct
 
 from rtms_cli.errors import Exit, Problem
-from rtms_cli.library.items import Audio, Item, Picture, State, line_of
+from rtms_cli.library.items import Audio, Event, Item, Picture, State, line_of
 from rtms_cli.library.waiting import Waiting
 from rtms_cli.machine import ChannelState, Finish, Frame
 from rtms_cli.machine import State as Change
-from rtms_cli.protocol.messages import SessionStateUpdate, StreamStateUpdate
+from rtms_cli.protocol.messages import EventUpdate, SessionStateUpdate, StreamStateUpdate
 from rtms_cli.protocol.numbers import SessionState, StopReason, StreamState
 from rtms_cli.protocol.parties import Parties, party
 from rtms_cli.protocol.webhooks import Stream as Announced
@@ -154,19 +154,24 @@ class Feed:
             if form.audio_channels > 1:
                 samples = samples.reshape(-1, form.audio_channels)
             timestamp = track.zero_ms + (start + place // form.block) * 1000 // form.rate_hz
-            self._waiting.put(Audio(samples, form.rate_hz, timestamp, whose, track.user_name), len(piece))
+            name = track.user_name or self._parties.name_at(whose, timestamp)
+            self._waiting.put(Audio(samples, form.rate_hz, timestamp, whose, name), len(piece))
 
     def on_picture(self, track: "PictureTrack", timestamp: int | None, payload: bytes) -> None:
         """See `Listener`."""
         whose = party(self._product, track.user_id, track.channel_id)
         codec = "" if track.codec is None else codec_name(track.codec)
         is_key = read_picture(track.codec, payload).is_key
-        picture = Picture(track.kind, payload, codec, timestamp, is_key, whose, track.user_name)
+        name = track.user_name or self._parties.name_at(whose, timestamp)
+        picture = Picture(track.kind, payload, codec, timestamp, is_key, whose, name)
         self._waiting.put(picture, len(payload))
 
     def on_line(self, track: "TextTrack", line: bytes) -> None:
         """See `Listener`."""
-        self._waiting.put(line_of(track.kind, _LINES.decode(line), self._parties.party), len(line))
+        said = line_of(track.kind, _LINES.decode(line), self._parties.party)
+        if isinstance(said, Event):
+            self._parties.people_of(EventUpdate(None, said.timestamp, dict(said.fields)))
+        self._waiting.put(said, len(line))
 
     def on_turn(self, at_us: int) -> None:
         """See `Listener`."""
@@ -238,7 +243,8 @@ class Hub:
 
     def on_finished(self, stream: Announced, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
         """See `Observer`."""
-        log.info("stream %s is over: %s (%s)", stream.stream_id, finish.status, finish.said_by)
+        level = logging.WARNING if finish.status == "failed" else logging.INFO
+        log.log(level, "stream %s is over: %s (%s)", stream.stream_id, finish.status, finish.said_by)
         running = self._running.pop(stream.stream_id, None)
         if running is not None and self.station is not None:
             ended = self.station.outcomes[-1]

@@ -8,7 +8,7 @@ import pytest
 from processes import environment
 
 from rtms_cli import Problem
-from rtms_cli.library.standin import ZoomStandIn
+from rtms_cli.library.standin import Zoom
 
 OPTIONS = ["-p", "rtms_cli.testing", "-W", "error", "--strict-markers", "-o", "asyncio_mode=auto"]
 OPTIONS += ["-o", "asyncio_default_fixture_loop_scope=function", "-p", "no:cacheprovider", "-q"]
@@ -133,15 +133,15 @@ def test_pytest_starts_as_fast_with_it(tmp_path: Path) -> None:
 
 def test_a_wrong_setting_is_a_problem() -> None:
     with pytest.raises(Problem, match="There is no scenario 'nonsense'"):
-        ZoomStandIn("nonsense")
+        Zoom("nonsense")
     with pytest.raises(Problem, match="There is no product 'fax'"):
-        ZoomStandIn(product="fax")
+        Zoom(product="fax")
     with pytest.raises(Problem, match="scopes: 'smell'"):
-        ZoomStandIn(scopes="smell")
+        Zoom(scopes="smell")
 
 
 def test_it_needs_no_fixture() -> None:
-    with ZoomStandIn("every-status-code") as zoom:
+    with Zoom("every-status-code") as zoom:
         assert len(zoom.streams) > 1
         assert zoom.payload["event"] == "meeting.rtms_started"
         assert len({stream.stream_id for stream in zoom.streams}) == len(zoom.streams)
