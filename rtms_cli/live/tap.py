@@ -313,10 +313,13 @@ class Tap:
                 for piece in output.sound.take(self._at_us, final=True):
                     output.put(piece, self._at_us)
         outlets = [output.outlet for output in self._outputs.values() if output.outlet is not None]
-        await asyncio.gather(*(outlet.close() for outlet in outlets))
+        ended = await asyncio.gather(*(outlet.close() for outlet in outlets), return_exceptions=True)
         for job in jobs:
             if job.done():
                 job.result()  # a defect of ours is to be seen
+        for defect in ended:
+            if defect is not None:
+                raise defect
 
     def entries(self) -> list[TapEntry]:
         """See `StreamListener.entries`."""

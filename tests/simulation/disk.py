@@ -125,7 +125,7 @@ class SimWriter(Writer):
 
     def open(self, recorder: Recorder, now_us: Callable[[], int] | None = None) -> Sink:
         """See `Writer.open`."""
-        sink = SimSink(self, recorder)
+        sink = SimSink(self, recorder, now_us)
         self.sinks.append(sink)
         return sink
 
@@ -143,8 +143,8 @@ class SimSink(Sink):
     `told` of each frame says whether the machine heard of it; see `World`.
     """
 
-    def __init__(self, writer: SimWriter, recorder: Recorder) -> None:
-        super().__init__(writer, recorder)
+    def __init__(self, writer: SimWriter, recorder: Recorder, now_us: Callable[[], int] | None) -> None:
+        super().__init__(writer, recorder, now_us)
         self.recorder = recorder
         self._sim = writer
         self._items: list[Item] = []
@@ -183,8 +183,13 @@ class SimSink(Sink):
             return
         items, self._items = self._items, []
         try:
+            at_us = None if self._now_us is None else self._now_us()
             if items:
-                self.recorder.fold(items)
+                only_heard = self._sim._dice.randrange(len(items) + 1)
+                self.recorder.fold(items[:only_heard], writes=False)
+                self.recorder.fold(items[only_heard:])
+            if at_us is not None:
+                self.recorder.turn(at_us)
             now = asyncio.get_running_loop().time()
             if now >= self._checkpoint_at:
                 self._checkpoint_at = now + self._sim._dice.uniform(2, 20)

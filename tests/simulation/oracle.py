@@ -16,6 +16,7 @@ import msgspec
 from simulation.contents import Contents, Packets, Stats, check_content, check_losses
 from simulation.disk import MemoryFiles
 from simulation.endings import check_endings, statuses_after_death
+from simulation.listening import check_heard
 from simulation.network import ON_CONNECT, Trouble
 from simulation.plan import Hit, KillHit, LateHit, NetworkHit, Plan, StallHit, WebhookHit, ZoomHit
 from simulation.reading import Said, read
@@ -267,6 +268,7 @@ def _recording(world: World, recording: Recording, stats: Stats) -> Iterator[str
         yield from check_content(plan, packets, contents, manifest, stats, is_whole=False)
         return
     yield from _capture(entries, contents)
+    yield from check_heard(recording.ears, contents)
     yield from check_content(plan, packets, contents, manifest, stats, is_whole=True)
     yield from check_losses(packets, entries, manifest)
     yield from _replay(recording, contents)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 from simulation.disk import MemoryFiles, SimSink, SimWriter
+from simulation.listening import Ear
 from simulation.loop import StuckError, VirtualClock, VirtualLoop
 from simulation.network import Link, Network, SimSocket
 from simulation.plan import (
@@ -65,14 +66,17 @@ class Recording:
         """Since the world began; its clock counts from here."""
         self.entries: list[Entry] = []
         self.was_killed = False
+        self.ears: list[Ear] = []
         self.finishes: list[Finish] = []
 
 
 class LoggingSink(SimSink):
     """A sink that knows what the machine heard of."""
 
-    def __init__(self, writer: "ProcessWriter", recorder: Recorder, recording: Recording) -> None:
-        super().__init__(writer, recorder)
+    def __init__(
+        self, writer: "ProcessWriter", recorder: Recorder, recording: Recording, now_us: Callable[[], int] | None
+    ) -> None:
+        super().__init__(writer, recorder, now_us)
         self._process = writer.process
         self._recording = recording
 
@@ -97,7 +101,7 @@ class ProcessWriter(SimWriter):
 
     def open(self, recorder: Recorder, now_us: Callable[[], int] | None = None) -> SimSink:
         """See `Writer.open`."""
-        sink = LoggingSink(self, recorder, self.process.recording_of(recorder))
+        sink = LoggingSink(self, recorder, self.process.recording_of(recorder), now_us)
         self.sinks.append(sink)
         return sink
 
@@ -125,6 +129,7 @@ class Process:
             observers=[self],
             trusted=plan.trusted,
             make_clock=self._make_clock,
+            listeners=[self._listen],
         )
 
     def recording_of(self, recorder: Recorder) -> Recording:
@@ -168,6 +173,12 @@ class Process:
         self.recordings.append(recording)
         self._world.recordings.append(recording)
         return recorder
+
+    def _listen(self, stream: Stream, folder: Path | None) -> Ear:
+        assert folder is not None
+        ear = Ear()
+        self._world.recordings[int(folder.name)].ears.append(ear)
+        return ear
 
     # The station's observer.
 
