@@ -59,6 +59,7 @@ def listen(
       rtms listen --port 8080 --media audio,transcript
     """
     from rtms_cli.commands.composing import shown_station
+    from rtms_cli.live import opening
     from rtms_cli.live.dispatch import descriptors_for
     from rtms_cli.live.programs import DESCRIPTORS
     from rtms_cli.recording.files import free_space
@@ -82,7 +83,9 @@ def listen(
     async def run() -> None:
         used = in_use() + (DESCRIPTORS * hooks.hook_jobs if hooks.on else 0)
         used += descriptors_for(len(recording.notify or ()))
-        shares = share_out(raise_limit(), used, for_a_stream(request), max_streams, MAX_CONNECTIONS)
+        for_taps, for_taps_of_a_stream = opening.descriptors_for(live.taps())
+        a_stream = for_a_stream(request) + for_taps_of_a_stream
+        shares = share_out(raise_limit(), used + for_taps, a_stream, max_streams, MAX_CONNECTIONS)
         async with (
             shown_station(
                 f"listen on http://{in_url(host)}:{port}{path}",

@@ -69,6 +69,11 @@ class Framing:
         participants = [_described_user(user_id, user) for user_id, user in self._users.items()]
         return dumps({"type": "start", "version": VERSION, **described(self.beginning), "participants": participants})
 
+    @property
+    def participants(self) -> tuple[tuple[UserId, str | None], ...]:
+        """Who has been announced by now."""
+        return tuple((user_id, user.name) for user_id, user in self._users.items())
+
     def learn(self, piece: Piece, told: Beginning) -> tuple[int, Message | None]:
         """The number of whose a piece is, and its announcement where that is news.
 

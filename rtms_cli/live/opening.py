@@ -11,13 +11,17 @@ from msgspec import Struct
 from rtms_cli.live.outlet import Tell
 from rtms_cli.live.outlets import ExecTarget, FileTarget, StdoutTarget
 from rtms_cli.live.pieces import Beginning, Target
-from rtms_cli.live.serving import LOOPBACK, TapServer
+from rtms_cli.live.programs import DESCRIPTORS
+from rtms_cli.live.serving import LOOPBACK, MOST_ASKING, MOST_CLIENTS, TapServer
 from rtms_cli.live.sockets import TwilioTarget, WebSocketTarget
-from rtms_cli.live.spec import EXEC, FILE, LISTEN, STDOUT, TWILIO, WEBSOCKET, TapSpec
+from rtms_cli.live.spec import EACH, EXEC, FILE, LISTEN, STDOUT, TWILIO, WEBSOCKET, TapSpec
 from rtms_cli.live.tap import Tap
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.names import participant_stem, tame_id
+
+_PARTICIPANTS = 10
+"""Of a stream, as far as descriptors are kept for their targets."""
 
 
 class Output(Struct, frozen=True):
@@ -90,6 +94,13 @@ class Taps:
             return _connected(tap, self._network)
         assert target.kind == STDOUT
         return StdoutTarget()
+
+
+def descriptors_for(taps: Sequence[TapSpec]) -> tuple[int, int]:
+    """The file descriptors that taps may need: once, and for each stream."""
+    once = sum(MOST_CLIENTS + MOST_ASKING + 1 for tap in taps if tap.target.kind == LISTEN)
+    each = {EXEC: DESCRIPTORS, FILE: 1, WEBSOCKET: 2, TWILIO: 2}
+    return once, sum(each.get(tap.target.kind, 0) * (_PARTICIPANTS if tap.user == EACH else 1) for tap in taps)
 
 
 def _connected(tap: TapSpec, network: Network) -> WebSocketTarget:

@@ -11,6 +11,7 @@ Whoever can open a port on this machine may read, but no web page: a browser say
 
 import asyncio
 import hmac
+import logging
 import socket
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,8 @@ from rtms_cli.live.pieces import Beginning, Piece, TargetGoneError
 from rtms_cli.live.sockets import CLOSE_S, PING_S, PONG_S, TOKEN_VARIABLE, Unhurried, check_token, quiet
 from rtms_cli.protocol.strict_json import dumps
 from rtms_cli.wire.hosts import in_url, is_loopback
+
+log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 MOST_CLIENTS = 100
@@ -228,6 +231,13 @@ class TapServer:
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer a request, or let a WebSocket be opened."""
+        try:
+            return self._answer(connection, request)
+        except Exception:  # a defect of ours: the library would answer 500, and say nothing
+            log.exception("a defect in rtms: a request to a tap could not be answered")
+            raise
+
+    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         if (refusal := self._refusal(request)) is not None:
             status, why = refusal
             response = connection.respond(status, f"{why}\n")
@@ -279,6 +289,8 @@ class TapServer:
             await client.run()
         except ConnectionClosed:
             pass
+        except Exception:  # a defect of ours ends this client; the library would not say it
+            log.exception("a defect in rtms: a client of a tap was told no more")
         finally:
             client.among.discard(client)
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
+from msgspec import structs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import Connection
 from websockets.exceptions import (
@@ -285,6 +286,8 @@ class WebSocketTarget:
     async def open(self, beginning: Beginning) -> None:
         """See `Target.open`."""
         await self._dial()
+        if self._framing is not None:  # it goes on: who is known is known
+            beginning = structs.replace(beginning, participants=self._framing.participants)
         self._framing = Framing(beginning)
         await self._send(self._framing.start())
 

@@ -5,27 +5,28 @@ event loop, behind a buffer.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-
-import msgspec
-from msgspec import Struct
 
 from rtms_cli.live.flow import Mix
 from rtms_cli.live.outlet import FINISH_S, Outlet, Tell
-from rtms_cli.live.pieces import AUDIO, Beginning, Piece, SoundForm, Target
+from rtms_cli.live.pieces import AUDIO, EVENTS, Beginning, Piece, SoundForm, Target
 from rtms_cli.live.sound import Converter
 from rtms_cli.live.spec import EACH, MIXED, TapSpec
 from rtms_cli.live.stills import Stills
 from rtms_cli.protocol.media import MediaRequest
-from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.messages import UserId, text_or_none, user_id
+from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.parties import party
+from rtms_cli.protocol.strict_json import loads
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form
 from rtms_cli.recording.manifest import TapEntry
 from rtms_cli.recording.timeline import Segment
 from rtms_cli.recording.tracks import PictureTrack, TextTrack
 
+MOST_KNOWN = 1_000
+"""Participants that a target is told of when it is opened."""
 MOST_OUTPUTS = 100
 """Targets of one tap and session with `user=each`."""
 ASLEEP_US = 250_000
@@ -116,13 +117,32 @@ class _Sound:
         return convert(pcm)
 
 
-class _Said(Struct):
-    """What a line of a JSONL file says of its speaker."""
+class _Said:
+    """What a line of a JSONL file says of its speaker, and of others. What Zoom sent may be anything."""
 
-    timestamp: int | None = None
-    user_id: UserId = None
-    channel_id: UserId = None
-    user_name: str | None = None
+    def __init__(self, product: Product, line: bytes) -> None:
+        try:
+            value = loads(line)
+        except ValueError:  # more than can be looked into; it is handed on all the same
+            value = None
+        fields = value if isinstance(value, dict) else {}
+        self._product = product
+        self._people = fields.get("participants")
+        timestamp = fields.get("timestamp")
+        self.timestamp_ms = timestamp if isinstance(timestamp, int) else 0
+        self.whose, self.name = self._person(fields)
+
+    def people(self) -> Iterator[tuple[UserId, str]]:
+        """Those that it names, by the ids that media have."""
+        for one in self._people if isinstance(self._people, list) else ():
+            if isinstance(one, dict):
+                whose, name = self._person(one)
+                if whose is not None and name:
+                    yield whose, name
+
+    def _person(self, fields: dict[str, object]) -> tuple[UserId, str | None]:
+        whose = party(self._product, user_id(fields.get("user_id")), user_id(fields.get("channel_id")))
+        return whose, text_or_none(fields.get("user_name"))
 
 
 class _Output:
@@ -178,6 +198,8 @@ class Tap:
         self._loop = asyncio.get_running_loop()
         self._outputs: dict[UserId, _Output] = {}
         self._refused: set[UserId] = set()
+        self._people: dict[UserId, str] = {}
+        """Whom events have named by now."""
         self._has_everybody = False
         """Whether there is everybody's sound as one: then nothing is mixed."""
         self._at_us = self._awake_us = 0
@@ -219,13 +241,18 @@ class Tap:
 
     def on_line(self, track: TextTrack, line: bytes) -> None:
         """See `Listener`."""
-        if track.kind not in self._tap.kinds:
+        is_wanted = track.kind in self._tap.kinds
+        if not is_wanted and track.kind != EVENTS:
             return
-        said = msgspec.json.decode(line, type=_Said)
-        whose = party(self._stream.product, said.user_id, said.channel_id)
-        output = self._output_of(whose, said.user_name)
+        said = _Said(self._stream.product, line)
+        for whose, name in said.people():
+            if whose in self._people or len(self._people) < MOST_KNOWN:
+                self._people[whose] = name
+        if not is_wanted:
+            return
+        output = self._output_of(said.whose, said.name)
         if output is not None:
-            output.put(Piece(track.kind, line, whose, said.user_name, said.timestamp or 0), self._at_us)
+            output.put(Piece(track.kind, line, said.whose, said.name, said.timestamp_ms), self._at_us)
 
     def on_turn(self, at_us: int) -> None:
         """See `Listener`."""
@@ -286,6 +313,7 @@ class Tap:
             self._tap.sound(form.rate_hz, form.audio_channels) if AUDIO in self._tap.kinds else None,
             whose,
             name,
+            tuple(self._people.items()) if whose is None else (),
         )
         output.outlet = Outlet(
             self._make_target(self._tap, beginning),

@@ -4,16 +4,14 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 from harness import made_certificate
 from hypothesis import given
 from hypothesis import strategies as st
-from live.bots import Bot, serving
+from live.bots import Bot, Saying, Unreading, raw_server, serving
 from live.loops import on_both_loops
 from msgspec import structs
 from processes import until
@@ -138,57 +136,6 @@ def test_users_are_bounded_and_keep_no_number_twice(monkeypatch: pytest.MonkeyPa
                 numbers[message.user] = user
     assert sorted(numbers.values()) == list(range(100))
     assert len(json.loads(framing.start())["participants"]) <= 10
-
-
-class Peer(asyncio.Protocol):
-    """A server's end of a connection, without a library."""
-
-    transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-
-
-class Unreading(Peer):
-    """Upgrades, says something, and then reads nothing until it is told to."""
-
-    def __init__(self, says: bytes = b"") -> None:
-        self.says = says
-
-    def data_received(self, data: bytes) -> None:
-        if data.startswith(b"GET"):
-            self.transport.pause_reading()
-            self.transport.write(upgrade(data) + self.says)
-
-
-class Saying(Peer):
-    """Says something, with or without an upgrade before."""
-
-    def __init__(self, says: bytes, *, upgrades: bool) -> None:
-        self.says, self.upgrades = says, upgrades
-
-    def data_received(self, data: bytes) -> None:
-        if data.startswith(b"GET"):
-            self.transport.write((upgrade(data) if self.upgrades else b"") + self.says)
-
-
-def upgrade(request: bytes) -> bytes:
-    """The answer that opens a WebSocket."""
-    from websockets.utils import accept_key
-
-    key = request.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0].decode()
-    return (
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n"
-    ).encode()
-
-
-@asynccontextmanager
-async def raw_server(peer: Peer) -> AsyncIterator[str]:
-    server = await asyncio.get_running_loop().create_server(lambda: peer, "127.0.0.1", 0)
-    async with server:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        peer.transport.abort()
 
 
 @on_both_loops

@@ -7,9 +7,20 @@ import socket
 import wave
 from pathlib import Path
 
-from live.bots import Bot, serving
-from processes import CREDENTIALS, Running, rtms, running
+import pytest
+from frames import ZERO_MS, said
+from live.bots import Bot, Unreading, raw_server, serving
+from live.tapping import PACKET, Tapped
+from processes import CREDENTIALS, Running, rtms, running, until
 from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection
+from websockets.http11 import Request, Response
+
+from rtms_cli.live import outlet
+from rtms_cli.live.opening import descriptors_for
+from rtms_cli.live.serving import MOST_ASKING, MOST_CLIENTS
+from rtms_cli.live.spec import read_tap
+from rtms_cli.machine import Frame
 
 TOKEN = "the-token-of-the-taps"
 
@@ -100,3 +111,95 @@ def test_what_cannot_be_served_is_said_before_anything_runs(tmp_path: Path) -> N
         assert what in done.stderr
         assert done.stderr.startswith("error: ")
         assert list(tmp_path.glob("recordings/*")) == []
+
+
+def event(number: int, at_us: int, **fields: object) -> Frame:
+    return said({"msg_type": 6, "event": {"event_type": number, "timestamp": ZERO_MS, **fields}}, at_us, "signaling")
+
+
+async def test_a_target_is_told_who_was_named_by_then_whatever_else_zoom_sends() -> None:
+    hostile: list[object] = [
+        None,
+        7,
+        {"user_id": {"a": [1]}, "user_name": ["x"]},
+        {"user_id": 10**50, "user_name": "big"},
+    ]
+    people = [*hostile, {"user_id": 7, "user_name": "Ada"}, {"user_id": 8, "user_name": "Bob"}]
+    async with serving(Bot()) as sound, serving(Bot()) as events:
+        tapped = Tapped(f"audio:{sound.url}", f"events:{events.url}")
+        await tapped.come([event(3, 1_000, participants=people), event(3, 2_000, participants={"user_id": 1})])
+        await tapped.come([event(2, 3_000, user_id={"a": 1}, user_name=7), event(3, 4_000, participants=[[[]]])])
+        await tapped.speak(1, 3)
+        await tapped.close()
+    named = [(one["user_id"], one["user_name"]) for one in sound.texts[0]["participants"]]
+    assert (7, "Ada") in named
+    assert (8, "Bob") in named
+    assert [text["type"] for text in events.texts].count("events") >= 4
+
+
+async def test_a_connection_that_breaks_off_is_opened_again_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet, "FIRST_PAUSE_S", 0.01)
+    async with serving(Bot()) as bot:
+        tapped = Tapped(f"audio:{bot.url}")
+        await tapped.come([event(3, 1_000, participants=[{"user_id": 7, "user_name": "Ada"}])])
+        before = await tapped.speak(1, 10)
+        await until(lambda: sum(len(data) for *_, data in bot.media) == len(before))
+        bot.connections[0].transport.abort()
+        number = 11
+        while len(bot.connections) < 2 or len(bot.media) < 11:
+            await tapped.speak(number, 1)
+            await asyncio.sleep(0.005)
+            number += 1
+        (entry,) = await tapped.close()
+    starts = [text for text in bot.texts if text["type"] == "start"]
+    assert len(starts) == 2
+    assert starts[0] == starts[1]
+    assert (entry.restarts, entry.drops > 0) == (
+        1,
+        len(b"".join(data for *_, data in bot.media)) < (number - 1) * PACKET,
+    )
+    assert [fields["state"] for fields, _ in tapped.told] == ["open", "lost", "open"]
+
+
+async def test_a_server_that_reads_nothing_costs_a_bounded_buffer() -> None:
+    peer = Unreading()
+    async with raw_server(peer) as url:
+        tapped = Tapped(f"audio,buffer=1s:{url}")
+        whole = await tapped.speak(0, 20_000)
+        output = tapped.taps[0]._outputs[None]
+        assert output.outlet is not None
+        assert len(output.outlet.buffer._pieces) <= 60
+        entry = output.current_entry()
+        assert entry.drops > 1_000
+        peer.transport.abort()
+        (entry,) = await tapped.close()
+    assert entry.bytes + entry.dropped_seconds * 32_000 == pytest.approx(len(whole), abs=PACKET * 60)
+
+
+async def test_a_server_that_refuses_is_asked_once(tmp_path: Path) -> None:
+    def refuse(connection: ServerConnection, request: Request) -> Response:
+        return connection.respond(401, "no")
+
+    async with serving(Bot(), answer=refuse) as bot:
+        tapped = Tapped(f"audio:{bot.url}?token=very-secret")
+        await tapped.speak(0, 5)
+        await until(lambda: len(tapped.told) == 1)
+        await tapped.speak(5, 5)
+        (entry,) = await tapped.close()
+    (told,) = tapped.told
+    assert told[0]["state"] == "gone"
+    assert told[1] == f"tap audio → {bot.url}: it answered HTTP 401; it gets nothing more"
+    assert (entry.bytes, entry.restarts, entry.error) == (0, 0, "it answered HTTP 401")
+
+
+@pytest.mark.parametrize(
+    ("taps", "once", "each"),
+    [
+        ([], 0, 0),
+        (["audio:ws://x/", "chat:wss://x/"], 0, 4),
+        (["all:listen:9000"], MOST_CLIENTS + MOST_ASKING + 1, 0),
+        (["audio,user=each:twilio+ws://x/"], 0, 20),
+    ],
+)
+def test_descriptors_are_kept_for_taps(taps: list[str], once: int, each: int) -> None:
+    assert descriptors_for([read_tap(text) for text in taps]) == (once, each)
