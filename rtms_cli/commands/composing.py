@@ -15,7 +15,7 @@ from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.station.listening import OpenListener
 from rtms_cli.station.metrics import MoreFigures
-from rtms_cli.station.observing import Observer
+from rtms_cli.station.observing import Observer, StreamSnapshot
 from rtms_cli.station.running import check_out, on_signals, running_station
 from rtms_cli.station.station import Station
 from rtms_cli.view.lines import JsonLines, PlainLines
@@ -56,19 +56,25 @@ async def shown_station(
     :param max_streams: how many at once; `None` is one stream, and what it may turn into.
     :param progress: how far it is, from 0 to 1, where the end is known.
     """
-    mode, taps, commands = file_mode(options.mode), live.taps(), hook_options.hooks()
+    mode, taps, commands = file_mode(options.mode), live.taps(is_heard=bool(options.notify)), hook_options.hooks()
     notified = read_notify(options)
     remark = None if live.no_record else space_warning(options.out, request, mode)
 
+    station: Station | None = None  # the view may look, and keys may be pressed, before there is one
+
     def end(stream_id: str | None) -> None:
-        if stream_id is None:
+        if station is not None and stream_id is None:
             station.request_stop("the q key")
-        else:
+        elif station is not None and stream_id is not None:
             station.end(stream_id, "the s key")
 
     def mark(stream_id: str) -> None:
-        station.mark(stream_id, "the m key")
-        station.notice("marked: a line in events.jsonl")
+        if station is not None:
+            station.mark(stream_id, "the m key")
+            station.notice("marked: a line in events.jsonl")
+
+    def look() -> Sequence[StreamSnapshot]:
+        return () if station is None else station.snapshots()
 
     async with AsyncExitStack() as stack:
         view: Observer
@@ -83,7 +89,7 @@ async def shown_station(
         else:
             from rtms_cli.view.screen import Screen
 
-            view = screen = Screen(title, lambda: station.snapshots(), end, mark, options.out, progress)
+            view = screen = Screen(title, look, end, mark, options.out, progress)
             restore = screen.restore
             await stack.enter_async_context(screen)
         jobs, timeout_s = hook_options.hook_jobs, hook_options.hook_timeout
@@ -93,8 +99,8 @@ async def shown_station(
             composed_taps(
                 live,
                 request,
-                lambda fields, text: station.tell("tap", fields, text),
-                (lambda line: station.notice(line)) if is_drawn else None,
+                lambda fields, text: view.on_event("tap", fields, text),
+                view.on_notice if is_drawn else None,
                 is_stdout_ours=not options.as_json,
                 many_streams=max_streams is not None,
                 tls=tls,
@@ -163,7 +169,7 @@ async def composed_taps(
     :param tls: for `wss://` targets.
     :raises Problem: where they cannot all work.
     """
-    taps = live.taps()
+    taps = live.taps(is_heard=True)  # or else a command has said so by now
     if not taps:
         yield ()
         return

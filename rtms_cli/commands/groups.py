@@ -106,14 +106,15 @@ class LiveOptions(Struct, frozen=True):
     tap_host: TapHost = "127.0.0.1"
     no_record: NoRecord = False
 
-    def taps(self) -> "list[TapSpec]":
+    def taps(self, *, is_heard: bool = False) -> "list[TapSpec]":
         """Read the taps.
 
+        :param is_heard: whether what comes is passed on in another way too.
         :raises Problem: where one says nothing that can be done, or nothing would come of it all.
         """
         if not self.tap:
-            if self.no_record:
-                raise Problem("--no-record would do nothing.", "Add --tap, or leave it out.")
+            if self.no_record and not is_heard:
+                raise Problem("--no-record would do nothing.", "Add --tap or --notify, or leave it out.")
             return []
         from rtms_cli.live.spec import read_tap
 

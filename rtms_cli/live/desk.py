@@ -132,7 +132,6 @@ class _Open(Struct, frozen=True):
     batch: Batch
     due: float
     """When its time is up, on the monotonic clock."""
-    subject: Subject
     lines: tuple[bytes, ...]
 
 
@@ -379,7 +378,7 @@ class _Work:
         else:
             batch, due = msgspec.structs.replace(former.batch, body=body), former.due
         self._outbox.grow(batch)
-        self.batches[key] = _Open(batch, due, job.subject, lines)
+        self.batches[key] = _Open(batch, due, lines)
         if len(lines) >= BATCH_LINES or len(body) >= BATCH_NBYTES:
             self.seal(key)
 

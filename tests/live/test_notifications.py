@@ -470,6 +470,16 @@ async def test_an_outbox_that_is_none_is_moved_aside_and_told(tmp_path: Path) ->
     assert aside.read_bytes() == b"precious " * 1000
 
 
+async def test_without_a_recording_what_is_said_is_told_all_the_same(tmp_path: Path) -> None:
+    async with receiving() as receiver:
+        arguments = ["--no-record", "--notify", receiver.url]
+        done = await asyncio.to_thread(rtms, "demo", "--seconds", "2", "--json", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {got.type for got in receiver.taken} == set(EVENTS) - {"stream.interrupted", "stream.failed"}
+    assert all(got.event["data"]["folder"] is None for got in receiver.taken)
+    assert not any(tmp_path.iterdir())  # noqa: ASYNC240
+
+
 def test_a_receiver_far_away_needs_a_secret(tmp_path: Path) -> None:
     done = rtms("demo", "--notify", "https://user:hush@a.example/?hush", cwd=tmp_path)
     assert done.returncode == 2

@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -171,6 +172,19 @@ def test_what_became_of_a_hook_stands_below_the_summary(tmp_path: Path) -> None:
         assert b"hook started" not in stays
     finally:
         terminal.close()
+
+
+def test_what_a_receiver_has_not_taken_stands_below_the_summary(tmp_path: Path) -> None:
+    with socket.socket() as nobody:  # refuses: it does not listen
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/"
+        terminal = Terminal([*RTMS, "demo", "--seconds", "1", "--notify", url], tmp_path)
+        try:
+            assert terminal.end() == 0
+            _, _, stays = terminal.output.rpartition(ALTERNATE_OFF)
+            assert b"notifications are left in recordings/.rtms-outbox.sqlite3: the next run sends them" in stays
+        finally:
+            terminal.close()
 
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 0)])
