@@ -22,11 +22,12 @@ from rtms_cli.library.asking import Payload, announced, credentials_of, join_pol
 from rtms_cli.library.streams import US, Hub, Stream
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.webhooks import Stream as Announced
-from rtms_cli.station.credentials import Credentials
+from rtms_cli.station.credentials import Credentials, Secret
 from rtms_cli.station.running import check_out, running_station
 from rtms_cli.station.station import Station
+from rtms_cli.wire.descriptors import Shares, for_a_stream, in_use, share_out, soft_limit
 from rtms_cli.wire.hosts import HostPolicy, in_url
-from rtms_cli.wire.listener import Listener
+from rtms_cli.wire.listener import MAX_CONNECTIONS, Listener
 
 log = logging.getLogger(__name__)
 logging.getLogger("rtms_cli").addHandler(logging.NullHandler())  # what nobody wants to see is not printed
@@ -42,8 +43,8 @@ class _Wish(Struct, frozen=True):
 
     request: MediaRequest
     client_id: str | None
-    client_secret: str | None
-    secret_token: str | None
+    client_secret: Secret | None
+    secret_token: Secret | None
     record: Path | None
     buffer: float
     allow_hosts: tuple[str, ...]
@@ -215,12 +216,20 @@ class Streams(_Engine):
         finally:
             self._is_listening.set()
 
+    def _prepare(self) -> tuple[Credentials, Shares]:
+        """Credentials, and how many streams and connections the limit of open files allows; waits for a disk."""
+        wish, most = self._wish, self._max_streams
+        shares = share_out(soft_limit(), in_use(), for_a_stream(wish.request), most, MAX_CONNECTIONS)
+        if shares.streams < most:
+            log.warning("%s streams at once at most: raise the limit of open files (`ulimit -n`)", shares.streams)
+        return wish.credentials(), shares
+
     async def _work(self) -> None:
-        credentials = await asyncio.to_thread(self._wish.credentials)
+        credentials, shares = await asyncio.to_thread(self._prepare)
         token = credentials.secret_token.value if credentials.secret_token else None
         policy = HostPolicy(self._wish.allow_hosts)
         async with self._wish.station(
-            credentials, policy, self._hub, trusted=token is not None, max_streams=self._max_streams
+            credentials, policy, self._hub, trusted=token is not None, max_streams=shares.streams
         ) as station:
             listener = Listener(
                 *self._at,
@@ -230,6 +239,7 @@ class Streams(_Engine):
                 station.notice,
                 may_repeat=station.may_repeat,
                 not_now=station.not_now,
+                max_connections=shares.connections,
             )
             self.port = await listener.start()
             if token is None:
@@ -278,8 +288,8 @@ def join(
     :raises Problem: where an argument is wrong; on entering the block, where the stream cannot be begun.
     """
     request = media_request(media=media, audio=audio, separate=separate, video=video, share=share, language=language)
-    folder = None if record is None else Path(record)
-    return _Joining(_Wish(request, client_id, client_secret, None, folder, buffer, tuple(allow_hosts), tls), payload)
+    wish = _wish(request, (client_id, client_secret, None), record, buffer, allow_hosts, tls)
+    return _Joining(wish, payload)
 
 
 def listen(
@@ -319,6 +329,31 @@ def listen(
     The other parameters are those of `join`.
     """
     request = media_request(media=media, audio=audio, separate=separate, video=video, share=share, language=language)
-    folder = None if record is None else Path(record)
-    wish = _Wish(request, client_id, client_secret, secret_token, folder, buffer, tuple(allow_hosts), tls)
+    wish = _wish(request, (client_id, client_secret, secret_token), record, buffer, allow_hosts, tls)
     return Streams(wish, host, port, path, max_streams)
+
+
+def _wish(
+    request: MediaRequest,
+    app: tuple[str | None, str | None, str | None],
+    record: str | os.PathLike[str] | None,
+    buffer: float,
+    allow_hosts: Sequence[str],
+    tls: ssl.SSLContext | None,
+) -> _Wish:
+    """Check what is left to check.
+
+    :param app: client id, client secret and secret token.
+    :raises Problem: where something is wrong.
+    """
+    if not buffer >= 0:
+        raise Problem(f"buffer: {buffer} is no number of seconds.", "Give 10, for example.")
+    if isinstance(allow_hosts, str):
+        raise Problem("allow_hosts: one text is no list of hosts.", f"Give [{allow_hosts!r}].")
+    client_id, client_secret, token = app
+    folder = None if record is None else Path(record)
+    return _Wish(request, client_id, _secret(client_secret), _secret(token), folder, buffer, tuple(allow_hosts), tls)
+
+
+def _secret(value: str | None) -> Secret | None:
+    return None if value is None else Secret(value)

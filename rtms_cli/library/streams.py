@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 US = "the program"
 """Who asks for the end, as recordings have it."""
+MOST_UNTAKEN = 100
+"""Streams that may wait for a program that takes none; their items wait with them."""
 _LONGEST_S = 1
 """Sound that came at once is given in pieces of so many seconds at the most."""
 _LINES = msgspec.json.Decoder(dict[str, Any])
@@ -206,6 +208,10 @@ class Hub:
         waiting = Waiting(self._seconds, asyncio.get_running_loop())
         stream = Stream(announced, folder, waiting, lambda: self._stop(announced.stream_id))
         self._running[announced.stream_id] = stream, waiting
+        while self.streams.qsize() >= MOST_UNTAKEN:
+            if (forgotten := self.streams.get_nowait()) is not None:
+                log.warning("%r is given to nobody: too many wait to be taken", forgotten)
+                forgotten._waiting.close()
         self.streams.put_nowait(stream)
         return Feed(stream, waiting)
 

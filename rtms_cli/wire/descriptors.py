@@ -46,6 +46,16 @@ def raise_limit() -> int | None:
     return soft
 
 
+def soft_limit() -> int | None:
+    """The limit as it is, for who may not change it; `None` where there is none."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
 def in_use() -> int:
     """How many descriptors the process has now; a guess where the system does not tell."""
     for folder in ("/proc/self/fd", "/dev/fd"):

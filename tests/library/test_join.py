@@ -177,7 +177,7 @@ async def test_cancelled_before_it_has_begun(tmp_path: Path) -> None:
 
 async def test_who_is_slow_gets_the_newest_and_all_texts() -> None:
     async with announced(4) as (live,):
-        async with rtms_cli.join(live.webhook("started"), buffer=0.5, **CREDENTIALS) as stream:
+        async with rtms_cli.join(live.webhook("started"), buffer=0, **CREDENTIALS) as stream:
             items: list[Item] = []
             async for item in stream:
                 if not items:
@@ -194,13 +194,11 @@ async def test_who_is_slow_gets_the_newest_and_all_texts() -> None:
     assert heard + stream.outcome.dropped_seconds == pytest.approx(sent["MEDIA_DATA_AUDIO"] * 0.02)
     assert len(of(Transcript, items)) == sent["MEDIA_DATA_TRANSCRIPT"]
     assert len(of(Event, items)) == sent["EVENT_UPDATE"]
-    last_ms = max(item.timestamp for item in audio)
-    assert last_ms - audio[0].timestamp < 3000
 
 
 async def test_drops_are_in_the_manifest(tmp_path: Path) -> None:
     async with announced(2) as (live,):
-        async with rtms_cli.join(live.webhook("started"), buffer=0.1, record=tmp_path, **CREDENTIALS) as stream:
+        async with rtms_cli.join(live.webhook("started"), buffer=0, record=tmp_path, **CREDENTIALS) as stream:
             outcome = await stream.done()
     assert outcome.folder is not None
     (tap,) = Recording(outcome.folder).manifest.taps
@@ -262,6 +260,8 @@ WRONG: list[tuple[str, Callable[[Path], dict[str, Any]]]] = [
     ("audio: 'mp3' is no audio form", lambda tmp: {"audio": "mp3"}),
     ("client_secret is not", lambda tmp: {"client_secret": None}),
     ("no credentials", lambda tmp: {"client_id": None, "client_secret": None}),
+    ("buffer: -1 is no number", lambda tmp: {"buffer": -1}),
+    ("Give ..media.example...", lambda tmp: {"allow_hosts": "media.example"}),
     ("Cannot write to", lambda tmp: {"record": "/dev/null/recordings"}),
 ]
 

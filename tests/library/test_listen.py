@@ -12,9 +12,12 @@ import pytest
 
 import rtms_cli
 from rtms_cli import Audio, Problem, Recording, Streams
+from rtms_cli.library import running
+from rtms_cli.library import streams as module
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, LiveStream, Simulator
+from rtms_cli.wire.descriptors import in_use
 
 APP: dict[str, Any] = {"client_id": "client", "client_secret": "secret", "secret_token": "token"}
 LONG_S = 600
@@ -180,3 +183,28 @@ async def test_who_does_not_verify_webhooks_is_warned(
         async with rtms_cli.listen(port=0, **APP | {"secret_token": None}):
             pass
     assert any("not verified" in record.message for record in caplog.records)
+
+
+async def test_a_program_that_takes_no_stream_keeps_no_memory(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_UNTAKEN", 1)
+    async with announced(LONG_S, 2) as (simulator, live), rtms_cli.listen(port=0, **APP) as streams:
+        for one in live:
+            await simulator.post(streams.url, one, "started")
+            while not one.report().ready:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        stream = await anext(aiter(streams))
+        assert stream.stream_id == live[1].stream_id
+        await until_sound(stream)
+    assert [live[0].stream_id in record.message for record in caplog.records if "to nobody" in record.message] == [True]
+
+
+async def test_no_more_streams_than_there_are_files_for(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "soft_limit", lambda: in_use() + 40)
+    async with announced(LONG_S, 1) as (simulator, (live,)), rtms_cli.listen(port=0, **APP) as streams:
+        await simulator.post(streams.url, live, "started")
+        await until_sound(await anext(aiter(streams)))
+    assert any("1 streams at once at most" in record.message for record in caplog.records)
