@@ -10,14 +10,18 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+from msgspec import Struct
 
 from rtms_cli.live.pieces import GAP, Beginning, Piece, Target, TargetGoneError
+from rtms_cli.protocol.messages import UserId
 from rtms_cli.recording.manifest import TapEntry
 
 MOST_NBYTES = 32 << 20
 """What may wait for a target, whatever the time that it has waited."""
 PIECE_COST = 200
 """Bytes that a piece takes beside its own."""
+MOST_GAPS = 1_000
+"""Kinds and users of which it is told apart what was dropped."""
 BATCH_NBYTES = 1 << 16
 """What a target is given at once: it is not in the buffer any more then."""
 FINISH_S = 10.0
@@ -29,6 +33,19 @@ STEADY_S = 10.0
 
 Tell = Callable[[Mapping[str, object], str], None]
 """Tells people and scripts how a tap fares; on the event loop."""
+
+
+class _Gap(Struct):
+    """What was dropped of one kind and user."""
+
+    from_ms: int
+    to_ms: int
+    count: int = 0
+
+
+def _told(kind: str, whose: UserId, gap: _Gap) -> Piece:
+    told = {"kind": kind, "from_ms": gap.from_ms, "to_ms": gap.to_ms, "why": "the target was too slow, or not there"}
+    return Piece(GAP, msgspec.json.encode(told | {"count": gap.count}), whose, timestamp_ms=gap.from_ms)
 
 
 class Buffer:
@@ -43,7 +60,8 @@ class Buffer:
         self._lock = threading.Lock()
         self._pieces: deque[tuple[int, Piece]] = deque()
         self._nbytes = 0
-        self._gap: tuple[str, int, float] | None = None
+        self._gaps: dict[tuple[str, UserId], _Gap] = {}
+        """What was thrown away since the target was told of that."""
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
         self._has_ended = False
@@ -73,10 +91,10 @@ class Buffer:
 
     def lose(self, pieces: Sequence[Piece]) -> None:
         """Count what was taken, and could not be handed on."""
-        lost = [piece for piece in pieces if piece.kind != GAP]
         with self._lock:
-            self.drops += len(lost)
-            self.dropped_seconds += sum(piece.seconds for piece in lost)
+            for piece in pieces:
+                if piece.kind != GAP:
+                    self._drop(piece)
 
     def lose_all(self) -> None:
         """Count what still waits, and forget it."""
@@ -97,12 +115,10 @@ class Buffer:
             if not self._pieces and not self._has_ended:  # else it came in between
                 await self._waiter
             self._waiter = None
-        taken: list[Piece] = []
         nbytes = 0
         with self._lock:
-            if self._gap is not None:
-                taken.append(self._told_gap(*self._gap))
-                self._gap = None
+            taken = [_told(kind, whose, gap) for (kind, whose), gap in self._gaps.items()]
+            self._gaps.clear()
             while self._pieces and nbytes < BATCH_NBYTES:
                 _, piece = self._pieces.popleft()
                 nbytes += len(piece.data) + PIECE_COST
@@ -115,14 +131,17 @@ class Buffer:
         while self._pieces and (self._pieces[0][0] < oldest_us or self._nbytes > MOST_NBYTES):
             _, piece = self._pieces.popleft()
             self._nbytes -= len(piece.data) + PIECE_COST
-            self.drops += 1
-            self.dropped_seconds += piece.seconds
-            kind, first_ms, _ = self._gap or (piece.kind, piece.timestamp_ms, 0)
-            self._gap = kind, first_ms, piece.timestamp_ms + round(piece.seconds * 1000)
+            self._drop(piece)
 
-    def _told_gap(self, kind: str, first_ms: int, last_ms: float) -> Piece:
-        told = {"kind": kind, "from_ms": first_ms, "to_ms": last_ms, "why": "dropped"}
-        return Piece(GAP, msgspec.json.encode(told), timestamp_ms=first_ms)
+    def _drop(self, piece: Piece) -> None:
+        self.drops += 1
+        self.dropped_seconds += piece.seconds
+        key = piece.kind, piece.user_id
+        if key not in self._gaps and len(self._gaps) >= MOST_GAPS:
+            key = piece.kind, None
+        gap = self._gaps.setdefault(key, _Gap(piece.timestamp_ms, piece.timestamp_ms))
+        gap.to_ms = max(gap.to_ms, piece.timestamp_ms + round(piece.seconds * 1000))
+        gap.count += 1
 
     def _resolve(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -162,6 +181,7 @@ class Outlet:
     def start(self) -> None:
         """Begin to send; on the event loop."""
         self._task = asyncio.create_task(self._run(), name=f"tap {self._entry.target}")
+        self._task.add_done_callback(self._look)
 
     @property
     def entry(self) -> TapEntry:
@@ -181,6 +201,12 @@ class Outlet:
         self.buffer.lose_all()
         if self._task is not None:
             self._task.result()
+
+    def _look(self, task: asyncio.Task[None]) -> None:
+        """Tell of a defect of ours when it happens; `close` raises it."""
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            self._entry.error = f"a defect in rtms: {defect!r}"
+            self._say("gone", f"{self._entry.error}; it gets nothing more")
 
     async def _run(self) -> None:
         pause_s = FIRST_PAUSE_S

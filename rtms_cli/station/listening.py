@@ -57,7 +57,13 @@ class Listeners:
 
     def entries(self) -> list[TapEntry]:
         """What the manifest says of all of them."""
-        return [entry for one in self._all for entry in one.entries()]
+        found: list[TapEntry] = []
+        for one in self._all:
+            try:
+                found += one.entries()
+            except Exception as defect:  # a listener's affair, whatever it is
+                self._fail(one, defect)
+        return found
 
     def _tell(self, say: Callable[[StreamListener], None]) -> None:
         for one in tuple(self._heard):

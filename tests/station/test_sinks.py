@@ -104,7 +104,7 @@ async def test_a_recorder_alone(tmp_path: Path) -> None:
     assert [track.packets for track in Manifest.read(outcome.folder).tracks if track.kind == "audio"] == [sent]
 
 
-@pytest.mark.parametrize("what", ["open", "on_audio", "on_line", "on_turn", "close"])
+@pytest.mark.parametrize("what", ["open", "on_audio", "on_line", "on_turn", "entries", "close"])
 async def test_a_listener_with_a_defect_costs_nothing_else(what: str, tmp_path: Path) -> None:
     def open_broken(stream: Stream, folder: Path | None) -> Heard:
         if what == "open":
