@@ -359,6 +359,7 @@ class Outbox:
             raise BrokenOutboxError("it is another program's file")
         if (said := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise BrokenOutboxError(said)
+        db.execute("PRAGMA auto_vacuum = FULL")  # what a receiver that was away has cost is given back
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")  # survives the process's end; the machine's may cost the last moments
         db.execute("PRAGMA secure_delete = ON")  # what people said does not stay behind

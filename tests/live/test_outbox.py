@@ -69,6 +69,13 @@ def test_the_file_is_its_owners_alone_and_forgets_what_was_delivered(outbox: Out
     assert b"confidence" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
 
+def test_the_room_of_what_was_delivered_is_given_back(outbox: Outbox, tmp_path: Path) -> None:
+    put(outbox, *(Message("r", "s", f"msg_{number}", NOW, bytes(10_000)) for number in range(500)))
+    outbox.commit(lambda: outbox.remove(list(range(1, 501))))
+    outbox.close()
+    assert (tmp_path / FILE).stat().st_size < 100_000
+
+
 def test_a_transaction_that_fails_changes_nothing(outbox: Outbox) -> None:
     put(outbox, message(1))
 
