@@ -18,7 +18,7 @@ from receiver import Receiver, receiving
 
 from rtms_cli.live import desk as desk_module
 from rtms_cli.live import notifier as module
-from rtms_cli.live.desk import Desk, Done, Dropped, Ending, Job, Line, News, Said, Stop
+from rtms_cli.live.desk import Desk, Done, Dropped, Ending, Job, Line, News, Revoke, Said, Stop
 from rtms_cli.live.dispatch import Verdict
 from rtms_cli.live.notifications import Endpoint, Subject, parse_endpoint
 from rtms_cli.live.notifier import Notifier
@@ -105,6 +105,49 @@ async def test_a_batch_for_who_answered_410_meanwhile_is_dropped(tmp_path: Path)
             notifier.on_finished(stream_of(), None, ENDED, None)
             await until(lambda: notifier.tally.dropped == 2)
         assert (notifier.tally.waiting, len(receiver.got)) == (0, 1)
+
+
+async def test_a_batch_goes_out_when_its_time_is_up_or_it_is_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_module, "BATCH_LINES", 5)
+    async with receiving() as one, receiving() as other:
+        urls = [f"{one.url},events=transcript,batch=100ms", f"{other.url},events=transcript,batch=60s"]
+        async with notifying(tmp_path, *urls) as (notifier, _):
+            lines = notifier.open_listener(stream_of(), None)
+            for number in range(7):
+                lines.on_line(TRANSCRIPT, line(number))
+            await until(lambda: len(numbers(one)) == 7)
+            await until(lambda: len(numbers(other)) == 5)
+            assert len(other.got) == 1
+        assert numbers(one) == numbers(other) == list(range(7))
+
+
+async def test_a_receivers_cookies_are_not_sent_back(tmp_path: Path) -> None:
+    async with receiving(lambda got: (200, {"set-cookie": "a=b"})) as receiver:
+        async with notifying(tmp_path, receiver.url) as (notifier, _):
+            lines = notifier.open_listener(stream_of(), None)
+            for number in range(3):
+                lines.on_line(CHAT, line(number))
+            await until(lambda: len(receiver.got) == 4)
+    assert not any("cookie" in got.headers for got in receiver.got)
+
+
+async def test_no_proxy_stands_before_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with receiving() as receiver, notifying(tmp_path, receiver.url) as (notifier, _):
+        notifier.open_listener(stream_of(), None)
+        await until(lambda: receiver.got)
+
+
+async def test_the_end_does_not_wait_for_what_is_not_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LAST_PATIENCE_S", 1000.0)  # the test's time-out is shorter
+    async with receiving(lambda got: (503, {"retry-after": "3000"})) as receiver:
+        async with notifying(tmp_path, receiver.url) as (notifier, told):
+            notifier.open_listener(stream_of(), None)
+            await until(lambda: notifier.tally.failed)
+    assert told.texts[-1].startswith("1 notification is left in")
 
 
 async def test_who_answers_410_is_left_alone_until_the_next_run(tmp_path: Path) -> None:
@@ -346,6 +389,68 @@ def test_a_disk_that_takes_nothing_does_not_hold_up_the_end(tmp_path: Path, monk
     monkeypatch.setattr(desk_module, "AGAIN_S", 0.01)
     heard = at_desk(tmp_path, [chat(0), chat(1)], Failing(tmp_path, [sqlite3.OperationalError("full")] * 1000))
     assert heard.dropped() == 2
+
+
+BATCHING = Endpoint("http://127.0.0.1:1/", batch_s=60.0)
+
+
+def said(number: int) -> Line:
+    return Line("transcript", 1.0, SUBJECT, line(number))
+
+
+def batches(folder: Path) -> list[list[int]]:
+    """The numbers in each event that an outbox has."""
+    outbox = Outbox(folder)
+    outbox.open()
+    outbox.commit(outbox.seal_own)
+    found, _ = outbox.commit(lambda: outbox.heads(BATCHING.key, "s", 0, 100, 1 << 20))
+    outbox.close()
+    return [[one["n"] for one in json.loads(message.body)["data"].get("lines", [])] for message in found]
+
+
+def test_a_batch_has_each_line_once_though_the_disk_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "AGAIN_S", 0.01)
+    outbox = Failing(tmp_path, [sqlite3.OperationalError("disk is full")])
+    outbox.open()
+    heard = Heard()
+    desk = Desk(outbox, [BATCHING], heard)
+    for job in (said(0), said(2), chat(1), said(3)):
+        desk.put(job)
+    desk.start()
+    heard.wait_for(lambda news: any(isinstance(one, Done) for one in news))
+    desk.put(Stop())
+    assert desk.join(30)
+    assert batches(tmp_path) == [[1], [0, 2, 3]]
+
+
+def test_a_batch_is_kept_in_a_new_file_and_forgotten_where_its_stream_is_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_module, "AGAIN_S", 0.01)
+    outbox = Outbox(tmp_path)
+    outbox.open()
+    heard = Heard()
+    desk = Desk(outbox, [BATCHING], heard)
+    desk.start()
+    desk.put(said(0))
+    heard.wait_for(lambda news: desk._batches)
+    (tmp_path / FILE).unlink()
+    desk.put(chat(1))
+    heard.wait_for(lambda news: any(isinstance(one, Done) and one.waiting for one in news))
+    assert batches_of(tmp_path) == 1
+    desk.put(Revoke("s", ()))
+    desk.put(said(2))
+    desk.put(Stop())
+    assert desk.join(30)
+    assert batches(tmp_path) == [[2]]
+
+
+def batches_of(folder: Path) -> int:
+    """How many batches the outbox of a process that runs has."""
+    connection = sqlite3.connect(folder / FILE, timeout=20)
+    (count,) = connection.execute("SELECT COUNT(*) FROM batches").fetchone()
+    connection.close()
+    return int(count)
 
 
 def test_a_defect_costs_the_events_that_it_met_only(tmp_path: Path) -> None:

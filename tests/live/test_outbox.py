@@ -66,6 +66,10 @@ def test_the_file_is_its_owners_alone_and_forgets_what_was_delivered(outbox: Out
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
     outbox.commit(lambda: outbox.remove([1]))
     outbox.close()
+    (tmp_path / FILE).chmod(0o644)
+    outbox.open()
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+    outbox.close()
     assert b"confidence" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
 
