@@ -112,6 +112,8 @@ class _Engine(ABC):
         elif not task.done():
             task.cancel()  # it has not begun yet, or is at its end
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # who wants it asks again
 
     def _raise(self) -> None:
         """Raise what has gone wrong."""

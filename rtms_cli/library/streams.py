@@ -87,7 +87,7 @@ class Stream:
         self._over = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"<Stream {self.product} {self.stream_id}>"
+        return f"<Stream {self.product} {self.stream_id!r}>"
 
     @property
     def dropped(self) -> int:
@@ -218,7 +218,7 @@ class Hub:
     def close(self) -> None:
         """Nothing comes any more; a stream that still waits for its end was cut short by a defect."""
         for stream, _ in self._running.values():
-            stream._ended(None, Problem(f"Stream {stream.stream_id} has no end.", exit_code=Exit.FAULT))
+            stream._ended(None, Problem(f"{stream!r} has no end.", exit_code=Exit.FAULT))
         self._running.clear()
         self.streams.put_nowait(None)
 
@@ -235,7 +235,7 @@ class Hub:
 
     def on_started(self, stream: Announced, folder: Path | None) -> None:
         """See `Observer`."""
-        log.info("stream %s has begun", stream.stream_id)
+        log.info("stream %s has begun", shown(stream.stream_id))
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
         """See `Observer`."""
@@ -250,7 +250,8 @@ class Hub:
     def on_finished(self, stream: Announced, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
         """See `Observer`."""
         level = logging.WARNING if finish.status == "failed" else logging.INFO
-        log.log(level, "stream %s is over: %s (%s)", stream.stream_id, finish.status, finish.said_by)
+        said = shown(f"stream {stream.stream_id} is over: {finish.status} ({finish.said_by})")
+        log.log(level, "%s", said)
         running = self._running.pop(stream.stream_id, None)
         if running is not None and self.station is not None:
             ended = self.station.outcomes[-1]
@@ -259,11 +260,11 @@ class Hub:
 
     def on_notice(self, text: str) -> None:
         """See `Observer`."""
-        log.warning("%s", text)
+        log.warning("%s", shown(text))
 
     def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
         """See `Observer`."""
-        log.info("%s", text)
+        log.info("%s", shown(text))
 
 
 def state_of(frame: Frame) -> State | None:
@@ -312,4 +313,9 @@ def _problem(ended: Ended) -> Problem | None:
     remedy = "`rtms doctor` finds what is wrong with credentials and connections."
     if ended.nothing_granted:
         remedy = "Give the app the scopes of the media that it asks for: in Zoom's App Marketplace, your app → Scopes."
-    return Problem(f"Stream {ended.stream.stream_id} failed: {why}.", remedy, ended.exit_code)
+    return Problem(shown(f"Stream {ended.stream.stream_id} failed: {why}."), remedy, ended.exit_code)
+
+
+def shown(text: str) -> str:
+    """A text from outside on one line, with nothing in it that a terminal would obey."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

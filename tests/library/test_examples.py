@@ -41,7 +41,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def zoom() -> Iterator[Zoom]:
-    with Zoom(seconds=3) as zoom:
+    with Zoom(seconds=2) as zoom:
         yield zoom
 
 

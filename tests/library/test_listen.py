@@ -14,9 +14,13 @@ import rtms_cli
 from rtms_cli import Audio, Problem, Recording, Streams
 from rtms_cli.library import running
 from rtms_cli.library import streams as module
+from rtms_cli.machine import Finish
 from rtms_cli.protocol.numbers import Product
+from rtms_cli.protocol.webhooks import Stream as Announced
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, LiveStream, Simulator
+from rtms_cli.station.observing import NOT_RECORDED
+from rtms_cli.station.station import Outcome
 from rtms_cli.wire.descriptors import in_use
 
 APP: dict[str, Any] = {"client_id": "client", "client_secret": "secret", "secret_token": "token"}
@@ -208,3 +212,20 @@ async def test_no_more_streams_than_there_are_files_for(
         await simulator.post(streams.url, live, "started")
         await until_sound(await anext(aiter(streams)))
     assert any("1 streams at once at most" in record.message for record in caplog.records)
+
+
+def test_what_comes_from_outside_stays_on_one_line_of_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    hub, evil = module.Hub(1), "a\n\x1b[31mb\u202e"
+    announced = Announced(Product.MEETING, "id", evil, "wss://127.0.0.1:1")
+    finish = Finish("failed", None, f"closed ({evil})")
+    with caplog.at_level(logging.INFO, "rtms_cli"):
+        hub.on_notice(evil)
+        hub.on_event("tap", {}, evil)
+        hub.on_started(announced, None)
+        hub.on_finished(announced, None, finish, None)
+    assert len(caplog.records) == 4
+    problem = module._problem(Outcome(announced, None, finish, False, NOT_RECORDED))
+    assert problem is not None
+    for text in (*(record.getMessage() for record in caplog.records), str(problem)):
+        assert text.isprintable()
+        assert "a\\n" in text
