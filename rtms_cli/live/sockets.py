@@ -31,6 +31,7 @@ from websockets.exceptions import (
     ProxyError,
 )
 from websockets.frames import DATA_OPCODES, Close, Frame, Opcode
+from websockets.proxy import get_proxy
 from websockets.uri import parse_uri
 
 from rtms_cli import __version__
@@ -325,6 +326,9 @@ class WebSocketTarget:
     async def _dial(self, on_text: Callable[[bytes], None] | None = None) -> None:
         await self._hang_up((), hurry=True)
         uri = parse_uri(self._url)
+        proxy = None if is_loopback(self._host) else get_proxy(uri)
+        if proxy is not None and "://" not in proxy:  # as curl reads it
+            proxy = f"http://{proxy}"
         headers = {"Authorization": f"Bearer {self._token}"} if self._token and uri.username is None else {}
 
         def made(*arguments: Any, **options: Any) -> _Dialed:
@@ -338,7 +342,7 @@ class WebSocketTarget:
             additional_headers=headers,
             user_agent_header=f"rtms-cli/{__version__}",
             compression=None,
-            proxy=None if is_loopback(self._host) else True,
+            proxy=proxy,
             open_timeout=OPEN_S,
             close_timeout=CLOSE_S,
             ping_interval=PING_S,
@@ -456,7 +460,7 @@ def _why(error: Exception) -> tuple[str, bool]:
             return f"it answered HTTP {status}", 300 <= status < 500 and status not in _PASSING
         case InvalidProxyStatus():
             status = error.response.status_code
-            return f"the proxy answered HTTP {status}", status in (401, 403, 407)
+            return f"the proxy that the environment names answered HTTP {status}", status in (401, 403, 407)
         case InvalidProxy():
             return "the proxy that the environment names is none", True
         case ProxyError():

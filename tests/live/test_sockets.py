@@ -21,7 +21,7 @@ from websockets.http11 import Request, Response
 from rtms_cli.errors import Problem
 from rtms_cli.live.framing import Framing, Twilio
 from rtms_cli.live.pieces import AUDIO, CHAT, GAP, TRANSCRIPT, VIDEO, Beginning, Piece, SoundForm, TargetGoneError
-from rtms_cli.live.sockets import MOST_HEARD, TwilioTarget, WebSocketTarget
+from rtms_cli.live.sockets import MOST_HEARD, TwilioTarget, Unhurried, WebSocketTarget
 from rtms_cli.wire.dialer import tls_context
 
 ADA, BOB = 16778240, 16779264
@@ -261,17 +261,48 @@ async def test_who_breaks_the_protocol_ends_the_target(says: bytes) -> None:
 
 @pytest.mark.parametrize("frame", [b"\x82\x00", b"\x81\x01x", b"\x89\x02hi", b"\x8a\x00"])
 @on_both_loops
-async def test_a_flood_of_tiny_messages_is_read_a_little_at_a_time(frame: bytes) -> None:
-    """Most of it waits with the sender: sound goes out all the same."""
+async def test_a_flood_of_tiny_messages_is_read_a_little_at_a_time(
+    frame: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most of it waits with the sender: everybody has a turn in between."""
+    turns = [0]
+    read, process_event = Unhurried._read, Unhurried.process_event
+
+    def turn(connection: Unhurried) -> None:
+        turns.append(0)
+        read(connection)
+
+    def count(connection: Unhurried, event: object) -> None:
+        turns[-1] += 1
+        process_event(connection, event)
+
+    monkeypatch.setattr(Unhurried, "_read", turn)
+    monkeypatch.setattr(Unhurried, "process_event", count)
     async with raw_server(Saying(frame * 400_000, upgrades=True)) as url:
         target = WebSocketTarget(url)
         await target.open(BEGINNING)
-        for _ in range(200):
-            await target.send([audio(bytes(640))])
+        await until(lambda: sum(turns) > 3_000)
+        await target.send([audio(bytes(640))])
+        await target.close(hurry=True)
+    assert max(turns) <= 1_100
+
+
+@on_both_loops
+async def test_pings_of_a_peer_that_reads_nothing_are_not_answered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtms_cli.live.sockets._FRAMES_PER_S", 1e9)
+    monkeypatch.setattr("rtms_cli.live.sockets._BYTES_PER_S", 1e12)
+    peer = Unreading((b"\x89\x7d" + bytes(125)) * 200_000)
+    async with raw_server(peer) as url:
+        target = WebSocketTarget(url)
+        opening = asyncio.create_task(target.open(BEGINNING))  # which waits behind the answers, maybe
+        await until(lambda: target.unsent_nbytes > 32_768)
+        for _ in range(300):
             await asyncio.sleep(0)
-        assert target._line is not None
-        connection = target._line.connection
-        assert len(connection._unread) <= 256 << 10  # type: ignore[attr-defined]
+            assert target.unsent_nbytes < 300_000
+        assert peer.transport.get_write_buffer_size() > 1 << 20  # which the peer keeps
+        peer.transport.resume_reading()  # then all goes on
+        await opening
+        await until(lambda: target.unsent_nbytes == 0)
         await target.close(hurry=True)
 
 

@@ -12,6 +12,8 @@ from harness import made_certificate
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request
 
+from rtms_cli.live.pieces import Beginning, TargetGoneError
+from rtms_cli.live.sockets import WebSocketTarget
 from rtms_cli.wire.dialer import Dialer, tls_context
 from rtms_cli.wire.driver import FinalConnectionError
 from rtms_cli.wire.hosts import HostPolicy
@@ -187,3 +189,32 @@ async def test_what_is_no_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str) -> 
     with pytest.raises(FinalConnectionError, match=r"the proxy that the environment names .* is none: ") as refused:
         await Dialer(HostPolicy())("ws://rtms.zoom.us:8443/x")
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("spelling", ["http://ann:s3cret@{}", "ann:s3cret@{}"])
+async def test_a_tap_goes_through_the_proxy_too(monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
+    async with proxied() as proxy:
+        monkeypatch.setenv("http_proxy", spelling.format(proxy.address))
+        target = WebSocketTarget("ws://only-the-proxy-knows.example:8443/x")
+        await target.open(Beginning("meeting", "id", "stream", None, ()))
+        await target.close()
+    [head] = proxy.heads
+    assert head.startswith(b"CONNECT only-the-proxy-knows.example:8443 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic " + base64.b64encode(b"ann:s3cret") in head
+
+
+@pytest.mark.parametrize(("status", "final"), [(407, True), (502, False)])
+async def test_a_proxy_that_refuses_a_tap(monkeypatch: pytest.MonkeyPatch, status: int, final: bool) -> None:
+    async with proxied(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://ann:s3cret@{proxy.address}")
+        with pytest.raises(TargetGoneError) as gone:
+            await WebSocketTarget("ws://x.example/").open(Beginning("meeting", "id", "stream", None, ()))
+    assert str(gone.value) == f"the proxy that the environment names answered HTTP {status}"
+    assert gone.value.final is final
+
+
+async def test_a_proxy_that_is_none_ends_a_tap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "gopher://ann:s3cret@x")
+    with pytest.raises(TargetGoneError, match="environment names is none") as gone:
+        await WebSocketTarget("ws://x.example/").open(Beginning("meeting", "id", "stream", None, ()))
+    assert gone.value.final
