@@ -157,6 +157,22 @@ async def test_leaving_early_ends_the_session_and_finishes_the_files(how: str, t
     assert [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
+async def test_a_recording_can_be_read_while_it_grows_and_nothing_comes_behind_the_block(tmp_path: Path) -> None:
+    async with announced(LONG_S) as (live,):
+        async with rtms_cli.join(live.webhook("started"), record=tmp_path, **CREDENTIALS) as stream:
+            async for item in stream:
+                if isinstance(item, Audio):
+                    break
+            assert stream.folder is not None
+            recording = Recording(stream.folder)
+            assert (recording.status, recording.problems) == ("recording", [])
+            before = stream.outcome
+        assert before is None
+        assert stream.outcome is not None
+        assert [item async for item in stream] == []
+    assert Recording(stream.folder).status == "complete"
+
+
 async def test_cancelled_before_it_has_begun(tmp_path: Path) -> None:
     for pauses in range(6):
         async with announced(LONG_S) as (live,):
