@@ -9,7 +9,7 @@ import logging
 import os
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
@@ -194,20 +194,20 @@ class Streams(_Engine):
         if error is None:
             self._raise()
 
-    def __aiter__(self) -> AsyncIterator[Stream]:
+    def __aiter__(self) -> AsyncGenerator[Stream, None]:
         return self._each() if self._task is not None else self._whole()
 
     async def stop(self) -> None:
         """Stop listening, and end every stream cleanly. The iteration ends."""
         await self._stop()
 
-    async def _each(self) -> AsyncIterator[Stream]:
+    async def _each(self) -> AsyncGenerator[Stream, None]:
         while (stream := await self._hub.streams.get()) is not None:
             yield stream
         self._hub.streams.put_nowait(None)  # who iterates again finds the end as well
         self._raise()
 
-    async def _whole(self) -> AsyncIterator[Stream]:
+    async def _whole(self) -> AsyncGenerator[Stream, None]:
         async with self:
             async for stream in self._each():
                 yield stream

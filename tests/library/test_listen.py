@@ -1,6 +1,8 @@
 """Streams as webhooks announce them: each in a task of its own, and a clean end for all of them."""
 
 import asyncio
+import contextlib
+import gc
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -116,7 +118,8 @@ async def test_leaving_ends_every_session_and_finishes_the_files(how: str, tmp_p
     assert sorted(Recording(folder).status for folder in files_in(tmp_path)) == ["complete"] * 2
 
 
-async def test_without_a_block_the_iteration_listens_while_it_lasts() -> None:
+@pytest.mark.parametrize("closes", [True, False])
+async def test_without_a_block_the_iteration_listens_while_it_lasts(closes: bool) -> None:
     async with announced(LONG_S, 1) as (simulator, (live,)):
         streams = rtms_cli.listen(port=0, **APP)
 
@@ -126,14 +129,19 @@ async def test_without_a_block_the_iteration_listens_while_it_lasts() -> None:
             await simulator.post(streams.url, live, "started")
 
         inviting = asyncio.create_task(invite())
-        iteration = aiter(streams)
-        stream = await anext(iteration)
-        await until_sound(stream)
+        if closes:
+            async with contextlib.aclosing(streams.__aiter__()) as iteration:
+                stream = await anext(iteration)
+                await until_sound(stream)
+        else:
+            async for stream in streams:
+                await until_sound(stream)
+                break
+            gc.collect()  # Python closes what nobody can go on with
         await inviting
-        await iteration.aclose()  # type: ignore[attr-defined]
         await asyncio.wait_for(live.done(), 30)
-        assert stream.outcome is not None
-        assert stream.outcome.status == "complete"
+        outcome = await stream.done()
+        assert outcome.status == "complete"
         await nothing_listens(streams.port)
 
 
