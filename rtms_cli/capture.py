@@ -71,6 +71,9 @@ class Header(Struct, frozen=True, omit_defaults=True):
         return dumps(self) + b"\n"
 
 
+_HEADER = msgspec.json.Decoder(Header)
+
+
 def capture_line(frame: Frame) -> bytes:
     """Write a frame as a line of a capture."""
     return b"".join(_pieces(frame))
@@ -320,7 +323,7 @@ _LONGEST_HEADER = 1 << 20
 def _read_header(path: Path, *, follows: bool) -> Header:
     try:
         with _opened(path, follows=follows) as source, as_utf8(unpacked(source, path.suffix)) as lines:
-            header = msgspec.json.decode(lines.readline(_LONGEST_HEADER), type=Header)
+            header = _HEADER.decode(lines.readline(_LONGEST_HEADER))
     except (msgspec.MsgspecError, UnicodeError, RecursionError, EOFError, OSError):
         raise Problem(
             f"{path} is no capture: its first line is not a header.",

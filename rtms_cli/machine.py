@@ -154,6 +154,9 @@ def state_frame(at_us: int, channel: str, state: ChannelState) -> Frame:
     return Frame(at_us, channel, Direction.STATE, raw, state)
 
 
+msgspec.json.Decoder(ChannelState)  # or two threads would make what msgspec knows of it, and crash
+
+
 def _read_state(raw: bytes) -> ChannelState | Unreadable:
     try:
         return msgspec.convert(loads(raw), ChannelState)

@@ -5,11 +5,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rtms_cli.commands.groups import HookOptions, LiveOptions, RecordingOptions
 from rtms_cli.commands.options import file_mode, is_terminal
 from rtms_cli.live.hooks import Hooks
+from rtms_cli.live.programs import kill_groups
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
@@ -29,6 +30,30 @@ if TYPE_CHECKING:
 
 STDOUT = "standard output"
 """How a tap's target is shown that is our own."""
+
+
+class _Panel:
+    """What a view asks of a station, and what its keys do; there may be none yet."""
+
+    def __init__(self) -> None:
+        self.station: Station | None = None
+
+    def end(self, stream_id: str | None) -> None:
+        """End a stream, or all of it."""
+        if self.station is not None and stream_id is None:
+            self.station.request_stop("the q key")
+        elif self.station is not None and stream_id is not None:
+            self.station.end(stream_id, "the s key")
+
+    def mark(self, stream_id: str) -> None:
+        """Mark this moment in a stream's events."""
+        if self.station is not None:
+            self.station.mark(stream_id, "the m key")
+            self.station.notice("marked: a line in events.jsonl")
+
+    def look(self) -> Sequence[StreamSnapshot]:
+        """The streams that run."""
+        return () if self.station is None else self.station.snapshots()
 
 
 @asynccontextmanager
@@ -59,94 +84,83 @@ async def shown_station(
     mode, taps, commands = file_mode(options.mode), live.taps(is_heard=bool(options.notify)), hook_options.hooks()
     notified = read_notify(options)
     remark = None if live.no_record else space_warning(options.out, request, mode)
-
-    station: Station | None = None  # the view may look, and keys may be pressed, before there is one
-
-    def end(stream_id: str | None) -> None:
-        if station is not None and stream_id is None:
-            station.request_stop("the q key")
-        elif station is not None and stream_id is not None:
-            station.end(stream_id, "the s key")
-
-    def mark(stream_id: str) -> None:
-        if station is not None:
-            station.mark(stream_id, "the m key")
-            station.notice("marked: a line in events.jsonl")
-
-    def look() -> Sequence[StreamSnapshot]:
-        return () if station is None else station.snapshots()
-
+    panel = _Panel()
     async with AsyncExitStack() as stack:
-        view: Observer
-        restore: Callable[[], None] = lambda: None  # noqa: E731
         gives_stdout = any(tap.target.shown == STDOUT for tap in taps)
         is_drawn = not (options.as_json or options.plain or gives_stdout) and is_terminal()
-        if not is_drawn:
-            never_be_stopped()
-            out = sys.stderr if gives_stdout else sys.stdout
-            view = lines = JsonLines(out) if options.as_json else PlainLines(out)
-            stack.callback(lines.close)
+        if is_drawn:
+            view, restore = await _drawn(stack, title, panel, options.out, progress)
         else:
-            from rtms_cli.view.screen import Screen
-
-            view = screen = Screen(title, look, end, mark, options.out, progress)
-            restore = screen.restore
-            await stack.enter_async_context(screen)
+            view, restore = _written(stack, sys.stderr if gives_stdout else sys.stdout, as_json=options.as_json), None
         jobs, timeout_s = hook_options.hook_jobs, hook_options.hook_timeout
         hooks = Hooks(commands, jobs, timeout_s, notice=view.on_notice, tell=view.on_event, mode=mode)
         stack.push_async_callback(hooks.close)
-        openers = await stack.enter_async_context(
-            composed_taps(
-                live,
-                request,
-                lambda fields, text: view.on_event("tap", fields, text),
-                view.on_notice if is_drawn else None,
-                is_stdout_ours=not options.as_json,
-                many_streams=max_streams is not None,
-                tls=tls,
-            )
+        taps_opened = composed_taps(
+            live,
+            request,
+            lambda fields, text: view.on_event("tap", fields, text),
+            view.on_notice if is_drawn else None,
+            is_stdout_ours=not options.as_json,
+            many_streams=max_streams is not None,
+            tls=tls,
         )
+        listeners: list[OpenListener] = [*await stack.enter_async_context(taps_opened)]
         observers: list[Observer] = [view, hooks]
-        listeners: list[OpenListener] = [*openers]
         figures: list[MoreFigures] = []
         if options.notify:
             notifier = await stack.enter_async_context(make_notifier(*notified, options, live, view, tls))
             figures.append(notifier.figures)
             observers.append(notifier)
             listeners.append(notifier.open_listener)
-        station = await stack.enter_async_context(
-            running_station(
-                out=options.out,
-                request=request,
-                sign=sign,
-                policy=policy,
-                trusted=trusted,
-                observers=observers,
-                listeners=listeners,
-                is_recorded=not live.no_record,
-                max_streams=max_streams or 1000,
-                max_buffer_mib=options.max_buffer,
-                mode=mode,
-                keep_revoked=options.keep_revoked,
-                keep_encoded=options.keep_encoded,
-                tls=tls,
-            )
+        running = running_station(
+            out=options.out,
+            request=request,
+            sign=sign,
+            policy=policy,
+            trusted=trusted,
+            observers=observers,
+            listeners=listeners,
+            is_recorded=not live.no_record,
+            max_streams=max_streams or 1000,
+            max_buffer_mib=options.max_buffer,
+            mode=mode,
+            keep_revoked=options.keep_revoked,
+            keep_encoded=options.keep_encoded,
+            tls=tls,
         )
-
+        panel.station = station = await stack.enter_async_context(running)
         station.more_figures += figures
-
-        def before_exit() -> None:
-            hooks.kill()
-            if taps:
-                from rtms_cli.live.outlets import kill_groups
-
-                kill_groups()
-            restore()
-
-        on_signals(station.request_stop, before_exit)
+        on_signals(station.request_stop, lambda: _before_exit(hooks, restore))
         if remark is not None:
             station.notice(f"WARNING: {remark}")
         yield station
+
+
+def _written(stack: AsyncExitStack, out: TextIO, *, as_json: bool) -> Observer:
+    """A view that writes lines."""
+    never_be_stopped()
+    lines = JsonLines(out) if as_json else PlainLines(out)
+    stack.callback(lines.close)
+    return lines
+
+
+async def _drawn(
+    stack: AsyncExitStack, title: str, panel: _Panel, out: Path, progress: Callable[[], float | None]
+) -> tuple[Observer, Callable[[], None]]:
+    """A view that draws, and what gives the terminal back."""
+    from rtms_cli.view.screen import Screen
+
+    screen = Screen(title, panel.look, panel.end, panel.mark, out, progress)
+    await stack.enter_async_context(screen)
+    return screen, screen.restore
+
+
+def _before_exit(hooks: Hooks, restore: Callable[[], None] | None) -> None:
+    """What cannot be left behind by a process that ends at once."""
+    hooks.kill()
+    kill_groups()
+    if restore is not None:
+        restore()
 
 
 @asynccontextmanager

@@ -28,13 +28,15 @@ class Indexed(Struct):
         return None if self.at_ms is None else origin_ms + self.at_ms
 
 
+_INDEXED = msgspec.json.Decoder(Indexed)
+
+
 def indexed(path: Path) -> Iterator[Indexed]:
     """A picture file's index; a torn last line is left out, and what lies behind the file's end.
 
     :raises Problem: where a line is damaged, or tells of what one before it has told of.
     """
     size = path.stat().st_size
-    decoder = msgspec.json.Decoder(Indexed)
     index = path.with_name(f"{path.name}.index.jsonl")
     try:
         source = open_file(index)
@@ -46,7 +48,7 @@ def indexed(path: Path) -> Iterator[Indexed]:
             if line is not None and not line.endswith(b"\n"):
                 return
             try:
-                one = decoder.decode(line or b"")
+                one = _INDEXED.decode(line or b"")
             except (msgspec.MsgspecError, UnicodeError, RecursionError):
                 raise _damaged(index, number) from None
             if one.offset < end:

@@ -243,6 +243,9 @@ class _Named(Struct):
     event: str | None = None
 
 
+_NAMED = msgspec.json.Decoder(_Named)
+
+
 def event_of(kind: str, line: bytes) -> str | None:
     """The type of the event that a line of a recording's file is, if it is one.
 
@@ -251,7 +254,7 @@ def event_of(kind: str, line: bytes) -> str | None:
     if kind in (TRANSCRIPT, CHAT):
         return kind
     try:
-        return _BY_NAME.get(msgspec.json.decode(line, type=_Named).event or "")
+        return _BY_NAME.get(_NAMED.decode(line).event or "")
     except msgspec.MsgspecError:
         return None
 

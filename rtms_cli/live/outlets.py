@@ -1,7 +1,6 @@
 """Targets that are a process, a file, a pipe, or our own standard output."""
 
 import asyncio
-import contextlib
 import errno
 import os
 import queue
@@ -13,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rtms_cli.live.pieces import AUDIO, GAP, Beginning, Piece, TargetGoneError
-from rtms_cli.live.programs import child_environment
+from rtms_cli.live.programs import child_environment, groups, signal_group
 from rtms_cli.live.sound import sound_header
 
 END_S = 10.0
@@ -81,7 +80,7 @@ class ExecTarget:
             )
         except (OSError, ValueError) as error:
             raise TargetGoneError(f"it cannot be started: {error}") from None
-        _groups.add(self._process.pid)
+        groups.add(self._process.pid)
         assert self._process.stdin is not None
         self._process.stdin.transport.set_write_buffer_limits(high=PIPE_NBYTES)
         if self._show is not None and self._process.stdout is not None:
@@ -110,12 +109,12 @@ class ExecTarget:
         try:
             for number in () if hurry and process.returncode is not None else (0, signal.SIGTERM, signal.SIGKILL):
                 if number:
-                    _signal_group(process.pid, number)
+                    signal_group(process.pid, number)
                 if (await asyncio.wait([ended], timeout=END_S))[0]:
                     break
         finally:
-            _signal_group(process.pid, signal.SIGKILL)  # what it has left behind, too
-            _groups.discard(process.pid)
+            signal_group(process.pid, signal.SIGKILL)  # what it has left behind, too
+            groups.discard(process.pid)
         if self._reading is not None:
             await asyncio.wait([self._reading])
             self._reading = None
@@ -156,21 +155,6 @@ async def _show_lines(output: asyncio.StreamReader, show: Callable[[str], None])
         show(rest.decode(errors="replace"))
     if left_out:
         show(f"({left_out} lines more)")
-
-
-_groups: set[int] = set()
-"""The process groups that run."""
-
-
-def kill_groups() -> None:
-    """Kill all processes of taps at once: we are to end, and cannot wait."""
-    for group in tuple(_groups):
-        _signal_group(group, signal.SIGKILL)
-
-
-def _signal_group(group: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # all of it has ended; on macOS, has only zombies
-        os.killpg(group, number)
 
 
 class FileTarget:

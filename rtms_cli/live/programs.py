@@ -197,9 +197,9 @@ class Programs:
             with _Attendant(process, given, lambda data: take(process.pid, data)) as attendant:
                 if not attendant.attend(began + timeout_s):
                     timed_out = True
-                    _signal_group(process, signal.SIGTERM)
+                    signal_group(process.pid, signal.SIGTERM)
                     if not attendant.attend(time.monotonic() + grace_s, to_the_last=True):
-                        _signal_group(process, signal.SIGKILL)
+                        signal_group(process.pid, signal.SIGKILL)
                         attendant.attend(time.monotonic() + grace_s)
         finally:
             with self._lock:
@@ -212,7 +212,7 @@ class Programs:
         try:
             self._is_over = True
             for process in list(self._running):
-                _signal_group(process, signal.SIGKILL)
+                signal_group(process.pid, signal.SIGKILL)
         finally:
             if is_held:
                 self._lock.release()
@@ -234,9 +234,20 @@ class Programs:
         return process
 
 
-def _signal_group(process: "subprocess.Popen[bytes]", number: int) -> None:
-    with suppress(OSError):  # all of it has ended, or is another user's
-        os.killpg(process.pid, number)
+groups: set[int] = set()
+"""The process groups of taps that run."""
+
+
+def kill_groups() -> None:
+    """Kill all that taps run at once: we are to end, and cannot wait."""
+    for group in tuple(groups):
+        signal_group(group, signal.SIGKILL)
+
+
+def signal_group(group: int, number: int) -> None:
+    """Send a signal to a process group, if there still is one."""
+    with suppress(OSError):  # all of it has ended, or is another user's; on macOS, has only zombies
+        os.killpg(group, number)
 
 
 class _Attendant:

@@ -69,7 +69,7 @@ def _spans(index: Path) -> Iterator[tuple[int, int, int | None]]:
     with index.open("rb") as lines:
         for line in lines:
             if line.endswith(b"\n"):
-                read = msgspec.json.decode(line, type=_Span)
+                read = _SPAN.decode(line)
                 yield read.offset, read.offset + read.length, read.timestamp
 
 
@@ -77,6 +77,9 @@ class _Span(Struct):
     offset: Annotated[int, Meta(ge=0)]
     length: Annotated[int, Meta(ge=0)]
     timestamp: int | None
+
+
+_SPAN = msgspec.json.Decoder(_Span)
 
 
 def same(one: Path, other: Path) -> bool:

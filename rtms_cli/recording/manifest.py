@@ -223,7 +223,7 @@ class Manifest(Struct):
         if content.count(b",") > MOST_VALUES:
             raise ValueError(f"it has more than {MOST_VALUES:,} values")
         try:
-            manifest = msgspec.json.decode(content, type=cls)
+            manifest = _MANIFEST.decode(content)
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
         except UnicodeDecodeError as error:
@@ -235,6 +235,10 @@ class Manifest(Struct):
     def encode(self) -> bytes:
         """The file's bytes: indented, for people read it too."""
         return msgspec.json.format(dumps(self), indent=2) + b"\n"
+
+
+_MANIFEST = msgspec.json.Decoder(Manifest)
+"""Made here, and not when it is first needed: two threads that make what msgspec knows of a type at once crash it."""
 
 
 MOST_TAPS = 1_000

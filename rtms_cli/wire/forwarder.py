@@ -94,8 +94,11 @@ class _Event(msgspec.Struct):
     event: str
 
 
+_EVENT = msgspec.json.Decoder(_Event)
+
+
 def _event(body: bytes) -> str:
     try:
-        return msgspec.json.decode(body, type=_Event).event[:100]
+        return _EVENT.decode(body).event[:100]
     except (msgspec.MsgspecError, UnicodeError):
         return "a webhook"

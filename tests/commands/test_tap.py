@@ -114,7 +114,7 @@ def test_who_reads_only_the_beginning_costs_nothing(tmp_path: Path) -> None:
     [
         (["demo", "--tap", "sound:-"], "--tap sound: 'sound' cannot be tapped."),
         (["demo", "--media", "audio", "--tap", "chat:-"], "Add chat to --media."),
-        (["demo", "--no-record"], "Add --tap, or leave it out."),
+        (["demo", "--no-record"], "Add --tap or --notify, or leave it out."),
         (["listen", "--tap", "audio:-"], "cannot be used where many streams may come"),
         (["replay", "capture.jsonl", "--tap", "audio:-", "--speed", "max"], "Add --speed 1"),
         (["demo", "--tap", "audio:exec:no-such-program-here"], "there is no program"),
