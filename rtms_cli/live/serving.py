@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 MOST_CLIENTS = 100
-MOST_ASKING = 50
-"""Connections that have no WebSocket yet; the next one takes the place of the oldest."""
+MOST_ASKING = 200
+"""Connections that have no WebSocket yet; the next one takes the place of the oldest. All clients may come at once."""
 OPEN_S = 10.0
 """How long a request may take to arrive."""
 BUFFER_S = 10.0

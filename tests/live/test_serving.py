@@ -361,6 +361,13 @@ async def test_there_are_so_many_clients_and_no_more(monkeypatch: pytest.MonkeyP
             assert json.loads(await third.recv())["type"] == "streams"
 
 
+async def test_all_clients_may_come_at_once() -> None:
+    async with TapServer() as server:
+        clients = await asyncio.gather(*(connect(server.url) for _ in range(100)))
+        await until(lambda: server.clients == 100)
+        await asyncio.gather(*(client.close() for client in clients))
+
+
 @on_both_loops
 async def test_who_connects_and_says_nothing_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rtms_cli.live.serving.MOST_ASKING", 5)
