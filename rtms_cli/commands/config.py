@@ -2,13 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rtms_cli.commands.options import Json
 from rtms_cli.commands.settings import FILE, Setting, options_of, plain_commands, read_settings, tables_in
 from rtms_cli.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def config(
@@ -51,13 +54,24 @@ def config(
 
 
 def _without_secrets(setting: Setting) -> Setting:
-    """A setting as it may be shown: the URLs of receivers may hold passwords."""
-    if setting.option != "notify" or not setting.value:
+    """A setting as it may be shown: URLs and commands may hold passwords."""
+    if setting.option not in ("notify", "on", "tap") or not setting.value:
         return setting
     from rtms_cli.live.notifications import shown_endpoint
+    from rtms_cli.live.programs import shown_command
+    from rtms_cli.live.spec import shown_tap
 
+    show = {"notify": shown_endpoint, "on": _shown_hook(shown_command), "tap": shown_tap}[setting.option]
     given = [setting.value] if isinstance(setting.value, str) else setting.value
-    return setting._replace(value=[shown_endpoint(str(text)) for text in given])
+    return setting._replace(value=[show(str(text)) for text in given])
+
+
+def _shown_hook(shown_command: "Callable[[str], str]") -> "Callable[[str], str]":
+    def show(text: str) -> str:
+        event, sign, command = text.partition("=")
+        return event + sign + shown_command(command)
+
+    return show
 
 
 def _plain(value: Any) -> Any:

@@ -37,11 +37,13 @@ _CHUNK = 1 << 16
 _LOOK_S = 0.25
 """How often to look whether a process has ended whose output something else still holds open."""
 
+_ENDINGS = "|".join(map(re.escape, (*SECRET_ENDINGS, "key")))
+"""How the names of options end whose values are hidden, where a command is shown."""
 _PAIR = re.compile(
-    rf"(?P<name>[^=:\s]*(?:{'|'.join(map(re.escape, SECRET_ENDINGS))}))(?P<sign>\s*[=:]\s*).+",
+    rf"(?P<name>[^=:\s]*(?:{_ENDINGS}))(?P<sign>\s*[=:]\s*).+",
     re.IGNORECASE | re.DOTALL,
 )
-_SECRET_OPTION = re.compile(rf"-.*(?:{'|'.join(map(re.escape, SECRET_ENDINGS))})", re.IGNORECASE)
+_SECRET_OPTION = re.compile(rf"-.*(?:{_ENDINGS})", re.IGNORECASE)
 _USER_OPTIONS = ("-u", "--user", "--proxy-user")
 
 
@@ -125,6 +127,14 @@ def redacted_command(command: Sequence[str]) -> list[str]:
             shown.append(redact_url(word))
         before = word
     return shown
+
+
+def shown_command(text: str) -> str:
+    """A command as it was typed, without what looks like a secret in it; of one that cannot be split, nothing."""
+    try:
+        return shlex.join(redacted_command(shlex.split(text)))
+    except ValueError:
+        return REDACTED
 
 
 class Ended(Struct, frozen=True):

@@ -8,9 +8,10 @@ from msgspec import Struct
 
 from rtms_cli.errors import Problem
 from rtms_cli.live.pieces import AUDIO, CHAT, EVENTS, SHARE, TRANSCRIPT, VIDEO, SoundForm
-from rtms_cli.live.programs import parse_command
+from rtms_cli.live.programs import parse_command, shown_command
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.numbers import MediaType
+from rtms_cli.protocol.secrets import redact_url
 
 ALL = "all"
 KINDS = (AUDIO, VIDEO, SHARE, TRANSCRIPT, CHAT, EVENTS)
@@ -111,6 +112,17 @@ def read_tap(text: str) -> TapSpec:
     tap = _read_keys(text, what, _read_target(text, target), given)
     _check(text, tap)
     return tap
+
+
+def shown_tap(text: str) -> str:
+    """A `--tap` as it may be shown, whether it can be read or not: without what may be secret in its target."""
+    head, colon, target = text.partition(":")
+    kind, _, rest = target.partition(":")
+    if kind == EXEC:
+        return f"{head}:{EXEC}:{shown_command(rest)}"
+    if "://" in target:
+        return f"{head}:{redact_url(re.split('[?#]', target)[0])}"
+    return f"{head}{colon}{target}"
 
 
 def check_taps(taps: Sequence[TapSpec], request: MediaRequest, *, many_streams: bool) -> None:

@@ -116,6 +116,18 @@ def test_credentials_are_named_not_shown(tmp_path: Path) -> None:
     assert "listen " not in everything
 
 
+def test_what_urls_and_commands_may_hold_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "rtms.toml").write_text(
+        'tap = ["audio:wss://me:hush-1@h.example/x?token=hush-2", "audio:exec:engine --api-key hush-3", "x:exec:\'"]\n'
+        'on = ["finished=curl -u me:hush-4 https://h.example/"]\n'
+        'notify = "https://h.example/x?token=hush-5"\n'
+    )
+    shown = rtms("config", "listen", cwd=tmp_path).stdout
+    assert "hush" not in shown
+    for kept in ("wss://", "h.example/x", "exec:engine --api-key", "finished=curl -u"):
+        assert kept in shown
+
+
 def test_first_steps_and_versions(tmp_path: Path) -> None:
     assert "rtms demo" in rtms(cwd=tmp_path).stdout
     versions = rtms("--version", cwd=tmp_path).stdout
