@@ -51,6 +51,8 @@ CLOSE_S = 10.0
 """How long a peer may take to read the rest and answer the closing handshake."""
 PING_S, PONG_S = 20.0, 60.0
 """How often a peer is asked whether it is there, and how long it may take to answer: it may stall for a while."""
+STALL_S = 80.0
+"""How long a peer may read nothing of what waits for it. Then no ping gets through either."""
 MOST_HEARD = 1 << 20
 """Bytes of the largest message that a peer may send; what bots send are seconds of sound at the most."""
 _FAREWELL_S = 1.0
@@ -95,6 +97,8 @@ class Unhurried(Connection):
         self._unread = bytearray()
         self._reading: asyncio.TimerHandle | None = None
         self._farewell: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self.has_stalled = False
         self._free_at = 0.0
         """When what was read so far is within what may be read a second."""
         self._frames = self._pongs = 0
@@ -137,9 +141,28 @@ class Unhurried(Connection):
         """Whether the peer reads none of what its own pings are answered with."""
         return self.paused and self._pongs >= _MOST_PONGS
 
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        super().pause_writing()
+        self._watch(self.transport.get_write_buffer_size())
+
+    def _watch(self, nbytes: int) -> None:
+        self._stall = self.loop.call_later(STALL_S, self._check, nbytes)
+
+    def _check(self, before_nbytes: int) -> None:
+        """Give up on a peer that has read nothing since."""
+        nbytes = self.transport.get_write_buffer_size()
+        if nbytes < before_nbytes:
+            self._watch(nbytes)
+        else:
+            self.has_stalled = True
+            self.transport.abort()
+
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
         super().resume_writing()
+        if self._stall is not None:
+            self._stall.cancel()
         self._pongs = 0
         if self._unread and self._reading is None:
             self._reading = self.loop.call_at(self._free_at, self._read)
@@ -170,7 +193,7 @@ class Unhurried(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
-        for timer in (self._reading, self._farewell):
+        for timer in (self._reading, self._farewell, self._stall):
             if timer is not None:
                 timer.cancel()
         self._unread.clear()
@@ -221,7 +244,7 @@ def check_token(token: str | None) -> str | None:
 class _Line:
     """One connection to a server, from its dialing to its end."""
 
-    def __init__(self, connection: ClientConnection, hide: Callable[[str], str]) -> None:
+    def __init__(self, connection: _Dialed, hide: Callable[[str], str]) -> None:
         self.connection = connection
         self._hide = hide
 
@@ -251,6 +274,8 @@ class _Line:
             why = _FINAL_CODES.get(closed.rcvd.code, "the server closed the connection")
             final = closed.rcvd.code in _FINAL_CODES
             return TargetGoneError(f"{why} ({self._told(closed.rcvd)})", final=final)
+        if self.connection.has_stalled:
+            return TargetGoneError(f"the server read nothing for {STALL_S:.0f} s")
         if closed.sent is None or closed.sent.code == 1000:
             return TargetGoneError("the connection was lost")
         if closed.sent.code == 1011:
@@ -357,6 +382,7 @@ class WebSocketTarget:
         except (InvalidURI, InvalidHandshake, InvalidProxy, ProxyError, OSError, EOFError, UnicodeError) as error:
             why, final = _why(error)
             raise TargetGoneError(why, final=final) from None
+        assert isinstance(connection, _Dialed)
         self._line = _Line(connection, self._hide)
 
     def _hide(self, text: str) -> str:

@@ -170,6 +170,52 @@ async def test_send_waits_while_the_peer_reads_nothing_and_little_piles_up() -> 
 
 
 @on_both_loops
+async def test_a_peer_that_reads_nothing_for_long_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtms_cli.live.sockets.STALL_S", 0.3)
+    async with raw_server(Unreading()) as url:
+        target = WebSocketTarget(url)
+        with pytest.raises(TargetGoneError, match="read nothing") as gone:
+            await open_and_pour(target)
+        assert not gone.value.final
+        await target.close()
+
+
+class Slow(Unreading):
+    """Reads a part at a time."""
+
+    part = 0
+
+    def read(self, nbytes: int) -> None:
+        self.part = nbytes
+        self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.part -= len(data)
+        if self.part <= 0:
+            self.transport.pause_reading()
+
+
+async def test_a_peer_that_reads_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtms_cli.live.sockets.STALL_S", 0.5)
+    peer, checks, check = Slow(), 0, Unhurried._check
+
+    def count(connection: Unhurried, before_nbytes: int) -> None:
+        nonlocal checks
+        checks += 1
+        check(connection, before_nbytes)
+        peer.read(4 << 20)
+
+    monkeypatch.setattr(Unhurried, "_check", count)
+    async with raw_server(peer) as url:
+        target = WebSocketTarget(url)
+        await target.open(BEGINNING)
+        assert await target.send([Piece(VIDEO, bytes(16 << 20))]) == 16 << 20
+        await target.close(hurry=True)
+    assert checks > 1
+
+
+@on_both_loops
 async def test_a_peer_that_never_answers_the_close_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rtms_cli.live.sockets.CLOSE_S", 0.2)
     peer = Unreading()
