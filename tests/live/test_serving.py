@@ -385,6 +385,35 @@ async def test_who_connects_and_says_nothing_makes_room(monkeypatch: pytest.Monk
 
 
 @on_both_loops
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x16\x03\x01\x02\x00" + bytes(512) + b"\r\n\r\n",  # TLS
+        b"POST /streams HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}",
+        b"GET /streams HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        b"GET /streams HTTP/1.0\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /streams HTTP/1.1\r\n" + b"X: y\r\n" * 10_000 + b"\r\n",
+        b"GET /streams/%ff%00?token=%ff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /streams HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_refused_and_costs_nothing(said: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with TapServer() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(said)
+        with suppress(ConnectionError):
+            answer = await reader.read()
+            assert not answer.startswith((b"HTTP/1.1 2", b"HTTP/1.1 1"))
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        async with connect(server.url) as client:
+            assert json.loads(await client.recv())["type"] == "streams"
+    assert [record for record in caplog.records if record.name.startswith(("rtms", "websockets"))] == []
+
+
+@on_both_loops
 async def test_a_client_may_say_what_it_likes() -> None:
     async with TapServer() as server, stream(server) as target:
         client = await connect(server.url + path_of(BEGINNING.stream_id))
