@@ -25,6 +25,7 @@ class Converter:
     def __init__(self, rate_hz: int, channels: int, form: SoundForm) -> None:
         self._from = rate_hz, channels
         self._channels = form.channels
+        self._form = form
         self._resampler = None if rate_hz == form.rate_hz else _resampler(form)
         self._encode = _ENCODERS[form.encoding]() if form.encoding in _ENCODERS else _as_it_is
 
@@ -35,6 +36,14 @@ class Converter:
         if self._resampler is not None:
             pcm = self._resampled(pcm)
         return self._encode(pcm)
+
+    def finish(self) -> bytes:
+        """What still waited for the next samples; then the converter begins anew."""
+        if self._resampler is None:
+            return b""
+        rest = b"".join(out.to_ndarray().tobytes() for out in self._resampler.resample(None))
+        self._resampler = _resampler(self._form)
+        return self._encode(rest)
 
     def _resampled(self, pcm: bytes) -> bytes:
         import av

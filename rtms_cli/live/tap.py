@@ -5,6 +5,7 @@ event loop, behind a buffer.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rtms_cli.live.stills import Stills
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import UserId, text_or_none, user_id
 from rtms_cli.protocol.numbers import Product
-from rtms_cli.protocol.parties import party
+from rtms_cli.protocol.parties import party, tells_of_joining
 from rtms_cli.protocol.strict_json import loads
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.audio import AudioForm, AudioTrack, audio_form
@@ -32,6 +33,8 @@ MOST_OUTPUTS = 100
 ASLEEP_US = 250_000
 """Between two turns: after so long we have been asleep, and what came meanwhile may not have been read yet."""
 AWAKE_AFTER_US = 200_000
+GONE_AFTER_US = 5_000_000
+"""So long after somebody has left, and nothing of theirs has come, their target ends."""
 _PIECE_S = 1
 
 MakeTarget = Callable[[TapSpec, Beginning], Target]
@@ -90,6 +93,8 @@ class _Sound:
         if parts:
             pieces.append(self._piece(first, parts))
         if final:
+            if rest := self._convert.finish():
+                pieces.append(Piece(AUDIO, rest, timestamp_ms=end * 1000 // rate_hz))
             self.late_seconds += mix.late_seconds
             self.silence_seconds += mix.silence_seconds
             self._mix = self._segment = None
@@ -128,16 +133,19 @@ class _Said:
         fields = value if isinstance(value, dict) else {}
         self._product = product
         self._people = fields.get("participants")
+        event = fields.get("event")
+        self.has_joined = tells_of_joining(event) if isinstance(event, str) else None
+        """Whether it tells of people who have come (true) or gone (false)."""
         timestamp = fields.get("timestamp")
         self.timestamp_ms = timestamp if isinstance(timestamp, int) else 0
         self.whose, self.name = self._person(fields)
 
-    def people(self) -> Iterator[tuple[UserId, str]]:
-        """Those that it names, by the ids that media have."""
+    def people(self) -> Iterator[tuple[UserId, str | None]]:
+        """Those of whom it tells, by the ids that media have."""
         for one in self._people if isinstance(self._people, list) else ():
             if isinstance(one, dict):
                 whose, name = self._person(one)
-                if whose is not None and name:
+                if whose is not None:
                     yield whose, name
 
     def _person(self, fields: dict[str, object]) -> tuple[UserId, str | None]:
@@ -152,11 +160,19 @@ class _Output:
         self.entry = entry
         self.sound: _Sound | None = None
         self.outlet: Outlet | None = None
+        self.left_at_us: int | None = None
+        """When its participant was last heard of, once they have left."""
 
     def put(self, piece: Piece, at_us: int) -> None:
         """Let a piece wait for the target."""
         assert self.outlet is not None
         self.outlet.buffer.put(piece, at_us)
+
+    def hand_on(self, at_us: int, *, waits: bool = False, final: bool = False) -> None:
+        """Hand on the sound that is due."""
+        if self.sound is not None:
+            for piece in self.sound.take(at_us, waits=waits, final=final):
+                self.put(piece, at_us)
 
     def current_entry(self) -> TapEntry:
         """How much it got by now."""
@@ -198,6 +214,9 @@ class Tap:
         self._loop = asyncio.get_running_loop()
         self._outputs: dict[UserId, _Output] = {}
         self._refused: set[UserId] = set()
+        self._ended: deque[_Output] = deque(maxlen=MOST_KNOWN)
+        """Of participants who have left."""
+        self._closing: set[asyncio.Task[None]] = set()
         self._people: dict[UserId, str] = {}
         """Whom events have named by now."""
         self._has_everybody = False
@@ -246,8 +265,10 @@ class Tap:
             return
         said = _Said(self._stream.product, line)
         for whose, name in said.people():
-            if whose in self._people or len(self._people) < MOST_KNOWN:
+            if name and (whose in self._people or len(self._people) < MOST_KNOWN):
                 self._people[whose] = name
+            if said.has_joined is not None and (output := self._outputs.get(whose)) is not None:
+                output.left_at_us = None if said.has_joined else self._at_us
         if not is_wanted:
             return
         output = self._output_of(said.whose, said.name)
@@ -259,13 +280,22 @@ class Tap:
         if self._is_live and at_us - self._at_us > ASLEEP_US:
             self._awake_us = at_us + AWAKE_AFTER_US
         self._at_us = at_us = max(at_us, self._at_us)
-        for output in tuple(self._outputs.values()):
-            if output.sound is not None:
-                for piece in output.sound.take(at_us, waits=at_us < self._awake_us):
-                    output.put(piece, at_us)
+        for whose, output in tuple(self._outputs.items()):
+            if output.left_at_us is not None and at_us - output.left_at_us > GONE_AFTER_US:
+                self._end(whose)
+                continue
+            output.hand_on(at_us, waits=at_us < self._awake_us)
             if output.outlet is not None:
                 output.outlet.buffer.drop_old(at_us)
                 output.outlet.buffer.wake()
+
+    def _end(self, whose: UserId) -> None:
+        """End the target of somebody who has left; who comes again gets another."""
+        output = self._outputs.pop(whose)
+        output.hand_on(self._at_us, final=True)
+        if output.outlet is not None:
+            self._loop.call_soon_threadsafe(self._close_in_background, output.outlet)
+        self._ended.append(output)
 
     def _put_picture(self, track: PictureTrack, timestamp: int, payload: bytes) -> None:
         whose = party(self._stream.product, track.user_id, track.channel_id)
@@ -283,7 +313,10 @@ class Tap:
         if wanted == MIXED:
             return self._output(None, None, native)
         if wanted == EACH:
-            return self._output(whose, name, native)
+            output = self._output(whose, name, native)
+            if output is not None and output.left_at_us is not None:
+                output.left_at_us = self._at_us  # not all had come yet
+            return output
         if str(whose) == wanted or (name is not None and name.casefold() == wanted.casefold()):
             return self._output(wanted, name, native)
         return None
@@ -330,6 +363,10 @@ class Tap:
 
     # On the event loop.
 
+    def _close_in_background(self, outlet: Outlet) -> None:
+        task = asyncio.create_task(outlet.close(), name="a tap of somebody who has left")
+        self._closing.add(task)
+
     async def close(self) -> None:
         """See `StreamListener.close`."""
         jobs = [] if self._stills is None else [asyncio.wrap_future(job) for job in self._stills.jobs()]
@@ -337,11 +374,10 @@ class Tap:
             await asyncio.wait(jobs, timeout=FINISH_S)
             await asyncio.sleep(0)  # what they gave is put in the next round
         for output in self._outputs.values():
-            if output.sound is not None:
-                for piece in output.sound.take(self._at_us, final=True):
-                    output.put(piece, self._at_us)
+            output.hand_on(self._at_us, final=True)
         outlets = [output.outlet for output in self._outputs.values() if output.outlet is not None]
-        ended = await asyncio.gather(*(outlet.close() for outlet in outlets), return_exceptions=True)
+        closing = [*self._closing, *(outlet.close() for outlet in outlets)]
+        ended = await asyncio.gather(*closing, return_exceptions=True)
         for job in jobs:
             if job.done():
                 job.result()  # a defect of ours is to be seen
@@ -351,4 +387,4 @@ class Tap:
 
     def entries(self) -> list[TapEntry]:
         """See `StreamListener.entries`."""
-        return [output.current_entry() for output in tuple(self._outputs.values())]
+        return [output.current_entry() for output in (*self._ended, *tuple(self._outputs.values()))]

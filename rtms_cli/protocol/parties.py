@@ -190,7 +190,11 @@ def is_speaker_change(event: EventUpdate, product: str) -> bool:
 
 def has_joined(event: EventUpdate, product: str) -> bool | None:
     """Whether those of whom an event tells have come (true) or gone (false)."""
-    name = event_label(event, product)
+    return tells_of_joining(event_label(event, product))
+
+
+def tells_of_joining(name: object) -> bool | None:
+    """The same of an event's name, as events.jsonl has it."""
     return True if name in _JOINED else False if name in _LEFT else None
 
 

@@ -101,6 +101,35 @@ async def test_each_participant_has_a_process_that_knows_who_it_is_for(tmp_path:
     }
 
 
+async def test_who_leaves_has_no_process_any_more_and_another_when_they_come_again(tmp_path: Path) -> None:
+    program = "import os, sys; data = sys.stdin.buffer.read(); os.write(1, b'%d;' % len(data))"
+    tapped = Tapped(f"audio,user=each,format=mulaw:{python(program)}")
+
+    def event(number: int, at_s: float) -> Any:
+        people = [{"user_id": 7, "user_name": "Anna"}]
+        told = {"event_type": number, "timestamp": ZERO_MS, "participants": people}
+        return said({"msg_type": 6, "event": told}, round(at_s * 1_000_000), "signaling")
+
+    for user in (7, 8):
+        await tapped.come([audio(sound(0), ZERO_MS, user_id=user, at_us=20_000)])
+    await tapped.come([event(4, 1.0)])
+    await tapped.come([audio(sound(40), ZERO_MS + 800, user_id=7, at_us=1_100_000)])
+    for at_ms in range(1_200, 5_000, 20):
+        await tapped.turn(at_ms * 1000)
+    assert [entry.user_id for entry in tapped.listeners.entries()] == [7, 8]
+    assert 7 in tapped.taps[0]._outputs
+    for at_ms in range(5_000, 8_000, 20):
+        await tapped.turn(at_ms * 1000)
+    assert list(tapped.taps[0]._outputs) == [8]
+    await until(lambda: tapped.listeners.entries()[0].exit_code == 0)
+    await tapped.come([event(3, 8.0), audio(sound(400), ZERO_MS + 8000, user_id=7, at_us=8_100_000)])
+    entries = await tapped.close()
+    assert [(entry.user_id, entry.exit_code) for entry in entries] == [(7, 0), (8, 0), (7, 0)]
+    first, other, again = entries
+    assert 5 * 8_000 < first.bytes < 7 * 8_000 < other.bytes
+    assert again.bytes == 160
+
+
 async def test_a_command_is_told_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = ["ZOOM_CLIENT_SECRET", "ZOOM_SECRET_TOKEN", "ZOOM_VIDEO_SDK_SECRET", "ZM_RTMS_SECRET"]
     for name in [*secrets, "RTMS_NOTIFY_SECRET", "RTMS_TAP_TOKEN"]:
