@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import resources
@@ -18,6 +19,7 @@ from fuzz.material import LEVEL, STARTED, build
 from fuzz.mutate import extreme, in_place, mutated_bytes, mutated_json, mutated_lines, mutated_text, written
 from fuzz.watch import Watch
 
+import rtms_cli
 from rtms_cli.capture import Capture
 from rtms_cli.machine import ChannelState, Command, Direction, Finish, Frame, Open, Send, State, frame_of, state_frame
 from rtms_cli.protocol.media import MediaRequest
@@ -92,6 +94,28 @@ class Box:
         for command in rng.sample(tuple(commands), count):
             name, *options = command.split()
             self.watch.run(name, path, *options, terminal=rng.random() < 0.1)
+        self.read_as_program(path)
+
+    def read_as_program(self, folder: Path) -> None:
+        """Read all of a recording as `import rtms_cli` has programs do it; what cannot be read is a `Problem`."""
+        recording: rtms_cli.Recording | None = self.watch.call(lambda: rtms_cli.Recording(folder))
+        if recording is None:
+            return
+        for lines in ("transcript", "chat", "events"):
+            self.watch.call(lambda lines=lines: deque(getattr(recording, lines), 0))  # type: ignore[misc]
+        for track in recording.tracks:
+            self.watch.call(lambda track=track: self._look_into(track))  # type: ignore[misc]
+
+    def _look_into(self, track: rtms_cli.Track) -> None:
+        if isinstance(track, rtms_cli.PictureTrack):
+            deque(track, 0)
+        if isinstance(track, rtms_cli.AudioTrack):
+            assert track.samples.shape[0] == round(track.seconds * track.rate)
+            assert abs(track.offset) < float("inf")
+            inode, own = track.path.stat().st_ino, (self.root / "private").iterdir()
+            if LEVEL.to_bytes(2, "little") * 50 in track.samples[:10_000_000].tobytes():
+                if inode not in {path.stat().st_ino for path in own}:
+                    self.watch.violation(f"something private is in {track}")
 
     def _look_at_private(self) -> None:
         if _tree(self.root / "private") != self._private:
@@ -278,6 +302,7 @@ def folders(rng: random.Random, box: Box) -> None:
         if name == "export" and rng.random() < 0.3:
             options = options[2:]  # into the recording's own folder
         box.watch.run(name, folder, *options)
+    box.read_as_program(folder)
 
 
 def bombs(rng: random.Random, box: Box) -> None:
