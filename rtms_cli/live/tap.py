@@ -213,7 +213,7 @@ class Tap:
         self._is_live = is_live
         self._loop = asyncio.get_running_loop()
         self._outputs: dict[UserId, _Output] = {}
-        self._refused: set[UserId] = set()
+        self._has_refused = False
         self._ended: deque[_Output] = deque(maxlen=MOST_KNOWN)
         """Of participants who have left."""
         self._closing: set[asyncio.Task[None]] = set()
@@ -295,6 +295,8 @@ class Tap:
         output.hand_on(self._at_us, final=True)
         if output.outlet is not None:
             self._loop.call_soon_threadsafe(self._close_in_background, output.outlet)
+        output.current_entry()
+        output.sound = None
         self._ended.append(output)
 
     def _put_picture(self, track: PictureTrack, timestamp: int, payload: bytes) -> None:
@@ -324,12 +326,11 @@ class Tap:
     def _output(self, whose: UserId, name: str | None, native: AudioForm | None = None) -> _Output | None:
         """The output of somebody, made where there is none yet; `None` where there are too many."""
         output = self._outputs.get(whose)
-        if output is not None or whose in self._refused:
+        if output is not None:
             return output
         if len(self._outputs) >= MOST_OUTPUTS:
-            if len(self._refused) < MOST_OUTPUTS:
-                self._refused.add(whose)
-            if len(self._refused) == 1:
+            if not self._has_refused:
+                self._has_refused = True
                 text = f"tap {self._tap}: only {MOST_OUTPUTS} participants get a target of their own"
                 fields = {"stream_id": self._stream.stream_id, "what": self._tap.what, "state": "refused"}
                 self._loop.call_soon_threadsafe(self._tell, fields, text)
@@ -366,6 +367,7 @@ class Tap:
     def _close_in_background(self, outlet: Outlet) -> None:
         task = asyncio.create_task(outlet.close(), name="a tap of somebody who has left")
         self._closing.add(task)
+        task.add_done_callback(self._closing.discard)  # the outlet tells of a defect itself
 
     async def close(self) -> None:
         """See `StreamListener.close`."""
