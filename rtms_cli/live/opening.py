@@ -135,4 +135,6 @@ async def opened_taps(
             elif tap.target.kind == LISTEN and tap not in servers:
                 server = TapServer(network.host, tap.target.port, network.token, buffer_s=tap.buffer_s)
                 servers[tap] = await stack.enter_async_context(server)
+                fields = {"what": tap.what, "target": tap.target.shown, "state": "listening", "url": server.url}
+                tell(fields, f"tap {tap.what}: clients find it at {server.url}")
         yield Taps(taps, request, tell, output, network, servers)

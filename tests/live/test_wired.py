@@ -40,15 +40,19 @@ async def webhook_of(listen: Running) -> str:
 
 
 async def test_a_recording_and_its_taps_have_the_same_samples(tmp_path: Path) -> None:
-    port = free_port()
     async with serving(Bot()) as plain, serving(Bot()) as bot:
-        taps = [f"audio:{plain.url}?token=in-the-url", f"audio:twilio+{bot.url}", f"all:listen:{port}"]
+        taps = [
+            f"audio,hold=10s:{plain.url}?token=in-the-url",
+            f"audio,hold=10s:twilio+{bot.url}",
+            "all,hold=10s:listen:0",
+        ]
         arguments = ["listen", "--port", "0", "--json", *(word for tap in taps for word in ("--tap", tap))]
         settings = CREDENTIALS | {"RTMS_TAP_TOKEN": TOKEN}
         async with running(*arguments, cwd=tmp_path, settings=settings) as listen:
+            tap = await listen.event("tap")
             url = await webhook_of(listen)
             served = Bot()
-            async with connect(f"ws://127.0.0.1:{port}/streams/next?token={TOKEN}") as client:
+            async with connect(f"{tap['url']}/next?token={TOKEN}") as client:
                 simulate = ["simulate", "--webhook", url, "--seconds", "2", "--json"]
                 done = await asyncio.to_thread(rtms, *simulate, cwd=tmp_path, settings=CREDENTIALS)
                 assert done.returncode == 0, done.stdout + done.stderr
