@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -18,6 +18,9 @@ _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 """To open a pipe without a reader, or a terminal, fails or does nothing, instead of waiting."""
 _CHUNK = 1 << 20
+
+Mark = tuple[int, int, int]
+"""Of a file: which it is, its size, and when it was written to last."""
 
 
 def folder_mode(file_mode: int) -> int:
@@ -117,6 +120,18 @@ class Files:
         self._mode = mode
         self._made = {"."}
         self._sizes: dict[str, int] = {}
+
+    def marks(self, names: Iterable[str]) -> tuple[Mark | None, ...]:
+        """What tells whether anybody has touched some files in between; `None` of one that is not there."""
+        found: list[Mark | None] = []
+        for name in names:
+            try:
+                known = (self.folder / name).stat()
+            except OSError:
+                found.append(None)
+            else:
+                found.append((known.st_ino, known.st_size, known.st_mtime_ns))
+        return tuple(found)
 
     def gone(self, name: str) -> int | None:
         """How many bytes of a file are gone that were written; `None` where it is as it was left.
@@ -266,6 +281,10 @@ class NoFiles(Files):
 
     def __init__(self) -> None:
         super().__init__(Path())
+
+    def marks(self, names: Iterable[str]) -> tuple[Mark | None, ...]:
+        """See `Files`: nobody can touch what is not there."""
+        return tuple((0, 0, 0) for _ in names)
 
     def gone(self, name: str) -> int | None:
         """See `Files`."""

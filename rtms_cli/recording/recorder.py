@@ -26,7 +26,7 @@ from rtms_cli.machine import Direction, Frame, Item, Packets
 from rtms_cli.protocol import parties
 from rtms_cli.protocol.endings import Status
 from rtms_cli.protocol.messages import Audio, UserId
-from rtms_cli.recording.files import Files
+from rtms_cli.recording.files import Files, Mark
 from rtms_cli.recording.hearing import StreamListener
 from rtms_cli.recording.ledger import Ledger, Socket, Tally
 from rtms_cli.recording.manifest import (
@@ -147,7 +147,7 @@ class Recorder:
         """Of sessions that are over."""
         self.is_open = True
         self._status: str = Status.RECORDING.value
-        self._files_left: tuple[tuple[int, int, int] | None, ...] = ()
+        self._files_left: tuple[Mark | None, ...] = ()
         self._has_header = False
         self._unwritten: list[Frame | Run] = []
         """What was taken, and is not in the capture yet."""
@@ -262,7 +262,7 @@ class Recorder:
         try:
             self._finish()
         finally:
-            self._files_left = _stat_files(self.folder, self._part)
+            self._files_left = self._files.marks((part_name(self._part), MANIFEST))
             self._release_lock()
 
     def reopen(self) -> None:
@@ -275,7 +275,7 @@ class Recorder:
         if self._ledger.last_word is None or self._status == Status.REVOKED:
             raise Problem(f"{self.folder} cannot go on: its session ended without a last word.")
         self._take_lock()
-        if self.is_kept and (None in self._files_left or _stat_files(self.folder, self._part) != self._files_left):
+        if None in self._files_left or self._files.marks((part_name(self._part), MANIFEST)) != self._files_left:
             self._release_lock()
             raise Problem(f"{self.folder} cannot go on: its files have changed.")
         self.is_open = True
@@ -298,7 +298,7 @@ class Recorder:
         if not self._tap_entries():
             return
         self.checkpoint()
-        self._files_left = _stat_files(self.folder, self._part)
+        self._files_left = self._files.marks((part_name(self._part), MANIFEST))
 
     def note_defect(self, text: str) -> None:
         """Put into `losses` that a defect of ours cost something."""
@@ -520,16 +520,3 @@ def _later(created: str, at_us: int) -> str | None:
     except (ValueError, OverflowError):
         return None
     return iso_time(ended)
-
-
-def _stat_files(folder: Path, part: int) -> tuple[tuple[int, int, int] | None, ...]:
-    """What tells whether anybody has touched the recording in between."""
-    found: list[tuple[int, int, int] | None] = []
-    for name in (part_name(part), MANIFEST):
-        try:
-            stat = (folder / name).stat()
-        except OSError:
-            found.append(None)
-        else:
-            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-    return tuple(found)

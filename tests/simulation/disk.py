@@ -4,13 +4,13 @@ import asyncio
 import errno
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from msgspec import structs
 
 from rtms_cli.machine import Frame, Item, frames_of
-from rtms_cli.recording.files import Files
+from rtms_cli.recording.files import Files, Mark
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
 from rtms_cli.recording.writer import Sink, Writer
 
@@ -32,6 +32,10 @@ class MemoryFiles(Files):
     def is_dead(self) -> bool:
         """Whether the process has died that had the files open."""
         return self.operations_left is not None and self.operations_left <= 0
+
+    def marks(self, names: Iterable[str]) -> tuple[Mark | None, ...]:
+        """See `Files.marks`: nobody else can touch them."""
+        return tuple((0, 0, 0) for _ in names)
 
     def append(self, name: str, data: bytes) -> int:
         """See `Files.append`."""

@@ -48,13 +48,6 @@ class Entry(Struct, frozen=True):
     """Whether the machine heard of it: its socket was not closed by the machine."""
 
 
-class SimRecorder(Recorder):
-    """A recorder whose files are in memory."""
-
-    def _stat_files(self) -> tuple[tuple[int, int, int] | None, ...]:
-        return ((0, 0, 0),)  # nobody else can touch them
-
-
 class Recording:
     """One folder, and what was put into it."""
 
@@ -168,7 +161,7 @@ class Process:
     def _make_recorder(self, header: Header) -> Recorder:
         folder = Path(f"/simulated/{len(self._world.recordings)}")
         files = self._world.make_files(folder)
-        recorder = SimRecorder(folder, header, files=files, process="1@simulation")
+        recorder = Recorder(folder, header, files=files, process="1@simulation")
         recording = Recording(files, header, recorder, self._clock_began_ms)
         self.recordings.append(recording)
         self._world.recordings.append(recording)
