@@ -209,7 +209,7 @@ class Outlet:
             self._say("gone", f"{self._entry.error}; it gets nothing more")
 
     async def _run(self) -> None:
-        pause_s = FIRST_PAUSE_S
+        pause_s, told = FIRST_PAUSE_S, ""
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
@@ -225,7 +225,9 @@ class Outlet:
                 self._say("gone", f"{gone}; it gets nothing more")
                 await self._throw_away()
                 return
-            self._say("lost", f"{gone}; it is tried again in {pause_s:g} s")
+            if pause_s < LONGEST_PAUSE_S or str(gone) != told:  # for hours, it is not said again and again
+                self._say("lost", f"{gone}; it is tried again in {pause_s:g} s")
+            told = str(gone)
             try:
                 await asyncio.wait_for(self._is_ending.wait(), pause_s)
             except TimeoutError:

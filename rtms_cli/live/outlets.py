@@ -7,9 +7,10 @@ import queue
 import signal
 import stat
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from rtms_cli.live.pieces import AUDIO, GAP, Beginning, Piece, TargetGoneError
 from rtms_cli.live.programs import child_environment, groups, signal_group
@@ -17,6 +18,8 @@ from rtms_cli.live.sound import sound_header
 
 END_S = 10.0
 """How long a process may go on once its input is closed, and again once it was asked to end."""
+MOST_FILES = 10_000
+"""Files that are known to have been begun: many more than there are sessions that may go on."""
 PIPE_NBYTES = 1 << 16
 """What may wait in front of a pipe, as much as the pipe itself holds: each wait costs a turn of the event loop."""
 MOST_LINES_A_SECOND, LONGEST_LINE = 20, 500
@@ -164,7 +167,8 @@ class FileTarget:
         reads from it.
     """
 
-    _begun: set[Path] = set()  # noqa: RUF012 - of the whole process: a session that goes on appends
+    _begun: ClassVar[OrderedDict[Path, None]] = OrderedDict()
+    """Of the whole process: a session that goes on appends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -199,7 +203,9 @@ class FileTarget:
             flags &= ~(os.O_CREAT | os.O_APPEND)
         elif self._path not in self._begun:
             flags |= os.O_TRUNC
-            self._begun.add(self._path)
+            self._begun[self._path] = None
+            if len(self._begun) > MOST_FILES:
+                self._begun.popitem(last=False)
         return os.open(self._path, flags, 0o600)
 
     async def send(self, pieces: Sequence[Piece]) -> int:

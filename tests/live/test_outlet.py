@@ -113,6 +113,17 @@ async def test_a_target_is_told_what_it_missed(monkeypatch: pytest.MonkeyPatch) 
     assert any("no send; it is tried again" in text for text in told)
 
 
+async def test_a_target_that_is_away_for_hours_is_not_told_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(outlet, "LONGEST_PAUSE_S", 0.004)
+    target, told = Fickle(["open"] * 20), list[str]()
+    made = opened(target, told)
+    await until(lambda: target.is_open)
+    await made.close()
+    assert [text.partition("again in ")[2] for text in told if "tried again" in text] == ["0.001 s", "0.002 s"]
+    assert made.entry.restarts == 20
+
+
 async def test_a_defect_in_a_target_is_told_when_it_happens() -> None:
     class Broken(Fickle):
         async def send(self, pieces: Sequence[Piece]) -> int:
