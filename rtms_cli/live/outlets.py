@@ -9,15 +9,20 @@ import stat
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from rtms_cli.live.pieces import AUDIO, GAP, Beginning, Piece, TargetGoneError
 from rtms_cli.live.programs import child_environment, groups, signal_group
 from rtms_cli.live.sound import sound_header
 
+T = TypeVar("T")
+
 END_S = 10.0
 """How long a process may go on once its input is closed, and again once it was asked to end."""
+REST_S = 1.0
+"""How long the rest of a process's output is waited for."""
 MOST_FILES = 10_000
 """Files that are known to have been begun: many more than there are sessions that may go on."""
 PIPE_NBYTES = 1 << 16
@@ -68,28 +73,43 @@ class ExecTarget:
         self._output = output
         self._show = show
         self._reading: asyncio.Task[None] | None = None
+        self._pipe: asyncio.ReadTransport | None = None
         self._process: asyncio.subprocess.Process | None = None
 
     async def open(self, beginning: Beginning) -> None:
         """See `Target.open`."""
+        output = self._output
+        if self._show is not None:
+            output = await self._listen(self._show)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._argv,
                 stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE if self._show is not None else self._output,
-                stderr=asyncio.subprocess.STDOUT if self._show is not None else None,
+                stdout=output,
+                stderr=output if self._show is not None else None,
                 env=child_environment(told_environment(beginning)),
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
             raise TargetGoneError(f"it cannot be started: {error}") from None
+        finally:
+            if self._show is not None and output is not None:
+                os.close(output)
         groups.add(self._process.pid)
         assert self._process.stdin is not None
         self._process.stdin.transport.set_write_buffer_limits(high=PIPE_NBYTES)
-        if self._show is not None and self._process.stdout is not None:
-            self._reading = asyncio.create_task(_show_lines(self._process.stdout, self._show), name="a tap's output")
         if header := _header(beginning):
             await self._write(header)
+
+    async def _listen(self, show: Callable[[str], None]) -> int:
+        """Show what comes out of a pipe; returns its other end. With one of asyncio's, its end is waited for, too."""
+        reading, writing = os.pipe()
+        reader = asyncio.StreamReader()
+        self._pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb", buffering=0)
+        )
+        self._reading = asyncio.create_task(_show_lines(reader, show), name="a tap's output")
+        return writing
 
     async def send(self, pieces: Sequence[Piece]) -> int:
         """See `Target.send`."""
@@ -100,8 +120,19 @@ class ExecTarget:
     async def close(self, *, hurry: bool = False) -> int | None:
         """Close its input and wait; one that does not end is asked to, and then killed, with its whole group."""
         process, self._process = self._process, None
-        if process is None:
-            return None
+        try:
+            return None if process is None else await self._end(process, hurry=hurry)
+        finally:
+            await self._stop_listening()
+
+    async def _stop_listening(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None and self._pipe is not None:
+            await asyncio.wait([reading], timeout=REST_S)  # something else may hold its output open
+            reading.cancel()
+            self._pipe.close()
+
+    async def _end(self, process: asyncio.subprocess.Process, *, hurry: bool) -> int:
         assert process.stdin is not None
         if not process.stdin.is_closing():
             if hurry:
@@ -118,9 +149,6 @@ class ExecTarget:
         finally:
             signal_group(process.pid, signal.SIGKILL)  # what it has left behind, too
             groups.discard(process.pid)
-        if self._reading is not None:
-            await asyncio.wait([self._reading])
-            self._reading = None
         return await ended
 
     async def _write(self, data: bytes) -> None:
@@ -172,17 +200,17 @@ class FileTarget:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._worker: _Worker | None = None
         self._descriptor = -1
         self._pipe: tuple[asyncio.WriteTransport, _PipeProtocol] | None = None
-        self._header = b""
         self._beginning: Beginning | None = None
-        self._nbytes = 0
 
     async def open(self, beginning: Beginning) -> None:
         """See `Target.open`."""
+        self._beginning = beginning
+        self._worker = _Worker("rtms-file")
         try:
-            self._descriptor = await asyncio.to_thread(self._open)
-            is_pipe = stat.S_ISFIFO(os.fstat(self._descriptor).st_mode)
+            self._descriptor, is_pipe, size = await self._worker.do(self._open)
         except OSError as error:
             why = "nobody reads from the pipe" if error.errno == errno.ENXIO else error.strerror or repr(error)
             raise TargetGoneError(f"it cannot be opened: {why}") from None
@@ -193,11 +221,11 @@ class FileTarget:
             transport, protocol = await loop.connect_write_pipe(_PipeProtocol, pipe)
             transport.set_write_buffer_limits(high=0)
             self._pipe = transport, protocol
-        self._beginning, self._nbytes = beginning, 0
-        if (header := _header(beginning)) and (is_pipe or os.fstat(self._descriptor).st_size == 0):
+        if (header := _header(beginning)) and (is_pipe or size == 0):
             await self._write(header)
 
-    def _open(self) -> int:
+    def _open(self) -> tuple[int, bool, int]:
+        """Open it; returns the descriptor, whether it is a pipe, and how much is in it."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
         if self._path.is_fifo():
             flags &= ~(os.O_CREAT | os.O_APPEND)
@@ -206,13 +234,14 @@ class FileTarget:
             self._begun[self._path] = None
             if len(self._begun) > MOST_FILES:
                 self._begun.popitem(last=False)
-        return os.open(self._path, flags, 0o600)
+        descriptor = os.open(self._path, flags, 0o600)
+        found = os.fstat(descriptor)
+        return descriptor, stat.S_ISFIFO(found.st_mode), found.st_size
 
     async def send(self, pieces: Sequence[Piece]) -> int:
         """See `Target.send`."""
         data = joined(pieces)
         await self._write(data)
-        self._nbytes += len(data)
         return len(data)
 
     async def _write(self, data: bytes) -> None:
@@ -224,30 +253,35 @@ class FileTarget:
                 transport.write(data)
                 await protocol.drain()
             else:
-                await asyncio.to_thread(_write_all, self._descriptor, data)
+                assert self._worker is not None
+                await self._worker.do(partial(_write_all, self._descriptor, data))
         except OSError as error:
             raise TargetGoneError(error.strerror or repr(error)) from None
 
     async def close(self, *, hurry: bool = False) -> int | None:
-        """See `Target.close`."""
+        """See `Target.close`; a disk that does not answer is left alone."""
         if self._pipe is not None:
             transport, _ = self._pipe
             self._pipe = None
-            if hurry:
-                transport.abort()
-            elif transport.get_write_buffer_size():
-                transport.abort()  # nobody reads: it would wait for ever
+            if hurry or transport.get_write_buffer_size():
+                transport.abort()  # what nobody reads would be waited for, for ever
             else:
                 transport.close()
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return None
         if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            await asyncio.to_thread(self._finish, descriptor)
+            finishing = asyncio.ensure_future(worker.do(partial(self._finish, self._descriptor)))
+            self._descriptor = -1
+            await asyncio.wait([finishing], timeout=END_S)
+            finishing.cancel()
+        worker.end()
         return None
 
     def _finish(self, descriptor: int) -> None:
         """Say in a WAV file's header how long it has become."""
+        beginning = self._beginning
         try:
-            beginning = self._beginning
             if beginning is not None and beginning.sound is not None and beginning.sound.encoding == "wav":
                 size = os.fstat(descriptor).st_size
                 with self._path.open("r+b") as file:
@@ -303,17 +337,15 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 class StdoutTarget:
-    """Our own standard output: written to by a thread, for it may be shared, and must not be made non-blocking."""
+    """Our own standard output. It may be shared with others, and must not be made non-blocking."""
 
     def __init__(self, descriptor: int = 1) -> None:
         self._descriptor = descriptor
-        self._jobs: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]] | None] | None = None
+        self._worker: _Worker | None = None
 
     async def open(self, beginning: Beginning) -> None:
         """See `Target.open`."""
-        self._jobs = queue.SimpleQueue()
-        # A daemon: who does not read must not keep the process from its end.
-        threading.Thread(target=self._run, args=(self._jobs,), name="rtms-stdout", daemon=True).start()
+        self._worker = _Worker("rtms-stdout")
         if header := _header(beginning):
             await self._write(header)
 
@@ -325,39 +357,60 @@ class StdoutTarget:
 
     async def close(self, *, hurry: bool = False) -> int | None:
         """See `Target.close`."""
-        if self._jobs is not None:
-            self._jobs.put(None)
-            self._jobs = None
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
         return None
 
     async def _write(self, data: bytes) -> None:
-        assert self._jobs is not None
-        done = asyncio.get_running_loop().create_future()
-        self._jobs.put((data, done))
+        assert self._worker is not None
         try:
-            await done
+            await self._worker.do(partial(_write_all, self._descriptor, data))
         except OSError as error:
             why = "nobody reads it any more" if isinstance(error, BrokenPipeError) else error.strerror or repr(error)
             raise TargetGoneError(why, final=True) from None
 
-    def _run(self, jobs: "queue.SimpleQueue[tuple[bytes, asyncio.Future[None]] | None]") -> None:
-        while (job := jobs.get()) is not None:
-            data, done = job
-            failure: OSError | None = None
+
+class _Worker:
+    """A thread for what may wait for ever: a file on a dead disk, an output that nobody reads.
+
+    It is its target's own, for the threads that all share do what recordings need. It is a daemon, so that it does not
+    keep the process from its end.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Do something there; raises what it raises."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put((work, done))
+        return await done
+
+    def end(self) -> None:
+        """Nothing more is to be done."""
+        self._jobs.put(None)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            work, done = job
+            result: Any = None
+            failure: Exception | None = None
             try:
-                _write_all(self._descriptor, data)
-            except OSError as error:
+                result = work()
+            except Exception as error:  # whatever it is, `do` raises it
                 failure = error
             try:
-                done.get_loop().call_soon_threadsafe(_settle, done, failure)
+                done.get_loop().call_soon_threadsafe(_settle, done, result, failure)
             except RuntimeError:
                 return  # the event loop is closed
 
 
-def _settle(done: "asyncio.Future[None]", failure: OSError | None) -> None:
+def _settle(done: "asyncio.Future[Any]", result: Any, failure: Exception | None) -> None:
     if done.done():
-        return
+        return  # nobody waits any more
     if failure is None:
-        done.set_result(None)
+        done.set_result(result)
     else:
         done.set_exception(failure)

@@ -38,7 +38,7 @@ GONE_AFTER_US = 5_000_000
 _PIECE_S = 1
 
 MakeTarget = Callable[[TapSpec, Beginning], Target]
-"""Makes the target of a tap; on the event loop."""
+"""Makes the target of a tap; on any thread."""
 
 
 class _Sound:

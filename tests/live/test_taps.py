@@ -216,6 +216,33 @@ async def test_a_consumer_that_stalls_costs_a_bounded_buffer(tmp_path: Path, mon
     assert entry.bytes + entry.drops * PACKET == len(expected)
 
 
+async def test_a_disk_that_does_not_answer_holds_up_one_tap_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((outlet, "FINISH_S"), (outlets, "END_S")):
+        monkeypatch.setattr(module, name, 0.2)
+    may_write, write = threading.Event(), outlets._write_all
+
+    def stall(descriptor: int, data: bytes) -> None:
+        if os.stat(descriptor).st_ino in {path.stat().st_ino for path in tmp_path.glob("*-dead")}:
+            may_write.wait()
+        write(descriptor, data)
+
+    monkeypatch.setattr(outlets, "_write_all", stall)
+    dead = [f"audio,buffer=1s:file:{tmp_path / f'{number}-dead'}" for number in range(20)]
+    tapped = Tapped(*dead, f"audio,buffer=600s:file:{tmp_path / 'alive'}")
+    expected = await tapped.speak(0, 200)
+    await until(lambda: (tmp_path / "0-dead").exists())
+    await asyncio.to_thread(int)  # the threads that all share are free
+    *held_up, alive = await tapped.close()
+    assert (tmp_path / "alive").read_bytes() == expected
+    assert alive.drops == 0
+    for entry in held_up:
+        assert entry.bytes == 0
+        assert entry.drops == 200
+    may_write.set()
+
+
 async def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path) -> None:
     program = (
         "import subprocess, sys; child = subprocess.Popen(['sleep', '600']);"
@@ -301,6 +328,22 @@ async def test_a_wav_for_a_pipe_says_that_its_length_is_not_known(tmp_path: Path
     assert content[:4] == b"RIFF"
     assert content[4:8] == content[40:44] == b"\xff\xff\xff\xff"
     assert content[44:] == expected
+
+
+async def test_who_holds_a_commands_output_open_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rtms_cli.live.pieces import Beginning
+
+    monkeypatch.setattr(outlets, "REST_S", 0.2)
+    program = (
+        "import subprocess; child = subprocess.Popen(['sleep', '600'], start_new_session=True);"
+        "print(child.pid, flush=True)"
+    )
+    shown: list[str] = []
+    target = outlets.ExecTarget([sys.executable, "-c", program], show=shown.append)
+    await target.open(Beginning("meeting", "id", "stream", None, ("events",)))
+    await until(lambda: shown)
+    assert await target.close() == 0
+    os.kill(int(shown[0]), 9)
 
 
 async def test_the_output_of_a_command_is_shown_as_far_as_a_person_can_read_it() -> None:
