@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from rtms_cli.commands.groups import HookOptions, LiveOptions, RecordingOptions
 from rtms_cli.commands.options import file_mode, is_terminal
+from rtms_cli.errors import Problem
 from rtms_cli.live.hooks import Hooks
 from rtms_cli.live.programs import kill_groups
 from rtms_cli.protocol.media import MediaRequest
@@ -193,6 +194,11 @@ async def composed_taps(
     from rtms_cli.station.credentials import find_secret
 
     check_taps(taps, request, many_streams=many_streams)
+    for tap in taps:
+        if tap.target.shown == STDOUT and tap.what in ("audio", "video", "share") and sys.stdout.isatty():
+            raise Problem(
+                f"--tap {tap.what}:- would write {tap.what} to the terminal.", "Put a pipe behind it: | PROGRAM."
+            )
     is_ours = is_stdout_ours and not any(tap.target.shown == STDOUT for tap in taps)
     output = Output(show=show) if show is not None else Output(None if is_ours else 2)
     network = Network(live.tap_host, find_secret(TOKEN_VARIABLE), tls)

@@ -225,7 +225,9 @@ class Outlet:
                 self._say("gone", f"{gone}; it gets nothing more")
                 await self._throw_away()
                 return
-            if pause_s < LONGEST_PAUSE_S or str(gone) != told:  # for hours, it is not said again and again
+            if gone.absent:
+                pause_s = FIRST_PAUSE_S
+            if str(gone) != told or not (gone.absent or pause_s >= LONGEST_PAUSE_S):  # not for hours, again and again
                 self._say("lost", f"{gone}; it is tried again in {pause_s:g} s")
             told = str(gone)
             try:

@@ -29,6 +29,8 @@ PIPE_NBYTES = 1 << 16
 """What may wait in front of a pipe, as much as the pipe itself holds: each wait costs a turn of the event loop."""
 MOST_LINES_A_SECOND, LONGEST_LINE = 20, 500
 """Of a command's output, where it is shown among our own lines."""
+MOST_BYTES_A_SECOND = 1 << 18
+"""Of it that are read: to look through more would keep the event loop busy."""
 
 
 def told_environment(beginning: Beginning) -> dict[str, str]:
@@ -130,6 +132,7 @@ class ExecTarget:
         if reading is not None and self._pipe is not None:
             await asyncio.wait([reading], timeout=REST_S)  # something else may hold its output open
             reading.cancel()
+            await asyncio.wait([reading])
             self._pipe.close()
 
     async def _end(self, process: asyncio.subprocess.Process, *, hurry: bool) -> int:
@@ -173,19 +176,24 @@ class ExecTarget:
 async def _show_lines(output: asyncio.StreamReader, show: Callable[[str], None]) -> None:
     """Show what a process writes, as far as a person can read it."""
     loop, shown, left_out, rest = asyncio.get_running_loop(), deque[float](maxlen=MOST_LINES_A_SECOND), 0, b""
-    while chunk := await output.read(1 << 16):
-        *lines, rest = (rest + chunk).split(b"\n")
-        rest = rest[:LONGEST_LINE]
-        for line in lines:
-            if len(shown) == shown.maxlen and loop.time() - shown[0] < 1:
-                left_out += 1
-                continue
-            shown.append(loop.time())
-            show(line[:LONGEST_LINE].decode(errors="replace"))
-    if rest:
-        show(rest.decode(errors="replace"))
-    if left_out:
-        show(f"({left_out} lines more)")
+    free_at = loop.time()
+    try:
+        while chunk := await output.read(1 << 16):
+            *lines, rest = (rest + chunk).split(b"\n")
+            rest = rest[:LONGEST_LINE]
+            for line in lines:
+                if len(shown) == shown.maxlen and loop.time() - shown[0] < 1:
+                    left_out += 1
+                    continue
+                shown.append(loop.time())
+                show(line[:LONGEST_LINE].decode(errors="replace"))
+            free_at = max(free_at, loop.time()) + len(chunk) / MOST_BYTES_A_SECOND
+            await asyncio.sleep(free_at - loop.time() - 1)  # a flood waits in the pipe, and holds its writer up
+    finally:  # also where the end of a flood is not waited for
+        if rest:
+            show(rest.decode(errors="replace"))
+        if left_out:
+            show(f"({left_out} lines more)")
 
 
 class FileTarget:
@@ -212,8 +220,9 @@ class FileTarget:
         try:
             self._descriptor, is_pipe, size = await self._worker.do(self._open)
         except OSError as error:
-            why = "nobody reads from the pipe" if error.errno == errno.ENXIO else error.strerror or repr(error)
-            raise TargetGoneError(f"it cannot be opened: {why}") from None
+            if error.errno == errno.ENXIO:
+                raise TargetGoneError("nobody reads from the pipe", absent=True) from None
+            raise TargetGoneError(f"it cannot be opened: {error.strerror or error!r}") from None
         if is_pipe:
             loop = asyncio.get_running_loop()
             pipe = os.fdopen(self._descriptor, "wb", buffering=0)

@@ -62,10 +62,12 @@ class TargetGoneError(Exception):
     :param why: for people.
     :param exit_code: of a process.
     :param final: whether to open it again would be of no use.
+    :param absent: whether it is not there yet, and may be at any moment: it is looked for often, at no cost.
     """
 
-    def __init__(self, why: str, *, exit_code: int | None = None, final: bool = False) -> None:
+    def __init__(self, why: str, *, exit_code: int | None = None, final: bool = False, absent: bool = False) -> None:
         super().__init__(why)
+        self.absent = absent
         self.exit_code = exit_code
         self.final = final
 

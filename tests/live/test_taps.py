@@ -268,6 +268,7 @@ async def test_a_pipe_that_nobody_reads_yet_is_waited_for(tmp_path: Path, monkey
     await asyncio.to_thread(reader.join)
     assert got == expected
     assert entry.restarts >= 1
+    assert sum("nobody reads from the pipe" in text for _, text in tapped.told) == 1
 
 
 async def test_silence_and_late_sound_are_counted(tmp_path: Path) -> None:
@@ -328,6 +329,21 @@ async def test_a_wav_for_a_pipe_says_that_its_length_is_not_known(tmp_path: Path
     assert content[:4] == b"RIFF"
     assert content[4:8] == content[40:44] == b"\xff\xff\xff\xff"
     assert content[44:] == expected
+
+
+async def test_a_command_that_floods_its_output_is_read_slowly() -> None:
+    """A flood would keep the event loop from everything else."""
+    from rtms_cli.live.pieces import Beginning
+
+    shown: list[str] = []
+    target = outlets.ExecTarget(["yes"], show=shown.append)
+    await target.open(Beginning("meeting", "id", "stream", None, ("events",)))
+    await until(lambda: len(shown) > 2 * outlets.MOST_LINES_A_SECOND)
+    reader = target._pipe
+    assert reader is not None
+    await until(lambda: not reader.is_reading())
+    await target.close(hurry=True)
+    assert "lines more" in shown[-1] or set(shown) == {"y"}
 
 
 async def test_who_holds_a_commands_output_open_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
