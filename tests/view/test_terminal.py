@@ -47,6 +47,9 @@ class Terminal:
         self._ours, theirs = pty.openpty()
         self._size(columns, lines)
         self.modes = termios.tcgetattr(theirs)
+        # Ctrl-C throws away what was written and not read yet, and we, other than a terminal, do not read all the time.
+        self.modes[3] |= termios.NOFLSH
+        termios.tcsetattr(theirs, termios.TCSANOW, self.modes)
         self._theirs = theirs  # kept open, so that its modes can be read when the program has gone
         self.process = subprocess.Popen(
             arguments,
