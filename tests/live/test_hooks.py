@@ -102,9 +102,9 @@ class Heard:
 
 @asynccontextmanager
 async def hooked(
-    *texts: str, jobs: int = 2, timeout_s: float = BOUND_S, grace_s: float = BOUND_S
+    *texts: str, jobs: int = 1, timeout_s: float = BOUND_S, grace_s: float = BOUND_S
 ) -> AsyncIterator[tuple[Hooks, Heard]]:
-    """Hooks that a test gives events to; at the end all of them have run."""
+    """Hooks that a test gives events to; at the end all have run, one after the other if nothing else is said."""
     heard = Heard()
     hooks = Hooks(
         [parse_hook(text) for text in texts],
