@@ -10,9 +10,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
-from msgspec import Struct
 
-from rtms_cli.live.pieces import GAP, Beginning, Piece, Target, TargetGoneError
+from rtms_cli.live.pieces import GAP, Beginning, Gap, Piece, Target, TargetGoneError
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.recording.manifest import TapEntry
 
@@ -35,15 +34,7 @@ Tell = Callable[[Mapping[str, object], str], None]
 """Tells people and scripts how a tap fares; on the event loop."""
 
 
-class _Gap(Struct):
-    """What was dropped of one kind and user."""
-
-    from_ms: int
-    to_ms: int
-    count: int = 0
-
-
-def _told(kind: str, whose: UserId, gap: _Gap) -> Piece:
+def _told(kind: str, whose: UserId, gap: Gap) -> Piece:
     told = {"kind": kind, "from_ms": gap.from_ms, "to_ms": gap.to_ms, "why": "the target was too slow, or not there"}
     return Piece(GAP, msgspec.json.encode(told | {"count": gap.count}), whose, timestamp_ms=gap.from_ms)
 
@@ -60,7 +51,7 @@ class Buffer:
         self._lock = threading.Lock()
         self._pieces: deque[tuple[int, Piece]] = deque()
         self._nbytes = 0
-        self._gaps: dict[tuple[str, UserId], _Gap] = {}
+        self._gaps: dict[tuple[str, UserId], Gap] = {}
         """What was thrown away since the target was told of that."""
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
@@ -139,9 +130,7 @@ class Buffer:
         key = piece.kind, piece.user_id
         if key not in self._gaps and len(self._gaps) >= MOST_GAPS:
             key = piece.kind, None
-        gap = self._gaps.setdefault(key, _Gap(piece.timestamp_ms, piece.timestamp_ms))
-        gap.to_ms = max(gap.to_ms, piece.timestamp_ms + round(piece.seconds * 1000))
-        gap.count += 1
+        self._gaps.setdefault(key, Gap.begin(piece)).add(piece)
 
     def _resolve(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -27,6 +27,24 @@ class Piece(Struct, frozen=True, gc=False):
     """How long it lasts; 0 of what is not sound."""
 
 
+class Gap(Struct):
+    """What was dropped of one kind and user."""
+
+    from_ms: int
+    to_ms: int
+    count: int = 0
+
+    @classmethod
+    def begin(cls, piece: Piece) -> "Gap":
+        """A gap that begins with a piece; nothing is in it yet."""
+        return cls(piece.timestamp_ms, piece.timestamp_ms)
+
+    def add(self, piece: Piece) -> None:
+        """One more piece was dropped."""
+        self.to_ms = max(self.to_ms, piece.timestamp_ms + round(piece.seconds * 1000))
+        self.count += 1
+
+
 class SoundForm(Struct, frozen=True):
     """How the sound of a tap is coded."""
 

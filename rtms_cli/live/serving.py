@@ -18,14 +18,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from urllib.parse import quote, unquote, urlsplit
 
-from msgspec import Struct, structs
+from msgspec import structs
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from rtms_cli.errors import Problem
 from rtms_cli.live.framing import STOP, VERSION, Framing, Message, described, gap
-from rtms_cli.live.pieces import Beginning, Piece, TargetGoneError
+from rtms_cli.live.pieces import Beginning, Gap, Piece, TargetGoneError
 from rtms_cli.live.sockets import CLOSE_S, PING_S, PONG_S, TOKEN_VARIABLE, Unhurried, check_token, quiet
 from rtms_cli.protocol.strict_json import dumps
 from rtms_cli.wire.hosts import in_url, is_loopback
@@ -493,21 +493,13 @@ class _Watcher(_Client):
             yield self._server.listed()
 
 
-class _Gap(Struct):
-    """What was dropped of one kind and user."""
-
-    from_ms: int
-    to_ms: int
-    count: int = 0
-
-
 class _Hearer(_Client):
     """Is told what one stream says."""
 
     def __init__(self, framing: Framing, connection: ServerConnection) -> None:
         super().__init__(connection)
         self._framing = framing
-        self._gaps: dict[tuple[str, int], _Gap] = {}
+        self._gaps: dict[tuple[str, int], Gap] = {}
         self._unannounced: dict[int, bytes] = {}
         """Announcements of users that were dropped; they are made before the gap is told."""
 
@@ -523,9 +515,7 @@ class _Hearer(_Client):
             self._unannounced[message.user] = message.raw
         else:
             whose = piece.kind, message.user
-            found = self._gaps.setdefault(whose, _Gap(piece.timestamp_ms, piece.timestamp_ms))
-            found.to_ms = max(found.to_ms, piece.timestamp_ms + round(piece.seconds * 1000))
-            found.count += 1
+            self._gaps.setdefault(whose, Gap.begin(piece)).add(piece)
 
     def _missing(self) -> Iterator[bytes]:
         while self._unannounced:
