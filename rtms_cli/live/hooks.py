@@ -36,6 +36,7 @@ from rtms_cli.protocol.endings import Status
 from rtms_cli.protocol.messages import dumps
 from rtms_cli.protocol.numbers import StopReason
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.files import write_all
 from rtms_cli.recording.manifest import HOOKS_LOG, Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.wire.notices import Notices
@@ -359,7 +360,7 @@ class _Log:
             return
         prefix = self._prefix()
         try:
-            _write_all(self._descriptor, "".join(f"{prefix}{line}\n" for line in lines).encode())
+            write_all(self._descriptor, "".join(f"{prefix}{line}\n" for line in lines).encode())
         except OSError as error:  # a full disk
             log.warning("%s cannot be written: %s", self.path, error.strerror)
             self._close()
@@ -369,12 +370,6 @@ class _Log:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _open_log(folder: Path, mode: int) -> int:

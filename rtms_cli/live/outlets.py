@@ -7,6 +7,7 @@ import queue
 import signal
 import stat
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 from rtms_cli.live.pieces import AUDIO, GAP, Beginning, Piece, TargetGoneError
 from rtms_cli.live.programs import child_environment, groups, signal_group
 from rtms_cli.live.sound import sound_header
+from rtms_cli.recording.files import write_all
 
 T = TypeVar("T")
 
@@ -52,16 +54,28 @@ def told_environment(beginning: Beginning) -> dict[str, str]:
     return {name: str(value) for name, value in told.items() if value is not None}
 
 
-def joined(pieces: Sequence[Piece]) -> bytes:
-    """The bytes of pieces, for who cannot tell kinds apart; what was dropped is not told."""
-    return b"".join(piece.data for piece in pieces if piece.kind != GAP)
-
-
 def _header(beginning: Beginning) -> bytes:
     return b"" if beginning.sound is None or AUDIO not in beginning.media else sound_header(beginning.sound)
 
 
-class ExecTarget:
+class _ByteTarget(ABC):
+    """Takes bytes, and cannot tell kinds apart; what was dropped is not told."""
+
+    async def send(self, pieces: Sequence[Piece]) -> int:
+        """See `Target.send`."""
+        data = b"".join(piece.data for piece in pieces if piece.kind != GAP)
+        await self._write(data)
+        return len(data)
+
+    @abstractmethod
+    async def _write(self, data: bytes) -> None:
+        """Write all of it.
+
+        :raises TargetGoneError: where that cannot be done any more.
+        """
+
+
+class ExecTarget(_ByteTarget):
     """A process that reads from its standard input. It has a process group of its own, and no shell.
 
     :param output: a descriptor for what it writes to its standard output; `None` is our own.
@@ -112,12 +126,6 @@ class ExecTarget:
         )
         self._reading = asyncio.create_task(_show_lines(reader, show), name="a tap's output")
         return writing
-
-    async def send(self, pieces: Sequence[Piece]) -> int:
-        """See `Target.send`."""
-        data = joined(pieces)
-        await self._write(data)
-        return len(data)
 
     async def close(self, *, hurry: bool = False) -> int | None:
         """Close its input and wait; one that does not end is asked to, and then killed, with its whole group."""
@@ -196,7 +204,7 @@ async def _show_lines(output: asyncio.StreamReader, show: Callable[[str], None])
             show(f"({left_out} lines more)")
 
 
-class FileTarget:
+class FileTarget(_ByteTarget):
     """A file, or a pipe with a name.
 
     :param path: a file is made anew by the first session, and goes on in later ones; a pipe is opened once somebody
@@ -247,12 +255,6 @@ class FileTarget:
         found = os.fstat(descriptor)
         return descriptor, stat.S_ISFIFO(found.st_mode), found.st_size
 
-    async def send(self, pieces: Sequence[Piece]) -> int:
-        """See `Target.send`."""
-        data = joined(pieces)
-        await self._write(data)
-        return len(data)
-
     async def _write(self, data: bytes) -> None:
         try:
             if self._pipe is not None:
@@ -263,7 +265,7 @@ class FileTarget:
                 await protocol.drain()
             else:
                 assert self._worker is not None
-                await self._worker.do(partial(_write_all, self._descriptor, data))
+                await self._worker.do(partial(write_all, self._descriptor, data))
         except OSError as error:
             raise TargetGoneError(error.strerror or repr(error)) from None
 
@@ -339,13 +341,7 @@ class _PipeProtocol(asyncio.BaseProtocol):
             self._waiter.set_result(None)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-class StdoutTarget:
+class StdoutTarget(_ByteTarget):
     """Our own standard output. It may be shared with others, and must not be made non-blocking."""
 
     def __init__(self, descriptor: int = 1) -> None:
@@ -358,12 +354,6 @@ class StdoutTarget:
         if header := _header(beginning):
             await self._write(header)
 
-    async def send(self, pieces: Sequence[Piece]) -> int:
-        """See `Target.send`."""
-        data = joined(pieces)
-        await self._write(data)
-        return len(data)
-
     async def close(self, *, hurry: bool = False) -> int | None:
         """See `Target.close`."""
         if self._worker is not None:
@@ -374,7 +364,7 @@ class StdoutTarget:
     async def _write(self, data: bytes) -> None:
         assert self._worker is not None
         try:
-            await self._worker.do(partial(_write_all, self._descriptor, data))
+            await self._worker.do(partial(write_all, self._descriptor, data))
         except OSError as error:
             why = "nobody reads it any more" if isinstance(error, BrokenPipeError) else error.strerror or repr(error)
             raise TargetGoneError(why, final=True) from None

@@ -68,7 +68,7 @@ def atomic_write(target: Path, data: bytes, mode: int = 0o600) -> None:
     :raises OSError: as `atomic_path` does.
     """
     if str(target) == "/dev/stdout":
-        _write(1, data)  # which may be a file: opened anew, it would be overwritten by what is printed next
+        write_all(1, data)  # which may be a file: opened anew, it would be overwritten by what is printed next
         return
     if _is_stream(target):
         with target.open("wb") as sink:
@@ -168,7 +168,7 @@ class Files:
             written = os.write(descriptor, data)
             if written < len(data):
                 try:
-                    _write(descriptor, memoryview(data)[written:])
+                    write_all(descriptor, memoryview(data)[written:])
                 except OSError:
                     os.ftruncate(descriptor, size)
                     raise
@@ -190,7 +190,7 @@ class Files:
                 written = os.pwrite(descriptor, data, position)
                 if written < len(data):
                     os.lseek(descriptor, position + written, os.SEEK_SET)
-                    _write(descriptor, memoryview(data)[written:])
+                    write_all(descriptor, memoryview(data)[written:])
                 size = max(size, position + len(data))
             self._sizes[name] = size
         finally:
@@ -199,7 +199,7 @@ class Files:
     def replace(self, name: str, data: bytes) -> None:
         """Put a whole file in the place of another, or where there was none, in one step."""
         with _Replacement(self, name) as descriptor:
-            _write(descriptor, data)
+            write_all(descriptor, data)
         self._sizes[name] = len(data)
 
     def insert_zeros(self, name: str, head: bytes, count: int) -> None:
@@ -208,11 +208,11 @@ class Files:
         try:
             self._notice(name, size)
             with _Replacement(self, name) as descriptor:
-                _write(descriptor, head)
+                write_all(descriptor, head)
                 os.lseek(source, len(head), os.SEEK_SET)
                 os.lseek(descriptor, len(head) + count, os.SEEK_SET)
                 while chunk := os.read(source, _CHUNK):
-                    _write(descriptor, chunk)
+                    write_all(descriptor, chunk)
             self._sizes[name] = max(size + count, len(head))
         finally:
             os.close(source)
@@ -342,7 +342,7 @@ class _Replacement:
             passing.unlink(missing_ok=True)
 
 
-def _write(descriptor: int, data: bytes | memoryview) -> None:
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write all of it: the system may take less than it is given."""
     rest = memoryview(data)
     while rest:

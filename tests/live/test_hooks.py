@@ -648,7 +648,7 @@ async def test_a_full_disk_stops_the_log_and_not_the_hook(tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     async with hooked(f"finished=sh -c 'echo x; echo y; touch \"$1\"' - {tmp_path / 'done'}") as (hooks, heard):
-        monkeypatch.setattr(hooks_module, "_write_all", fail)
+        monkeypatch.setattr(hooks_module, "write_all", fail)
         hooks.on_finished(stream(), tmp_path, COMPLETE, manifest())
     assert (heard.ended[0]["exit_code"], heard.ended[0]["log"]) == (0, None)
     assert (tmp_path / "done").exists()

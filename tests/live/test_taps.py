@@ -18,6 +18,7 @@ from live.tapping import PACKET, Tapped, sound
 from processes import until
 
 from rtms_cli.live import outlet, outlets
+from rtms_cli.recording.files import write_all
 
 
 def python(program: str, *arguments: str | Path) -> str:
@@ -221,14 +222,14 @@ async def test_a_disk_that_does_not_answer_holds_up_one_tap_only(
 ) -> None:
     for module, name in ((outlet, "FINISH_S"), (outlets, "END_S")):
         monkeypatch.setattr(module, name, 0.2)
-    may_write, write = threading.Event(), outlets._write_all
+    may_write = threading.Event()
 
     def stall(descriptor: int, data: bytes) -> None:
         if os.stat(descriptor).st_ino in {path.stat().st_ino for path in tmp_path.glob("*-dead")}:
             may_write.wait()
-        write(descriptor, data)
+        write_all(descriptor, data)
 
-    monkeypatch.setattr(outlets, "_write_all", stall)
+    monkeypatch.setattr("rtms_cli.live.outlets.write_all", stall)
     dead = [f"audio,buffer=1s:file:{tmp_path / f'{number}-dead'}" for number in range(20)]
     tapped = Tapped(*dead, f"audio,buffer=600s:file:{tmp_path / 'alive'}")
     expected = await tapped.speak(0, 200)
