@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "session": {"session", "machine", "protocol"},
     "recording": {"untrusted", "recording", "capture", "machine", "protocol"},
     "wire": {"wire", "machine", "protocol"},
+    "cloud": {"cloud", "wire", "machine", "protocol"},
     "simulator": {"untrusted", "simulator", "wire", "capture", "machine", "protocol"},
     "export": {"untrusted", "export", "recording", "capture", "machine", "protocol"},
     "inspection": {"untrusted", "inspection", "recording", "capture", "machine", "protocol"},
@@ -26,6 +27,7 @@ MAY_IMPORT = {
     "station": {
         "untrusted",
         "station",
+        "cloud",
         "live",
         "simulator",
         "wire",

@@ -22,8 +22,9 @@ from rtms_cli.protocol.media import (
 )
 from rtms_cli.protocol.numbers import ContentType
 from rtms_cli.protocol.pasted import read_pasted
+from rtms_cli.protocol.secrets import Secret
 from rtms_cli.protocol.webhooks import Stream, StreamStart, read_payload, read_webhook
-from rtms_cli.station.credentials import Credential, Credentials, Pair, Secret, load_credentials
+from rtms_cli.station.credentials import Credential, Credentials, Pair, load_credentials
 from rtms_cli.untrusted import open_file, read_bounded
 from rtms_cli.wire.hosts import HostPolicy
 

@@ -21,8 +21,9 @@ from rtms_cli.errors import Problem
 from rtms_cli.library.asking import Payload, announced, credentials_of, join_policy, media_request, read_payload_of
 from rtms_cli.library.streams import US, Hub, Stream
 from rtms_cli.protocol.media import MediaRequest
+from rtms_cli.protocol.secrets import Secret
 from rtms_cli.protocol.webhooks import Stream as Announced
-from rtms_cli.station.credentials import Credentials, Secret
+from rtms_cli.station.credentials import Credentials
 from rtms_cli.station.running import check_out, running_station
 from rtms_cli.station.station import Station
 from rtms_cli.wire.descriptors import Shares, for_a_stream, in_use, share_out, soft_limit

@@ -106,6 +106,15 @@ def _in_query(found: re.Match[str]) -> str:
     return f"{found[1]}{found[2]}={REDACTED}" if found[2].lower().endswith(_QUERY_ENDINGS) else found[0]
 
 
+class Secret(str):
+    """A text that must not appear in a log by way of `repr`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'[redacted]'"
+
+
 class Secrets:
     """Secrets that are known by value, wherever they come back: whole or a good part of one, in upper or lower case,
     URL-encoded, in hexadecimal or base64.

@@ -8,20 +8,12 @@ from msgspec import Struct
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import Product
+from rtms_cli.protocol.secrets import Secret
 from rtms_cli.protocol.signatures import Signature, handshake_signature
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.untrusted import is_file
 
 MARKETPLACE = "In Zoom's App Marketplace: Develop → Build App → your app"
-
-
-class Secret(str):
-    """A text that must not appear in a log by way of `repr`."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'[redacted]'"
 
 
 class Credential(Struct, frozen=True):
@@ -47,13 +39,25 @@ class Credentials(Struct, frozen=True):
     oauth: Pair | None = None
     video_sdk: Pair | None = None
     secret_token: Credential | None = None
+    server_to_server: Pair | None = None
+    """Id and secret of a Server-to-Server OAuth app, where tokens are asked for with another app than the one that
+    streams."""
+    video_sdk_api: Pair | None = None
+    """API key and secret of the Video SDK, which sign REST calls."""
+    account_id: Credential | None = None
+    access_token: Credential | None = None
+    """A token that the user has; nothing renews it."""
 
     def sources(self) -> dict[str, str | None]:
         """Where each credential came from, by its name; never its value."""
-        found: dict[str, Credential | None] = {"secret_token": self.secret_token}
+        found: dict[str, Credential | None] = {
+            name: getattr(self, name) for name in ("secret_token", "account_id", "access_token")
+        }
         for pair, names in (
             (self.oauth, ("client_id", "client_secret")),
             (self.video_sdk, ("video_sdk_key", "video_sdk_secret")),
+            (self.server_to_server, ("s2s_client_id", "s2s_client_secret")),
+            (self.video_sdk_api, ("video_sdk_api_key", "video_sdk_api_secret")),
         ):
             found[names[0]] = None if pair is None else pair.client_id
             found[names[1]] = None if pair is None else pair.client_secret
@@ -95,8 +99,17 @@ _NAMES = {
     "video_sdk_key": ("ZOOM_VIDEO_SDK_KEY",),
     "video_sdk_secret": ("ZOOM_VIDEO_SDK_SECRET",),
     "secret_token": ("ZOOM_SECRET_TOKEN",),
+    "s2s_client_id": ("ZOOM_S2S_CLIENT_ID",),
+    "s2s_client_secret": ("ZOOM_S2S_CLIENT_SECRET",),
+    "video_sdk_api_key": ("ZOOM_VIDEO_SDK_API_KEY",),
+    "video_sdk_api_secret": ("ZOOM_VIDEO_SDK_API_SECRET",),
+    "account_id": ("ZOOM_ACCOUNT_ID",),
+    "access_token": ("ZOOM_ACCESS_TOKEN",),
 }
-SECRETS = ("client_secret", "video_sdk_secret", "secret_token")
+SECRETS = (
+    *("client_secret", "video_sdk_secret", "secret_token"),
+    *("s2s_client_secret", "video_sdk_api_secret", "access_token"),
+)
 """Names of what nobody but us and Zoom may know."""
 
 
@@ -131,6 +144,10 @@ def load_credentials(options: Mapping[str, str | None] | None = None, env_file: 
         _pair(found, "client_id", "client_secret", "App Credentials"),
         _pair(found, "video_sdk_key", "video_sdk_secret", "SDK credentials"),
         found.get("secret_token"),
+        _pair(found, "s2s_client_id", "s2s_client_secret", "App Credentials"),
+        _pair(found, "video_sdk_api_key", "video_sdk_api_secret", "API credentials"),
+        found.get("account_id"),
+        found.get("access_token"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Posts webhooks over HTTP, and times the answer."""
+"""Sends requests over HTTP, such as webhooks, and times the answer."""
 
 import asyncio
 import ssl
@@ -22,6 +22,8 @@ class Answer(Struct, frozen=True):
     took_s: float
     body: bytes
     """Its first 64 KiB."""
+    headers: Mapping[str, str] = {}
+    """By their names in lower case."""
 
 
 class NoAnswerError(ConnectionError):
@@ -35,7 +37,20 @@ async def post(
     timeout_s: float,
     tls: ssl.SSLContext | None = None,
 ) -> Answer:
-    """Post a body once. Redirects are not followed, as Zoom follows none; a proxy is used but to this machine itself.
+    """Post a body once; see `request`."""
+    return await request("POST", url, body, headers, timeout_s, tls)
+
+
+async def request(
+    method: str,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str] | Sequence[tuple[bytes, bytes]],
+    timeout_s: float,
+    tls: ssl.SSLContext | None = None,
+) -> Answer:
+    """Send a request once. Redirects are not followed, as Zoom follows none; a proxy is used, but to this machine
+    itself.
 
     :raises NoAnswerError: where nobody answers, or not in time.
     """
@@ -46,13 +61,14 @@ async def post(
         async with asyncio.timeout(timeout_s):
             async with httpx.AsyncClient(timeout=timeout_s, trust_env=through_proxy, verify=verify) as client:
                 started = time.monotonic()
-                async with client.stream("POST", url, content=body, headers=headers) as answer:
+                async with client.stream(method, url, content=body, headers=headers) as answer:
                     got = bytearray()
                     async for chunk in answer.aiter_bytes():
                         got += chunk
                         if len(got) >= MOST_ANSWER:
                             break
-                    return Answer(answer.status_code, time.monotonic() - started, bytes(got[:MOST_ANSWER]))
+                    took_s, named = time.monotonic() - started, dict(answer.headers)
+                    return Answer(answer.status_code, took_s, bytes(got[:MOST_ANSWER]), named)
     except TimeoutError:
         raise NoAnswerError(f"nothing within {timeout_s:g} s") from None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:  # the last two: a proxy that is none
