@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
+from rtms_cli.cloud.causes import Cause, numbered, usual_causes
 from rtms_cli.commands.options import CaFile, Out
 from rtms_cli.errors import Exit, Problem
 
@@ -25,6 +26,8 @@ class Check(Struct, frozen=True):
     """`ok`, `wrong`, or `unknown` where it could not be looked at."""
     found: str
     fix: str = ""
+    look_at: tuple[Cause, ...] = ()
+    """The usual causes, the likeliest first, where nothing here can tell which one it is."""
 
 
 def doctor(
@@ -70,6 +73,8 @@ def _print(check: Check) -> None:
     typer.echo(f"{typer.style(sign, fg=colour)} {check.name}: {escape(check.found, len(check.found))}")
     if check.fix:
         say(f"    {check.fix}")
+    for line in numbered(check.look_at):
+        say(f"    {line}")
 
 
 def _checks(url: str | None, port: int, out: Path, ca_file: Path | None, *, offline: bool) -> Iterator[Check]:
@@ -79,12 +84,16 @@ def _checks(url: str | None, port: int, out: Path, ca_file: Path | None, *, offl
     yield _disk(out)
     yield _descriptors()
     yield _terminal()
-    if offline:
-        return
-    yield from _network(ca_file)
-    if url is not None:
-        yield from _webhook(url)
-    yield Check("started webhooks", "unknown", "only Zoom can send one", NO_STARTED_WEBHOOK)
+    if not offline:
+        yield from _network(ca_file)
+        if url is not None:
+            yield from _webhook(url)
+    yield _started_webhooks()
+
+
+def _started_webhooks() -> Check:
+    fix = "If none comes, look at these, in this order:"
+    return Check("started webhooks", "unknown", "only Zoom can send one", fix, usual_causes())
 
 
 def _python() -> Iterator[Check]:
@@ -221,13 +230,6 @@ def _terminal() -> Check:
         return Check("terminal", "wrong", f"it speaks {encoding}", "Set LANG to a UTF-8 locale, such as C.UTF-8.")
     return Check("terminal", "ok", f"{os.environ.get('TERM')}, UTF-8, {colour}")
 
-
-NO_STARTED_WEBHOOK = (
-    "If none comes: auto-start is off (profile → Zoom Apps → Share realtime meeting content with apps); the host's "
-    "account forbids it; the app lacks the event subscription, a scope such as meeting:read:meeting_audio, or "
-    "Developer Pack credits; the account has as many streams as it may have (rtms.concurrency_limited)."
-)
-"""What commonly keeps started webhooks from coming (PROTOCOL §12)."""
 
 MOST_SKEW_S = 60
 NETWORK_TIMEOUT_S = 5.0
