@@ -1,0 +1,371 @@
+"""The server of the event WebSocket: a Sans-I/O machine that is as strict as PROTOCOL §11 says.
+
+Who runs it asks it first whether a connection is let in at all (`admit`, which gives the channel's name), and attaches
+the socket then. An event comes as a frame on the channel `webhook`: its bytes are a webhook's body.
+
+    connect  →  build_connection          a token or a subscription that is wrong: success false, and a close
+    heartbeat every 30 s  →  heartbeat    none for 60 s: a finding, and a close
+    an event  →  message                  to the one connection of each subscription; without one it is lost
+
+What the documents leave open, and how it is here: a refused token and one that ends are closed with 1008 (documented),
+an unknown subscription and a connection that a newer one replaces with 1000 and no reason, one without heartbeats with
+1001. A connection ends with its token, unless the server is told that it does not.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+
+from msgspec import Struct
+
+from rtms_cli.machine import (
+    BROKEN,
+    WEBHOOK,
+    ChannelState,
+    Close,
+    Command,
+    Direction,
+    Finish,
+    Frame,
+    Packets,
+    Send,
+    State,
+)
+from rtms_cli.protocol.event_socket import HEARTBEAT_S, built, delivery, heartbeat_answer
+from rtms_cli.protocol.messages import Unreadable
+from rtms_cli.protocol.strict_json import loads
+from rtms_cli.simulator.client import Finding
+from rtms_cli.simulator.cloud_faults import CloudFault, CloudFaultAt
+from rtms_cli.simulator.cloud_tokens import TokenOffice, Worth
+
+EVENTS = "events"
+"""How the names of the machine's channels begin."""
+LATE_S = 1.5 * HEARTBEAT_S
+"""How long a client may say nothing before that is worth a note."""
+SILENT_S = 2 * HEARTBEAT_S
+"""How long a client may say nothing before its connection is closed."""
+RETURN_S = 5
+"""How soon a second subscriber comes back."""
+MOST_LATE = 10_000
+"""Events that may wait to be late."""
+MOST_FINDINGS = 1_000
+
+TOKEN_CODE, REPLACED_CODE, SILENT_CODE = 1008, 1000, 1001
+
+_US = 1_000_000
+
+
+class EventFigures(Struct):
+    """What crossed the event WebSocket."""
+
+    connections: int = 0
+    """That were built."""
+    refused: int = 0
+    replaced: int = 0
+    """Connections that a newer one closed, somebody else's too."""
+    heartbeats: int = 0
+    delivered: int = 0
+    elsewhere: int = 0
+    """Events that a second subscriber got."""
+    lost: int = 0
+    """Events that happened, or came, while nobody was connected."""
+
+
+class EventServer:
+    """The machine.
+
+    :param subscriptions: their ids; each gets every event.
+    :param faults: those of the REST API are left aside.
+    :param outlives_token: whether a connection goes on when its token has ended.
+    :param on_finding: is called for each mistake when it is made.
+    """
+
+    def __init__(
+        self,
+        tokens: TokenOffice,
+        subscriptions: Sequence[str],
+        faults: Sequence[CloudFaultAt] = (),
+        *,
+        outlives_token: bool = False,
+        on_finding: Callable[[Finding], None] | None = None,
+    ) -> None:
+        self.figures = EventFigures()
+        self.findings: list[Finding] = []
+        self._tokens = tokens
+        self._subscriptions = tuple(subscriptions)
+        self._faults = deque(sorted(faults, key=lambda fault: fault.at_ms))
+        self._outlives_token = outlives_token
+        self._on_finding = on_finding
+        self._now_us = 0
+        self._begin_us: int | None = None
+        self._out: list[Command] = []
+        self._named = 0
+        self._coming: dict[str, tuple[str, str]] = {}
+        """Connections that were let in and are not open yet: subscription and token, by channel."""
+        self._connections: dict[str, _Connection] = {}
+        """The one of each subscription."""
+        self._used: str = ""
+        """The token of the last connection that was built."""
+        self._late: list[tuple[int, int, str, bytes]] = []
+        """A heap of events that come late: when, a number that keeps them in order, for whom, and what."""
+        self._delayed = 0
+        self._delay_us = 0
+        self._down_until_us = 0
+        self._rival_subscriptions: set[str] = set()
+        self._rivals_left = 0
+        self._rival_us: int | None = None
+        self._over = False
+
+    # What the one who runs it asks and tells.
+
+    def admit(self, at_us: int, subscription: str, token: str) -> str | None:
+        """Let a connection in, whatever it has with it: that is checked when it is open.
+
+        :returns: the name of its channel; `None` while the server is down, which HTTP says with a 503.
+        """
+        self._play(at_us)
+        if at_us < self._down_until_us or self._over:
+            self.figures.refused += 1
+            return None
+        self._named += 1
+        name = EVENTS if self._named == 1 else f"{EVENTS}#{self._named}"
+        self._coming[name] = (subscription, token)
+        return name
+
+    @property
+    def listeners(self) -> int:
+        """How many connections of clients an event would go to."""
+        return len(self._connections)
+
+    @property
+    def delay_s(self) -> float:
+        """How late events come."""
+        return self._delay_us / _US
+
+    # The machine; see `Machine`.
+
+    @property
+    def deadline_us(self) -> int | None:
+        """See `Machine.deadline_us`."""
+        if self._over:
+            return None
+        times = [each.deadline_us for each in self._connections.values()]
+        if self._faults and self._begin_us is not None:
+            times.append(self._begin_us + max(self._faults[0].at_ms, 0) * 1000)
+        if self._late:
+            times.append(self._late[0][0])
+        if self._rival_us is not None:
+            times.append(self._rival_us)
+        return min(times, default=None)
+
+    def hear(self, packets: Packets) -> bool:
+        """See `Machine.hear`: nothing here is media."""
+        return False
+
+    def tick(self, at_us: int) -> Sequence[Command]:
+        """See `Machine.tick`; the cloud begins with the first."""
+        self._play(at_us)
+        return self._take_commands()
+
+    def receive(self, frame: Frame) -> Sequence[Command]:
+        """See `Machine.receive`."""
+        self._play(frame.at_us)
+        if self._over:
+            return ()
+        if frame.channel == WEBHOOK:
+            self._happened(frame.raw)
+        elif isinstance(frame.message, ChannelState):
+            self._on_state(frame.channel, frame.message)
+        elif frame.direction is Direction.IN:
+            connection = next((each for each in self._connections.values() if each.channel == frame.channel), None)
+            if connection is not None:
+                self._on_message(connection, frame.raw)
+        return self._take_commands()
+
+    def _take_commands(self) -> Sequence[Command]:
+        out, self._out = self._out, []
+        return out
+
+    # Connections.
+
+    def _on_state(self, channel: str, state: ChannelState) -> None:
+        if state.state is State.OPEN:
+            self._on_open(channel, *self._coming.pop(channel, ("", "")))
+        elif state.state is State.CLOSED and not state.ours:
+            for connection in [each for each in self._connections.values() if each.channel == channel]:
+                del self._connections[connection.subscription]
+        elif state.state is State.STOPPING:
+            self._over = True
+            for connection in self._connections.values():
+                self._out.append(Close(connection.channel, 1001, "the stand-in ends"))
+            self._connections.clear()
+            self._out.append(Finish("complete", None, "the simulator"))
+
+    def _on_open(self, channel: str, subscription: str, token: str) -> None:
+        worth = self._tokens.worth(token, self._now_us)
+        if worth is not Worth.GOOD:
+            # A token may end between its use and now; to use one that never was is a mistake.
+            self._find(channel, f"connected with a token that is {worth}", is_wrong=worth is not Worth.EXPIRED)
+            self._refuse(channel, TOKEN_CODE, "Invalid access token")
+            return
+        if subscription not in self._subscriptions:
+            self._find(channel, "connected to a subscription that there is not" if subscription else _NO_SUBSCRIPTION)
+            self._refuse(channel, REPLACED_CODE, "Invalid subscription")
+            return
+        if token == self._used:
+            self._find(channel, "connected again with the token of the last connection", is_wrong=False)
+        self._used = token
+        self._replace(subscription)
+        self.figures.connections += 1
+        grant = self._tokens.grant(token)
+        assert grant is not None, "a good token is known"
+        token_us = None if self._outlives_token else grant.expires_us
+        self._connections[subscription] = _Connection(channel, subscription, self._now_us, token_us)
+        self._send(channel, built())
+        if subscription in self._rival_subscriptions:
+            self._rival_subscriptions.discard(subscription)
+            self.figures.replaced += 1
+            if self._rivals_left and self._rival_us is None:
+                self._rival_us = self._now_us + RETURN_S * _US
+
+    def _refuse(self, channel: str, code: int, why: str) -> None:
+        self.figures.refused += 1
+        self._send(channel, built(is_success=False, says=why))
+        self._out.append(Close(channel, code, ""))
+
+    def _replace(self, subscription: str) -> None:
+        """Close a subscription's connection, if it has one, for another one."""
+        former = self._connections.pop(subscription, None)
+        if former is not None:
+            self.figures.replaced += 1
+            self._out.append(Close(former.channel, REPLACED_CODE, ""))
+
+    def _on_message(self, connection: "_Connection", raw: bytes) -> None:
+        try:
+            told = loads(raw)
+        except ValueError as error:
+            self._find(connection.channel, f"sent what is no JSON: {error}")
+            return
+        module = told.get("module") if isinstance(told, dict) else None
+        if module != "heartbeat":
+            self._find(connection.channel, f"sent a message that is no heartbeat: {str(module)[:100]}")
+            return
+        silent_s = (self._now_us - connection.heard_us) / _US
+        if silent_s > LATE_S:
+            self._find(connection.channel, f"a heartbeat after {silent_s:.0f} s, not {HEARTBEAT_S:.0f}", is_wrong=False)
+        connection.heard_us = self._now_us
+        self.figures.heartbeats += 1
+        self._send(connection.channel, heartbeat_answer())
+
+    def _send(self, channel: str, raw: bytes) -> None:
+        self._out.append(Send(channel, Unreadable("of the event WebSocket"), raw=raw))
+
+    # Events.
+
+    def _happened(self, body: bytes) -> None:
+        """Deliver an event that happens now, or later."""
+        for subscription in self._subscriptions:
+            if self._delay_us and self._has_listener(subscription) and len(self._late) < MOST_LATE:
+                self._delayed += 1
+                heappush(self._late, (self._now_us + self._delay_us, self._delayed, subscription, body))
+            else:
+                self._deliver(subscription, body)
+
+    def _has_listener(self, subscription: str) -> bool:
+        return subscription in self._connections or subscription in self._rival_subscriptions
+
+    def _deliver(self, subscription: str, body: bytes) -> None:
+        connection = self._connections.get(subscription)
+        if connection is not None:
+            self.figures.delivered += 1
+            self._send(connection.channel, delivery(body))
+        elif subscription in self._rival_subscriptions:
+            self.figures.elsewhere += 1
+        else:
+            self.figures.lost += 1
+
+    # Time.
+
+    def _play(self, at_us: int) -> None:
+        """Let everything happen that is due, in its order."""
+        if self._begin_us is None:
+            self._begin_us = at_us
+        while not self._over and (due_us := self.deadline_us) is not None and due_us <= at_us:
+            self._now_us = max(self._now_us, due_us)
+            if self._faults and self._begin_us + max(self._faults[0].at_ms, 0) * 1000 <= due_us:
+                self._happen(self._faults.popleft())
+            elif self._late and self._late[0][0] <= due_us:
+                _, _, subscription, body = heappop(self._late)
+                self._deliver(subscription, body)
+            elif self._rival_us is not None and self._rival_us <= due_us:
+                self._rival_us = None
+                self._rival_comes()
+            else:
+                self._cut(due_us)
+        self._now_us = max(self._now_us, at_us)
+
+    def _cut(self, due_us: int) -> None:
+        """Close the connections whose time is over."""
+        for connection in [each for each in self._connections.values() if each.deadline_us <= due_us]:
+            del self._connections[connection.subscription]
+            if connection.token_us is not None and connection.token_us <= due_us:
+                self._out.append(Close(connection.channel, TOKEN_CODE, ""))
+            else:
+                self._find(connection.channel, f"no heartbeat for {SILENT_S:.0f} s: closed")
+                self._out.append(Close(connection.channel, SILENT_CODE, "no heartbeat"))
+
+    def _happen(self, fault: CloudFaultAt) -> None:
+        match fault.kind:
+            case CloudFault.TOKEN_EXPIRES:
+                self._tokens.expire_all(self._now_us)
+                for connection in self._connections.values():
+                    self._out.append(Close(connection.channel, TOKEN_CODE, ""))
+                self._connections.clear()
+            case CloudFault.EVENTS_DROP:
+                self._down_until_us = self._now_us + fault.number * 1000
+                for connection in self._connections.values():
+                    self._out.append(Close(connection.channel, BROKEN, ""))
+                self._connections.clear()
+                self._rival_subscriptions.clear()
+            case CloudFault.EVENTS_DELAY:
+                self._delay_us = fault.number * 1000
+            case CloudFault.SECOND_SUBSCRIBER:
+                self._rivals_left += fault.times
+                self._rival_comes()
+            case CloudFault.REST_ERROR:
+                pass  # the REST API's
+
+    def _rival_comes(self) -> None:
+        self._rivals_left -= 1
+        for subscription in self._subscriptions:
+            self._replace(subscription)
+            self._rival_subscriptions.add(subscription)
+
+    def _find(self, channel: str, what: str, *, is_wrong: bool = True) -> None:
+        if len(self.findings) >= MOST_FINDINGS:
+            return
+        since_us = self._now_us - (self._begin_us or 0)
+        self.findings.append(Finding(since_us // 1000, channel, what, is_wrong))
+        if self._on_finding is not None:
+            self._on_finding(self.findings[-1])
+
+
+class _Connection:
+    """The connection of a subscription."""
+
+    def __init__(self, channel: str, subscription: str, at_us: int, token_us: int | None) -> None:
+        self.channel = channel
+        self.subscription = subscription
+        self.heard_us = at_us
+        """When the client spoke last."""
+        self.token_us = token_us
+        """When its token ends, where the connection ends with it."""
+
+    @property
+    def deadline_us(self) -> int:
+        """When it is closed, unless a heartbeat comes."""
+        silent_us = self.heard_us + round(SILENT_S * _US)
+        return silent_us if self.token_us is None else min(silent_us, self.token_us)
+
+
+_NO_SUBSCRIPTION = "connected without a subscriptionId"
