@@ -18,7 +18,9 @@ from rtms_cli.commands.options import (
     Cert,
     ClientId,
     ClientSecret,
+    CloudUrl,
     DetectLanguage,
+    Gov,
     HookJobs,
     HookTimeout,
     Insecure,
@@ -43,6 +45,7 @@ from rtms_cli.commands.options import (
     SpokenLanguage,
     Tap,
     TapHost,
+    TokenFlowName,
     VideoForm,
     VideoUser,
     given_credentials,
@@ -50,6 +53,10 @@ from rtms_cli.commands.options import (
 from rtms_cli.errors import Problem
 
 if TYPE_CHECKING:
+    import ssl
+
+    from rtms_cli.cloud.addresses import Addresses
+    from rtms_cli.cloud.tokens import Tokens
     from rtms_cli.live.hooks import Hook
     from rtms_cli.live.spec import TapSpec
     from rtms_cli.protocol.media import MediaRequest
@@ -146,6 +153,40 @@ class HookOptions(Struct, frozen=True):
         from rtms_cli.live.hooks import parse_hook
 
         return [parse_hook(text) for text in self.on]
+
+
+class CloudOptions(Struct, frozen=True):
+    """Where Zoom's cloud is, and how a token for it is had."""
+
+    token_flow: TokenFlowName = None
+    gov: Gov = False
+    cloud_url: CloudUrl = None
+
+    def addresses(self) -> "Addresses":
+        """Where Zoom's cloud is.
+
+        :raises Problem: for an address that is none, or that would send tokens over the network in clear.
+        """
+        import os
+
+        from rtms_cli.cloud.addresses import find_addresses
+
+        return find_addresses(os.environ, is_government=self.gov, cloud_url=self.cloud_url)
+
+    def tokens(self, credentials: "Credentials", tls: "ssl.SSLContext | None" = None) -> "Tokens":
+        """What gives tokens.
+
+        :raises Problem: where nothing that gives one is set, or not what `--token-flow` needs.
+        """
+        from rtms_cli.cloud.tokens import TokenFlow, Tokens
+        from rtms_cli.station.token_sources import token_sources
+
+        flow = None
+        if self.token_flow is not None:
+            if self.token_flow not in list(TokenFlow):
+                raise Problem(f"--token-flow {self.token_flow} is none.", f"Use {', '.join(TokenFlow)}.")
+            flow = TokenFlow(self.token_flow)
+        return Tokens(token_sources(credentials, flow), self.addresses(), tls)
 
 
 class ServerOptions(Struct, frozen=True):

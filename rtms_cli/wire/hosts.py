@@ -105,6 +105,11 @@ def _matches(host: str, patterns: tuple[str, ...]) -> bool:
     return host in known or (bool(_PLAIN.fullmatch(host)) and any(fnmatchcase(host, pattern) for pattern in known))
 
 
+def is_zooms(host: str) -> bool:
+    """Whether a host's name is one of Zoom's."""
+    return _matches(host, ZOOM)
+
+
 def in_url(host: str) -> str:
     """A host as URLs name it: an IPv6 address has brackets there."""
     return f"[{host}]" if ":" in host else host
