@@ -73,6 +73,13 @@ def id_or_none(value: object) -> str | None:
     return str(value) if type(value) is int and abs(value) < _MOST_ID else text_or_none(value)
 
 
+def truth_or_none(value: object) -> bool | None:
+    """A truth value, which may come as a text or as 1 or 0; `None` where it is something else."""
+    if isinstance(value, str):
+        return {"true": True, "1": True, "false": False, "0": False}.get(value[:10].strip().lower())
+    return bool(value) if isinstance(value, bool | int | float) and value in (0, 1) else None
+
+
 def number_or_text(value: object) -> int | str | None:
     """A number, also one that came as text, or else the text."""
     number = whole(value)

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from msgspec import Struct, structs
 
-from rtms_cli.protocol.fields import id_or_none, name_or_none
+from rtms_cli.protocol.fields import LONGEST_ID, id_or_none, name_or_none, truth_or_none
 from rtms_cli.protocol.numbers import Product, StopReason, whole
 from rtms_cli.protocol.signatures import Signature
 from rtms_cli.protocol.strict_json import dumps, loads
@@ -36,6 +36,10 @@ class Stream(Struct, frozen=True):
     """The product's own id field, by its name, where the webhook has one beside or instead of `meeting_uuid`."""
     session_key: str | None = None
     """What the Video SDK's app calls the session, where the webhook says so."""
+    is_original_host: bool | None = None
+    """Whether it is the stream of the meeting's host; `None` where the webhook does not say."""
+    operator_id: str | None = None
+    """Whose app it streams to, where the webhook says so; at most 200 characters."""
 
     def is_retry_of(self, earlier: "Stream") -> bool:
         """Whether this is the same announcement again rather than a failover (PROTOCOL §2)."""
@@ -314,7 +318,12 @@ def _stream(product: Product, payload: dict[str, object], event_ts: int | None) 
     session_key = id_or_none(payload.get("session_key")) if product is Product.VIDEO_SDK else None
     stream_id, signature = _text(payload, "rtms_stream_id"), _ready_made(payload)
     told = urls if len(dumps(urls)) <= _LONGEST_ID else list(every_url(urls))  # streams are remembered
-    return Stream(product, identity, stream_id, url, event_ts, signature, told, own, session_key)
+    is_host, operator = truth_or_none(payload.get("is_original_host")), id_or_none(payload.get("operator_id"))
+    return Stream(
+        *(product, identity, stream_id, url, event_ts, signature, told, own, session_key),
+        is_original_host=is_host,
+        operator_id=None if not operator else operator[:LONGEST_ID],
+    )
 
 
 def _text(payload: dict[str, object], name: str) -> str:

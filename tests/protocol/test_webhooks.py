@@ -41,15 +41,17 @@ def start(
     urls: object = U,
     own: str = "",
     key: str | None = None,
+    host: bool | None = None,
+    operator: str | None = None,
 ) -> StreamStart:
     ids = {own: identity} if own else {}
-    return StreamStart(Stream(product, identity, S, U, event_ts, signature, urls, ids, key))
+    return StreamStart(Stream(product, identity, S, U, event_ts, signature, urls, ids, key, host, operator))
 
 
 EXPECTED: dict[str, Webhook] = {
-    "meeting_started": start(Product.MEETING, M),
+    "meeting_started": start(Product.MEETING, M, host=True, operator="op1"),
     "meeting_started_object": start(Product.MEETING, M, None, SIG),
-    "webinar_started": start(Product.WEBINAR, M),
+    "webinar_started": start(Product.WEBINAR, M, host=True, operator="op1"),
     "webinar_started_webinar_uuid": start(Product.WEBINAR, "Web123==", own="webinar_uuid"),
     "session_started": start(Product.VIDEO_SDK, "Ses123==", own="session_id"),
     "session_started_session_key": start(Product.VIDEO_SDK, "Key123", own="session_key", key="Key123"),
@@ -392,7 +394,12 @@ def test_ids_that_are_missing(text: bytes, problem: str) -> None:
 FIELDS = ["event", "event_ts", "payload", "object", "meeting_uuid", "session_id", "rtms_stream_id", "server_urls"]
 EVENTS = st.sampled_from([json.loads(body)["event"] for body in BODIES.values()])
 ANY = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from([U, "\ud800", "8"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5)
+    | st.sampled_from([U, "\ud800", "8"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6),
     max_leaves=10,
 )
@@ -493,3 +500,34 @@ def test_what_is_no_object_is_named_in_words(text: bytes, what: str) -> None:
     for read in (read_ids, read_payload):
         with pytest.raises(ValueError, match=f"a JSON object is expected, not {what}$"):
             read(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "is_host"),
+    [
+        (True, True), ("true", True), ("TRUE ", True), (1, True), (1.0, True), ("1", True),
+        (False, False), ("false", False), ("False", False), (0, False), ("0", False),
+        (..., None), (None, None), ("", None), ("yes", None), (2, None), ([], None), ({"a": 1}, None),
+        ("true" * 9, None),
+    ],
+)  # fmt: skip
+def test_whose_stream_it_is(given: object, is_host: bool | None) -> None:
+    webhook = read_webhook(hook(is_original_host=given, operator_id=7))
+    assert isinstance(webhook, StreamStart)
+    assert webhook.stream.is_original_host is is_host
+    assert webhook.stream.operator_id == "7"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@given(json_values, json_values)
+def test_whose_stream_it_is_never_costs_a_start(is_host: object, operator: object) -> None:
+    webhook = read_webhook(hook(is_original_host=is_host, operator_id=operator))
+    assert isinstance(webhook, StreamStart)
+    assert webhook.stream.is_original_host in (True, False, None)
+    assert webhook.stream.operator_id is None or 0 < len(webhook.stream.operator_id) <= 200
