@@ -23,7 +23,7 @@ import pybase64
 from msgspec import Raw, Struct, structs
 
 from rtms_cli.errors import Problem
-from rtms_cli.machine import Direction, Frame, Item, Packets, frame_of
+from rtms_cli.machine import Direction, Frame, Item, Packets, Via, frame_of
 from rtms_cli.protocol.messages import (
     MAX_TEXT,
     MEDIA_HEADS,
@@ -115,10 +115,12 @@ def _pieces(frame: Frame) -> tuple[bytes, bytes, bytes, bytes]:
     raw, message = frame.raw, frame.message
     if type(message) not in _PACKETS:
         if isinstance(message, Unreadable | UnreadableWebhook):
-            return at, _where(frame.channel, frame.direction), _unreadable(raw), b"}\n"
+            return at, _where(frame.channel, frame.direction, frame.via), _unreadable(raw), b"}\n"
         raw = kept_raw(frame)
     if _LF in raw or _CR in raw:  # as numbers: to look for bytes takes five times as long
         raw = _in_one_line(raw)
+    if frame.via:
+        return at, _where(frame.channel, frame.direction, frame.via) + b'"data": ', raw, b"}\n"
     where = _WHERE_DATA.get((frame.channel, frame.direction)) or _where_data(frame.channel, frame.direction)
     return at, where, raw, b"}\n"
 
@@ -135,8 +137,9 @@ def _where_data(channel: str, direction: Direction) -> bytes:
     return where
 
 
-def _where(channel: str, direction: Direction) -> bytes:
-    return b', "ch": "%b", "dir": "%b", ' % (channel.encode(), direction.encode())
+def _where(channel: str, direction: Direction, via: str = "") -> bytes:
+    where = b', "ch": "%b", "dir": "%b", ' % (channel.encode(), direction.encode())
+    return where + b'"via": "%b", ' % via.encode() if via else where
 
 
 def kept_raw(frame: Frame) -> bytes:
@@ -479,6 +482,7 @@ class _Line(Struct):
     at: float
     ch: str
     dir: str
+    via: object = None
     data: Raw = Raw(b"")  # a union with Raw is something that msgspec does not decode; empty is none
     text: str | None = None
     base64: str | None = None
@@ -492,7 +496,7 @@ _BLANKS = b" \t\r"
 _DIRECTIONS = {direction.value: direction for direction in Direction}
 _SPLICED = re.compile(
     rb'\{"at": (?P<s>\d{1,10})\.(?P<us>\d{6}), "ch": "(?P<ch>[^"\\]*)", "dir": "(?P<dir>in|out|state)", '
-    rb'"data": (?P<data>.*)\}\n?'
+    rb'(?:"via": "(?P<via>[a-z]{1,20})", )?"data": (?P<data>.*)\}\n?'
 )
 
 
@@ -515,7 +519,15 @@ def read_line(line: bytes) -> Frame | None:
         at_us = round(parts.at * 1_000_000)
     except (msgspec.MsgspecError, ValueError, KeyError, RecursionError, OverflowError):
         return _read_spliced(line)
-    return frame_of(at_us, parts.ch, direction, raw)
+    return frame_of(at_us, parts.ch, direction, raw, _via(parts.via))
+
+
+def _via(given: object) -> str:
+    """By which way a webhook came; empty where a line does not say, or nothing that we know."""
+    return given if isinstance(given, str) and given in _VIAS else ""
+
+
+_VIAS = frozenset(Via)
 
 
 def _with_blanks(line: bytes, raw: bytes) -> bytes:
@@ -535,7 +547,9 @@ def _read_spliced(line: bytes) -> Frame | None:
     except ValueError:
         return None
     at_us = int(parts["s"]) * 1_000_000 + int(parts["us"])
-    return frame_of(at_us, channel, Direction(parts["dir"].decode()), parts["data"])
+    return frame_of(
+        at_us, channel, Direction(parts["dir"].decode()), parts["data"], _via((parts["via"] or b"").decode())
+    )
 
 
 def _read_rewritten(line: bytes) -> Frame | None:
@@ -546,7 +560,8 @@ def _read_rewritten(line: bytes) -> Frame | None:
         if not isinstance(channel, str) or not 0 <= at <= _MOST_AT_S:
             return None
         channel = str(whole_text(channel, names=True))
-        return frame_of(round(at * 1_000_000), channel, direction, dumps(given["data"], lone=True))
+        raw = dumps(given["data"], lone=True)
+        return frame_of(round(at * 1_000_000), channel, direction, raw, _via(given.get("via")))
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -8,17 +8,20 @@ What influences a machine is a frame, also where it is none of Zoom's: a socket 
 somebody who asked for the end. So a capture tells the whole story, and a replay needs nothing beside it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
+from rtms_cli.protocol.event_socket import read_event_message
 from rtms_cli.protocol.messages import Message, Packet, Unreadable, dumps, encode, loads, read
 from rtms_cli.protocol.webhooks import Webhook, read_webhook
 
 WEBHOOK = "webhook"
+EVENTS = "events"
+"""Channel of Zoom's event WebSocket. What it delivers is a webhook, and in a capture stands as one."""
 GIVEN_UP = "given up: "
 """How the warning begins that a channel will not come up any more."""
 SIGNALING = "signaling"
@@ -34,6 +37,16 @@ class Direction(StrEnum):
     IN = "in"
     OUT = "out"
     STATE = "state"
+
+
+class Via(StrEnum):
+    """By which way a webhook came: `via` of a capture line."""
+
+    HTTP = "http"
+    EVENTS = "events"
+    """Zoom's event WebSocket."""
+    PAYLOAD = "payload"
+    """Somebody saved or pasted it."""
 
 
 class State(StrEnum):
@@ -85,6 +98,8 @@ class Frame(Struct, frozen=True, gc=False):  # many wait to be written, and none
     direction: Direction
     raw: bytes
     message: Reading
+    via: str = ""
+    """By which way a webhook came, where that is known; see `Via`."""
 
 
 class Packets(Struct, frozen=True, gc=False):
@@ -133,11 +148,19 @@ def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def frame_of(at_us: int, channel: str, direction: Direction, raw: bytes) -> Frame:
-    """Make a frame of bytes, read once, by the reader that its channel and direction call for."""
+def reader_of(channel: str) -> Callable[[bytes], Message]:
+    """What reads the messages that come in on a socket."""
+    return read_event_message if channel == EVENTS else read
+
+
+def frame_of(at_us: int, channel: str, direction: Direction, raw: bytes, via: str = "") -> Frame:
+    """Make a frame of bytes, read once, by the reader that its channel and direction call for.
+
+    :param via: by which way a webhook came.
+    """
     if direction is Direction.STATE:
         return Frame(at_us, channel, direction, raw, _read_state(raw))
-    return Frame(at_us, channel, direction, raw, read_webhook(raw) if channel == WEBHOOK else read(raw))
+    return Frame(at_us, channel, direction, raw, read_webhook(raw) if channel == WEBHOOK else read(raw), via)
 
 
 def sent_frame(at_us: int, channel: str, message: Message, raw: bytes | None = None) -> Frame:
@@ -207,6 +230,21 @@ class Announce(Struct, frozen=True):
     """How long before the start it happened, where it comes late; 0 is a webhook of now."""
 
 
+class Deliver(Struct, frozen=True):
+    """Hand on a webhook that came on a channel."""
+
+    body: bytes
+
+
+class Tell(Struct, frozen=True):
+    """Tell a person, and scripts, how a connection fares that belongs to no stream."""
+
+    what: str
+    """What happened: one of a few words."""
+    fields: Mapping[str, object]
+    text: str
+
+
 class Finish(Struct, frozen=True):
     """The machine is done: the driver closes what is open and returns."""
 
@@ -216,7 +254,9 @@ class Finish(Struct, frozen=True):
     said_by: str
 
 
-Command = Open | Send | Close | Warn | Announce | Finish
+Outward = Announce | Deliver | Tell
+"""What concerns others than the machine's own channels."""
+Command = Open | Send | Close | Warn | Outward | Finish
 
 
 class Machine(Protocol):

@@ -22,11 +22,13 @@ from rtms_cli.machine import (
     ChannelState,
     Close,
     Command,
+    Deliver,
     Direction,
     Finish,
     Open,
     Send,
     State,
+    Tell,
     Warn,
     frame_of,
     state_frame,
@@ -152,6 +154,10 @@ def describe(command: Command) -> str:
             return f"warn {channel}: {text}"
         case Announce(what):
             return f"announce {what}"
+        case Deliver(body):
+            return f"deliver {body.decode()}"
+        case Tell(what, _, text):
+            return f"tell {what}: {text}"
         case Finish(status, reason):
             return f"finish {status} {reason if reason is None else int(reason)}"
 

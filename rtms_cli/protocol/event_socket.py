@@ -1,9 +1,9 @@
 """What crosses Zoom's event WebSocket, which delivers webhooks to an app that opens it (PROTOCOL §11)."""
 
-from msgspec import Struct
+from typing import ClassVar
 
 from rtms_cli.protocol.fields import words_or_none
-from rtms_cli.protocol.messages import Unreadable
+from rtms_cli.protocol.messages import Message, Unreadable
 from rtms_cli.protocol.strict_json import dumps, loads
 
 HEARTBEAT_S = 30.0
@@ -14,7 +14,17 @@ HEARTBEAT = b'{"module":"heartbeat"}'
 """What the client sends, and all that it sends."""
 
 
-class ConnectionBuilt(Struct, frozen=True):
+class EventMessage(Message, frozen=True):
+    """A message of the event WebSocket; it has a `module` in place of a number."""
+
+    msg_type: ClassVar[int] = -3
+
+
+class Heartbeat(EventMessage, frozen=True):
+    """`heartbeat`: all that the client says."""
+
+
+class ConnectionBuilt(EventMessage, frozen=True):
     """`build_connection`: the server's first word."""
 
     is_success: bool
@@ -22,28 +32,26 @@ class ConnectionBuilt(Struct, frozen=True):
     """The message's `content`, where it has one."""
 
 
-class HeartbeatAnswer(Struct, frozen=True):
+class HeartbeatAnswer(EventMessage, frozen=True):
     """`heartbeat`: the answer to ours."""
 
     is_success: bool
     says: str = ""
 
 
-class EventDelivery(Struct, frozen=True):
+class EventDelivery(EventMessage, frozen=True):
     """`message`: an event."""
 
-    body: bytes
+    webhook: bytes
     """What a webhook's body would be."""
 
 
-class OtherModule(Struct, frozen=True):
+class OtherModule(EventMessage, frozen=True):
     """A message of another kind: shown, and ignored."""
 
     module: str
     says: str = ""
 
-
-EventMessage = ConnectionBuilt | HeartbeatAnswer | EventDelivery | OtherModule
 
 _MOST_SHOWN = 200
 

@@ -132,6 +132,8 @@ class Ledger:
         self._steps: dict[tuple[str, str], Step] = {}
         self.announced_ms: int | None = None
         """`event_ts` of the webhook that announced the stream."""
+        self.announced_by: str | None = None
+        """By which way that webhook came; see `machine.Via`."""
         self.last_word: ChannelState | None = None
         """The last frame's, where that was a session's last word."""
         self._begin_session()
@@ -379,6 +381,8 @@ class Ledger:
         self._step("webhook", frame)
         if self.announced_ms is None:
             self.announced_ms = message.stream.event_ts
+        if self.announced_by is None:
+            self.announced_by = frame.via
         self._on_outlook(frame)
 
     def _on_outlook(self, frame: Frame) -> None:

@@ -197,6 +197,9 @@ class Manifest(Struct):
     connection_count: int
     participants: list[Participant]
     stop: Stop | None
+    announced_by: str | None = None
+    """By which way the stream's started webhook came: `http`, `events` (Zoom's event WebSocket) or `payload` (one that
+    was saved or pasted); `null` where the capture does not say."""
     warnings: list[Warned] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     taps: list[TapEntry] = field(default_factory=list)

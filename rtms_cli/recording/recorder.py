@@ -347,6 +347,7 @@ class Recorder:
             connections=[_connection(socket) for socket in ledger.connections],
             connection_count=ledger.connection_count,
             participants=ledger.people.listed(),
+            announced_by=ledger.announced_by or None,
             stop=ledger.stop,
             warnings=list(ledger.warnings.values()),
             losses=list(ledger.losses.values()),

@@ -11,7 +11,7 @@ from msgspec import Struct
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from rtms_cli.errors import Exit, Problem
-from rtms_cli.machine import Announce
+from rtms_cli.machine import Announce, Outward
 from rtms_cli.protocol.media import MEDIA_NAMES, spelled_out
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product, StopReason
@@ -296,7 +296,7 @@ class Simulator:
         signature: Signature | None,
     ) -> LiveStream:
         in_path = _in_path(stream_id)
-        driver = Driver(zoom, None, Clock(self._speed), announce=lambda command: self._announce(stream, command))
+        driver = Driver(zoom, None, Clock(self._speed), outward=lambda command: self._announce(stream, command))
         url = f"{self.url(self._port)}/signaling/{in_path}"
         stream = LiveStream(product, identity, stream_id, url, zoom, driver, scenario, signature)
         stream.port = self._port
@@ -375,8 +375,9 @@ class Simulator:
             text = f"the {what} webhook was answered after {answer.took_s:.1f} s: Zoom waits {ANSWER_S:.0f} s"
             stream.webhook_findings.append(Finding(0, "webhook", text))
 
-    def _announce(self, stream: LiveStream, command: Announce) -> None:
+    def _announce(self, stream: LiveStream, command: Outward) -> None:
         """Do what a fault asks for; a started webhook of a new server has its URL, and a time of its own."""
+        assert isinstance(command, Announce), "all that the stand-in commands"
         task = asyncio.create_task(self._tell(stream, command), name="webhook")
         self._posting.add(task)
         task.add_done_callback(self._posting.discard)

@@ -1,6 +1,6 @@
 """A frame in one line for people."""
 
-from rtms_cli.machine import ChannelState, Direction, Frame, State
+from rtms_cli.machine import ChannelState, Direction, Frame, State, Via
 from rtms_cli.protocol.conversation import chat_gist
 from rtms_cli.protocol.media import media_names
 from rtms_cli.protocol.messages import (
@@ -51,7 +51,8 @@ _ARROWS = {Direction.IN: "←", Direction.OUT: "→", Direction.STATE: "·"}
 
 def frame_line(frame: Frame, product: Product) -> str:
     """`signaling ← 2 SIGNALING_HAND_SHAKE_RESP  status_code 0 STATUS_OK`."""
-    return f"{escape(frame.channel)} {_ARROWS[frame.direction]} {gist(frame, product)}"
+    line = f"{escape(frame.channel)} {_ARROWS[frame.direction]} {gist(frame, product)}"
+    return f"{line}  (by the event WebSocket)" if frame.via == Via.EVENTS else line
 
 
 def gist(frame: Frame, product: Product) -> str:

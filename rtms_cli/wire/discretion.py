@@ -36,4 +36,4 @@ class Discretion:
         cleaned = redact_unreadable(raw)[0] if is_unreadable else redact(raw)
         if frame.channel == WEBHOOK:
             cleaned = self.secrets.hide(cleaned)
-        return frame if cleaned is raw else frame_of(frame.at_us, frame.channel, frame.direction, cleaned)
+        return frame if cleaned is raw else frame_of(frame.at_us, frame.channel, frame.direction, cleaned, frame.via)

@@ -25,21 +25,25 @@ from rtms_cli.machine import (
     ChannelState,
     Close,
     Command,
+    Deliver,
     Direction,
     Finish,
     Frame,
     FrameSink,
     Machine,
     Open,
+    Outward,
     Packets,
     Send,
     State,
+    Tell,
     Warn,
     frame_of,
+    reader_of,
     sent_frame,
     state_frame,
 )
-from rtms_cli.protocol.messages import MEDIA_HEADS, Media, read
+from rtms_cli.protocol.messages import MEDIA_HEADS, Media
 from rtms_cli.protocol.secrets import redact_url
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.discretion import Discretion
@@ -75,7 +79,7 @@ class Driver:
     :param sink: where frames are kept, or `None` where nobody keeps them.
     :param dial: opens sockets for a machine that commands `Open`.
     :param on_frame: is told of every frame that is not a media packet; for views, so it must be quick.
-    :param announce: posts webhooks for a machine that commands `Announce`.
+    :param outward: does what a machine commands that concerns others: posts webhooks, hands them on, tells.
     """
 
     def __init__(
@@ -85,14 +89,14 @@ class Driver:
         clock: Clock,
         dial: Dial | None = None,
         on_frame: Callable[[Frame], None] | None = None,
-        announce: Callable[[Announce], None] | None = None,
+        outward: Callable[[Outward], None] | None = None,
     ) -> None:
         self._machine = machine
         self._sink = sink
         self._clock = clock
         self._dial = dial
         self._on_frame = on_frame
-        self._announce = announce
+        self._outward = outward
         self._discretion = Discretion()
         self._links: dict[str, _Link] = {}
         self._open_sockets: set[Socket] = set()
@@ -127,9 +131,9 @@ class Driver:
         self._has_ended = True
         return finish
 
-    def post(self, channel: str, direction: Direction, raw: bytes) -> None:
-        """Take a frame that came by another way: a webhook."""
-        frame = frame_of(self._clock.now_us(), channel, direction, raw)
+    def post(self, channel: str, direction: Direction, raw: bytes, via: str = "") -> None:
+        """Take a frame that came by another way: a webhook, and by which."""
+        frame = frame_of(self._clock.now_us(), channel, direction, raw, via)
         self._discretion.learn(frame.message)
         self._take(frame)
 
@@ -141,7 +145,7 @@ class Driver:
     def release(self) -> None:
         """Let go of machine, sink and views after the end; sockets that are still being closed refer to this driver."""
         self._is_released = True
-        self._sink = self._dial = self._on_frame = self._announce = None
+        self._sink = self._dial = self._on_frame = self._outward = None
         del self._machine
 
     def mark(self, text: str) -> None:
@@ -191,9 +195,9 @@ class Driver:
                     self._close(channel, code, reason)
                 case Warn(channel, text):
                     self._keep(state_frame(at_us, channel, ChannelState(State.WARNING, reason=text)))
-                case Announce():
-                    assert self._announce is not None, "a machine that commands Announce needs one who does it"
-                    self._announce(command)
+                case Announce() | Deliver() | Tell():
+                    assert self._outward is not None, "a machine that commands such needs somebody who does it"
+                    self._outward(command)
                 case Finish():
                     self._finish = self._finish or command
         due_us = self._machine.deadline_us
@@ -370,11 +374,12 @@ class _Intake:
     slots keep what it needs in one place, and what it asks is asked of as few objects as can be.
     """
 
-    __slots__ = ("_channel", "_clock", "_driver", "_link", "_machine", "_secrets", "_sink", "_socket")
+    __slots__ = ("_channel", "_clock", "_driver", "_link", "_machine", "_read", "_secrets", "_sink", "_socket")
 
     def __init__(self, driver: Driver, link: _Link, socket: Socket) -> None:
         self._driver, self._link, self._socket = driver, link, socket
         self._secrets = driver._discretion.secrets
+        self._read = reader_of(link.channel)
         self._channel, self._clock, self._machine, self._sink = (
             link.channel,
             driver._clock,
@@ -415,11 +420,11 @@ class _Intake:
 
     def _take_one(self, raw: bytes) -> None:
         """Take one message, and read it."""
-        message = read(raw)
+        message = self._read(raw)
         if self._secrets.needle and (not isinstance(message, Media) or self._secrets.needle in raw):
             hidden = self._secrets.hide(raw)
             if hidden is not raw:
-                raw, message = hidden, read(hidden)
+                raw, message = hidden, self._read(hidden)
         frame = Frame(self._clock.now_us(), self._channel, _IN, raw, message)
         link, sink = self._link, self._sink
         if link.is_left:

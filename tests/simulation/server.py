@@ -12,7 +12,7 @@ from simulation.network import SimSocket
 from simulation.plan import Plan, ZoomHit
 from simulation.show import BASE_MS, CheapCues, user_id
 
-from rtms_cli.machine import Announce
+from rtms_cli.machine import Announce, Outward
 from rtms_cli.protocol.media import MEDIA_NAMES, spelled_out
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import StopReason
@@ -65,7 +65,7 @@ class Served:
             show=MadeUp(cheap, self.cues) if scenario is None else MadeUp(scenario),
             scopes=plan.scopes,
         )
-        self.driver = Driver(self.zoom, None, VirtualClock(), announce=self._announce)
+        self.driver = Driver(self.zoom, None, VirtualClock(), outward=self._announce)
         self.ended_ms = 0
         self.running = asyncio.create_task(self._run(), name=f"stream {number}")
 
@@ -98,7 +98,8 @@ class Served:
             event_ts = self.event_ts if what == "started" else self._side.now_ms()
         return webhook_body(stream_event(self.plan.product, what), event_ts, stream_payload(ids, what, reason))
 
-    def _announce(self, command: Announce) -> None:
+    def _announce(self, command: Outward) -> None:
+        assert isinstance(command, Announce), "all that the stand-in commands"
         generation = self.zoom.generation
         if command.age_ms:
             event_ts = self.event_ts - command.age_ms
