@@ -1,12 +1,14 @@
 """Which webhooks are acted on: not what is old, not what somebody repeats, and not more than a server could mean."""
 
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from typing import TypeVar
 
 from msgspec import Struct
 
+from rtms_cli.machine import Via
+from rtms_cli.protocol.strict_json import dumps
 from rtms_cli.protocol.webhooks import (
     OtherWebhook,
     Stream,
@@ -27,6 +29,9 @@ MOST_STREAMS = 1_000
 """Streams that are remembered after their end."""
 URLS_VALID_MS = 60_000
 """How long a start's URLs can be connected to (PROTOCOL §9)."""
+
+WAYS = {Via.HTTP: "HTTP", Via.EVENTS: "the event WebSocket", Via.PAYLOAD: "a payload"}
+"""Ways that webhooks come by, for people."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -55,6 +60,8 @@ class Admission:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._streams: OrderedDict[str, _Known] = OrderedDict()
+        self._ways: OrderedDict[tuple[str, int | None, bytes], Counter[str]] = OrderedDict()
+        """How often each start came by which way."""
         self._times: OrderedDict[tuple[str | int | None, ...], deque[float]] = OrderedDict()
 
     def refusal(self, webhook: StreamStart | StreamStop | StreamInterrupted, *, may_be_old: bool) -> str | None:
@@ -81,6 +88,18 @@ class Admission:
         if too_often or (not is_again and self._is_too_much(stream_id, what)):
             return f"{MOST_A_MINUTE} {what} webhooks about this stream came within a minute"
         return None
+
+    def came_by_another_way(self, start: StreamStart, via: str) -> str | None:
+        """By which way the same start came before, in words; it is counted.
+
+        One event may come both by HTTP and by the event WebSocket, the second time when the stream is over. Where both
+        bring it, a start that comes as often as by the other way is that one; once more is a stream that starts again
+        (PROTOCOL §9).
+        """
+        stream = start.stream
+        ways = _remembered(self._ways, (stream.stream_id, stream.event_ts, dumps(stream.server_urls)), Counter())
+        ways[via] += 1
+        return next((WAYS[Via(other)] for other, count in ways.items() if other != via and count >= ways[via]), None)
 
     def begin(self, stream: Stream) -> None:
         """A stream is begun."""

@@ -5,7 +5,7 @@ writer's thread or in another one. It knows no screen: views subscribe to it.
 """
 
 import asyncio
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from msgspec import Struct
 from rtms_cli import __version__
 from rtms_cli.capture import Header, iso_time
 from rtms_cli.errors import Exit, Problem
-from rtms_cli.machine import WEBHOOK, Direction, Finish, Frame, FrameSink
+from rtms_cli.machine import WEBHOOK, Direction, Finish, Frame, FrameSink, Via
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import StopReason
@@ -38,12 +38,14 @@ from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
 from rtms_cli.recording.repair import revoke
 from rtms_cli.recording.writer import Sink, Writer
 from rtms_cli.session.session import Session
-from rtms_cli.session.streams import Verdict, judge
-from rtms_cli.station.admission import Admission, described, how_late, server_of, stream_id_of
+from rtms_cli.session.streams import Verdict
+from rtms_cli.station.admission import described, how_late, stream_id_of
 from rtms_cli.station.beginning import Beginning
-from rtms_cli.station.listening import Listeners, OpenListener, open_listeners
+from rtms_cli.station.intake import Choose, Intake
+from rtms_cli.station.listening import OpenListener, open_listeners
 from rtms_cli.station.metrics import Figures, MoreFigures, Totals
 from rtms_cli.station.observing import NOT_RECORDED, Observer, Observers, StreamSnapshot
+from rtms_cli.station.run import Run
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
 from rtms_cli.wire.notices import Notices
@@ -74,53 +76,6 @@ class Outcome(Struct, frozen=True):
         return Exit.LOSSES if self.snapshot.losses else Exit.OK
 
 
-class _Run:
-    """One stream that is being recorded; its recorder and clock outlive an interruption."""
-
-    def __init__(self, stream: Stream, session: Session, clock: Clock) -> None:
-        self.stream = stream
-        self.session = session
-        self.early: list[bytes] = []
-        """Webhooks that came before the driver did."""
-        self.later: tuple[bytes, StreamStart] | None = None
-        """The newest announcement of the stream that came while this session was ending."""
-        self.driver: Driver | None = None
-        self.recorder: Recorder | None = None
-        self.sink: Sink | None = None
-        self.listeners: Listeners | None = None
-        self.clock = clock
-        self.created = datetime.now(UTC)
-        """When its clock began."""
-        self.was_shown = False
-        self.is_told = True
-        """Whether views hear of it before it is shown."""
-        self.may_give_way = True
-        """Whether no connection of it ever stood."""
-
-    @property
-    def folder(self) -> Path | None:
-        """Where the recording is, if there is one."""
-        return self.recorder.folder if self.recorder is not None and self.recorder.is_kept else None
-
-    def release(self) -> None:
-        """Let go of a recording that does not go on."""
-        if self.recorder is not None:
-            self.recorder.release()
-        self.recorder = self.sink = self.listeners = None
-
-    def snapshot(self) -> StreamSnapshot:
-        """The stream as it stands."""
-        recording = NOT_RECORDED if self.sink is None else self.sink.snapshot()
-        return StreamSnapshot(self.folder, self.clock.now_us(), self.session.snapshot(), recording)
-
-    def post(self, body: bytes) -> None:
-        """Hand a webhook on."""
-        if self.driver is None:
-            self.early.append(body)
-        else:
-            self.driver.post(WEBHOOK, Direction.IN, body)
-
-
 class Station:
     """Runs the sessions of any number of streams, each with a recorder and those who listen to it, or without any.
 
@@ -131,6 +86,7 @@ class Station:
     :param trusted: whether webhooks are verified before they get here.
     :param revoke: deletes what was recorded of a stream that is over; `None` keeps it.
     :param check_url: says why a start's server is not connected to, if so.
+    :param choose: says why a stream is not recorded beside others of the same meeting, if so.
     """
 
     def __init__(
@@ -148,8 +104,10 @@ class Station:
         make_clock: Callable[[], Clock] = Clock,
         revoke: Callable[[StreamStop], list[Path]] | None = None,
         check_url: Callable[[str], str | None] = lambda url: None,
+        choose: Choose = lambda stream, others: None,
     ) -> None:
-        self._check_url = check_url
+        self._intake = Intake(trusted=trusted, max_streams=max_streams, check_url=check_url, choose=choose)
+        self._runs, self._interrupted = self._intake.runs, self._intake.interrupted
         self._make_clock = make_clock
         self._revoke = revoke
         self._make_recorder = make_recorder
@@ -160,9 +118,6 @@ class Station:
         self._observers = Observers(observers)
         self._listeners = listeners
         self._trusted = trusted
-        self._max_streams = max_streams
-        self._runs: dict[str, _Run] = {}
-        self._interrupted: OrderedDict[str, _Run] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self.outcomes: deque[Outcome] = deque(maxlen=MOST_INTERRUPTED)
         """How the last sessions ended."""
@@ -173,7 +128,6 @@ class Station:
         self._stopping = ""
         self._stopped = asyncio.Event()
         self._stops: set[asyncio.Task[None]] = set()
-        self._admission = Admission()
         self._notices = Notices(self.notice)
 
     def subscribe(self, observer: Observer) -> None:
@@ -183,98 +137,59 @@ class Station:
             if run.was_shown:
                 self._observers.on_started(run.stream, run.folder, observer)
 
-    def take(self, body: bytes, webhook: Webhook) -> None:
-        """Act on a webhook that was answered already; one that leads to nothing is shown."""
+    def take(self, body: bytes, webhook: Webhook, via: str = Via.HTTP) -> None:
+        """Act on a webhook that was answered already; one that leads to nothing is shown.
+
+        :param via: by which way it came; see `Via`.
+        """
         if isinstance(webhook, StreamStop) and webhook.reason == StopReason.STOP_BC_STREAM_REVOKED and self._trusted:
             self._in_background(self._delete_revoked(webhook), f"revoke {webhook.stream_id}")
         if isinstance(webhook, StreamStart | StreamStop | StreamInterrupted):
             given, body = body, shortened_webhook(body)
             webhook = webhook if body is given else read_webhook(body)
-        verdict = self._judge(webhook)
-        unproven = self._unproven() if verdict is Verdict.TOO_MANY else None
-        if unproven is not None:
-            verdict = Verdict.START
-        why = self._why_not(webhook, verdict)
-        if why is None and isinstance(webhook, StreamStop | StreamInterrupted):
-            self._admission.note_end(webhook)
-        match verdict, webhook:
-            case _ if why is not None:
+        decision = self._intake.decide(webhook, via, is_stopping=bool(self._stopping))
+        match decision.verdict, webhook:
+            case _ if decision.why is not None:
+                why = decision.why
                 self._notices.tell("webhooks that start nothing", f"{described(webhook)}: {why}", why[:100])
             case Verdict.START | Verdict.CONTINUE, StreamStart(stream):
-                if unproven is not None:
-                    self._give_way(unproven)
-                self._begin(stream, body)
+                if decision.gives_way is not None:
+                    self._give_way(decision.gives_way)
+                self._begin(stream, body, via)
             case Verdict.LATER, StreamStart(stream) as start:
                 run = self._runs[stream.stream_id]
                 if run.later is None or not stream.is_older_than(run.later[1].stream):
-                    run.later = body, start
+                    run.later = body, start, via
             case Verdict.FEED, _:
-                self._runs[stream_id_of(webhook) or ""].post(body)
+                self._runs[stream_id_of(webhook) or ""].post(body, via)
             case Verdict.TOO_MANY, _:
-                self._notices.tell(_NOT_RECORDED, f"{described(webhook)}: {self._too_many}")
+                self._notices.tell(_NOT_RECORDED, f"{described(webhook)}: {self._intake.too_many}")
             case _:
-                stream_id, what = stream_id_of(webhook), "nothing to be done"
-                if stream_id:
-                    is_over = self._admission.knows(stream_id)
-                    what = "its session is over already" if is_over else "nothing is recorded of that stream"
                 of = "kinds" if isinstance(webhook, OtherWebhook) else "streams"
                 told = described(webhook)
-                self._notices.tell(f"webhooks of other {of}", f"{told}: {what}", told)
+                self._notices.tell(f"webhooks of other {of}", f"{told}: {self._intake.standing(webhook)}", told)
 
     def not_now(self, webhook: Webhook) -> str | None:
         """Why a webhook should be sent again later, or `None`."""
-        verdict = self._judge(webhook)
-        if self._stopping and verdict in (Verdict.START, Verdict.CONTINUE, Verdict.TOO_MANY):
-            return "rtms is stopping"
-        return self._too_many if verdict is Verdict.TOO_MANY and self._unproven() is None else None
+        return self._intake.not_now(webhook, is_stopping=bool(self._stopping))
 
     def may_repeat(self, webhook: Webhook) -> bool:
         """Whether a webhook whose very signature came before may be acted on."""
-        if not isinstance(webhook, StreamStart) or self._judge(webhook) not in (Verdict.START, Verdict.CONTINUE):
-            return True
-        return self._admission.may_repeat(webhook.stream.stream_id)
+        return self._intake.may_repeat(webhook)
 
-    @property
-    def _too_many(self) -> str:
-        return f"{len(self._runs)} streams run already (--max-streams, or `ulimit -n`)"
-
-    def _judge(self, webhook: Webhook) -> Verdict:
-        running = {stream_id: run.session for stream_id, run in self._runs.items()}
-        return judge(webhook, running, self._interrupted, self._max_streams)
-
-    def _unproven(self) -> _Run | None:
-        """The oldest stream that gives way to a newer one: anybody may have announced it, and it never connected."""
-        if self._trusted:
-            return None
-        return next((run for run in self._runs.values() if run.may_give_way and run.driver is not None), None)
-
-    def _give_way(self, run: _Run) -> None:
+    def _give_way(self, run: Run) -> None:
         assert run.driver is not None
         del self._runs[run.stream.stream_id]
-        self._admission.end(run.stream.stream_id, by_zoom=run.session.was_ended)
+        self._intake.admission.end(run.stream.stream_id, by_zoom=run.session.was_ended)
         run.driver.stop("a newer start")
-
-    def _why_not(self, webhook: Webhook, verdict: Verdict) -> str | None:
-        """Why nothing comes of a webhook about a stream that could be acted on."""
-        if verdict in (Verdict.IGNORE, Verdict.TOO_MANY):
-            return None
-        if not isinstance(webhook, StreamStart | StreamStop | StreamInterrupted):
-            return None
-        if isinstance(webhook, StreamStart) and verdict is not Verdict.FEED and self._stopping:
-            return "rtms is stopping"
-        # No running stream leaves its server for one that may not be connected to.
-        if (url := server_of(webhook)) is not None and (refused := self._check_url(url)) is not None:
-            return refused
-        # Of a stream that runs, its session knows what is old, and says so in the recording.
-        return self._admission.refusal(webhook, may_be_old=verdict is Verdict.FEED)
 
     async def record(self, stream: Stream, body: bytes | None = None) -> Outcome:
         """Record one stream to its end.
 
-        :param body: the webhook that announced it, for the capture.
+        :param body: the saved webhook that announces it, for the capture.
         :raises Problem: where it cannot even begin.
         """
-        return await self._record(self._enter(stream, body), at_once=True)
+        return await self._record(self._enter(stream, body, Via.PAYLOAD), at_once=True)
 
     async def stop(self, who: str) -> None:
         """End every session cleanly, and wait until their recordings are finished."""
@@ -351,9 +266,9 @@ class Station:
         """The streams that run, as they stand."""
         return [run.snapshot() for run in self._runs.values() if run.driver is not None or run.sink is not None]
 
-    def _begin(self, stream: Stream, body: bytes) -> None:
+    def _begin(self, stream: Stream, body: bytes, via: str) -> None:
         try:
-            run = self._enter(stream, body)
+            run = self._enter(stream, body, via)
         except Problem as problem:
             self._notices.tell(_NOT_RECORDED, f"stream {stream.stream_id} is not recorded: {problem}")
             return
@@ -376,24 +291,24 @@ class Station:
         for folder in deleted:
             self.notice(f"stream {told.stream_id} was revoked: {folder} was deleted")
 
-    async def _record_in_background(self, run: _Run) -> None:
+    async def _record_in_background(self, run: Run) -> None:
         try:
             await self._record(run)
         except Problem as problem:
             self._notices.tell(_NOT_RECORDED, f"stream {run.stream.stream_id} is not recorded: {problem}")
 
-    def _enter(self, stream: Stream, body: bytes | None) -> _Run:
+    def _enter(self, stream: Stream, body: bytes | None, via: str) -> Run:
         """Take a stream in, before anything is waited for: from here on its webhook, sent again, is a retry."""
         former = self._interrupted.pop(stream.stream_id, None)
         session = self._new_session(stream, continues=former is not None)
-        run = former or _Run(stream, session, self._make_clock())
+        run = former or Run(stream, session, self._make_clock())
         run.session, run.driver, run.was_shown = session, None, False
         if run.recorder is not None:
             self._past.add(run.recorder.snapshot(), -1)  # it goes on counting
         run.is_told = self._trusted or self._notices.may_tell(_UNSHOWN, stream.stream_id[:100])
-        run.early = [] if body is None else [body]
+        run.early = [] if body is None else [(body, via)]
         self._runs[stream.stream_id] = run
-        self._admission.begin(stream)
+        self._intake.admission.begin(stream)
         if (late := how_late(stream)) is not None:
             self._notices.tell("late starts", f"WARNING: stream {stream.stream_id}: {late}")
         return run
@@ -401,7 +316,7 @@ class Station:
     def _new_session(self, stream: Stream, *, continues: bool) -> Session:
         return Session(stream, self._sign(stream), self._request, trusted=self._trusted, continues=continues)
 
-    async def _record(self, run: _Run, *, at_once: bool = False) -> Outcome:
+    async def _record(self, run: Run, *, at_once: bool = False) -> Outcome:
         """Record a stream to its end.
 
         :param at_once: make its folder before the first connection stands.
@@ -418,7 +333,7 @@ class Station:
         finally:
             if self._runs.get(stream.stream_id) is run:
                 del self._runs[stream.stream_id]
-                self._admission.end(stream.stream_id, by_zoom=run.session.was_ended)
+                self._intake.admission.end(stream.stream_id, by_zoom=run.session.was_ended)
         if finish.status == "interrupted" and (run.recorder is not None or self._make_recorder is None):
             self._interrupted[stream.stream_id] = run
         snapshot = NOT_RECORDED if run.recorder is None else run.recorder.snapshot()
@@ -442,7 +357,7 @@ class Station:
             self.take(*later)
         return outcome
 
-    def _open_sink(self, run: _Run) -> Sink:
+    def _open_sink(self, run: Run) -> Sink:
         assert run.recorder is not None
         run.listeners = open_listeners(self._listeners, run.stream, run.folder, self.notice)
         run.recorder.listen(run.listeners)
@@ -450,11 +365,11 @@ class Station:
         self._show(run)
         return run.sink
 
-    def _show(self, run: _Run) -> None:
+    def _show(self, run: Run) -> None:
         run.was_shown, run.may_give_way = True, False
         self._observers.on_started(run.stream, run.folder)
 
-    async def _drive(self, run: _Run, closing: AsyncExitStack) -> Finish:
+    async def _drive(self, run: Run, closing: AsyncExitStack) -> Finish:
         """Run the session with its sink; `closing` closes it, and then who listens to it."""
         sink: FrameSink | None = None
         dial = self._dial
@@ -480,14 +395,14 @@ class Station:
                 self._observers.on_frame(stream_id, frame)
 
         driver = Driver(run.session, sink, run.clock, dial, on_frame)
-        for body in run.early:
-            driver.post(WEBHOOK, Direction.IN, body)
+        for body, via in run.early:
+            driver.post(WEBHOOK, Direction.IN, body, via)
         run.driver = driver
         if self._stopping:
             driver.stop(self._stopping)
         return await driver.run()
 
-    async def _reopen(self, run: _Run, recorder: Recorder) -> None:
+    async def _reopen(self, run: Run, recorder: Recorder) -> None:
         """Go on with an interrupted recording; where that cannot be done, begin a new one."""
         try:
             await asyncio.to_thread(recorder.reopen)
@@ -498,14 +413,14 @@ class Station:
             run.sink, run.clock, run.created = None, self._make_clock(), datetime.now(UTC)
             run.recorder = await self._new_recorder(run)
 
-    async def _close_sink(self, run: _Run) -> None:
+    async def _close_sink(self, run: Run) -> None:
         if run.sink is not None:
             await run.sink.close()
         if run.listeners is not None and run.recorder is not None:
             await run.listeners.close()
             await asyncio.to_thread(run.recorder.note_taps)
 
-    async def _new_recorder(self, run: _Run) -> Recorder | None:
+    async def _new_recorder(self, run: Run) -> Recorder | None:
         if self._make_recorder is None:
             return None
         stream = run.stream

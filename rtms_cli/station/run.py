@@ -1,0 +1,61 @@
+"""One stream of a station: its session, and what goes with that."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rtms_cli.machine import WEBHOOK, Direction
+from rtms_cli.protocol.webhooks import Stream, StreamStart
+from rtms_cli.recording.recorder import Recorder
+from rtms_cli.recording.writer import Sink
+from rtms_cli.session.session import Session
+from rtms_cli.station.listening import Listeners
+from rtms_cli.station.observing import NOT_RECORDED, StreamSnapshot
+from rtms_cli.wire.clock import Clock
+from rtms_cli.wire.driver import Driver
+
+
+class Run:
+    """One stream that is being recorded; its recorder and clock outlive an interruption."""
+
+    def __init__(self, stream: Stream, session: Session, clock: Clock) -> None:
+        self.stream = stream
+        self.session = session
+        self.early: list[tuple[bytes, str]] = []
+        """Webhooks that came before the driver did, and by which way."""
+        self.later: tuple[bytes, StreamStart, str] | None = None
+        """The newest announcement of the stream that came while this session was ending."""
+        self.driver: Driver | None = None
+        self.recorder: Recorder | None = None
+        self.sink: Sink | None = None
+        self.listeners: Listeners | None = None
+        self.clock = clock
+        self.created = datetime.now(UTC)
+        """When its clock began."""
+        self.was_shown = False
+        self.is_told = True
+        """Whether views hear of it before it is shown."""
+        self.may_give_way = True
+        """Whether no connection of it ever stood."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the recording is, if there is one."""
+        return self.recorder.folder if self.recorder is not None and self.recorder.is_kept else None
+
+    def release(self) -> None:
+        """Let go of a recording that does not go on."""
+        if self.recorder is not None:
+            self.recorder.release()
+        self.recorder = self.sink = self.listeners = None
+
+    def snapshot(self) -> StreamSnapshot:
+        """The stream as it stands."""
+        recording = NOT_RECORDED if self.sink is None else self.sink.snapshot()
+        return StreamSnapshot(self.folder, self.clock.now_us(), self.session.snapshot(), recording)
+
+    def post(self, body: bytes, via: str) -> None:
+        """Hand a webhook on, and by which way it came."""
+        if self.driver is None:
+            self.early.append((body, via))
+        else:
+            self.driver.post(WEBHOOK, Direction.IN, body, via)
