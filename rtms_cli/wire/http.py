@@ -12,6 +12,9 @@ between them others have their turn.
 
 An answer that comes before the body was read ends the connection. What still arrives is thrown away for `LINGER_S`,
 because a connection that is closed with unread bytes takes its answer with it.
+
+A connection whose request is answered with another protocol (101) is not HTTP's any more: its socket is given away, and
+counts no longer.
 """
 
 import asyncio
@@ -69,6 +72,8 @@ class Answer(Struct, frozen=True):
     fields: Fields = ()
     after: Callable[[], None] | None = None
     """Done when the answer is on its way."""
+    take_over: Callable[[socket.socket, bytes, bytes], None] | None = None
+    """Of an answer 101: is given the connection, what is still to be sent on it, and what was received already."""
 
 
 class Handler(Struct, frozen=True):
@@ -335,6 +340,9 @@ class _Connection:
         request = structs.replace(self._request, body=bytes(self._body))
         self._body.clear()
         answer = self._handler.answer(request)
+        if answer.take_over is not None:
+            self._give_away(answer)
+            return
         self._write_answer(answer, head=request.method == "HEAD", is_last=self._server.is_crowded)
         self._request = None
         if answer.after is not None:
@@ -349,6 +357,19 @@ class _Connection:
             self._server.rank(self, _Rank.SILENT)
         else:
             self._end()
+
+    def _give_away(self, answer: Answer) -> None:
+        """Let another protocol have the connection, as the client asked for."""
+        assert answer.take_over is not None
+        head = h11.InformationalResponse(status_code=answer.status, headers=[*answer.fields])
+        self._out += self._http.send(head) or b""
+        for forget in (self._loop.remove_reader, self._loop.remove_writer):
+            forget(self._socket)
+        given = socket.socket(fileno=self._socket.detach())
+        given.setblocking(False)
+        self.close()  # what is left of it: its place, and its time limit
+        unsent, self._out = bytes(self._out), bytearray()
+        answer.take_over(given, unsent, self._http.trailing_data[0])
 
     def _on_late(self) -> None:
         if self._out or not (self._request or self._http.trailing_data[0]):
