@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
 from itertools import count
 from os.path import lexists
 from pathlib import Path
@@ -45,11 +44,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _PACKETS = frozenset((Audio, Video, Share))
-
-
-def iso_time(moment: datetime) -> str:
-    """A moment as headers and manifests have it: with milliseconds, and `Z` for UTC."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Header(Struct, frozen=True, omit_defaults=True):

@@ -17,11 +17,11 @@ import msgspec
 from msgspec import Raw, Struct
 
 from rtms_cli import __version__
-from rtms_cli.capture import iso_time
 from rtms_cli.errors import Problem
 from rtms_cli.machine import Finish
 from rtms_cli.protocol.numbers import ContactCenterEvent, MeetingEvent, StopReason
 from rtms_cli.protocol.strict_json import dumps
+from rtms_cli.protocol.times import iso_time
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.wire.hosts import is_loopback

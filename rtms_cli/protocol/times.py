@@ -5,6 +5,7 @@ it is: nothing tells its unit.
 """
 
 import math
+from datetime import datetime
 
 from rtms_cli.protocol.numbers import whole
 
@@ -47,3 +48,8 @@ def _by_size(number: int) -> int:
         if FIRST_MS <= number // per_ms < LAST_MS:
             return (number + per_ms // 2) // per_ms
     return number
+
+
+def iso_time(moment: datetime) -> str:
+    """A moment as headers and manifests have it: with milliseconds, and `Z` for UTC."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

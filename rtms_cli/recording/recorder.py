@@ -20,12 +20,13 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from rtms_cli.capture import Header, capture_lines, iso_time, part_name
+from rtms_cli.capture import Header, capture_lines, part_name
 from rtms_cli.errors import Problem
 from rtms_cli.machine import Direction, Frame, Item, Packets
 from rtms_cli.protocol import parties
 from rtms_cli.protocol.endings import Status
 from rtms_cli.protocol.messages import Audio, UserId
+from rtms_cli.protocol.times import iso_time
 from rtms_cli.recording.files import Files, Mark
 from rtms_cli.recording.hearing import StreamListener
 from rtms_cli.recording.ledger import Ledger, Socket, Tally

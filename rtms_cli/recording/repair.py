@@ -17,10 +17,11 @@ from typing import TypeVar
 
 from msgspec import Struct, structs
 
-from rtms_cli.capture import Capture, iso_time, part_name, part_of
+from rtms_cli.capture import Capture, part_name, part_of
 from rtms_cli.errors import Problem
 from rtms_cli.machine import Item, in_batches
 from rtms_cli.protocol.endings import Speaker, Status, judge_ending
+from rtms_cli.protocol.times import iso_time
 from rtms_cli.recording.encoded import EXTENSIONS, KIND
 from rtms_cli.recording.files import Files, folder_mode
 from rtms_cli.recording.holding import holds, pictures_hold, same

@@ -14,12 +14,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from rtms_cli import __version__
-from rtms_cli.capture import Header, iso_time
+from rtms_cli.capture import Header
 from rtms_cli.errors import Exit, Problem
 from rtms_cli.machine import WEBHOOK, Direction, Finish, Frame, FrameSink, Via
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import StopReason
+from rtms_cli.protocol.times import iso_time
 from rtms_cli.protocol.webhooks import (
     OtherWebhook,
     Stream,
