@@ -48,6 +48,8 @@ STEADY_S = 60.0
 """A connection that stood for so long was a good one: the next try waits no longer than the first one did."""
 JITTER = 0.2
 """By how much of itself a wait may be longer: clients that were cut off together must not come back together."""
+TOLD_TRIES, TOLD_EVERY = 5, 10
+"""Of failures that are all the same, the first ones are told, and then every tenth."""
 _US = 1_000_000
 _POLICY_VIOLATION = 1008
 """The code by which Zoom closes a connection whose token it does not take any more."""
@@ -327,6 +329,7 @@ class Subscription:
             now_ms = self._wall_ms()
             is_old = is_silent or now_ms - self._heard_ms > SILENCE_S * 1000
             self._lost = (self._heard_us, self._heard_ms) if is_old else (at_us, now_ms)
+        is_news = why != self._note or self._fails < TOLD_TRIES or self._fails % TOLD_EVERY == 0
         self._note, self._is_renewed = why, at_once
         what = "taken over" if wait_s is not None else "lost" if was_connected else "not connected"
         if at_once:
@@ -339,6 +342,8 @@ class Subscription:
         wait_s *= 1 + JITTER * self._dice()
         self._enter(Phase.WAITING, at_us)
         self._due_us = at_us + round(wait_s * _US)
+        if not is_news:
+            return
         head = "WARNING: the event WebSocket: " if was_connected else "WARNING: no event WebSocket: "
         self._tell(what, {"why": why, "retry_s": round(wait_s, 1)}, f"{head}{why}; the next try is in {wait_s:.0f} s")
 

@@ -124,6 +124,8 @@ class Station:
         """How the last sessions ended."""
         self.more_figures: list[MoreFigures] = []
         """Give what else `GET /metrics` shows."""
+        self.more_health: dict[str, Callable[[], object]] = {}
+        """Give what else `GET /healthz` shows, by its name there."""
         self._past = Totals()
         self._ended: Counter[str] = Counter()
         self._stopping = ""
@@ -251,7 +253,8 @@ class Station:
             }
             for one in self.snapshots()
         ]
-        return {"status": "stopping" if self._stopping else "ok", "streams": streams}
+        more = {name: look() for name, look in self.more_health.items()}
+        return {"status": "stopping" if self._stopping else "ok", "streams": streams, **more}
 
     def figures(self, answers: Mapping[int, int], free_nbytes: int | None) -> Figures:
         """All figures, for `GET /metrics`; the arguments are not the station's affair."""

@@ -57,6 +57,17 @@ _ALERTS = {
 """Alerts that every further try would end with."""
 
 
+class UpgradeRefusedError(ConnectionError):
+    """The server answered, but opened no WebSocket.
+
+    :param status: of its answer; 0 where that was no HTTP.
+    """
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class _EndedError(ConnectionError):
     """The server ended the connection without a word."""
 
@@ -90,7 +101,7 @@ class Dialer:
         except FinalConnectionError:
             raise
         except picows.WSHandshakeError as error:
-            raise ConnectionError(f"{_place(url)} {_answer(error)}") from None
+            raise UpgradeRefusedError(f"{_place(url)} {_answer(error)}", _status_of(error)) from None
         except (InvalidURI, picows.WSInvalidURL, UnicodeError):  # the last: of what cannot be a host's name
             raise FinalConnectionError(f"{redact_url(url)[:200]!r} is no WebSocket URL") from None
         except ssl.SSLCertVerificationError as error:
@@ -256,10 +267,9 @@ def _ignore_reports(loop: asyncio.AbstractEventLoop) -> None:
 
 def _answer(error: picows.WSHandshakeError) -> str:
     """What a server did that answered the upgrade, but not as a WebSocket server; without a word of its own."""
-    status_line = _STATUS_LINE.match(error.raw_header or b"")
+    status_line, status = _STATUS_LINE.match(error.raw_header or b""), _status_of(error)
     if status_line is None:
         return "did not answer the WebSocket upgrade in HTTP"
-    status = int(status_line[1])
     if status != _SWITCHING_PROTOCOLS:
         return f"answered HTTP {status} instead of opening a WebSocket"
     if isinstance(error, picows.WSInvalidHeaderError):
@@ -267,6 +277,11 @@ def _answer(error: picows.WSHandshakeError) -> str:
     if not status_line[0].startswith(b"HTTP/1.1"):
         return f"answered in {status_line[0][:8].decode()}, which has no WebSockets"
     return f"answered HTTP {status} with headers that cannot be read"
+
+
+def _status_of(error: picows.WSHandshakeError) -> int:
+    status_line = _STATUS_LINE.match(error.raw_header or b"")
+    return 0 if status_line is None else int(status_line[1])
 
 
 def _place(url: str) -> str:

@@ -1,0 +1,249 @@
+"""Zoom's event WebSocket for a station: a token, the socket, and its events to the station's intake (PROTOCOL §11)."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from rtms_cli.cloud.subscription import Phase, Subscription, SubscriptionSnapshot
+from rtms_cli.errors import Exit, Problem
+from rtms_cli.machine import Deliver, Outward, Tell, Via
+from rtms_cli.protocol.webhooks import UnreadableWebhook, UrlValidation, Webhook, read_webhook
+from rtms_cli.station.station import Station
+from rtms_cli.wire.clock import Clock
+from rtms_cli.wire.dialer import UpgradeRefusedError
+from rtms_cli.wire.driver import Dial, Driver, FinalConnectionError
+from rtms_cli.wire.notices import Notices
+from rtms_cli.wire.sockets import Socket
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+log = logging.getLogger(__name__)
+
+NAME = "events"
+"""What `--json` and `/healthz` call it."""
+TOKEN_TIMEOUT_S = 20.0
+_OFTEN = ("other module", "unreadable", "refused heartbeat")
+"""What a server may say as often as it likes."""
+_TRY_AGAIN = (408, 425, 429)
+"""Statuses from 400 to 499 that may be others the next time."""
+
+
+class AccessToken(Protocol):
+    """A token of Zoom's."""
+
+    @property
+    def value(self) -> str:
+        """What is secret."""
+
+
+AskToken = Callable[[], Awaitable[AccessToken]]
+"""Gets a fresh token; raises `Problem` where there is none, with `is_final` where another try would end the same."""
+
+
+class ConnectionStatus(Struct, frozen=True):
+    """How the event WebSocket stands, in a line for people."""
+
+    text: str
+    is_good: bool
+
+
+class EventDialer:
+    """Opens the event WebSocket with a fresh token, which nobody else gets to see.
+
+    :param ask: gets a token.
+    :param dial: opens the socket.
+    """
+
+    def __init__(self, ask: AskToken, dial: Dial) -> None:
+        self._ask = ask
+        self._dial = dial
+
+    async def __call__(self, url: str) -> Socket:
+        """See `Dial`."""
+        try:
+            async with asyncio.timeout(TOKEN_TIMEOUT_S):
+                token = await self._ask()
+        except TimeoutError:
+            raise ConnectionError(f"no token within {TOKEN_TIMEOUT_S:.0f} s") from None
+        except Problem as problem:
+            kind = FinalConnectionError if getattr(problem, "is_final", False) else ConnectionError
+            raise kind(str(problem)) from None
+        try:
+            return await self._dial(f"{url}&access_token={quote(token.value, safe='')}")
+        except UpgradeRefusedError as error:
+            if 400 <= error.status < 500 and error.status not in _TRY_AGAIN:
+                hint = "is the subscription's id right, and the token of the app that it belongs to?"
+                raise FinalConnectionError(f"{error}: {hint}") from None
+            raise
+
+
+class Subscriber:
+    """Runs one subscription for a station; see `subscribed`."""
+
+    def __init__(self, url: str, dial: Dial, station: Station) -> None:
+        self._station = station
+        self._clock = Clock()
+        self._machine = Subscription(url, random.random, lambda: time.time_ns() // 1_000_000)
+        self._driver = Driver(self._machine, None, self._clock, dial, outward=self._on_outward)
+        self._notices = Notices(station.notice)
+        self._is_connected = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        self._failure: Problem | None = None
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._running = asyncio.create_task(self._run(), name="event WebSocket")
+
+    async def connected(self) -> None:
+        """Wait until it was connected once.
+
+        :raises Problem: where it never will be.
+        """
+        assert self._running is not None, "it has been started"
+        connected = asyncio.create_task(self._is_connected.wait())
+        try:
+            await asyncio.wait((connected, self._running), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            connected.cancel()
+        if not self._is_connected.is_set() and self._failure is not None:
+            raise self._failure
+
+    async def failed(self) -> None:
+        """Wait until there is no hope left.
+
+        :raises Problem: then.
+        """
+        assert self._running is not None, "it has been started"
+        await asyncio.shield(self._running)
+        if self._failure is not None:
+            raise self._failure
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        self._driver.stop("rtms")
+        if self._running is not None:
+            await asyncio.wait([self._running])
+        self._notices.close()
+
+    def snapshot(self) -> SubscriptionSnapshot:
+        """How it stands."""
+        return self._machine.snapshot()
+
+    def status(self) -> ConnectionStatus:
+        """How it stands, for people."""
+        seen = self._machine.snapshot()
+        since_s = max(0, self._clock.now_us() - seen.since_us) // 1_000_000
+        events = f"{seen.events} event{'' if seen.events == 1 else 's'}"
+        match seen.phase:
+            case Phase.CONNECTED:
+                lost = f", {seen.gap_seconds:.0f} s lost in {seen.gaps} gaps" if seen.gaps else ""
+                return ConnectionStatus(f"event WebSocket connected for {_long(since_s)}, {events}{lost}", True)
+            case Phase.WAITING | Phase.ENDED:
+                return ConnectionStatus(f"event WebSocket not connected: {seen.note or 'it is over'}", False)
+            case _:
+                return ConnectionStatus("event WebSocket: connecting", False)
+
+    def health(self) -> dict[str, object]:
+        """How it stands, for `GET /healthz`."""
+        seen = self._machine.snapshot()
+        return {
+            "state": seen.phase.value,
+            "seconds": (self._clock.now_us() - seen.since_us) / 1_000_000,
+            "events": seen.events,
+            "connections": seen.connects,
+            "takeovers": seen.takeovers,
+            "gaps": seen.gaps,
+            "gap_seconds": round(seen.gap_seconds, 3),
+            "why": seen.note,
+        }
+
+    def figures(self) -> "Iterable[Metric]":
+        """How it stands, for `GET /metrics`."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        seen = self._machine.snapshot()
+        is_up = seen.phase is Phase.CONNECTED
+        yield GaugeMetricFamily("rtms_events_connected", "Whether the event WebSocket is connected.", float(is_up))
+        yield CounterMetricFamily("rtms_events", "Events that came by the event WebSocket.", seen.events)
+        yield CounterMetricFamily("rtms_events_connections", "Connections of the event WebSocket.", seen.connects)
+        yield CounterMetricFamily("rtms_events_takeovers", "Connections that another client took.", seen.takeovers)
+        yield CounterMetricFamily("rtms_events_gaps", "Times without a connection.", seen.gaps)
+        yield CounterMetricFamily("rtms_events_gap_seconds", "How long they were together.", seen.gap_seconds)
+        yield CounterMetricFamily("rtms_events_unreadable", "Messages that could not be read.", seen.unreadable)
+
+    async def _run(self) -> None:
+        try:
+            finish = await self._driver.run()
+        except Exception as defect:  # whatever it is, recordings go on
+            log.exception("a defect in rtms: the event WebSocket is not read any more")
+            self._failure = Problem(f"a defect in rtms: {type(defect).__name__}.", exit_code=Exit.FAULT)
+            return
+        if finish.status == "failed":
+            self._failure = Problem(
+                f"Zoom's event WebSocket cannot be had: {finish.said_by}.".replace("..", "."),
+                "`rtms doctor --events ID` looks at what is wrong.",
+                Exit.REFUSED,
+            )
+
+    def _on_outward(self, command: Outward) -> None:
+        match command:
+            case Deliver(body):
+                self._deliver(body)
+            case Tell(what, fields, text):
+                if what == "connected":
+                    self._is_connected.set()
+                if what in _OFTEN and not self._notices.may_tell(f"messages of the event WebSocket ({what})", text):
+                    return
+                if "gap_seconds" in fields:
+                    text = f"{text}. {self._hint()}"
+                self._station.tell(NAME, {"state": what, **fields}, text)
+            case _:
+                raise AssertionError(f"{command} is not a subscription's")
+
+    def _hint(self) -> str:
+        """What may have been missed."""
+        running = len(self._station.snapshots())
+        more = f"; of the {running} that run, ends may have been told then, which their sockets tell as well"
+        return f"Streams that began then are not recorded: look at the meetings of that time{more if running else ''}"
+
+    def _deliver(self, body: bytes) -> None:
+        webhook: Webhook = read_webhook(body)
+        match webhook:
+            case UnreadableWebhook(problem):
+                text = f"WARNING: an event cannot be read: {problem}"
+                self._notices.tell("events that cannot be read", text, problem[:100])
+            case UrlValidation():
+                self._notices.tell("validations", "an endpoint.url_validation came by the event WebSocket: ignored")
+            case _:
+                self._station.take(body, webhook, Via.EVENTS)
+
+
+def _long(seconds: int) -> str:
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+
+
+@asynccontextmanager
+async def subscribed(url: str, ask: AskToken, dial: Dial, station: Station) -> AsyncIterator[Subscriber]:
+    """A subscriber that runs until it is left; the station's `/healthz` and `/metrics` show it.
+
+    :param url: of the subscription, without a token.
+    :param ask: gets a token, before each connect.
+    :param dial: opens sockets.
+    """
+    subscriber = Subscriber(url, EventDialer(ask, dial), station)
+    station.more_figures.append(subscriber.figures)
+    station.more_health[NAME] = subscriber.health
+    subscriber.start()
+    try:
+        yield subscriber
+    finally:
+        await subscriber.stop()
