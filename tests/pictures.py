@@ -30,7 +30,13 @@ async def draw(out: Path) -> str:
     app = App("client", "secret", "token")
     writer = Writer()
     screen = Screen(
-        "demo", lambda: station.snapshots(), lambda _: None, lambda _: None, out, lambda: SHOWN_AT_S / SECONDS, console
+        "demo",
+        lambda: station.snapshots(),
+        lambda _: None,
+        lambda _: None,
+        out,
+        lambda: SHOWN_AT_S / SECONDS,
+        console=console,
     )
     station = Station(
         make_recorder=recorder_in(out),

@@ -17,7 +17,7 @@ from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.station.listening import OpenListener
 from rtms_cli.station.metrics import MoreFigures
-from rtms_cli.station.observing import Observer, StreamSnapshot
+from rtms_cli.station.observing import ConnectionStatus, Observer, StreamSnapshot
 from rtms_cli.station.running import check_out, on_signals, running_station
 from rtms_cli.station.station import Station
 from rtms_cli.view.lines import JsonLines, PlainLines
@@ -55,6 +55,10 @@ class _Panel:
     def look(self) -> Sequence[StreamSnapshot]:
         """The streams that run."""
         return () if self.station is None else self.station.snapshots()
+
+    def connections(self) -> Sequence[ConnectionStatus]:
+        """How connections stand that belong to no stream."""
+        return () if self.station is None else [look() for look in self.station.statuses]
 
 
 @asynccontextmanager
@@ -151,7 +155,7 @@ async def _drawn(
     """A view that draws, and what gives the terminal back."""
     from rtms_cli.view.screen import Screen
 
-    screen = Screen(title, panel.look, panel.end, panel.mark, out, progress)
+    screen = Screen(title, panel.look, panel.end, panel.mark, out, progress, panel.connections)
     await stack.enter_async_context(screen)
     return screen, screen.restore
 

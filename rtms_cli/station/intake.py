@@ -11,7 +11,7 @@ from rtms_cli.station.admission import Admission, server_of, stream_id_of
 from rtms_cli.station.run import Run
 
 Choose = Callable[[Stream, Sequence[Stream]], str | None]
-"""Says why a stream is not recorded, given the others of its meeting that run or may go on; or nothing."""
+"""Says why a stream is not recorded, given those that run or may go on; or nothing."""
 
 
 class Decision(Struct, frozen=True):
@@ -58,7 +58,10 @@ class Intake:
         verdict = self._judge(webhook)
         if is_stopping and verdict in (Verdict.START, Verdict.CONTINUE, Verdict.TOO_MANY):
             return "rtms is stopping"
-        return self.too_many if verdict is Verdict.TOO_MANY and self._unproven() is None else None
+        if verdict is not Verdict.TOO_MANY or self._unproven() is not None:
+            return None
+        is_chosen = not isinstance(webhook, StreamStart) or self._not_chosen(webhook.stream) is None
+        return self.too_many if is_chosen else None
 
     def may_repeat(self, webhook: Webhook) -> bool:
         """Whether a webhook whose very signature came before may be acted on."""
@@ -84,6 +87,9 @@ class Intake:
         running = {stream_id: run.session for stream_id, run in self.runs.items()}
         return judge(webhook, running, self.interrupted, self._max_streams)
 
+    def _not_chosen(self, stream: Stream) -> str | None:
+        return self._choose(stream, [run.stream for run in (*self.runs.values(), *self.interrupted.values())])
+
     def _unproven(self) -> Run | None:
         """The oldest stream that gives way to a newer one: anybody may have announced it, and it never connected."""
         if self._trusted:
@@ -96,18 +102,17 @@ class Intake:
             return None
         # Counted whatever comes of it: the same start may come by another way much later.
         first = self.admission.came_by_another_way(webhook, via) if isinstance(webhook, StreamStart) else None
-        if verdict in (Verdict.IGNORE, Verdict.TOO_MANY):
+        if verdict is Verdict.IGNORE:
             return None
         if isinstance(webhook, StreamStart) and verdict is not Verdict.FEED:
             if is_stopping:
                 return "rtms is stopping"
             if first is not None:
                 return f"it came before, by {first}"
-            others = [run.stream for run in (*self.runs.values(), *self.interrupted.values())]
-            stream = webhook.stream
-            same = [one for one in others if (one.product, one.id) == (stream.product, stream.id)]
-            if (why := self._choose(stream, [one for one in same if one.stream_id != stream.stream_id])) is not None:
+            if (why := self._not_chosen(webhook.stream)) is not None:
                 return why
+        if verdict is Verdict.TOO_MANY:
+            return None
         # No running stream leaves its server for one that may not be connected to.
         if (url := server_of(webhook)) is not None and (refused := self._check_url(url)) is not None:
             return refused

@@ -31,6 +31,13 @@ class StreamSnapshot(Struct, frozen=True):
     recording: RecorderSnapshot
 
 
+class ConnectionStatus(Struct, frozen=True):
+    """How a connection stands that belongs to no stream, in a line for people."""
+
+    text: str
+    is_good: bool
+
+
 class Observer(Protocol):
     """Subscribes to a station: the dashboard, plain lines, JSON lines. Called on the event loop; must be quick.
 

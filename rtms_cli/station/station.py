@@ -45,7 +45,7 @@ from rtms_cli.station.beginning import Beginning
 from rtms_cli.station.intake import Choose, Intake
 from rtms_cli.station.listening import OpenListener, open_listeners
 from rtms_cli.station.metrics import Figures, MoreFigures, Totals
-from rtms_cli.station.observing import NOT_RECORDED, Observer, Observers, StreamSnapshot
+from rtms_cli.station.observing import NOT_RECORDED, ConnectionStatus, Observer, Observers, StreamSnapshot
 from rtms_cli.station.run import Run
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
@@ -124,6 +124,8 @@ class Station:
         """How the last sessions ended."""
         self.more_figures: list[MoreFigures] = []
         """Give what else `GET /metrics` shows."""
+        self.statuses: list[Callable[[], ConnectionStatus]] = []
+        """Give how connections stand that belong to no stream, for views."""
         self.more_health: dict[str, Callable[[], object]] = {}
         """Give what else `GET /healthz` shows, by its name there."""
         self._past = Totals()

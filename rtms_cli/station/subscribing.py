@@ -9,12 +9,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
-from msgspec import Struct
-
 from rtms_cli.cloud.subscription import Phase, Subscription, SubscriptionSnapshot
 from rtms_cli.errors import Exit, Problem
 from rtms_cli.machine import Deliver, Outward, Tell, Via
 from rtms_cli.protocol.webhooks import UnreadableWebhook, UrlValidation, Webhook, read_webhook
+from rtms_cli.station.observing import ConnectionStatus
 from rtms_cli.station.station import Station
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.dialer import UpgradeRefusedError
@@ -46,13 +45,6 @@ class AccessToken(Protocol):
 
 AskToken = Callable[[], Awaitable[AccessToken]]
 """Gets a fresh token; raises `Problem` where there is none, with `is_final` where another try would end the same."""
-
-
-class ConnectionStatus(Struct, frozen=True):
-    """How the event WebSocket stands, in a line for people."""
-
-    text: str
-    is_good: bool
 
 
 class EventDialer:
@@ -242,6 +234,7 @@ async def subscribed(url: str, ask: AskToken, dial: Dial, station: Station) -> A
     subscriber = Subscriber(url, EventDialer(ask, dial), station)
     station.more_figures.append(subscriber.figures)
     station.more_health[NAME] = subscriber.health
+    station.statuses.append(subscriber.status)
     subscriber.start()
     try:
         yield subscriber

@@ -21,7 +21,7 @@ from rtms_cli.protocol.numbers import Product, StreamState
 from rtms_cli.protocol.parties import label
 from rtms_cli.recording.recorder import TrackSnapshot
 from rtms_cli.session.channel import ChannelSnapshot, Phase
-from rtms_cli.station.observing import StreamSnapshot
+from rtms_cli.station.observing import ConnectionStatus, StreamSnapshot
 from rtms_cli.view.gist import frame_line
 from rtms_cli.view.text import clock_time, escape, size_of
 
@@ -128,6 +128,8 @@ class Moment(Struct, frozen=True):
     keys: bool = True
     """Whether keys can be pressed."""
     free_nbytes: int | None = None
+    connections: Sequence[ConnectionStatus] = ()
+    """What is connected that belongs to no stream."""
 
 
 KEYS = (
@@ -183,13 +185,15 @@ class _Fitted:
 def draw(moment: Moment, history: History, width: int, height: int) -> RenderableType:
     """The whole picture, in `height` lines at most: what matters least gives way."""
     parts = [_Part(0, 1, _head(moment, width))]
+    parts += [_Part(1, 1, _connection(one, width)) for one in moment.connections]
     if moment.help:
         return _Fitted([*parts, _Part(1, 1, _help())], height)
     chosen = moment.views[moment.chosen] if moment.views else None
     if len(moment.views) > 1:
         parts.append(_Part(4, 3, _streams(moment, history, max(3, height // 4), width)))
     if chosen is None:
-        parts.append(_Part(1, 1, Text("\n  no stream yet: waiting for a webhook\n", style="dim")))
+        awaited = "an event" if moment.connections else "a webhook"
+        parts.append(_Part(1, 1, Text(f"\n  no stream yet: waiting for {awaited}\n", style="dim")))
     else:
         parts.append(_Part(1, 3, _stream_head(chosen, 8 if width >= WIDE else 4)))
         if moment.frames is not None:
@@ -217,6 +221,11 @@ def draw(moment: Moment, history: History, width: int, height: int) -> Renderabl
         keys = " ↑↓ stream  r messages  p pause  m mark  s stop  q quit  ? help"
         parts.append(_Part(0, 1, Text(keys, style="dim", no_wrap=True, overflow="crop")))
     return _Fitted(parts, height)
+
+
+def _connection(status: ConnectionStatus, width: int) -> RenderableType:
+    sign, style = ("●", "green") if status.is_good else ("◌", "yellow")
+    return Text.assemble((f" {sign} ", style), escape(status.text, width - 4), no_wrap=True)
 
 
 def _notices(notices: Sequence[str], width: int) -> RenderableType:

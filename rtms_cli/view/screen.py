@@ -21,7 +21,7 @@ from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.files import free_space
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
-from rtms_cli.station.observing import StreamSnapshot
+from rtms_cli.station.observing import ConnectionStatus, StreamSnapshot
 from rtms_cli.view.dashboard import History, Moment, draw
 from rtms_cli.view.output import CLOSE_TIMEOUT_S, Drawing, drop_dead_output
 from rtms_cli.view.table import summary_table
@@ -44,6 +44,7 @@ class Screen:
     :param end: ends one stream, by its id, or all of them with `None`.
     :param mark: marks the moment in one stream's events.
     :param progress: how far it is, from 0 to 1, where the end is known.
+    :param connections: gives how connections stand that belong to no stream.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Screen:
         mark: Callable[[str], None],
         out: Path,
         progress: Callable[[], float | None] = lambda: None,
+        connections: Callable[[], Sequence[ConnectionStatus]] = lambda: (),
         console: Console | None = None,
     ) -> None:
         self._title = title
@@ -62,6 +64,7 @@ class Screen:
         self._mark = mark
         self._out = out
         self._progress = progress
+        self._connections = connections
         self._console = console or Console(file=cast("IO[str]", Drawing(sys.stdout)))
         self._history = History()
         self._notices: deque[str] = deque(maxlen=20)
@@ -241,6 +244,7 @@ class Screen:
             help=self._help,
             keys=self._keys is not None,
             free_nbytes=free_space(self._out),
+            connections=self._connections(),
         )
         return draw(moment, self._history, width, height)
 
