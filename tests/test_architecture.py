@@ -67,6 +67,7 @@ NO_COMMANDS = {
     "options": "options that several commands have, and what their texts mean",
     "settings": "what files and variables set; `config` shows it",
     "groups": "such options in groups, each of which a command takes as one parameter",
+    "remote": "what the commands that ask Zoom's REST API for something share",
     "composing": "puts a station, a view and signals together for `listen`, `join` and `demo`",
 }
 """Files of `commands/` that are not named after a command, and why they are there."""

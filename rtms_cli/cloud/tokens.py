@@ -221,6 +221,16 @@ class Tokens:
         """The ways that are tried, in their order."""
         return tuple(source.flow for source in self._sources)
 
+    @property
+    def last(self) -> Token | None:
+        """The token that was given last."""
+        return self._last
+
+    def forget(self) -> bool:
+        """Have `current` ask for a new token; says whether there can be one: the user's is always the same."""
+        self._until = 0.0
+        return self._last is not None and self._last.flow is not TokenFlow.GIVEN
+
     def but(self, flow: TokenFlow) -> "Tokens | None":
         """The same without one way to a token, where another is left."""
         rest = [source for source in self._sources if source.flow is not flow]

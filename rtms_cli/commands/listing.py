@@ -15,6 +15,11 @@ COMMANDS = {
     "demo": "Record a simulated meeting; needs no Zoom account.",
     "listen": "Record every stream that Zoom's webhooks announce.",
     "join": "Record one stream from its webhook's payload.",
+    "start": "Start the stream of a meeting, session or call.",
+    "stop": "Stop a stream.",
+    "pause": "Pause a stream: nothing comes until it is resumed.",
+    "resume": "Let a paused stream go on.",
+    "status": "Ask how a phone call's stream stands.",
     "replay": "Make a recording again from its capture, or serve the capture to clients.",
     "inspect": "Show what a capture holds: a summary, its messages, what is wrong with it, a timeline, "
     "or all as a page.",

@@ -21,7 +21,8 @@ def cli() -> typer.Typer:
 
 
 COMMANDS = [
-    "demo", "listen", "join", "replay", "inspect", "export", "repair", "simulate", "trigger", "doctor", "config",
+    "demo", "listen", "join", "start", "stop", "pause", "resume", "status", "replay",
+    "inspect", "export", "repair", "simulate", "trigger", "doctor", "config",
     "sign handshake", "sign webhook", "sign challenge",
 ]  # fmt: skip
 

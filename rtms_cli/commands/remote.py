@@ -1,0 +1,158 @@
+"""What `start`, `stop`, `pause`, `resume` and `status` share: their options, and what they ask and say."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from msgspec import Struct
+
+from rtms_cli.commands.groups import CloudOptions
+from rtms_cli.commands.options import given_credentials, tls_options
+from rtms_cli.errors import Problem
+from rtms_cli.view.text import json_line, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rtms_cli.cloud.rest import Action, Order
+    from rtms_cli.station.control import Accepted, Control
+    from rtms_cli.station.credentials import Credentials
+
+Id = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="A meeting number or join URL; else the session's, engagement's or call's id."),
+]
+Product = Annotated[str, typer.Option(metavar="NAME", help="meeting, webinar, session, contact_center or phone.")]
+StreamingApp = Annotated[str | None, typer.Option(metavar="ID", help="The app that streams (ZOOM_CLIENT_ID).")]
+Participant = Annotated[
+    str, typer.Option(metavar="USER", help="Whose stream, by Zoom's user id; else the token's user.")
+]
+Wait = Annotated[float, typer.Option(metavar="SECONDS", help="Go on trying for so long: not in progress yet, …", min=0)]
+OneObject = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+class RemoteOptions(Struct, frozen=True):
+    """What is asked for, and how long."""
+
+    product: Product = "meeting"
+    client_id: StreamingApp = None
+    participant: Participant = ""
+    wait: Wait = 60
+
+    def order(self, given: str, action: "Action", credentials: "Credentials") -> "Order":
+        """Read what shall be asked for.
+
+        :raises Problem: where it cannot be.
+        """
+        from rtms_cli.cloud.rest import Order, check_order, read_target
+        from rtms_cli.protocol import numbers
+
+        name = self.product.lower().replace("-", "_")
+        if name not in list(numbers.Product):
+            raise Problem(f"--product {self.product} is none of Zoom's.", f"Use {', '.join(numbers.Product)}.")
+        client_id = self.client_id or (credentials.oauth.client_id.value if credentials.oauth else "")
+        order = Order(read_target(given, numbers.Product(name)), action, client_id, self.participant)
+        check_order(order)
+        return order
+
+
+def ask(
+    given: str, action: str, remote: RemoteOptions, cloud: CloudOptions, ca_file: Path | None, *, as_json: bool
+) -> None:
+    """Ask Zoom for something, and say what came of it.
+
+    :param given: the id.
+    :raises Problem: where Zoom does not take it.
+    """
+    import asyncio
+
+    from rtms_cli.cloud.rest import Action
+
+    credentials = given_credentials()
+    order = remote.order(given, Action(action), credentials)
+    try:
+        control = make_control(order, credentials, cloud, ca_file, lambda line: say(line, err=True))
+        accepted = asyncio.run(control.give(order, remote.wait))
+    except Problem as problem:
+        if as_json:
+            typer.echo(json_line(_refused(order, problem)))
+        raise
+    if as_json:
+        typer.echo(json_line(told(accepted)))
+        return
+    say(in_words(accepted))
+    for name, value in accepted.told.fields.items() if order.action is Action.STATUS else ():
+        say(f"  {name[:100]}: {_value(name, value)}")
+    if order.action is not Action.STATUS:
+        say(f"  {_NEXT[order.action]}")
+
+
+def make_control(
+    order: "Order", credentials: "Credentials", cloud: CloudOptions, ca_file: Path | None, tell: "Callable[[str], None]"
+) -> "Control":
+    """What gives orders to Zoom; its certificates are always verified, because tokens go there.
+
+    :raises Problem: where what that takes is not set.
+    """
+    from rtms_cli.protocol.numbers import Product
+    from rtms_cli.station.control import Control
+
+    tls = tls_options(ca_file, insecure=False)
+    is_sdk = order.target.product is Product.VIDEO_SDK
+    tokens = None if is_sdk else cloud.tokens(credentials, tls)
+    return Control(cloud.addresses(), tokens, credentials.video_sdk_api, tls, tell)
+
+
+def told(accepted: "Accepted") -> dict[str, object]:
+    """What Zoom took, for `--json`."""
+    from rtms_cli.protocol.secrets import redact
+    from rtms_cli.protocol.strict_json import dumps, loads
+
+    said = accepted.told
+    return _about(accepted.order) | {
+        "accepted": True,
+        "http_status": said.status,
+        "tries": accepted.tries,
+        "token_flow": accepted.flow,
+        "answer": loads(redact(dumps(dict(said.fields)))) if said.fields else None,
+    }
+
+
+def in_words(accepted: "Accepted") -> str:
+    """What Zoom took, for people."""
+    order = accepted.order
+    by = f"{accepted.told.status}, by {accepted.flow}"
+    if order.action == "status":
+        return f"{order.target}: Zoom says ({by}):"
+    return f"{order.action} is asked for: {order.target} ({by})"
+
+
+def _refused(order: "Order", problem: Problem) -> dict[str, object]:
+    from rtms_cli.cloud.rest import RestError
+
+    found: dict[str, object] = {"accepted": False}
+    if isinstance(problem, RestError):
+        found |= {"http_status": problem.told.status, "code": problem.told.code}
+    return _about(order) | found | {"error": problem.what, "remedy": problem.remedy}
+
+
+def _about(order: "Order") -> dict[str, object]:
+    return {"action": order.action, "product": order.target.product, "id": order.target.id}
+
+
+def _value(name: str, value: object) -> str:
+    from rtms_cli.protocol.fields import words_or_none
+    from rtms_cli.protocol.secrets import redact
+    from rtms_cli.protocol.strict_json import dumps, loads
+
+    cleaned = loads(redact(dumps({name: value})))
+    assert isinstance(cleaned, dict)
+    return (words_or_none(cleaned[name]) or "")[:300]
+
+
+_NEXT = {
+    "start": "The started webhook will prove it: `rtms listen` records what that announces.",
+    "stop": "The stopped webhook, and the end of the recording, prove it.",
+    "pause": "The stream's state in the recording's events.jsonl proves it; `rtms resume ID` lets it go on.",
+    "resume": "The stream's state in the recording's events.jsonl proves it.",
+}

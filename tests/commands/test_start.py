@@ -1,0 +1,243 @@
+"""`rtms start`, `stop`, `pause`, `resume` and `status`, against a server that has nothing of ours."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jwt
+import pytest
+from processes import rtms, running
+from zoomcloud import TOKEN, Cloud, Reply, granted, zoom_cloud
+
+SECRET, SERVER_SECRET, API_SECRET = (
+    "secret-of-the-app-7f3a",
+    "secret-of-the-server-91bc",
+    "secret-of-the-video-sdk-api-55aa",
+)
+APP = {"ZOOM_CLIENT_ID": "an-app", "ZOOM_CLIENT_SECRET": SECRET}
+SERVER = {"ZOOM_S2S_CLIENT_ID": "a-server", "ZOOM_S2S_CLIENT_SECRET": SERVER_SECRET, "ZOOM_ACCOUNT_ID": "account"}
+SDK = {"ZOOM_VIDEO_SDK_API_KEY": "api-key", "ZOOM_VIDEO_SDK_API_SECRET": API_SECRET}
+NUMBER = "855 1234 5678"
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    with zoom_cloud() as running_cloud:
+        yield running_cloud
+
+
+def asked(
+    cloud: Cloud, *arguments: str, cwd: Path, settings: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command against the cloud; no secret and no token may be in what it says."""
+    done = rtms(*arguments, "--cloud-url", cloud.url, cwd=cwd, settings=APP if settings is None else settings)
+    for secret in (SECRET, SERVER_SECRET, API_SECRET, TOKEN):
+        assert secret not in done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.parametrize("action", ["start", "stop", "pause", "resume"])
+def test_zoom_is_asked_and_what_proves_it_is_named(action: str, cloud: Cloud, tmp_path: Path) -> None:
+    done = asked(cloud, action, NUMBER, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{action} is asked for: meeting 85512345678 (204, by client_credentials)" in done.stdout
+    assert "prove" in done.stdout
+    call = cloud.calls[0]
+    assert (call.method, call.path) == ("PATCH", "/v2/live_meetings/85512345678/rtms_app/status")
+    assert call.headers["authorization"] == f"Bearer {TOKEN}"
+    assert call.headers["content-type"] == "application/json"
+    assert call.value == {"action": action, "settings": {"client_id": "an-app"}}
+
+
+def test_a_server_to_server_app_starts_another_apps_stream(cloud: Cloud, tmp_path: Path) -> None:
+    options = ("--client-id", "streaming", "--participant", "user", "--token-flow", "account_credentials", "--json")
+    done = asked(cloud, "start", NUMBER, *options, cwd=tmp_path, settings=SERVER)
+    assert json.loads(done.stdout) == {
+        "action": "start",
+        "product": "meeting",
+        "id": "85512345678",
+        "accepted": True,
+        "http_status": 204,
+        "tries": 1,
+        "token_flow": "account_credentials",
+        "answer": None,
+    }
+    assert cloud.asked_for_tokens[0].form == {"grant_type": "account_credentials", "account_id": "account"}
+    assert cloud.calls[0].value == {
+        "action": "start",
+        "settings": {"client_id": "streaming", "participant_user_id": "user"},
+    }
+
+
+def test_a_session_is_started_with_a_jwt_and_no_token(cloud: Cloud, tmp_path: Path) -> None:
+    done = asked(cloud, "start", "/ab+c==", "--product", "session", cwd=tmp_path, settings=SDK)
+    assert done.returncode == 0, done.stderr
+    call = cloud.asked[0]
+    assert call.path == "/v2/videosdk/sessions/%252Fab%252Bc%253D%253D/rtms_app/status"
+    scheme, _, token = call.headers["authorization"].partition(" ")
+    claims = jwt.decode(token, API_SECRET, ["HS256"], issuer="api-key")
+    assert scheme == "Bearer"
+    assert claims["exp"] <= time.time() + 3600
+    assert token not in done.stdout + done.stderr
+
+
+def test_a_session_without_its_key_is_a_mistake_in_the_settings(cloud: Cloud, tmp_path: Path) -> None:
+    done = asked(cloud, "start", "s", "--product", "session", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "ZOOM_VIDEO_SDK_API_KEY" in done.stderr
+    assert cloud.asked == []
+
+
+def test_the_status_of_a_phone_call_is_shown(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.rest = [Reply(200, {"status": "started", "note": "\x1b[31m", "refresh_token": "hidden"})]
+    done = asked(cloud, "status", "7006926284340112376", "--product", "phone", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "phone call 7006926284340112376: Zoom says (200, by client_credentials)" in done.stdout
+    assert "status: started" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "hidden" not in done.stdout
+    assert cloud.calls[0].method == "GET"
+
+
+BAD = "400 with error "
+REFUSALS = [
+    (Reply(400, {"code": 2308, "message": "Not allowed."}), f'{BAD}2308 "Not allowed."', "--participant"),
+    (Reply(400, {"code": 2310, "message": "Failed."}), f"{BAD}2310", "Developer Pack"),
+    (Reply(400, {"code": 3000, "message": "Not yet."}), f"{BAD}3000", "not in progress"),
+    (Reply(400, {"code": 13262, "message": "No."}), f"{BAD}13262", "Share realtime meeting content with apps"),
+    (Reply(401, {"code": 124, "message": "Invalid access token."}), "401 with error 124", "not valid any more"),
+    (Reply(400, {"code": 4711, "message": "No scopes."}), f"{BAD}4711", "meeting:update:participant_rtms_app_status"),
+    (Reply(400, {"code": 300, "message": "Validation."}), f"{BAD}300", "--client-id: an-app"),
+    (Reply(404, {"code": 3001, "message": "Gone."}), "404 with error 3001", "https://zoom.us/j/"),
+    (Reply(404, {"code": 1001, "message": "Who?"}), "404 with error 1001", "--participant"),
+    (Reply(403, b""), "403", "Zoom Apps → “Share realtime"),
+    (Reply(403, {"code": 77777, "message": "x"}), "403 with error 77777", "settings"),
+    (Reply(404), "404", "there is none"),
+    (Reply(429, b"", {"Retry-After": "100"}), "429", "in 100 s"),
+    (Reply(500), "500", "something is wrong on Zoom's side"),
+    (Reply(503, b"<html>down</html>"), "503, with a page of HTML", "Zoom's side"),
+    (Reply(400, {"code": 98765, "message": "New thing."}), f'{BAD}98765 "New thing."', "request is wrong"),
+    (Reply(418, {}, {"x-zm-trackingid": "WEB_1"}), "418 (tracking id WEB_1)", "not documented"),
+    (Reply(302, b"", {"location": "https://portal.example/?token=hidden"}), "302", "not Zoom's"),
+    (Reply(200, b"<!doctype html><html>"), "200, with a page of HTML", "not Zoom's"),
+]
+
+
+@pytest.mark.parametrize(("reply", "named", "says"), REFUSALS)
+def test_each_error_has_its_sentence_and_exit_code(
+    reply: Reply, named: str, says: str, cloud: Cloud, tmp_path: Path
+) -> None:
+    cloud.rest = [reply]
+    done = asked(cloud, "start", NUMBER, "--wait", "0", "--json", cwd=tmp_path)
+    assert done.returncode == 3
+    assert f"error: Zoom does not start meeting 85512345678: {named}" in done.stderr
+    assert says in done.stderr
+    told = json.loads(done.stdout)
+    assert (told["accepted"], told["http_status"]) == (False, reply.status)
+    assert told["error"] in done.stderr
+    assert "hidden" not in done.stderr
+
+
+def test_what_comes_back_of_a_token_is_not_shown(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.rest = [Reply(400, {"code": 99, "message": f"Bearer {TOKEN} is bad"}, {"x-zm-trackingid": TOKEN})]
+    done = asked(cloud, "stop", NUMBER, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "[redacted]" in done.stderr
+
+
+TOKENS = [
+    (Reply(400, {"reason": "Invalid client_id or client_secret", "error": "invalid_client"}), "ZOOM_CLIENT_ID"),
+    (Reply(400, {"reason": "unsupported grant type", "error": "unsupported_grant_type"}), "--token-flow"),
+    (Reply(401, {"status": False, "errorCode": 4741, "errorMessage": "The token has been revoked."}), "newer token"),
+    (Reply(500), "something is wrong on Zoom's side"),
+    (Reply(200, b"<html>log in</html>"), "a page to log in"),
+    (Reply(200, {"access_token": "two\nlines"}), "with no token in it"),
+    (Reply(200, {"access_token": 5}), "with no token in it"),
+]
+
+
+@pytest.mark.parametrize(("reply", "says"), TOKENS)
+def test_where_there_is_no_token_that_is_said(reply: Reply, says: str, cloud: Cloud, tmp_path: Path) -> None:
+    cloud.tokens = [reply]
+    done = asked(cloud, "start", NUMBER, "--wait", "0", cwd=tmp_path)
+    assert done.returncode == 3
+    assert says in done.stderr
+    assert cloud.calls == []
+
+
+def test_what_is_not_in_progress_yet_is_tried_again(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.rest = [Reply(400, {"code": 3000, "message": "Not yet."}), Reply(202)]
+    done = asked(cloud, "start", NUMBER, "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["tries"] == 2
+    assert "not in progress yet. The next try is in 1 s" in done.stderr
+    assert len(cloud.asked_for_tokens) == 1
+
+
+def test_what_passes_is_waited_for_as_long_as_zoom_says(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.rest = [Reply(429, b"", {"Retry-After": "0"}), Reply(503, b"", {"Retry-After": "1"}), Reply(204)]
+    done = asked(cloud, "start", NUMBER, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "429: there were too many requests. The next try is in 0 s" in done.stderr
+    assert "503: something is wrong on Zoom's side. The next try is in 1 s" in done.stderr
+
+
+def test_a_refused_token_is_replaced_and_then_the_next_way_is_tried(cloud: Cloud, tmp_path: Path) -> None:
+    gone = Reply(401, {"code": 124, "message": "Access token is expired."})
+    scopes = Reply(400, {"code": 4711, "message": "No scopes."})
+    cloud.tokens = [granted("one"), granted("two"), granted("three")]
+    cloud.rest = [gone, scopes, Reply(204)]
+    done = asked(cloud, "start", NUMBER, "--json", cwd=tmp_path, settings=APP | SERVER)
+    assert done.returncode == 0, done.stderr
+    assert [call.headers["authorization"] for call in cloud.calls] == ["Bearer one", "Bearer two", "Bearer three"]
+    assert json.loads(done.stdout)["token_flow"] == "account_credentials"
+    assert "not by client_credentials" in done.stderr
+
+
+def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:
+    done = rtms("start", NUMBER, "--cloud-url", "http://127.0.0.1:9", cwd=tmp_path, settings=APP)
+    assert done.returncode == 3
+    assert "cannot be reached" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["start", "4444AAAiAAAAAiAiAiiAii=="], "is a meeting's UUID"),
+        (["start", NUMBER, "--product", "party"], "Use meeting, webinar, session, contact_center, phone"),
+        (["status", NUMBER], "no status of a meeting's stream"),
+        (["pause", "1", "--product", "phone"], "cannot be paused"),
+        (["start", "e", "--product", "contact-center", "--participant", "u"], "--participant is nothing"),
+        (["start", NUMBER, "--token-flow", "magic"], "--token-flow magic"),
+        (["start", NUMBER, "--token-flow", "access_token"], "Set ZOOM_ACCESS_TOKEN"),
+        (["start", NUMBER, "--cloud-url", "http://example.org"], "not encrypted"),
+        (["start"], "Missing argument"),
+    ],
+)
+def test_mistakes_are_told_without_asking_zoom(arguments: list[str], says: str, tmp_path: Path) -> None:
+    done = rtms(*arguments, cwd=tmp_path, settings=APP | {"ZOOM_OAUTH_URL": "http://127.0.0.1:9"})
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+async def test_no_secret_is_in_the_process_list_or_in_a_file(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.rest = [Reply(400, {"code": 3000, "message": "Not yet."})]
+    arguments = ("--debug", "start", NUMBER, "--wait", "600", "--cloud-url", cloud.url)
+    alone = {"PYTHONUNBUFFERED": "1"}  # a process with arguments of its own
+    async with running(*arguments, cwd=tmp_path, settings=APP | SERVER | alone) as process:
+        await process.line_with("not in progress yet")
+        shown = command_line(process.process.pid) + "\n".join(process.lines)
+        assert NUMBER in shown
+        for secret in (SECRET, SERVER_SECRET, TOKEN):
+            assert secret not in shown
+        assert files_in(tmp_path) == []
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
+def files_in(folder: Path) -> list[Path]:
+    return list(folder.rglob("*"))
