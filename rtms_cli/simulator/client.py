@@ -108,6 +108,8 @@ class Client:
         """The signaling socket whose handshake was accepted."""
         self.is_ready = False
         """Whether `7` was sent on this signaling socket: then media flow."""
+        self.is_paused = False
+        """Whether an API call has paused the stream: no media are sent, and none are missed."""
         self.wanted = MediaType(0)
         """The media that it had a socket for while it was ready: what it misses when that socket is gone."""
         self.give_up_us: int | None = None
@@ -254,6 +256,8 @@ class Client:
         :returns: whether it was sent.
         """
         socket = self.taker(kind)
+        if self.is_paused:
+            return False
         if socket is not None:
             self.send(socket, message, raw)
         elif kind is MediaType.AUDIO and kind in self.wanted:

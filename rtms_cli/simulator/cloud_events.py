@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from rtms_cli.machine import (
     BROKEN,
@@ -75,8 +75,8 @@ class EventServer:
     """The machine.
 
     :param subscriptions: their ids; each gets every event.
-    :param faults: those of the REST API are left aside.
     :param outlives_token: whether a connection goes on when its token has ended.
+    :param on_fault: is told of the faults that are the REST API's.
     :param on_finding: is called for each mistake when it is made.
     """
 
@@ -88,6 +88,7 @@ class EventServer:
         *,
         outlives_token: bool = False,
         on_finding: Callable[[Finding], None] | None = None,
+        on_fault: Callable[[CloudFaultAt], None] | None = None,
     ) -> None:
         self.figures = EventFigures()
         self.findings: list[Finding] = []
@@ -96,6 +97,7 @@ class EventServer:
         self._faults = deque(sorted(faults, key=lambda fault: fault.at_ms))
         self._outlives_token = outlives_token
         self._on_finding = on_finding
+        self._on_fault = on_fault
         self._now_us = 0
         self._begin_us: int | None = None
         self._out: list[Command] = []
@@ -123,14 +125,22 @@ class EventServer:
 
         :returns: the name of its channel; `None` while the server is down, which HTTP says with a 503.
         """
-        self._play(at_us)
-        if at_us < self._down_until_us or self._over:
+        if self.is_down(at_us):
             self.figures.refused += 1
             return None
         self._named += 1
         name = EVENTS if self._named == 1 else f"{EVENTS}#{self._named}"
         self._coming[name] = (subscription, token)
         return name
+
+    def provoke(self, fault: CloudFaultAt) -> None:
+        """Let a fault happen with the next frame or tick, whatever its time says."""
+        self._faults.appendleft(structs.replace(fault, at_ms=-1))
+
+    def is_down(self, at_us: int) -> bool:
+        """Whether no connection would be let in."""
+        self._play(at_us)
+        return self._over or at_us < self._down_until_us
 
     @property
     def listeners(self) -> int:
@@ -333,7 +343,8 @@ class EventServer:
                 self._rivals_left += fault.times
                 self._rival_comes()
             case CloudFault.REST_ERROR:
-                pass  # the REST API's
+                if self._on_fault is not None:
+                    self._on_fault(fault)
 
     def _rival_comes(self) -> None:
         self._rivals_left -= 1

@@ -12,6 +12,8 @@ LIFETIME_S = 3600
 MOST_TOKENS = 10_000
 """That are remembered; the oldest is forgotten first, and unknown then."""
 
+_NEVER_US = 1 << 62
+
 
 class Worth(StrEnum):
     """What a token is worth."""
@@ -61,6 +63,10 @@ class TokenOffice:
         if len(self._grants) > MOST_TOKENS:
             self._grants.popitem(last=False)
         return token
+
+    def know(self, token: str, scopes: tuple[str, ...] = ()) -> None:
+        """Know a token that somebody else gave out: a user's, without an end of its own."""
+        self._grants[token] = Grant("", "", scopes, _NEVER_US)
 
     def worth(self, token: str, at_us: int) -> Worth:
         """What a token is worth at a time."""

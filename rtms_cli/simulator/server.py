@@ -5,7 +5,7 @@ import hashlib
 import logging
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 
 from msgspec import Struct
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -89,6 +89,8 @@ class LiveStream:
         """Where its newest server listens."""
         self.next: asyncio.Future[LiveStream | None] | None = None
         """The stream that takes its place, for clients that come while it ends; `None` in it: there is none."""
+        self.fields: Mapping[str, object] = {}
+        """What webhooks about it have beside the usual."""
         self._sockets = 0
 
     def channel_name(self, kind: str) -> str:
@@ -99,7 +101,7 @@ class LiveStream:
     def webhook(self, what: str, reason: StopReason | None = None, age_ms: int = 0) -> bytes:
         """The body of a webhook about this stream: `started`, `stopped` or `interrupted`; see `Announce`."""
         ids = Ids(self.product, self.identity, self.stream_id, self.url)
-        payload = stream_payload(ids, what, None if reason is None else int(reason))
+        payload = {**stream_payload(ids, what, None if reason is None else int(reason)), **self.fields}
         if what == "started" and self.signature is not None:
             payload["signature"] = str(self.signature)  # msgspec writes no subclasses
         payload = posted(payload, self.product, self.scenario.deviations)
@@ -158,6 +160,8 @@ class Simulator:
         self._speed = speed
         self._client_speed = speed if client_in_real_time else 1
         self.webhook = webhook
+        self.on_event: Callable[[bytes], None] | None = None
+        """Is given the body of every webhook that `tell` tells."""
         self._public_host = public_host or ("127.0.0.1" if host in _WILDCARDS else host)
         self._posting: set[asyncio.Task[None]] = set()
         self._is_ending = asyncio.Event()
@@ -220,15 +224,22 @@ class Simulator:
         *,
         with_signature: bool = False,
         again: LiveStream | None = None,
+        identity: str | None = None,
     ) -> LiveStream:
         """Make a stream that clients can join.
 
         :param number: tells it from others that are made in the same moment.
+        :param identity: the product's id, of a meeting that has one already.
         :param again: a stream that has ended, and whose ids this one has.
         """
         digest = hashlib.sha256(f"{product} {number} {time.time_ns()}".encode()).hexdigest()
-        identity = digest[:22] + "==" if product in (Product.MEETING, Product.WEBINAR) else digest[:24]
         stream_id = digest[24:56]
+        if identity is not None:
+            pass
+        elif product in (Product.MEETING, Product.WEBINAR):
+            identity = digest[:22] + "=="
+        else:
+            identity = digest[:24]
         if Deviation.NUMERIC_IDS in scenario.deviations:
             identity, stream_id = (str(int(part, 16)) for part in (digest[:12], digest[24:36]))
         if again is not None:
@@ -321,15 +332,17 @@ class Simulator:
             stream.driver.stop("the host")
 
     async def invite(self, stream: LiveStream) -> None:
-        """Post the started webhook, as late as the stream's scenario says.
+        """Tell of the start, as late as the stream's scenario says; see `tell` where there is an `on_event`.
 
-        :raises Problem: where nobody answers at all.
+        :raises Problem: where a webhook is the only way, and nobody answers at all.
         """
-        assert self.webhook is not None, "somebody has to be told"
-        if await self._before_the_end(asyncio.sleep(stream.scenario.webhook_after_s / self._speed)):
-            await self.post(self.webhook, stream, "started")
-        else:
+        if not await self._before_the_end(asyncio.sleep(stream.scenario.webhook_after_s / self._speed)):
             stream.end_was_told = True  # nobody knows of the beginning
+        elif self.on_event is not None:
+            await self.tell(stream, "started")
+        else:
+            assert self.webhook is not None, "somebody has to be told"
+            await self.post(self.webhook, stream, "started")
 
     async def _before_the_end(self, work: Coroutine[None, None, None]) -> bool:
         """Whether something was done before everything shall end."""
@@ -344,6 +357,17 @@ class Simulator:
             doing.cancel()
             ending.cancel()
 
+    async def tell(self, stream: LiveStream, what: str, reason: StopReason | None = None, age_ms: int = 0) -> None:
+        """Tell everybody who is to be told: `on_event`, and the webhook, where nobody has to answer."""
+        body = stream.webhook(what, reason, age_ms)
+        if self.on_event is not None:
+            self.on_event(body)
+        if self.webhook is not None:
+            try:
+                await self._deliver(self.webhook, stream, what, body)
+            except Problem as problem:
+                stream.webhook_findings.append(Finding(0, "webhook", problem.what))
+
     async def post(
         self, url: str, stream: LiveStream, what: str, reason: StopReason | None = None, age_ms: int = 0
     ) -> None:
@@ -351,7 +375,10 @@ class Simulator:
 
         :raises Problem: where nobody answers at all.
         """
-        posting = self._post(url, stream, what, stream.webhook(what, reason, age_ms))
+        await self._deliver(url, stream, what, stream.webhook(what, reason, age_ms))
+
+    async def _deliver(self, url: str, stream: LiveStream, what: str, body: bytes) -> None:
+        posting = self._post(url, stream, what, body)
         if what != "started":
             await posting
         elif not await self._before_the_end(posting):
@@ -392,12 +419,8 @@ class Simulator:
             stream.url = f"{self.url(stream.port)}/signaling/{stream.stream_id}?server={generation}"
             stream.event_ts += 1
         stream.end_was_told |= command.what == "stopped" and not is_old
-        if self.webhook is not None:
-            reason = None if command.reason is None else StopReason(command.reason)  # type: ignore[call-arg]
-            try:
-                await self.post(self.webhook, stream, command.what, reason, command.age_ms)
-            except Problem as problem:
-                stream.webhook_findings.append(Finding(0, "webhook", problem.what))
+        reason = None if command.reason is None else StopReason(command.reason)  # type: ignore[call-arg]
+        await self.tell(stream, command.what, reason, command.age_ms)
 
     async def _serve(self, connection: ServerConnection) -> None:
         path, _, query = (connection.request.path if connection.request else "").partition("?")

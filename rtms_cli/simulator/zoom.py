@@ -78,6 +78,7 @@ from rtms_cli.simulator.checks import (
 )
 from rtms_cli.simulator.client import FIRST_CONTACT_S, Client, ClientSocket, Finding, Phase
 from rtms_cli.simulator.deviations import Deviation
+from rtms_cli.simulator.host import HOST, obey
 
 __all__ = ["Finding", "Report", "Show", "Zoom"]
 
@@ -265,6 +266,8 @@ class Zoom:
             return ()
         if isinstance(message, ChannelState):
             self._on_state(frame.channel, message)
+        elif frame.channel == HOST:
+            obey(self, frame.raw)
         elif frame.direction is Direction.IN and isinstance(message, Message):
             socket = self.client.socket(frame.channel)
             if socket is not None and socket.phase is not Phase.REFUSED:

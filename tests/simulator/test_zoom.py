@@ -20,6 +20,7 @@ from rtms_cli.protocol.messages import KeepAliveRequest, SessionStateUpdate, Sig
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, SessionState, StreamState
 from rtms_cli.simulator.deviations import Deviation, spoken
 from rtms_cli.simulator.faults import Fault, FaultAt
+from rtms_cli.simulator.host import HOST
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.show import MadeUp
 from rtms_cli.simulator.zoom import Zoom
@@ -381,3 +382,24 @@ def test_a_client_that_never_comes() -> None:
     server.wait(61)
     assert server.commands[-1] == Finish("complete", 19, "the simulator")
     assert server.findings() == ["no client came, or none came back in time"]
+
+
+def test_an_api_call_pauses_the_stream_and_goes_on_and_stops_it() -> None:
+    server = Server()
+    server.join()
+    server.say("signaling", 7, rtms_stream_id="stream1")
+
+    def asked(action: bytes) -> list[tuple[object, object]]:
+        server.commands = server.zoom.receive(frame_of(server.at_us, HOST, Direction.IN, action))
+        return [(message["msg_type"], message["state"]) for message in said(server.commands)]
+
+    assert types(server.wait(1)).count(14) > 40
+    assert asked(b"pause") == [(8, StreamState.PAUSED), (9, SessionState.PAUSED)]
+    assert asked(b"pause") == []
+    assert types(server.wait(1)).count(14) == 0
+    assert asked(b"resume") == [(8, StreamState.RESUMED), (9, SessionState.RESUMED)]
+    assert 40 < types(server.wait(1)).count(14) < 60
+    assert asked(b"stop") == [(9, SessionState.STOPPED), (8, StreamState.TERMINATED)]
+    assert server.commands[-1] == Finish("complete", 25, "the simulator")
+    assert server.findings() == []
+    assert server.zoom.report().untaken == {}

@@ -1,0 +1,71 @@
+"""The apps that the stand-in's cloud knows, and how it says what is wrong with a request."""
+
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+from msgspec import Struct
+
+from rtms_cli.protocol.media import spelled_out
+from rtms_cli.protocol.numbers import MediaType
+from rtms_cli.protocol.strict_json import dumps
+from rtms_cli.wire.http import Answer, Fields
+
+JSON = "application/json; charset=UTF-8"
+
+Find = Callable[[str, str, bool], None]
+"""Notes a finding: where, what, and whether a server would mind."""
+
+
+class CloudApp(Struct, frozen=True):
+    """Whom the cloud takes for whom."""
+
+    client_id: str
+    """The app that streams."""
+    client_secret: str
+    account_id: str
+    server_to_server: tuple[str, str] | None = None
+    """Id and secret of a Server-to-Server OAuth app; without one, the app that streams is both."""
+    video_sdk_api: tuple[str, str] | None = None
+    """Key and secret that sign calls about Video SDK sessions."""
+    access_token: str = ""
+    """A user's token."""
+    scopes: tuple[str, ...] = ()
+
+
+MEDIA_SCOPES = {
+    MediaType.AUDIO: "meeting:read:meeting_audio",
+    MediaType.VIDEO: "meeting:read:meeting_video",
+    MediaType.SHARE: "meeting:read:meeting_screenshare",
+    MediaType.TRANSCRIPT: "meeting:read:meeting_transcript",
+    MediaType.CHAT: "meeting:read:meeting_chat",
+}
+MEETING_SCOPE = "meeting:update:participant_rtms_app_status"
+CONTACT_CENTER_SCOPE = "contact_center:update:engagement_rtms_app_status:admin"
+PHONE_READ_SCOPE, PHONE_WRITE_SCOPE = "phone:read:rtms_session", "phone:write:rtms_session"
+
+
+def all_scopes(media: MediaType) -> tuple[str, ...]:
+    """What an app needs for everything that it can be asked, with these media."""
+    has = spelled_out(media)
+    return (
+        *(scope for kind, scope in MEDIA_SCOPES.items() if kind in has),
+        *(MEETING_SCOPE, CONTACT_CENTER_SCOPE, PHONE_READ_SCOPE, PHONE_WRITE_SCOPE),
+    )
+
+
+def told(status: int, fields: object, headers: Fields = ()) -> Answer:
+    """An answer in JSON."""
+    return Answer(status, dumps(fields), JSON, headers)
+
+
+def refused(status: int, code: int, message: str, headers: Fields = ()) -> Answer:
+    """An error as the REST API says it."""
+    return told(status, {"code": code, "message": message}, headers)
+
+
+def form_fields(form: str) -> dict[str, str]:
+    """The fields of a form or a query, each with its first value; of what is none, nothing."""
+    try:
+        return {name: values[0] for name, values in parse_qs(form, max_num_fields=100).items()}
+    except ValueError:
+        return {}

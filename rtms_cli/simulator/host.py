@@ -1,0 +1,39 @@
+"""What an API call does to a stream that runs: stop it, pause it, go on (PROTOCOL §12)."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from rtms_cli.protocol.messages import SessionStateUpdate, StreamStateUpdate
+from rtms_cli.protocol.numbers import SessionState, StopReason, StreamState
+
+if TYPE_CHECKING:
+    from rtms_cli.simulator.zoom import Zoom
+
+HOST = "host"
+"""The channel on which the stream's machine is told; a frame's bytes are the action."""
+
+
+class Action(StrEnum):
+    """`action` of a call."""
+
+    START = "start"
+    STOP = "stop"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
+def obey(zoom: "Zoom", action: bytes) -> None:
+    """Do what was asked for; what a stream is already, it is not told again."""
+    client = zoom.client
+    if action == Action.STOP.encode():
+        zoom.end(StopReason.STOP_BC_MANUAL_API_TRIGGERED)
+        return
+    pauses = action == Action.PAUSE.encode()
+    if client.is_paused == pauses:
+        return
+    client.is_paused = pauses
+    stream, session = (
+        (StreamState.PAUSED, SessionState.PAUSED) if pauses else (StreamState.RESUMED, SessionState.RESUMED)
+    )
+    zoom.tell(StreamStateUpdate(stream, timestamp=client.zoom_ms()), client.signaling)
+    zoom.tell(SessionStateUpdate(zoom.session_id, session, timestamp=client.zoom_ms()), client.signaling)
