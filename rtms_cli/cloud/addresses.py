@@ -50,7 +50,7 @@ class Addresses(Struct, frozen=True):
             if not given or any(character.isspace() or character in "/?&#=" for character in given):
                 raise Problem(
                     f"--events {redact_url(given)[:200]} is not a subscription's id.",
-                    "Give the id, or all of wss://ws.zoom.us/ws?subscriptionId=… from the Marketplace: your app → "
+                    f"Give the id, or all of wss://ws.{self.base}/ws?subscriptionId=… from the Marketplace: your app → "
                     "Feature → Event Subscriptions.",
                 )
             return f"{self.events}?subscriptionId={quote(given, safe='')}"

@@ -68,6 +68,7 @@ class TokenError(Problem):
 
     :param is_final: whether a further try would end the same way.
     :param retry_after_s: how long to wait before that, where Zoom says so.
+    :param is_about_flow: whether the app may have tokens, but not by this flow.
     """
 
     def __init__(
@@ -77,9 +78,11 @@ class TokenError(Problem):
         *,
         is_final: bool = True,
         retry_after_s: float | None = None,
+        is_about_flow: bool = False,
         exit_code: Exit = Exit.REFUSED,
     ) -> None:
         super().__init__(what, remedy, exit_code)
+        self.is_about_flow = is_about_flow
         self.is_final = is_final
         self.retry_after_s = retry_after_s
 
@@ -388,4 +391,5 @@ def _refusal(told: Told, source: TokenSource) -> TokenError:
         f"Zoom gives no token {by}: {told.named()}: {cause}.",
         remedy.replace("{origin}", source.origin or "ZOOM_CLIENT_ID"),
         is_final=told.code != _LOOKUP_FAILED,
+        is_about_flow=cause == _CAUSES[4705][0],
     )

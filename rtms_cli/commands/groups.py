@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     import ssl
 
     from rtms_cli.cloud.addresses import Addresses
-    from rtms_cli.cloud.tokens import Tokens
+    from rtms_cli.cloud.tokens import TokenFlow, Tokens
     from rtms_cli.live.hooks import Hook
     from rtms_cli.live.spec import TapSpec
     from rtms_cli.protocol.media import MediaRequest
@@ -178,15 +178,21 @@ class CloudOptions(Struct, frozen=True):
 
         :raises Problem: where nothing that gives one is set, or not what `--token-flow` needs.
         """
-        from rtms_cli.cloud.tokens import TokenFlow, Tokens
+        from rtms_cli.cloud.tokens import Tokens
         from rtms_cli.station.token_sources import token_sources
 
-        flow = None
-        if self.token_flow is not None:
-            if self.token_flow not in list(TokenFlow):
-                raise Problem(f"--token-flow {self.token_flow} is none.", f"Use {', '.join(TokenFlow)}.")
-            flow = TokenFlow(self.token_flow)
-        return Tokens(token_sources(credentials, flow), self.addresses(), tls)
+        return Tokens(token_sources(credentials, self.flow()), self.addresses(), tls)
+
+    def flow(self) -> "TokenFlow | None":
+        """What `--token-flow` names.
+
+        :raises Problem: where it names none.
+        """
+        from rtms_cli.cloud.tokens import TokenFlow
+
+        if self.token_flow is None or self.token_flow in list(TokenFlow):
+            return None if self.token_flow is None else TokenFlow(self.token_flow)
+        raise Problem(f"--token-flow {self.token_flow} is none.", f"Use {', '.join(TokenFlow)}.")
 
 
 class ServerOptions(Struct, frozen=True):

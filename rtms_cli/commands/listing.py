@@ -27,7 +27,7 @@ COMMANDS = {
     "repair": "Finish recordings whose process died.",
     "simulate": "Be Zoom, for a client under test.",
     "trigger": "Post one signed webhook to an app, and judge its answer.",
-    "doctor": "Check this machine, the credentials and the webhook URL.",
+    "doctor": "Check this machine, the credentials, the webhook URL and the way to Zoom's cloud.",
     "config": "Show the settings that hold, and where each comes from.",
     "sign": "Make a signature, or find out why one is wrong.",
 }

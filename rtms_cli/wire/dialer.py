@@ -92,10 +92,9 @@ class Dialer:
             if (problem := self._policy.check_name(url)) is not None:
                 raise FinalConnectionError(problem)
             target = parse_uri(url)
-            proxy = None if is_loopback(target.host) else get_proxy(target)
+            proxy = _proxy_of(target)
             if proxy is not None:
-                proxy = proxy if "://" in proxy else f"http://{proxy}"  # as curl reads it
-                via = _through(proxy)
+                via = f" through the proxy {_place_of(proxy)}"
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 return await self._open(url, target, proxy)
         except FinalConnectionError:
@@ -233,8 +232,22 @@ def tls_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SSLCo
     return context
 
 
-def _through(proxy: str) -> str:
-    """What is said of a proxy: where it is, without the password that its URL may hold.
+def proxy_named(url: str) -> str | None:
+    """The proxy that the environment names for a `ws://` or `wss://` URL, without its password: `proxy:3128`.
+
+    :raises FinalConnectionError: where it is no proxy's URL.
+    """
+    proxy = _proxy_of(parse_uri(url))
+    return None if proxy is None else _place_of(proxy)
+
+
+def _proxy_of(target: WebSocketURI) -> str | None:
+    proxy = None if is_loopback(target.host) else get_proxy(target)
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"  # as curl reads it
+
+
+def _place_of(proxy: str) -> str:
+    """Where a proxy is, without the password that its URL may hold.
 
     :raises FinalConnectionError: where it is no proxy's URL.
     """
@@ -245,7 +258,7 @@ def _through(proxy: str) -> str:
         raise FinalConnectionError(
             f"the proxy that the environment names (http_proxy, https_proxy, all_proxy) is none: {why}"
         ) from None
-    return f" through the proxy {parsed.host}:{parsed.port}"
+    return f"{parsed.host}:{parsed.port}"
 
 
 def _ignore_reports(loop: asyncio.AbstractEventLoop) -> None:

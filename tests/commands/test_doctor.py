@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from event_server import EventServer
 from processes import RTMS, environment, rtms, running
 from webapp import App
+from zoomcloud import TOKEN, zoom_cloud
 
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.wire.descriptors import for_a_stream, share_out
@@ -21,6 +23,9 @@ GOOD = {
     "ZOOM_CLIENT_SECRET": "a-secret-of-some-length-2",
     "ZOOM_SECRET_TOKEN": "a-token-of-some-length-3",
 }
+
+NO_NETWORK = {"https_proxy": "http://127.0.0.1:9"}
+"""A proxy that is not there: nothing of a test reaches Zoom."""
 
 
 def checks(*arguments: str, cwd: Path, settings: dict[str, str]) -> dict[str, dict[str, str]]:
@@ -91,15 +96,15 @@ def test_it_counts_streams_as_listen_does(tmp_path: Path) -> None:
 def test_a_missing_uvloop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib import metadata
 
-    from rtms_cli.commands import doctor
+    from rtms_cli.station import checkup
 
     def version(name: str) -> str:
         if name == "uvloop":
             raise metadata.PackageNotFoundError
         return "1"
 
-    monkeypatch.setattr(metadata, "version", version)
-    check = {check.name: check for check in doctor._python()}["libraries"]
+    monkeypatch.setattr(checkup, "version", version)
+    check = {check.name: check for check in checkup.installation_checks()}["libraries"]
     assert (check.verdict, check.found) == ("wrong", "uvloop not installed")
     assert "pip install uvloop. Without it rtms works" in check.fix
 
@@ -132,14 +137,14 @@ def test_escape_sequences_do_not_reach_the_terminal(options: tuple[str, ...], tm
 async def test_the_webhook_url(tmp_path: Path) -> None:
     async with running("listen", "--port", "0", "--json", cwd=tmp_path, settings=GOOD) as listen:
         url = (await listen.line_with("listening on")).split("listening on ")[1].split('"')[0]
-        found = checks("--url", url, cwd=tmp_path, settings=GOOD)
+        found = checks("--url", url, cwd=tmp_path, settings=GOOD | NO_NETWORK)
         assert found["validation"]["verdict"] == found["forged webhook"]["verdict"] == "ok"
         assert "answered 401" in found["forged webhook"]["found"]
         assert found["signed text"]["found"] == "the app accepts a signature of the raw body"
-        other = GOOD | {"ZOOM_SECRET_TOKEN": "another-token-of-some-length"}
+        other = GOOD | NO_NETWORK | {"ZOOM_SECRET_TOKEN": "another-token-of-some-length"}
         found = checks("--url", url, cwd=tmp_path, settings=other)
         assert found["validation"]["verdict"] == "wrong"
-        found = checks("--url", url.replace("webhook", "other"), cwd=tmp_path, settings=GOOD)
+        found = checks("--url", url.replace("webhook", "other"), cwd=tmp_path, settings=GOOD | NO_NETWORK)
         assert "Is the path right" in found["validation"]["fix"]
 
 
@@ -172,8 +177,69 @@ async def test_which_signed_text_an_app_accepts(
 
     async with (
         App(answer, verify).listening() as app,
-        running("doctor", "--json", "--url", app.url, cwd=tmp_path, settings=GOOD) as doctor,
+        running("doctor", "--json", "--url", app.url, cwd=tmp_path, settings=GOOD | NO_NETWORK) as doctor,
     ):
         await doctor.exit_code()
     check = next(check for check in json.loads(doctor.lines[-1]) if check["name"] == "signed text")
     assert (check["verdict"], check["found"]) == (verdict, f"the app accepts a signature of {found}")
+
+
+async def test_the_cloud_is_asked_for_a_token_and_an_event_subscription(tmp_path: Path) -> None:
+    with zoom_cloud() as cloud:
+        async with EventServer("sub", tokens={TOKEN}).listening() as events:
+            given = {"ZOOM_OAUTH_URL": f"{cloud.url}/oauth/token", "ZOOM_EVENTS_URL": events.url}
+            settings = {name: value for name, value in GOOD.items() if name != "ZOOM_SECRET_TOKEN"} | given
+            async with running("doctor", "--events", "sub", "--json", cwd=tmp_path, settings=settings) as doctor:
+                note = await doctor.line_with("takes it over from whoever holds it")
+                await events.until_connected(1)
+                await events.close()
+                assert await doctor.exit_code() == 1
+    assert note.startswith("note")
+    found = {check["name"]: check for check in json.loads(doctor.lines[-1])}
+    assert "secret token" not in found
+    assert found["token by client_credentials"]["verdict"] == "ok"
+    assert "without meeting:read:meeting_audio (audio)" in found["scopes by client_credentials"]["found"]
+    assert found["event subscription"]["verdict"] == "wrong"
+    assert "another client holds this subscription" in found["event subscription"]["found"]
+    assert any("--events" in cause["where"] for cause in found["started webhooks"]["look_at"])
+    said = "\n".join(doctor.lines)
+    assert not any(secret in said for secret in (TOKEN, GOOD["ZOOM_CLIENT_SECRET"]))
+
+
+def test_what_cannot_be_reached_is_unknown(tmp_path: Path, unused_tcp_port: int) -> None:
+    options = ("--gov", "--events", "sub", "--port", str(unused_tcp_port))
+    found = checks(*options, cwd=tmp_path, settings=GOOD | NO_NETWORK)
+    for name in ("TLS to zoomgov.com", "token by client_credentials", "event subscription", "started webhooks"):
+        assert found[name]["verdict"] == "unknown"
+    assert "through the proxy 127.0.0.1:9" in found["TLS to zoomgov.com"]["found"]
+    assert "zoom.us" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "said"),
+    [
+        (("--token-flow", "password"), {}, "--token-flow password is none"),
+        (("--events", "two words"), {}, "is not a subscription's id"),
+        (("--cloud-url", "http://zoom.example"), {}, "not encrypted"),
+        ((), {"ZOOM_BASE": "zoom.example"}, "ZOOM_BASE=zoom.example is not a cloud of Zoom's"),
+    ],
+)
+def test_what_is_no_cloud(options: tuple[str, ...], settings: dict[str, str], said: str, tmp_path: Path) -> None:
+    done = rtms("doctor", *options, cwd=tmp_path, settings=GOOD | NO_NETWORK | settings)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_flow_without_what_it_needs(tmp_path: Path) -> None:
+    found = checks("--token-flow", "account_credentials", cwd=tmp_path, settings=GOOD | NO_NETWORK)
+    assert found["token"]["verdict"] == "wrong"
+    assert "ZOOM_ACCOUNT_ID" in found["token"]["fix"]
+
+
+def test_an_app_may_be_named_twice_but_its_id_is_no_secret(tmp_path: Path) -> None:
+    server = {"ZOOM_S2S_CLIENT_ID": GOOD["ZOOM_CLIENT_ID"], "ZOOM_S2S_CLIENT_SECRET": GOOD["ZOOM_CLIENT_SECRET"]}
+    found = checks("--offline", cwd=tmp_path, settings=GOOD | server)
+    assert found["Server-to-Server client secret"]["verdict"] == "ok"
+    server["ZOOM_S2S_CLIENT_SECRET"] = GOOD["ZOOM_CLIENT_ID"]
+    done = rtms("doctor", "--offline", cwd=tmp_path, settings=GOOD | server)
+    assert "It is the same as the client id" in done.stdout
