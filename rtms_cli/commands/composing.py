@@ -1,13 +1,15 @@
 """What `listen`, `join` and `demo` compose: a station, a view that subscribes to it, and what signals and keys do."""
 
+import asyncio
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
+from urllib.parse import urlsplit
 
-from rtms_cli.commands.groups import HookOptions, LiveOptions, RecordingOptions
+from rtms_cli.commands.groups import CloudOptions, HookOptions, LiveOptions, RecordingOptions
 from rtms_cli.commands.options import file_mode, is_terminal
 from rtms_cli.errors import Problem
 from rtms_cli.live.hooks import Hooks
@@ -15,6 +17,7 @@ from rtms_cli.live.programs import kill_groups
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.station.intake import Choose
 from rtms_cli.station.listening import OpenListener
 from rtms_cli.station.metrics import MoreFigures
 from rtms_cli.station.observing import ConnectionStatus, Observer, StreamSnapshot
@@ -23,11 +26,14 @@ from rtms_cli.station.station import Station
 from rtms_cli.view.lines import JsonLines, PlainLines
 from rtms_cli.view.terminal import never_be_stopped
 from rtms_cli.view.text import size_of
-from rtms_cli.wire.hosts import HostPolicy
+from rtms_cli.wire.hosts import HostPolicy, is_zooms
 
 if TYPE_CHECKING:
+    from rtms_cli.cloud.tokens import Tokens
     from rtms_cli.live.notifications import Endpoint
     from rtms_cli.live.notifier import Notifier
+    from rtms_cli.station.credentials import Credentials
+    from rtms_cli.station.subscribing import Subscriber
 
 STDOUT = "standard output"
 """How a tap's target is shown that is our own."""
@@ -75,6 +81,7 @@ async def shown_station(
     tls: ssl.SSLContext | None = None,
     max_streams: int | None = None,
     progress: Callable[[], float | None] = lambda: None,
+    choose: Choose = lambda stream, others: None,
 ) -> AsyncIterator[Station]:
     """A station that records until it is left, and that shows itself.
 
@@ -85,6 +92,7 @@ async def shown_station(
     :param hook_options: what runs when recordings begin and end.
     :param max_streams: how many at once; `None` is one stream, and what it may turn into.
     :param progress: how far it is, from 0 to 1, where the end is known.
+    :param choose: see `Station`.
     """
     mode, taps, commands = file_mode(options.mode), live.taps(is_heard=bool(options.notify)), hook_options.hooks()
     notified = read_notify(options)
@@ -132,6 +140,7 @@ async def shown_station(
             keep_revoked=options.keep_revoked,
             keep_encoded=options.keep_encoded,
             tls=tls,
+            choose=choose,
         )
         panel.station = station = await stack.enter_async_context(running)
         station.more_figures += figures
@@ -139,6 +148,55 @@ async def shown_station(
         if remark is not None:
             station.notice(f"WARNING: {remark}")
         yield station
+
+
+class EventSource(NamedTuple):
+    """Where a subscription's events come from."""
+
+    url: str
+    """Without a token."""
+    tokens: "Tokens"
+    tls: ssl.SSLContext | None
+
+    def subscribed(self, station: Station) -> "AbstractAsyncContextManager[Subscriber]":
+        """Connect, for as long as it is entered, and hand the events to a station."""
+        from rtms_cli.station.subscribing import subscribed
+        from rtms_cli.wire.dialer import Dialer
+
+        host = urlsplit(self.url).hostname or ""
+        policy = HostPolicy() if is_zooms(host) else HostPolicy(given=(host,))
+        return subscribed(self.url, self.tokens.fresh, Dialer(policy, self.tls), station)
+
+
+def read_events(
+    events: str | None, cloud: CloudOptions, credentials: "Credentials", tls: ssl.SSLContext | None
+) -> EventSource | None:
+    """What `--events` asks for.
+
+    :raises Problem: where it is no subscription, or nothing is set that gives a token.
+    """
+    if events is None:
+        return None
+    return EventSource(cloud.addresses().events_url(events), cloud.tokens(credentials, tls), tls)
+
+
+async def until_stopped(station: Station, subscriber: "Subscriber | None") -> None:
+    """Wait until somebody has asked for the end.
+
+    :raises Problem: where the event WebSocket cannot be had at all.
+    """
+    if subscriber is None:
+        await station.stopped()
+        return
+    stopped, failed = asyncio.ensure_future(station.stopped()), asyncio.ensure_future(subscriber.failed())
+    try:
+        await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            await failed
+            await stopped
+    finally:
+        stopped.cancel()
+        failed.cancel()
 
 
 def _written(stack: AsyncExitStack, out: TextIO, *, as_json: bool) -> Observer:

@@ -201,6 +201,7 @@ def _messages(
                         "at": frame.at_us / 1_000_000,
                         "channel": frame.channel,
                         "direction": frame.direction.value,
+                        **({"via": frame.via} if frame.via else {}),
                         "type": kind,
                         "name": MessageType.label(kind).partition(" ")[2] if isinstance(kind, int) else None,
                         "gist": gist(frame, product),

@@ -55,11 +55,13 @@ NoRecord = Annotated[bool, typer.Option("--no-record", help="Write nothing to di
 On = Annotated[list[str] | None, typer.Option("--on", metavar="EVENT=COMMAND", help="Run it: started, finished, …")]
 HookTimeout = Annotated[int, typer.Option("--hook-timeout", metavar="SECONDS", help="Per command.", min=1)]
 HookJobs = Annotated[int, typer.Option("--hook-jobs", metavar="N", help="Commands at once.", min=1, max=100)]
-TokenFlowName = Annotated[
-    str | None, typer.Option(metavar="FLOW", help="client_credentials, account_credentials or access_token.")
-]
+TokenFlowName = Annotated[str | None, typer.Option(metavar="FLOW", help="How a token is had: docs/cloud.md.")]
 Gov = Annotated[bool, typer.Option("--gov", help="Zoom for Government (ZOOM_BASE=zoomgov.com).")]
 CloudUrl = Annotated[str | None, typer.Option(metavar="URL", help="A stand-in for Zoom's cloud.")]
+Events = Annotated[
+    str | None, typer.Option("--events", metavar="ID", help="Zoom's event WebSocket: needs no public URL.")
+]
+OnlyOf = Annotated[str, typer.Option("--only", metavar="host|first|all", help="Of a meeting's streams.")]
 Mode = Annotated[str, typer.Option(metavar="OCTAL", help="Permissions of the files.")]
 
 

@@ -22,6 +22,7 @@ from rtms_cli.protocol.numbers import MediaType
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.files import folder_mode, make_folder
 from rtms_cli.recording.writer import Writer
+from rtms_cli.station.intake import Choose
 from rtms_cli.station.listening import OpenListener
 from rtms_cli.station.observing import Observer
 from rtms_cli.station.station import Station, recorder_in, recorder_nowhere, revoke_in
@@ -96,6 +97,7 @@ async def running_station(
     keep_revoked: bool = False,
     keep_encoded: bool = False,
     tls: ssl.SSLContext | None = None,
+    choose: Choose = lambda stream, others: None,
 ) -> AsyncIterator[Station]:
     """A station that records until it is left; then every recording is finished.
 
@@ -121,6 +123,7 @@ async def running_station(
         max_streams=max_streams,
         revoke=None if keep_revoked or not is_recorded else revoke_in(out),
         check_url=policy.check_name,
+        choose=choose,
     )
     reporting = asyncio.create_task(station.report_progress(PROGRESS_S), name="progress")
     try:

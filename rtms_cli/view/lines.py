@@ -123,6 +123,7 @@ class JsonLines:
                 "at": frame.at_us / 1_000_000,
                 "channel": frame.channel,
                 "direction": frame.direction,
+                **({"via": frame.via} if frame.via else {}),
                 "gist": gist(frame, self._products.get(stream_id, Product.MEETING)),
                 "message": _message(frame),
             }

@@ -55,6 +55,7 @@ class Listener:
     :param metrics: what `GET /metrics` answers with, given how often a webhook was answered, by HTTP status.
     :param forward: is given the raw body and headers of everything that was let in, after it was answered.
     :param may_repeat: says of a webhook whose very signature came before whether it is handed on.
+    :param closed: why no webhook is let in at all, if so; `/healthz` and `/metrics` are answered.
     :param not_now: says why a webhook can be acted on later only, or nothing: Zoom sends it again.
     """
 
@@ -73,6 +74,7 @@ class Listener:
         may_repeat: Callable[[Webhook], bool] = lambda webhook: True,
         not_now: Callable[[Webhook], str | None] = lambda webhook: None,
         max_connections: int = MAX_CONNECTIONS,
+        closed: str = "",
     ) -> None:
         self._host = host
         self._port = port
@@ -84,6 +86,7 @@ class Listener:
         self._forward = forward
         self._may_repeat = may_repeat
         self._not_now = not_now
+        self._closed = closed
         self._signatures: OrderedDict[str, None] = OrderedDict()
         """Those that were let in last; an old one is refused for its age."""
         self._notices = Notices(on_notice)
@@ -122,6 +125,8 @@ class Listener:
         if request.method not in methods:
             allow = b", ".join(method.encode() for method in methods)
             return self._turn_away(request, 405, f"only {allow.decode()} is answered there", ((b"allow", allow),))
+        if path == self._path and self._closed:
+            return self._refuse(403, self._closed)
         encoding = (request.field(b"content-encoding") or "identity").strip().lower()
         if path == self._path and encoding != "identity":
             return self._refuse(415, "the body is compressed, and Zoom's are not")

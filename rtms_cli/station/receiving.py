@@ -1,0 +1,79 @@
+"""Takes webhooks by HTTP for a station."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
+
+from msgspec import Struct
+
+from rtms_cli.recording.files import free_space
+from rtms_cli.station.metrics import exposition
+from rtms_cli.station.station import Station
+from rtms_cli.wire.forwarder import Forwarder
+from rtms_cli.wire.hosts import in_url
+from rtms_cli.wire.listener import Listener
+
+CLOSED = "webhooks by HTTP are turned away: beside --events they are let in with ZOOM_SECRET_TOKEN only"
+
+
+class WebhookEndpoint(Struct, frozen=True):
+    """Where webhooks come by HTTP, if they do.
+
+    :param port: `None` listens nowhere; 0 takes a free one.
+    :param token: verifies webhooks.
+    :param forward_to: an app that gets what was let in, too.
+    :param has_events: whether events come by another way as well.
+    """
+
+    host: str
+    port: int | None
+    path: str
+    token: str | None
+    forward_to: str | None
+    has_events: bool
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether all that comes is Zoom's: events come by TLS for a token, webhooks are verified or turned away."""
+        return self.token is not None or self.has_events
+
+    @property
+    def closed(self) -> str:
+        """Why no webhook is let in, if so."""
+        return CLOSED if self.has_events and self.token is None else ""
+
+    @asynccontextmanager
+    async def open(
+        self, station: Station, out: Path, max_connections: int, tls: ssl.SSLContext | None
+    ) -> AsyncIterator[None]:
+        """Listen, for as long as it is entered.
+
+        :raises Problem: where the address cannot be had.
+        """
+        if self.port is None:
+            yield
+            return
+        async with (
+            nullcontext() if self.forward_to is None else Forwarder(self.forward_to, station.notice, tls) as forwarder
+        ):
+            listener = Listener(
+                self.host,
+                self.port,
+                self.path,
+                self.token,
+                station.take,
+                station.health,
+                station.notice,
+                metrics=lambda answers: exposition(station.figures(answers, free_space(out))),
+                forward=None if forwarder is None else forwarder.put,
+                may_repeat=station.may_repeat,
+                not_now=station.not_now,
+                max_connections=max_connections,
+                closed=self.closed,
+            )
+            station.notice(f"listening on http://{in_url(self.host)}:{await listener.start()}{self.path}")
+            try:
+                yield
+            finally:
+                await listener.stop()
