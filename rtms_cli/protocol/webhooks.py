@@ -40,6 +40,8 @@ class Stream(Struct, frozen=True):
     """Whether it is the stream of the meeting's host; `None` where the webhook does not say."""
     operator_id: str | None = None
     """Whose app it streams to, where the webhook says so; at most 200 characters."""
+    number: str | None = None
+    """The number that people join the meeting or webinar by, where the webhook says so, without blanks and dashes."""
 
     def is_retry_of(self, earlier: "Stream") -> bool:
         """Whether this is the same announcement again rather than a failover (PROTOCOL §2)."""
@@ -323,7 +325,15 @@ def _stream(product: Product, payload: dict[str, object], event_ts: int | None) 
         *(product, identity, stream_id, url, event_ts, signature, told, own, session_key),
         is_original_host=is_host,
         operator_id=None if not operator else operator[:LONGEST_ID],
+        number=_number(payload),
     )
+
+
+def _number(payload: dict[str, object]) -> str | None:
+    """A meeting's or webinar's number, which documents write with blanks, and webhooks as a text or a number."""
+    given = (id_or_none(payload.get(name)) or "" for name in ("meeting_id", "webinar_id"))
+    digits = ("".join(one[:LONGEST_ID].split()).replace("-", "") for one in given)
+    return next((one for one in digits if one.isascii() and one.isdigit()), None)
 
 
 def _text(payload: dict[str, object], name: str) -> str:

@@ -92,10 +92,10 @@ def any_of(kind: type[Message]) -> st.SearchStrategy[Message]:
 
 
 def classes(kind: type[Message] = Message) -> Iterator[type[Message]]:
-    """Every class that can be sent."""
+    """Every class of a stream's messages that can be sent."""
     for one in kind.__subclasses__():
         yield from classes(one)
-        if one not in (Media, Unknown, Unreadable):
+        if one not in (Media, Unknown, Unreadable) and one.__module__ == kind.__module__:
             yield one
 
 

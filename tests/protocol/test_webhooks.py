@@ -29,6 +29,7 @@ from rtms_cli.protocol.webhooks import (
 FOLDER = Path(__file__).parents[2] / "fixtures" / "webhooks"
 BODIES = {path.stem: path.read_bytes() for path in sorted(FOLDER.glob("*.json"))}
 S, M, U, T = "stream123==", "AbC123==", "wss://rtms-sjc1.zoom.example/signaling", 1738394112345
+NUMBER = "123456789"
 SIG = Signature("5f" * 32)
 SEVERAL = f"https://zoom.example, {U} ,wss://other.example"
 
@@ -43,16 +44,17 @@ def start(
     key: str | None = None,
     host: bool | None = None,
     operator: str | None = None,
+    number: str | None = None,
 ) -> StreamStart:
     ids = {own: identity} if own else {}
-    return StreamStart(Stream(product, identity, S, U, event_ts, signature, urls, ids, key, host, operator))
+    return StreamStart(Stream(product, identity, S, U, event_ts, signature, urls, ids, key, host, operator, number))
 
 
 EXPECTED: dict[str, Webhook] = {
-    "meeting_started": start(Product.MEETING, M, host=True, operator="op1"),
-    "meeting_started_object": start(Product.MEETING, M, None, SIG),
-    "webinar_started": start(Product.WEBINAR, M, host=True, operator="op1"),
-    "webinar_started_webinar_uuid": start(Product.WEBINAR, "Web123==", own="webinar_uuid"),
+    "meeting_started": start(Product.MEETING, M, host=True, operator="op1", number=NUMBER),
+    "meeting_started_object": start(Product.MEETING, M, None, SIG, number=NUMBER),
+    "webinar_started": start(Product.WEBINAR, M, host=True, operator="op1", number=NUMBER),
+    "webinar_started_webinar_uuid": start(Product.WEBINAR, "Web123==", own="webinar_uuid", number=NUMBER),
     "session_started": start(Product.VIDEO_SDK, "Ses123==", own="session_id"),
     "session_started_session_key": start(Product.VIDEO_SDK, "Key123", own="session_key", key="Key123"),
     "contact_center_started": start(Product.CONTACT_CENTER, "eng1", own="engagement_id"),
