@@ -95,7 +95,7 @@ def classes(kind: type[Message] = Message) -> Iterator[type[Message]]:
     """Every class of a stream's messages that can be sent."""
     for one in kind.__subclasses__():
         yield from classes(one)
-        if one not in (Media, Unknown, Unreadable) and one.__module__ == kind.__module__:
+        if one not in (Media, Unknown, Unreadable) and one.__module__ == Message.__module__:
             yield one
 
 
