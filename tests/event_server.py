@@ -5,6 +5,7 @@ Its messages are written out here, and whatever a client sends is held against t
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,8 +24,9 @@ class EventServer:
         self.subscription = subscription
         self.tokens = tokens
         """Those that are taken; `None` takes any."""
+        self.port = 0
         self.url = ""
-        """As `ZOOM_EVENTS_URL` has it."""
+        """As `ZOOM_EVENTS_URL` has it, without TLS."""
         self.connected: list[str] = []
         """The token of each connection that was built."""
         self.refused: list[str] = []
@@ -42,10 +44,10 @@ class EventServer:
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator["EventServer"]:
-        async with serve(self._serve, "127.0.0.1", 0) as server:
-            port = next(iter(server.sockets)).getsockname()[1]
-            self.url = f"ws://127.0.0.1:{port}/ws"
+    async def listening(self, tls: ssl.SSLContext | None = None) -> AsyncIterator["EventServer"]:
+        async with serve(self._serve, "127.0.0.1", 0, ssl=tls) as server:
+            self.port = next(iter(server.sockets)).getsockname()[1]
+            self.url = f"ws://127.0.0.1:{self.port}/ws"
             yield self
 
     async def until_connected(self, times: int) -> None:

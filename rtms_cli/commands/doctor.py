@@ -27,7 +27,9 @@ def doctor(
     ca_file: CaFile = None,
     events: Annotated[
         str | None,
-        typer.Option(metavar="SUBSCRIPTION", help="Connect to it for 8 s. Whoever holds it loses it, and its events."),
+        typer.Option(
+            metavar="ID", help="Connect to this subscription for 8 s. Whoever holds it loses it, and its events."
+        ),
     ] = None,
     *,
     cloud: CloudOptions,
