@@ -13,7 +13,7 @@ from rtms_cli.errors import Exit, Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rtms_cli.protocol.numbers import Product
+    from rtms_cli.protocol.numbers import MediaType, Product
     from rtms_cli.simulator.material import Material
     from rtms_cli.simulator.scenario import Scenario
     from rtms_cli.simulator.server import LiveStream
@@ -92,6 +92,9 @@ def simulate(
     streams: Annotated[int, typer.Option(help="Streams of each product, at once.", min=1, max=1000)] = 1,
     speed: Annotated[float, typer.Option(help="How many times faster than real time.", min=0.01, max=1000)] = 1,
     scopes: Annotated[str, typer.Option(help="The media that the app may have: audio,transcript or all.")] = "all",
+    cloud: Annotated[
+        bool, typer.Option("--cloud", help="Be Zoom's cloud: streams begin when a client asks by REST. Until Ctrl-C.")
+    ] = False,
     list_them: Annotated[bool, typer.Option("--list", help="List the scenarios that are built in.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     *,
@@ -104,10 +107,14 @@ def simulate(
     credentials that are configured here; without any, with throw-away ones that are shown. Without --webhook and
     --payload-out the started webhook's body is printed.
 
+    With --cloud it gives tokens, answers Zoom's REST API, and delivers events over a WebSocket, all at --port; meetings
+    begin when a client starts them, as often as it likes.
+
     \b
     Examples:
       rtms simulate --webhook http://127.0.0.1:8080/webhook --products all
       rtms simulate --webhook http://127.0.0.1:8080/webhook --scenario flaky-network
+      rtms simulate --cloud --port 8900
       rtms simulate --audio anna.wav --audio bernd.mp3 --video camera.mp4 --transcript said.srt
     """
     import asyncio
@@ -127,6 +134,11 @@ def simulate(
     except ValueError as error:
         raise Problem(f"--scopes: {error}") from None
     shows = show.shows()
+    if cloud:
+        _be_the_cloud(wanted, [*shows] * streams, speed, scoped, server, as_json=as_json)
+        return
+    if any(each.cloud_faults for each in shows):
+        typer.echo("what the scenario has happen in the cloud is left out: that needs --cloud", err=True)
     app, thrown_away = simulated_app(server.credentials(), scoped)
     tls, webhook = server_tls(server.cert), server.webhook
 
@@ -161,6 +173,62 @@ def simulate(
     reports = run_loop(run())
     print_reports(reports, as_json=as_json)
     if any(report.mistakes for report in reports):
+        raise typer.Exit(Exit.MISMATCH)
+
+
+def _be_the_cloud(
+    products: "Sequence[Product]",
+    shows: "Sequence[Scenario]",
+    speed: float,
+    scopes: "MediaType",
+    server: ServerOptions,
+    *,
+    as_json: bool,
+) -> None:
+    """Be Zoom's cloud until somebody ends it.
+
+    :param shows: what each product has to show.
+    """
+    import asyncio
+
+    from rtms_cli.simulator.cloud_server import Cloud
+    from rtms_cli.simulator.server import Simulator
+    from rtms_cli.station.running import on_signals, run_loop
+    from rtms_cli.station.serving import cloud_lines, simulated_app, simulated_cloud
+    from rtms_cli.view.report import print_finding, print_reports
+
+    if server.payload_out is not None:
+        raise Problem("--payload-out and --cloud exclude each other.", "A client of the cloud starts streams itself.")
+    credentials = server.credentials()
+    app, thrown_away = simulated_app(credentials, scopes)
+    cloud_app, made_up = simulated_cloud(app, credentials)
+    tls = server_tls(server.cert)
+
+    async def run() -> Cloud:
+        ended = asyncio.Event()
+        streams = Simulator(app, server.host, 0, speed, webhook=server.webhook, public_host=server.public_host, tls=tls)
+        async with streams as simulator:
+            cloud = Cloud(
+                simulator,
+                cloud_app,
+                [(product, each) for product in products for each in shows],
+                server.host,
+                server.port,
+                faults=shows[0].cloud_faults,
+                public_host=server.public_host,
+                on_finding=print_finding,
+            )
+            async with cloud:
+                for line in (*thrown_away, *made_up, *cloud_lines(cloud)):
+                    typer.echo(line, err=True)
+                on_signals(lambda _: ended.set())
+                await ended.wait()
+        return cloud
+
+    cloud = run_loop(run())
+    report, reports = cloud.report(), cloud.reports()
+    print_reports(reports, as_json=as_json, cloud=report)
+    if report.mistakes or any(each.mistakes for each in reports):
         raise typer.Exit(Exit.MISMATCH)
 
 

@@ -1,4 +1,4 @@
-"""`rtms trigger`: one webhook as Zoom posts it, and a verdict on the answer."""
+"""`rtms trigger`: one webhook as Zoom posts it, or sends it over its event WebSocket, and a verdict on the answer."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +28,8 @@ NAMES = ("url_validation", *STREAM_EVENTS, "concurrency_limited", "concurrency_n
 NOWHERE = "wss://127.0.0.1:1/no-server-is-here"
 OLD_S = 60
 """How much older than allowed a stale webhook is."""
+CONTROL_TIMEOUT_S = 10.0
+"""How long the stand-in's cloud may take."""
 SHOWN = 300
 """Characters of an answer's body that are shown."""
 
@@ -50,7 +52,7 @@ class Result(Struct, frozen=True):
     event: str
     url: str
     sent: str
-    """`challenge`, `good`, `forged` or `stale`."""
+    """`challenge`, `good`, `forged` or `stale`; `events` over the event WebSocket."""
     request: str
     """The body that was posted."""
     answers: list[Told]
@@ -60,7 +62,10 @@ def trigger(
     event: Annotated[
         str, typer.Argument(help=f"{', '.join(NAMES)}; or an event's whole name, such as meeting.rtms_started.")
     ],
-    to: Annotated[str, typer.Option("--to", help="The webhook URL of the app.")],
+    to: Annotated[str, typer.Option("--to", help="The webhook URL of the app; with --via ws the stand-in's cloud.")],
+    via: Annotated[
+        str, typer.Option(help="http, or ws: the event WebSocket of `rtms simulate --cloud`.", metavar="WAY")
+    ] = "http",
     product: Annotated[
         str | None, typer.Option(help="meeting, webinar, session, contact_center or phone.", show_default="meeting")
     ] = None,
@@ -86,11 +91,12 @@ def trigger(
     """Post one signed webhook to an app, and judge its answer.
 
     Exit code 1 if the answer is wrong: a status that Zoom does not take, later than 3 s, a challenge with a wrong
-    answer, a forged or stale webhook that is let in.
+    answer, a forged or stale webhook that is let in. With --via ws: if nobody is connected.
 
     \b
-    Example:
+    Examples:
       rtms trigger started --to http://127.0.0.1:8080/webhook --forge
+      rtms trigger started --via ws --to http://127.0.0.1:8900
     """
     import asyncio
     import time
@@ -101,8 +107,12 @@ def trigger(
     from rtms_cli.view.text import json_line
 
     check_http_url("--to", to)
+    if via not in ("http", "ws"):
+        raise Problem(f"--via {via} is no way.", "Use http or ws.")
+    if via == "ws" and (forge or stale):
+        raise Problem("What comes over the event WebSocket has no signature.", "Leave --forge and --stale out.")
     token = given_credentials(secret_token=secret_token).secret_token
-    if token is None and not forge:
+    if token is None and not forge and via == "http":
         raise Problem(
             "There is no secret token to sign the webhook with.",
             f"Set ZOOM_SECRET_TOKEN. {MARKETPLACE} → Feature → Event Subscriptions has it. Or send it with --forge.",
@@ -111,6 +121,10 @@ def trigger(
     wanted = _Wanted(product, identity, stream_id, urls, reason)
     saved = b"{}" if payload is None else _saved(payload)
     name, body, plain = _compose(event, saved, int(time.time() * 1000), wanted)
+    tls = tls_options(ca_file, insecure=insecure)
+    if via == "ws":
+        _send_over_socket(name, to, body, retry, tls, as_json=as_json)
+        return
     if forge:
         sent = Sent.FORGED
     elif stale:
@@ -119,7 +133,6 @@ def trigger(
         sent = Sent.CHALLENGE if name == VALIDATION else Sent.GOOD
     secret = FORGERS_TOKEN if forge or token is None else token.value
     hidden = secret if token is None else token.value  # an app may answer with what it is configured with
-    tls = tls_options(ca_file, insecure=insecure)
     if not as_json:
         typer.echo(f"{name} → {to}" + ("" if sent in (Sent.GOOD, Sent.CHALLENGE) else f"  ({sent})"))
     answers = []
@@ -156,6 +169,52 @@ async def _ask(
     shown = answer.body.decode(errors="replace").strip().replace(hidden, "[redacted]")
     shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
     return Told(judgement.right, judgement.what, judgement.fix, answer.status, round(answer.took_s * 1000), shown)
+
+
+def _send_over_socket(
+    name: str, url: str, body: bytes, retry: int, tls: "ssl.SSLContext | None", *, as_json: bool
+) -> None:
+    """Have the stand-in's cloud send an event over its event WebSocket, and say to how many it went."""
+    import asyncio
+
+    from rtms_cli.simulator.webhooks import VALIDATION
+    from rtms_cli.view.text import json_line
+
+    if name == VALIDATION:
+        raise Problem("Zoom validates no URL over its event WebSocket.", "Leave --via ws out.")
+    if not as_json:
+        typer.echo(f"{name} → {url}, over its event WebSocket")
+    answers = []
+    for _ in range(retry + 1):
+        answers.append(asyncio.run(_send_once(url, body, tls)))
+        if not as_json:
+            _print(answers[-1])
+    if as_json:
+        typer.echo(json_line(Result(name, url, "events", body.decode(errors="replace"), answers)))
+    if not all(told.right for told in answers):
+        raise typer.Exit(Exit.MISMATCH)
+
+
+async def _send_once(url: str, body: bytes, tls: "ssl.SSLContext | None") -> Told:
+    from rtms_cli.simulator.webhooks import CONTROL, control_fields, read_control
+    from rtms_cli.wire.poster import NoAnswerError, post
+
+    try:
+        answer = await post(url.rstrip("/") + CONTROL, body, control_fields(), CONTROL_TIMEOUT_S, tls)
+    except NoAnswerError as error:
+        return Told(False, f"no answer: {error}", "Does `rtms simulate --cloud` run there?")
+    told = read_control(answer.status, answer.body)
+    ms = round(answer.took_s * 1000)
+    if told is None:
+        what = "this is not the address of `rtms simulate --cloud`"
+        return Told(False, what, "It says its address when it begins: give that with --to.", answer.status, ms)
+    connections, delay_s = told
+    if not connections:
+        what = "nobody is connected: the event is lost, as Zoom's are"
+        return Told(False, what, "Let `rtms listen --events …` connect first.", answer.status, ms)
+    late = f", {delay_s:g} s late" if delay_s else ""
+    who = "1 connection" if connections == 1 else f"{connections} connections"
+    return Told(True, f"the event goes to {who}{late}", "", answer.status, ms)
 
 
 def _print(told: Told) -> None:

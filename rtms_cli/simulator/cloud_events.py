@@ -20,6 +20,7 @@ from msgspec import Struct, structs
 
 from rtms_cli.machine import (
     BROKEN,
+    EVENTS,
     WEBHOOK,
     ChannelState,
     Close,
@@ -38,8 +39,6 @@ from rtms_cli.simulator.client import Finding
 from rtms_cli.simulator.cloud_faults import CloudFault, CloudFaultAt
 from rtms_cli.simulator.cloud_tokens import TokenOffice, Worth
 
-EVENTS = "events"
-"""How the names of the machine's channels begin."""
 LATE_S = 1.5 * HEARTBEAT_S
 """How long a client may say nothing before that is worth a note."""
 SILENT_S = 2 * HEARTBEAT_S

@@ -9,9 +9,7 @@ import hashlib
 import secrets
 import socket
 import time
-from collections.abc import Sequence
-
-from msgspec import Struct
+from collections.abc import Callable, Sequence
 
 from rtms_cli.errors import Problem
 from rtms_cli.machine import WEBHOOK, Direction
@@ -19,14 +17,16 @@ from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.strict_json import loads
 from rtms_cli.simulator.client import Finding
 from rtms_cli.simulator.cloud_app import CloudApp, form_fields, refused, told
-from rtms_cli.simulator.cloud_events import MOST_FINDINGS, EventFigures, EventServer
+from rtms_cli.simulator.cloud_events import MOST_FINDINGS, EventServer
 from rtms_cli.simulator.cloud_faults import CloudFaultAt
 from rtms_cli.simulator.cloud_oauth import token_answer
+from rtms_cli.simulator.cloud_report import CloudReport
 from rtms_cli.simulator.cloud_rest import RestApi, Subject
 from rtms_cli.simulator.cloud_tokens import TokenOffice
 from rtms_cli.simulator.host import HOST, Action
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import LiveStream, Simulator
+from rtms_cli.simulator.webhooks import CONTROL, CONTROL_FIELD, control_answer
 from rtms_cli.simulator.zoom import Report
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Driver
@@ -34,31 +34,9 @@ from rtms_cli.wire.hosts import in_url
 from rtms_cli.wire.http import Answer, Handler, HttpServer, Request
 from rtms_cli.wire.upgrade import UpgradedSocket, upgrade, wants_upgrade
 
-CONTROL = "/simulator/events"
-"""Where `trigger` posts an event that shall go out over the event WebSocket."""
-CONTROL_FIELD = b"x-rtms-simulator"
-"""A header that a request there must have: no web page can send it."""
 MAX_BODY = 1 << 18
 REQUEST_S = 10.0
 MOST_CONNECTIONS = 256
-
-
-class CloudReport(Struct, frozen=True):
-    """What clients did with the cloud, and what they did wrong."""
-
-    tokens: int
-    """That were given out."""
-    calls: int
-    """REST calls that were answered with success."""
-    refused: int
-    """REST calls that were not."""
-    events: EventFigures
-    findings: tuple[Finding, ...]
-
-    @property
-    def mistakes(self) -> list[Finding]:
-        """The findings that a server would mind."""
-        return [finding for finding in self.findings if finding.is_wrong]
 
 
 class Cloud:
@@ -66,6 +44,7 @@ class Cloud:
 
     :param shows: what there is to start, and what each shows when it is started.
     :param faults: their times count from when the cloud begins.
+    :param on_finding: is called for each mistake when it is made.
     """
 
     def __init__(
@@ -78,8 +57,9 @@ class Cloud:
         *,
         faults: Sequence[CloudFaultAt] = (),
         public_host: str | None = None,
+        on_finding: Callable[[Finding], None] = lambda finding: None,
     ) -> None:
-        self.subscription = secrets.token_urlsafe(12)
+        self.subscription = secrets.token_hex(8)
         """The id of the event subscription."""
         self.streams: list[LiveStream] = []
         """Every stream that was started, in order."""
@@ -96,11 +76,13 @@ class Cloud:
         if app.access_token:
             self._tokens.know(app.access_token, app.scopes)
         self._findings: list[Finding] = []
+        self._on_finding = on_finding
         self._clock = Clock()
         self._events = EventServer(
             self._tokens,
             [self.subscription],
             faults,
+            on_finding=on_finding,
             on_fault=lambda fault: self._rest.fail_next(fault.number, fault.times),
         )
         self._rest = RestApi(app, self._tokens, self.subjects, self._act, self._find)
@@ -216,7 +198,7 @@ class Cloud:
 
     def _control(self, request: Request) -> Answer:
         """Let an event happen that somebody made up."""
-        if request.method != "POST" or request.field(CONTROL_FIELD) is None:
+        if request.method != "POST" or request.field(CONTROL_FIELD.encode()) is None:
             return Answer(403, b"this is for `rtms trigger --via ws`\n")
         try:
             is_object = isinstance(loads(request.body), dict)
@@ -226,11 +208,12 @@ class Cloud:
             return refused(400, 400, "The body is no JSON object.")
         listeners = self._events.listeners
         self.happen(request.body)
-        return told(200, {"connections": listeners, "delay_s": self._events.delay_s})
+        return told(200, control_answer(listeners, self._events.delay_s))
 
     def _find(self, channel: str, what: str, is_wrong: bool) -> None:
         if len(self._findings) < MOST_FINDINGS:
             self._findings.append(Finding(self._clock.now_us() // 1000, channel, what, is_wrong))
+            self._on_finding(self._findings[-1])
 
     # Streams.
 

@@ -2,6 +2,7 @@
 
 from msgspec import Struct, structs
 
+from rtms_cli.simulator.cloud_faults import CloudFaultAt
 from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import FaultAt
 from rtms_cli.simulator.material import Material
@@ -42,6 +43,8 @@ class Scenario(Struct, frozen=True):
     """How much of it is over when the client is ready: that audio comes first, in a burst, if the client wants it."""
     material: Material = Material()
     """The user's own, in place of what is made up."""
+    cloud_faults: tuple[CloudFaultAt, ...] = ()
+    """What goes wrong in the cloud beside the session; their times count from when the cloud begins."""
 
     @property
     def duration_ms(self) -> int:

@@ -8,7 +8,8 @@
     at = 5
     drop = "signaling"
 
-`EVENTS` has every kind of event with its fields.
+`EVENTS` has every kind of event with its fields. Those in `CLOUD_EVENTS` happen in the cloud, and their times count
+from when that begins.
 """
 
 import re
@@ -21,6 +22,7 @@ from msgspec import Struct, structs
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import Language, Resolution, StatusCode, StopReason
 from rtms_cli.protocol.saved import decode_text, read_toml
+from rtms_cli.simulator.cloud_faults import CloudFault, CloudFaultAt
 from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.scenario import FIRST_ID, PEOPLE, Person, Scenario
@@ -29,6 +31,9 @@ from rtms_cli.simulator.subtitles import read_language
 
 BEFORE_MS = -1
 """The time of what has to be so before the session begins: `at = "start"`."""
+
+MOST_SECONDS = 86_400
+"""How long a session, or what happens in the cloud, may take."""
 
 MOST_BUFFERED_S = 60
 """How much audio Zoom keeps for a client that has not come yet (PROTOCOL §4)."""
@@ -89,8 +94,8 @@ def read(text: str, name: str, where: str) -> ScenarioFile:
     top = _Fields(given, where, ())
     description = top.text("description")
     seconds = top.number("seconds", 10.0)
-    if not 0.1 <= seconds <= 86_400:
-        raise top.wrong("seconds", "is a number from 0.1 to 86400")
+    if not 0.1 <= seconds <= MOST_SECONDS:
+        raise top.wrong("seconds", f"is a number from 0.1 to {MOST_SECONDS}")
     names = top.texts("people", [person.name for person in PEOPLE])
     if not names or len(set(names)) < len(names):
         raise top.wrong("people", "is a list of at least one name, each once")
@@ -112,11 +117,13 @@ def read(text: str, name: str, where: str) -> ScenarioFile:
     events: list[Event] = []
     faults: list[FaultAt] = []
     variants: list[FaultAt] = []
+    in_cloud: list[CloudFaultAt] = []
     for number, table in enumerate(tables):
         line = f":{lines[number]}" if len(lines) == len(tables) else f": event {number + 1}"
         event = _Fields(table, f"{where}{line}", names)
         made = _read_event(event, seconds)
         events += [one for one in made if isinstance(one, Event)]
+        in_cloud += [one for one in made if isinstance(one, CloudFaultAt)]
         new = [one for one in made if isinstance(one, FaultAt)]
         if len(new) > 1 and new[0].kind in _REFUSALS:
             variants = new
@@ -130,6 +137,7 @@ def read(text: str, name: str, where: str) -> ScenarioFile:
         tuple(events),
         late_s,
         buffered_s,
+        cloud_faults=tuple(in_cloud),
     )
     each_of = [structs.replace(whole, faults=(*faults, one)) for one in variants] or [whole]
     return ScenarioFile(name, description, tuple(each_of))
@@ -145,6 +153,9 @@ class _Fields:
 
     def has(self, name: str) -> bool:
         return name in self._left
+
+    def holds(self, name: str, value: object) -> bool:
+        return self._left.get(name) is value
 
     def take(self, name: str) -> object:
         return self._left.pop(name, None)
@@ -200,25 +211,28 @@ class _Fields:
             raise self.wrong(name, f"is no field here; there are {', '.join(known)}" if known else "is no field")
 
 
-_Made = Sequence[Event | FaultAt]
+_Made = Sequence[Event | FaultAt | CloudFaultAt]
 
 
 def _read_event(event: _Fields, seconds: float) -> _Made:
     at_ms = BEFORE_MS
+    verbs = [verb for verb in (*EVENTS, *CLOUD_EVENTS) if event.has(verb)]
+    last_s = MOST_SECONDS if any(verb in CLOUD_EVENTS for verb in verbs) else seconds
     if event.has("at"):
         if (at := event.take("at")) != "start":
-            if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at <= seconds:
-                raise event.wrong("at", f'has to be "start", or seconds from 0 to {seconds:g}')
+            if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at <= last_s:
+                raise event.wrong("at", f'has to be "start", or seconds from 0 to {last_s:g}')
             at_ms = round(at * 1000)
     else:
         raise event.wrong("at", "is missing")
-    verbs = [verb for verb in EVENTS if event.has(verb)]
     if len(verbs) != 1:
         raise event.wrong(
             "event" if not verbs else "', '".join(verbs),
-            f"has to say one thing that happens: {', '.join(EVENTS)}" if not verbs else "are two events: make them two",
+            f"has to say one thing that happens: {', '.join((*EVENTS, *CLOUD_EVENTS))}"
+            if not verbs
+            else "are two events: make them two",
         )
-    fields, reader = EVENTS[verbs[0]]
+    fields, reader = EVENTS.get(verbs[0]) or CLOUD_EVENTS[verbs[0]]
     made = reader(event, verbs[0], at_ms)
     event.finish(("at", verbs[0], *fields))
     return made
@@ -343,6 +357,32 @@ def _stop(event: _Fields, verb: str, at_ms: int) -> _Made:
     return (FaultAt(at_ms, Fault.STOP if told == "signaling" else Fault.STOP_WEBHOOK_ONLY, reason),)
 
 
+def _token_expires(event: _Fields, verb: str, at_ms: int) -> _Made:
+    event.yes(verb)
+    return (CloudFaultAt(at_ms, CloudFault.TOKEN_EXPIRES),)
+
+
+def _events_drop(event: _Fields, verb: str, at_ms: int) -> _Made:
+    if event.holds(verb, True):
+        event.yes(verb)
+        return (CloudFaultAt(at_ms, CloudFault.EVENTS_DROP),)
+    return (CloudFaultAt(at_ms, CloudFault.EVENTS_DROP, _ms(event, verb)),)
+
+
+def _events_delay(event: _Fields, verb: str, at_ms: int) -> _Made:
+    return (CloudFaultAt(at_ms, CloudFault.EVENTS_DELAY, _ms(event, verb)),)
+
+
+def _second_subscriber(event: _Fields, verb: str, at_ms: int) -> _Made:
+    event.yes(verb)
+    return (CloudFaultAt(at_ms, CloudFault.SECOND_SUBSCRIBER, times=event.count("times", 1, most=1000, least=1)),)
+
+
+def _rest_error(event: _Fields, verb: str, at_ms: int) -> _Made:
+    code = event.count(verb, most=99_999, least=100)
+    return (CloudFaultAt(at_ms, CloudFault.REST_ERROR, code, event.count("times", 1, most=1000, least=1)),)
+
+
 _Reader = Callable[[_Fields, str, int], _Made]
 EVENTS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
     "join": ((), _event),
@@ -392,3 +432,12 @@ EVENTS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
     "stop": (("told",), _stop),
 }
 """Every kind of event: the field that says it, the others that it may have, and what it means."""
+
+CLOUD_EVENTS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
+    "token_expires": ((), _token_expires),
+    "events_drop": ((), _events_drop),
+    "events_delay": ((), _events_delay),
+    "second_subscriber": (("times",), _second_subscriber),
+    "rest_error": (("times",), _rest_error),
+}
+"""What happens in the cloud, in the same form."""

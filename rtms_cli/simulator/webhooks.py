@@ -4,10 +4,15 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from rtms_cli.protocol.messages import dumps
+from rtms_cli.protocol.messages import dumps, loads
 from rtms_cli.protocol.numbers import Product
 
 VALIDATION = "endpoint.url_validation"
+
+CONTROL = "/simulator/events"
+"""Where the stand-in's cloud takes an event that shall go out over its event WebSocket."""
+CONTROL_FIELD = "x-rtms-simulator"
+"""A header that a request there must have: no web page can send it."""
 
 _EVENTS = {
     Product.MEETING: "meeting.rtms_{}",
@@ -65,3 +70,25 @@ CONCURRENCY: dict[str, dict[str, object]] = {
     },
 }
 """The payloads of the warnings about too many streams at once."""
+
+
+def control_fields() -> dict[str, str]:
+    """The header of a request at `CONTROL`."""
+    return {"content-type": "application/json", CONTROL_FIELD: "trigger"}
+
+
+def control_answer(connections: int, delay_s: float) -> dict[str, object]:
+    """What the answer there says: how many connections an event goes to, and how late."""
+    return {"connections": connections, "delay_s": delay_s}
+
+
+def read_control(status: int, body: bytes) -> tuple[int, float] | None:
+    """Read that answer; `None` where it is somebody else's."""
+    try:
+        told = loads(body)
+    except ValueError:
+        return None
+    connections, delay_s = (told.get("connections"), told.get("delay_s")) if isinstance(told, dict) else (None, None)
+    if status != 200 or not isinstance(connections, int) or not isinstance(delay_s, int | float):
+        return None
+    return connections, float(delay_s)

@@ -7,10 +7,12 @@ from pathlib import Path
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import MediaType, Product
 from rtms_cli.recording.files import atomic_write
+from rtms_cli.simulator.cloud_app import CloudApp, all_scopes
+from rtms_cli.simulator.cloud_server import Cloud
 from rtms_cli.simulator.recorded import Recording
 from rtms_cli.simulator.server import App, LiveStream, Simulator
 from rtms_cli.simulator.zoom import Finding, Report
-from rtms_cli.station.credentials import Credentials
+from rtms_cli.station.credentials import Credentials, Pair
 
 
 def simulated_app(credentials: Credentials, scopes: MediaType) -> tuple[App, Sequence[str]]:
@@ -38,6 +40,58 @@ def simulated_app(credentials: Credentials, scopes: MediaType) -> tuple[App, Seq
     if token is None:
         lines.append(f"  export ZOOM_SECRET_TOKEN={app.secret_token}")
     return app, lines
+
+
+def simulated_cloud(app: App, credentials: Credentials) -> tuple[CloudApp, Sequence[str]]:
+    """Whom the stand-in's cloud takes for whom; and the lines that tell what is made up.
+
+    :param app: the app that streams.
+    """
+    account, given = credentials.account_id, credentials.access_token
+    server, api = _values(credentials.server_to_server), _values(credentials.video_sdk_api)
+    made = CloudApp(
+        app.client_id,
+        app.client_secret,
+        secrets.token_urlsafe(12) if account is None else account.value,
+        server,
+        api or (secrets.token_urlsafe(16), secrets.token_urlsafe(24)),
+        "" if given is None else given.value,
+        all_scopes(app.scopes),
+    )
+    lines = []
+    if account is None:
+        lines.append(f"  export ZOOM_ACCOUNT_ID={made.account_id}")
+    if api is None and made.video_sdk_api is not None:
+        key, secret = made.video_sdk_api
+        lines.append(f"  export ZOOM_VIDEO_SDK_API_KEY={key} ZOOM_VIDEO_SDK_API_SECRET={secret}")
+    return made, lines
+
+
+def _values(pair: Pair | None) -> tuple[str, str] | None:
+    return None if pair is None else (str(pair.client_id.value), str(pair.client_secret.value))
+
+
+def cloud_lines(cloud: Cloud) -> Sequence[str]:
+    """Where a client finds the stand-in's cloud, and what there is to start."""
+    events = f"ws{cloud.url.removeprefix('http')}"
+    lines = [
+        f"the stand-in for Zoom's cloud is at {cloud.url}: --cloud-url, or",
+        f"  export ZOOM_OAUTH_URL={cloud.url} ZOOM_API_URL={cloud.url} ZOOM_EVENTS_URL={events}",
+        f"its event subscription is {cloud.subscription}: {cloud.events_url}",
+    ]
+    for subject in cloud.subjects:
+        product = "" if subject.product is Product.MEETING else f" --product {subject.product}"
+        lines.append(f"a {_NAMES[subject.product]} can be started: rtms start {subject.name}{product}")
+    return lines
+
+
+_NAMES = {
+    Product.MEETING: "meeting",
+    Product.WEBINAR: "webinar",
+    Product.VIDEO_SDK: "session",
+    Product.CONTACT_CENTER: "contact center engagement",
+    Product.PHONE: "phone call",
+}
 
 
 def write_payloads(path: Path, live: Sequence[LiveStream]) -> None:

@@ -4,17 +4,23 @@ from collections.abc import Sequence
 
 import typer
 
+from rtms_cli.simulator.cloud_report import CloudReport
 from rtms_cli.simulator.zoom import Finding, Report
 from rtms_cli.view.output import drop_dead_output
 from rtms_cli.view.text import escape, json_line
 
 
-def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
-    """What the clients did, and what they did wrong, on standard output, if anybody can still read it."""
+def print_reports(reports: Sequence[Report], *, as_json: bool, cloud: CloudReport | None = None) -> None:
+    """What the clients did, and what they did wrong, on standard output, if anybody can still read it.
+
+    :param cloud: what they did with the cloud beside the streams, where there was one.
+    """
     drop_dead_output()  # the terminal may be closed, but the exit code still counts
     if as_json:
-        typer.echo(json_line(reports))
+        typer.echo(json_line(reports if cloud is None else {"cloud": cloud, "streams": reports}))
         return
+    if cloud is not None:
+        _print_cloud(cloud)
     for report in reports:
         progress = "ready" if report.ready else "joined, but never ready" if report.joined else "no client joined"
         slowest = f", slowest {report.slowest_answer_ms:.0f} ms" if report.slowest_answer_ms is not None else ""
@@ -24,15 +30,36 @@ def print_reports(reports: Sequence[Report], *, as_json: bool) -> None:
             f"{report.product} {report.stream_id[:8]}: {progress}; sent {sent or 'no media'}; "
             f"keep-alives {report.answered}/{report.keep_alives} answered{slowest}"
         )
-        for finding in report.findings:
-            where = f"{finding.at_ms / 1000:8.3f} {finding.channel or '-'}"
-            mark, colour = ("WRONG", "red") if finding.is_wrong else ("note ", "yellow")
-            typer.secho(f"  {mark} {where}: {escape(finding.what)}", fg=colour)
-    wrong = sum(len(report.mistakes) for report in reports)
+        _print_findings(report.findings)
+    wrong = sum(len(report.mistakes) for report in (*reports, *(() if cloud is None else (cloud,))))
     if wrong:
         typer.secho(f"{wrong} findings: the client broke the protocol.", fg="red")
     else:
         typer.secho("clean: the client did everything right.", fg="green")
+
+
+def _print_cloud(report: CloudReport) -> None:
+    events = report.events
+    parts = [
+        f"{report.tokens} tokens given",
+        f"{report.calls} calls answered, {report.refused} refused",
+        f"event connections: {events.connections} built, {events.refused} refused, {events.replaced} replaced",
+        f"{events.heartbeats} heartbeats",
+        f"events: {events.delivered} delivered, {events.lost} lost" + _more(events.elsewhere, "to somebody else"),
+    ]
+    typer.echo(f"cloud: {'; '.join(parts)}")
+    _print_findings(report.findings)
+
+
+def _more(count: int, what: str) -> str:
+    return f", {count} {what}" if count else ""
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        where = f"{finding.at_ms / 1000:8.3f} {finding.channel or '-'}"
+        mark, colour = ("WRONG", "red") if finding.is_wrong else ("note ", "yellow")
+        typer.secho(f"  {mark} {where}: {escape(finding.what)}", fg=colour)
 
 
 def print_finding(finding: Finding) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from websockets.datastructures import Headers
 from websockets.frames import Opcode
@@ -147,10 +148,9 @@ class UpgradedSocket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is ours; what comes waits for `start`."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._unsent)
-        transport.set_write_buffer_limits(high=OUTBOX_BYTES)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._transport.write(self._unsent)
+        self._transport.set_write_buffer_limits(high=OUTBOX_BYTES)
         self._on_open(self)
 
     def data_received(self, data: bytes) -> None:

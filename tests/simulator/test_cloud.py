@@ -18,9 +18,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from rtms_cli.protocol.numbers import EVERY_MEDIA, Product
 from rtms_cli.simulator.cloud_app import CloudApp, all_scopes
 from rtms_cli.simulator.cloud_faults import CloudFault, CloudFaultAt
-from rtms_cli.simulator.cloud_server import CONTROL, Cloud
+from rtms_cli.simulator.cloud_server import Cloud
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, Simulator
+from rtms_cli.simulator.webhooks import CONTROL
 
 ID, SECRET, ACCOUNT = "client", "a secret", "account"
 KEY, API_SECRET = "api-key", "an api secret"

@@ -10,9 +10,10 @@ from simulator.standing import Played, record
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.numbers import StatusCode
+from rtms_cli.simulator.cloud_faults import CloudFault, CloudFaultAt
 from rtms_cli.simulator.deviations import Deviation
 from rtms_cli.simulator.faults import Fault, FaultAt
-from rtms_cli.simulator.scenario_file import EVENTS, built_in, load, read
+from rtms_cli.simulator.scenario_file import CLOUD_EVENTS, EVENTS, built_in, load, read
 from rtms_cli.simulator.schedule import Event, EventKind
 
 
@@ -130,13 +131,13 @@ def test_every_status_code(tmp_path: Path) -> None:
 def test_every_built_in_scenario_is_described_and_tried() -> None:
     files = built_in()
     assert len(files) >= 12
-    assert {file.name for file in files} == {*OUTCOMES, "every-status-code"}
+    assert {file.name for file in files} == {*OUTCOMES, "every-status-code", "cloud-trouble"}
     for file in files:
         assert 20 <= len(file.description) <= 110
         assert file.description.endswith(".")
     folder = importlib.resources.files("rtms_cli.simulator") / "scenarios"
     used = "".join(entry.read_text("utf-8") for entry in folder.iterdir())
-    assert {verb for verb in EVENTS if f"\n{verb} = " not in used} == set()
+    assert {verb for verb in (*EVENTS, *CLOUD_EVENTS) if f"\n{verb} = " not in used} == set()
 
 
 HEAD = 'description = "x"\nseconds = 20\npeople = ["Anna", "Bernd"]\n'
@@ -191,6 +192,25 @@ def test_events(event: str, meant: Event | FaultAt) -> None:
     assert ([person.name for person in scenario.people], scenario.seconds) == (["Anna", "Bernd"], 20)
 
 
+@pytest.mark.parametrize(
+    ("event", "meant"),
+    [
+        ("at = 1\ntoken_expires = true", CloudFaultAt(1000, CloudFault.TOKEN_EXPIRES)),
+        ("at = 1\nevents_drop = true", CloudFaultAt(1000, CloudFault.EVENTS_DROP)),
+        ("at = 1\nevents_drop = 2.5", CloudFaultAt(1000, CloudFault.EVENTS_DROP, 2500)),
+        ("at = 1\nevents_delay = 50", CloudFaultAt(1000, CloudFault.EVENTS_DELAY, 50_000)),
+        ("at = 9000\nsecond_subscriber = true", CloudFaultAt(9_000_000, CloudFault.SECOND_SUBSCRIBER)),
+        ('at = "start"\nrest_error = 3000', CloudFaultAt(-1, CloudFault.REST_ERROR, 3000)),
+        ("at = 1\nrest_error = 429\ntimes = 3", CloudFaultAt(1000, CloudFault.REST_ERROR, 429, 3)),
+    ],
+)
+def test_events_in_the_cloud(event: str, meant: CloudFaultAt) -> None:
+    (scenario,) = read(f"{HEAD}\n[[event]]\n{event}\n", "x", "x.toml").scenarios
+    assert scenario.cloud_faults == (meant,)
+    assert not scenario.events
+    assert not scenario.faults
+
+
 def test_a_file_is_a_scenario_too_and_a_list_of_refusals_needs_a_stream_for_each(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
@@ -227,6 +247,9 @@ def test_a_file_is_a_scenario_too_and_a_list_of_refusals_needs_a_stream_for_each
         (HEAD + '[[event]]\nat = 1\nspeak = "Anna"', "'for' is missing"),
         (HEAD + '[[event]]\nat = 1\nspeak = "Anna"\nfor = -1', "'for' has to be a number of at least 0"),
         (HEAD + '[[event]]\nat = 1\njoin = "Anna"\nfor = 1', "'for' is no field here; there are at, join"),
+        (HEAD + "[[event]]\nat = 1\nevents_drop = false", "'events_drop' has to be a number"),
+        (HEAD + "[[event]]\nat = 1\nrest_error = 7", "'rest_error' has to be a number of at least 100"),
+        (HEAD + "[[event]]\nat = 99999\ntoken_expires = true", "seconds from 0 to 86400"),
         (HEAD + "[[event]]\nat = 1\nrefuse = 99", "'refuse' has to be a status code from 1 to 47"),
         (HEAD + "[[event]]\nat = 1\nrefuse = [3, true]", "'refuse' has to be a status code"),
         (HEAD + "[[event]]\nat = 1\nstop = 0", "'stop' has to be a number of at least 1"),

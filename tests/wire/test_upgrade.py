@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+import uvloop
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -58,7 +59,12 @@ async def serving() -> AsyncIterator[Served]:
         await served.server.close()
 
 
-async def test_http_and_websockets_at_one_port() -> None:
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_http_and_websockets_at_one_port(run: Callable[[Coroutine[None, None, None]], None]) -> None:
+    run(speak_both())
+
+
+async def speak_both() -> None:
     async with serving() as served, httpx.AsyncClient(trust_env=False) as http:
         async with connect(served.url, proxy=None) as client:
             answer = await http.post(f"http://127.0.0.1:{served.port}/x", content=b"1" * 100_000)
