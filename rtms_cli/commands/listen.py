@@ -32,12 +32,6 @@ if TYPE_CHECKING:
     from rtms_cli.station.receiving import WebhookEndpoint
     from rtms_cli.wire.descriptors import Shares
 
-UNVERIFIED = (
-    "WARNING: webhooks are not verified, anybody can send them: set ZOOM_SECRET_TOKEN "
-    "(Marketplace → your app → Feature → Event Subscriptions). "
-    "Connecting to *.zoom.us, *.zoomgov.com and loopback only."
-)
-
 
 @option_groups
 def listen(
@@ -159,8 +153,6 @@ async def _remarks(out: "Path", wanted: int, streams: int, endpoint: "WebhookEnd
     remarks = [f"unfinished: rtms repair {shlex.quote(str(folder))}" for folder in folders]
     if streams < wanted:
         remarks.append(f"WARNING: {streams} streams at once at most: `ulimit -n` is {raise_limit()}")
-    if not endpoint.is_trusted:
-        remarks.append(UNVERIFIED)
-    elif endpoint.closed and endpoint.port is not None:
-        remarks.append(f"WARNING: {endpoint.closed}")
+    if endpoint.warning:
+        remarks.append(f"WARNING: {endpoint.warning}")
     return remarks

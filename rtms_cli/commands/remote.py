@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rtms_cli.cloud.rest import Action, Order
+    from rtms_cli.cloud.tokens import Tokens
     from rtms_cli.station.control import Accepted, Control
     from rtms_cli.station.credentials import Credentials
 
@@ -24,10 +25,8 @@ Id = Annotated[
 ]
 Product = Annotated[str, typer.Option(metavar="NAME", help="meeting, webinar, session, contact_center or phone.")]
 StreamingApp = Annotated[str | None, typer.Option(metavar="ID", help="The app that streams (ZOOM_CLIENT_ID).")]
-Participant = Annotated[
-    str, typer.Option(metavar="USER", help="Whose stream, by Zoom's user id; else the token's user.")
-]
-Wait = Annotated[float, typer.Option(metavar="SECONDS", help="Go on trying for so long: not in progress yet, …", min=0)]
+Participant = Annotated[str, typer.Option(metavar="USER", help="Whose stream, if not the token's user's.")]
+Wait = Annotated[float, typer.Option(metavar="SECONDS", help="Try again for so long.", min=0)]
 OneObject = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
@@ -88,18 +87,26 @@ def ask(
 
 
 def make_control(
-    order: "Order", credentials: "Credentials", cloud: CloudOptions, ca_file: Path | None, tell: "Callable[[str], None]"
+    order: "Order",
+    credentials: "Credentials",
+    cloud: CloudOptions,
+    ca_file: Path | None,
+    tell: "Callable[[str], None]",
+    tokens: "Tokens | None" = None,
 ) -> "Control":
     """What gives orders to Zoom; its certificates are always verified, because tokens go there.
 
+    :param tokens: what gives tokens already, so that Zoom is not asked for two: the second may end the first.
     :raises Problem: where what that takes is not set.
     """
     from rtms_cli.protocol.numbers import Product
     from rtms_cli.station.control import Control
 
     tls = tls_options(ca_file, insecure=False)
-    is_sdk = order.target.product is Product.VIDEO_SDK
-    tokens = None if is_sdk else cloud.tokens(credentials, tls)
+    if order.target.product is Product.VIDEO_SDK:
+        tokens = None
+    elif tokens is None:
+        tokens = cloud.tokens(credentials, tls)
     return Control(cloud.addresses(), tokens, credentials.video_sdk_api, tls, tell)
 
 

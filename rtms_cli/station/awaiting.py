@@ -1,8 +1,10 @@
 """Waits for the stream that Zoom was asked to start, and for its end."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any, TypeVar
 
 from rtms_cli.cloud.rest import Order, Target
 from rtms_cli.errors import Problem
@@ -13,6 +15,9 @@ from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.station.control import Accepted, Control
 from rtms_cli.station.station import Outcome, Station
+from rtms_cli.station.subscribing import Subscriber
+
+T = TypeVar("T")
 
 PATIENCE_S = 60.0
 """How long a started webhook may take before the usual causes are listed: it comes within seconds, or mostly never."""
@@ -87,38 +92,60 @@ async def started_and_recorded(
     order: Order,
     wait_s: float,
     causes: Sequence[str],
+    *,
+    subscriber: Subscriber | None = None,
     patience_s: float = PATIENCE_S,
 ) -> Outcome | None:
     """Ask Zoom for a stream, wait for it, and wait for its end.
 
-    A refusal ends it, unless the stream has begun by then. Until the stream has begun, it is waited for until the
-    station is stopped.
+    A refusal ends it, unless the stream has begun by then. Until it has, it is waited for until the station is stopped.
 
     :param wait_s: how long to go on asking; see `Control.give`.
     :param causes: lines that are told where no stream begins for some time after Zoom took the order.
+    :param subscriber: what has to be connected before Zoom is asked.
     :returns: how it ended; `None` where the station was stopped before it began.
-    :raises Problem: where Zoom does not take the order.
+    :raises Problem: where Zoom does not take the order, or the event WebSocket cannot be had.
     """
     station.subscribe(awaited)
-    awaited.is_asked_for = True
-    asking = asyncio.create_task(control.give(order, wait_s), name="ask Zoom")
-    begun = asyncio.create_task(awaited.has_begun.wait(), name="begun")
-    ended = asyncio.create_task(awaited.has_ended.wait(), name="ended")
-    stopped = asyncio.create_task(station.stopped(), name="stopped")
-    try:
-        await asyncio.wait((asking, begun, ended, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if asking.done() and not begun.done():
-            _tell(station, await asking, order)
-            reminder = asyncio.create_task(_remind(station, order, causes, patience_s), name="causes")
-            await asyncio.wait((begun, ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+    async with AsyncExitStack() as stack:
+
+        def task(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+            made = asyncio.create_task(work, name=name)
+            stack.callback(made.cancel)
+            return made
+
+        begun, ended = task(awaited.has_begun.wait(), "begun"), task(awaited.has_ended.wait(), "ended")
+        over = {ended, task(station.stopped(), "stopped")}
+        early: set[asyncio.Task[Any]] = {begun, *over}
+        if subscriber is not None:
+            station.notice("connecting to Zoom's event WebSocket, before Zoom is asked for the stream")
+            await _first(early, task(subscriber.connected(), "connected"))
+            early.add(task(subscriber.failed(), "failed"))
+        awaited.is_asked_for = True
+        asking = task(control.give(order, wait_s), "ask Zoom")
+        if await _first(early, asking):
+            _tell(station, asking.result(), order)
+            reminder = task(_remind(station, order, causes, patience_s), "causes")
+            await _first(early, begun)
             reminder.cancel()
         else:
-            asking.add_done_callback(lambda task: _told_late(station, task, order))
-        await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (asking, begun, ended, stopped):
-            task.cancel()
+            asking.add_done_callback(lambda done: _told_late(station, done, order))
+        await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
     return station.outcomes[-1] if station.outcomes else None
+
+
+async def _first(others: Iterable[asyncio.Task[Any]], wanted: asyncio.Task[Any]) -> bool:
+    """Wait for a task, or for one of others; says whether it was that one, and none of them.
+
+    :raises Problem: what it, or another one, raised.
+    """
+    done, _ = await asyncio.wait({*others, wanted}, return_when=asyncio.FIRST_COMPLETED)
+    if done <= {wanted}:
+        await wanted
+        return True
+    for task in done - {wanted}:
+        await task
+    return False
 
 
 def _tell(station: Station, accepted: Accepted, order: Order) -> None:

@@ -14,6 +14,11 @@ from rtms_cli.wire.forwarder import Forwarder
 from rtms_cli.wire.hosts import in_url
 from rtms_cli.wire.listener import Listener
 
+UNVERIFIED = (
+    "webhooks are not verified, anybody can send them: set ZOOM_SECRET_TOKEN "
+    "(Marketplace → your app → Feature → Event Subscriptions). "
+    "Connecting to *.zoom.us, *.zoomgov.com and loopback only."
+)
 CLOSED = "webhooks by HTTP are turned away: beside --events they are let in with ZOOM_SECRET_TOKEN only"
 
 
@@ -42,6 +47,13 @@ class WebhookEndpoint(Struct, frozen=True):
     def closed(self) -> str:
         """Why no webhook is let in, if so."""
         return CLOSED if self.has_events and self.token is None else ""
+
+    @property
+    def warning(self) -> str:
+        """What somebody who relies on it has to know, if anything."""
+        if not self.is_trusted:
+            return UNVERIFIED
+        return "" if self.port is None else self.closed
 
     @asynccontextmanager
     async def open(

@@ -1,15 +1,31 @@
 """`rtms start`, `stop`, `pause`, `resume` and `status`, against a server that has nothing of ours."""
 
+import asyncio
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
-from processes import rtms, running
+from event_server import EventServer
+from harness import Silent, make_station
+from processes import rtms, running, until
 from zoomcloud import TOKEN, Cloud, Reply, granted, zoom_cloud
+
+from rtms_cli.cloud.addresses import find_addresses
+from rtms_cli.cloud.rest import Action, Order, Target
+from rtms_cli.cloud.tokens import TokenFlow, Tokens, TokenSource
+from rtms_cli.protocol.numbers import Product
+from rtms_cli.protocol.secrets import Secret
+from rtms_cli.recording.writer import Writer
+from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.server import App, Simulator
+from rtms_cli.station.awaiting import Awaited, started_and_recorded
+from rtms_cli.station.control import Control
 
 SECRET, SERVER_SECRET, API_SECRET = (
     "secret-of-the-app-7f3a",
@@ -241,3 +257,135 @@ def command_line(pid: int) -> str:
 
 def files_in(folder: Path) -> list[Path]:
     return list(folder.rglob("*"))
+
+
+@asynccontextmanager
+async def recording_place(cloud: Cloud) -> AsyncIterator[tuple[EventServer, Simulator, dict[str, str]]]:
+    """An event WebSocket, a stand-in for the streams, and the settings that lead there."""
+    app = App(APP["ZOOM_CLIENT_ID"], SECRET, "the-secret-token-of-the-app")
+    async with EventServer("sub", tokens={TOKEN}).listening() as events, Simulator(app) as simulator:
+        yield (
+            events,
+            simulator,
+            APP
+            | {
+                "ZOOM_OAUTH_URL": f"{cloud.url}/oauth/token",
+                "ZOOM_API_URL": f"{cloud.url}/v2",
+                "ZOOM_EVENTS_URL": events.url,
+            },
+        )
+
+
+def started_event(body: bytes, number: object, **more: object) -> dict[str, Any]:
+    """A started webhook of the stand-in's, as that of a meeting with a number."""
+    event: dict[str, Any] = json.loads(body)
+    event["payload"].update({"meeting_id": number, **more} if number is not None else more)
+    return event
+
+
+def manifest_in(folder: Path) -> dict[str, Any]:
+    (path,) = folder.glob("recordings/*/manifest.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+@pytest.mark.parametrize("number", ["855 1234 5678", 85512345678, None])
+async def test_from_nothing_to_a_recording_by_the_event_websocket(number: object, cloud: Cloud, tmp_path: Path) -> None:
+    async with recording_place(cloud) as (events, simulator, settings):
+        arguments = ("start", NUMBER, "--record", "--events", "sub", "--media", "audio", "--json")
+        async with running(*arguments, cwd=tmp_path, settings=settings) as process:
+            await process.line_with('"state":"accepted"')
+            assert cloud.calls[0].value == {"action": "start", "settings": {"client_id": "an-app"}}
+            assert len(events.connected) == 1
+            other = simulator.announce(Product.MEETING, Scenario(30))
+            await events.deliver(started_event(other.webhook("started"), 99999999999))
+            await process.line_with("it is not of meeting 85512345678, which is waited for")
+            stream = simulator.announce(Product.MEETING, Scenario(1))
+            await events.deliver(started_event(stream.webhook("started"), number))
+            assert (await process.event("started"))["stream_id"] == stream.stream_id
+            await events.deliver(started_event(other.webhook("started"), number, operator_id="bob"))
+            await process.line_with("one is recorded already")
+            assert await process.exit_code() == 0, process.lines
+    manifest = manifest_in(tmp_path)
+    assert (manifest["status"], manifest["announced_by"]) == ("complete", "events")
+    assert not [secret for secret in (SECRET, TOKEN) if secret in "\n".join(process.lines)]
+
+
+async def test_from_nothing_to_a_recording_by_webhooks(cloud: Cloud, tmp_path: Path) -> None:
+    token = {"ZOOM_SECRET_TOKEN": "the-secret-token-of-the-app"}
+    async with recording_place(cloud) as (_, simulator, settings):
+        arguments = ("start", NUMBER, "--record", "--port", "0", "--media", "audio", "--plain")
+        async with running(*arguments, cwd=tmp_path, settings=settings | token) as process:
+            url = (await process.line_with("listening on ")).rpartition(" ")[2]
+            await process.line_with("waiting for its started webhook")
+            stream = simulator.announce(Product.MEETING, Scenario(1))
+            await simulator.post(url, stream, "started")
+            assert await process.exit_code() == 0, process.lines
+    assert manifest_in(tmp_path)["announced_by"] == "http"
+
+
+async def test_a_refusal_ends_it_with_its_sentence(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.rest = [Reply(400, {"code": 2308, "message": "Not allowed."})]
+    async with recording_place(cloud) as (events, _, settings):
+        arguments = ("start", NUMBER, "--record", "--events", "sub", "--plain")
+        async with running(*arguments, cwd=tmp_path, settings=settings) as process:
+            assert await process.exit_code() == 3
+        assert len(events.connected) == 1
+    assert any("2308" in line and "nor an alternative host" in line for line in process.lines)
+    assert not (tmp_path / "recordings").exists() or list((tmp_path / "recordings").iterdir()) == []
+
+
+async def test_zoom_is_not_asked_while_nothing_could_be_heard(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.tokens = [Reply(400, {"reason": "Invalid client_id or client_secret", "error": "invalid_client"})]
+    async with recording_place(cloud) as (_, _, settings):
+        arguments = ("start", NUMBER, "--record", "--events", "sub", "--plain")
+        async with running(*arguments, cwd=tmp_path, settings=settings) as process:
+            assert await process.exit_code() == 3
+    assert any("invalid_client" in line for line in process.lines)
+    assert cloud.calls == []
+
+
+async def test_who_stops_waiting_is_told_that_nothing_was_recorded(cloud: Cloud, tmp_path: Path) -> None:
+    async with recording_place(cloud) as (_, _, settings):
+        arguments = ("start", NUMBER, "--record", "--events", "sub", "--plain")
+        async with running(*arguments, cwd=tmp_path, settings=settings) as process:
+            await process.line_with("waiting for its started webhook")
+            process.process.terminate()
+            assert await process.exit_code() == 3
+    assert any("Nothing was recorded: no stream of meeting 85512345678 had begun." in line for line in process.lines)
+
+
+async def test_a_stream_that_begins_by_itself_needs_no_yes(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.rest = [Reply(400, {"code": 3000, "message": "Not yet."})]
+    async with recording_place(cloud) as (events, simulator, settings):
+        arguments = ("start", NUMBER, "--record", "--events", "sub", "--media", "audio", "--plain", "--wait", "600")
+        async with running(*arguments, cwd=tmp_path, settings=settings) as process:
+            await process.line_with("not in progress yet")
+            stream = simulator.announce(Product.MEETING, Scenario(1))
+            await events.deliver(started_event(stream.webhook("started"), 85512345678))
+            assert await process.exit_code() == 0, process.lines
+    assert manifest_in(tmp_path)["status"] == "complete"
+
+
+async def test_the_usual_causes_are_listed_where_nothing_begins(cloud: Cloud, tmp_path: Path) -> None:
+    order = Order(Target(Product.MEETING, "85512345678"), Action.START, "an-app")
+    source = TokenSource(TokenFlow.CLIENT, "an-app", Secret(SECRET))
+    addresses = find_addresses({}, cloud_url=cloud.url)
+    control, awaited, silent = Control(addresses, Tokens([source], addresses)), Awaited(order.target), Silent()
+    writer = Writer()
+    station = make_station(tmp_path, writer, observer=silent)
+    waiting = asyncio.create_task(
+        started_and_recorded(station, awaited, control, order, 0, ["1. this", "2. that"], patience_s=0)
+    )
+    await until(lambda: "  2. that" in silent.notices)
+    assert silent.notices[-2:] == ["  1. this", "  2. that"]
+    assert not waiting.done()
+    await station.stop("the test")
+    assert await waiting is None
+    await writer.close()
+
+
+def test_record_has_to_hear_of_the_stream(tmp_path: Path) -> None:
+    done = rtms("start", NUMBER, "--record", cwd=tmp_path, settings=APP)
+    assert done.returncode == 2
+    assert "Add --events SUBSCRIPTION, or --port PORT" in done.stderr
