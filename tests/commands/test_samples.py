@@ -12,9 +12,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from event_server import EventServer
 from live.bots import Bot, serving
 from processes import CREDENTIALS, environment, running, until
 from receiver import Receiver
+from zoomcloud import zoom_cloud
 
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.recording.audio import HEADER_SIZE
@@ -185,6 +187,8 @@ ELSEWHERE = {
     "rtms listen --on 'finished=rtms export {folder} --to mp4'",
     "rtms listen --on 'finished=UPLOAD {folder}'",
     "rtms listen --tap all:listen:9000",
+    'rtms start "855 1234 5678" --record --events SUBSCRIPTION',
+    'rtms stop "855 1234 5678" --json',
     "rtms simulate --chaos 42 --webhook http://127.0.0.1:8080/webhook",
 }
 """Lines that have a test of their own below."""
@@ -239,6 +243,25 @@ async def test_a_client_in_another_language(place: Path) -> None:
     """Its client in 15 lines is run by the tests of docs/live-websocket.md."""
     line = "rtms listen --tap all:listen:0"
     await listened(line, place, lambda: list((place / "recordings").glob("2*/manifest.json")))
+
+
+async def test_a_stream_is_started_recorded_and_stopped(place: Path) -> None:
+    with zoom_cloud() as cloud:
+        async with zoom() as simulator, EventServer("SUBSCRIPTION").listening() as events:
+            at = {
+                "ZOOM_OAUTH_URL": f"{cloud.url}/oauth/token",
+                "ZOOM_API_URL": cloud.url,
+                "ZOOM_EVENTS_URL": events.url,
+            }
+            start = shlex.split('rtms start "855 1234 5678" --record --events SUBSCRIPTION')[1:]
+            async with running(*start, "--plain", cwd=place, settings=settings(place) | at) as rtms:
+                await rtms.line_with("waiting for its started webhook")
+                await events.deliver(json.loads(simulator.announce(Product.MEETING, Scenario(2.5)).webhook("started")))
+                assert await rtms.exit_code() == 0, rtms.lines
+            async with running("stop", "855 1234 5678", "--json", cwd=place, settings=settings(place) | at) as rtms:
+                assert (await rtms.line_with('"accepted":true'))[0] == "{"
+        assert [json.loads(call.body)["action"] for call in cloud.calls] == ["start", "stop"]
+    assert len(wav(place)) > 32_000
 
 
 async def test_failures(place: Path) -> None:
