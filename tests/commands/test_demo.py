@@ -176,3 +176,49 @@ def test_output_in_an_old_encoding(tmp_path: Path) -> None:
         shown = rtms("inspect", *arguments, cwd=tmp_path, settings=old)
         assert (shown.returncode, shown.stdout.isascii()) == (0, True), shown.stderr
     assert "MEDIA_DATA_AUDIO" in rtms("inspect", "--messages", cwd=tmp_path, settings=old).stdout
+
+
+def test_the_demo_by_way_of_the_cloud(tmp_path: Path) -> None:
+    done = rtms("demo", "--cloud", "--seconds", "4", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    steps = [
+        "the stand-in for Zoom's cloud is at http://127.0.0.1:",
+        "token: asked for by client_credentials, and given",
+        "connected to Zoom's event WebSocket",
+        "REST: start is asked for: meeting 8",
+        "(by the event WebSocket)",
+        "recording Meeting",
+        "REST: stop is asked for: meeting 8",
+        "complete, reason 25 STOP_BC_MANUAL_API_TRIGGERED",
+    ]
+    places = [done.stdout.find(step) for step in steps]
+    assert -1 not in places, done.stdout
+    assert places == sorted(places)
+    folder = only(tmp_path / "recordings")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["status"], manifest["losses"], manifest["warnings"]) == ("complete", [], [])
+    assert manifest["announced_by"] == "events"
+    assert {track["kind"] for track in manifest["tracks"]} == {
+        "audio", "video", "share", "transcript", "chat", "events"
+    }  # fmt: skip
+    webhooks = [line for line in read_jsonl(folder / "capture.jsonl") if line.get("ch") == "webhook"]
+    assert webhooks
+    assert {line["via"] for line in webhooks} == {"events"}
+
+
+def test_the_demo_by_way_of_the_cloud_in_json(tmp_path: Path) -> None:
+    done = rtms("demo", "--cloud", "--seconds", "1", "--media", "audio", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    names = [line["event"] for line in lines]
+    assert names.index("events") < names.index("started") < names.index("finished")
+    assert next(line for line in lines if line["event"] == "finished")["status"] == "complete"
+
+
+async def test_ctrl_c_ends_the_demo_by_way_of_the_cloud(tmp_path: Path) -> None:
+    async with running("demo", "--cloud", "--seconds", "600", "--plain", cwd=tmp_path) as process:
+        await process.line_with("MEDIA_DATA_TRANSCRIPT")
+        process.process.send_signal(signal.SIGINT)
+        assert await process.exit_code() == 0, process.lines
+    assert json.loads((only(tmp_path / "recordings") / "manifest.json").read_text())["status"] == "complete"
+    assert not any("found fault" in line for line in process.lines)
