@@ -44,6 +44,8 @@ MOST_WAIT_S = 60.0
 """As long as a started webhook's URLs are valid: whoever waits longer may miss a stream for good."""
 MOST_TRUCE_S = 600.0
 """The same where others take the subscription again and again: each of ours that succeeds takes it from them."""
+ANSWER_S = 5.0
+"""A heartbeat that is not answered within this tells of a connection that was dead before it ended."""
 STEADY_S = 60.0
 """A connection that stood for so long was a good one: the next try waits no longer than the first one did."""
 JITTER = 0.2
@@ -147,6 +149,8 @@ class Subscription:
         """When the next try or heartbeat is due."""
         self._heard_us = 0
         self._heard_ms = 0
+        self._asked_us: int | None = None
+        """Since when a heartbeat waits for an answer."""
         self._lost: tuple[int, int] | None = None
         """Since when events are lost: on the driver's clock, and in ms of the time of day."""
         self._fails = self._rivals = 0
@@ -183,6 +187,7 @@ class Subscription:
         elif self._phase is Phase.CONNECTED and self._is_due(at_us):
             self._out.append(Send(EVENTS, Heartbeat(), raw=HEARTBEAT))
             self._due_us = at_us + round(HEARTBEAT_S * _US)
+            self._asked_us = at_us if self._asked_us is None else self._asked_us
         return self._settle()
 
     def receive(self, frame: Frame) -> Sequence[Command]:
@@ -194,7 +199,7 @@ class Subscription:
             self._on_state(message, frame.at_us)
             return self._settle()
         if frame.direction is Direction.IN and self._phase in (Phase.GREETING, Phase.CONNECTED):
-            self._heard_us, self._heard_ms = frame.at_us, self._wall_ms()
+            self._heard_us, self._heard_ms, self._asked_us = frame.at_us, self._wall_ms(), None
             self._on_message(frame)
         return self._settle()
 
@@ -221,7 +226,11 @@ class Subscription:
                 self._be_connected(frame.at_us)
             case ConnectionBuilt(says=says):
                 self._out.append(Close(EVENTS))
-                self._refused(frame.at_us, f"Zoom refuses the connection: {says or 'it does not say why'}", final=True)
+                why = f"Zoom refuses the connection: {says or 'it does not say why'}"
+                if "token" in says.lower() and not self._is_renewed:
+                    self._lose(frame.at_us, why, at_once=True)  # it may have ended between its use and now
+                else:
+                    self._refused(frame.at_us, why, final=True)
             case EventDelivery(webhook=body):
                 self._be_connected(frame.at_us)  # an event is as good a greeting
                 self._events += 1
@@ -254,7 +263,7 @@ class Subscription:
             return
         elif state.state is State.OPEN and self._phase is Phase.CONNECTING:
             self._enter(Phase.GREETING, at_us)
-            self._heard_us, self._due_us = at_us, None
+            self._heard_us, self._due_us, self._asked_us = at_us, None, None
         elif state.state is State.REFUSED and self._phase is Phase.CONNECTING:
             self._refused(at_us, state.reason, final=state.final)
         elif state.state is State.CLOSED and self._phase in (Phase.GREETING, Phase.CONNECTED):
@@ -264,7 +273,7 @@ class Subscription:
         how = f"closed with {state.code}" + (f" ({state.reason})" if state.reason else "")
         if state.code == _POLICY_VIOLATION:
             is_first = not self._is_renewed or at_us - self._since_us >= STEADY_S * _US
-            self._lose(at_us, f"{how}: the token is not taken any more", at_once=is_first)
+            self._lose(at_us, f"{how}, which is about the token", at_once=is_first)
             return
         says = state.reason.lower()
         is_rival = any(word in says for word in _RIVAL_WORDS) or (state.code in _POLITE and not says)
@@ -327,13 +336,14 @@ class Subscription:
             self._fails = 0
         if was_connected and self._lost is None:
             now_ms = self._wall_ms()
-            is_old = is_silent or now_ms - self._heard_ms > SILENCE_S * 1000
-            self._lost = (self._heard_us, self._heard_ms) if is_old else (at_us, now_ms)
+            was_dead = self._asked_us is not None and at_us - self._asked_us >= ANSWER_S * _US
+            was_dead |= is_silent or now_ms - self._heard_ms > SILENCE_S * 1000
+            self._lost = (self._heard_us, self._heard_ms) if was_dead else (at_us, now_ms)
         is_news = why != self._note or self._fails < TOLD_TRIES or self._fails % TOLD_EVERY == 0
         self._note, self._is_renewed = why, at_once
         what = "taken over" if wait_s is not None else "lost" if was_connected else "not connected"
         if at_once:
-            self._tell(what, {"why": why}, f"the event WebSocket was {why}: connecting with a new one")
+            self._tell(what, {"why": why}, f"the event WebSocket: {why}; connecting with a new token")
             self._connect(at_us)
             return
         if wait_s is None:

@@ -78,12 +78,25 @@ class EventDialer:
 
 
 class Subscriber:
-    """Runs one subscription for a station; see `subscribed`."""
+    """Runs one subscription for a station; see `subscribed`.
 
-    def __init__(self, url: str, dial: Dial, station: Station) -> None:
+    :param wall_ms: gives the time of day, in ms since 1970.
+    :param dice: gives a number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        dial: Dial,
+        station: Station,
+        *,
+        clock: Clock | None = None,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
         self._station = station
-        self._clock = Clock()
-        self._machine = Subscription(url, random.random, lambda: time.time_ns() // 1_000_000)
+        self._clock = clock or Clock()
+        self._machine = Subscription(url, dice, wall_ms)
         self._driver = Driver(self._machine, None, self._clock, dial, outward=self._on_outward)
         self._notices = Notices(station.notice)
         self._is_connected = asyncio.Event()
