@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
@@ -81,13 +82,19 @@ class Cloud:
 
 
 @contextlib.contextmanager
-def zoom_cloud() -> Iterator[Cloud]:
-    """The server on a free port of this machine, on a thread of its own."""
+def zoom_cloud(certificate: Path | None = None) -> Iterator[Cloud]:
+    """The server on a free port of this machine, on a thread of its own.
+
+    :param certificate: a file with one for localhost and its key, for `https://`.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        cloud = Cloud(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        at = "http://127.0.0.1" if certificate is None else "https://localhost"
+        cloud = Cloud(f"{at}:{listening.getsockname()[1]}")
         methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
         app = Starlette(routes=[Route("/{path:path}", cloud.answer, methods=methods)])
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, lifespan="off", ws="none", ssl_certfile=certificate)
+        )
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()  # connections wait in the socket's queue until it serves
         try:

@@ -67,6 +67,7 @@ class TokenError(Problem):
     """There is no token.
 
     :param is_final: whether a further try would end the same way.
+    :param is_passing: whether Zoom itself says that it may work later.
     :param retry_after_s: how long to wait before that, where Zoom says so.
     :param is_about_flow: whether the app may have tokens, but not by this flow.
     """
@@ -77,6 +78,7 @@ class TokenError(Problem):
         remedy: str = "",
         *,
         is_final: bool = True,
+        is_passing: bool = False,
         retry_after_s: float | None = None,
         is_about_flow: bool = False,
         exit_code: Exit = Exit.REFUSED,
@@ -84,6 +86,7 @@ class TokenError(Problem):
         super().__init__(what, remedy, exit_code)
         self.is_about_flow = is_about_flow
         self.is_final = is_final
+        self.is_passing = is_passing
         self.retry_after_s = retry_after_s
 
 
@@ -376,6 +379,7 @@ def _refusal(told: Told, source: TokenSource) -> TokenError:
             f"Zoom gives no token now, {by}: {told.named()}: {why}.",
             "Try again later." if told.retry_after_s is None else f"Try again in {told.retry_after_s:.0f} s.",
             is_final=False,
+            is_passing=True,
             retry_after_s=told.retry_after_s,
         )
     if told.status < 400 and not told.is_json:

@@ -12,8 +12,6 @@ from rtms_cli.errors import Problem
 from rtms_cli.view.text import json_line, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rtms_cli.cloud.rest import Action, Order
     from rtms_cli.cloud.tokens import Tokens
     from rtms_cli.station.control import Accepted, Control
@@ -70,8 +68,8 @@ def ask(
     credentials = given_credentials()
     order = remote.order(given, Action(action), credentials)
     try:
-        control = make_control(order, credentials, cloud, ca_file, lambda line: say(line, err=True))
-        accepted = asyncio.run(control.give(order, remote.wait))
+        control = make_control(order, credentials, cloud, ca_file)
+        accepted = asyncio.run(control.give(order, remote.wait, lambda line: say(line, err=True)))
     except Problem as problem:
         if as_json:
             typer.echo(json_line(_refused(order, problem)))
@@ -91,7 +89,6 @@ def make_control(
     credentials: "Credentials",
     cloud: CloudOptions,
     ca_file: Path | None,
-    tell: "Callable[[str], None]",
     tokens: "Tokens | None" = None,
 ) -> "Control":
     """What gives orders to Zoom; its certificates are always verified, because tokens go there.
@@ -107,7 +104,9 @@ def make_control(
         tokens = None
     elif tokens is None:
         tokens = cloud.tokens(credentials, tls)
-    return Control(cloud.addresses(), tokens, credentials.video_sdk_api, tls, tell)
+    control = Control(cloud.addresses(), tokens, credentials.video_sdk_api, tls)
+    control.check(order)
+    return control
 
 
 def told(accepted: "Accepted") -> dict[str, object]:

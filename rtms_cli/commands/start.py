@@ -50,10 +50,32 @@ def start(
     if not record:
         ask(given, "start", remote, cloud, recording.ca_file, as_json=recording.as_json)
         return
+    outcome = _record(given, remote, cloud, events, port, media, tuple(allow_host or ()), live, hooks, recording)
+    if outcome.exit_code is not Exit.OK:
+        raise typer.Exit(outcome.exit_code)
+
+
+def _record(
+    given: str,
+    remote: RemoteOptions,
+    cloud: CloudOptions,
+    events: str | None,
+    port: int | None,
+    media: MediaOptions,
+    allow_hosts: tuple[str, ...],
+    live: LiveOptions,
+    hooks: HookOptions,
+    recording: RecordingOptions,
+) -> "Outcome":
+    """Hear of the stream that is asked for, and record it; see `start` for the parameters.
+
+    :raises Problem: where nothing could be heard, Zoom refuses, or no stream begins.
+    """
     from rtms_cli.cloud.causes import numbered, usual_causes
     from rtms_cli.cloud.rest import Action
     from rtms_cli.commands.composing import read_events, shown_station
     from rtms_cli.station.awaiting import Awaited, started_and_recorded
+    from rtms_cli.station.credentials import credentials_missing
     from rtms_cli.station.receiving import WebhookEndpoint
     from rtms_cli.station.running import run_loop
     from rtms_cli.wire.hosts import HostPolicy
@@ -67,7 +89,10 @@ def start(
     credentials = given_credentials()  # what gives tokens may be another app's than what signs
     order = remote.order(given, Action.START, credentials)
     signing = given_credentials(client_id=remote.client_id)
+    if signing.pair_for(order.target.product) is None:
+        raise credentials_missing(order.target.product)
     source = read_events(events, cloud, credentials, tls_options(recording.ca_file, insecure=False))
+    control = make_control(order, credentials, cloud, recording.ca_file, None if source is None else source.tokens)
     tls = tls_options(recording.ca_file, insecure=recording.insecure)
     token = None if credentials.secret_token is None else credentials.secret_token.value
     endpoint = WebhookEndpoint("127.0.0.1", port, "/webhook", token, None, has_events=source is not None)
@@ -86,7 +111,7 @@ def start(
                 hooks,
                 media.request(separate=live.wants_each()),
                 signing.sign,
-                HostPolicy(tuple(allow_host or ())),
+                HostPolicy(allow_hosts),
                 trusted=endpoint.is_trusted,
                 tls=tls,
                 choose=awaited.refusal,
@@ -95,8 +120,6 @@ def start(
         ):
             if endpoint.warning:
                 station.notice(f"WARNING: {endpoint.warning}")
-            tokens = None if source is None else source.tokens
-            control = make_control(order, credentials, cloud, recording.ca_file, station.notice, tokens)
             if source is None:
                 return await started_and_recorded(station, awaited, control, order, remote.wait, causes)
             async with source.subscribed(station) as subscriber:
@@ -111,5 +134,4 @@ def start(
             "`rtms doctor` looks for what may be wrong.",
             Exit.REFUSED,
         )
-    if outcome.exit_code is not Exit.OK:
-        raise typer.Exit(outcome.exit_code)
+    return outcome

@@ -117,19 +117,21 @@ async def started_and_recorded(
         begun, ended = task(awaited.has_begun.wait(), "begun"), task(awaited.has_ended.wait(), "ended")
         over = {ended, task(station.stopped(), "stopped")}
         early: set[asyncio.Task[Any]] = {begun, *over}
+        may_ask = True
         if subscriber is not None:
             station.notice("connecting to Zoom's event WebSocket, before Zoom is asked for the stream")
-            await _first(early, task(subscriber.connected(), "connected"))
+            may_ask = await _first(early, task(subscriber.connected(), "connected"))
             early.add(task(subscriber.failed(), "failed"))
-        awaited.is_asked_for = True
-        asking = task(control.give(order, wait_s), "ask Zoom")
-        if await _first(early, asking):
-            _tell(station, asking.result(), order)
-            reminder = task(_remind(station, order, causes, patience_s), "causes")
-            await _first(early, begun)
-            reminder.cancel()
-        else:
-            asking.add_done_callback(lambda done: _told_late(station, done, order))
+        if may_ask:
+            awaited.is_asked_for = True
+            asking = task(control.give(order, wait_s, station.notice), "ask Zoom")
+            if await _first(early, asking):
+                _tell(station, asking.result(), order)
+                reminder = task(_remind(station, order, causes, patience_s), "causes")
+                await _first(early, begun)
+                reminder.cancel()
+            else:
+                asking.add_done_callback(lambda done: _told_late(station, done, order))
         await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
     return station.outcomes[-1] if station.outcomes else None
 

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
@@ -43,7 +43,8 @@ class Control:
     :param tokens: give tokens; the Video SDK needs none.
     :param sdk: API key and secret of the Video SDK.
     :param tls: how to verify Zoom's servers; `None` is the system's way.
-    :param tell: is told, in a line, what is waited for.
+    :param now: seconds on a clock that never jumps.
+    :param sleep: waits for so many seconds of it.
     """
 
     def __init__(
@@ -52,26 +53,44 @@ class Control:
         tokens: Tokens | None,
         sdk: Pair | None = None,
         tls: ssl.SSLContext | None = None,
-        tell: Callable[[str], None] = lambda line: None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._addresses = addresses
         self._tokens = tokens
         self._sdk = sdk
         self._tls = tls
-        self._tell = tell
+        self._now = now
+        self._sleep = sleep
         self._is_renewed = False
 
-    async def give(self, order: Order, wait_s: float = WAIT_S) -> Accepted:
+    def check(self, order: Order) -> None:
+        """Check that there is such a request, and that everything is set that it takes.
+
+        :raises Problem: where it is not.
+        """
+        rest_call(order, self._addresses.api)
+        if order.target.product is Product.VIDEO_SDK and self._sdk is None:
+            raise Problem(
+                "The Video SDK's REST API needs its API key and secret, which are not the SDK's.",
+                "Set ZOOM_VIDEO_SDK_API_KEY and ZOOM_VIDEO_SDK_API_SECRET in the environment or in .env.",
+            )
+
+    async def give(
+        self, order: Order, wait_s: float = WAIT_S, tell: Callable[[str], None] = lambda line: None
+    ) -> Accepted:
         """Give an order, and try again for some time where that may help.
 
         What is not in progress yet, too many requests and errors of Zoom's are tried again; a refused token leads to a
         new one, and then to the next way to have one. Where nobody answers the first time, that is told at once.
 
         :param wait_s: for how many seconds; 0 tries once.
+        :param tell: is told, in a line, what is waited for.
         :raises Problem: where Zoom does not take it: `TokenError`, `RestError`, or `Problem` where nobody answers.
         """
-        rest_call(order, self._addresses.api)  # what is wrong with it needs no token to be told
-        until, tries, was_answered = time.monotonic() + wait_s, 0, False
+        self.check(order)
+        until, tries, was_answered = self._now() + wait_s, 0, False
         refused: list[RestError] = []
         while True:
             tries += 1
@@ -81,10 +100,10 @@ class Control:
                 if error.is_final:
                     raise refused[0] if refused else error from None
                 problem: Problem = error
-                was_answered = was_answered or error.retry_after_s is not None
+                was_answered = was_answered or error.is_passing
             except RestError as error:
                 was_answered, problem = True, error
-                if error.kind is Kind.TOKEN and self._take_another(error):
+                if error.kind is Kind.TOKEN and self._take_another(error, tell):
                     refused.append(error)
                     continue
                 if error.kind in (Kind.TOKEN, Kind.FINAL):
@@ -93,7 +112,7 @@ class Control:
                 problem = error
             if not was_answered:
                 raise problem
-            await self._wait(problem, tries, until)
+            await self._wait(problem, tries, until, tell)
 
     async def _try(self, order: Order, tries: int) -> Accepted:
         bearer, flow, api = await self._bearer(order)
@@ -117,22 +136,16 @@ class Control:
         """A token, how it was had, and what the URL begins with.
 
         :raises TokenError: where there is none.
-        :raises Problem: where what it takes is not set.
         """
         if order.target.product is Product.VIDEO_SDK:
-            if self._sdk is None:
-                raise TokenError(
-                    "The Video SDK's REST API needs its API key and secret, which are not the SDK's.",
-                    "Set ZOOM_VIDEO_SDK_API_KEY and ZOOM_VIDEO_SDK_API_SECRET in the environment or in .env.",
-                    exit_code=Exit.USAGE,
-                )
+            assert self._sdk is not None, "it was checked"
             key, secret = self._sdk.client_id.value, self._sdk.client_secret.value
             return sdk_token(key, secret, time.time()), "jwt", self._addresses.api
         assert self._tokens is not None
         token = await self._tokens.current()
         return token.value, token.flow, _api(token, self._addresses)
 
-    def _take_another(self, error: RestError) -> bool:
+    def _take_another(self, error: RestError, tell: Callable[[str], None]) -> bool:
         """Turn to another token, where there is one."""
         tokens = self._tokens
         if tokens is None or tokens.last is None:
@@ -144,16 +157,16 @@ class Control:
         rest = tokens.but(flow)
         if rest is None:
             return False
-        self._tell(f"not by {flow}: {error.what}")
+        tell(f"not by {flow}: {error.what}")
         self._tokens = rest
         return True
 
-    async def _wait(self, problem: Problem, tries: int, until: float) -> None:
+    async def _wait(self, problem: Problem, tries: int, until: float, tell: Callable[[str], None]) -> None:
         """Wait for the next try.
 
         :raises Problem: the problem, where there is no time for one.
         """
-        left_s, asked_s = until - time.monotonic(), None
+        left_s, asked_s = until - self._now(), None
         most_s = _PASSING_S
         match problem:
             case RestError(kind=kind, told=told):
@@ -163,8 +176,8 @@ class Control:
         if left_s <= 0 or (asked_s is not None and asked_s > left_s):
             raise problem
         delay_s = min(_FIRST_S * 2 ** min(tries - 1, 10), most_s, left_s) if asked_s is None else asked_s
-        self._tell(f"{problem.what} The next try is in {delay_s:.0f} s, the last one in {left_s:.0f} s.")
-        await asyncio.sleep(delay_s)
+        tell(f"{problem.what} The next try is in {delay_s:.0f} s, the last one in {left_s:.0f} s.")
+        await self._sleep(delay_s)
 
 
 def _api(token: Token, addresses: Addresses) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import jwt
 import pytest
 from event_server import EventServer
-from harness import Silent, make_station
+from harness import Silent, made_certificate, make_station
 from processes import rtms, running, until
 from zoomcloud import TOKEN, Cloud, Reply, granted, zoom_cloud
 
@@ -386,7 +386,59 @@ async def test_the_usual_causes_are_listed_where_nothing_begins(cloud: Cloud, tm
     await writer.close()
 
 
-def test_record_has_to_hear_of_the_stream(tmp_path: Path) -> None:
-    done = rtms("start", NUMBER, "--record", cwd=tmp_path, settings=APP)
+@pytest.mark.parametrize(
+    ("arguments", "settings", "says"),
+    [
+        ([NUMBER], APP, "Add --events SUBSCRIPTION, or --port PORT"),
+        ([NUMBER, "--port", "0", "--client-id", "app"], SERVER, "ZOOM_CLIENT_SECRET"),
+        ([NUMBER, "--port", "0"], {}, "ZOOM_CLIENT_ID"),
+        (["s", "--product", "session", "--port", "0"], APP, "ZOOM_VIDEO_SDK_API_KEY"),
+        ([NUMBER, "--events", "a b"], APP, "is not a subscription's id"),
+    ],
+)
+def test_what_is_missing_for_a_recording_is_told_before_anything_is_asked(
+    arguments: list[str], settings: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    done = rtms("start", *arguments, "--record", "--cloud-url", "http://127.0.0.1:9", cwd=tmp_path, settings=settings)
     assert done.returncode == 2
-    assert "Add --events SUBSCRIPTION, or --port PORT" in done.stderr
+    assert says in done.stderr
+    assert done.stdout == ""
+
+
+def test_zooms_certificate_is_verified_whatever_is_said_of_other_servers(tmp_path: Path) -> None:
+    made_certificate(tmp_path)
+    with zoom_cloud(tmp_path / "both.pem") as cloud:
+        done = asked(cloud, "start", NUMBER, "--insecure", cwd=tmp_path)
+        assert done.returncode == 3
+        assert "certificate" in done.stderr.lower()
+        assert cloud.asked == []
+        done = asked(cloud, "start", NUMBER, "--ca-file", "cert.pem", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+async def test_government_has_hosts_of_its_own_also_behind_a_proxy(tmp_path: Path) -> None:
+    asked_for: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked_for.append(await reader.readline())
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        at = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}", "NO_PROXY": ""}
+        async with running("start", NUMBER, "--gov", cwd=tmp_path, settings=APP | at) as process:
+            assert await process.exit_code() == 3
+    assert asked_for == [b"CONNECT zoomgov.com:443 HTTP/1.1\r\n"]
+    assert any("zoomgov.com cannot be reached for a token" in line for line in process.lines)
+
+
+async def test_who_stops_before_anything_could_be_heard_asks_zoom_for_nothing(cloud: Cloud, tmp_path: Path) -> None:
+    async with recording_place(cloud) as (events, _, settings):
+        events.holds = False
+        arguments = ("start", NUMBER, "--record", "--events", "sub", "--plain")
+        async with running(*arguments, cwd=tmp_path, settings=settings) as process:
+            await process.line_with("connecting to Zoom's event WebSocket")
+            await until(lambda: cloud.asked_for_tokens)
+            process.process.terminate()
+            assert await process.exit_code() == 3
+    assert cloud.calls == []
