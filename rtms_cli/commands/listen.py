@@ -81,7 +81,8 @@ def listen(
         raise Problem(f"--only {only} is none.", f"Use {', '.join(Only)}.")
     credentials = given_credentials(client_id=client_id, client_secret=client_secret, secret_token=secret_token)
     tls = tls_options(recording.ca_file, insecure=recording.insecure)
-    source = read_events(events, cloud, credentials, tls)
+    # A token goes to who answers: that is verified, whatever is done about media.
+    source = read_events(events, cloud, credentials, tls_options(recording.ca_file, insecure=False))
     port = 8080 if port is None and source is None else port
     if port is None and forward_to is not None:
         raise Problem("--forward-to passes on what comes by HTTP, and nothing does.", "Add --port.")

@@ -33,6 +33,7 @@ _APART = {
     "audio": ("simulate",),
     "video": ("simulate",),
     "to": ("inspect", "export", "trigger"),
+    "events": ("doctor",),  # to look at a subscription takes it from who listens to it
 }
 """Commands where an option means something else than in others: what is set for every command is not for them."""
 
