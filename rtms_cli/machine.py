@@ -48,6 +48,11 @@ class Via(StrEnum):
     PAYLOAD = "payload"
     """Somebody saved or pasted it."""
 
+    @property
+    def in_words(self) -> str:
+        """The same for people, behind *by*."""
+        return {Via.HTTP: "HTTP", Via.EVENTS: "the event WebSocket", Via.PAYLOAD: "a payload"}[self]
+
 
 class State(StrEnum):
     """What can happen to a channel beside frames."""

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from rtms_cli.inspection.summary import Stopped, Summary, Track
+from rtms_cli.machine import Via
 from rtms_cli.protocol.media import MEDIA_NAMES, MediaParams
 from rtms_cli.protocol.numbers import (
     AudioChannel,
@@ -82,6 +83,7 @@ def _facts(summary: Summary) -> Sheet:
         ("of", f"{summary.product} {summary.id}, stream {summary.rtms_stream_id}"),
         ("created", f"{summary.created} by {summary.generator}"),
         ("length", f"{summary.seconds:.3f} s, {summary.lines} lines"),
+        *([("announced", f"by {Via(summary.announced_by).in_words}")] if summary.announced_by else []),
         ("status", summary.status),
         ("stop", f"{stop}{said_by}"),
     ]

@@ -157,6 +157,8 @@ class Summary(Struct, frozen=True):
     dropped: int
     warnings: list[Warned]
     unlisted: int
+    announced_by: str | None = None
+    """By which way the started webhook came; see `machine.Via`."""
     recorded: Recorded | None = None
     """What the recording's files say, where a recording is looked at."""
 
@@ -345,6 +347,7 @@ class Summarizer:
             rtms_stream_id=header.rtms_stream_id,
             seconds=seconds,
             lines=self._lines,
+            announced_by=ledger.announced_by or None,
             status="unfinished" if last is None else last.status,
             stop=None if stop is None else _stopped(stop),
             steps=sorted(ledger.steps, key=lambda step: step.at),

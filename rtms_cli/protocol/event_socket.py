@@ -75,11 +75,22 @@ def read_event_message(raw: bytes) -> EventMessage | Unreadable:
             return HeartbeatAnswer(is_success, says)
         case "message":
             if isinstance(content, str) and content:
-                return EventDelivery(content.encode())
+                return EventDelivery(_unquoted(content).encode())
             if isinstance(content, dict):
                 return EventDelivery(dumps(content))
             return Unreadable("a 'message' of the event WebSocket without content")
     return OtherModule(module[:_MOST_SHOWN], says)
+
+
+def _unquoted(content: str) -> str:
+    """An event's text, also where somebody on the way has made a JSON string of it once more."""
+    if not content.lstrip().startswith('"'):
+        return content
+    try:
+        inner = loads(content.encode())
+    except ValueError:
+        return content
+    return inner if isinstance(inner, str) else content
 
 
 def built(*, is_success: bool = True, says: str = "") -> bytes:

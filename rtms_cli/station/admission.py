@@ -30,9 +30,6 @@ MOST_STREAMS = 1_000
 URLS_VALID_MS = 60_000
 """How long a start's URLs can be connected to (PROTOCOL §9)."""
 
-WAYS = {Via.HTTP: "HTTP", Via.EVENTS: "the event WebSocket", Via.PAYLOAD: "a payload"}
-"""Ways that webhooks come by, for people."""
-
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -99,7 +96,7 @@ class Admission:
         stream = start.stream
         ways = _remembered(self._ways, (stream.stream_id, stream.event_ts, dumps(stream.server_urls)), Counter())
         ways[via] += 1
-        return next((WAYS[Via(other)] for other, count in ways.items() if other != via and count >= ways[via]), None)
+        return next((Via(other).in_words for other, count in ways.items() if other != via and count >= ways[via]), None)
 
     def begin(self, stream: Stream) -> None:
         """A stream is begun."""

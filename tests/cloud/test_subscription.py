@@ -1,5 +1,6 @@
 """The event WebSocket's machine: what it does when, without a socket or a wait (PROTOCOL §11)."""
 
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -91,6 +92,13 @@ def test_an_event_is_handed_on_as_it_came() -> None:
     body = b'{"event": "meeting.rtms_started",  "payload": {"x": "\xc3\xbc"}}'
     assert one.hear(delivery(body)) == [Deliver(body)]
     assert one.machine.snapshot().events == 1
+
+
+def test_an_event_may_be_an_object_or_quoted_twice() -> None:
+    body = b'{"event":"meeting.rtms_started"}'
+    for content in (body.decode(), json.loads(body), json.dumps(body.decode())):
+        raw = json.dumps({"module": "message", "content": content}).encode()
+        assert played().hear(raw) == [Deliver(body)]
 
 
 def test_45_seconds_of_silence_are_the_end() -> None:
