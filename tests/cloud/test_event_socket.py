@@ -149,7 +149,7 @@ async def test_a_token_that_is_not_taken_any_more_is_renewed_at_once(cloud: Clou
             await there.events.until_connected(1)
             there.events.tokens = {"two"}
             await there.events.close(POLICY_VIOLATION)
-            assert "connecting with a new one" in (await state(listen, "lost"))["text"]
+            assert "connecting with a new token" in (await state(listen, "lost"))["text"]
             await state(listen, "connected")
             assert there.events.connected == ["one", "two"]
             assert there.events.refused == []
