@@ -129,6 +129,8 @@ class SubscriptionSnapshot(Struct, frozen=True):
     last_event_us: int | None = None
     note: str = ""
     """Why it is not connected."""
+    due_us: int | None = None
+    """When the next try is, while it waits for that."""
 
 
 class Subscription:
@@ -216,6 +218,7 @@ class Subscription:
             self._unreadable,
             self._last_event_us,
             self._note,
+            self._due_us if self._phase is Phase.WAITING else None,
         )
 
     # What comes in.

@@ -151,7 +151,10 @@ class Subscriber:
             case Phase.CONNECTED:
                 lost = f", {seen.gap_seconds:.0f} s lost in {seen.gaps} gaps" if seen.gaps else ""
                 return ConnectionStatus(f"event WebSocket connected for {_long(since_s)}, {events}{lost}", True)
-            case Phase.WAITING | Phase.ENDED:
+            case Phase.WAITING if seen.due_us is not None:
+                left_s = self._clock.seconds_until(seen.due_us)
+                return ConnectionStatus(f"event WebSocket: {seen.note}; the next try is in {left_s:.0f} s", False)
+            case Phase.ENDED:
                 return ConnectionStatus(f"event WebSocket not connected: {seen.note or 'it is over'}", False)
             case _:
                 return ConnectionStatus("event WebSocket: connecting", False)

@@ -14,7 +14,7 @@ from rtms_cli.protocol.numbers import Product
 from rtms_cli.recording.manifest import TapEntry
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.session.channel import Phase
-from rtms_cli.station.observing import StreamSnapshot
+from rtms_cli.station.observing import ConnectionStatus, StreamSnapshot
 from rtms_cli.view.dashboard import History, Moment, meter, sparkline
 from rtms_cli.view.lines import JsonLines
 from rtms_cli.view.screen import Screen
@@ -67,6 +67,18 @@ def test_who_listens_is_shown_with_what_they_did_not_take(width: int, height: in
         assert part in line, part
     assert height < 40 or "… and 6 more" in text
     assert not {"\x1b", "\x07"} & set(text)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_what_is_connected_beside_streams_is_shown_below_the_title(width: int, height: int) -> None:
+    for is_good, sign in ((True, "●"), (False, "◌")):
+        status = ConnectionStatus(f"event WebSocket, {HOSTILE}", is_good)
+        for views in ((), (view(),)):
+            text = drawn(Moment("listen", views, connections=[status]), width, height)
+            assert text.splitlines()[1].startswith(f" {sign} event WebSocket, ")
+            assert not {"\x1b", "\x07"} & set(text)
+            assert all(len(line) <= width for line in text.splitlines())
+    assert "waiting for an event" in drawn(Moment("listen", (), connections=[status]), width, height)
 
 
 def test_nothing_from_outside_reaches_the_terminal_raw() -> None:
