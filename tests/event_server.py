@@ -40,6 +40,8 @@ class EventServer:
         """Whether heartbeats are answered."""
         self.extra: list[dict[str, Any]] = []
         """What is said right behind `build_connection`."""
+        self.says = ""
+        """What a refusal says; empty is the usual."""
         self._held: ServerConnection | None = None
         self._changed = asyncio.Condition()
 
@@ -83,7 +85,7 @@ class EventServer:
         token = query.get("access_token", [""])[0]
         if query.get("subscriptionId") != [self.subscription] or (self.tokens is not None and token not in self.tokens):
             is_token = query.get("subscriptionId") == [self.subscription]
-            says = "Invalid Token" if is_token else "Invalid subscription"
+            says = self.says or ("Invalid Token" if is_token else "Invalid subscription")
             async with self._changed:
                 self.refused.append(token)
                 self._changed.notify_all()

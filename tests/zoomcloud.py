@@ -21,7 +21,7 @@ SCOPE = "meeting:update:participant_rtms_app_status:admin"
 
 
 class Reply(NamedTuple):
-    """What is answered: a JSON value, or bytes as they are."""
+    """What is answered: a JSON value, bytes as they are, or a function that makes one of them of what was asked."""
 
     status: int = 200
     body: object = b""
@@ -77,7 +77,8 @@ class Cloud:
         self.asked.append(Asked(request.method, path, dict(request.headers), await request.body()))
         replies = self.tokens if path == "/oauth/token" else self.rest
         reply = replies.pop(0) if len(replies) > 1 else replies[0]
-        body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        said = reply.body(self.asked[-1]) if callable(reply.body) else reply.body
+        body = said if isinstance(said, bytes) else json.dumps(said).encode()
         return Response(body, reply.status, reply.headers)
 
 

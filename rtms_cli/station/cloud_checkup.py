@@ -21,6 +21,7 @@ from rtms_cli.protocol.event_socket import (
     HeartbeatAnswer,
     read_event_message,
 )
+from rtms_cli.protocol.secrets import Secrets
 from rtms_cli.protocol.webhooks import read_webhook
 from rtms_cli.station.admission import described
 from rtms_cli.station.checkup import Check
@@ -155,7 +156,8 @@ async def subscription_check(
     check = Check("", "", "")
     refused: list[str] = []
     for token in tokens:
-        check, is_token = await _connected(dial, url, token, hold_s, answer_s)
+        heard = _Heard([token.value for token in tokens])
+        check, is_token = await _connected(dial, url, token, heard, hold_s, answer_s)
         if not is_token:
             break
         refused.append(token.flow)
@@ -165,7 +167,9 @@ async def subscription_check(
     return check
 
 
-async def _connected(dial: Dial, url: str, token: Token, hold_s: float, answer_s: float) -> tuple[Check, bool]:
+async def _connected(
+    dial: Dial, url: str, token: Token, heard: "_Heard", hold_s: float, answer_s: float
+) -> tuple[Check, bool]:
     """Connect, look, and close.
 
     :returns: what was found, and whether it was the token that was refused.
@@ -176,7 +180,6 @@ async def _connected(dial: Dial, url: str, token: Token, hold_s: float, answer_s
         is_refused = isinstance(error, UpgradeRefusedError) and 400 <= error.status < 500
         verdict = "wrong" if is_refused or isinstance(error, FinalConnectionError) else "unknown"
         return Check(SUBSCRIPTION, verdict, str(error), _COMPARE if is_refused else ""), is_refused
-    heard = _Heard()
     socket.start(heard.on_messages, heard.on_closed)
     try:
         return await _look(socket, heard, token, hold_s, answer_s)
@@ -231,9 +234,13 @@ def _closed(code: int, held_s: float, heard: "_Heard") -> Check:
 
 
 class _Heard:
-    """What comes over a connection to a subscription; bounded, whatever comes."""
+    """What comes over a connection to a subscription; bounded, whatever comes.
 
-    def __init__(self) -> None:
+    :param secrets: what is hidden where it comes back.
+    """
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = Secrets(secrets)
         self.built: ConnectionBuilt | None = None
         self.closed: tuple[int, str] | None = None
         self._events = 0
@@ -242,7 +249,7 @@ class _Heard:
 
     def on_messages(self, raws: list[bytes]) -> None:
         for raw in raws:
-            match read_event_message(raw):
+            match read_event_message(self._secrets.hide(raw)):
                 case ConnectionBuilt() as built:
                     self.built = self.built or built
                     self._begun.set()
@@ -254,7 +261,7 @@ class _Heard:
                         self._named.append(described(read_webhook(body)))
 
     def on_closed(self, code: int, reason: str) -> None:
-        self.closed = code, reason
+        self.closed = code, self._secrets.hide_text(reason)
         self._begun.set()
         self._over.set()
 

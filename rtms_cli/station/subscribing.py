@@ -57,6 +57,8 @@ class EventDialer:
     def __init__(self, ask: AskToken, dial: Dial) -> None:
         self._ask = ask
         self._dial = dial
+        self.on_token: Callable[[str], None] = lambda token: None
+        """Is told each token before it is used."""
 
     async def __call__(self, url: str) -> Socket:
         """See `Dial`."""
@@ -68,6 +70,7 @@ class EventDialer:
         except Problem as problem:
             kind = FinalConnectionError if getattr(problem, "is_final", False) else ConnectionError
             raise kind(str(problem)) from None
+        self.on_token(token.value)
         try:
             return await self._dial(f"{url}&access_token={quote(token.value, safe='')}")
         except UpgradeRefusedError as error:
@@ -106,6 +109,10 @@ class Subscriber:
     def start(self) -> None:
         """Begin to connect."""
         self._running = asyncio.create_task(self._run(), name="event WebSocket")
+
+    def keep_secret(self, token: str) -> None:
+        """Hide a token wherever the server sends it back."""
+        self._driver.keep_secret(token)
 
     async def connected(self) -> None:
         """Wait until it was connected once.
@@ -247,7 +254,9 @@ async def subscribed(url: str, ask: AskToken, dial: Dial, station: Station) -> A
     :param ask: gets a token, before each connect.
     :param dial: opens sockets.
     """
-    subscriber = Subscriber(url, EventDialer(ask, dial), station)
+    dialer = EventDialer(ask, dial)
+    subscriber = Subscriber(url, dialer, station)
+    dialer.on_token = subscriber.keep_secret
     station.more_figures.append(subscriber.figures)
     station.more_health[NAME] = subscriber.health
     station.statuses.append(subscriber.status)

@@ -137,6 +137,10 @@ class Driver:
         self._discretion.learn(frame.message)
         self._take(frame)
 
+    def keep_secret(self, secret: str) -> None:
+        """Hide a secret wherever the peer sends it back, from the machine too."""
+        self._discretion.secrets.learn(secret)
+
     def stop(self, who: str) -> None:
         """Ask the machine for a clean end; does nothing where it has ended."""
         if not self._has_ended:
