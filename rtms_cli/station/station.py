@@ -268,6 +268,11 @@ class Station:
             await asyncio.sleep(every_s)
             self._observers.on_progress({one.session.stream.stream_id: one.recording for one in self.snapshots()})
 
+    @property
+    def interrupted(self) -> Sequence[str]:
+        """Ids of the streams whose recordings go on when they are announced again, the last ones only."""
+        return list(self._interrupted)
+
     def snapshots(self) -> Sequence[StreamSnapshot]:
         """The streams that run, as they stand."""
         return [run.snapshot() for run in self._runs.values() if run.driver is not None or run.sink is not None]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 NAME = "events"
 """What `--json` and `/healthz` call it."""
 TOKEN_TIMEOUT_S = 20.0
+MOST_NAMED = 3
+"""Streams that a line for people names."""
 _OFTEN = ("other module", "unreadable", "refused heartbeat")
 """What a server may say as often as it likes."""
 _TRY_AGAIN = (408, 425, 429)
@@ -218,16 +220,21 @@ class Subscriber:
                 if what in _OFTEN and not self._notices.may_tell(f"messages of the event WebSocket ({what})", text):
                     return
                 if "gap_seconds" in fields:
-                    text = f"{text}. {self._hint()}"
+                    fields, text = self._with_hint(fields, text)
                 self._station.tell(NAME, {"state": what, **fields}, text)
             case _:
                 raise AssertionError(f"{command} is not a subscription's")
 
-    def _hint(self) -> str:
-        """What may have been missed."""
-        running = len(self._station.snapshots())
-        more = f"; of the {running} that run, ends may have been told then, which their sockets tell as well"
-        return f"Streams that began then are not recorded: look at the meetings of that time{more if running else ''}"
+    def _with_hint(self, fields: Mapping[str, object], text: str) -> tuple[Mapping[str, object], str]:
+        """What may have been missed in a gap, for scripts and in words."""
+        running = [one.session.stream.stream_id for one in self._station.snapshots()]
+        interrupted = list(self._station.interrupted)
+        text += ". Streams that began then are not recorded: look at the meetings of that time"
+        if interrupted:
+            text += f"; interrupted recordings may have been announced again: {_some(interrupted)}"
+        if running:
+            text += f"; running ones may have a new server or an end, which their sockets tell too: {_some(running)}"
+        return {**fields, "running": running, "interrupted": interrupted}, text
 
     def _deliver(self, body: bytes) -> None:
         webhook: Webhook = read_webhook(body)
@@ -239,6 +246,13 @@ class Subscriber:
                 self._notices.tell("validations", "an endpoint.url_validation came by the event WebSocket: ignored")
             case _:
                 self._station.take(body, webhook, Via.EVENTS)
+
+
+def _some(stream_ids: Sequence[str]) -> str:
+    """A few ids, and how many more there are."""
+    shown = ", ".join(stream_id[:100] for stream_id in stream_ids[-MOST_NAMED:])
+    more = len(stream_ids) - MOST_NAMED
+    return shown if more <= 0 else f"{shown} and {more} more"
 
 
 def _long(seconds: int) -> str:
