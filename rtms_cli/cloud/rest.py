@@ -377,8 +377,8 @@ _ID_NAMES = {
     Product.PHONE: "call id",
 }
 _NUMBER_HINT = (
-    "Give the number that people join by, as 855 1234 5678, or the URL https://zoom.us/j/…; in webhooks it is "
-    "meeting_id, and meeting_uuid is something else."
+    "Give the number that people join by, as 855 1234 5678, or the URL that has it: https://…/j/85512345678. In "
+    "webhooks it is meeting_id, and meeting_uuid is something else."
 )
 _ID_HINTS = {
     Product.MEETING: _NUMBER_HINT,

@@ -55,7 +55,7 @@ def doctor(
     if as_json:
         typer.echo(json_line(found))
     elif wrong:
-        typer.secho(f"{wrong} things are wrong.", fg="red")
+        typer.secho("1 thing is wrong." if wrong == 1 else f"{wrong} things are wrong.", fg="red")
     else:
         typer.secho("All is well.", fg="green")
     if wrong:

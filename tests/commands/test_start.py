@@ -126,7 +126,7 @@ REFUSALS = [
     (Reply(401, {"code": 124, "message": "Invalid access token."}), "401 with error 124", "not valid any more"),
     (Reply(400, {"code": 4711, "message": "No scopes."}), f"{BAD}4711", "meeting:update:participant_rtms_app_status"),
     (Reply(400, {"code": 300, "message": "Validation."}), f"{BAD}300", "--client-id: an-app"),
-    (Reply(404, {"code": 3001, "message": "Gone."}), "404 with error 3001", "https://zoom.us/j/"),
+    (Reply(404, {"code": 3001, "message": "Gone."}), "404 with error 3001", "https://…/j/"),
     (Reply(404, {"code": 1001, "message": "Who?"}), "404 with error 1001", "--participant"),
     (Reply(403, b""), "403", "Zoom Apps → “Share realtime"),
     (Reply(403, {"code": 77777, "message": "x"}), "403 with error 77777", "settings"),

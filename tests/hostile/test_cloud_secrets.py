@@ -175,7 +175,6 @@ async def ended(*command: str, cwd: Path, settings: dict[str, str]) -> Running:
     return process
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)])
 @pytest.mark.parametrize(
     ("tokens", "rest"),
     [
@@ -187,7 +186,7 @@ async def ended(*command: str, cwd: Path, settings: dict[str, str]) -> Running:
         ([PAGE], [Reply(204)]),
     ],
 )
-@pytest.mark.parametrize("product", ["meeting", "session"])
+@pytest.mark.parametrize(("product", "options"), [("meeting", ("--json",)), ("session", ())])
 async def test_rest_calls_keep_them_to_themselves(
     product: str, tokens: list[Reply], rest: list[Reply], options: tuple[str, ...], cloud: Cloud, tmp_path: Path
 ) -> None:
