@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import cast
 
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeader
 from websockets.frames import Opcode
 from websockets.http11 import Request as Handshake
 from websockets.protocol import OPEN, SEND_EOF, Protocol, Side
@@ -38,7 +39,10 @@ def upgrade(request: Request, on_open: Callable[["UpgradedSocket"], None]) -> An
 
     :param on_open: is given the socket when it is open.
     """
-    headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.fields])
+    try:
+        headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.fields])
+    except InvalidHeader:
+        return Answer(400, b"a header has what no header may have\n")
     response = ServerProtocol(logger=_quiet()).accept(Handshake(request.target, headers))
     fields = [
         (name.encode(), value.encode())

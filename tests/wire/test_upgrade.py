@@ -155,3 +155,13 @@ async def test_a_handshake_that_is_none_is_refused(missing: str) -> None:
         answer = await http.get(f"http://127.0.0.1:{served.port}/ws", headers=fields)
         assert 400 <= answer.status_code < 500
         assert not served.sockets
+
+
+async def test_a_header_that_no_header_may_be_is_refused() -> None:
+    async with serving() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        key = b"Sec-WebSocket-Key: dGhl\x0fSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        head = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        writer.write(head + key + b"\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+        writer.close()
