@@ -76,6 +76,7 @@ class EventServer:
     :param subscriptions: their ids; each gets every event.
     :param outlives_token: whether a connection goes on when its token has ended.
     :param on_fault: is told of the faults that are the REST API's.
+    :param on_delivery: is told of each event that went to a client, when it does.
     :param on_finding: is called for each mistake when it is made.
     """
 
@@ -88,6 +89,7 @@ class EventServer:
         outlives_token: bool = False,
         on_finding: Callable[[Finding], None] | None = None,
         on_fault: Callable[[CloudFaultAt], None] | None = None,
+        on_delivery: Callable[[bytes], None] | None = None,
     ) -> None:
         self.figures = EventFigures()
         self.findings: list[Finding] = []
@@ -97,6 +99,7 @@ class EventServer:
         self._outlives_token = outlives_token
         self._on_finding = on_finding
         self._on_fault = on_fault
+        self._on_delivery = on_delivery
         self._now_us = 0
         self._begin_us: int | None = None
         self._out: list[Command] = []
@@ -288,6 +291,8 @@ class EventServer:
         if connection is not None:
             self.figures.delivered += 1
             self._send(connection.channel, delivery(body))
+            if self._on_delivery is not None:
+                self._on_delivery(body)
         elif subscription in self._rival_subscriptions:
             self.figures.elsewhere += 1
         else:

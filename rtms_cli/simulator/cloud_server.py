@@ -9,13 +9,16 @@ import hashlib
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+
+from msgspec import structs
 
 from rtms_cli.errors import Problem
 from rtms_cli.machine import WEBHOOK, Direction
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.strict_json import loads
-from rtms_cli.simulator.client import Finding
+from rtms_cli.protocol.webhooks import StreamStart, read_webhook
+from rtms_cli.simulator.client import FIRST_CONTACT_S, Finding
 from rtms_cli.simulator.cloud_app import CloudApp, form_fields, refused, told
 from rtms_cli.simulator.cloud_events import MOST_FINDINGS, EventServer
 from rtms_cli.simulator.cloud_faults import CloudFaultAt
@@ -37,6 +40,8 @@ from rtms_cli.wire.upgrade import UpgradedSocket, upgrade, wants_upgrade
 MAX_BODY = 1 << 18
 REQUEST_S = 10.0
 MOST_CONNECTIONS = 256
+MOST_LATE_S = FIRST_CONTACT_S - 10
+"""How long after a start its event may come for a client to be blamed that it does not."""
 
 
 class Cloud:
@@ -84,12 +89,15 @@ class Cloud:
             faults,
             on_finding=on_finding,
             on_fault=lambda fault: self._rest.fail_next(fault.number, fault.times),
+            on_delivery=self._delivered,
         )
         self._rest = RestApi(app, self._tokens, self.subjects, self._act, self._find)
         self._driver = Driver(self._events, None, self._clock)
         self._running: asyncio.Task[object] | None = None
         self._live: dict[str, LiveStream] = {}
         """The newest stream of each subject, by the subject's name."""
+        self._begun: dict[str, int] = {}
+        """When each stream began, by its id, until a client has heard of it in time."""
         self._playing: set[asyncio.Task[None]] = set()
         handler = Handler(self._admit, self._answer, self._refuse, MAX_BODY)
         self._server = HttpServer(handler, REQUEST_S, MOST_CONNECTIONS)
@@ -153,8 +161,18 @@ class Cloud:
         )
 
     def reports(self) -> Sequence[Report]:
-        """What the client of each stream did so far."""
-        return [stream.report() for stream in self.streams]
+        """What the client of each stream did so far.
+
+        That nobody came to a stream is no mistake where nobody was told of it in time.
+        """
+        return [_excused(stream.report(), self._begun) for stream in self.streams]
+
+    def _delivered(self, body: bytes) -> None:
+        webhook = read_webhook(body)
+        if isinstance(webhook, StreamStart):
+            begun_us = self._begun.get(webhook.stream.stream_id)
+            if begun_us is not None and self._clock.now_us() - begun_us < MOST_LATE_S * 1_000_000:
+                del self._begun[webhook.stream.stream_id]
 
     # HTTP.
 
@@ -229,6 +247,8 @@ class Cloud:
         stream.fields = _fields(subject, participant)
         self.streams.append(stream)
         self._live[subject.name] = stream
+        if self._simulator.webhook is None:
+            self._begun[stream.stream_id] = self._clock.now_us()
         task = asyncio.create_task(self._play(subject, stream), name=f"stream of {subject.name}")
         self._playing.add(task)
         task.add_done_callback(self._playing.discard)
@@ -240,6 +260,17 @@ class Cloud:
             subject.status = "stopped"
         if not stream.end_was_told:
             await self._simulator.tell(stream, "stopped", reason)
+
+
+def _excused(report: Report, untold: Container[str]) -> Report:
+    """A report on a client that may not have been told of the stream.
+
+    :param untold: the ids of streams that nobody heard of in time.
+    """
+    if report.joined or report.stream_id not in untold:
+        return report
+    findings = tuple(structs.replace(finding, is_wrong=False) for finding in report.findings)
+    return structs.replace(report, findings=findings)
 
 
 def _subject(seed: bytes, number: int, product: Product) -> Subject:

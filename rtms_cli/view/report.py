@@ -41,18 +41,15 @@ def print_reports(reports: Sequence[Report], *, as_json: bool, cloud: CloudRepor
 def _print_cloud(report: CloudReport) -> None:
     events = report.events
     parts = [
-        f"{report.tokens} tokens given",
-        f"{report.calls} calls answered, {report.refused} refused",
+        f"tokens: {report.tokens} given",
+        f"calls: {report.calls} answered, {report.refused} refused",
         f"event connections: {events.connections} built, {events.refused} refused, {events.replaced} replaced",
-        f"{events.heartbeats} heartbeats",
-        f"events: {events.delivered} delivered, {events.lost} lost" + _more(events.elsewhere, "to somebody else"),
+        f"heartbeats: {events.heartbeats} answered",
+        f"events: {events.delivered} delivered, {events.lost} lost"
+        + (f", {events.elsewhere} to somebody else" if events.elsewhere else ""),
     ]
     typer.echo(f"cloud: {'; '.join(parts)}")
     _print_findings(report.findings)
-
-
-def _more(count: int, what: str) -> str:
-    return f", {count} {what}" if count else ""
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:

@@ -16,14 +16,16 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from rtms_cli.protocol.numbers import EVERY_MEDIA, Product
+from rtms_cli.protocol.webhooks import Webhook
 from rtms_cli.simulator.cloud_app import CloudApp, all_scopes
 from rtms_cli.simulator.cloud_faults import CloudFault, CloudFaultAt
 from rtms_cli.simulator.cloud_server import Cloud
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, Simulator
 from rtms_cli.simulator.webhooks import CONTROL
+from rtms_cli.wire.listener import Listener
 
-ID, SECRET, ACCOUNT = "client", "a secret", "account"
+ID, SECRET, ACCOUNT, TOKEN = "client", "a secret", "account", "secret token"
 KEY, API_SECRET = "api-key", "an api secret"
 CLIENT = {"grant_type": "client_credentials"}
 BY_ACCOUNT = {"grant_type": "account_credentials", "account_id": ACCOUNT}
@@ -97,11 +99,12 @@ async def calling(
     server_to_server: tuple[str, str] | None = None,
     scopes: tuple[str, ...] = all_scopes(EVERY_MEDIA),
     webhook: str | None = None,
+    speed: float = 1,
 ) -> AsyncIterator[Caller]:
     app = CloudApp(ID, SECRET, ACCOUNT, server_to_server, (KEY, API_SECRET), "a user's token", scopes)
     wanted = shows or ((Product.MEETING, LONG),)
     async with (
-        Simulator(App(ID, SECRET, "secret token"), webhook=webhook) as simulator,
+        Simulator(App(ID, SECRET, TOKEN), webhook=webhook, speed=speed, client_in_real_time=False) as simulator,
         Cloud(simulator, app, wanted, faults=faults) as cloud,
         httpx.AsyncClient(trust_env=False, timeout=30) as http,
     ):
@@ -198,6 +201,16 @@ async def test_each_kind_of_app_has_its_flow() -> None:
         assert not caller.wrong
 
 
+async def test_a_token_by_a_query_and_not_by_json() -> None:
+    async with calling() as caller:
+        url = f"{caller.cloud.url}/oauth/token"
+        answer = await caller.http.post(f"{url}?grant_type=client_credentials", auth=(ID, SECRET))
+        assert answer.status_code == 200
+        answer = await caller.http.post(url, json=CLIENT, auth=(ID, SECRET))
+        assert (answer.status_code, answer.json()["error"]) == (415, "invalid_request")
+        assert len(caller.wrong) == 1
+
+
 # The REST API.
 
 
@@ -263,6 +276,82 @@ async def test_the_status_of_a_call() -> None:
             answer = await caller.raw("GET", path, None, await caller.good_token())
             assert (answer.status_code, answer.json()["status"]) == (200, status)
         assert (await caller.call(action="pause")).status_code == 400
+
+
+async def test_reading_and_writing_a_call_are_scopes_apart() -> None:
+    async with calling((Product.PHONE, LONG), scopes=("phone:write:rtms_session",)) as caller:
+        method, path = path_of(Product.PHONE, caller.cloud.subjects[0].name)
+        token = await caller.good_token()
+        assert (await caller.raw("GET", path, None, token)).json()["code"] == 4711
+        body = {"action": "start", "settings": {"client_id": ID}}
+        assert (await caller.raw(method, path, body, token)).status_code == 204
+        assert caller.notes[1:] == ["'settings' is nothing that this call has"]
+
+
+async def test_a_stream_that_ends_late_does_not_end_its_successor() -> None:
+    """Its client does not answer the close, which takes some seconds."""
+    async with calling() as caller, await caller.listen() as events:
+        await said(events)
+        await caller.call()
+        await event(events)
+        first = caller.cloud.streams[0]
+        host, _, path = first.url.removeprefix("ws://").partition("/")
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(host.rpartition(":")[2]))
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13"
+        upgrade = "Upgrade: websocket\r\nConnection: Upgrade"
+        writer.write(f"GET /{path} HTTP/1.1\r\nHost: {host}\r\n{upgrade}\r\n{key}\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        await caller.call(action="stop")
+        await caller.call()
+        assert [(await event(events))["event"] for _ in range(2)] == ["meeting.rtms_started", "meeting.rtms_stopped"]
+        assert first.running is not None
+        assert first.running.done()
+        assert caller.cloud.subjects[0].status == "started"
+        writer.close()
+
+
+async def test_an_end_that_was_told_is_not_told_again() -> None:
+    async with calling() as caller, await caller.listen() as events:
+        await said(events)
+        await caller.call()
+        await event(events)
+        (stream,) = caller.cloud.streams
+        stream.end_was_told = True  # as a fault does that tells it
+        await caller.call(action="stop")
+        await stream.done()
+        await caller.http.post(f"{caller.cloud.url}{CONTROL}", content=b"{}", headers={"x-rtms-simulator": "1"})
+        assert await event(events) == {}
+
+
+async def test_events_and_webhooks_are_the_same_bytes() -> None:
+    posted: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def take(body: bytes, webhook: Webhook) -> None:
+        posted.put_nowait(body)
+
+    listener = Listener("127.0.0.1", 0, "/webhook", TOKEN, take, dict)
+    url = f"http://127.0.0.1:{await listener.start()}/webhook"
+    async with calling(webhook=url) as caller, await caller.listen() as events:
+        await said(events)
+        for action in ("start", "stop"):
+            await caller.call(action=action)
+            async with asyncio.timeout(30):
+                assert (await said(events))["content"] == (await posted.get()).decode()
+        assert not caller.cloud.reports()[0].findings
+    await listener.stop()
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+async def test_who_was_not_told_is_not_to_blame(is_heard: bool) -> None:
+    async with calling(speed=200) as caller, await caller.listen() as events:
+        await said(events)
+        if not is_heard:
+            caller.cloud.provoke(CloudFaultAt(0, CloudFault.SECOND_SUBSCRIBER))
+            assert await close_code(events) == 1000
+        await caller.call()
+        await caller.cloud.streams[0].done()
+        (report,) = caller.cloud.reports()
+        assert [finding.is_wrong for finding in report.findings] == [is_heard]
 
 
 @pytest.mark.parametrize(
@@ -367,6 +456,8 @@ async def test_a_session_id_with_a_slash_is_encoded_twice() -> None:
         assert (await caller.raw("PATCH", once, {"action": "start"}, jwt())).status_code == 404
         assert caller.wrong == ["a session id with a / was URL-encoded once, not twice"]
         assert (await caller.call()).status_code == 202
+        await caller.raw("PATCH", "/videosdk/sessions/a%252Db/rtms_app/status", {"action": "start"}, jwt())
+        assert caller.notes == ["an id was URL-encoded twice though it has no /"]
 
 
 @pytest.mark.parametrize(

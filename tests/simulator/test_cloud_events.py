@@ -1,5 +1,7 @@
 """The stand-in's event WebSocket, on a clock that the test moves."""
 
+import pytest
+
 from rtms_cli.machine import (
     BROKEN,
     WEBHOOK,
@@ -22,9 +24,10 @@ from rtms_cli.protocol.event_socket import (
     read_event_message,
 )
 from rtms_cli.protocol.messages import Unreadable
+from rtms_cli.simulator import cloud_events, cloud_tokens
 from rtms_cli.simulator.cloud_events import EventServer
 from rtms_cli.simulator.cloud_faults import CloudFault, CloudFaultAt
-from rtms_cli.simulator.cloud_tokens import TokenOffice
+from rtms_cli.simulator.cloud_tokens import TokenOffice, Worth
 
 S = 1_000_000
 ID = "sub-1"
@@ -268,6 +271,63 @@ def test_fault_second_subscriber_comes_back_as_often_as_it_says() -> None:
     played.say(third)
     assert played.heard() == [BUILT, LIVE]
     assert played.server.figures.elsewhere == 1
+
+
+def test_a_second_subscriber_is_cut_off_like_everybody() -> None:
+    played = Played(CloudFaultAt(5000, CloudFault.SECOND_SUBSCRIBER), CloudFaultAt(8000, CloudFault.EVENTS_DROP))
+    played.at(9)
+    played.happens()
+    assert (played.server.figures.elsewhere, played.server.figures.lost) == (0, 1)
+
+
+def test_what_would_be_late_is_lost_at_once_while_nobody_is_connected() -> None:
+    played = Played(CloudFaultAt(0, CloudFault.EVENTS_DELAY, 20_000))
+    played.happens()
+    assert played.server.figures.lost == 1
+    played.connect()
+    played.at(30)
+    assert STARTED not in played.heard()
+
+
+def test_so_many_events_may_be_late_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloud_events, "MOST_LATE", 2)
+    played = Played(CloudFaultAt(0, CloudFault.EVENTS_DELAY, 20_000))
+    played.connect()
+    for _ in range(3):
+        played.happens()
+    assert played.heard() == [BUILT, STARTED]
+    played.at(20)
+    assert played.heard() == [STARTED, STARTED]
+
+
+def test_each_delivery_is_told() -> None:
+    told: list[bytes] = []
+    tokens = TokenOffice(b"seed")
+    server = EventServer(tokens, [ID], on_delivery=told.append)
+    server.receive(frame_of(0, WEBHOOK, Direction.IN, b'{"n":1}'))
+    channel = server.admit(0, ID, tokens.issue(0))
+    assert channel is not None
+    server.receive(state_frame(0, channel, ChannelState(State.OPEN)))
+    server.receive(frame_of(0, WEBHOOK, Direction.IN, b'{"n":2}'))
+    assert told == [b'{"n":2}']
+
+
+def test_the_same_token_twice_is_noted() -> None:
+    played = Played()
+    token = played.tokens.issue(0)
+    played.connect(token=token)
+    assert not played.server.findings
+    played.connect(token=token)
+    assert played.notes == ["connected again with the token of the last connection"]
+    assert not played.wrong
+
+
+def test_so_many_tokens_are_remembered_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloud_tokens, "MOST_TOKENS", 2)
+    tokens = TokenOffice(b"seed")
+    given = [tokens.issue(0) for _ in range(3)]
+    assert [tokens.worth(token, 0) for token in given] == [Worth.UNKNOWN, Worth.GOOD, Worth.GOOD]
+    assert tokens.count == 3
 
 
 def test_the_end_closes_what_is_open() -> None:

@@ -165,3 +165,16 @@ async def test_a_header_that_no_header_may_be_is_refused() -> None:
         writer.write(head + key + b"\r\n")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
         writer.close()
+
+
+async def test_a_client_that_breaks_the_rules_and_stays_is_cut_off() -> None:
+    async with serving() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        writer.write(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + key)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"\x81\x02hi")  # not masked, as a client's must be
+        assert (await reader.readexactly(4))[2:] == (1002).to_bytes(2)
+        async with asyncio.timeout(30):
+            assert (await served.closed.get())[0] == BROKEN
+        writer.close()
