@@ -24,7 +24,8 @@ WAIT_S = 60.0
 Zoom within seconds, and who waits longer for one that never begins wants to know."""
 _FIRST_S = 1.0
 _NOT_YET_S, _PASSING_S = 5.0, 30.0
-"""The longest time between tries; before that it doubles from a second."""
+"""The longest time between tries; before that it doubles from a second. Who waits for a meeting for longer than a
+minute hears of it by a tenth of that time later, and Zoom, which counts requests, is asked less often."""
 
 
 class Accepted(Struct, frozen=True):
@@ -90,7 +91,7 @@ class Control:
         :raises Problem: where Zoom does not take it: `TokenError`, `RestError`, or `Problem` where nobody answers.
         """
         self.check(order)
-        until, tries, was_answered = self._now() + wait_s, 0, False
+        began, tries, was_answered = self._now(), 0, False
         refused: list[RestError] = []
         while True:
             tries += 1
@@ -112,7 +113,7 @@ class Control:
                 problem = error
             if not was_answered:
                 raise problem
-            await self._wait(problem, tries, until, tell)
+            await self._wait(problem, tries, self._now() - began, wait_s, tell)
 
     async def _try(self, order: Order, tries: int) -> Accepted:
         bearer, flow, api = await self._bearer(order)
@@ -161,16 +162,18 @@ class Control:
         self._tokens = rest
         return True
 
-    async def _wait(self, problem: Problem, tries: int, until: float, tell: Callable[[str], None]) -> None:
+    async def _wait(
+        self, problem: Problem, tries: int, passed_s: float, wait_s: float, tell: Callable[[str], None]
+    ) -> None:
         """Wait for the next try.
 
         :raises Problem: the problem, where there is no time for one.
         """
-        left_s, asked_s = until - self._now(), None
-        most_s = _PASSING_S
+        left_s, asked_s, most_s = wait_s - passed_s, None, _PASSING_S
         match problem:
             case RestError(kind=kind, told=told):
-                asked_s, most_s = told.retry_after_s, _NOT_YET_S if kind is Kind.NOT_YET else _PASSING_S
+                asked_s = told.retry_after_s
+                most_s = min(max(_NOT_YET_S, passed_s / 10), _PASSING_S) if kind is Kind.NOT_YET else _PASSING_S
             case TokenError(retry_after_s=retry_after_s):
                 asked_s = retry_after_s
         if left_s <= 0 or (asked_s is not None and asked_s > left_s):

@@ -416,7 +416,9 @@ def test_zooms_certificate_is_verified_whatever_is_said_of_other_servers(tmp_pat
         assert done.returncode == 0, done.stderr
 
 
-async def test_government_has_hosts_of_its_own_also_behind_a_proxy(tmp_path: Path) -> None:
+@asynccontextmanager
+async def refusing_proxy() -> AsyncIterator[tuple[dict[str, str], list[bytes]]]:
+    """A proxy that remembers where it was asked to lead, and leads nowhere; with the settings that name it."""
     asked_for: list[bytes] = []
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -425,11 +427,26 @@ async def test_government_has_hosts_of_its_own_also_behind_a_proxy(tmp_path: Pat
         writer.close()
 
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
-        at = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}", "NO_PROXY": ""}
-        async with running("start", NUMBER, "--gov", cwd=tmp_path, settings=APP | at) as process:
+        address = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+        yield {"HTTPS_PROXY": address, "https_proxy": address, "NO_PROXY": "", "no_proxy": ""}, asked_for
+
+
+async def test_government_has_hosts_of_its_own_also_behind_a_proxy(tmp_path: Path) -> None:
+    async with refusing_proxy() as (proxy, asked_for):
+        async with running("start", NUMBER, "--gov", cwd=tmp_path, settings=APP | proxy) as process:
             assert await process.exit_code() == 3
     assert asked_for == [b"CONNECT zoomgov.com:443 HTTP/1.1\r\n"]
     assert any("zoomgov.com cannot be reached for a token" in line for line in process.lines)
+
+
+async def test_the_api_is_where_the_tokens_answer_says(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.tokens = [granted(api_url="https://api-eu.zoom.us")]
+    async with refusing_proxy() as (proxy, asked_for):
+        at = {"ZOOM_OAUTH_URL": cloud.url} | proxy
+        async with running("start", NUMBER, cwd=tmp_path, settings=APP | at) as process:
+            assert await process.exit_code() == 3
+    assert asked_for == [b"CONNECT api-eu.zoom.us:443 HTTP/1.1\r\n"]
+    assert any("https://api-eu.zoom.us/v2 cannot be reached" in line for line in process.lines)
 
 
 async def test_who_stops_before_anything_could_be_heard_asks_zoom_for_nothing(cloud: Cloud, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import accumulate
 
 import pytest
 from zoomcloud import Cloud, Reply, granted, zoom_cloud
@@ -77,6 +78,16 @@ async def test_the_time_between_tries_grows_and_the_last_one_is_at_the_end(
     assert watch.slept == delays
     assert len(cloud.calls) == len(delays) + 1
     assert f"The next try is in {delays[0]} s, the last one in 20 s." in told[0]
+
+
+async def test_a_long_wait_asks_less_often(cloud: Cloud) -> None:
+    cloud.rest, watch = [Reply(400, {"code": 3000, "message": "Not yet."})], Watch()
+    with pytest.raises(RestError):
+        await control(cloud.url, watch=watch).give(START, 3600)
+    assert sum(watch.slept) == pytest.approx(3600)
+    assert all(delay <= max(5, before / 10) for delay, before in zip(watch.slept, accumulate(watch.slept), strict=True))
+    assert 30 in watch.slept
+    assert len(cloud.calls) < 200
 
 
 async def test_a_users_token_that_is_refused_is_not_asked_for_again(cloud: Cloud) -> None:
