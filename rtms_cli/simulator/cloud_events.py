@@ -147,7 +147,7 @@ class EventServer:
     @property
     def listeners(self) -> int:
         """How many connections of clients an event would go to."""
-        return len(self._connections)
+        return sum(not connection.is_dead for connection in self._connections.values())
 
     @property
     def delay_s(self) -> float:
@@ -161,7 +161,7 @@ class EventServer:
         """See `Machine.deadline_us`."""
         if self._over:
             return None
-        times = [each.deadline_us for each in self._connections.values()]
+        times = [each.deadline_us for each in self._connections.values() if not each.is_dead]
         if self._faults and self._begin_us is not None:
             times.append(self._begin_us + max(self._faults[0].at_ms, 0) * 1000)
         if self._late:
@@ -190,7 +190,7 @@ class EventServer:
             self._on_state(frame.channel, frame.message)
         elif frame.direction is Direction.IN:
             connection = next((each for each in self._connections.values() if each.channel == frame.channel), None)
-            if connection is not None:
+            if connection is not None and not connection.is_dead:
                 self._on_message(connection, frame.raw)
         return self._take_commands()
 
@@ -284,11 +284,12 @@ class EventServer:
                 self._deliver(subscription, body)
 
     def _has_listener(self, subscription: str) -> bool:
-        return subscription in self._connections or subscription in self._rival_subscriptions
+        connection = self._connections.get(subscription)
+        return (connection is not None and not connection.is_dead) or subscription in self._rival_subscriptions
 
     def _deliver(self, subscription: str, body: bytes) -> None:
         connection = self._connections.get(subscription)
-        if connection is not None:
+        if connection is not None and not connection.is_dead:
             self.figures.delivered += 1
             self._send(connection.channel, delivery(body))
             if self._on_delivery is not None:
@@ -320,7 +321,8 @@ class EventServer:
 
     def _cut(self, due_us: int) -> None:
         """Close the connections whose time is over."""
-        for connection in [each for each in self._connections.values() if each.deadline_us <= due_us]:
+        due = [each for each in self._connections.values() if not each.is_dead and each.deadline_us <= due_us]
+        for connection in due:
             del self._connections[connection.subscription]
             if connection.token_us is not None and connection.token_us <= due_us:
                 self._out.append(Close(connection.channel, TOKEN_CODE, ""))
@@ -343,6 +345,9 @@ class EventServer:
                 self._rival_subscriptions.clear()
             case CloudFault.EVENTS_DELAY:
                 self._delay_us = fault.number * 1000
+            case CloudFault.EVENTS_SILENCE:
+                for connection in self._connections.values():
+                    connection.is_dead = True
             case CloudFault.SECOND_SUBSCRIBER:
                 self._rivals_left += fault.times
                 self._rival_comes()
@@ -375,6 +380,8 @@ class _Connection:
         """When the client spoke last."""
         self.token_us = token_us
         """When its token ends, where the connection ends with it."""
+        self.is_dead = False
+        """Whether it is open, and nothing goes over it any more."""
 
     @property
     def deadline_us(self) -> int:

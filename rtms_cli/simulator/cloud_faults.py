@@ -17,6 +17,8 @@ class CloudFault(StrEnum):
     """The event connections break, and none is accepted for `number` milliseconds; what happens meanwhile is lost."""
     EVENTS_DELAY = "events-delay"
     """From now on each event comes `number` milliseconds after it happened."""
+    EVENTS_SILENCE = "events-silence"
+    """The event connections die without a word: they stay open, and nothing comes any more."""
     SECOND_SUBSCRIBER = "second-subscriber"
     """Somebody else connects to each subscription, which closes the client's connection. With `times` above 1 they
     come back as often, each time when the client has taken the subscription back."""

@@ -373,6 +373,11 @@ def _events_delay(event: _Fields, verb: str, at_ms: int) -> _Made:
     return (CloudFaultAt(at_ms, CloudFault.EVENTS_DELAY, _ms(event, verb)),)
 
 
+def _events_silence(event: _Fields, verb: str, at_ms: int) -> _Made:
+    event.yes(verb)
+    return (CloudFaultAt(at_ms, CloudFault.EVENTS_SILENCE),)
+
+
 def _second_subscriber(event: _Fields, verb: str, at_ms: int) -> _Made:
     event.yes(verb)
     return (CloudFaultAt(at_ms, CloudFault.SECOND_SUBSCRIBER, times=event.count("times", 1, most=1000, least=1)),)
@@ -437,6 +442,7 @@ CLOUD_EVENTS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
     "token_expires": ((), _token_expires),
     "events_drop": ((), _events_drop),
     "events_delay": ((), _events_delay),
+    "events_silence": ((), _events_silence),
     "second_subscriber": (("times",), _second_subscriber),
     "rest_error": (("times",), _rest_error),
 }

@@ -273,6 +273,23 @@ def test_fault_second_subscriber_comes_back_as_often_as_it_says() -> None:
     assert played.server.figures.elsewhere == 1
 
 
+def test_fault_events_silence_leaves_a_connection_open_and_dead() -> None:
+    played = Played(CloudFaultAt(5000, CloudFault.EVENTS_SILENCE))
+    channel = played.connect()
+    played.at(5)
+    played.say(channel)
+    played.happens()
+    assert played.server.listeners == 0
+    played.at(4000)
+    assert played.heard() == [BUILT]
+    second = played.connect()
+    played.say(second)
+    played.happens()
+    assert played.heard() == [(channel, 1000), BUILT, LIVE, STARTED]
+    assert played.server.figures.lost == 1
+    assert not played.server.findings
+
+
 def test_a_second_subscriber_is_cut_off_like_everybody() -> None:
     played = Played(CloudFaultAt(5000, CloudFault.SECOND_SUBSCRIBER), CloudFaultAt(8000, CloudFault.EVENTS_DROP))
     played.at(9)

@@ -199,6 +199,7 @@ def test_events(event: str, meant: Event | FaultAt) -> None:
         ("at = 1\nevents_drop = true", CloudFaultAt(1000, CloudFault.EVENTS_DROP)),
         ("at = 1\nevents_drop = 2.5", CloudFaultAt(1000, CloudFault.EVENTS_DROP, 2500)),
         ("at = 1\nevents_delay = 50", CloudFaultAt(1000, CloudFault.EVENTS_DELAY, 50_000)),
+        ("at = 1\nevents_silence = true", CloudFaultAt(1000, CloudFault.EVENTS_SILENCE)),
         ("at = 9000\nsecond_subscriber = true", CloudFaultAt(9_000_000, CloudFault.SECOND_SUBSCRIBER)),
         ('at = "start"\nrest_error = 3000', CloudFaultAt(-1, CloudFault.REST_ERROR, 3000)),
         ("at = 1\nrest_error = 429\ntimes = 3", CloudFaultAt(1000, CloudFault.REST_ERROR, 429, 3)),
