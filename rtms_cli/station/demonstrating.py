@@ -106,6 +106,7 @@ async def _record(station: Station, control: Control, target: Target, app: App, 
 
 def _judged(station: Station, findings: Sequence[Finding], *, was_cut_short: bool) -> Exit:
     """What to exit with; what the stand-in has found is told, unless somebody ended it all."""
+    was_cut_short = was_cut_short or station.is_stopping  # also while the stream was ending by itself
     if findings and not was_cut_short:
         for finding in findings:
             station.notice(f"the stand-in found fault with us: {finding.channel}: {finding.what}")

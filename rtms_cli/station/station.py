@@ -152,7 +152,7 @@ class Station:
         if isinstance(webhook, StreamStart | StreamStop | StreamInterrupted):
             given, body = body, shortened_webhook(body)
             webhook = webhook if body is given else read_webhook(body)
-        decision = self._intake.decide(webhook, via, is_stopping=bool(self._stopping))
+        decision = self._intake.decide(webhook, via, is_stopping=self.is_stopping)
         match decision.verdict, webhook:
             case _ if decision.why is not None:
                 why = decision.why
@@ -176,7 +176,7 @@ class Station:
 
     def not_now(self, webhook: Webhook) -> str | None:
         """Why a webhook should be sent again later, or `None`."""
-        return self._intake.not_now(webhook, is_stopping=bool(self._stopping))
+        return self._intake.not_now(webhook, is_stopping=self.is_stopping)
 
     def may_repeat(self, webhook: Webhook) -> bool:
         """Whether a webhook whose very signature came before may be acted on."""
@@ -223,6 +223,11 @@ class Station:
         run = self._runs.get(stream_id)
         if run is not None and run.driver is not None:
             run.driver.mark(text)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether somebody has asked for the end."""
+        return bool(self._stopping)
 
     async def stopped(self) -> None:
         """Wait until somebody has asked for the end, and it has come."""

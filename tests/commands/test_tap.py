@@ -142,6 +142,7 @@ async def test_a_second_signal_kills_what_taps_run(tmp_path: Path) -> None:
     tap = f"transcript:exec:{shlex.join([sys.executable, '-c', program, str(tmp_path / 'pid')])}"
     async with running("demo", "--seconds", "600", "--plain", "--tap", tap, cwd=tmp_path) as demo:
         await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        await demo.line_with("1 ACTIVE")
         demo.process.send_signal(signal.SIGINT)
         await demo.line_with("complete")
         demo.process.send_signal(signal.SIGINT)
