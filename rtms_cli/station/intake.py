@@ -88,7 +88,10 @@ class Intake:
         return judge(webhook, running, self.interrupted, self._max_streams)
 
     def _not_chosen(self, stream: Stream) -> str | None:
-        return self._choose(stream, [run.stream for run in (*self.runs.values(), *self.interrupted.values())])
+        waiting = [
+            run for run in self.interrupted.values() if run.may_go_on or run.stream.stream_id == stream.stream_id
+        ]
+        return self._choose(stream, [run.stream for run in (*self.runs.values(), *waiting)])
 
     def _unproven(self) -> Run | None:
         """The oldest stream that gives way to a newer one: anybody may have announced it, and it never connected."""

@@ -13,6 +13,9 @@ from rtms_cli.station.observing import NOT_RECORDED, StreamSnapshot
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Driver
 
+MAY_GO_ON_S = 120.0
+"""How long an interrupted stream counts as one that may go on: Zoom waits for a lost client for 65 s (PROTOCOL §9)."""
+
 
 class Run:
     """One stream that is being recorded; its recorder and clock outlive an interruption."""
@@ -36,11 +39,19 @@ class Run:
         """Whether views hear of it before it is shown."""
         self.may_give_way = True
         """Whether no connection of it ever stood."""
+        self.interrupted_us: int | None = None
+        """When it was interrupted last, on its clock."""
 
     @property
     def folder(self) -> Path | None:
         """Where the recording is, if there is one."""
         return self.recorder.folder if self.recorder is not None and self.recorder.is_kept else None
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether it runs, or was interrupted lately."""
+        since_us = self.interrupted_us
+        return since_us is None or self.clock.now_us() - since_us < MAY_GO_ON_S * 1_000_000
 
     def release(self) -> None:
         """Let go of a recording that does not go on."""

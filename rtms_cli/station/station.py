@@ -318,7 +318,7 @@ class Station:
         former = self._interrupted.pop(stream.stream_id, None)
         session = self._new_session(stream, continues=former is not None)
         run = former or Run(stream, session, self._make_clock())
-        run.session, run.driver, run.was_shown = session, None, False
+        run.session, run.driver, run.was_shown, run.interrupted_us = session, None, False, None
         if run.recorder is not None:
             self._past.add(run.recorder.snapshot(), -1)  # it goes on counting
         run.is_told = self._trusted or self._notices.may_tell(_UNSHOWN, stream.stream_id[:100])
@@ -352,6 +352,7 @@ class Station:
                 self._intake.admission.end(stream.stream_id, by_zoom=run.session.was_ended)
         if finish.status == "interrupted" and (run.recorder is not None or self._make_recorder is None):
             self._interrupted[stream.stream_id] = run
+            run.interrupted_us = run.clock.now_us()
         snapshot = NOT_RECORDED if run.recorder is None else run.recorder.snapshot()
         outcome = Outcome(stream, run.folder, finish, run.session.nothing_granted, snapshot)
         self.outcomes.append(outcome)

@@ -247,3 +247,49 @@ async def test_what_nobody_expects_is_shown_and_costs_nothing(cloud: Cloud, tmp_
             await stop(listen)
         assert len(there.events.connected) == 1
     assert not any("\x1b" in line for line in listen.lines)
+
+
+async def test_of_two_streams_of_a_meeting_only_the_hosts_is_recorded(cloud: Cloud, tmp_path: Path) -> None:
+    async with zoom(cloud) as there, listening(there, tmp_path, "--only", "host") as listen:
+        guests, hosts = two_of_one_meeting(there)
+        await there.events.deliver(body_of(guests))
+        told = await listen.line_with("--only host")
+        assert guests.stream_id in told
+        assert "its operator bob is not the host" in told
+        await there.events.deliver(body_of(hosts))
+        assert (await listen.event("finished"))["stream_id"] == hosts.stream_id
+        await stop(listen)
+        assert (hosts.report().joined, guests.report().joined) == (True, False)
+    assert len(recordings(tmp_path)) == 1
+
+
+async def test_of_two_streams_of_a_meeting_only_the_first_is_recorded(cloud: Cloud, tmp_path: Path) -> None:
+    async with zoom(cloud) as there, listening(there, tmp_path, "--only", "first") as listen:
+        guests, hosts = two_of_one_meeting(there)
+        await there.events.deliver(body_of(guests))
+        await listen.event("started")
+        await there.events.deliver(body_of(hosts))
+        assert f"stream {guests.stream_id} of operator bob came before" in await listen.line_with("--only first")
+        await there.events.deliver(body_of(guests))  # sent again, it is no other one
+        assert (await listen.event("finished"))["stream_id"] == guests.stream_id
+        await there.events.deliver(body_of(hosts))
+        assert (await listen.event("finished"))["stream_id"] == hosts.stream_id
+        await stop(listen)
+    assert len(recordings(tmp_path)) == 2
+
+
+def two_of_one_meeting(there: Zoom) -> tuple[LiveStream, LiveStream]:
+    """A guest's stream and the host's."""
+    guests = there.streams.announce(Product.MEETING, Scenario(2), 1)
+    hosts = there.streams.announce(Product.MEETING, Scenario(2), 2, identity=guests.identity)
+    guests.fields = {"operator_id": "bob", "is_original_host": False}
+    hosts.fields = {"operator_id": "ann", "is_original_host": "true"}
+    return guests, hosts
+
+
+async def test_what_is_no_choice(cloud: Cloud, tmp_path: Path) -> None:
+    async with zoom(cloud) as there:
+        command = ("listen", "--events", "sub", "--only", "guest")
+        async with running(*command, cwd=tmp_path, settings=there.settings()) as listen:
+            assert await listen.exit_code() == 2
+    assert "host, first, all" in " ".join(listen.lines)

@@ -5,9 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.numbers import Product
-from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.protocol.signatures import Signature
+from rtms_cli.protocol.webhooks import Stream, StreamStart
+from rtms_cli.session.session import Session
+from rtms_cli.session.streams import Verdict
 from rtms_cli.station.choosing import Only
+from rtms_cli.station.intake import Intake
+from rtms_cli.station.run import Run
+from rtms_cli.wire.clock import Clock
 
 HOST = Stream(Product.MEETING, "m", "host's", "wss://x", is_original_host=True, operator_id="ann")
 GUEST = Stream(Product.MEETING, "m", "guest's", "wss://x", is_original_host=False, operator_id="bob")
@@ -81,3 +88,31 @@ def test_what_was_taken_goes_on_whatever_it_says_later(
 ) -> None:
     again = structs.replace(stream, is_original_host=says, server_url="wss://y")
     assert only.refusal(again, [*others, stream]) is None
+
+
+class Hands(Clock):
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.at_us = 0
+
+    def now_us(self) -> int:
+        return self.at_us
+
+
+def test_an_interrupted_stream_keeps_others_out_for_as_long_as_it_may_go_on() -> None:
+    """Not for good: a first one that never comes back must not cost the meeting its recording."""
+    intake = Intake(trusted=True, max_streams=10, check_url=lambda url: None, choose=Only.FIRST.refusal)
+    clock = Hands()
+    run = Run(GUEST, Session(GUEST, Signature("0" * 64), MediaRequest()), clock)
+    run.interrupted_us = 0
+    intake.interrupted[GUEST.stream_id] = run
+    clock.at_us = 119_000_000
+    other = intake.decide(StreamStart(HOST), "http", is_stopping=False)
+    assert other.why == "--only first: stream guest's of operator bob came before"
+    clock.at_us = 121_000_000
+    other = intake.decide(StreamStart(HOST), "http", is_stopping=False)
+    assert (other.verdict, other.why) == (Verdict.START, None)
+    intake.runs[HOST.stream_id] = Run(HOST, Session(HOST, Signature("0" * 64), MediaRequest()), clock)
+    same = intake.decide(StreamStart(GUEST), "http", is_stopping=False)
+    assert (same.verdict, same.why) == (Verdict.CONTINUE, None)
