@@ -111,7 +111,7 @@ class LiveStream:
     async def done(self) -> StopReason:
         """Wait until the stream has ended, and tell why."""
         assert self.running is not None, "the simulator starts it"
-        return await self.running
+        return await asyncio.shield(self.running)  # who gives up waiting does not end the stream
 
     def report(self) -> Report:
         """What the client did so far."""
