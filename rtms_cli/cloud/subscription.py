@@ -358,7 +358,8 @@ class Subscription:
         if not is_news:
             return
         head = "WARNING: the event WebSocket: " if was_connected else "WARNING: no event WebSocket: "
-        self._tell(what, {"why": why, "retry_s": round(wait_s, 1)}, f"{head}{why}; the next try is in {wait_s:.0f} s")
+        text = f"{head}{why.rstrip('.')}; the next try is in {wait_s:.0f} s"
+        self._tell(what, {"why": why, "retry_s": round(wait_s, 1)}, text)
 
     def _enter(self, phase: Phase, at_us: int) -> None:
         assert phase in PHASES[self._phase], f"no move from {self._phase} to {phase}"
