@@ -234,12 +234,8 @@ class Simulator:
         """
         digest = hashlib.sha256(f"{product} {number} {time.time_ns()}".encode()).hexdigest()
         stream_id = digest[24:56]
-        if identity is not None:
-            pass
-        elif product in (Product.MEETING, Product.WEBINAR):
-            identity = digest[:22] + "=="
-        else:
-            identity = digest[:24]
+        if identity is None:
+            identity = digest[:22] + "==" if product in (Product.MEETING, Product.WEBINAR) else digest[:24]
         if Deviation.NUMERIC_IDS in scenario.deviations:
             identity, stream_id = (str(int(part, 16)) for part in (digest[:12], digest[24:36]))
         if again is not None:
