@@ -279,7 +279,7 @@ class Zoom:
         client = self.client
         client.now_us = at_us
         if self._over:
-            return ()
+            return client.take_commands()  # a fault before the first tick may have ended it
         client.keep_alive()
         self._show.play()
         if client.give_up_us is not None and at_us >= client.give_up_us:

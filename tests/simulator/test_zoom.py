@@ -17,7 +17,7 @@ from rtms_cli.machine import (
     state_frame,
 )
 from rtms_cli.protocol.messages import KeepAliveRequest, SessionStateUpdate, Signature, StreamStateUpdate, encode
-from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, SessionState, StreamState
+from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, SessionState, StopReason, StreamState
 from rtms_cli.simulator.deviations import Deviation, spoken
 from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.host import HOST
@@ -403,3 +403,12 @@ def test_an_api_call_pauses_the_stream_and_goes_on_and_stops_it() -> None:
     assert server.commands[-1] == Finish("complete", 25, "the simulator")
     assert server.findings() == []
     assert server.zoom.report().untaken == {}
+
+
+def test_a_stream_that_ends_before_it_begins_is_over() -> None:
+    fault = FaultAt(-1, Fault.STOP, int(StopReason.STOP_BC_MEETING_ENDED))
+    zoom = Zoom(
+        product="meeting", identity="uuid==", stream_id="stream1", signature=RIGHT, urls=URLS,
+        show=MadeUp(Scenario(5, faults=(fault,))), epoch_ms=1_738_394_112_345,
+    )  # fmt: skip
+    assert [command for command in zoom.tick(0) if isinstance(command, Finish)]
