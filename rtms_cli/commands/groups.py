@@ -184,14 +184,17 @@ class CloudOptions(Struct, frozen=True):
         return Tokens(token_sources(credentials, self.flow()), self.addresses(), tls)
 
     def flow(self) -> "TokenFlow | None":
-        """What `--token-flow` names.
+        """What `--token-flow` names, also by the beginning of its name.
 
         :raises Problem: where it names none.
         """
         from rtms_cli.cloud.tokens import TokenFlow
 
-        if self.token_flow is None or self.token_flow in list(TokenFlow):
-            return None if self.token_flow is None else TokenFlow(self.token_flow)
+        if self.token_flow is None:
+            return None
+        named = [flow for flow in TokenFlow if self.token_flow and flow.startswith(self.token_flow)]
+        if len(named) == 1:
+            return named[0]
         raise Problem(f"--token-flow {self.token_flow} is none.", f"Use {', '.join(TokenFlow)}.")
 
 

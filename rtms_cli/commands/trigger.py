@@ -100,12 +100,16 @@ def trigger(
     """
     import asyncio
     import time
+    from urllib.parse import urlsplit
 
     from rtms_cli.simulator.webhooks import VALIDATION
     from rtms_cli.station.credentials import MARKETPLACE
     from rtms_cli.station.endpoint import FORGERS_TOKEN, Sent
     from rtms_cli.view.text import json_line
 
+    if via == "ws" and to.startswith(("ws://", "wss://")):
+        parts = urlsplit(to)  # the event WebSocket's own URL
+        to = f"{parts.scheme.replace('ws', 'http')}://{parts.netloc}"
     check_http_url("--to", to)
     if via not in ("http", "ws"):
         raise Problem(f"--via {via} is no way.", "Use http or ws.")

@@ -128,6 +128,8 @@ async def test_trigger_over_the_event_socket(tmp_path: Path) -> None:
                 message = json.loads(await events.recv())
                 assert message == {"module": "message", "content": told["request"], "header": {}}
             assert json.loads(told["request"])["payload"]["rtms_stream_id"] == "x"
+            arguments[-1] = f"ws{played.url.removeprefix('http')}/ws?subscriptionId=1"  # the event WebSocket's own URL
+            assert (await asyncio.to_thread(rtms, *arguments, cwd=tmp_path)).returncode == 0
         assert (await played.end())[0] == 0
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rtms_cli.cloud.tokens import TokenFlow
+from rtms_cli.commands.groups import CloudOptions
 from rtms_cli.errors import Problem
 from rtms_cli.station.credentials import load_credentials
 from rtms_cli.station.token_sources import token_sources
@@ -52,3 +53,11 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*APP, *SERVER, *ACCOUNT, *TOKEN):
         monkeypatch.delenv(name, raising=False)
+
+
+def test_a_flow_may_be_named_by_its_beginning() -> None:
+    for name, flow in (("client", CLIENT_FLOW), ("account_credentials", ACCOUNT_FLOW), ("access", GIVEN), (None, None)):
+        assert CloudOptions(token_flow=name).flow() is flow
+    for name in ("", "a", "ac", "device_code"):
+        with pytest.raises(Problem, match="is none"):
+            CloudOptions(token_flow=name).flow()
