@@ -20,6 +20,6 @@ def pause(
 
     \b
     Example:
-      rtms pause "855 1234 5678"
+      rtms pause 855 1234 5678
     """
     ask(given, "pause", remote, cloud, ca_file, as_json=as_json)

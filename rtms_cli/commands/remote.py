@@ -1,5 +1,6 @@
 """What `start`, `stop`, `pause`, `resume` and `status` share: their options, and what they ask and say."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rtms_cli.station.credentials import Credentials
 
 Id = Annotated[
-    str,
+    list[str],
     typer.Argument(metavar="ID", help="A meeting number or join URL; else the session's, engagement's or call's id."),
 ]
 Product = Annotated[str, typer.Option(metavar="NAME", help="meeting, webinar, session, contact_center or phone.")]
@@ -36,9 +37,10 @@ class RemoteOptions(Struct, frozen=True):
     participant: Participant = ""
     wait: Wait = 60
 
-    def order(self, given: str, action: "Action", credentials: "Credentials") -> "Order":
+    def order(self, given: Sequence[str], action: "Action", credentials: "Credentials") -> "Order":
         """Read what shall be asked for.
 
+        :param given: the id; a meeting's number may come in pieces, as people write it.
         :raises Problem: where it cannot be.
         """
         from rtms_cli.cloud.rest import Order, check_order, read_target
@@ -47,14 +49,22 @@ class RemoteOptions(Struct, frozen=True):
         name = self.product.lower().replace("-", "_")
         if name not in list(numbers.Product):
             raise Problem(f"--product {self.product} is none of Zoom's.", f"Use {', '.join(numbers.Product)}.")
+        if len(given) > 1 and numbers.Product(name) not in (numbers.Product.MEETING, numbers.Product.WEBINAR):
+            raise Problem(f"{' '.join(given)[:200]!r} are several ids.", "Give one, in quotation marks if need be.")
         client_id = self.client_id or (credentials.oauth.client_id.value if credentials.oauth else "")
-        order = Order(read_target(given, numbers.Product(name)), action, client_id, self.participant)
+        order = Order(read_target(" ".join(given), numbers.Product(name)), action, client_id, self.participant)
         check_order(order)
         return order
 
 
 def ask(
-    given: str, action: str, remote: RemoteOptions, cloud: CloudOptions, ca_file: Path | None, *, as_json: bool
+    given: Sequence[str],
+    action: str,
+    remote: RemoteOptions,
+    cloud: CloudOptions,
+    ca_file: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Ask Zoom for something, and say what came of it.
 

@@ -20,6 +20,6 @@ def resume(
 
     \b
     Example:
-      rtms resume "855 1234 5678"
+      rtms resume 855 1234 5678
     """
     ask(given, "resume", remote, cloud, ca_file, as_json=as_json)

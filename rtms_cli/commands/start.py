@@ -1,5 +1,6 @@
 """`rtms start`: by Zoom's REST API; with `--record`, from nothing to a recording."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,8 +45,8 @@ def start(
 
     \b
     Examples:
-      rtms start "855 1234 5678"
-      rtms start "855 1234 5678" --record --events SUBSCRIPTION
+      rtms start 855 1234 5678
+      rtms start 855 1234 5678 --record --events SUBSCRIPTION
     """
     if not record:
         ask(given, "start", remote, cloud, recording.ca_file, as_json=recording.as_json)
@@ -56,7 +57,7 @@ def start(
 
 
 def _record(
-    given: str,
+    given: Sequence[str],
     remote: RemoteOptions,
     cloud: CloudOptions,
     events: str | None,

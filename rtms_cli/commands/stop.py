@@ -20,6 +20,6 @@ def stop(
 
     \b
     Example:
-      rtms stop "855 1234 5678"
+      rtms stop 855 1234 5678
     """
     ask(given, "stop", remote, cloud, ca_file, as_json=as_json)

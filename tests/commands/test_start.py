@@ -67,6 +67,14 @@ def test_zoom_is_asked_and_what_proves_it_is_named(action: str, cloud: Cloud, tm
     assert call.value == {"action": action, "settings": {"client_id": "an-app"}}
 
 
+def test_a_number_in_pieces_is_one_number_and_ids_are_not_put_together(cloud: Cloud, tmp_path: Path) -> None:
+    done = asked(cloud, "stop", *NUMBER.split(), "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["id"] == "85512345678"
+    done = asked(cloud, "stop", "one", "two", "--product", "phone", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'one two' are several ids" in done.stderr
+
+
 def test_a_server_to_server_app_starts_another_apps_stream(cloud: Cloud, tmp_path: Path) -> None:
     options = ("--client-id", "streaming", "--participant", "user", "--token-flow", "account_credentials", "--json")
     done = asked(cloud, "start", NUMBER, *options, cwd=tmp_path, settings=SERVER)
