@@ -275,8 +275,11 @@ class Subscription:
     def _on_closed(self, state: ChannelState, at_us: int) -> None:
         how = f"closed with {state.code}" + (f" ({state.reason})" if state.reason else "")
         if state.code == _POLICY_VIOLATION:
-            is_first = not self._is_renewed or at_us - self._since_us >= STEADY_S * _US
-            self._lose(at_us, f"{how}, which is about the token", at_once=is_first)
+            why = f"{how}, which is about the token"
+            if not self._is_renewed or at_us - self._since_us >= STEADY_S * _US:
+                self._lose(at_us, why, at_once=True)
+            else:
+                self._refused(at_us, why, final=True)
             return
         says = state.reason.lower()
         is_rival = any(word in says for word in _RIVAL_WORDS) or (state.code in _POLITE and not says)

@@ -169,6 +169,17 @@ def test_a_token_that_ends_on_the_way_is_no_reason_to_give_up() -> None:
     assert "Invalid access token" in commands[-1].said_by
 
 
+def test_a_token_that_was_never_taken_is_final() -> None:
+    one = Played()
+    one.tick()
+    one.state(ChannelState(State.OPEN))
+    assert one.close(1008)[-1] == Open(EVENTS, URL)
+    one.state(ChannelState(State.OPEN))
+    (finish,) = one.close(1008)
+    assert isinstance(finish, Finish)
+    assert "about the token" in finish.said_by
+
+
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1005, ""), (4001, "replaced by a new connection")])
 def test_a_rival_is_told_and_given_way_to_longer_and_longer(code: int, reason: str) -> None:
     one = played()
