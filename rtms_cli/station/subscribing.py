@@ -213,7 +213,10 @@ class Subscriber:
     def _on_outward(self, command: Outward) -> None:
         match command:
             case Deliver(body):
-                self._deliver(body)
+                try:
+                    self._deliver(body)
+                except Exception:  # whatever it is, the next event is another one
+                    log.exception("a defect in rtms: nothing came of an event")
             case Tell(what, fields, text):
                 if what == "connected":
                     self._is_connected.set()
