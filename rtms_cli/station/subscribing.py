@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 NAME = "events"
 """What `--json` and `/healthz` call it."""
 TOKEN_TIMEOUT_S = 20.0
+MOST_HELD_S = 20.0
+"""A try that comes earlier than Zoom wants is held back for so long at most; else it fails without asking."""
 MOST_NAMED = 3
 """Streams that a line for people names."""
 _OFTEN = ("other module", "unreadable", "refused heartbeat")
@@ -54,22 +56,30 @@ class EventDialer:
 
     :param ask: gets a token.
     :param dial: opens the socket.
+    :param now: seconds on a clock that never jumps.
     """
 
-    def __init__(self, ask: AskToken, dial: Dial) -> None:
+    def __init__(self, ask: AskToken, dial: Dial, now: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask
         self._dial = dial
+        self._now = now
+        self._not_before = 0.0
+        """Until when Zoom wants to be asked for no token."""
         self.on_token: Callable[[str], None] = lambda token: None
         """Is told each token before it is used."""
 
     async def __call__(self, url: str) -> Socket:
         """See `Dial`."""
+        if (left_s := self._not_before - self._now()) > MOST_HELD_S:
+            raise ConnectionError(f"Zoom wants to be asked for no token for {left_s:.0f} s more")
+        await asyncio.sleep(max(0.0, left_s))
         try:
             async with asyncio.timeout(TOKEN_TIMEOUT_S):
                 token = await self._ask()
         except TimeoutError:
             raise ConnectionError(f"no token within {TOKEN_TIMEOUT_S:.0f} s") from None
         except Problem as problem:
+            self._not_before = self._now() + (getattr(problem, "retry_after_s", None) or 0.0)
             kind = FinalConnectionError if getattr(problem, "is_final", False) else ConnectionError
             raise kind(str(problem)) from None
         self.on_token(token.value)
@@ -205,7 +215,7 @@ class Subscriber:
             return
         if finish.status == "failed":
             self._failure = Problem(
-                f"Zoom's event WebSocket cannot be had: {finish.said_by}.".replace("..", "."),
+                f"Zoom's event WebSocket cannot be had: {finish.said_by}{'' if finish.said_by[-1:] in '.?!' else '.'}",
                 "`rtms doctor --events ID` looks at what is wrong.",
                 Exit.REFUSED,
             )

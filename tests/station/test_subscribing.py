@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from rtms_cli.cloud.tokens import TokenError
 from rtms_cli.errors import Exit, Problem
 from rtms_cli.machine import Via
 from rtms_cli.protocol.event_socket import HEARTBEAT, built, delivery
@@ -149,6 +150,36 @@ async def test_what_cannot_be_had_is_a_problem() -> None:
                 await wait()
             assert raised.value.exit_code is Exit.REFUSED
         assert not station.statuses[0]().is_good
+
+
+async def test_no_token_is_asked_for_before_zoom_wants_it() -> None:
+    asked, now_s = 0, 0.0
+
+    async def ask() -> Token:
+        nonlocal asked
+        asked += 1
+        raise TokenError("Too many requests.", is_final=False, retry_after_s=60.0)
+
+    async def dial(url: str) -> Any:
+        raise AssertionError("there is no token")
+
+    dialer = EventDialer(ask, cast("Any", dial), lambda: now_s)
+    for at_s, says, times in ((0, "Too many", 1), (5, "for 55 s more", 1), (39, "for 21 s more", 1), (61, "Too", 2)):
+        now_s = at_s
+        with pytest.raises(ConnectionError, match=says) as raised:
+            await dialer(URL)
+        assert not isinstance(raised.value, FinalConnectionError)
+        assert asked == times
+
+
+async def test_a_question_is_one_sentence() -> None:
+    async def dial(url: str) -> FakeSocket:
+        raise UpgradeRefusedError("wss://ws.zoom.us/ws answered HTTP 404", 404)
+
+    async with subscription(FakeStation(), dial) as subscriber:
+        with pytest.raises(Problem) as raised:
+            await subscriber.connected()
+    assert raised.value.what.endswith("that it belongs to?")
 
 
 @pytest.mark.parametrize(("status", "is_final"), [(401, True), (404, True), (408, False), (429, False), (502, False)])
