@@ -282,7 +282,8 @@ class Subscription:
                 self._refused(at_us, why, final=True)
             return
         says = state.reason.lower()
-        is_rival = any(word in says for word in _RIVAL_WORDS) or (state.code in _POLITE and not says)
+        is_sound = not self._is_unanswered(at_us) and state.code in _POLITE
+        is_rival = any(word in says for word in _RIVAL_WORDS) or (is_sound and not says)
         if self._phase is not Phase.CONNECTED or not is_rival:
             self._lose(at_us, how)
             return
@@ -342,8 +343,7 @@ class Subscription:
             self._fails = 0
         if was_connected and self._lost is None:
             now_ms = self._wall_ms()
-            was_dead = self._asked_us is not None and at_us - self._asked_us >= ANSWER_S * _US
-            was_dead |= is_silent or now_ms - self._heard_ms > SILENCE_S * 1000
+            was_dead = self._is_unanswered(at_us) or is_silent or now_ms - self._heard_ms > SILENCE_S * 1000
             self._lost = (self._heard_us, self._heard_ms) if was_dead else (at_us, now_ms)
         is_news = why != self._note or self._fails < TOLD_TRIES or self._fails % TOLD_EVERY == 0
         self._note, self._is_renewed = why, at_once
@@ -369,6 +369,10 @@ class Subscription:
         self._phase, self._since_us = phase, at_us
         if phase is Phase.ENDED:
             self._due_us = None
+
+    def _is_unanswered(self, at_us: int) -> bool:
+        """Whether a heartbeat waits too long for its answer."""
+        return self._asked_us is not None and at_us - self._asked_us >= ANSWER_S * _US
 
     def _is_due(self, at_us: int) -> bool:
         return self._due_us is not None and at_us >= self._due_us

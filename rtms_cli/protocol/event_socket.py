@@ -67,7 +67,8 @@ def read_event_message(raw: bytes) -> EventMessage | Unreadable:
     content = told.get("content")
     says = (words_or_none(content) or "")[:_MOST_SHOWN]
     # Whether it worked is said with a truth value, or with a text; where nothing is said, it did.
-    is_success = told.get("success") not in (False, 0, "false", "False")
+    success = told.get("success")
+    is_success = success.lower() != "false" if isinstance(success, str) else success not in (False, 0)
     match module.lower():
         case "build_connection":
             return ConnectionBuilt(is_success, says)

@@ -199,6 +199,17 @@ def test_a_rival_is_told_and_given_way_to_longer_and_longer(code: int, reason: s
     assert told(one.close(code, reason))[0].fields["retry_s"] == 5, "peace for ten minutes"
 
 
+def test_who_answers_no_heartbeat_has_no_rival() -> None:
+    one = played()
+    one.wait()  # the heartbeat that nobody answers
+    one.at_us += 6 * S
+    (lost,) = told(one.close(1000))
+    assert (lost.what, one.machine.snapshot().takeovers) == ("lost", 0)
+    one.wait()
+    (connected,) = told(one.connect())
+    assert connected.fields["gap_seconds"] == 41.0, "it was last heard of when it greeted"
+
+
 def test_before_it_ever_stood_what_is_final_ends_it_and_later_nothing_does() -> None:
     one = Played()
     one.tick()

@@ -57,7 +57,10 @@ def test_an_event_comes_out_as_it_went_in(event: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     ("success", "is_success"),
-    [(True, True), ("true", True), (None, True), (1, True), ([], True), (False, False), ("false", False), (0, False)],
+    [
+        *((True, True), ("true", True), (None, True), (1, True), ([], True)),
+        *((False, False), ("false", False), ("FALSE", False), (0, False)),
+    ],
 )
 def test_what_worked(success: object, is_success: bool) -> None:
     raw = json.dumps({"module": "build_connection", "success": success, "content": 7}).encode()
