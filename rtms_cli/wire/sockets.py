@@ -103,6 +103,7 @@ class ClientSocket(picows.WSListener):
         "_empty",
         "_failure",
         "_fragments",
+        "_is_echo",
         "_is_over",
         "_is_paused",
         "_is_text",
@@ -126,6 +127,8 @@ class ClientSocket(picows.WSListener):
         self._fragments: bytearray | None = None
         """The message that is coming in pieces."""
         self._is_text = self._is_over = self._is_paused = False
+        self._is_echo = False
+        """Whether our close repeats the server's, which may be of what it holds against us."""
         self._empty = 0
         self._failure: tuple[int, str] | None = None
         self._closed: tuple[int, str] | None = None
@@ -285,6 +288,7 @@ class ClientSocket(picows.WSListener):
                 return
             if not transport.is_close_frame_sent:
                 transport.send_close(frame.get_close_code(), frame.get_close_message())
+                self._is_echo = True
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
@@ -297,7 +301,7 @@ class ClientSocket(picows.WSListener):
         sent = handshake.sent if handshake else None
         if self._failure is not None:
             self._closed = self._failure
-        elif self._timer is None and sent is not None and _number(sent.code) in _FAULTS:
+        elif self._timer is None and not self._is_echo and sent is not None and _number(sent.code) in _FAULTS:
             self._closed = _number(sent.code), _told(sent.reason)  # picows has found it
         elif received is not None:
             self._closed = _number(received.code) or _NO_CODE, received.reason or ""

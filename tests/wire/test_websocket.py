@@ -170,6 +170,13 @@ async def test_what_is_allowed_is_read(sends: bytes, messages: list[bytes]) -> N
         assert await read_all(url) == (messages, 1000, "bye")
 
 
+@pytest.mark.parametrize("code", [1002, 1007, 1009])
+@pytest.mark.parametrize("reason", ["", "what you sent is too large"])
+async def test_what_the_server_holds_against_us_is_told_as_its_own(code: int, reason: str) -> None:
+    async with Server(HELLO + frame(CLOSE, code.to_bytes(2) + reason.encode())).listening() as url:
+        assert await read_all(url) == ([b"{}"], code, reason)
+
+
 @pytest.mark.parametrize(
     ("header", "what"),
     [("Sec-WebSocket-Extensions: permessage-deflate", "an extension"), ("Sec-WebSocket-Protocol: x", "a subprotocol")],
