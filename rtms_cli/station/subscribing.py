@@ -172,7 +172,8 @@ class Subscriber:
                 return ConnectionStatus(f"event WebSocket connected for {_long(since_s)}, {events}{lost}", True)
             case Phase.WAITING if seen.due_us is not None:
                 left_s = self._clock.seconds_until(seen.due_us)
-                return ConnectionStatus(f"event WebSocket: {seen.note}; the next try is in {left_s:.0f} s", False)
+                # The reason stands last: it may be longer than a terminal's line.
+                return ConnectionStatus(f"event WebSocket, next try in {left_s:.0f} s: {seen.note}", False)
             case Phase.ENDED:
                 return ConnectionStatus(f"event WebSocket not connected: {seen.note or 'it is over'}", False)
             case _:

@@ -1,10 +1,12 @@
 """A station's event WebSocket: what comes of events, and what views and scrapers see of the connection."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import pytest
+from processes import until
 
 from rtms_cli.cloud.tokens import TokenError
 from rtms_cli.errors import Exit, Problem
@@ -137,6 +139,16 @@ async def test_what_a_gap_may_have_concerned_is_named() -> None:
         name, fields, text = station.told[-1]
         assert (name, fields["state"], fields["interrupted"]) == ("events", "connected", ["stream 1", "stream 2"])
         assert "interrupted recordings may have been announced again: stream 1, stream 2" in text
+
+
+async def test_when_the_next_try_is_stands_before_a_reason_of_any_length() -> None:
+    async def dial(url: str) -> Any:
+        raise ConnectionError("no way. " * 20)
+
+    station = FakeStation()
+    async with subscription(station, dial) as subscriber:
+        await until(lambda: subscriber.snapshot().due_us is not None)
+        assert re.match(r"event WebSocket, next try in \d+ s: no way\.", station.statuses[0]().text)
 
 
 async def test_what_cannot_be_had_is_a_problem() -> None:
