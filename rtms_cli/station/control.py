@@ -178,7 +178,10 @@ class Control:
                 asked_s = retry_after_s
         if left_s <= 0 or (asked_s is not None and asked_s > left_s):
             raise problem
-        delay_s = min(_FIRST_S * 2 ** min(tries - 1, 10), most_s, left_s) if asked_s is None else asked_s
+        if asked_s is None or asked_s < _FIRST_S:  # `Retry-After: 0` is no leave to ask without a pause
+            delay_s = min(_FIRST_S * 2 ** min(tries - 1, 10), most_s, left_s)
+        else:
+            delay_s = asked_s
         tell(f"{problem.what} The next try is in {delay_s:.0f} s, the last one in {left_s:.0f} s.")
         await self._sleep(delay_s)
 

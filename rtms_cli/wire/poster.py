@@ -72,4 +72,4 @@ async def request(
     except TimeoutError:
         raise NoAnswerError(f"nothing within {timeout_s:g} s") from None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:  # the last two: a proxy that is none
-        raise NoAnswerError(str(error) or type(error).__name__) from error
+        raise NoAnswerError(str(error).rstrip(".") or type(error).__name__) from error

@@ -204,7 +204,7 @@ def test_what_passes_is_waited_for_as_long_as_zoom_says(cloud: Cloud, tmp_path: 
     cloud.rest = [Reply(429, b"", {"Retry-After": "0"}), Reply(503, b"", {"Retry-After": "1"}), Reply(204)]
     done = asked(cloud, "start", NUMBER, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "429: there were too many requests. The next try is in 0 s" in done.stderr
+    assert "429: there were too many requests. The next try is in 1 s" in done.stderr
     assert "503: something is wrong on Zoom's side. The next try is in 1 s" in done.stderr
 
 

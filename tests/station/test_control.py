@@ -67,6 +67,7 @@ async def test_a_token_that_is_not_to_be_had_now_is_waited_for(headers: dict[str
         (Reply(400, {"code": 3000, "message": "Not yet."}), [1, 2, 4, 5, 5, 3]),
         (Reply(500), [1, 2, 4, 8, 5]),
         (Reply(503, b"", {"Retry-After": "7"}), [7, 7]),
+        (Reply(503, b"", {"Retry-After": "0"}), [1, 2, 4, 8, 5]),
     ],
 )
 async def test_the_time_between_tries_grows_and_the_last_one_is_at_the_end(
@@ -153,3 +154,15 @@ async def raw_server(answers: list[bytes]) -> AsyncIterator[str]:
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_who_hangs_up_without_an_answer_is_told_in_one_sentence() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(Problem) as caught:
+            await control(url, GIVEN).give(START)
+    assert caught.value.what == f"{url}/v2 cannot be reached: Server disconnected without sending a response."
