@@ -1,5 +1,6 @@
 """What `start`, `stop`, `pause`, `resume` and `status` share: their options, and what they ask and say."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,6 +47,8 @@ class RemoteOptions(Struct, frozen=True):
         from rtms_cli.cloud.rest import Order, check_order, read_target
         from rtms_cli.protocol import numbers
 
+        if not math.isfinite(self.wait):
+            raise Problem(f"--wait {self.wait} is no number of seconds.", "Give one, such as 3600; 0 tries once.")
         name = self.product.lower().replace("-", "_")
         if name not in list(numbers.Product):
             raise Problem(f"--product {self.product} is none of Zoom's.", f"Use {', '.join(numbers.Product)}.")
@@ -75,14 +78,16 @@ def ask(
 
     from rtms_cli.cloud.rest import Action
 
-    credentials = given_credentials()
-    order = remote.order(given, Action(action), credentials)
+    about: dict[str, object] = {"action": action, "product": remote.product, "id": " ".join(given)}
     try:
+        credentials = given_credentials()
+        order = remote.order(given, Action(action), credentials)
+        about = _about(order)
         control = make_control(order, credentials, cloud, ca_file)
         accepted = asyncio.run(control.give(order, remote.wait, lambda line: say(line, err=True)))
     except Problem as problem:
         if as_json:
-            typer.echo(json_line(_refused(order, problem)))
+            typer.echo(json_line(about | _refused(problem)))
         raise
     if as_json:
         typer.echo(json_line(told(accepted)))
@@ -143,13 +148,13 @@ def in_words(accepted: "Accepted") -> str:
     return f"{order.action} is asked for: {order.target} ({by})"
 
 
-def _refused(order: "Order", problem: Problem) -> dict[str, object]:
+def _refused(problem: Problem) -> dict[str, object]:
     from rtms_cli.cloud.rest import RestError
 
     found: dict[str, object] = {"accepted": False}
     if isinstance(problem, RestError):
         found |= {"http_status": problem.told.status, "code": problem.told.code}
-    return _about(order) | found | {"error": problem.what, "remedy": problem.remedy}
+    return found | {"error": problem.what, "remedy": problem.remedy}
 
 
 def _about(order: "Order") -> dict[str, object]:

@@ -220,6 +220,29 @@ def test_a_refused_token_is_replaced_and_then_the_next_way_is_tried(cloud: Cloud
     assert "not by client_credentials" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "settings", "says"),
+    [
+        (["start", "abc"], APP, "is no meeting number"),
+        (["start", NUMBER, "--product", "party"], APP, "is none of Zoom's"),
+        (["start", NUMBER, "--wait", "nan"], APP, "--wait nan is no number of seconds"),
+        (["start", NUMBER, "--wait", "inf"], APP, "--wait inf is no number of seconds"),
+        (["stop", NUMBER], {"ZOOM_CLIENT_ID": "an-app"}, "ZOOM_CLIENT_SECRET is not"),
+        (["status", NUMBER], APP, "no status of a meeting's stream"),
+    ],
+)
+def test_json_is_printed_too_where_zoom_is_not_asked(
+    arguments: list[str], settings: dict[str, str], says: str, cloud: Cloud, tmp_path: Path
+) -> None:
+    done = asked(cloud, *arguments, "--json", cwd=tmp_path, settings=settings)
+    assert done.returncode == 2
+    told = json.loads(done.stdout)
+    assert (told["action"], told["accepted"]) == (arguments[0], False)
+    assert says in told["error"]
+    assert told["error"] in done.stderr
+    assert cloud.asked_for_tokens == cloud.calls == []
+
+
 def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:
     done = rtms("start", NUMBER, "--cloud-url", "http://127.0.0.1:9", cwd=tmp_path, settings=APP)
     assert done.returncode == 3
