@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rtms_cli.capture import Capture, Header, capture_line, kept_raw, read_line
 from rtms_cli.errors import Problem
-from rtms_cli.machine import ChannelState, Direction, Frame, State, frame_of, sent_frame, state_frame
+from rtms_cli.machine import ChannelState, Direction, Frame, State, Via, frame_of, sent_frame, state_frame
 from rtms_cli.protocol.messages import KeepAliveResponse, Unreadable, dumps, loads
 from rtms_cli.protocol.secrets import REDACTED, redact
 
@@ -299,6 +299,29 @@ def test_a_packed_file_that_is_damaged_gives_what_it_has_and_says_so(tmp_path: P
     (tmp_path / "header.gz").write_bytes(packed[:10] + b"\xff" * 40)
     with pytest.raises(Problem, match="is no capture"):
         Capture(tmp_path / "header.gz")
+
+
+@pytest.mark.parametrize("via", list(Via))
+@pytest.mark.parametrize("raw", [*WEBHOOKS, b'{"event":"cut\\ud83d","payload":{}}', b"no JSON", b"\xff"])
+def test_the_way_that_a_webhook_came_is_kept(via: Via, raw: bytes) -> None:
+    line = capture_line(frame_of(7, "webhook", IN, raw, via))
+    found = read_line(line)
+    assert found is not None
+    assert found.via == via
+    assert capture_line(found) == line
+
+
+@pytest.mark.parametrize("cut", ["", "\\ud83d"])  # what the fast parser reads, and what it does not
+@pytest.mark.parametrize(
+    "via",
+    ['"pigeon"', '"\\u001b[2J"', '"\\ud800"', '""', "7", "1e999", "null", '["events"]', '{"a":"http"}', '"EVENTS"'],
+)
+def test_a_way_that_there_is_not_is_none(via: str, cut: str) -> None:
+    data = f'{{"event":"x{cut}","payload":{{}}}}'
+    line = f'{{"at": 1.000000, "ch": "webhook", "dir": "in", "via": {via}, "data": {data}}}\n'.encode()
+    found = read_line(line)
+    assert found is not None
+    assert (found.via, found.raw) == ("", data.encode())
 
 
 def test_a_moment_that_is_none_is_no_line() -> None:
