@@ -84,7 +84,8 @@ def read_event_message(raw: bytes) -> EventMessage | Unreadable:
 
 
 def _unquoted(content: str) -> str:
-    """An event's text, also where somebody on the way has made a JSON string of it once more."""
+    """An event's text, also where somebody on the way has quoted it once more, or put a byte order mark in front."""
+    content = content.removeprefix("\ufeff")
     if not content.lstrip().startswith('"'):
         return content
     try:

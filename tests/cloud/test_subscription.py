@@ -96,7 +96,7 @@ def test_an_event_is_handed_on_as_it_came() -> None:
 
 def test_an_event_may_be_an_object_or_quoted_twice() -> None:
     body = b'{"event":"meeting.rtms_started"}'
-    for content in (body.decode(), json.loads(body), json.dumps(body.decode())):
+    for content in (body.decode(), json.loads(body), json.dumps(body.decode()), f"\ufeff{body.decode()}"):
         raw = json.dumps({"module": "message", "content": content}).encode()
         assert played().hear(raw) == [Deliver(body)]
 
