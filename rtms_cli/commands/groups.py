@@ -169,9 +169,12 @@ class CloudOptions(Struct, frozen=True):
         """
         import os
 
-        from rtms_cli.cloud.addresses import find_addresses
+        from rtms_cli.cloud.addresses import BASE_VARIABLE, find_addresses
+        from rtms_cli.station.credentials import find_secret
 
-        return find_addresses(os.environ, is_government=self.gov, cloud_url=self.cloud_url)
+        # Not the URLs: a file that lies in a folder must not say where the environment's credentials go.
+        environment = {**os.environ, BASE_VARIABLE: find_secret(BASE_VARIABLE) or ""}
+        return find_addresses(environment, is_government=self.gov, cloud_url=self.cloud_url)
 
     def tokens(self, credentials: "Credentials", tls: "ssl.SSLContext | None" = None) -> "Tokens":
         """What gives tokens.

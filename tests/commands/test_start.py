@@ -243,6 +243,19 @@ def test_json_is_printed_too_where_zoom_is_not_asked(
     assert cloud.asked_for_tokens == cloud.calls == []
 
 
+def test_the_government_cloud_may_be_named_beside_its_credentials(cloud: Cloud, tmp_path: Path) -> None:
+    """In `.env`, which names no URLs: where credentials go is not for any folder to say."""
+    (tmp_path / ".env").write_text('ZOOM_BASE="zoomgov.com"\nZOOM_API_URL=https://elsewhere.example\n')
+    cloud.rest = [Reply(403, {})]
+    done = asked(cloud, "start", NUMBER, "--wait", "0", cwd=tmp_path)
+    assert "  zoomgov.com/profile/setting" in done.stderr
+    assert len(cloud.calls) == 1
+
+    done = rtms("start", NUMBER, "--wait", "0", cwd=tmp_path, settings=APP | {"HTTPS_PROXY": "http://127.0.0.1:9"})
+    assert "zoomgov.com cannot be reached for a token" in done.stderr
+    assert "elsewhere" not in done.stderr
+
+
 def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:
     done = rtms("start", NUMBER, "--cloud-url", "http://127.0.0.1:9", cwd=tmp_path, settings=APP)
     assert done.returncode == 3
