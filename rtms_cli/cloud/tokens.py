@@ -237,6 +237,11 @@ class Tokens:
         self._until = 0.0
         return self._last is not None and self._last.flow is not TokenFlow.GIVEN
 
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What nobody may see of the ways to a token."""
+        return tuple(secret for source in self._sources for secret in (source.client_secret, source.token) if secret)
+
     def but(self, flow: TokenFlow) -> "Tokens | None":
         """The same without one way to a token, where another is left."""
         rest = [source for source in self._sources if source.flow is not flow]

@@ -75,7 +75,7 @@ _PLACEHOLDER = re.compile(
 
 def _plausible(name: str, credential: Credential, others: dict[str, str]) -> Check:
     value = credential.value
-    said = f"{len(value)} characters from {credential.source}"
+    said = f"{len(value)} character{'' if len(value) == 1 else 's'} from {credential.source}"
     twin = next((other for other, its in others.items() if its == value), None)
     foreign = sorted({character for character in value if not (character.isascii() and character.isprintable())})
     remarks = (

@@ -129,7 +129,12 @@ class Control:
                 "Look at the network, HTTPS_PROXY and --ca-file: `rtms doctor` tries them.",
                 Exit.REFUSED,
             ) from None
-        told = read_told(answer, time.time(), (bearer,))
+        secrets = [
+            bearer,
+            *(self._tokens.secrets if self._tokens else ()),
+            self._sdk.client_secret.value if self._sdk else "",
+        ]
+        told = read_told(answer, time.time(), secrets)
         read_result(told, order, self._addresses.base)
         return Accepted(order, told, flow, tries)
 

@@ -106,7 +106,7 @@ class Listener:
         except (OSError, UnicodeError, TypeError) as error:  # TypeError: the host is not text
             raise Problem(
                 f"Cannot listen on {self._host}:{self._port}: {getattr(error, 'strerror', None) or error}.",
-                "Choose another with --host and --port.",
+                "Choose another port with --port, or another address.",
             ) from error
         self._server.serve(listening)
         return int(listening.getsockname()[1])

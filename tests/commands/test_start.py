@@ -165,7 +165,7 @@ def test_each_error_has_its_sentence_and_exit_code(
 
 
 def test_what_comes_back_of_a_token_is_not_shown(cloud: Cloud, tmp_path: Path) -> None:
-    cloud.rest = [Reply(400, {"code": 99, "message": f"Bearer {TOKEN} is bad"}, {"x-zm-trackingid": TOKEN})]
+    cloud.rest = [Reply(400, {"code": 99, "message": f"Bearer {TOKEN} of {SECRET} is bad"}, {"x-zm-trackingid": TOKEN})]
     done = asked(cloud, "stop", NUMBER, cwd=tmp_path)
     assert done.returncode == 3
     assert "[redacted]" in done.stderr
