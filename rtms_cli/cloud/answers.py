@@ -105,10 +105,11 @@ def read_told(answer: Answer, now_s: float, secrets: Iterable[str] = ()) -> Told
 
 def without(text: str, secrets: Iterable[str]) -> str:
     """A text without secrets: those that are known, and what looks like one in a URL."""
-    known = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
-    for secret in known:
-        text = text.replace(secret, REDACTED)
-    return Secrets(known).hide_text(redact_url(text))
+    text = redact_url(text)
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            text = Secrets([secret]).hide_text(text.replace(secret, REDACTED))  # one by one: together few are known
+    return text
 
 
 def read_retry_after(headers: Mapping[str, str], now_s: float) -> float | None:
