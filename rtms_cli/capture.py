@@ -59,6 +59,8 @@ class Header(Struct, frozen=True, omit_defaults=True):
     """Whether the webhooks were verified; only a verified one may have a recording deleted."""
     part: int = 1
     """Which file of the recording's this is; a second one begins where somebody has deleted or cut the first."""
+    epoch: int = 1
+    """Which owner of the stream wrote it; a successor counts `at` from the same `created`."""
 
     def line(self) -> bytes:
         """The line as it is written."""

@@ -1,0 +1,231 @@
+"""The calls between who hears that a stream starts and who holds its sockets, and what they tell each other.
+
+Theory of operation. Who hears *offers* every webhook. A start of a stream that nobody records becomes an entry of the
+queue; everything about a stream that somebody records becomes *news* of it. A worker *takes* entries, as many as it has
+free slots, and *renews* its claims every `RENEW_S`. A claim that was not renewed for `LEASE_S` may be taken by another
+worker, with the next *epoch*. Who holds a claim of an older epoch has lost it: no call of it changes anything any more.
+In the end the owner *finishes* the stream, or *releases* it for the next one.
+
+`book.Book` has the rules, on a clock that is given to it; `local` serves it to the processes of one machine, and
+`redis` has the same rules as scripts that run in Redis or Valkey. The tests in `tests/fleet/test_dispatch.py` hold for
+both.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from msgspec import Struct
+
+from rtms_cli.errors import Problem
+from rtms_cli.protocol.webhooks import Webhook
+
+RENEW_S = 5.0
+"""How often a worker renews its claims."""
+LEASE_S = 15.0
+"""How long a claim is its owner's without being renewed."""
+MARGIN_S = 3.0
+"""How much earlier an owner stops to trust its lease: clocks do not run alike, and what is sent takes a while."""
+KEPT_S = 24 * 3600.0
+"""How long a stream is remembered after its end."""
+MOST_NEWS = 1000
+"""How much is remembered of what happened to one stream."""
+
+
+class DispatchError(Problem):
+    """The dispatch cannot be reached, or refuses to work; it may work later."""
+
+
+class Offered(StrEnum):
+    """What became of a webhook that was offered."""
+
+    STARTS = "starts"
+    """A stream that nobody records: the next worker with a free slot does."""
+    GOES_ON = "goes on"
+    """A stream whose recording was interrupted: it goes on in the same recording."""
+    NEWS = "news"
+    """Something about a stream that waits or is recorded: its owner hears it."""
+    AGAIN = "again"
+    """The same came before: a retry."""
+    PAST = "past"
+    """Older than the start that the stream now runs by (PROTOCOL §2)."""
+    UNKNOWN = "unknown"
+    """About no stream that waits or is recorded."""
+
+
+class News(Struct, frozen=True):
+    """A webhook about a stream."""
+
+    number: int
+    """Counts from 1 within a stream, over all its epochs."""
+    body: bytes
+    """As it came."""
+    via: str
+    """By which way it came; see `machine.Via`."""
+
+
+class Claim(Struct, frozen=True):
+    """That one worker records one stream."""
+
+    stream_id: str
+    epoch: int
+    """Counts the owners of a recording from 1."""
+    recording: str
+    """The name of its folder, or of the objects' prefix: the same for all its epochs."""
+    created: str
+    """When the recording was first offered, in ISO 8601: its captures count from then, in all epochs."""
+    news: tuple[News, ...]
+    """Everything about the stream that a successor has to know; the start is the first one. Where several starts came,
+    the last one has the newest URLs."""
+    waited_ms: int
+    """For how long nobody owned it: since it was offered, or since its last owner was heard of."""
+    former: str = ""
+    """The worker that owned it before, if any."""
+
+
+class Held(Struct, frozen=True):
+    """What a worker says of a claim when it renews it."""
+
+    epoch: int
+    seen: int
+    """The number of the last news that it has."""
+    state: str = ""
+    """How it stands, for people: `connecting`, `recording`, `ending`."""
+
+
+class WorkerStatus(Struct, frozen=True):
+    """What a worker says of itself when it renews its claims; also when it has none."""
+
+    worker: str
+    """Its name, unique: `<host>-<process id>-<four random characters>`."""
+    slots: int
+    """How many streams it may have, in all."""
+    free: int
+    """How many more it would take now; fewer than `slots` allow where its loop is late."""
+    load: float = 0.0
+    """By how many seconds its event loop was late at most, lately."""
+    state: str = "working"
+    """`working`, `draining`, `full`, or `late` where the load takes slots."""
+    version: str = ""
+    since: str = ""
+    """When it started, in ISO 8601."""
+
+
+class Renewed(Struct, frozen=True):
+    """What a worker hears when it renews its claims."""
+
+    lost: tuple[str, ...] = ()
+    """Streams whose claims are another's by now, or that are over."""
+    news: dict[str, tuple[News, ...]] = {}
+    """What is newer than what the worker has seen, by stream."""
+    drain: bool = False
+    """Whether somebody has asked the worker to drain (`rtms fleet drain`)."""
+
+
+class Finished(StrEnum):
+    """What became of a claim that its owner has finished."""
+
+    DONE = "done"
+    LOST = "lost"
+    """It was another's: nothing has changed."""
+    STARTS_AGAIN = "starts again"
+    """A newer start had come that the owner has not seen: the stream waits for its next owner."""
+
+
+class FleetWorker(Struct, frozen=True):
+    """A worker, as it said when it was heard of last."""
+
+    status: WorkerStatus
+    streams: int
+    silent_ms: int
+    """Since when nothing was heard of it."""
+    drain: bool
+
+
+class FleetStream(Struct, frozen=True):
+    """A stream that waits, is recorded, or was."""
+
+    stream_id: str
+    recording: str
+    epoch: int
+    owner: str
+    """Empty while it waits."""
+    state: str
+    """`waiting`, what its owner says (`recording`, …), `interrupted`, or how it ended: `complete`, `failed`, …"""
+    created: str
+    age_ms: int
+    """Since it was offered."""
+    silent_ms: int
+    """Since its owner renewed the claim."""
+
+
+class FleetReport(Struct, frozen=True):
+    """The fleet as it stands."""
+
+    workers: tuple[FleetWorker, ...]
+    streams: tuple[FleetStream, ...]
+    """Those that wait or are recorded, and the last ones that ended."""
+    waiting: int
+    """How many have no owner."""
+    slots_free: int
+    """How many streams the workers would take now: the figure to scale by."""
+
+
+class Happening(Struct, frozen=True):
+    """One line of a stream's history."""
+
+    at: str
+    """ISO 8601."""
+    what: str
+    """`offered`, `taken`, `taken over`, `news`, `released`, `finished`, …"""
+    epoch: int
+    who: str
+    """A worker, or nobody."""
+    text: str
+
+
+class Dispatch(Protocol):
+    """See the module. Any call may raise `DispatchError`; then nothing is known of what became of it, and it may be
+    called again: no call does harm twice.
+    """
+
+    async def offer(self, body: bytes, webhook: Webhook, via: str) -> Offered:
+        """Tell of a webhook that was let in. When it returns, the webhook is safe, and may be answered."""
+
+    async def take(self, status: WorkerStatus, most: int) -> list[Claim]:
+        """Take up to `most` streams: those that were released or offered, and those whose owners are silent."""
+
+    async def renew(self, status: WorkerStatus, held: Mapping[str, Held]) -> Renewed:
+        """Say that a worker is there, and which claims it holds, by stream id."""
+
+    async def finish(self, worker: str, stream_id: str, held: Held, status: str) -> Finished:
+        """Say how a recording ended: `complete`, `interrupted`, `failed`, `revoked`."""
+
+    async def release(self, worker: str, stream_id: str, held: Held, *, after_s: float = 0.0, why: str = "") -> bool:
+        """Let another worker take a stream, at once or later.
+
+        :param after_s: nobody takes it before.
+        :param why: for its history.
+        :returns: whether it was the worker's.
+        """
+
+    async def leave(self, worker: str) -> None:
+        """A worker goes. Its claims may be taken at once; who leaves in good order has released them before."""
+
+    async def changed(self, worker: str, timeout_s: float) -> None:
+        """Wait until there may be something to take, or news for a worker, or the time is over."""
+
+    async def report(self) -> FleetReport:
+        """The fleet as it stands."""
+
+    async def history(self, stream_id: str) -> Sequence[Happening]:
+        """What happened to a stream, in order; empty where it is not known."""
+
+    async def drain(self, worker: str) -> bool:
+        """Ask a worker to drain.
+
+        :returns: whether it is known.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections."""
