@@ -18,7 +18,9 @@ from typing import Protocol
 from msgspec import Struct
 
 from rtms_cli.errors import Problem
-from rtms_cli.protocol.webhooks import Webhook
+from rtms_cli.protocol.numbers import StopReason
+from rtms_cli.protocol.strict_json import dumps
+from rtms_cli.protocol.webhooks import StreamInterrupted, StreamStart, StreamStop, Webhook
 
 RENEW_S = 5.0
 """How often a worker renews its claims."""
@@ -28,6 +30,8 @@ MARGIN_S = 3.0
 """How much earlier an owner stops to trust its lease: clocks do not run alike, and what is sent takes a while."""
 KEPT_S = 24 * 3600.0
 """How long a stream is remembered after its end."""
+RECORDING = "recording"
+"""What an owner says of a stream whose connections stand."""
 MOST_NEWS = 1000
 """How much is remembered of what happened to one stream."""
 
@@ -51,6 +55,36 @@ class Offered(StrEnum):
     """Older than the start that the stream now runs by (PROTOCOL §2)."""
     UNKNOWN = "unknown"
     """About no stream that waits or is recorded."""
+
+
+class Facts(Struct, frozen=True):
+    """What decides about a webhook."""
+
+    kind: str
+    """`start`, `stop`, `interrupted`, or empty where it is about no stream."""
+    stream_id: str = ""
+    product: str = ""
+    event_ts: int | None = None
+    """Zoom's time, ms."""
+    urls: str = ""
+    """The start's `server_urls`, in a form that can be compared."""
+    is_revoked: bool = False
+    """Whether what was recorded has to be deleted (stop reason 8)."""
+
+
+def facts_of(webhook: Webhook) -> Facts:
+    """What decides about a webhook."""
+    match webhook:
+        case StreamStart(stream):
+            urls = dumps(stream.server_urls).decode("utf-8", "replace")
+            return Facts("start", stream.stream_id, stream.product, stream.event_ts, urls)
+        case StreamStop(product=product, stream_id=stream_id, event_ts=event_ts, reason=reason):
+            is_revoked = reason == StopReason.STOP_BC_STREAM_REVOKED
+            return Facts("stop", stream_id, product, event_ts, is_revoked=is_revoked)
+        case StreamInterrupted(product=product, stream_id=stream_id, event_ts=event_ts):
+            return Facts("interrupted", stream_id, product, event_ts)
+        case _:
+            return Facts("")
 
 
 class News(Struct, frozen=True):
@@ -78,7 +112,7 @@ class Claim(Struct, frozen=True):
     """Everything about the stream that a successor has to know; the start is the first one. Where several starts came,
     the last one has the newest URLs."""
     waited_ms: int
-    """For how long nobody owned it: since it was offered, or since its last owner was heard of."""
+    """For how long nobody has recorded it: since it was offered, or since an owner last said `RECORDING`."""
     former: str = ""
     """The worker that owned it before, if any."""
 
@@ -90,7 +124,7 @@ class Held(Struct, frozen=True):
     seen: int
     """The number of the last news that it has."""
     state: str = ""
-    """How it stands, for people: `connecting`, `recording`, `ending`."""
+    """How it stands: `RECORDING`, or another word for people: `connecting`, `ending`."""
 
 
 class WorkerStatus(Struct, frozen=True):
@@ -116,6 +150,8 @@ class Renewed(Struct, frozen=True):
 
     lost: tuple[str, ...] = ()
     """Streams whose claims are another's by now, or that are over."""
+    unknown: tuple[str, ...] = ()
+    """Streams that the queue knows nothing of: it has lost its data. See `Dispatch.restore`."""
     news: dict[str, tuple[News, ...]] = {}
     """What is newer than what the worker has seen, by stream."""
     drain: bool = False
@@ -197,6 +233,13 @@ class Dispatch(Protocol):
 
     async def renew(self, status: WorkerStatus, held: Mapping[str, Held]) -> Renewed:
         """Say that a worker is there, and which claims it holds, by stream id."""
+
+    async def restore(self, status: WorkerStatus, claim: Claim, held: Held) -> bool:
+        """Put back a claim into a queue that has lost its data.
+
+        :param claim: as it was taken, with all news since.
+        :returns: whether it is the worker's now; not where the stream was offered anew in between.
+        """
 
     async def finish(self, worker: str, stream_id: str, held: Held, status: str) -> Finished:
         """Say how a recording ended: `complete`, `interrupted`, `failed`, `revoked`."""

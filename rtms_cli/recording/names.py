@@ -79,22 +79,38 @@ def slug(text: str, length: int) -> str:
     return "-".join(kept.split())[:length].strip("-")
 
 
+def folder_name(created: str, product: str, stream_id: str) -> str:
+    """The name of a recording: `<started, UTC>_<product>_<stream id>`."""
+    try:
+        started = datetime.fromisoformat(created).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    except (ValueError, OverflowError):
+        started = "undated"
+    name = slug(product, _NAME_LENGTH) or "unknown"
+    if name.replace("-", "_") == product:
+        name = product
+    return f"{started}_{name}_{_readable(stream_id)}"
+
+
+def unique_name(created: str, product: str, stream_id: str) -> str:
+    """The same, where nobody can see which names are taken: ids that look alike do not share one."""
+    name = folder_name(created, product, stream_id)
+    if _readable(stream_id) == stream_id:
+        return name
+    return f"{name}-{hashlib.sha256(stream_id.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def _readable(stream_id: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", stream_id[:_STREAM_LENGTH]).strip("-") or "stream"
+
+
 def new_folder(parent: Path, header: Header, mode: int = 0o700) -> Path:
     """Make the folder of a new recording: `<started, UTC>_<product>_<stream id>`, `_2`, … where there is one.
 
     :param mode: its permissions, and those of parents that have to be made, less what the user's umask takes away.
     :raises OSError: where it cannot be made.
     """
-    try:
-        started = datetime.fromisoformat(header.created).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    except (ValueError, OverflowError):
-        started = "undated"
-    product = slug(header.product, _NAME_LENGTH) or "unknown"
-    if product.replace("-", "_") == header.product:
-        product = header.product
-    stream = re.sub(r"[^A-Za-z0-9]+", "-", header.rtms_stream_id[:_STREAM_LENGTH]).strip("-") or "stream"
     make_folder(parent, mode)
-    number, name = 1, f"{started}_{product}_{stream}"
+    number, name = 1, folder_name(header.created, header.product, header.rtms_stream_id)
     while True:
         folder = parent / (name if number == 1 else f"{name}_{number}")
         try:
