@@ -66,6 +66,8 @@ class State(StrEnum):
     """It was up and is gone; `code` and `reason` are WebSocket's. `ours` is set where the machine had it closed."""
     STOPPING = "stopping"
     """Somebody on this side asked for the end; `reason` says who."""
+    LEAVING = "leaving"
+    """This side leaves the stream to another one, without asking the server for an end; `reason` says why."""
     MARK = "mark"
     """Somebody on this side marked the moment; `reason` is what they said of it."""
     DROPPED = "dropped"

@@ -203,7 +203,7 @@ class Ledger:
         """
         message = frame.message
         is_afterword = frame.channel == WEBHOOK and not isinstance(message, StreamStart)
-        is_wish = isinstance(message, ChannelState) and message.state is State.STOPPING
+        is_wish = isinstance(message, ChannelState) and message.state in (State.STOPPING, State.LEAVING)
         return self.last_word is not None and not (is_afterword or is_wish)
 
     def resume(self) -> None:
@@ -435,7 +435,7 @@ class Ledger:
             case State.FINISHED:
                 self._step("finished", frame)
                 self.last_word, self.counts_audio = structs.replace(change, reason=cut(change.reason)), False
-            case State.MARK | State.STOPPING:
+            case State.MARK | State.STOPPING | State.LEAVING:
                 pass  # FINISHED will say who asked
 
     def _miss(self, channel: str) -> None:

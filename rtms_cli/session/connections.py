@@ -14,6 +14,8 @@ from rtms_cli.session.channel import Channel, Phase
 from rtms_cli.session.handshakes import kinds_wanted, plan_media
 from rtms_cli.session.rules import US, explain_refusal
 
+_GOING_AWAY = 1001
+"""The close code of an endpoint that is going away (RFC 6455, 7.4.1)."""
 _MOST_STEPS = 1_000
 """The last ones that are shown."""
 
@@ -256,6 +258,10 @@ class Connections:
             self.out.append(Close(channel.name, 1000, why[:100]))
         if channel.phase is not Phase.IDLE:
             channel.enter(Phase.IDLE, at_us)
+
+    def leave(self) -> None:
+        """Let go of all sockets, so that the server waits for us to come back: somebody else will."""
+        self.out += [Close(channel.name, _GOING_AWAY, "") for channel in self.channels.values() if channel.has_socket]
 
     def refuse(self, channel: Channel, status: int | None, reason: str, at_us: int) -> None:
         """A handshake was refused: try again where that can help, say why where it cannot."""

@@ -221,6 +221,9 @@ class Session:
     def _on_state(self, channel: Channel | None, state: ChannelState, at_us: int) -> None:
         if state.state is State.STOPPING:
             self._on_stopping(state.reason or "us", at_us)
+        elif state.state is State.LEAVING:
+            self._connections.leave()
+            self._finish(state.reason)
         if channel is None or not channel.has_socket or state.ours:
             return
         connections = self._connections
@@ -236,11 +239,8 @@ class Session:
             case State.CLOSED:
                 channel.close_code = state.code
                 how = f"closed with {state.code}" + (f" ({state.reason})" if state.reason else "")
-                if (
-                    not channel.is_media
-                    and connections.rebuilds
-                    and (why := self._subscriptions.closed(at_us, state.code))
-                ):
+                is_loss = not channel.is_media and connections.rebuilds
+                if is_loss and (why := self._subscriptions.closed(at_us, state.code)):
                     connections.warn(SIGNALING, why)
                 if channel.phase is Phase.SHAKING and state.code == _NORMAL_CLOSE and connections.rebuilds:
                     connections.close_early(channel, at_us, how)

@@ -1,8 +1,12 @@
 """One stream of a station: its session, and what goes with that."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from msgspec import Struct
+
+from rtms_cli.capture import Header
 from rtms_cli.machine import WEBHOOK, Direction
 from rtms_cli.protocol.webhooks import Stream, StreamStart
 from rtms_cli.recording.recorder import Recorder
@@ -17,10 +21,26 @@ MAY_GO_ON_S = 120.0
 """How long an interrupted stream counts as one that may go on: Zoom waits for a lost client for 65 s (PROTOCOL §9)."""
 
 
+class Part(Struct, frozen=True):
+    """What one owner records of a stream that may have several, one after the other."""
+
+    epoch: int
+    """Counts the owners from 1."""
+    created: datetime
+    """When the recording began, in its first part: the clocks of all count from then."""
+    make_recorder: Callable[[Header], Recorder]
+    """Begins the part; may wait for a disk, and raise `Problem`."""
+
+    def clock(self) -> Clock:
+        """The part's clock."""
+        passed = datetime.now(UTC) - self.created
+        return Clock(ahead_us=max(0, passed // timedelta(microseconds=1)))
+
+
 class Run:
     """One stream that is being recorded; its recorder and clock outlive an interruption."""
 
-    def __init__(self, stream: Stream, session: Session, clock: Clock) -> None:
+    def __init__(self, stream: Stream, session: Session, clock: Clock, part: Part | None = None) -> None:
         self.stream = stream
         self.session = session
         self.early: list[tuple[bytes, str]] = []
@@ -32,7 +52,9 @@ class Run:
         self.sink: Sink | None = None
         self.listeners: Listeners | None = None
         self.clock = clock
-        self.created = datetime.now(UTC)
+        self.part = part
+        """Where other owners of the stream record the rest of it."""
+        self.created = datetime.now(UTC) if part is None else part.created
         """When its clock began."""
         self.was_shown = False
         self.is_told = True

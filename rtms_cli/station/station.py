@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from rtms_cli import __version__
 from rtms_cli.capture import Header
@@ -46,7 +46,7 @@ from rtms_cli.station.intake import Choose, Intake
 from rtms_cli.station.listening import OpenListener, open_listeners
 from rtms_cli.station.metrics import Figures, MoreFigures, Totals
 from rtms_cli.station.observing import NOT_RECORDED, ConnectionStatus, Observer, Observers, StreamSnapshot
-from rtms_cli.station.run import Run
+from rtms_cli.station.run import Part, Run
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
 from rtms_cli.wire.notices import Notices
@@ -196,6 +196,29 @@ class Station:
         """
         return await self._record(self._enter(stream, body, Via.PAYLOAD), at_once=True)
 
+    async def record_part(self, stream: Stream, body: bytes, via: str, part: Part) -> Outcome:
+        """Record one stream to its end, or until `leave`; nobody else begins it here.
+
+        :raises Problem: where it cannot even begin.
+        """
+        return await self._record(self._enter(stream, body, via, part))
+
+    def post(self, stream_id: str, body: bytes, via: str) -> bool:
+        """Hand a webhook to the session of a stream.
+
+        :returns: whether there is one.
+        """
+        run = self._runs.get(stream_id)
+        if run is not None:
+            run.post(body, via)
+        return run is not None
+
+    def leave(self, stream_id: str, why: str) -> None:
+        """Leave a stream to another owner, without asking the server for an end."""
+        run = self._runs.get(stream_id)
+        if run is not None and run.driver is not None:
+            run.driver.leave(why)
+
     async def stop(self, who: str) -> None:
         """End every session cleanly, and wait until their recordings are finished."""
         self._stopping = self._stopping or who
@@ -313,11 +336,12 @@ class Station:
         except Problem as problem:
             self._notices.tell(_NOT_RECORDED, f"stream {run.stream.stream_id} is not recorded: {problem}")
 
-    def _enter(self, stream: Stream, body: bytes | None, via: str) -> Run:
+    def _enter(self, stream: Stream, body: bytes | None, via: str, part: Part | None = None) -> Run:
         """Take a stream in, before anything is waited for: from here on its webhook, sent again, is a retry."""
         former = self._interrupted.pop(stream.stream_id, None)
-        session = self._new_session(stream, continues=former is not None)
-        run = former or Run(stream, session, self._make_clock())
+        session = self._new_session(stream, continues=former is not None or (part is not None and part.epoch > 1))
+        clock = self._make_clock() if part is None else part.clock()
+        run = former or Run(stream, session, clock, part)
         run.session, run.driver, run.was_shown, run.interrupted_us = session, None, False, None
         if run.recorder is not None:
             self._past.add(run.recorder.snapshot(), -1)  # it goes on counting
@@ -350,7 +374,8 @@ class Station:
             if self._runs.get(stream.stream_id) is run:
                 del self._runs[stream.stream_id]
                 self._intake.admission.end(stream.stream_id, by_zoom=run.session.was_ended)
-        if finish.status == "interrupted" and (run.recorder is not None or self._make_recorder is None):
+        may_go_on = run.part is None and (run.recorder is not None or self._make_recorder is None)
+        if finish.status == "interrupted" and may_go_on:
             self._interrupted[stream.stream_id] = run
             run.interrupted_us = run.clock.now_us()
         snapshot = NOT_RECORDED if run.recorder is None else run.recorder.snapshot()
@@ -443,20 +468,29 @@ class Station:
         stream = run.stream
         generator = f"rtms-cli {__version__}"
         header = Header(1, iso_time(run.created), generator, stream.product, stream.id, stream.stream_id, self._trusted)
-        return await asyncio.to_thread(self._make_recorder, header)
+        make, part = self._make_recorder, run.part
+        if part is not None:
+            make, header = part.make_recorder, structs.replace(header, epoch=part.epoch)
+        return await asyncio.to_thread(make, header)
 
 
 def recorder_in(
-    out: Path, *, mode: int = 0o600, keep_revoked: bool = False, keep_encoded: bool = False
+    out: Path,
+    *,
+    mode: int = 0o600,
+    keep_revoked: bool = False,
+    keep_encoded: bool = False,
+    make_folder: Callable[[Path, Header, int], Path] = new_folder,
 ) -> Callable[[Header], Recorder]:
     """What makes recordings in a folder, each with a folder of its own.
 
     :param mode: permissions of their files.
+    :param make_folder: makes that folder, in `out`, with permissions.
     """
 
     def make(header: Header) -> Recorder:
         try:
-            folder = new_folder(out, header, folder_mode(mode))
+            folder = make_folder(out, header, folder_mode(mode))
         except OSError as error:
             raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
         recorder = Recorder(

@@ -146,6 +146,11 @@ class Driver:
         if not self._has_ended:
             self._state(SIGNALING, ChannelState(State.STOPPING, reason=who))
 
+    def leave(self, why: str) -> None:
+        """Have the machine leave its stream to another one; does nothing where it has ended."""
+        if not self._has_ended:
+            self._state(SIGNALING, ChannelState(State.LEAVING, reason=why))
+
     def release(self) -> None:
         """Let go of machine, sink and views after the end; sockets that are still being closed refer to this driver."""
         self._is_released = True

@@ -592,3 +592,25 @@ def test_media_that_are_heard_keep_a_channel_alive() -> None:
         assert machine.hear(Packets("media", [second * US], [b"{}"], 2))
         machine.receive(said({"msg_type": 12, "timestamp": 1}, second * US, "signaling"))
         assert not machine.tick(second * US)
+
+
+def test_a_stream_that_is_left_to_another_one_is_not_ended() -> None:
+    """No `21`: the server waits for the client to come back, and keeps the audio meanwhile (PROTOCOL §9)."""
+    commands = play(
+        session(),
+        CONNECTED
+        + """
+        6  signaling leaving handed over
+        << close signaling
+        << close media
+        << finish interrupted None
+        """,
+    )
+    assert not sent(commands, 21)
+
+
+def test_a_stream_that_is_left_before_it_is_connected_waits_for_the_next_one() -> None:
+    play(
+        session(),
+        "0 tick\n<< open signaling ws://s\n1 signaling leaving drained\n<< close signaling\n<< finish interrupted None",
+    )
