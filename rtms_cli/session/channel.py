@@ -56,6 +56,8 @@ class ChannelSnapshot(Struct, frozen=True):
     close_code: int | None
     note: str
     """Why it is lost or gone, for people."""
+    refused_with: int | None = None
+    """The status code of the last refusal of its handshake."""
 
 
 class Channel:
@@ -78,6 +80,7 @@ class Channel:
         "name",
         "note",
         "phase",
+        "refused_with",
         "since_us",
         "tries",
         "url",
@@ -113,6 +116,7 @@ class Channel:
         self.last_keep_alive_us: int | None = None
         self.close_code: int | None = None
         self.note = ""
+        self.refused_with: int | None = None
 
     @property
     def is_media(self) -> bool:
@@ -194,4 +198,5 @@ class Channel:
             self.connects,
             self.close_code,
             self.note,
+            self.refused_with,
         )

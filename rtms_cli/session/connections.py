@@ -266,6 +266,7 @@ class Connections:
     def refuse(self, channel: Channel, status: int | None, reason: str, at_us: int) -> None:
         """A handshake was refused: try again where that can help, say why where it cannot."""
         why = f"{channel.name} handshake refused: {explain_refusal(status, reason)}"
+        channel.refused_with = status
         again, wait_s = status in (rules.RETRYABLE if channel.is_media else rules.RETRYABLE_SIGNALING), None
         if not channel.is_media and status in rules.FORMER_MEANINGS:
             why += f" On signaling, some servers mean {rules.FORMER_MEANINGS[status]}."

@@ -15,7 +15,7 @@ from rtms_cli.session.session import Session
 from rtms_cli.station.listening import Listeners
 from rtms_cli.station.observing import NOT_RECORDED, StreamSnapshot
 from rtms_cli.wire.clock import Clock
-from rtms_cli.wire.driver import Driver
+from rtms_cli.wire.driver import Dial, Driver
 
 MAY_GO_ON_S = 120.0
 """How long an interrupted stream counts as one that may go on: Zoom waits for a lost client for 65 s (PROTOCOL §9)."""
@@ -30,6 +30,8 @@ class Part(Struct, frozen=True):
     """When the recording began, in its first part: the clocks of all count from then."""
     make_recorder: Callable[[Header], Recorder]
     """Begins the part; may wait for a disk, and raise `Problem`."""
+    dialing: Callable[[Dial], Dial] = lambda dial: dial
+    """Dials as before, or only while the stream is ours."""
 
     def clock(self) -> Clock:
         """The part's clock."""
@@ -54,6 +56,8 @@ class Run:
         self.clock = clock
         self.part = part
         """Where other owners of the stream record the rest of it."""
+        self.left_for = ""
+        """Why it is left to another owner, if it is."""
         self.created = datetime.now(UTC) if part is None else part.created
         """When its clock began."""
         self.was_shown = False
@@ -85,6 +89,20 @@ class Run:
         """The stream as it stands."""
         recording = NOT_RECORDED if self.sink is None else self.sink.snapshot()
         return StreamSnapshot(self.folder, self.clock.now_us(), self.session.snapshot(), recording)
+
+    def begin(self, driver: Driver) -> None:
+        """Let a driver run the session, with what came before it was there."""
+        for body, via in self.early:
+            driver.post(WEBHOOK, Direction.IN, body, via)
+        self.driver = driver
+        if self.left_for:
+            driver.leave(self.left_for)
+
+    def leave(self, why: str) -> None:
+        """Leave the stream to another owner."""
+        self.left_for = why
+        if self.driver is not None:
+            self.driver.leave(why)
 
     def post(self, body: bytes, via: str) -> None:
         """Hand a webhook on, and by which way it came."""

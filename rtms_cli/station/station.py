@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 from rtms_cli import __version__
 from rtms_cli.capture import Header
 from rtms_cli.errors import Exit, Problem
-from rtms_cli.machine import WEBHOOK, Direction, Finish, Frame, FrameSink, Via
+from rtms_cli.machine import Finish, Frame, FrameSink, Via
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import StopReason
@@ -66,6 +66,8 @@ class Outcome(Struct, frozen=True):
     finish: Finish
     nothing_granted: bool
     snapshot: RecorderSnapshot
+    refused_with: int | None = None
+    """The status code with which the server refused a handshake last, if it did."""
 
     @property
     def exit_code(self) -> Exit:
@@ -196,12 +198,12 @@ class Station:
         """
         return await self._record(self._enter(stream, body, Via.PAYLOAD), at_once=True)
 
-    async def record_part(self, stream: Stream, body: bytes, via: str, part: Part) -> Outcome:
-        """Record one stream to its end, or until `leave`; nobody else begins it here.
+    def record_part(self, stream: Stream, body: bytes, via: str, part: Part) -> Coroutine[None, None, Outcome]:
+        """Take one stream in, and return what records it to its end, or until `leave`.
 
-        :raises Problem: where it cannot even begin.
+        :raises Problem: where it cannot even begin; what it returns may raise that too.
         """
-        return await self._record(self._enter(stream, body, via, part))
+        return self._record(self._enter(stream, body, via, part))
 
     def post(self, stream_id: str, body: bytes, via: str) -> bool:
         """Hand a webhook to the session of a stream.
@@ -216,8 +218,8 @@ class Station:
     def leave(self, stream_id: str, why: str) -> None:
         """Leave a stream to another owner, without asking the server for an end."""
         run = self._runs.get(stream_id)
-        if run is not None and run.driver is not None:
-            run.driver.leave(why)
+        if run is not None:
+            run.leave(why)
 
     async def stop(self, who: str) -> None:
         """End every session cleanly, and wait until their recordings are finished."""
@@ -379,7 +381,9 @@ class Station:
             self._interrupted[stream.stream_id] = run
             run.interrupted_us = run.clock.now_us()
         snapshot = NOT_RECORDED if run.recorder is None else run.recorder.snapshot()
-        outcome = Outcome(stream, run.folder, finish, run.session.nothing_granted, snapshot)
+        refusals = [channel.refused_with for channel in run.session.snapshot().channels]
+        refused_with = next((code for code in refusals if code is not None), None)
+        outcome = Outcome(stream, run.folder, finish, run.session.nothing_granted, snapshot, refused_with)
         self.outcomes.append(outcome)
         self._ended[finish.status] += 1
         self._past.add(outcome.snapshot)
@@ -414,7 +418,7 @@ class Station:
     async def _drive(self, run: Run, closing: AsyncExitStack) -> Finish:
         """Run the session with its sink; `closing` closes it, and then who listens to it."""
         sink: FrameSink | None = None
-        dial = self._dial
+        dial = self._dial if run.part is None else run.part.dialing(self._dial)
         closing.push_async_callback(self._close_sink, run)
         if run.recorder is not None:
             sink = self._open_sink(run)
@@ -437,9 +441,7 @@ class Station:
                 self._observers.on_frame(stream_id, frame)
 
         driver = Driver(run.session, sink, run.clock, dial, on_frame)
-        for body, via in run.early:
-            driver.post(WEBHOOK, Direction.IN, body, via)
-        run.driver = driver
+        run.begin(driver)
         if self._stopping:
             driver.stop(self._stopping)
         return await driver.run()

@@ -1,0 +1,446 @@
+"""A worker: takes streams from a dispatch, has a station record them, and renews its claims until they end.
+
+Theory of operation. One loop talks to the queue: it renews every `RENEW_S` and whenever there may be news, and takes
+streams while there are free slots. Each stream has a task of its own, which records it and then says what became of it.
+Where the queue cannot be reached the loop tries again, and what is recorded goes on; see `claims` for what that allows.
+"""
+
+import asyncio
+import functools
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rtms_cli import __version__
+from rtms_cli.capture import Header
+from rtms_cli.errors import Problem
+from rtms_cli.fleet.claims import Claims, Holding, Verdict, is_recording, judge_end
+from rtms_cli.fleet.dispatch import (
+    RENEW_S,
+    Claim,
+    Dispatch,
+    DispatchError,
+    Finished,
+    Held,
+    News,
+    WorkerStatus,
+)
+from rtms_cli.fleet.parts import Guard, lost, part_folder
+from rtms_cli.protocol.times import iso_time
+from rtms_cli.protocol.webhooks import StreamStart, StreamStop, read_webhook
+from rtms_cli.recording.recorder import Recorder
+from rtms_cli.station.observing import ConnectionStatus
+from rtms_cli.station.run import Part
+from rtms_cli.station.station import Outcome, Station
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+"""How soon the queue is asked again that could not be reached."""
+LAST_TRIES_S = 15.0
+"""For how long a worker that ends tries to tell the queue: after that its claims are others' anyway."""
+LATE_EVERY_S, LATE_FOR_S = 0.05, 10.0
+"""How often the loop's delay is measured, and for how long the greatest one counts."""
+
+MakeRecorders = Callable[[Callable[[Path, Header, int], Path]], Callable[[Header], Recorder]]
+"""Gives what makes recorders, from what makes their folders."""
+OnOver = Callable[[Claim, Outcome | None], Awaitable[None]]
+"""Called when an owner has finished with a stream that is over for now, before the queue hears of it; see `Worker`."""
+
+
+def new_worker(slots: int) -> WorkerStatus:
+    """What a new worker says of itself."""
+    name = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(2)}"
+    return WorkerStatus(name, slots, slots, version=__version__, since=iso_time(datetime.now(UTC)))
+
+
+def now_ms() -> int:
+    """Milliseconds that count while the machine sleeps, too."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(clock) // 1_000_000
+
+
+class Worker:
+    """See the module.
+
+    :param about: the worker's name, and how many streams it may have.
+    :param make_recorders: what records into a part's folder.
+    :param on_over: sees to a recording whose stream is over for now: merges its parts. The outcome is `None` where
+        nothing was recorded here.
+    :param revoke: deletes what was recorded of a stream that is over; called with the claim and the stop.
+    """
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        station: Station,
+        about: WorkerStatus,
+        make_recorders: MakeRecorders,
+        *,
+        on_over: OnOver | None = None,
+        revoke: Callable[[Claim, StreamStop], Awaitable[None]] | None = None,
+    ) -> None:
+        self.claims = Claims(about.slots)
+        self._dispatch = dispatch
+        self._station = station
+        self._about = about
+        self._make_recorders = make_recorders
+        self._on_over = on_over
+        self._revoke = revoke
+        self._owners: dict[str, asyncio.Task[None]] = {}
+        self._left: dict[str, str] = {}
+        """Streams that are left to another worker, and why."""
+        self._guards: dict[str, Guard] = {}
+        self._leases_changed = asyncio.Condition()
+        self._wake = asyncio.Event()
+        self._away = ""
+        """Why the queue cannot be reached."""
+        self._stopping = False
+        self._end_by_ms: int | None = None
+        """Until when the queue is told of ends, where it is away and this worker is to end."""
+        self._takeover_ms: list[int] = []
+        self._taken = self._lost = 0
+        station.statuses.append(self.connection_status)
+        station.more_health["fleet"] = self.health
+        station.more_figures.append(self.figures)
+
+    @property
+    def name(self) -> str:
+        """The worker's name."""
+        return self._about.worker
+
+    # From outside.
+
+    async def run(self) -> None:
+        """Work until `drain` or `stop` has come to its end."""
+        watching = asyncio.create_task(self._watch_loop(), name="how late the loop is")
+        try:
+            while not (self._stopping and not self._owners):
+                pause_s = await self._turn()
+                await self._pause(pause_s)
+        finally:
+            watching.cancel()
+            await self._last_words()
+
+    def drain(self, why: str, *, wait_s: float = 0.0) -> None:
+        """Take no more streams; leave those that run to other workers, and end.
+
+        :param wait_s: how long to wait before for streams to end by themselves.
+        """
+        if self.claims.is_draining:
+            return
+        self.claims.is_draining = True
+        self._tell("draining", f"draining ({why}): {len(self.claims)} streams are left to other workers")
+        self._draining = asyncio.create_task(self._drain(why, wait_s), name="drain")
+        self._wake.set()
+
+    def stop(self, who: str) -> None:
+        """Take no more streams, end those that run, and end."""
+        self.claims.is_draining = True
+        self._begin_end()
+        self._station.request_stop(who)
+        self._wake.set()
+
+    # The loop that talks to the queue.
+
+    async def _turn(self) -> float:
+        """Renew and take, once.
+
+        :returns: in how many seconds the next turn is due.
+        """
+        asked_ms, held = now_ms(), self._held()
+        try:
+            answer = await self._dispatch.renew(self.claims.status(self._about), held)
+            self._reached()
+            changes = self.claims.renewed(asked_ms, held, answer)
+            for stream_id in changes.lost:
+                self._lose(stream_id)
+            for stream_id, fresh in changes.news:
+                self._hear(stream_id, fresh)
+            for stream_id in changes.restore:
+                await self._restore(stream_id)
+            if changes.drain:
+                self.drain("rtms fleet --drain")
+            if self.claims.free:
+                await self._take()
+        except DispatchError as error:
+            self._miss(error)
+            return RETRY_S
+        finally:
+            async with self._leases_changed:
+                self._leases_changed.notify_all()
+        return max(0.0, RENEW_S - (now_ms() - asked_ms) / 1000)
+
+    async def _take(self) -> None:
+        asked_ms = now_ms()
+        for claim in await self._dispatch.take(self.claims.status(self._about), self.claims.free):
+            one = self.claims.take(claim, asked_ms, now_ms())
+            self._taken += 1
+            if claim.epoch > 1:
+                self._takeover_ms.append(claim.waited_ms)
+                text = f"stream {claim.stream_id}: taken over from {claim.former or 'another worker'}"
+                self._tell("taken over", text, claim, waited_ms=claim.waited_ms)
+            else:
+                self._tell("taken", f"stream {claim.stream_id}: taken", claim)
+            former = self._owners.get(claim.stream_id)
+            owner = asyncio.create_task(self._own(one, former), name=f"own {claim.stream_id}")
+            self._owners[claim.stream_id] = owner
+            owner.add_done_callback(functools.partial(self._owned, claim))
+
+    async def _restore(self, stream_id: str) -> None:
+        if stream_id not in self.claims:
+            return
+        asked_ms, one = now_ms(), self.claims[stream_id]
+        is_ours = await self._dispatch.restore(self.claims.status(self._about), one.claim, one.held())
+        self.claims.restored(stream_id, asked_ms, is_ours=is_ours)
+        if is_ours:
+            self._tell("restored", f"stream {stream_id}: the queue has lost its data, and knows it again", one.claim)
+        else:
+            self._lose(stream_id)
+
+    def _held(self) -> dict[str, Held]:
+        stages = {view.session.stream.stream_id: view.session.stage.value for view in self._station.snapshots()}
+        for stream_id in self.claims.held():
+            if stream_id in stages:
+                self.claims[stream_id].state = is_recording(stages[stream_id])
+        return self.claims.held()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait until the next turn is due, or there is something to do before."""
+        if seconds <= 0 or self._wake.is_set():
+            self._wake.clear()
+            return
+        waiting: list[asyncio.Task[Any]] = [asyncio.create_task(self._wake.wait(), name="wake")]
+        if not self._away:
+            changed = self._dispatch.changed(self.name, seconds)
+            waiting.append(asyncio.ensure_future(changed))
+        done, rest = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest)
+        self._wake.clear()
+        for task in done:
+            error = task.exception()
+            if isinstance(error, DispatchError):
+                self._miss(error)
+            elif error is not None:
+                raise error
+
+    def _reached(self) -> None:
+        if self._away:
+            self._away = ""
+            self._tell("queue", "the queue is reached again", state="reached")
+
+    def _miss(self, error: DispatchError) -> None:
+        if not self._away:
+            what = f"{error} {len(self.claims)} streams go on being recorded; no others are taken."
+            self._tell("queue", f"WARNING: {what}", state="away")
+        self._away = str(error)
+
+    # One stream.
+
+    async def _own(self, one: Holding, former: "asyncio.Task[None] | None") -> None:
+        """Record a stream, and say what became of it.
+
+        :param former: what still sees to an earlier claim of the same stream here.
+        """
+        if former is not None:
+            await asyncio.wait([former])
+        claim = one.claim
+        starts = [news for news in claim.news if isinstance(read_webhook(news.body), StreamStart)]
+        if not starts:
+            await self._delete(one)
+            return
+        outcome, status = None, "failed"
+        try:
+            outcome = await self._record(one, starts[-1])
+            status = outcome.finish.status
+        except Problem as problem:
+            self._station.notice(f"stream {claim.stream_id} is not recorded: {problem}")
+        self._guards.pop(claim.stream_id, None)
+        if one.is_lost:
+            return
+        why = self._left.pop(claim.stream_id, "")
+        refused = None if outcome is None else outcome.refused_with
+        verdict = judge_end(one, status, refused, now_ms(), was_left=bool(why))
+        if verdict.finishes and self._on_over is not None:
+            await self._on_over(claim, outcome)
+        await self._give_back(one, verdict, why)
+
+    def _record(self, one: Holding, start: News) -> Awaitable[Outcome]:
+        claim = one.claim
+        webhook = read_webhook(start.body)
+        assert isinstance(webhook, StreamStart)
+        guard = self._guards[claim.stream_id] = Guard(
+            lambda: self.claims.may_connect(claim.stream_id, now_ms()), lambda: self._settled(one)
+        )
+        for news in claim.news:
+            guard.learn(news.body)
+        make = self._make_recorders(part_folder(claim.recording, claim.epoch))
+        part = Part(claim.epoch, _read_time(claim.created), make, guard.dialing)
+        recording = self._station.record_part(webhook.stream, start.body, start.via, part)
+        for news in claim.news:
+            if news.number > start.number:
+                self._station.post(claim.stream_id, news.body, news.via)
+        return recording
+
+    async def _settled(self, one: Holding) -> None:
+        """Wait until a stream is surely ours.
+
+        :raises FinalConnectionError: where it is another's.
+        """
+        stream_id = one.claim.stream_id
+        self._wake.set()
+        async with self._leases_changed:
+            while not self.claims.may_connect(stream_id, now_ms()):
+                if one.is_lost or stream_id not in self.claims or self.claims[stream_id] is not one:
+                    raise lost()
+                await self._leases_changed.wait()
+
+    async def _delete(self, one: Holding) -> None:
+        """Delete what was recorded of a stream that was revoked after its end."""
+        for news in one.claim.news:
+            webhook = read_webhook(news.body)
+            if isinstance(webhook, StreamStop) and self._revoke is not None:
+                await self._revoke(one.claim, webhook)
+        await self._give_back(one, Verdict(finishes=True, status="revoked"), "")
+
+    async def _give_back(self, one: Holding, verdict: Verdict, why: str) -> None:
+        """Tell the queue what becomes of a stream, as soon as it can be reached."""
+        claim = one.claim
+        while not one.is_lost:
+            try:
+                if verdict.finishes:
+                    became = await self._dispatch.finish(self.name, claim.stream_id, one.held(), verdict.status)
+                    is_ours = became is not Finished.LOST
+                else:
+                    is_ours = await self._dispatch.release(
+                        self.name, claim.stream_id, one.held(), after_s=verdict.after_s, why=why
+                    )
+            except DispatchError as error:
+                self._miss(error)
+                if self._end_by_ms is not None and now_ms() > self._end_by_ms:
+                    self._station.notice(f"WARNING: the queue was not told how stream {claim.stream_id} ended")
+                    break
+                await asyncio.sleep(RETRY_S)
+                continue
+            if not is_ours and not self._away:
+                log.info("stream %s was another's when it ended here", claim.stream_id)
+            break
+
+    def _owned(self, claim: Claim, task: "asyncio.Task[None]") -> None:
+        if self._owners.get(claim.stream_id) is task:
+            del self._owners[claim.stream_id]
+        if claim.stream_id in self.claims and self.claims[claim.stream_id].claim.epoch == claim.epoch:
+            self.claims.drop(claim.stream_id)
+        self._wake.set()
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            log.error("a defect in rtms: stream %s waits for another worker", claim.stream_id, exc_info=defect)
+            self._station.notice(f"WARNING: a defect in rtms ended stream {claim.stream_id} here: {defect!r}")
+
+    def _lose(self, stream_id: str) -> None:
+        one = self.claims[stream_id]
+        one.is_lost = True
+        self._lost += 1
+        self._tell("lost", f"WARNING: stream {stream_id}: another worker has taken it over", one.claim)
+        self._station.leave(stream_id, "another worker has taken the stream over")
+
+    def _hear(self, stream_id: str, news: News) -> None:
+        guard = self._guards.get(stream_id)
+        if guard is not None:
+            guard.learn(news.body)
+        self._station.post(stream_id, news.body, news.via)
+
+    # The end.
+
+    async def _drain(self, why: str, wait_s: float) -> None:
+        if wait_s and self._owners:
+            await asyncio.wait(set(self._owners.values()), timeout=wait_s)
+        self._begin_end()
+        for stream_id in list(self._owners):
+            self._left[stream_id] = why
+            self._station.leave(stream_id, why)
+        self._wake.set()
+
+    def _begin_end(self) -> None:
+        self._stopping = True
+        self._end_by_ms = now_ms() + int(1000 * LAST_TRIES_S)
+
+    async def _last_words(self) -> None:
+        try:
+            await self._dispatch.leave(self.name)
+        except DispatchError as error:
+            log.info("the queue was not told that %s has left: %s", self.name, error)
+        if self._owners:  # the loop was cancelled
+            for task in self._owners.values():
+                task.cancel()
+            await asyncio.wait(set(self._owners.values()))
+
+    # How it stands.
+
+    async def _watch_loop(self) -> None:
+        """Measure how late the event loop is: as late as keep-alives are."""
+        loop, seen = asyncio.get_running_loop(), list[tuple[float, float]]()
+        while True:
+            due = loop.time() + LATE_EVERY_S
+            await asyncio.sleep(LATE_EVERY_S)
+            now = loop.time()
+            seen = [(at, late_s) for at, late_s in seen if at > now - LATE_FOR_S and late_s > now - due]
+            seen.append((now, now - due))
+            self.claims.late_s = seen[0][1]
+
+    def connection_status(self) -> ConnectionStatus:
+        """How the worker stands, in a line."""
+        if self._away:
+            return ConnectionStatus(f"queue away: {self._away}", is_good=False)
+        return ConnectionStatus(
+            f"{self.name}: {len(self.claims)} of {self.claims.slots} slots taken, {self.claims.state}", is_good=True
+        )
+
+    def health(self) -> dict[str, object]:
+        """How the worker stands, for `GET /healthz`."""
+        claims = self.claims
+        return {
+            "worker": self.name,
+            "slots": claims.slots,
+            "slots_free": claims.free,
+            "state": claims.state,
+            "queue": self._away or "reached",
+            "late_seconds": round(claims.late_s, 3),
+        }
+
+    def figures(self) -> "Iterable[Metric]":
+        """How the worker stands, for `GET /metrics`."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        claims = self.claims
+        yield GaugeMetricFamily("rtms_fleet_slots", "Streams that this worker may have.", claims.slots)
+        yield GaugeMetricFamily("rtms_fleet_slots_free", "Streams that this worker would take now.", claims.free)
+        yield GaugeMetricFamily("rtms_fleet_queue_reached", "Whether the queue is reached.", float(not self._away))
+        yield GaugeMetricFamily("rtms_loop_late_seconds", "How late the event loop was, lately.", claims.late_s)
+        yield CounterMetricFamily("rtms_fleet_taken", "Streams that this worker has taken.", self._taken)
+        yield CounterMetricFamily("rtms_fleet_lost", "Streams that another worker has taken over.", self._lost)
+
+    def _tell(self, what: str, text: str, claim: Claim | None = None, **fields: object) -> None:
+        about: dict[str, object] = {"what": what, "worker": self.name}
+        if claim is not None:
+            about |= {"stream_id": claim.stream_id, "epoch": claim.epoch, "recording": claim.recording}
+        self._station.tell("fleet", about | fields, text)
+
+
+def _read_time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = datetime.now(UTC)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
