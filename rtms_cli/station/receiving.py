@@ -1,12 +1,14 @@
 """Takes webhooks by HTTP for a station."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
+from rtms_cli.protocol.webhooks import Webhook
 from rtms_cli.recording.files import free_space
 from rtms_cli.station.metrics import exposition
 from rtms_cli.station.station import Station
@@ -57,10 +59,16 @@ class WebhookEndpoint(Struct, frozen=True):
 
     @asynccontextmanager
     async def open(
-        self, station: Station, out: Path, max_connections: int, tls: ssl.SSLContext | None
+        self,
+        station: Station,
+        out: Path,
+        max_connections: int,
+        tls: ssl.SSLContext | None,
+        offer: Callable[[bytes, Webhook], Coroutine[Any, Any, None]] | None = None,
     ) -> AsyncIterator[None]:
         """Listen, for as long as it is entered.
 
+        :param offer: see `Listener`.
         :raises Problem: where the address cannot be had.
         """
         if self.port is None:
@@ -79,10 +87,11 @@ class WebhookEndpoint(Struct, frozen=True):
                 station.notice,
                 metrics=lambda answers: exposition(station.figures(answers, free_space(out))),
                 forward=None if forwarder is None else forwarder.put,
-                may_repeat=station.may_repeat,
+                may_repeat=station.may_repeat if offer is None else lambda webhook: False,
                 not_now=station.not_now,
                 max_connections=max_connections,
                 closed=self.closed,
+                offer=offer,
             )
             station.notice(f"listening on http://{in_url(self.host)}:{await listener.start()}{self.path}")
             try:

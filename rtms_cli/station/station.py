@@ -130,6 +130,8 @@ class Station:
         """Give how connections stand that belong to no stream, for views."""
         self.more_health: dict[str, Callable[[], object]] = {}
         """Give what else `GET /healthz` shows, by its name there."""
+        self.elsewhere: Callable[[bytes, Webhook, str], None] | None = None
+        """Takes the webhooks of streams that others record."""
         self._past = Totals()
         self._ended: Counter[str] = Counter()
         self._stopping = ""
@@ -149,6 +151,9 @@ class Station:
 
         :param via: by which way it came; see `Via`.
         """
+        if self.elsewhere is not None:
+            self.elsewhere(body, webhook, via)
+            return
         if isinstance(webhook, StreamStop) and webhook.reason == StopReason.STOP_BC_STREAM_REVOKED and self._trusted:
             self._in_background(self._delete_revoked(webhook), f"revoke {webhook.stream_id}")
         if isinstance(webhook, StreamStart | StreamStop | StreamInterrupted):

@@ -22,10 +22,12 @@ import errno
 import logging
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from enum import IntEnum
+from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 import h11
 from msgspec import Struct, structs
@@ -74,10 +76,12 @@ class Answer(Struct, frozen=True):
     """Done when the answer is on its way."""
     take_over: Callable[[socket.socket, bytes, bytes], None] | None = None
     """Of an answer 101: is given the connection, what is still to be sent on it, and what was received already."""
+    later: "Coroutine[Any, Any, Answer] | None" = None
+    """Where the answer has to wait for something: brings it, and must have a time limit of its own."""
 
 
 class Handler(Struct, frozen=True):
-    """What answers; nothing in it may wait."""
+    """What answers; nothing in it may wait, but `Answer.later`."""
 
     admit: Callable[[Request], Answer | None]
     """Looks at a request without its body: an answer refuses it."""
@@ -217,6 +221,8 @@ class _Connection:
         """Whether nothing more is answered, and whether the peer sends no more."""
         self._next: asyncio.Handle | None = None
         """Where more was sent than is read at once."""
+        self._waiting: asyncio.Task[Answer] | None = None
+        """What brings the answer to the request that has come."""
         accepted.setblocking(False)
         with suppress(OSError):  # macOS, where the peer has gone already
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -266,7 +272,7 @@ class _Connection:
         """
         try:
             for _ in range(EVENTS_AT_A_TIME):
-                if self._is_ending or self._out:
+                if self._is_ending or self._out or self._waiting is not None:
                     break
                 event = self._http.next_event()
                 if event is h11.NEED_DATA:
@@ -293,7 +299,7 @@ class _Connection:
             elif data[:1] == _TLS and self._request is None:
                 why = "somebody speaks TLS, and this is plain HTTP: put a tunnel or a proxy in front of it"
             self._end(self._handler.refuse(status if status in _STATUSES else 400, why))
-        if self._has_ended and not self._out:
+        if self._has_ended and not self._out and self._waiting is None:
             self.close()
 
     def _go_on_later(self) -> None:
@@ -340,10 +346,36 @@ class _Connection:
         request = structs.replace(self._request, body=bytes(self._body))
         self._body.clear()
         answer = self._handler.answer(request)
+        is_head = request.method == "HEAD"
         if answer.take_over is not None:
             self._give_away(answer)
+        elif answer.later is not None:
+            self._loop.remove_reader(self._socket)
+            self._timer.cancel()
+            self._waiting = self._loop.create_task(answer.later, name="an answer that waits")
+            self._waiting.add_done_callback(partial(self._on_later, is_head=is_head))
+        else:
+            self._reply(answer, is_head=is_head)
+
+    def _on_later(self, waiting: "asyncio.Task[Answer]", *, is_head: bool) -> None:
+        self._waiting = None
+        if waiting.cancelled() or (defect := waiting.exception()) is not None:
+            log.error("a defect in rtms: a request was not answered", exc_info=None if waiting.cancelled() else defect)
+            answer = Answer(500, b"a defect in rtms\n")
+        else:
+            answer = waiting.result()
+        if self._is_closed:  # it gave way to another one
+            if answer.after is not None:
+                answer.after()
             return
-        self._write_answer(answer, head=request.method == "HEAD", is_last=self._server.is_crowded)
+        if not self._has_ended:
+            self._loop.add_reader(self._socket, self._on_readable)
+        self._reply(answer, is_head=is_head)
+        if not self._is_closed:
+            self._go_on()
+
+    def _reply(self, answer: Answer, *, is_head: bool) -> None:
+        self._write_answer(answer, head=is_head, is_last=self._server.is_crowded)
         self._request = None
         if answer.after is not None:
             answer.after()

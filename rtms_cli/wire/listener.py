@@ -4,13 +4,16 @@ Zoom waits about 3 s for an answer and sends again what failed, so the answer go
 is on its way. People who "get no rtms_started" look here: every request that is not let in is shown.
 """
 
+import asyncio
+import functools
 import json
 import logging
 import re
 import socket
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from msgspec import structs
@@ -37,6 +40,8 @@ MOST_SIGNATURES = 100_000
 """Of webhooks, that are remembered: those of some minutes, and who repeats one cannot make new ones."""
 
 RETRY_AFTER_S = 60
+OFFER_TIMEOUT_S = 2.5
+"""Zoom waits 3 s for an answer (PROTOCOL §2)."""
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus' text format."""
@@ -57,6 +62,8 @@ class Listener:
     :param may_repeat: says of a webhook whose very signature came before whether it is handed on.
     :param closed: why no webhook is let in at all, if so; `/healthz` and `/metrics` are answered.
     :param not_now: says why a webhook can be acted on later only, or nothing: Zoom sends it again.
+    :param offer: puts a webhook where it is safe, instead of `on_webhook`, before it is answered; where it raises
+        `Problem`, or takes too long, the answer is 503, and Zoom sends it again.
     """
 
     def __init__(
@@ -75,6 +82,7 @@ class Listener:
         not_now: Callable[[Webhook], str | None] = lambda webhook: None,
         max_connections: int = MAX_CONNECTIONS,
         closed: str = "",
+        offer: Callable[[bytes, Webhook], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -87,6 +95,7 @@ class Listener:
         self._may_repeat = may_repeat
         self._not_now = not_now
         self._closed = closed
+        self._offer = offer
         self._signatures: OrderedDict[str, None] = OrderedDict()
         """Those that were let in last; an old one is refused for its age."""
         self._notices = Notices(on_notice)
@@ -143,18 +152,19 @@ class Listener:
         except Exception:  # a defect of ours must not look like an endpoint that is gone
             log.exception("a defect in rtms: a request to %s could not be answered", path)
             answer = Answer(500, b"a defect in rtms\n")
-        if path == self._path:
+        if path == self._path and answer.later is None:
             self._answers[answer.status] += 1
         return answer
 
     def _webhook(self, request: Request) -> Answer:
-        body, is_again = request.body, False
+        body, is_again, seen = request.body, False, ""
         if self._secret_token is not None:
             signature, timestamp = request.field(b"x-zm-signature"), request.field(b"x-zm-request-timestamp")
             check = check_webhook(self._secret_token, signature, timestamp, body, time.time())
             if check is not WebhookCheck.GOOD:
                 return self._refuse(401, check.value)
-            is_again = self._came_before(f"{signature} {timestamp}")
+            seen = f"{signature} {timestamp}"
+            is_again = seen in self._signatures if self._offer is not None else self._came_before(seen)
         webhook = read_webhook(body)
         answer = Answer(200)
         match webhook:
@@ -175,7 +185,29 @@ class Listener:
                     return answer
                 if (busy := self._not_now(webhook)) is not None:
                     return self._refuse(503, busy, ((b"retry-after", b"%d" % RETRY_AFTER_S),))
+                if self._offer is not None:
+                    return Answer(200, later=self._offered(self._offer(body, webhook), request, seen))
         return structs.replace(answer, after=lambda: self._hand_on(body, webhook, request.fields))
+
+    async def _offered(self, offer: Coroutine[Any, Any, None], request: Request, seen: str) -> Answer:
+        """The answer to a webhook, once it is safe.
+
+        :param seen: its signature; where it is not safe, the very same request may come again.
+        """
+        try:
+            async with asyncio.timeout(OFFER_TIMEOUT_S):
+                await offer
+        except (Problem, TimeoutError) as error:
+            why = "the queue does not answer in time" if isinstance(error, TimeoutError) else str(error)
+            answer = self._refuse(503, why, ((b"retry-after", b"%d" % RETRY_AFTER_S),))
+        else:
+            if seen:
+                self._came_before(seen)
+            forward = self._forward
+            after = None if forward is None else functools.partial(forward, request.body, request.fields)
+            answer = Answer(200, after=after)
+        self._answers[answer.status] += 1
+        return answer
 
     def _came_before(self, signature: str) -> bool:
         """Whether a good signature was seen before; it is from now on."""
