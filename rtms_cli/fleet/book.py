@@ -347,6 +347,22 @@ class Book:
             for stream, claim in ((self._streams.get(stream_id), claim) for stream_id, claim in held.items())
         )
 
+    def spread(self, now_ms: int) -> tuple[int, Counter[str]]:
+        """How many streams may be taken now by somebody who has none, and how many each worker has."""
+        owned: Counter[str] = Counter()
+        waiting = 0
+        for stream in self._open():
+            if self._may_be_taken(now_ms, stream, ""):
+                waiting += 1
+            elif stream.owner:
+                owned[stream.owner] += 1
+        return waiting, owned
+
+    def state(self, stream_id: str) -> str:
+        """How a stream stands: `WAITING`, `OWNED`, `INTERRUPTED`, how it ended, or empty where it is not known."""
+        stream = self._streams.get(stream_id)
+        return "" if stream is None else stream.state
+
     def report(self, now_ms: int) -> FleetReport:
         """See `Dispatch.report`."""
         owned = Counter(stream.owner for stream in self._open() if stream.owner)

@@ -41,6 +41,15 @@ class Totals:
         self.written_nbytes += times * snapshot.written_nbytes
         self.losses += times * snapshot.losses
 
+    def merge(self, other: "Totals") -> None:
+        """Add other sums."""
+        self.messages.update(other.messages)
+        self.nbytes.update(other.nbytes)
+        self.keep_alives_received += other.keep_alives_received
+        self.keep_alives_answered += other.keep_alives_answered
+        self.written_nbytes += other.written_nbytes
+        self.losses += other.losses
+
 
 class Figures:
     """A collector for one scrape.

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from rtms_cli.protocol.webhooks import Webhook
 from rtms_cli.recording.files import free_space
+from rtms_cli.station.hearing import Hearer
 from rtms_cli.station.metrics import exposition
-from rtms_cli.station.station import Station
 from rtms_cli.wire.forwarder import Forwarder
 from rtms_cli.wire.hosts import in_url
 from rtms_cli.wire.listener import Listener
@@ -60,7 +60,7 @@ class WebhookEndpoint(Struct, frozen=True):
     @asynccontextmanager
     async def open(
         self,
-        station: Station,
+        station: Hearer,
         out: Path,
         max_connections: int,
         tls: ssl.SSLContext | None,

@@ -13,8 +13,8 @@ from rtms_cli.cloud.subscription import Phase, Subscription, SubscriptionSnapsho
 from rtms_cli.errors import Exit, Problem
 from rtms_cli.machine import Deliver, Outward, Tell, Via
 from rtms_cli.protocol.webhooks import UnreadableWebhook, UrlValidation, Webhook, read_webhook
+from rtms_cli.station.hearing import Hearer
 from rtms_cli.station.observing import ConnectionStatus
-from rtms_cli.station.station import Station
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.dialer import UpgradeRefusedError
 from rtms_cli.wire.driver import Dial, Driver, FinalConnectionError
@@ -103,7 +103,7 @@ class Subscriber:
         self,
         url: str,
         dial: Dial,
-        station: Station,
+        station: Hearer,
         *,
         clock: Clock | None = None,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -275,7 +275,7 @@ def _long(seconds: int) -> str:
 
 
 @asynccontextmanager
-async def subscribed(url: str, ask: AskToken, dial: Dial, station: Station) -> AsyncIterator[Subscriber]:
+async def subscribed(url: str, ask: AskToken, dial: Dial, station: Hearer) -> AsyncIterator[Subscriber]:
     """A subscriber that runs until it is left; the station's `/healthz` and `/metrics` show it.
 
     :param url: of the subscription, without a token.

@@ -1,0 +1,124 @@
+"""A worker process's line to the process that listens."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+
+import msgspec
+
+from rtms_cli.errors import Problem
+from rtms_cli.fleet import messages
+from rtms_cli.fleet.line import Line
+from rtms_cli.fleet.local import Proxy
+from rtms_cli.fleet.telling import Teller
+from rtms_cli.fleet.worker import Worker
+from rtms_cli.station.station import Station
+
+WATCH_S = 1.0
+"""How often it is told how the streams stand, unless it is ordered otherwise."""
+LEAST_S = 0.1
+"""Not more often than that, however many sessions end."""
+LOST = "the end of rtms listen"
+"""Who ends the recordings where that process is gone."""
+
+
+class Parent:
+    """What a worker knows of the process that started it; see `connect`."""
+
+    def __init__(self) -> None:
+        self._line: Line | None = None
+        self.dispatch = Proxy(self._send)
+        self.teller = Teller(self._send, lambda: 0 if self._line is None else self._line.backlog_nbytes)
+        self._task: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._orders: list[messages.Order] = []
+        self._obey: Callable[[messages.Order], None] = self._orders.append
+
+    @classmethod
+    async def connect(cls, descriptor: int) -> "Parent":
+        """Use an inherited descriptor.
+
+        :raises Problem: where it is not a socket.
+        """
+        try:
+            os.set_inheritable(descriptor, False)  # what this process starts is not to keep it open
+            end = socket.socket(fileno=descriptor)
+        except OSError as error:
+            raise Problem(
+                f"--queue fd:{descriptor} is not a socket: {error.strerror}.", "rtms listen sets it."
+            ) from None
+        parent = cls()
+        parent._line = await Line.connect(end, parent._take, parent._lost)
+        return parent
+
+    async def task(self) -> bytes:
+        """Wait for what this process is there for.
+
+        :raises Problem: where nobody says it.
+        """
+        await asyncio.wait([self._task])
+        if self._task.cancelled():
+            raise Problem("The process that started this worker is gone.")
+        return self._task.result()
+
+    async def serve(self, station: Station, worker: Worker) -> None:
+        """Say that a worker is ready; tell how its streams stand and obey orders, until it is cancelled."""
+        every_s = WATCH_S
+        is_new = asyncio.Event()
+
+        def obey(order: messages.Order) -> None:
+            nonlocal every_s
+            match order:
+                case messages.Watch(given_s):
+                    every_s = given_s
+                    is_new.set()
+                case messages.StopAll(who):
+                    worker.stop(who)
+                case messages.StopOne(stream_id, who):
+                    station.end(stream_id, who)
+                case messages.Mark(stream_id, text):
+                    station.mark(stream_id, text)
+
+        self._send(messages.write(messages.Ready(worker.name, os.getpid())))
+        self.teller.on_end = is_new.set  # who looks sees no stream that is over
+        early, self._obey = self._orders, obey
+        for order in early:
+            obey(order)
+        while True:
+            self.teller.look(station)
+            await asyncio.sleep(LEAST_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(every_s - LEAST_S):
+                    await is_new.wait()
+            is_new.clear()
+
+    async def close(self) -> None:
+        """Close the line; what was told is on its way."""
+        if self._line is not None:
+            await self._line.close()
+
+    def _send(self, message: bytes) -> bool:
+        return self._line is not None and self._line.send(message)
+
+    def _take(self, raw: bytes) -> None:
+        try:
+            message = messages.read_down(raw)
+        except msgspec.MsgspecError:
+            assert self._line is not None
+            self._line.abort()  # it is not who started us
+            return
+        match message:
+            case messages.Answer():
+                self.dispatch.answered(message)
+            case messages.Task(given):
+                if not self._task.done():
+                    self._task.set_result(given)
+            case _:
+                self._obey(message)
+
+    def _lost(self) -> None:
+        self.dispatch.lost()
+        if not self._task.done():
+            self._task.cancel()
+        self._obey(messages.StopAll(LOST))
