@@ -66,10 +66,11 @@ class Teller:
 
     def look(self, station: Station) -> None:
         """Tell how the streams of a station stand."""
-        past = station.past
+        figures = station.figures({}, None)
+        past = figures.past
         views = [
             structs.replace(view, session=structs.replace(view.session, stream=_without_signature(view.session.stream)))
-            for view in station.snapshots()
+            for view in figures.views
         ]
         sums = Sums(
             dict(past.messages),
@@ -79,8 +80,8 @@ class Teller:
             past.written_nbytes,
             past.losses,
         )
-        more = tuple(_family(metric) for figures in station.more_figures for metric in figures())
-        self._tell(Look(tuple(views), sums, dict(station.ended), more), MOST_BACKLOG_NBYTES)
+        more = tuple(_family(metric) for more_figures in figures.more for metric in more_figures())
+        self._tell(Look(tuple(views), sums, dict(figures.ended), more), MOST_BACKLOG_NBYTES)
 
     def _tell(self, said: messages.Said, most_nbytes: int = FULL_NBYTES) -> None:
         if self._backlog_nbytes() > most_nbytes:

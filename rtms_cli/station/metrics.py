@@ -69,24 +69,24 @@ class Figures:
         free_nbytes: int | None,
         more: Sequence["MoreFigures"] = (),
     ) -> None:
-        self._views = views
-        self._past = past
-        self._ended = ended
+        self.views = views
+        self.past = past
+        self.ended = ended
         self._answers = answers
         self._free_nbytes = free_nbytes
-        self._more = more
+        self.more = more
 
     def collect(self) -> Iterator["Metric"]:
         """See `prometheus_client.registry.Collector`."""
         from prometheus_client.core import GaugeMetricFamily as Gauge
 
-        totals = deepcopy(self._past)
-        for view in self._views:
+        totals = deepcopy(self.past)
+        for view in self.views:
             totals.add(view.recording)
-        sockets = [channel for view in self._views for channel in view.session.channels]
-        slowest_ms = [one[2] or 0.0 for view in self._views for one in view.recording.keep_alive.values()]
-        yield Gauge("rtms_streams", "Streams that are being recorded.", len(self._views))
-        yield _by("rtms_recordings", "Recordings that ended.", "status", self._ended.items())
+        sockets = [channel for view in self.views for channel in view.session.channels]
+        slowest_ms = [one[2] or 0.0 for view in self.views for one in view.recording.keep_alive.values()]
+        yield Gauge("rtms_streams", "Streams that are being recorded.", len(self.views))
+        yield _by("rtms_recordings", "Recordings that ended.", "status", self.ended.items())
         yield _by("rtms_webhooks", "Webhooks, by HTTP status of the answer.", "status", self._answers.items())
         yield _by("rtms_messages", "Messages received.", "type", totals.messages.items())
         yield _by("rtms_received_bytes", "Bytes of messages received.", "type", totals.nbytes.items())
@@ -99,7 +99,7 @@ class Figures:
         )
         yield _counter("rtms_written_bytes", "Bytes written to recordings.", totals.written_nbytes)
         yield _counter("rtms_losses", "What could not be kept; see the manifests.", totals.losses)
-        backlog = sum(view.recording.backlog_nbytes for view in self._views)
+        backlog = sum(view.recording.backlog_nbytes for view in self.views)
         yield Gauge("rtms_backlog_bytes", "Bytes that wait for the disk.", backlog)
         phases = Counter(channel.phase.value for channel in sockets)
         yield _gauges("rtms_sockets", "Sockets of the streams that run, by state.", "state", phases.items())
@@ -107,7 +107,7 @@ class Figures:
         yield Gauge("rtms_reconnects", "Connections made anew, of the streams that run.", retries)
         if self._free_nbytes is not None:
             yield Gauge("rtms_disk_free_bytes", "Bytes free where recordings go.", self._free_nbytes)
-        for figures in self._more:
+        for figures in self.more:
             yield from figures()
 
 

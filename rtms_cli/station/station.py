@@ -293,16 +293,6 @@ class Station:
         more = {name: look() for name, look in self.more_health.items()}
         return {"status": "stopping" if self._stopping else "ok", "streams": streams, **more}
 
-    @property
-    def past(self) -> Totals:
-        """What finished recordings had counted."""
-        return self._past
-
-    @property
-    def ended(self) -> Mapping[str, int]:
-        """How often recordings have ended, by status."""
-        return self._ended
-
     def figures(self, answers: Mapping[int, int], free_nbytes: int | None) -> Figures:
         """All figures, for `GET /metrics`; the arguments are not the station's affair."""
         return Figures(self.snapshots(), self._past, self._ended, answers, free_nbytes, self.more_figures)
