@@ -81,6 +81,7 @@ NO_COMMANDS = {
     "settings": "what files and variables set; `config` shows it",
     "groups": "such options in groups, each of which a command takes as one parameter",
     "remote": "what the commands that ask Zoom's REST API for something share",
+    "teams": "who records the streams that `listen` hears of",
     "composing": "puts a station, a view and signals together for `listen`, `join` and `demo`",
 }
 """Files of `commands/` that are not named after a command, and why they are there."""

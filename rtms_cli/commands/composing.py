@@ -1,6 +1,7 @@
 """What `listen`, `join` and `demo` compose: a station, a view that subscribes to it, and what signals and keys do."""
 
 import asyncio
+import functools
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from rtms_cli.station.listening import OpenListener
 from rtms_cli.station.metrics import MoreFigures
 from rtms_cli.station.observing import ConnectionStatus, Observer, StreamSnapshot
 from rtms_cli.station.running import check_out, on_signals, running_station
-from rtms_cli.station.station import Station
+from rtms_cli.station.station import Station, recorder_in, recorder_nowhere
 from rtms_cli.view.lines import JsonLines, PlainLines
 from rtms_cli.view.terminal import never_be_stopped
 from rtms_cli.view.text import size_of
@@ -30,10 +31,13 @@ from rtms_cli.wire.hosts import HostPolicy, is_zooms
 
 if TYPE_CHECKING:
     from rtms_cli.cloud.tokens import Tokens
+    from rtms_cli.fleet.dispatch import Dispatch
+    from rtms_cli.fleet.worker import Worker
     from rtms_cli.live.notifications import Endpoint
     from rtms_cli.live.notifier import Notifier
     from rtms_cli.station.credentials import Credentials
     from rtms_cli.station.subscribing import Subscriber
+    from rtms_cli.wire.descriptors import Shares
 
 STDOUT = "standard output"
 """How a tap's target is shown that is our own."""
@@ -42,13 +46,14 @@ STDOUT = "standard output"
 class _Panel:
     """What a view asks of a station, and what its keys do; there may be none yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_stop: Callable[[Station, str], None]) -> None:
         self.station: Station | None = None
+        self._on_stop = on_stop
 
     def end(self, stream_id: str | None) -> None:
         """End a stream, or all of it."""
         if self.station is not None and stream_id is None:
-            self.station.request_stop("the q key")
+            self._on_stop(self.station, "the q key")
         elif self.station is not None and stream_id is not None:
             self.station.end(stream_id, "the s key")
 
@@ -82,6 +87,7 @@ async def shown_station(
     max_streams: int | None = None,
     progress: Callable[[], float | None] = lambda: None,
     choose: Choose = lambda stream, others: None,
+    on_stop: Callable[[Station, str], None] = Station.request_stop,
 ) -> AsyncIterator[Station]:
     """A station that records until it is left, and that shows itself.
 
@@ -93,11 +99,12 @@ async def shown_station(
     :param max_streams: how many at once; `None` is one stream, and what it may turn into.
     :param progress: how far it is, from 0 to 1, where the end is known.
     :param choose: see `Station`.
+    :param on_stop: what signals and the q key do, with their names.
     """
     mode, taps, commands = file_mode(options.mode), live.taps(is_heard=bool(options.notify)), hook_options.hooks()
     notified = read_notify(options)
     remark = None if live.no_record else space_warning(options.out, request, mode)
-    panel = _Panel()
+    panel = _Panel(on_stop)
     async with AsyncExitStack() as stack:
         gives_stdout = any(tap.target.shown == STDOUT for tap in taps)
         is_drawn = not (options.as_json or options.plain or gives_stdout) and is_terminal()
@@ -144,7 +151,7 @@ async def shown_station(
         )
         panel.station = station = await stack.enter_async_context(running)
         station.more_figures += figures
-        on_signals(station.request_stop, lambda: _before_exit(hooks, restore))
+        on_signals(functools.partial(on_stop, station), lambda: _before_exit(hooks, restore))
         if remark is not None:
             station.notice(f"WARNING: {remark}")
         yield station
@@ -178,6 +185,50 @@ def read_events(
     if events is None:
         return None
     return EventSource(cloud.addresses().events_url(events), cloud.tokens(credentials, tls), tls)
+
+
+def shares_of(
+    request: MediaRequest, max_streams: int, live: LiveOptions, hooks: HookOptions, recording: RecordingOptions
+) -> "Shares":
+    """How many streams and connections there may be at once, with the files that this process may open."""
+    from rtms_cli.live import opening
+    from rtms_cli.live.dispatch import descriptors_for
+    from rtms_cli.live.programs import DESCRIPTORS
+    from rtms_cli.wire.descriptors import for_a_stream, in_use, raise_limit, share_out
+    from rtms_cli.wire.listener import MAX_CONNECTIONS
+
+    used = in_use() + (DESCRIPTORS * hooks.hook_jobs if hooks.on else 0)
+    used += descriptors_for(len(recording.notify or ()))
+    for_taps, for_taps_of_a_stream = opening.descriptors_for(live.taps())
+    a_stream = for_a_stream(request) + for_taps_of_a_stream
+    return share_out(raise_limit(), used + for_taps, a_stream, max_streams, MAX_CONNECTIONS)
+
+
+def working(
+    station: Station, dispatch: "Dispatch", slots: int, live: LiveOptions, options: RecordingOptions
+) -> "Worker":
+    """A worker that has a station record the streams of a dispatch, with a command's options."""
+    from rtms_cli.fleet.ending import Ending
+    from rtms_cli.fleet.worker import Worker, new_worker
+
+    if live.no_record:
+        return Worker(dispatch, station, new_worker(slots), lambda make_folder: recorder_nowhere)
+    make = functools.partial(
+        recorder_in,
+        options.out,
+        mode=file_mode(options.mode),
+        keep_revoked=options.keep_revoked,
+        keep_encoded=options.keep_encoded,
+    )
+    ending = Ending(options.out, station.notice, keep_revoked=options.keep_revoked)
+    return Worker(
+        dispatch,
+        station,
+        new_worker(slots),
+        lambda make_folder: make(make_folder=make_folder),
+        on_over=ending.on_over,
+        revoke=ending.revoke,
+    )
 
 
 async def until_stopped(station: Station, subscriber: "Subscriber | None") -> None:

@@ -16,10 +16,14 @@ from rtms_cli.commands.options import (
     AllowHost,
     ClientId,
     ClientSecret,
+    Drain,
     Events,
     OnlyOf,
+    OwnSlots,
+    Queue,
     SecretToken,
     check_http_url,
+    duration,
     given_credentials,
     tls_options,
 )
@@ -28,9 +32,7 @@ from rtms_cli.errors import Problem
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rtms_cli.protocol.media import MediaRequest
     from rtms_cli.station.receiving import WebhookEndpoint
-    from rtms_cli.wire.descriptors import Shares
 
 
 @option_groups
@@ -46,6 +48,9 @@ def listen(
     *,
     cloud: CloudOptions,
     only: OnlyOf = "all",
+    queue: Queue = None,
+    slots: OwnSlots = 0,
+    drain: Drain = "0",
     media: MediaOptions,
     max_streams: Annotated[int, typer.Option(metavar="N", help="Recorded at once.", min=1)] = 100,
     allow_host: AllowHost = None,
@@ -68,7 +73,8 @@ def listen(
       rtms listen --port 8080 --media audio,transcript
       rtms listen --events SUBSCRIPTION
     """
-    from rtms_cli.commands.composing import read_events, shown_station, until_stopped
+    from rtms_cli.commands.composing import read_events, shares_of, shown_station, until_stopped
+    from rtms_cli.commands.teams import Alone, Queued
     from rtms_cli.station.choosing import Only
     from rtms_cli.station.receiving import WebhookEndpoint
     from rtms_cli.station.running import run_loop
@@ -84,16 +90,23 @@ def listen(
     # A token goes to who answers: that is verified, whatever is done about media.
     source = read_events(events, cloud, credentials, tls_options(recording.ca_file, insecure=False))
     port = 8080 if port is None and source is None else port
+    if slots and queue is None:
+        raise Problem("--slots goes with --queue.", "Streams at once without a queue: --max-streams.")
+    if queue is not None and only != "all":
+        raise Problem("--only chooses among the streams of one process, and --queue has many.", "Leave one out.")
     if port is None and forward_to is not None:
         raise Problem("--forward-to passes on what comes by HTTP, and nothing does.", "Add --port.")
     token = None if credentials.secret_token is None else credentials.secret_token.value
     endpoint = WebhookEndpoint(host, port, webhook_path(path), token, forward_to, has_events=source is not None)
+    team = Alone() if queue is None else Queued(queue, slots, duration("--drain", drain))
     request = media.request(separate=live.wants_each())
     at = [] if port is None else [f"on http://{in_url(host)}:{port}{endpoint.path}"]
     title = " and ".join([*at, *(["by the event WebSocket"] if source else [])])
+    if queue is not None and not endpoint.is_trusted:
+        raise Problem("--queue takes verified webhooks only.", "Set ZOOM_SECRET_TOKEN, or use --events.")
 
     async def run() -> None:
-        shares = _shares(request, max_streams, live, hooks, recording)
+        shares = shares_of(request, max_streams, live, hooks, recording)
         async with (
             shown_station(
                 f"listen {title}",
@@ -107,8 +120,10 @@ def listen(
                 tls=tls,
                 max_streams=shares.streams,
                 choose=Only(only).refusal,
+                on_stop=team.stop,
             ) as station,
-            endpoint.open(station, recording.out, shares.connections, tls),
+            team.open(station, live, recording) as offer,
+            endpoint.open(station, recording.out, shares.connections, tls, offer),
         ):
             for remark in await _remarks(recording.out, max_streams, shares.streams, endpoint):
                 station.notice(remark)
@@ -120,23 +135,6 @@ def listen(
                 await until_stopped(station, subscriber)
 
     run_loop(run())
-
-
-def _shares(
-    request: "MediaRequest", max_streams: int, live: LiveOptions, hooks: HookOptions, recording: RecordingOptions
-) -> "Shares":
-    """How many streams and connections there may be at once, with the files that this process may open."""
-    from rtms_cli.live import opening
-    from rtms_cli.live.dispatch import descriptors_for
-    from rtms_cli.live.programs import DESCRIPTORS
-    from rtms_cli.wire.descriptors import for_a_stream, in_use, raise_limit, share_out
-    from rtms_cli.wire.listener import MAX_CONNECTIONS
-
-    used = in_use() + (DESCRIPTORS * hooks.hook_jobs if hooks.on else 0)
-    used += descriptors_for(len(recording.notify or ()))
-    for_taps, for_taps_of_a_stream = opening.descriptors_for(live.taps())
-    a_stream = for_a_stream(request) + for_taps_of_a_stream
-    return share_out(raise_limit(), used + for_taps, a_stream, max_streams, MAX_CONNECTIONS)
 
 
 async def _remarks(out: "Path", wanted: int, streams: int, endpoint: "WebhookEndpoint") -> list[str]:

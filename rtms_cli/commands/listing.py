@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "demo": "Record a simulated meeting; needs no Zoom account.",
     "listen": "Record every stream that Zoom's webhooks announce, or its event WebSocket.",
+    "work": "Record streams that `rtms listen --queue` takes in, on as many machines as you like.",
     "join": "Record one stream from its webhook's payload.",
     "start": "Start the stream of a meeting, session or call.",
     "stop": "Stop a stream.",

@@ -1,6 +1,7 @@
 """Options that several commands have, written once, and what their texts mean."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,6 +63,15 @@ Events = Annotated[
     str | None, typer.Option("--events", metavar="ID", help="Zoom's event WebSocket: needs no public URL.")
 ]
 OnlyOf = Annotated[str, typer.Option("--only", metavar="host|first|all", help="Of a meeting's streams.")]
+Queue = Annotated[str | None, typer.Option(metavar="URL", help="redis://HOST: streams go to `rtms work`.")]
+WorkQueue = Annotated[
+    str | None, typer.Option("--queue", metavar="URL", help="Of `rtms listen --queue` (better: RTMS_QUEUE).")
+]
+OwnSlots = Annotated[
+    int, typer.Option("--slots", metavar="N", help="Of --queue, recorded here too.", min=0, max=100_000)
+]
+Slots = Annotated[int, typer.Option(metavar="N", help="Streams at once.", min=0, max=100_000)]
+Drain = Annotated[str, typer.Option(metavar="TIME", help="Wait so long for ends before streams are handed over: 5m.")]
 Mode = Annotated[str, typer.Option(metavar="OCTAL", help="Permissions of the files.")]
 
 
@@ -81,6 +91,21 @@ def given_credentials(**options: str | None) -> "Credentials":
                 err=True,
             )
     return load_credentials(options)
+
+
+_TIME = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|m|h|d|w)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def duration(option: str, text: str) -> float:
+    """Read a time such as `90`, `90s`, `5m`, `2h` or `30d`, in seconds.
+
+    :raises Problem: where it is none.
+    """
+    read = _TIME.fullmatch(text.strip().lower())
+    if read is None:
+        raise Problem(f"{option} {text} is not a time.", "Give a number with s, m, h, d or w, such as 5m.")
+    return float(read[1]) * _SECONDS[read[2] or "s"]
 
 
 def file_mode(text: str) -> int:

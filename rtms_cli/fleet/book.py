@@ -14,6 +14,7 @@ from rtms_cli.fleet.dispatch import (
     LEASE_S,
     MOST_NEWS,
     RECORDING,
+    RENEW_S,
     Claim,
     Facts,
     Finished,
@@ -110,6 +111,12 @@ class Book:
         """In the order in which they were offered."""
         self._workers: dict[str, tuple[WorkerStatus, int]] = {}
         """What each said, and when."""
+        self._has: dict[str, int] = {}
+        """How many streams each said that it has."""
+        self._alive_ms: int | None = None
+        """When any worker was heard of last."""
+        self._grace_ms = 0
+        """Until when nothing is taken over: nobody could be heard for a while, and all have to renew what is theirs."""
         self._draining: set[str] = set()
 
     def offer(self, now_ms: int, body: bytes, webhook: Webhook, via: str) -> Offered:
@@ -237,11 +244,14 @@ class Book:
         if stream.state == WAITING:
             return stream.not_before_ms <= now_ms
         # What a worker holds itself it renews: it may be recording it.
-        return stream.state == OWNED and stream.owner != worker and now_ms - stream.heard_ms >= self._lease_ms
+        if stream.state != OWNED or stream.owner == worker or now_ms < self._grace_ms:
+            return False
+        return now_ms - stream.heard_ms >= self._lease_ms
 
     def renew(self, now_ms: int, status: WorkerStatus, held: Mapping[str, Held]) -> Renewed:
         """See `Dispatch.renew`."""
         self._hear(now_ms, status)
+        self._has[status.worker] = len(held)
         lost, unknown, news = [], [], {}
         for stream_id, claim in held.items():
             stream = self._streams.get(stream_id)
@@ -317,8 +327,7 @@ class Book:
 
     def leave(self, now_ms: int, worker: str) -> None:
         """See `Dispatch.leave`."""
-        self._workers.pop(worker, None)
-        self._draining.discard(worker)
+        self._forget_worker(worker)
         for stream in self._streams.values():
             if stream.state == OWNED and stream.owner == worker:
                 stream.wait(now_ms)
@@ -363,11 +372,10 @@ class Book:
         stream = self._streams.get(stream_id)
         return "" if stream is None else stream.state
 
-    def report(self, now_ms: int) -> FleetReport:
+    def report(self, now_ms: int, *, with_streams: bool = True) -> FleetReport:
         """See `Dispatch.report`."""
-        owned = Counter(stream.owner for stream in self._open() if stream.owner)
         workers = tuple(
-            FleetWorker(status, owned[name], now_ms - heard_ms, name in self._draining)
+            FleetWorker(status, self._has.get(name, 0), now_ms - heard_ms, name in self._draining)
             for name, (status, heard_ms) in sorted(self._workers.items())
         )
         streams = tuple(
@@ -382,6 +390,7 @@ class Book:
                 now_ms - stream.heard_ms,
             )
             for stream in self._streams.values()
+            if with_streams
         )
         waiting = sum(stream.state == WAITING for stream in self._streams.values())
         alive = [worker for worker in workers if worker.silent_ms < self._lease_ms and not worker.drain]
@@ -392,10 +401,18 @@ class Book:
         stream = self._streams.get(stream_id)
         return [] if stream is None else list(stream.history)
 
+    def _forget_worker(self, worker: str) -> None:
+        self._workers.pop(worker, None)
+        self._has.pop(worker, None)
+        self._draining.discard(worker)
+
     def _open(self) -> Iterator[_Stream]:
         return (stream for stream in self._streams.values() if stream.is_open)
 
     def _hear(self, now_ms: int, status: WorkerStatus) -> None:
+        if self._alive_ms is not None and now_ms - self._alive_ms > 2000 * RENEW_S:
+            self._grace_ms = now_ms + self._lease_ms
+        self._alive_ms = now_ms
         self._workers[status.worker] = status, now_ms
 
     def _forget(self, now_ms: int) -> None:
@@ -408,8 +425,7 @@ class Book:
                 del self._streams[stream.stream_id]
         for name, (_, heard_ms) in list(self._workers.items()):
             if now_ms - heard_ms > 20 * self._lease_ms:
-                del self._workers[name]
-                self._draining.discard(name)
+                self._forget_worker(name)
 
 
 def _is_owner(stream: _Stream, worker: str, epoch: int) -> bool:

@@ -173,6 +173,7 @@ class FleetWorker(Struct, frozen=True):
 
     status: WorkerStatus
     streams: int
+    """How many it said that it has."""
     silent_ms: int
     """Since when nothing was heard of it."""
     drain: bool
@@ -258,8 +259,11 @@ class Dispatch(Protocol):
     async def changed(self, worker: str, timeout_s: float) -> None:
         """Wait until there may be something to take, or news for a worker, or the time is over."""
 
-    async def report(self) -> FleetReport:
-        """The fleet as it stands."""
+    async def report(self, *, with_streams: bool = True) -> FleetReport:
+        """The fleet as it stands.
+
+        :param with_streams: whether each stream is named; of ten thousand that takes a while.
+        """
 
     async def history(self, stream_id: str) -> Sequence[Happening]:
         """What happened to a stream, in order; empty where it is not known."""

@@ -114,7 +114,7 @@ class Front:
     async def _look(self) -> None:
         while True:
             try:
-                self._report = await self._dispatch.report()
+                self._report = await self._dispatch.report(with_streams=False)
             except DispatchError as error:
                 self._miss(error)
             else:
@@ -140,7 +140,7 @@ class Front:
             return ConnectionStatus(f"queue: {self._away or 'connecting'}", is_good=False)
         report = self._report
         workers = sum(not one.drain for one in report.workers)
-        owned = sum(bool(stream.owner) for stream in report.streams)
+        owned = sum(one.streams for one in report.workers)
         return ConnectionStatus(
             f"queue: {workers} workers, {owned} streams recorded, {report.waiting} waiting,"
             f" {report.slots_free} slots free",

@@ -84,8 +84,8 @@ class Booked:
         async with self.bell:
             self.bell.notify_all()
 
-    async def report(self) -> FleetReport:
-        return self.book.report(self._now())
+    async def report(self, *, with_streams: bool = True) -> FleetReport:
+        return self.book.report(self._now(), with_streams=with_streams)
 
     async def history(self, stream_id: str) -> Sequence[Happening]:
         return self.book.history(stream_id)

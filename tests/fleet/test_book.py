@@ -64,9 +64,11 @@ def test_who_is_silent_loses_its_claim_to_the_next_one_with_a_new_epoch() -> Non
     fleet = Fleet()
     fleet.offer("started")
     (first,) = fleet.take("a")
-    fleet.ms += 14_999
+    for _ in range(3):
+        fleet.ms += 4_999
+        fleet.book.renew(fleet.ms, status("b"), {})
     assert fleet.take("b") == []
-    fleet.ms += 1
+    fleet.ms += 3
     assert fleet.take("a") == [], "its own claim is renewed, not taken"
     (second,) = fleet.take("b")
     assert (second.epoch, second.former, second.recording) == (2, "a", first.recording)
@@ -171,6 +173,7 @@ def test_what_is_reported() -> None:
     fleet.offer("started")
     fleet.offer("started", stream="s2")
     fleet.take("a", 1)
+    fleet.book.renew(fleet.ms, status("a"), {"s1": Held(1, 1, "recording")})
     report = fleet.book.report(fleet.ms)
     assert [(stream.stream_id, stream.owner, stream.state) for stream in report.streams] == [
         ("s1", "a", "recording"),
@@ -178,3 +181,20 @@ def test_what_is_reported() -> None:
     ]
     assert (report.waiting, report.slots_free, [worker.streams for worker in report.workers]) == (1, 10, [1])
     assert [one.what for one in fleet.book.history("s1")] == ["offered", "taken"]
+
+
+def test_where_nobody_was_heard_for_a_while_all_may_renew_before_anything_is_taken_over() -> None:
+    """The queue was away, or this machine asleep: that says nothing of the workers."""
+    fleet = Fleet()
+    fleet.offer("started")
+    fleet.take("a")
+    fleet.ms += 60_000
+    assert fleet.take("b") == []
+    fleet.ms += 14_000
+    assert fleet.book.renew(fleet.ms, status("a"), {"s1": Held(1, 1)}).lost == ()
+    fleet.ms += 2_000
+    assert fleet.take("b") == []
+    for _ in range(3):
+        fleet.ms += 5_000
+        fleet.book.renew(fleet.ms, status("b"), {})
+    assert [claim.epoch for claim in fleet.take("b")] == [2]

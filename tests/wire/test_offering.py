@@ -18,7 +18,7 @@ class Offering(Endpoint):
 
     def __init__(self) -> None:
         super().__init__()
-        self.listener._offer = self.offer
+        self.listener._offer, self.listener._may_repeat = self.offer, lambda webhook: False
         self.is_away = False
         self.goes_on = asyncio.Event()
         self.goes_on.set()

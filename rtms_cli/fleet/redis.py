@@ -1,0 +1,382 @@
+"""The dispatch on Redis Streams, for as many machines as one likes; the rules are in `scripts`.
+
+Each call is one script, so that nothing comes between its steps, and has a time limit. What comes back is read as
+anything from outside: somebody else may write there.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
+
+import msgspec
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from rtms_cli.errors import Problem
+from rtms_cli.fleet import scripts
+from rtms_cli.fleet.dispatch import (
+    KEPT_S,
+    LEASE_S,
+    MOST_NEWS,
+    RECORDING,
+    RENEW_S,
+    Claim,
+    DispatchError,
+    Facts,
+    Finished,
+    FleetReport,
+    FleetStream,
+    FleetWorker,
+    Happening,
+    Held,
+    News,
+    Offered,
+    Renewed,
+    WorkerStatus,
+    facts_of,
+)
+from rtms_cli.fleet.queues import PASSWORD, USER, QueueUrl
+from rtms_cli.machine import Via
+from rtms_cli.protocol.times import iso_time
+from rtms_cli.protocol.webhooks import Webhook, read_webhook
+from rtms_cli.recording.names import unique_name
+
+CALL_S = 2.0
+"""How long one call may take: Zoom waits 3 s for the answer to a webhook."""
+OLDEST = (6, 2)
+"""The oldest Redis whose streams can do what the scripts ask of them."""
+MOST_SHOWN = 2000
+"""Streams in a report."""
+_STAMP = len("20261128T061500Z")
+
+_T = TypeVar("_T")
+_status = msgspec.json.Decoder(WorkerStatus)
+_happening = msgspec.json.Decoder(tuple[str, str, int, str, str])
+_VIAS = frozenset(Via)
+
+
+class RedisDispatch:
+    """See the module and `dispatch.Dispatch`.
+
+    :param lease_s: see `LEASE_S`.
+    """
+
+    def __init__(self, where: QueueUrl, lease_s: float = LEASE_S) -> None:
+        self._where = where
+        self._prefix = f"{{{where.prefix}}}:"
+        self._limits = [int(1000 * lease_s), int(1000 * RENEW_S), int(1000 * KEPT_S), MOST_NEWS]
+        self._redis = _client(where, CALL_S)
+        self._waiter = _client(where, None)
+        """Waits for news; a blocked connection can do nothing else."""
+        self._scripts = {
+            name: self._redis.register_script(scripts.COMMON + getattr(scripts, name))
+            for name in ("OFFER", "TAKE", "RENEW", "RESTORE", "FINISH", "RELEASE", "LEAVE", "REPORT", "DRAIN")
+        }
+        self._bells: dict[str, bytes] = {}
+        """By stream: what was heard of last."""
+        self._is_checked = False
+        self.warning = ""
+        """What is wrong with the server, if it works all the same."""
+
+    async def offer(self, body: bytes, webhook: Webhook, via: str) -> Offered:
+        """See `Dispatch`."""
+        facts = facts_of(webhook)
+        if not facts.kind:
+            return Offered.UNKNOWN
+        created, stamp, tail = _name_of(facts)
+        said = await self._run(
+            "OFFER",
+            facts.kind,
+            facts.stream_id,
+            _optional(facts.event_ts),
+            facts.urls,
+            int(facts.is_revoked),
+            via if via in _VIAS else Via.HTTP,
+            body,
+            created,
+            stamp,
+            tail,
+        )
+        return Offered(_text(said))
+
+    async def take(self, status: WorkerStatus, most: int) -> list[Claim]:
+        """See `Dispatch`."""
+        taken = await self._run("TAKE", status.worker, msgspec.json.encode(status), most)
+        return [_claim(*one) for one in taken]
+
+    async def renew(self, status: WorkerStatus, held: Mapping[str, Held]) -> Renewed:
+        """See `Dispatch`."""
+        arguments: list[str | int] = []
+        for stream_id, one in held.items():
+            arguments += [stream_id, one.epoch, one.seen, one.state]
+        said = await self._run("RENEW", status.worker, msgspec.json.encode(status), len(held), *arguments)
+        lost, unknown, news, drain = said
+        fresh = {_text(stream_id): _news(lines) for stream_id, lines in news}
+        unseen = {
+            stream_id: tuple(one for one in lines if one.number > held[stream_id].seen)
+            for stream_id, lines in fresh.items()
+            if stream_id in held
+        }
+        return Renewed(tuple(map(_text, lost)), tuple(map(_text, unknown)), unseen, bool(drain))
+
+    async def restore(self, status: WorkerStatus, claim: Claim, held: Held) -> bool:
+        """See `Dispatch`."""
+        start, number, via, more = Facts(""), 0, Via.HTTP.value, list[bytes]()
+        for one in claim.news:
+            facts = facts_of(read_webhook(one.body))
+            more.append(b"n%d %b %b" % (one.number, one.via.encode(), one.body))
+            if facts.kind == "start":
+                start, number, via = facts, one.number, one.via
+            elif facts.kind:
+                more.append(f"t{facts.kind}:{_optional(facts.event_ts)}".encode())
+        said = await self._run(
+            "RESTORE",
+            status.worker,
+            msgspec.json.encode(status),
+            claim.stream_id,
+            claim.epoch,
+            held.state,
+            claim.recording,
+            claim.created,
+            claim.recording[_STAMP:],
+            _optional(start.event_ts),
+            start.urls,
+            number,
+            via if via in _VIAS else Via.HTTP,
+            max((one.number for one in claim.news), default=0),
+            *more,
+        )
+        return bool(said)
+
+    async def finish(self, worker: str, stream_id: str, held: Held, status: str) -> Finished:
+        """See `Dispatch`."""
+        created = iso_time(datetime.now(UTC))
+        stamp = unique_name(created, "x", "x")[:_STAMP]
+        said = await self._run("FINISH", worker, stream_id, held.epoch, held.seen, status, created, stamp)
+        return Finished(_text(said))
+
+    async def release(self, worker: str, stream_id: str, held: Held, *, after_s: float = 0.0, why: str = "") -> bool:
+        """See `Dispatch`."""
+        return bool(await self._run("RELEASE", worker, stream_id, held.epoch, int(1000 * after_s), why))
+
+    async def leave(self, worker: str) -> None:
+        """See `Dispatch`."""
+        await self._run("LEAVE", worker)
+
+    async def changed(self, worker: str, timeout_s: float) -> None:
+        """See `Dispatch`."""
+        bells = (f"{self._prefix}bell", f"{self._prefix}bell:{worker}")
+        for bell in bells:
+            if bell not in self._bells:  # from now on; what came before was seen, or is seen at the next turn
+                newest: Any = await self._call(self._redis.xrevrange(bell, count=1))
+                self._bells[bell] = newest[0][0] if newest else b"0-0"
+        wait_ms = max(1, int(1000 * timeout_s))
+        seen: dict[Any, Any] = {bell: self._bells[bell] for bell in bells}
+        rung: Any = await self._call(self._waiter.xread(seen, block=wait_ms, count=100), timeout_s + CALL_S)
+        for bell, entries in rung or ():
+            self._bells[_text(bell)] = entries[-1][0]
+
+    async def report(self, *, with_streams: bool = True) -> FleetReport:
+        """See `Dispatch`."""
+        workers, streams, waiting, _ = await self._run("REPORT", MOST_SHOWN if with_streams else 0)
+        seen = [_worker(*one) for one in workers]
+        known = tuple(one for one in seen if one is not None)
+        alive = [one for one in known if one.silent_ms < self._limits[0] and not one.drain]
+        free = sum(one.status.free for one in alive)
+        return FleetReport(known, tuple(_stream(*one) for one in streams), int(waiting), free)
+
+    async def history(self, stream_id: str) -> Sequence[Happening]:
+        """See `Dispatch`."""
+        lines: Any = await self._call(cast("Awaitable[Any]", self._redis.lrange(self._key("h", stream_id), 0, -1)))
+        return [one for line in lines if (one := _read_happening(line)) is not None]
+
+    async def drain(self, worker: str) -> bool:
+        """See `Dispatch`."""
+        return bool(await self._run("DRAIN", worker))
+
+    async def close(self) -> None:
+        """See `Dispatch`."""
+        for client in (self._redis, self._waiter):
+            await client.aclose()
+
+    def _key(self, kind: str, stream_id: str) -> bytes:
+        return f"{self._prefix}{kind}:".encode() + _argument(stream_id)
+
+    async def _run(self, name: str, *arguments: str | bytes | float) -> Any:
+        if not self._is_checked:
+            await self._check()
+        given = [_argument(one) if isinstance(one, str) else one for one in arguments]
+        return await self._call(self._scripts[name](keys=[self._prefix], args=[*self._limits, *given]))
+
+    async def _call(self, call: Awaitable[_T], timeout_s: float = CALL_S) -> _T:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await call
+        except (exceptions.RedisError, OSError, TimeoutError) as error:
+            raise DispatchError(f"The queue at {self._where.shown} {_in_words(error)}.") from None
+
+    async def _check(self) -> None:
+        """See that the server can do what is asked of it.
+
+        :raises Problem: where it never will.
+        """
+        try:
+            info = await self._call(self._redis.info("everything"))
+        except DispatchError as error:
+            if isinstance(error.__cause__ or error.__context__, exceptions.NoPermissionError):
+                self._is_checked = True
+                return
+            raise
+        version = str(info.get("redis_version", ""))
+        numbers = [int(part) for part in version.split(".")[:2] if part.isdecimal()]
+        if numbers and tuple(numbers) < OLDEST:
+            what = f"The queue at {self._where.shown} is Redis {version[:20]}."
+            raise Problem(what, f"Redis {OLDEST[0]}.{OLDEST[1]} or newer is needed, or Valkey.")
+        policy = info.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction" and info.get("maxmemory"):
+            self.warning = f"the queue's maxmemory-policy is {str(policy)[:40]}: it may forget streams; set noeviction"
+        self._is_checked = True
+
+
+def _client(where: QueueUrl, timeout_s: float | None) -> "Redis":
+    import os
+
+    from rtms_cli.fleet.queues import CA_FILE
+
+    more: dict[str, Any] = {}
+    if where.scheme == "unix":
+        more["unix_socket_path"] = where.path
+    else:
+        more |= {"host": where.host, "port": where.port}
+    if where.scheme == "rediss":
+        more |= {"ssl": True, "ssl_check_hostname": True}
+        if ca_file := os.environ.get(CA_FILE):
+            more["ssl_ca_certs"] = ca_file
+    return Redis(
+        db=where.database,
+        username=where.user or None,
+        password=str(where.password) or None,
+        socket_connect_timeout=CALL_S,
+        socket_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        **more,
+    )
+
+
+def _in_words(error: Exception) -> str:
+    """What went wrong, behind the queue's name."""
+    match error:
+        case exceptions.AuthenticationError() | exceptions.NoPermissionError():
+            return f"refuses us: set {USER} and {PASSWORD}, or the user's permissions"
+        case exceptions.BusyLoadingError():
+            return "is still loading its data"
+        case exceptions.ReadOnlyError():
+            return "is a replica, which cannot be written to"
+        case exceptions.OutOfMemoryError():
+            return "is full (maxmemory)"
+        case TimeoutError() | exceptions.TimeoutError():
+            return f"does not answer within {CALL_S:.0f} s"
+        case exceptions.ConnectionError() | OSError():
+            said = str(error.__cause__ or error)
+            return f"cannot be reached: {_printable(said)}"
+        case _:
+            return f"refuses a command: {_printable(str(error))}"
+
+
+def _printable(text: str) -> str:
+    line = " ".join(text.split())[:200].rstrip(".")
+    return line if line.isprintable() else ascii(line)[1:-1]
+
+
+def _name_of(facts: Facts) -> tuple[str, str, str]:
+    """When a recording that begins now was created, the stamp for its name, and the rest of the name."""
+    created = iso_time(datetime.now(UTC))
+    name = unique_name(created, facts.product, facts.stream_id)
+    return created, name[:_STAMP], name[_STAMP:]
+
+
+def _optional(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _argument(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "replace")
+
+
+def _number(raw: bytes) -> int:
+    try:
+        return int(raw)
+    except (TypeError, ValueError):
+        return 0
+
+
+def _news(lines: Sequence[bytes]) -> tuple[News, ...]:
+    found = []
+    for line in lines:
+        number, _, rest = line.partition(b" ")
+        via, _, body = rest.partition(b" ")
+        found.append(News(_number(number), body, _text(via)))
+    return tuple(found)
+
+
+def _claim(
+    stream_id: bytes, epoch: bytes, recording: bytes, created: bytes, waited: bytes, former: bytes, news: list[bytes]
+) -> Claim:
+    return Claim(
+        _text(stream_id),
+        _number(epoch),
+        _text(recording),
+        _text(created),
+        _news(news),
+        _number(waited),
+        _text(former),
+    )
+
+
+def _worker(status: bytes | None, has: bytes, silent: bytes, drain: int) -> FleetWorker | None:
+    try:
+        return FleetWorker(_status.decode(status or b""), _number(has), _number(silent), bool(drain))
+    except msgspec.MsgspecError:
+        return None  # somebody else's
+
+
+def _stream(
+    stream_id: bytes,
+    recording: bytes,
+    epoch: bytes,
+    owner: bytes,
+    state: bytes,
+    said: bytes,
+    created: bytes,
+    age: bytes,
+    silent: bytes,
+) -> FleetStream:
+    shown = _text(said) or RECORDING if state == b"owned" else _text(state)
+    return FleetStream(
+        _text(stream_id),
+        _text(recording),
+        _number(epoch),
+        _text(owner),
+        shown,
+        _text(created),
+        _number(age),
+        _number(silent),
+    )
+
+
+def _read_happening(line: bytes) -> Happening | None:
+    try:
+        at_ms, what, epoch, who, text = _happening.decode(line)
+        return Happening(iso_time(datetime.fromtimestamp(int(at_ms) / 1000, UTC)), what, epoch, who, text)
+    except (msgspec.MsgspecError, ValueError, OverflowError):
+        return None

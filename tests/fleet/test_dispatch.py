@@ -1,0 +1,265 @@
+"""What every dispatch does, whatever is behind it: the book in this process, and a real Redis."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from fleet.booked import Booked
+from fleet.test_book import MS, body
+from redis_server import RedisServer
+
+from rtms_cli.errors import Problem
+from rtms_cli.fleet.book import Book
+from rtms_cli.fleet.dispatch import Claim, Dispatch, DispatchError, Finished, Held, Offered, WorkerStatus
+from rtms_cli.fleet.queues import open_dispatch, read_queue_url
+from rtms_cli.fleet.redis import RedisDispatch
+from rtms_cli.protocol.webhooks import read_webhook
+
+LEASE_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as running:
+        yield running
+
+
+class Rig:
+    """A dispatch, and short words for its calls."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self.dispatch = dispatch
+
+    async def offer(self, event: str, event_ts: int = 0, via: str = "http", **more: str | int) -> Offered:
+        raw = body(event, MS + event_ts, **more)  # type: ignore[arg-type]
+        return await self.dispatch.offer(raw, read_webhook(raw), via)
+
+    async def take(self, worker: str = "a", most: int = 10) -> list[Claim]:
+        return await self.dispatch.take(status(worker), most)
+
+    async def silence(self, worker: str) -> None:
+        """Let a lease pass in which only another worker is heard."""
+        for _ in range(5):
+            await asyncio.sleep(LEASE_S / 4)
+            await self.dispatch.renew(status(worker), {})
+
+
+def status(worker: str) -> WorkerStatus:
+    return WorkerStatus(worker, 10, 10)
+
+
+@pytest.fixture(params=["book", "redis"])
+async def rig(request: pytest.FixtureRequest, server: RedisServer) -> AsyncIterator[Rig]:
+    if request.param == "book":
+        yield Rig(Booked(Book(LEASE_S), asyncio.Condition()))
+        return
+    dispatch = RedisDispatch(read_queue_url(f"{server.url}?prefix={request.node.name[:40].replace('[', '-')}"), LEASE_S)
+    yield Rig(dispatch)
+    await dispatch.close()
+
+
+async def test_a_start_is_taken_once_and_retries_change_nothing(rig: Rig) -> None:
+    assert await rig.offer("started") is Offered.STARTS
+    assert await rig.offer("started") is Offered.AGAIN
+    assert await rig.offer("started", -1) is Offered.PAST
+    (claim,) = await rig.take("a")
+    assert (claim.stream_id, claim.epoch, claim.former, len(claim.news)) == ("s1", 1, "", 1)
+    assert claim.news[0].body == body("started", MS)
+    assert claim.recording.endswith("_meeting_s1")
+    assert await rig.take("b") == []
+    assert await rig.offer("started") is Offered.AGAIN
+
+
+async def test_news_goes_to_the_owner_and_to_its_successor(rig: Rig) -> None:
+    await rig.offer("started")
+    await rig.take("a")
+    assert await rig.offer("started", 1, url="wss://b.zoom.us") is Offered.NEWS
+    assert await rig.offer("interrupted", 2) is Offered.NEWS
+    assert await rig.offer("interrupted", 2) is Offered.AGAIN
+    renewed = await rig.dispatch.renew(status("a"), {"s1": Held(1, 1, "recording")})
+    assert [one.number for one in renewed.news["s1"]] == [2, 3]
+    assert (await rig.dispatch.renew(status("a"), {"s1": Held(1, 3)})).news == {}
+    await rig.dispatch.leave("a")
+    (claim,) = await rig.take("b")
+    assert [one.number for one in claim.news] == [1, 2, 3]
+
+
+async def test_a_silent_owner_loses_its_stream_and_changes_nothing_any_more(rig: Rig) -> None:
+    await rig.offer("started")
+    await rig.take("a")
+    assert await rig.take("b") == []
+    await rig.silence("b")
+    assert await rig.take("a") == []
+    (claim,) = await rig.take("b")
+    assert (claim.epoch, claim.former) == (2, "a")
+    assert (await rig.dispatch.renew(status("a"), {"s1": Held(1, 1)})).lost == ("s1",)
+    assert await rig.dispatch.finish("a", "s1", Held(1, 1), "complete") is Finished.LOST
+    assert not await rig.dispatch.release("a", "s1", Held(1, 1))
+    assert (await rig.dispatch.renew(status("b"), {"s1": Held(2, 1)})).lost == ()
+    assert await rig.dispatch.finish("b", "s1", Held(2, 1), "complete") is Finished.DONE
+    assert await rig.take("c") == []
+
+
+async def test_an_owner_that_renews_keeps_its_stream(rig: Rig) -> None:
+    await rig.offer("started")
+    await rig.take("a")
+    for _ in range(6):
+        await asyncio.sleep(LEASE_S / 4)
+        assert (await rig.dispatch.renew(status("a"), {"s1": Held(1, 1)})).lost == ()
+        assert await rig.take("b") == []
+
+
+async def test_a_released_stream_waits_as_long_as_was_said(rig: Rig) -> None:
+    await rig.offer("started")
+    await rig.take("a")
+    assert await rig.dispatch.release("a", "s1", Held(1, 1), after_s=LEASE_S / 2, why="it is refused")
+    assert await rig.take("b") == []
+    await asyncio.sleep(LEASE_S / 2)
+    (claim,) = await rig.take("b")
+    assert (claim.epoch, claim.former) == (2, "a")
+
+
+async def test_what_starts_again(rig: Rig) -> None:
+    await rig.offer("started")
+    (first,) = await rig.take()
+    await rig.offer("stopped", 5)
+    await rig.offer("started", 9)
+    assert await rig.dispatch.finish("a", "s1", Held(1, 2), "interrupted") is Finished.STARTS_AGAIN
+    (second,) = await rig.take("b")
+    assert (second.recording, second.epoch, len(second.news)) == (first.recording, 2, 1)
+    assert await rig.dispatch.finish("b", "s1", Held(2, 9), "interrupted") is Finished.DONE
+    assert await rig.offer("started", 11) is Offered.GOES_ON
+    (third,) = await rig.take("a")
+    assert (third.recording, third.epoch) == (first.recording, 3)
+    assert await rig.dispatch.finish("a", "s1", Held(3, 9), "complete") is Finished.DONE
+    assert await rig.offer("started", 11, via="events") is Offered.AGAIN
+    assert await rig.offer("started", 11) is Offered.STARTS
+    (fourth,) = await rig.take("a")
+    assert fourth.epoch == 1
+    assert fourth.recording != first.recording
+
+
+async def test_a_recording_that_is_revoked_after_its_end(rig: Rig) -> None:
+    assert await rig.offer("stopped") is Offered.UNKNOWN
+    await rig.offer("started")
+    (claim,) = await rig.take()
+    await rig.dispatch.finish("a", "s1", Held(1, 1), "complete")
+    assert await rig.offer("stopped", 5) is Offered.UNKNOWN
+    assert await rig.offer("stopped", 6, stop_reason=8) is Offered.NEWS
+    (again,) = await rig.take("b")
+    assert (again.recording, len(again.news)) == (claim.recording, 1)
+
+
+async def test_a_worker_that_leaves_or_is_asked_to_drain(rig: Rig) -> None:
+    await rig.offer("started")
+    await rig.take("a")
+    assert await rig.dispatch.drain("a")
+    assert not await rig.dispatch.drain("nobody")
+    assert (await rig.dispatch.renew(status("a"), {"s1": Held(1, 1)})).drain
+    await rig.dispatch.leave("a")
+    assert (await rig.take("b"))[0].former == "a"
+
+
+async def test_what_is_reported(rig: Rig) -> None:
+    await rig.offer("started")
+    await rig.offer("started", stream="s2")
+    await rig.take("a", 1)
+    await rig.dispatch.renew(status("a"), {"s1": Held(1, 1, "recording")})
+    report = await rig.dispatch.report()
+    assert sorted((one.stream_id, one.owner, one.state) for one in report.streams) == [
+        ("s1", "a", "recording"),
+        ("s2", "", "waiting"),
+    ]
+    assert (report.waiting, report.slots_free, [one.streams for one in report.workers]) == (1, 10, [1])
+    assert (await rig.dispatch.report(with_streams=False)).streams == ()
+    assert [one.what for one in await rig.dispatch.history("s1")] == ["offered", "taken"]
+    assert await rig.dispatch.history("s3") == []
+
+
+async def test_who_waits_is_woken(rig: Rig) -> None:
+    await rig.dispatch.renew(status("a"), {})
+    waiting = asyncio.create_task(rig.dispatch.changed("a", 30))
+    done: set[asyncio.Task[None]] = set()
+    async with asyncio.timeout(20):
+        number = 0
+        while not done:  # it may not be waiting yet when the first one comes
+            number += 1
+            await rig.offer("started", stream=f"s{number}")
+            if isinstance(rig.dispatch, Booked):
+                await rig.dispatch.ring()
+            done, _ = await asyncio.wait([waiting], timeout=0.2)
+    await waiting
+
+
+async def test_many_workers_never_share_a_stream(rig: Rig) -> None:
+    for number in range(60):
+        await rig.offer("started", stream=f"s{number}")
+    taken = await asyncio.gather(*(rig.take(f"w{number % 8}", 3) for number in range(40)))
+    streams = [claim.stream_id for claims in taken for claim in claims]
+    assert sorted(streams) == sorted(f"s{number}" for number in range(60))
+
+
+async def test_a_queue_that_has_lost_its_data_takes_claims_back(server: RedisServer) -> None:
+    import redis
+
+    where = read_queue_url(f"{server.url}/7")
+    rig = Rig(RedisDispatch(where, LEASE_S))
+    await rig.offer("started")
+    (claim,) = await rig.take()
+    with redis.Redis(port=server.port, db=7) as direct:
+        await asyncio.to_thread(direct.flushdb)
+    held = Held(1, 1, "recording")
+    assert (await rig.dispatch.renew(status("a"), {"s1": held})).unknown == ("s1",)
+    assert await rig.dispatch.restore(status("a"), claim, held)
+    assert await rig.dispatch.restore(status("a"), claim, held), "no call does harm twice"
+    assert not await rig.dispatch.restore(status("b"), claim, held)
+    assert await rig.take("b") == []
+    assert await rig.offer("started") is Offered.AGAIN
+    assert await rig.offer("stopped", 5) is Offered.NEWS
+    await rig.silence("b")
+    (taken,) = await rig.take("b")
+    assert (taken.epoch, taken.recording, taken.created) == (2, claim.recording, claim.created)
+    await rig.dispatch.close()
+
+
+async def test_a_server_that_is_away_frozen_or_refuses_us_is_named_without_its_password() -> None:
+    with RedisServer() as server:
+        url = f"redis://user:hunter2@127.0.0.1:{server.port}"
+        async with open_dispatch(url) as dispatch:
+            with pytest.raises(DispatchError) as refused:
+                await dispatch.take(status("a"), 1)
+        assert "refuses us" in str(refused.value)
+        assert "hunter2" not in str(refused.value)
+        async with open_dispatch(server.socket_url) as dispatch:
+            assert await dispatch.take(status("a"), 1) == []
+            server.freeze()
+            with pytest.raises(DispatchError, match="does not answer"):
+                await dispatch.take(status("a"), 1)
+            server.thaw()
+            assert await dispatch.take(status("a"), 1) == []
+            server.stop()
+            with pytest.raises(DispatchError, match="cannot be reached"):
+                await dispatch.take(status("a"), 1)
+            server.start()
+            assert await dispatch.take(status("a"), 1) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "http://x", "redis://", "redis://host/x", "redis://:hunter2@host/1?what=1", "redis://host:99999", "unix://"],
+)
+def test_what_is_no_queue(url: str) -> None:
+    with pytest.raises(Problem) as refused:
+        read_queue_url(url)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_what_is_shown_of_a_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_queue_url("rediss://u:p@host").shown == "rediss://host:6379/0"
+    assert read_queue_url("redis://[::1]:1/2?prefix=x").shown == "redis://[::1]:1/2?prefix=x"
+    assert read_queue_url("unix:///a/b").shown == "unix:///a/b"
+    monkeypatch.setenv("RTMS_QUEUE_PASSWORD", "hunter2")
+    where = read_queue_url("redis://:other@host")
+    assert where.password == "hunter2"
+    assert "hunter2" not in json.dumps(repr(where))
