@@ -139,7 +139,7 @@ class LocalDispatch:
             except TimeoutError:
                 continue
 
-    async def report(self) -> FleetReport:
+    async def report(self, *, with_streams: bool = True) -> FleetReport:
         """See `Dispatch`."""
         return self.report_now()
 
@@ -281,7 +281,7 @@ class Proxy:
         """See `Dispatch`."""
         await self._ask(messages.Await(worker, timeout_s), messages.NOTHING, timeout_s)
 
-    async def report(self) -> FleetReport:
+    async def report(self, *, with_streams: bool = True) -> FleetReport:
         """See `Dispatch`."""
         return await self._ask(messages.Report(), messages.REPORT)
 
