@@ -87,6 +87,7 @@ class ChannelState(Struct, frozen=True, omit_defaults=True):
     url: str = ""
     status: str = ""
     count: int = 0
+    """Of `CLOSED`, messages that were still to be sent, and were not."""
     ours: bool = False
     final: bool = False
     """Of a refusal: another try would end the same way."""

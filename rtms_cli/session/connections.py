@@ -261,7 +261,8 @@ class Connections:
 
     def leave(self) -> None:
         """Let go of all sockets, so that the server waits for us to come back: somebody else will."""
-        self.out += [Close(channel.name, _GOING_AWAY, "") for channel in self.channels.values() if channel.has_socket]
+        channels = reversed(self.channels.values())  # media first: they would end with signaling
+        self.out += [Close(channel.name, _GOING_AWAY, "") for channel in channels if channel.has_socket]
 
     def refuse(self, channel: Channel, status: int | None, reason: str, at_us: int) -> None:
         """A handshake was refused: try again where that can help, say why where it cannot."""

@@ -51,6 +51,10 @@ class Phase(StrEnum):
     REFUSED = "refused"
 
 
+_MOST_RECENT = 600
+"""More than may wait to be sent (`driver.OUTBOX_LIMIT`)."""
+
+
 class ClientSocket:
     """One socket of the client.
 
@@ -99,6 +103,8 @@ class Client:
         self._out: list[Command] = []
         self._held: deque[tuple[int, Message, bytes | None]] = deque()
         """Audio that waits for the client to come back, with its times."""
+        self._recent: dict[str, deque[tuple[int, Message, bytes | None] | None]] = {}
+        """By socket, the last messages that were to be sent; of those that are not audio, `None`."""
         self._sequence = 0
         self._quiet_until_us = 0
         self.now_us = 0
@@ -244,6 +250,7 @@ class Client:
         if said is not None:
             self.sent[type_name(message)] += 1
             self._out.append(said)
+            self._recent.setdefault(socket.name, deque(maxlen=_MOST_RECENT)).append(None)
 
     def send_stray(self, socket: ClientSocket, raw: bytes) -> None:
         """Send bytes that are not a message; they are not counted."""
@@ -260,6 +267,8 @@ class Client:
             return False
         if socket is not None:
             self.send(socket, message, raw)
+            if kind is MediaType.AUDIO:
+                self._recent[socket.name][-1] = at_us, message, raw
         elif kind is MediaType.AUDIO and kind in self.wanted:
             self._held.append((at_us, message, raw))
             while at_us - self._held[0][0] > HELD_AUDIO_S * _US:
@@ -276,10 +285,22 @@ class Client:
         socket = self.taker(MediaType.AUDIO)
         if socket is None or not self._held:
             return False
-        for _, message, raw in self._held:
-            self.send(socket, message, raw)
+        for held in self._held:
+            self.send(socket, *held[1:])
+            self._recent[socket.name][-1] = held
         self._held.clear()
         return True
+
+    def take_back(self, name: str, count: int) -> None:
+        """Hold audio for the client that was to be sent on a socket, and was not: the client had closed it.
+
+        :param count: so many of the last messages.
+        """
+        recent = list(self._recent.pop(name, ()))[-count:] if count else []
+        unsent = [one for one in recent if one is not None]
+        for _, message, _ in unsent:
+            self.sent[type_name(message)] -= 1
+        self._held.extendleft(reversed(unsent))
 
     def miss(self, message: Message) -> None:
         """Count a message that was due while the client was not there."""

@@ -374,7 +374,10 @@ class Zoom:
             opened = self.client.opened(name)
             if Deviation.EARLY_KEEP_ALIVE in self._deviations and not opened.is_media:
                 self.client.ask_alive(opened)
-        elif state.state is State.CLOSED and not state.ours:
+        elif state.state is State.CLOSED and state.ours:
+            self.client.take_back(name, state.count)
+        elif state.state is State.CLOSED:
+            self.client.take_back(name, state.count)
             socket = self.client.socket(name)
             if socket is not None:
                 was_signaling = socket is self.client.signaling

@@ -226,12 +226,18 @@ class Driver:
         if link is None:
             return
         link.is_left = True
+        count = 0
         if link.socket is not None:
+            count = link.socket.undelivered
             link.socket.close(code, reason)
         elif link.connecting is not None:
             link.connecting.cancel()
-        state = ChannelState(State.CLOSED, code, reason, ours=True)
-        self._keep(state_frame(self._clock.now_us(), channel, state))
+        state = ChannelState(State.CLOSED, code, reason, count=count, ours=True)
+        frame = state_frame(self._clock.now_us(), channel, state)
+        if count:
+            self._take(frame)  # the peer had closed it, and the machine does not know what it has missed
+        else:
+            self._keep(frame)
 
     # Sockets.
 
@@ -275,7 +281,7 @@ class Driver:
                 link.is_left = True
                 del self._links[link.channel]
                 reason = self._discretion.secrets.hide_text(reason)
-                self._state(link.channel, ChannelState(State.CLOSED, code, reason))
+                self._state(link.channel, ChannelState(State.CLOSED, code, reason, count=socket.undelivered))
         except Exception as fault:
             self._fail(fault)
 

@@ -15,6 +15,7 @@ from typing import Protocol
 import picows
 from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State as ConnectionState
 
 from rtms_cli.machine import BROKEN
 from rtms_cli.protocol.strict_json import is_utf8
@@ -73,6 +74,10 @@ class Socket(Protocol):
 
     async def drain(self, limit: int) -> None:
         """Wait until at most so many messages are queued, and no more than 16 MiB, or it is closed."""
+
+    @property
+    def undelivered(self) -> int:
+        """How many messages that were to be sent will not be, since the peer has closed; 0 where nobody counts."""
 
     def pause(self) -> None:
         """Read no more, so that TCP holds the sender back; what was read already is still handed over."""
@@ -182,6 +187,11 @@ class ClientSocket(picows.WSListener):
 
     async def drain(self, limit: int) -> None:
         """See `Socket.drain`: what a client sends is small, and the transport has taken it."""
+
+    @property
+    def undelivered(self) -> int:
+        """See `Socket.undelivered`."""
+        return 0
 
     def pause(self) -> None:
         """See `Socket.pause`."""
@@ -394,6 +404,8 @@ class TaskSocket:
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._close_with: tuple[int, str] | None = None
+        self._is_sending = False
+        self._undelivered = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, on_messages: OnMessages, on_closed: OnClosed) -> None:
@@ -435,6 +447,13 @@ class TaskSocket:
         """See `Socket.abort`."""
         self._connection.transport.abort()
 
+    @property
+    def undelivered(self) -> int:
+        """See `Socket.undelivered`."""
+        if self._connection.state is ConnectionState.OPEN:
+            return 0
+        return self._undelivered + len(self._outbox) + self._is_sending
+
     async def wait_closed(self) -> None:
         """Wait until it is closed and everything was handed over."""
         await asyncio.wait(self._tasks)
@@ -445,6 +464,7 @@ class TaskSocket:
                 await self._may_read.wait()
                 on_messages([await self._connection.recv(decode=False)])
         except ConnectionClosed:
+            self._undelivered += len(self._outbox)
             self._outbox.clear()
             self._outbox_bytes = 0
             self._has_sent.set()
@@ -460,7 +480,9 @@ class TaskSocket:
                 while self._outbox:
                     raw, binary = self._outbox.popleft()
                     self._outbox_bytes -= len(raw)
+                    self._is_sending = True
                     await self._connection.send(raw, text=not binary)
+                    self._is_sending = False
                     self._has_sent.set()
             if self._close_with[0] == BROKEN:
                 self._connection.transport.close()  # which sends what it still has

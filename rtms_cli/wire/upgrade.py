@@ -121,6 +121,11 @@ class UpgradedSocket(asyncio.Protocol):
             self._has_sent.clear()
             await self._has_sent.wait()
 
+    @property
+    def undelivered(self) -> int:
+        """See `Socket.undelivered`."""
+        return 0
+
     def pause(self) -> None:
         """See `Socket.pause`."""
         if self._transport is not None and not self._is_gone:

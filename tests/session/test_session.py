@@ -601,8 +601,8 @@ def test_a_stream_that_is_left_to_another_one_is_not_ended() -> None:
         CONNECTED
         + """
         6  signaling leaving handed over
-        << close signaling
         << close media
+        << close signaling
         << finish interrupted None
         """,
     )

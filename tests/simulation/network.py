@@ -123,6 +123,10 @@ class SimSocket:
     async def drain(self, limit: int) -> None:
         """See `Socket.drain`."""
 
+    @property
+    def undelivered(self) -> int:
+        return 0
+
     def pause(self) -> None:
         """See `Socket.pause`."""
         self._is_paused = True

@@ -48,6 +48,10 @@ class FakeSocket:
     async def drain(self, limit: int) -> None:
         """Nothing waits."""
 
+    @property
+    def undelivered(self) -> int:
+        return 0
+
     def pause(self) -> None:
         """Nothing comes by itself."""
 
