@@ -82,6 +82,7 @@ NO_COMMANDS = {
     "groups": "such options in groups, each of which a command takes as one parameter",
     "remote": "what the commands that ask Zoom's REST API for something share",
     "teams": "who records the streams that `listen` hears of",
+    "crew": "what `listen --workers` composes, and what each of its workers does",
     "composing": "puts a station, a view and signals together for `listen`, `join` and `demo`",
 }
 """Files of `commands/` that are not named after a command, and why they are there."""

@@ -18,10 +18,11 @@ from rtms_cli.live.programs import kill_groups
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.station.hearing import Hearer
 from rtms_cli.station.intake import Choose
 from rtms_cli.station.listening import OpenListener
 from rtms_cli.station.metrics import MoreFigures
-from rtms_cli.station.observing import ConnectionStatus, Observer, StreamSnapshot
+from rtms_cli.station.observing import ConnectionStatus, Observer, Observers, StreamSnapshot
 from rtms_cli.station.running import check_out, on_signals, running_station
 from rtms_cli.station.station import Station, recorder_in, recorder_nowhere
 from rtms_cli.view.lines import JsonLines, PlainLines
@@ -31,7 +32,9 @@ from rtms_cli.wire.hosts import HostPolicy, is_zooms
 
 if TYPE_CHECKING:
     from rtms_cli.cloud.tokens import Tokens
+    from rtms_cli.fleet.crew import Crew
     from rtms_cli.fleet.dispatch import Dispatch
+    from rtms_cli.fleet.reception import Reception
     from rtms_cli.fleet.worker import Worker
     from rtms_cli.live.notifications import Endpoint
     from rtms_cli.live.notifier import Notifier
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from rtms_cli.station.subscribing import Subscriber
     from rtms_cli.wire.descriptors import Shares
 
+DRAWN_S, WRITTEN_S = 0.5, 2.0
+"""How often workers tell how their streams stand, for a screen and for `/metrics`."""
 STDOUT = "standard output"
 """How a tap's target is shown that is our own."""
 
@@ -46,14 +51,15 @@ STDOUT = "standard output"
 class _Panel:
     """What a view asks of a station, and what its keys do; there may be none yet."""
 
-    def __init__(self, on_stop: Callable[[Station, str], None]) -> None:
-        self.station: Station | None = None
-        self._on_stop = on_stop
+    def __init__(self) -> None:
+        self.station: Station | Reception | None = None
+        self.stop: Callable[[str], None] = lambda who: None
+        """What the q key does, with its name."""
 
     def end(self, stream_id: str | None) -> None:
         """End a stream, or all of it."""
         if self.station is not None and stream_id is None:
-            self._on_stop(self.station, "the q key")
+            self.stop("the q key")
         elif self.station is not None and stream_id is not None:
             self.station.end(stream_id, "the s key")
 
@@ -101,17 +107,90 @@ async def shown_station(
     :param choose: see `Station`.
     :param on_stop: what signals and the q key do, with their names.
     """
-    mode, taps, commands = file_mode(options.mode), live.taps(is_heard=bool(options.notify)), hook_options.hooks()
-    notified = read_notify(options)
-    remark = None if live.no_record else space_warning(options.out, request, mode)
-    panel = _Panel(on_stop)
+    check_options(options, live, hook_options)
+    remark = None if live.no_record else space_warning(options.out, request, file_mode(options.mode))
+    panel = _Panel()
     async with AsyncExitStack() as stack:
-        gives_stdout = any(tap.target.shown == STDOUT for tap in taps)
-        is_drawn = not (options.as_json or options.plain or gives_stdout) and is_terminal()
-        if is_drawn:
-            view, restore = await _drawn(stack, title, panel, options.out, progress)
-        else:
-            view, restore = _written(stack, sys.stderr if gives_stdout else sys.stdout, as_json=options.as_json), None
+        shown = await _shown(stack, title, panel, options, live, progress)
+        station, hooks = await stack.enter_async_context(
+            recording_station(
+                shown.view,
+                options,
+                live,
+                hook_options,
+                request,
+                sign,
+                policy,
+                trusted=trusted,
+                tls=tls,
+                max_streams=max_streams,
+                choose=choose,
+                show=shown.view.on_notice if shown.restore is not None else None,
+            )
+        )
+        panel.station, panel.stop = station, functools.partial(on_stop, station)
+        on_signals(panel.stop, lambda: _before_exit(hooks.kill, shown.restore))
+        if remark is not None:
+            station.notice(f"WARNING: {remark}")
+        yield station
+
+
+def check_options(options: RecordingOptions, live: LiveOptions, hook_options: HookOptions) -> None:
+    """Read what options say before a screen is drawn.
+
+    :raises Problem: where one cannot be done.
+    """
+    file_mode(options.mode)
+    live.taps(is_heard=bool(options.notify))
+    hook_options.hooks()
+    read_notify(options)
+
+
+class _Shown(NamedTuple):
+    """A view, and what gives the terminal back where it draws."""
+
+    view: Observer
+    restore: Callable[[], None] | None
+
+
+async def _shown(
+    stack: AsyncExitStack,
+    title: str,
+    panel: _Panel,
+    options: RecordingOptions,
+    live: LiveOptions,
+    progress: Callable[[], float | None] = lambda: None,
+) -> _Shown:
+    """The view that the options ask for, where standard output allows it."""
+    gives_stdout = any(tap.target.shown == STDOUT for tap in live.taps(is_heard=bool(options.notify)))
+    if not (options.as_json or options.plain or gives_stdout) and is_terminal():
+        return _Shown(*await _drawn(stack, title, panel, options.out, progress))
+    return _Shown(_written(stack, sys.stderr if gives_stdout else sys.stdout, as_json=options.as_json), None)
+
+
+@asynccontextmanager
+async def recording_station(
+    view: Observer,
+    options: RecordingOptions,
+    live: LiveOptions,
+    hook_options: HookOptions,
+    request: MediaRequest,
+    sign: Callable[[Stream], Signature],
+    policy: HostPolicy,
+    *,
+    trusted: bool,
+    tls: ssl.SSLContext | None = None,
+    max_streams: int | None = None,
+    choose: Choose = lambda stream, others: None,
+    show: Callable[[str], None] | None = None,
+) -> AsyncIterator[tuple[Station, Hooks]]:
+    """A station that records until it is left, and the hooks that run beside it; see `shown_station`.
+
+    :param view: hears of it all.
+    :param show: shows a line that a tap's command wrote, where the screen is ours.
+    """
+    mode, commands, notified = file_mode(options.mode), hook_options.hooks(), read_notify(options)
+    async with AsyncExitStack() as stack:
         jobs, timeout_s = hook_options.hook_jobs, hook_options.hook_timeout
         hooks = Hooks(commands, jobs, timeout_s, notice=view.on_notice, tell=view.on_event, mode=mode)
         stack.push_async_callback(hooks.close)
@@ -119,7 +198,7 @@ async def shown_station(
             live,
             request,
             lambda fields, text: view.on_event("tap", fields, text),
-            view.on_notice if is_drawn else None,
+            show,
             is_stdout_ours=not options.as_json,
             many_streams=max_streams is not None,
             tls=tls,
@@ -149,12 +228,35 @@ async def shown_station(
             tls=tls,
             choose=choose,
         )
-        panel.station = station = await stack.enter_async_context(running)
+        station = await stack.enter_async_context(running)
         station.more_figures += figures
-        on_signals(functools.partial(on_stop, station), lambda: _before_exit(hooks, restore))
+        yield station, hooks
+
+
+@asynccontextmanager
+async def shown_reception(
+    title: str,
+    options: RecordingOptions,
+    live: LiveOptions,
+    lead: "Callable[[Observer, bool], tuple[Reception, Crew]]",
+    remark: str | None,
+) -> AsyncIterator["Reception"]:
+    """What hears of streams for workers on this machine, until it is left; it shows itself as `shown_station` does.
+
+    :param lead: makes it, and the workers, which are not started; it is told whether the screen is ours.
+    :param remark: a warning.
+    """
+    panel = _Panel()
+    async with AsyncExitStack() as stack:
+        shown = await _shown(stack, title, panel, options, live)
+        reception, crew = lead(Observers([shown.view]), shown.restore is not None)
+        crew.watch(DRAWN_S if shown.restore is not None else WRITTEN_S)
+        panel.station, panel.stop = reception, reception.request_stop
+        on_signals(panel.stop, lambda: _before_exit(crew.end_at_once, shown.restore))
+        await stack.enter_async_context(crew)
         if remark is not None:
-            station.notice(f"WARNING: {remark}")
-        yield station
+            reception.notice(f"WARNING: {remark}")
+        yield reception
 
 
 class EventSource(NamedTuple):
@@ -165,7 +267,7 @@ class EventSource(NamedTuple):
     tokens: "Tokens"
     tls: ssl.SSLContext | None
 
-    def subscribed(self, station: Station) -> "AbstractAsyncContextManager[Subscriber]":
+    def subscribed(self, station: Hearer) -> "AbstractAsyncContextManager[Subscriber]":
         """Connect, for as long as it is entered, and hand the events to a station."""
         from rtms_cli.station.subscribing import subscribed
         from rtms_cli.wire.dialer import Dialer
@@ -231,7 +333,7 @@ def working(
     )
 
 
-async def until_stopped(station: Station, subscriber: "Subscriber | None") -> None:
+async def until_stopped(station: Hearer, subscriber: "Subscriber | None") -> None:
     """Wait until somebody has asked for the end.
 
     :raises Problem: where the event WebSocket cannot be had at all.
@@ -269,9 +371,9 @@ async def _drawn(
     return screen, screen.restore
 
 
-def _before_exit(hooks: Hooks, restore: Callable[[], None] | None) -> None:
+def _before_exit(kill: Callable[[], None], restore: Callable[[], None] | None) -> None:
     """What cannot be left behind by a process that ends at once."""
-    hooks.kill()
+    kill()
     kill_groups()
     if restore is not None:
         restore()

@@ -22,16 +22,19 @@ from rtms_cli.commands.options import (
     OwnSlots,
     Queue,
     SecretToken,
+    Workers,
     check_http_url,
     duration,
     given_credentials,
     tls_options,
+    worker_count,
 )
 from rtms_cli.errors import Problem
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rtms_cli.station.hearing import Hearer
     from rtms_cli.station.receiving import WebhookEndpoint
 
 
@@ -53,6 +56,7 @@ def listen(
     drain: Drain = "0",
     media: MediaOptions,
     max_streams: Annotated[int, typer.Option(metavar="N", help="Recorded at once.", min=1)] = 100,
+    workers: Workers = None,
     allow_host: AllowHost = None,
     client_id: ClientId = None,
     client_secret: ClientSecret = None,
@@ -73,6 +77,8 @@ def listen(
       rtms listen --port 8080 --media audio,transcript
       rtms listen --events SUBSCRIPTION
     """
+    from contextlib import AsyncExitStack
+
     from rtms_cli.commands.composing import read_events, shares_of, shown_station, until_stopped
     from rtms_cli.commands.teams import Alone, Queued
     from rtms_cli.station.choosing import Only
@@ -102,37 +108,54 @@ def listen(
     request = media.request(separate=live.wants_each())
     at = [] if port is None else [f"on http://{in_url(host)}:{port}{endpoint.path}"]
     title = " and ".join([*at, *(["by the event WebSocket"] if source else [])])
-    if queue is not None and not endpoint.is_trusted:
-        raise Problem("--queue takes verified webhooks only.", "Set ZOOM_SECRET_TOKEN, or use --events.")
+    size = None if workers is None else worker_count(workers)
+    if queue is not None and size is not None:
+        raise Problem("--workers are for this machine alone, and --queue is for several.", "Leave one out.")
+    if not endpoint.is_trusted and (queue is not None or size is not None):
+        option = "--queue" if size is None else "--workers"
+        raise Problem(f"{option} takes verified webhooks only.", "Set ZOOM_SECRET_TOKEN, or use --events.")
 
     async def run() -> None:
         shares = shares_of(request, max_streams, live, hooks, recording)
-        async with (
-            shown_station(
-                f"listen {title}",
-                recording,
-                live,
-                hooks,
-                request,
-                credentials.sign,
-                HostPolicy(tuple(allow_host or ())),
-                trusted=endpoint.is_trusted,
-                tls=tls,
-                max_streams=shares.streams,
-                choose=Only(only).refusal,
-                on_stop=team.stop,
-            ) as station,
-            team.open(station, live, recording) as offer,
-            endpoint.open(station, recording.out, shares.connections, tls, offer),
-        ):
-            for remark in await _remarks(recording.out, max_streams, shares.streams, endpoint):
-                station.notice(remark)
+        policy, choose, name = HostPolicy(tuple(allow_host or ())), Only(only).refusal, f"listen {title}"
+        hearer: Hearer
+        async with AsyncExitStack() as stack:
+            if size is not None:
+                from rtms_cli.commands.crew import Duty, crewed_reception
+
+                given = {"client_id": client_id, "client_secret": client_secret}
+                streams = min(max_streams, size * shares.streams)
+                duty = Duty(media, live, hooks, recording, allow_host or [], streams, given)
+                crewed = crewed_reception(name, size, duty, request, policy, choose)
+                hearer, offer = await stack.enter_async_context(crewed), None
+            else:
+                streams = shares.streams
+                shown = shown_station(
+                    name,
+                    recording,
+                    live,
+                    hooks,
+                    request,
+                    credentials.sign,
+                    policy,
+                    trusted=endpoint.is_trusted,
+                    tls=tls,
+                    max_streams=streams,
+                    choose=choose,
+                    on_stop=team.stop,
+                )
+                hearer = station = await stack.enter_async_context(shown)
+                offer = await stack.enter_async_context(team.open(station, live, recording))
+            opened = endpoint.open(hearer, recording.out, shares.connections, tls, offer)
+            await stack.enter_async_context(opened)
+            for remark in await _remarks(recording.out, max_streams, streams, endpoint):
+                hearer.notice(remark)
             if source is None:
-                await until_stopped(station, None)
+                await until_stopped(hearer, None)
                 return
-            station.notice("connecting to Zoom's event WebSocket")
-            async with source.subscribed(station) as subscriber:
-                await until_stopped(station, subscriber)
+            hearer.notice("connecting to Zoom's event WebSocket")
+            async with source.subscribed(hearer) as subscriber:
+                await until_stopped(hearer, subscriber)
 
     run_loop(run())
 

@@ -72,7 +72,24 @@ OwnSlots = Annotated[
 ]
 Slots = Annotated[int, typer.Option(metavar="N", help="Streams at once.", min=0, max=100_000)]
 Drain = Annotated[str, typer.Option(metavar="TIME", help="Wait so long for ends before streams are handed over: 5m.")]
+Workers = Annotated[str | None, typer.Option(metavar="N|auto", help="Processes that record; auto: as many as cores.")]
 Mode = Annotated[str, typer.Option(metavar="OCTAL", help="Permissions of the files.")]
+
+
+MOST_WORKERS = 64
+
+
+def worker_count(text: str) -> int:
+    """Read `--workers`.
+
+    :raises Problem: where it is not a number of workers.
+    """
+    if text == "auto":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(cores, MOST_WORKERS)
+    if text.isascii() and text.isdigit() and 0 < int(text) <= MOST_WORKERS:
+        return int(text)
+    raise Problem(f"--workers {text} is not a number of processes.", f"Give 1 to {MOST_WORKERS}, or auto.")
 
 
 def given_credentials(**options: str | None) -> "Credentials":

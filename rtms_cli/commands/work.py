@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rtms_cli.fleet.worker import Worker
     from rtms_cli.station.station import Station
 
+LINE = "fd:"
+"""How a queue begins that is a line to the process which started this one: `listen --workers` does."""
+
 
 @option_groups
 def work(
@@ -48,6 +51,11 @@ def work(
     from rtms_cli.station.running import run_loop
     from rtms_cli.wire.hosts import HostPolicy
 
+    if queue is not None and queue.startswith(LINE):
+        from rtms_cli.commands.crew import follow
+
+        follow(queue.removeprefix(LINE))
+        return
     if queue is None:
         raise Problem("No queue.", "Give --queue redis://HOST, or set RTMS_QUEUE.")
     wait_s = duration("--drain", drain)

@@ -248,6 +248,7 @@ class Proxy:
         self._send = send
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[Raw]] = {}
+        self._is_gone = False
 
     async def offer(self, body: bytes, webhook: Webhook, via: str) -> Offered:
         """See `Dispatch`."""
@@ -266,11 +267,15 @@ class Proxy:
         return await self._ask(messages.Restore(status, claim, held), messages.YES_OR_NO)
 
     async def finish(self, worker: str, stream_id: str, held: Held, status: str) -> Finished:
-        """See `Dispatch`."""
+        """See `Dispatch`; where nobody is there any more to be told, it is done."""
+        if self._is_gone:
+            return Finished.DONE
         return await self._ask(messages.End(worker, stream_id, held, status), messages.FINISHED)
 
     async def release(self, worker: str, stream_id: str, held: Held, *, after_s: float = 0.0, why: str = "") -> bool:
-        """See `Dispatch`."""
+        """See `Dispatch`; and `finish`."""
+        if self._is_gone:
+            return True
         return await self._ask(messages.Release(worker, stream_id, held, after_s, why), messages.YES_OR_NO)
 
     async def leave(self, worker: str) -> None:
@@ -308,6 +313,7 @@ class Proxy:
 
     def lost(self) -> None:
         """The other end is gone."""
+        self._is_gone = True
         for asked in self._asked.values():
             if not asked.done():
                 asked.set_exception(DispatchError(GONE))

@@ -1,15 +1,17 @@
 """Plain lines and JSON lines: what goes by, for logs and for scripts.
 
 JSON lines are one object an event, with these names: `event` (`notice`, `started`, `frame`, `progress`, `finished`,
-`tap`, `hook`, `notify`, `events`, `remote`), `stream_id`, `folder` (null where nothing is recorded), `text` of what is
-said to people; a `frame` has `at` (seconds), `channel`, `direction`, `via` (of a webhook), `gist`, and `message` (the
-JSON as it came, without media packets and phone numbers, and redacted like a capture; of more than 64 KiB only the
-size); a `progress` has `packets`, `bytes`, `losses`; a `finished` has `status`, `reason`, `said_by` and the manifest's
-`tracks` and `losses`; a `notify` has `url`, `state` (`failing`, `working`, `gone`, `notice`, `left` at the end), `why`,
-`waiting`; a `hook` (a command of `--on` that has ended) has `hook` (when it ran), `command`, `exit_code`, `seconds`,
-`timed_out`, `log`; an `events` (the event WebSocket) has `state` (`connected`, `lost`, `not connected`, `taken over`,
-…), `why`, `retry_s`, and behind a gap `gap_seconds`, `gap_from`, `gap_until`, `running`, `interrupted`; a `remote`
-(Zoom's REST API) has `state`, `action`, `product`, `id`, `http_status`, `tries`, `token_flow`.
+`tap`, `hook`, `notify`, `events`, `remote`, `fleet`), `stream_id`, `folder` (null where nothing is recorded), `text`
+of what is said to people; a `frame` has `at` (seconds), `channel`, `direction`, `via` (of a webhook), `gist`, and
+`message` (the JSON as it came, without media packets and phone numbers, and redacted like a capture; of more than 64
+KiB only the size); a `progress` has `packets`, `bytes`, `losses`; a `finished` has `status`, `reason`, `said_by` and
+the manifest's `tracks` and `losses`; a `notify` has `url`, `state` (`failing`, `working`, `gone`, `notice`, `left`
+at the end), `why`, `waiting`; a `hook` (a command of `--on` that has ended) has `hook` (when it ran), `command`,
+`exit_code`, `seconds`, `timed_out`, `log`; an `events` (the event WebSocket) has `state` (`connected`, `lost`, `not
+connected`, `taken over`, …), `why`, `retry_s`, and behind a gap `gap_seconds`, `gap_from`, `gap_until`, `running`,
+`interrupted`; a `remote` (Zoom's REST API) has `state`, `action`, `product`, `id`, `http_status`, `tries`,
+`token_flow`; a `fleet` (workers that share the streams) has `what`, `worker`, and of a stream `stream_id`, `epoch`,
+`recording`.
 """
 
 import sys
