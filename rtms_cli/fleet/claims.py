@@ -16,9 +16,10 @@ from rtms_cli.protocol.numbers import StatusCode
 
 LATE_S, VERY_LATE_S = 0.1, 0.25
 """How late a loop may be before a worker takes half as many streams more, and none: keep-alives come next."""
-WAIT_FOR_FORMER_S = 120.0
-"""For how long a stream is tried again whose server still has its former owner: it lets go of one that is silent after
-30 s, and of the stream 65 s after that (PROTOCOL §9)."""
+WAIT_FOR_FORMER_S = 600.0
+"""For how long a stream is tried again whose server still has its former owner. It lets go of one that is silent after
+30 s (PROTOCOL §9); but one that is only cut off from the queue goes on recording until it hears that the stream is
+another's, and then somebody has to be there."""
 BACK_S = 5.0
 """How long such a stream waits for its next owner."""
 STILL_CONNECTED = frozenset(

@@ -73,7 +73,8 @@ def test_what_becomes_of_a_claim_whose_session_has_ended() -> None:
     assert not judge_end(one, "interrupted", None, 0, was_left=True).finishes
     back = judge_end(successor, "failed", 8, 10_000, was_left=False)
     assert (back.finishes, back.after_s) == (False, 5.0)
-    assert judge_end(successor, "failed", 8, 100_000, was_left=False).finishes
+    assert not judge_end(successor, "failed", 8, 500_000, was_left=False).finishes  # cut off, its former owner records
+    assert judge_end(successor, "failed", 8, 600_000, was_left=False).finishes
     assert judge_end(successor, "failed", 2, 0, was_left=False).status == "interrupted"
 
 
