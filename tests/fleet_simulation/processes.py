@@ -52,6 +52,11 @@ class Process:
         return [name for name in claims.held() if not claims[name].is_lost]
 
     @property
+    def is_gone(self) -> bool:
+        """Whether it was killed, or has ended."""
+        return self.is_dead or self.is_over
+
+    @property
     def is_able(self) -> bool:
         """Whether it could take a stream now."""
         is_there = not (self.is_dead or self.is_frozen or self.is_draining)

@@ -120,8 +120,8 @@ class Way:
             timeout_s = min(timeout_s, max(0.05, (due_ms - queue.clock.now_ms) / 1000))
         await asyncio.wait([changed], timeout=timeout_s)
 
-    async def report(self) -> FleetReport:
-        return await self._call(lambda book, now_ms: book.report(now_ms))
+    async def report(self, *, with_streams: bool = True) -> FleetReport:
+        return await self._call(lambda book, now_ms: book.report(now_ms, with_streams=with_streams))
 
     async def history(self, stream_id: str) -> Sequence[Happening]:
         return await self._call(lambda book, _: book.history(stream_id))
@@ -141,7 +141,7 @@ class Way:
         def arrive() -> None:
             if process.is_cut_out:
                 if queue.dice.random() < 0.3:  # it is sent again until the way is open
-                    queue.clock.after(queue.dice.uniform(1, 30), arrive)
+                    queue.clock.after(queue.dice.uniform(1, 30), lambda: None if process.is_gone else arrive())
                 return
             if not queue.is_up:
                 error = DispatchError("The queue refuses connections.", "Wait.")
