@@ -55,8 +55,12 @@ def config(
 
 def _without_secrets(setting: Setting) -> Setting:
     """A setting as it may be shown: URLs and commands may hold passwords."""
-    if setting.option not in ("notify", "on", "tap") or not setting.value:
+    if setting.option not in ("notify", "on", "queue", "tap") or not setting.value:
         return setting
+    if setting.option == "queue":
+        from rtms_cli.fleet.queues import shown_queue
+
+        return setting._replace(value=shown_queue(str(setting.value)))
     from rtms_cli.live.notifications import shown_endpoint
     from rtms_cli.live.programs import shown_command
     from rtms_cli.live.spec import shown_tap

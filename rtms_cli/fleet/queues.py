@@ -70,6 +70,14 @@ def read_queue_url(text: str) -> QueueUrl:
     return QueueUrl(scheme, host, port, path, int(database), user, Secret(password), prefix)
 
 
+def shown_queue(text: str) -> str:
+    """A queue's URL without what is secret; of what is no queue's URL, nothing is shown."""
+    try:
+        return read_queue_url(text).shown
+    except Problem:
+        return "(not a queue's URL)"
+
+
 @asynccontextmanager
 async def open_dispatch(url: str) -> AsyncIterator[Dispatch]:
     """The dispatch that a URL names, for as long as it is entered.

@@ -110,7 +110,7 @@ def child_environment(told: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_secret(name: str) -> bool:
-    endings = (*SECRET_ENDINGS, "_notify")  # a receiver's URL may hold a password
+    endings = (*SECRET_ENDINGS, "_notify", "_queue")  # the URL of a receiver or a queue may hold a password
     return name.startswith(_CREDENTIALS) or (name.startswith("RTMS_") and name.lower().endswith(endings))
 
 

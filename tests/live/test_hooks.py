@@ -665,7 +665,10 @@ def test_what_looks_like_a_secret_is_not_shown() -> None:
 
 
 def test_a_child_has_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    hidden = ("ZOOM_CLIENT_SECRET", "ZM_RTMS_SECRET", "RTMS_NOTIFY_SECRET", "RTMS_TAP_TOKEN")
+    hidden = (
+        *("ZOOM_CLIENT_SECRET", "ZM_RTMS_SECRET", "RTMS_NOTIFY_SECRET", "RTMS_TAP_TOKEN"),
+        *("RTMS_QUEUE", "RTMS_WORK_QUEUE", "RTMS_QUEUE_PASSWORD"),
+    )
     for name in (*hidden, "RTMS_OUT", "MY_TOKEN"):
         monkeypatch.setenv(name, "x")
     kept = child_environment({"RTMS_ID": "a\0b"})
