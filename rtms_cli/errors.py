@@ -12,7 +12,7 @@ class Exit(IntEnum):
     USAGE = 2
     """The command line, a payload or a setting is wrong, or a file cannot be read or made."""
     REFUSED = 3
-    """Zoom (or the stand-in) refused us, or could not be reached."""
+    """Zoom (or the stand-in) or a queue refused us, or could not be reached."""
     INTERRUPTED = 4
     """The stream was lost before it ended; what had arrived is kept."""
     LOSSES = 5

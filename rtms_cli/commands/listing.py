@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "Record a simulated meeting; needs no Zoom account.",
     "listen": "Record every stream that Zoom's webhooks announce, or its event WebSocket.",
     "work": "Record streams that `rtms listen --queue` takes in, on as many machines as you like.",
+    "fleet": "Show the workers of a queue and their streams.",
     "join": "Record one stream from its webhook's payload.",
     "start": "Start the stream of a meeting, session or call.",
     "stop": "Stop a stream.",

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Exit, Problem
 from rtms_cli.fleet import scripts
 from rtms_cli.fleet.dispatch import (
     KEPT_S,
@@ -216,7 +216,8 @@ class RedisDispatch:
             async with asyncio.timeout(timeout_s):
                 return await call
         except (exceptions.RedisError, OSError, TimeoutError) as error:
-            raise DispatchError(f"The queue at {self._where.shown} {_in_words(error)}.") from None
+            what = f"The queue at {self._where.shown} {_in_words(error)}."
+            raise DispatchError(what, exit_code=Exit.REFUSED) from None
 
     async def _check(self) -> None:
         """See that the server can do what is asked of it.
