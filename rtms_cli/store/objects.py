@@ -1,0 +1,287 @@
+"""The calls to an object store that we need, the same for S3, Google Cloud Storage and Azure.
+
+The library is obstore. What it raises is told in words, and as what may pass (`is_temporary`) or will not. Credentials
+are the cloud's usual ones: its environment variables, its metadata service, a workload's identity.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
+
+from rtms_cli.errors import Problem
+from rtms_cli.store.urls import StoreUrl, is_safe_key
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+PART_NBYTES = 8 << 20
+"""Larger files go up in parts of this size, side by side."""
+PARTS_AT_ONCE = 4
+CONNECT_S, REQUEST_S, RETRY_S = 5, 60, 10
+"""Seconds for a connection and for a request; and for how long one is tried again before the caller hears of it."""
+MOST_LISTED = 1_000_000
+"""Objects below one prefix."""
+_T = TypeVar("_T")
+
+
+class StoreError(Problem):
+    """A store does not do what is asked of it."""
+
+    is_temporary = True
+    """Whether it may work later."""
+
+
+class StoreRefusesError(StoreError):
+    """It refuses us, or there is no such bucket."""
+
+    is_temporary = False
+
+
+class NoObjectError(StoreError):
+    """There is no such object."""
+
+    is_temporary = False
+
+
+class ConditionError(StoreError):
+    """The object has changed since, or is there already: nothing was written."""
+
+    is_temporary = False
+
+
+class Info(Struct, frozen=True):
+    """What a store says of an object."""
+
+    key: str
+    """Below the URL that was opened."""
+    nbytes: int
+    etag: str
+    modified: datetime
+
+
+class Objects:
+    """A place in a store; keys are below it. Methods that end with `_now` wait, and the others are coroutines.
+
+    :param store: obstore's, which has the place's prefix.
+    """
+
+    def __init__(self, store: "ObjectStore", url: StoreUrl) -> None:
+        self._store = store
+        self.url = url
+
+    async def put(self, key: str, data: bytes, *, is_new: bool = False, etag: str = "") -> str:
+        """Write an object.
+
+        :param is_new: only where there is none.
+        :param etag: only where it still has this one.
+        :returns: its new ETag.
+        :raises ConditionError: where that does not hold.
+        :raises StoreError: where it could not be written.
+        """
+        import obstore
+
+        mode: Any = "create" if is_new else {"e_tag": etag} if etag else "overwrite"
+        done = await self._call(obstore.put_async(self._store, key, data, mode=mode, use_multipart=False), key)
+        return str(done["e_tag"] or "")
+
+    async def put_file(self, key: str, path: Path) -> Info:
+        """Write a file, in parts where it is large, and look at what arrived.
+
+        :raises StoreError: where it could not be written, or did not arrive whole.
+        """
+        import obstore
+
+        nbytes = (await asyncio.to_thread(path.stat)).st_size
+        is_large = nbytes > PART_NBYTES
+        put = obstore.put_async(
+            self._store, key, path, use_multipart=is_large, chunk_size=PART_NBYTES, max_concurrency=PARTS_AT_ONCE
+        )
+        await self._call(put, key)
+        return await self.arrived(key, nbytes)
+
+    async def arrived(self, key: str, nbytes: int) -> Info:
+        """Look whether an object is as long as what was written.
+
+        :raises StoreError: where it is not.
+        """
+        info = await self.head(key)
+        if info.nbytes != nbytes:
+            raise StoreError(f"{self.url}/{key} has {info.nbytes} bytes, and {nbytes} were written.")
+        return info
+
+    async def get(self, key: str) -> tuple[bytes, str]:
+        """Read an object.
+
+        :returns: what is in it, and its ETag.
+        :raises NoObjectError: where there is none.
+        """
+        import obstore
+
+        got = await self._call(obstore.get_async(self._store, key), key)
+        data = await self._call(got.bytes_async(), key)
+        return bytes(data), str(got.meta["e_tag"] or "")
+
+    async def head(self, key: str) -> Info:
+        """What a store says of an object.
+
+        :raises NoObjectError: where there is none.
+        """
+        import obstore
+
+        return _info(await self._call(obstore.head_async(self._store, key), key))
+
+    async def listed(self, prefix: str = "") -> AsyncIterator[Info]:
+        """The objects below a prefix, a folder's; those with keys that no file could have are left out."""
+        import obstore
+
+        stream, count = obstore.list(self._store, prefix or None, chunk_size=1000), 0
+        while chunk := await self._call(_next_chunk(stream), prefix):
+            for meta in chunk:
+                if is_safe_key(meta["path"]):
+                    yield _info(meta)
+            count += len(chunk)
+            if count > MOST_LISTED:
+                raise StoreError(f"{self.url}/{prefix} has more than {MOST_LISTED:,} objects.")
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; what is gone already is no error."""
+        import obstore
+
+        for start in range(0, len(keys), 1000):
+            await self._call(obstore.delete_async(self._store, list(keys[start : start + 1000])), keys[start])
+
+    def get_now(self, key: str) -> tuple[bytes, str]:
+        """See `get`."""
+        import obstore
+
+        def read() -> tuple[bytes, str]:
+            got = obstore.get(self._store, key)
+            return bytes(got.bytes()), str(got.meta["e_tag"] or "")
+
+        return self._call_now(read, key)
+
+    def range_now(self, key: str, start: int, end: int) -> bytes:
+        """Read some bytes of an object."""
+        import obstore
+
+        return self._call_now(lambda: bytes(obstore.get_range(self._store, key, start=start, end=end)), key)
+
+    def listed_now(self, prefix: str = "") -> Iterator[Info]:
+        """See `listed`."""
+        import obstore
+
+        stream, count = obstore.list(self._store, prefix or None, chunk_size=1000), 0
+        while chunk := self._call_now(lambda: next(stream, None), prefix):
+            for meta in chunk:
+                if is_safe_key(meta["path"]):
+                    yield _info(meta)
+            count += len(chunk)
+            if count > MOST_LISTED:
+                raise StoreError(f"{self.url}/{prefix} has more than {MOST_LISTED:,} objects.")
+
+    def folders_now(self, prefix: str = "") -> list[str]:
+        """The names of what looks like folders directly below a prefix."""
+        import obstore
+
+        found = self._call_now(lambda: obstore.list_with_delimiter(self._store, prefix or None), prefix)
+        return [one.rstrip("/").rpartition("/")[2] for one in found["common_prefixes"] if is_safe_key(one.rstrip("/"))]
+
+    async def _call(self, call: Awaitable[_T], key: str) -> _T:
+        try:
+            return await call
+        except Exception as error:  # obstore's errors have several bases; those that are none of them go on
+            raise _in_words(error, self.url, key) from None
+
+    def _call_now(self, call: Callable[[], _T], key: str) -> _T:
+        try:
+            return call()
+        except Exception as error:  # the same
+            raise _in_words(error, self.url, key) from None
+
+
+def open_store(url: StoreUrl, endpoint: str | None = None) -> Objects:
+    """Open a place in a store; nothing is asked of it yet.
+
+    :param endpoint: of a store that is compatible with S3; may be plain HTTP.
+    :raises Problem: where the library is not installed, or what is configured makes no sense.
+    """
+    try:
+        from obstore.store import AzureStore, GCSStore, S3Store
+    except ImportError:
+        raise Problem(f"{url} needs the library for stores.", "pip install 'rtms-cli[store]'") from None
+    client: Any = {"timeout": timedelta(seconds=REQUEST_S), "connect_timeout": timedelta(seconds=CONNECT_S)}
+    retry: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=RETRY_S)}
+    common: dict[str, Any] = {"prefix": url.prefix or None, "client_options": client, "retry_config": retry}
+    if endpoint is not None and endpoint.startswith("http://"):
+        client["allow_http"] = True
+    try:
+        if url.scheme == "s3":
+            config: dict[str, Any] = {"checksum_algorithm": "SHA256"}
+            if endpoint is not None:
+                config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+                if not {"AWS_REGION", "AWS_DEFAULT_REGION"} & os.environ.keys():
+                    config["region"] = "us-east-1"
+            return Objects(S3Store(url.bucket, **common, **config), url)
+        if url.scheme == "gs":
+            return Objects(GCSStore(url.bucket, **common), url)
+        if endpoint is not None:
+            common["endpoint"] = endpoint
+        return Objects(AzureStore(url.bucket, **common), url)
+    except Exception as error:  # whatever it makes of what is configured
+        raise Problem(
+            f"{url} cannot be opened: {_line(error)}.", "Look at the cloud's environment variables."
+        ) from None
+
+
+async def _next_chunk(stream: Any) -> Any:
+    try:
+        return await stream.__anext__()
+    except StopAsyncIteration:
+        return None
+
+
+def _info(meta: Any) -> Info:
+    return Info(str(meta["path"]), int(meta["size"]), str(meta["e_tag"] or ""), meta["last_modified"].astimezone(UTC))
+
+
+def _in_words(error: Exception, url: StoreUrl, key: str) -> Exception:
+    from obstore import exceptions
+
+    where = f"{url}/{key}" if key else str(url)
+    match error:
+        case FileNotFoundError() | exceptions.NotFoundError():
+            if "NoSuchBucket" in str(error):
+                return StoreRefusesError(f"There is no bucket {url.bucket}.", "Make it, or choose another with --out.")
+            return NoObjectError(f"{where} is not there.")
+        case exceptions.AlreadyExistsError() | exceptions.PreconditionError():
+            return ConditionError(f"{where} was written by somebody else.")
+        case exceptions.PermissionDeniedError() | exceptions.UnauthenticatedError():
+            what = f"The store refuses us {where}: {_line(error)}."
+            return StoreRefusesError(what, "Look at the credentials, and at what they may do.")
+        case exceptions.NotSupportedError() | NotImplementedError():
+            return StoreRefusesError(f"The store cannot do what is asked of it at {where}: {_line(error)}.")
+        case exceptions.BaseError() | OSError():
+            if "NoSuchBucket" in str(error):
+                return StoreRefusesError(f"There is no bucket {url.bucket}.", "Make it, or choose another with --out.")
+            return StoreError(f"The store does not answer at {where}: {_line(error)}.")
+        case _:
+            return error
+
+
+_CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>|status: (\d{3})|(Connection refused|timed out|dns error)")
+
+
+def _line(error: Exception) -> str:
+    """What went wrong, in a few words: the library's text has many lines, and may have all of a request in it."""
+    found = [next(filter(None, groups)) for groups in _CODE.findall(str(error))]
+    if found:
+        return ", ".join(dict.fromkeys(found))[:200]
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    first = re.sub(r"https?://\S+", "…", first)[:200].rstrip(".")
+    return first if first.isprintable() else ascii(first)[1:-1]
