@@ -18,12 +18,13 @@ from rtms_cli.live.programs import kill_groups
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.station.disk_watch import DiskWatch
 from rtms_cli.station.hearing import Hearer
 from rtms_cli.station.intake import Choose
 from rtms_cli.station.listening import OpenListener
 from rtms_cli.station.metrics import MoreFigures
 from rtms_cli.station.observing import ConnectionStatus, Observer, Observers, StreamSnapshot
-from rtms_cli.station.running import check_out, on_signals, running_station
+from rtms_cli.station.running import Room, check_out, on_signals, running_station
 from rtms_cli.station.station import Station, recorder_in, recorder_nowhere
 from rtms_cli.view.lines import JsonLines, PlainLines
 from rtms_cli.view.terminal import never_be_stopped
@@ -108,7 +109,7 @@ async def shown_station(
     :param on_stop: what signals and the q key do, with their names.
     """
     check_options(options, live, hook_options)
-    remark = None if live.no_record else space_warning(options.out, request, file_mode(options.mode))
+    room = None if live.no_record else check_out(options.out, request, file_mode(options.mode))
     panel = _Panel()
     async with AsyncExitStack() as stack:
         shown = await _shown(stack, title, panel, options, live, progress)
@@ -130,8 +131,8 @@ async def shown_station(
         )
         panel.station, panel.stop = station, functools.partial(on_stop, station)
         on_signals(panel.stop, lambda: _before_exit(hooks.kill, shown.restore))
-        if remark is not None:
-            station.notice(f"WARNING: {remark}")
+        if room is not None:
+            watch_disk(station, options.out, room)
         yield station
 
 
@@ -239,12 +240,12 @@ async def shown_reception(
     options: RecordingOptions,
     live: LiveOptions,
     lead: "Callable[[Observer, bool], tuple[Reception, Crew]]",
-    remark: str | None,
+    room: Room | None,
 ) -> AsyncIterator["Reception"]:
     """What hears of streams for workers on this machine, until it is left; it shows itself as `shown_station` does.
 
     :param lead: makes it, and the workers, which are not started; it is told whether the screen is ours.
-    :param remark: a warning.
+    :param room: on the disk for recordings; `None` where nothing is recorded.
     """
     panel = _Panel()
     async with AsyncExitStack() as stack:
@@ -254,8 +255,8 @@ async def shown_reception(
         panel.station, panel.stop = reception, reception.request_stop
         on_signals(panel.stop, lambda: _before_exit(crew.end_at_once, shown.restore))
         await stack.enter_async_context(crew)
-        if remark is not None:
-            reception.notice(f"WARNING: {remark}")
+        if room is not None:
+            watch_disk(reception, options.out, room)
         yield reception
 
 
@@ -453,12 +454,15 @@ def make_notifier(
     return Notifier(endpoints, secrets, folder, view.on_event, tls=tls, keep_revoked=options.keep_revoked)
 
 
-def space_warning(out: Path, request: MediaRequest, mode: int = 0o600) -> str | None:
-    """A line where there is room for less than an hour of what is asked for.
+def watch_disk(hearer: Hearer, out: Path, room: Room) -> None:
+    """Have `/healthz` and `/readyz` tell of the disk for recordings, and warn where it is short already."""
+    disk = DiskWatch(out, room.free_nbytes, room.hour_nbytes)
+    hearer.more_health["disk"] = disk.health
+    hearer.more_readiness.append(disk.not_ready)
+    if room.is_short:
+        hearer.notice(f"WARNING: {space_warning(out, room)}")
 
-    :raises Problem: where nothing can be written.
-    """
-    room = check_out(out, request, mode)
-    if not room.is_short:
-        return None
+
+def space_warning(out: Path, room: Room) -> str:
+    """A line where there is room for less than an hour of what is asked for."""
     return f"{size_of(room.free_nbytes)} are free in {out}; an hour of one stream may take {size_of(room.hour_nbytes)}"

@@ -17,7 +17,6 @@ from rtms_cli.commands.composing import (
     recording_station,
     shares_of,
     shown_reception,
-    space_warning,
     working,
 )
 from rtms_cli.commands.groups import HookOptions, LiveOptions, MediaOptions, RecordingOptions
@@ -33,7 +32,7 @@ from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.station.credentials import load_credentials
 from rtms_cli.station.intake import Choose
 from rtms_cli.station.observing import Observer
-from rtms_cli.station.running import run_loop
+from rtms_cli.station.running import check_out, run_loop
 from rtms_cli.station.station import revoke_in
 from rtms_cli.wire.hosts import HostPolicy
 
@@ -81,7 +80,7 @@ async def crewed_reception(
             raise Problem(
                 f"--tap {tap.what}:listen: cannot be used with --workers: each would listen there.", "Use exec: or ws:."
             )
-    remark = None if live.no_record else space_warning(options.out, request, file_mode(options.mode))
+    room = None if live.no_record else check_out(options.out, request, file_mode(options.mode))
     is_revoked_deleted = not (options.keep_revoked or live.no_record)
 
     def lead(observer: Observer, is_drawn: bool) -> tuple[Reception, Crew]:
@@ -99,7 +98,7 @@ async def crewed_reception(
         reception.lead(crew)
         return reception, crew
 
-    async with shown_reception(title, options, live, lead, remark) as reception:
+    async with shown_reception(title, options, live, lead, room) as reception:
         yield reception
     if unfinished := reception.crew.unfinished:
         what = f"{len(unfinished)} recordings are not finished: their workers died."

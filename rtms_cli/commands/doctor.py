@@ -121,18 +121,19 @@ def _disk(out: Path) -> "Check":
     from rtms_cli.protocol.media import MediaRequest
     from rtms_cli.recording.files import free_space
     from rtms_cli.station.checkup import Check
+    from rtms_cli.station.running import check_out
     from rtms_cli.view.text import size_of
 
     existed = out.exists()
     try:
-        remark = space_warning(out, MediaRequest())
+        room = check_out(out, MediaRequest())
     except Problem as problem:
         return Check("disk", "wrong", problem.what, problem.remedy)
     finally:
         if not existed and out.exists():
             out.rmdir()
-    if remark is not None:
-        return Check("disk", "wrong", remark, "Free some, or choose another folder with --out.")
+    if room.is_short:
+        return Check("disk", "wrong", space_warning(out, room), "Free some, or choose another folder with --out.")
     return Check("disk", "ok", f"{size_of(free_space(out) or 0)} free for {out}")
 
 

@@ -73,6 +73,10 @@ OwnSlots = Annotated[
 Slots = Annotated[int, typer.Option(metavar="N", help="Streams at once.", min=0, max=100_000)]
 Drain = Annotated[str, typer.Option(metavar="TIME", help="Wait so long for ends before streams are handed over: 5m.")]
 Workers = Annotated[str | None, typer.Option(metavar="N|auto", help="Processes that record; auto: as many as cores.")]
+HealthPort = Annotated[
+    int | None, typer.Option(metavar="PORT", help="For /healthz, /readyz, /metrics.", min=0, max=65535)
+]
+HealthHost = Annotated[str, typer.Option(metavar="HOST", help="Address of --health-port.")]
 Mode = Annotated[str, typer.Option(metavar="OCTAL", help="Permissions of the files.")]
 
 

@@ -8,6 +8,8 @@ from rtms_cli.commands.options import (
     ClientId,
     ClientSecret,
     Drain,
+    HealthHost,
+    HealthPort,
     Slots,
     WorkQueue,
     duration,
@@ -29,6 +31,8 @@ def work(
     queue: WorkQueue = None,
     slots: Slots = 200,
     drain: Drain = "0",
+    health_port: HealthPort = None,
+    health_host: HealthHost = "127.0.0.1",
     *,
     media: MediaOptions,
     allow_host: AllowHost = None,
@@ -48,6 +52,7 @@ def work(
     """
     from rtms_cli.commands.composing import shares_of, shown_station, working
     from rtms_cli.fleet.queues import open_dispatch, read_queue_url
+    from rtms_cli.station.receiving import answering_probes
     from rtms_cli.station.running import run_loop
     from rtms_cli.wire.hosts import HostPolicy
 
@@ -93,6 +98,7 @@ def work(
             worker = working(station, dispatch, min(slots, shares.streams), live, recording)
             workers.append(worker)
             station.notice(f"{worker.name} has {worker.claims.slots} slots")
-            await worker.run()
+            async with answering_probes(station, recording.out, health_host, health_port):
+                await worker.run()
 
     run_loop(run())

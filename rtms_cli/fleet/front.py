@@ -53,6 +53,7 @@ class Front:
         self._station.elsewhere = self.put
         self._station.statuses.append(self.connection_status)
         self._station.more_health["queue"] = self.health
+        self._station.more_readiness.append(self.not_ready)
         self._station.more_figures.append(self.figures)
         self._tasks = [
             asyncio.create_task(self._put_all(), name="events for the queue"),

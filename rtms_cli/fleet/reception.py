@@ -73,6 +73,8 @@ class Reception:
         """See `Station`."""
         self.more_health: dict[str, Callable[[], object]] = {}
         """See `Station`."""
+        self.more_readiness: list[Callable[[], str | None]] = []
+        """See `Station`."""
 
     @property
     def crew(self) -> Crew:
@@ -174,22 +176,21 @@ class Reception:
     def health(self) -> dict[str, object]:
         """What runs, for `GET /healthz`."""
         streams = [
-            {
-                "stream_id": one.session.stream.stream_id,
-                "product": one.session.stream.product,
-                "folder": None if one.folder is None else str(one.folder),
-                "seconds": one.at_us / 1_000_000,
-                "state": "ending" if one.session.ending else "recording",
-                "messages": sum(one.recording.counts.values()),
-                "losses": one.recording.losses,
-                "worker": self.crew.worker_of(one.session.stream.stream_id),
-            }
-            for one in self.snapshots()
+            one.health() | {"worker": self.crew.worker_of(one.session.stream.stream_id)} for one in self.snapshots()
         ]
         more = {name: look() for name, look in self.more_health.items()}
         waiting = sum(self._dispatch.book.state(stream_id) == WAITING for stream_id in self._streams)
         status = "stopping" if self.crew.is_stopping else "ok"
         return {"status": status, "streams": streams, "waiting": waiting, "workers": self.crew.health(), **more}
+
+    def not_ready(self) -> Sequence[str]:
+        """Why no stream would be taken now; see `Station.not_ready`."""
+        own = []
+        if self.crew.is_stopping:
+            own.append("stopping")
+        elif self._count() >= self._max_streams:
+            own.append(f"{self._count()} streams run already (--max-streams)")
+        return [*own, *(why for look in self.more_readiness if (why := look()) is not None)]
 
     def figures(self, answers: Mapping[int, int], free_nbytes: int | None) -> Figures:
         """All figures, for `GET /metrics`; see `Station.figures`."""

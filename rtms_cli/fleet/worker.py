@@ -111,6 +111,7 @@ class Worker:
         self._taken = self._lost = 0
         station.statuses.append(self.connection_status)
         station.more_health["fleet"] = self.health
+        station.more_readiness.append(self.not_ready)
         station.more_figures.append(self.figures)
 
     @property
@@ -406,6 +407,12 @@ class Worker:
         return ConnectionStatus(
             f"{self.name}: {len(self.claims)} of {self.claims.slots} slots taken, {self.claims.state}", is_good=True
         )
+
+    def not_ready(self) -> str | None:
+        """Why the worker takes no stream now, for `GET /readyz`."""
+        if self._away:
+            return f"the queue cannot be reached: {self._away}"
+        return None if self.claims.free else f"the worker has no free slot: it is {self.claims.state}"
 
     def health(self) -> dict[str, object]:
         """How the worker stands, for `GET /healthz`."""

@@ -14,6 +14,7 @@ class Hearer(Protocol):
 
     more_figures: list[MoreFigures]
     more_health: dict[str, Callable[[], object]]
+    more_readiness: list[Callable[[], str | None]]
     statuses: list[Callable[[], ConnectionStatus]]
 
     def take(self, body: bytes, webhook: Webhook, via: str = Via.HTTP) -> None:
@@ -33,6 +34,9 @@ class Hearer(Protocol):
 
     def health(self) -> dict[str, object]:
         """What runs."""
+
+    def not_ready(self) -> Sequence[str]:
+        """Why no stream would be taken now."""
 
     def figures(self, answers: Mapping[int, int], free_nbytes: int | None) -> Figures:
         """All figures."""

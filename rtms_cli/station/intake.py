@@ -79,6 +79,11 @@ class Intake:
         )
 
     @property
+    def is_full(self) -> bool:
+        """Whether there is no room for one more stream."""
+        return len(self.runs) >= self._max_streams
+
+    @property
     def too_many(self) -> str:
         """Why there is no room for a stream, in words."""
         return f"{len(self.runs)} streams run already (--max-streams, or `ulimit -n`)"

@@ -30,6 +30,19 @@ class StreamSnapshot(Struct, frozen=True):
     session: SessionSnapshot
     recording: RecorderSnapshot
 
+    def health(self) -> dict[str, object]:
+        """How it stands, for `GET /healthz`."""
+        stream = self.session.stream
+        return {
+            "stream_id": stream.stream_id,
+            "product": stream.product,
+            "folder": None if self.folder is None else str(self.folder),
+            "seconds": self.at_us / 1_000_000,
+            "state": "ending" if self.session.ending else "recording",
+            "messages": sum(self.recording.counts.values()),
+            "losses": self.recording.losses,
+        }
+
 
 class ConnectionStatus(Struct, frozen=True):
     """How a connection stands that belongs to no stream, in a line for people."""

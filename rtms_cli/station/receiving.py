@@ -15,6 +15,7 @@ from rtms_cli.station.metrics import exposition
 from rtms_cli.wire.forwarder import Forwarder
 from rtms_cli.wire.hosts import in_url
 from rtms_cli.wire.listener import Listener
+from rtms_cli.wire.probes import Probes, ProbeServer
 
 UNVERIFIED = (
     "webhooks are not verified, anybody can send them: set ZOOM_SECRET_TOKEN "
@@ -92,9 +93,31 @@ class WebhookEndpoint(Struct, frozen=True):
                 max_connections=max_connections,
                 closed=self.closed,
                 offer=offer,
+                not_ready=station.not_ready,
             )
             station.notice(f"listening on http://{in_url(self.host)}:{await listener.start()}{self.path}")
             try:
                 yield
             finally:
                 await listener.stop()
+
+
+@asynccontextmanager
+async def answering_probes(station: Hearer, out: Path, host: str, port: int | None) -> AsyncIterator[None]:
+    """Answer `/healthz`, `/readyz` and `/metrics` for a process that takes no webhooks, for as long as it is entered.
+
+    :param port: `None` listens nowhere; 0 takes a free one.
+    :raises Problem: where the address cannot be had.
+    """
+    if port is None:
+        yield
+        return
+    probes = Probes(
+        station.health, station.not_ready, lambda answers: exposition(station.figures(answers, free_space(out)))
+    )
+    server = ProbeServer(host, port, probes)
+    station.notice(f"health on http://{in_url(host)}:{await server.start()}/healthz")
+    try:
+        yield
+    finally:
+        await server.stop()

@@ -130,6 +130,8 @@ class Station:
         """Give how connections stand that belong to no stream, for views."""
         self.more_health: dict[str, Callable[[], object]] = {}
         """Give what else `GET /healthz` shows, by its name there."""
+        self.more_readiness: list[Callable[[], str | None]] = []
+        """Say why no stream could be taken now, if so, for `GET /readyz`."""
         self.elsewhere: Callable[[bytes, Webhook, str], None] | None = None
         """Takes the webhooks of streams that others record."""
         self._past = Totals()
@@ -278,20 +280,18 @@ class Station:
 
     def health(self) -> dict[str, object]:
         """What runs, for `GET /healthz`."""
-        streams = [
-            {
-                "stream_id": one.session.stream.stream_id,
-                "product": one.session.stream.product,
-                "folder": None if one.folder is None else str(one.folder),
-                "seconds": one.at_us / 1_000_000,
-                "state": "ending" if one.session.ending else "recording",
-                "messages": sum(one.recording.counts.values()),
-                "losses": one.recording.losses,
-            }
-            for one in self.snapshots()
-        ]
+        streams = [one.health() for one in self.snapshots()]
         more = {name: look() for name, look in self.more_health.items()}
         return {"status": "stopping" if self._stopping else "ok", "streams": streams, **more}
+
+    def not_ready(self) -> Sequence[str]:
+        """Why no stream would be taken now, a line a reason, for `GET /readyz`."""
+        own = []
+        if self._stopping:
+            own.append(f"stopping ({self._stopping})")
+        elif self.elsewhere is None and self._intake.is_full:
+            own.append(self._intake.too_many)
+        return [*own, *(why for look in self.more_readiness if (why := look()) is not None)]
 
     def figures(self, answers: Mapping[int, int], free_nbytes: int | None) -> Figures:
         """All figures, for `GET /metrics`; the arguments are not the station's affair."""

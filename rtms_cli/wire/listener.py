@@ -8,22 +8,20 @@ import asyncio
 import functools
 import json
 import logging
-import re
-import socket
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from msgspec import structs
 
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.signatures import WebhookCheck, challenge_answer, check_webhook
-from rtms_cli.protocol.strict_json import dumps
 from rtms_cli.protocol.webhooks import UnreadableWebhook, UrlValidation, Webhook, read_webhook
 from rtms_cli.wire.http import Answer, Fields, Handler, HttpServer, Request
 from rtms_cli.wire.notices import Notices
+from rtms_cli.wire.paths import path_of
+from rtms_cli.wire.probes import PATHS, Probes, listen_on
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +41,6 @@ RETRY_AFTER_S = 60
 OFFER_TIMEOUT_S = 2.5
 """Zoom waits 3 s for an answer (PROTOCOL §2)."""
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Prometheus' text format."""
-
-HEALTH, METRICS = "/healthz", "/metrics"
-
 
 class Listener:
     """An HTTP server on this event loop.
@@ -60,10 +53,11 @@ class Listener:
     :param metrics: what `GET /metrics` answers with, given how often a webhook was answered, by HTTP status.
     :param forward: is given the raw body and headers of everything that was let in, after it was answered.
     :param may_repeat: says of a webhook whose very signature came before whether it is handed on.
-    :param closed: why no webhook is let in at all, if so; `/healthz` and `/metrics` are answered.
+    :param closed: why no webhook is let in at all, if so; probes are answered.
     :param not_now: says why a webhook can be acted on later only, or nothing: Zoom sends it again.
     :param offer: puts a webhook where it is safe, instead of `on_webhook`, before it is answered; where it raises
         `Problem`, or takes too long, the answer is 503, and Zoom sends it again.
+    :param not_ready: why no stream would be taken now, for `GET /readyz`.
     """
 
     def __init__(
@@ -83,14 +77,14 @@ class Listener:
         max_connections: int = MAX_CONNECTIONS,
         closed: str = "",
         offer: Callable[[bytes, Webhook], Coroutine[Any, Any, None]] | None = None,
+        not_ready: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._host = host
         self._port = port
         self._path = webhook_path(path)
         self._secret_token = secret_token
         self._on_webhook = on_webhook
-        self._status = status
-        self._metrics = metrics
+        self._probes = Probes(status, not_ready, metrics)
         self._forward = forward
         self._may_repeat = may_repeat
         self._not_now = not_now
@@ -109,14 +103,7 @@ class Listener:
         :returns: the port, which was chosen by the system where 0 was asked for.
         :raises Problem: where the address cannot be had.
         """
-        try:
-            family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-            listening = socket.create_server((self._host, self._port), family=family)
-        except (OSError, UnicodeError, TypeError) as error:  # TypeError: the host is not text
-            raise Problem(
-                f"Cannot listen on {self._host}:{self._port}: {getattr(error, 'strerror', None) or error}.",
-                "Choose another port with --port, or another address.",
-            ) from error
+        listening = listen_on(self._host, self._port)
         self._server.serve(listening)
         return int(listening.getsockname()[1])
 
@@ -128,8 +115,9 @@ class Listener:
     def _admit(self, request: Request) -> Answer | None:
         """Look at a request's header: an answer, where its body need not be read."""
         path = path_of(request.target)
-        methods = ("GET", "HEAD") if path in (HEALTH, METRICS) else ("POST",)
-        if (path == METRICS and self._metrics is None) or path not in (self._path, HEALTH, METRICS):
+        is_probe = self._probes.has(path)
+        methods = ("GET", "HEAD") if is_probe else ("POST",)
+        if path != self._path and not is_probe:
             return self._turn_away(request, 404, f"webhooks are expected at POST {self._path}")
         if request.method not in methods:
             allow = b", ".join(method.encode() for method in methods)
@@ -144,10 +132,8 @@ class Listener:
     def _answer(self, request: Request) -> Answer:
         path = path_of(request.target)
         try:
-            if path == HEALTH:
-                return Answer(200, dumps(self._status()), "application/json")
-            if path == METRICS and self._metrics is not None:
-                return Answer(200, self._metrics(self._answers), METRICS_TYPE)
+            if self._probes.has(path):
+                return self._probes.answer(path, self._answers)
             answer = self._webhook(request)
         except Exception:  # a defect of ours must not look like an endpoint that is gone
             log.exception("a defect in rtms: a request to %s could not be answered", path)
@@ -243,20 +229,9 @@ def webhook_path(given: str) -> str:
     :raises Problem: where it cannot be the webhook's.
     """
     path = path_of(given if given.startswith("/") else f"/{given}")
-    if "://" in given or "?" in given or "#" in given or path in (HEALTH, METRICS):
+    if "://" in given or "?" in given or "#" in given or path in PATHS:
         raise Problem(f"--path {_shown(given)} cannot be the webhook's path.", "Give a path such as /webhook.")
     return path
-
-
-def path_of(target: str) -> str:
-    """The path of a request, without its query, whatever was done to it on the way."""
-    if not target.startswith("/"):
-        try:
-            target = urlsplit(target).path  # a proxy's request names all of the URL
-        except ValueError:
-            return target
-    path = unquote(target.partition("?")[0].partition("#")[0], errors="surrogateescape")
-    return re.sub("/+", "/", f"/{path}").rstrip("/") or "/"
 
 
 def _shown(path: str) -> str:

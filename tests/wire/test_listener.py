@@ -12,8 +12,9 @@ from wire.test_endpoint import BODY, Endpoint, signed
 
 from rtms_cli.errors import Problem
 from rtms_cli.wire import http
-from rtms_cli.wire.listener import MAX_BODY, path_of, webhook_path
+from rtms_cli.wire.listener import MAX_BODY, webhook_path
 from rtms_cli.wire.notices import MOST, MOST_NEW, PERIOD_S, Notices
+from rtms_cli.wire.paths import path_of
 
 POST = b"POST /webhook HTTP/1.1\r\nHost: x\r\n"
 
