@@ -136,8 +136,9 @@ class Claims:
             if one is None or one.claim.epoch != said.epoch:
                 continue  # it was given away meanwhile
             if stream_id in answer.lost:
+                if not one.is_lost:
+                    lost.append(stream_id)
                 one.is_lost = True
-                lost.append(stream_id)
                 continue
             if stream_id not in answer.unknown:
                 one.leased_ms = max(one.leased_ms, asked_ms + int(1000 * (LEASE_S - MARGIN_S)))
@@ -156,14 +157,18 @@ class Claims:
         elif one is not None:
             one.is_lost = True
 
-    def may_connect(self, stream_id: str, now_ms: int) -> bool:
-        """Whether a handshake may begin: whether the stream is surely the worker's."""
-        one = self._all.get(stream_id)
-        return one is not None and not one.is_lost and now_ms < one.leased_ms
+    def has(self, one: Holding) -> bool:
+        """Whether a claim is the worker's, as far as it knows: not an earlier one of the same stream."""
+        return self._all.get(one.claim.stream_id) is one and not one.is_lost
 
-    def drop(self, stream_id: str) -> None:
-        """A claim was finished, released or lost."""
-        self._all.pop(stream_id, None)
+    def may_connect(self, one: Holding, now_ms: int) -> bool:
+        """Whether a handshake may begin: whether the stream is surely the worker's."""
+        return self.has(one) and now_ms < one.leased_ms
+
+    def drop(self, one: Holding) -> None:
+        """A claim was finished, released or lost; there may be a later one of the same stream."""
+        if self._all.get(one.claim.stream_id) is one:
+            del self._all[one.claim.stream_id]
 
     def away_ms(self, now_ms: int) -> int:
         """Since when the queue has not been reached; 0 while that is in time."""

@@ -48,6 +48,8 @@ RETRY_S = 1.0
 """How soon the queue is asked again that could not be reached."""
 LAST_TRIES_S = 15.0
 """For how long a worker that ends tries to tell the queue: after that its claims are others' anyway."""
+ENDED = "ended"
+"""How a claim stands whose recording has ended here, and of which the queue has to hear."""
 LATE_EVERY_S, LATE_FOR_S = 0.05, 10.0
 """How often the loop's delay is measured, and for how long the greatest one counts."""
 
@@ -184,6 +186,8 @@ class Worker:
     async def _take(self) -> None:
         asked_ms = now_ms()
         for claim in await self._dispatch.take(self.claims.status(self._about), self.claims.free):
+            if claim.stream_id in self.claims:  # the queue has lost its data, or the answer to what ended it is late
+                self._lose(claim.stream_id, "the queue offers it anew")
             one = self.claims.take(claim, asked_ms, now_ms())
             self._taken += 1
             if claim.epoch > 1:
@@ -195,7 +199,7 @@ class Worker:
             former = self._owners.get(claim.stream_id)
             owner = asyncio.create_task(self._own(one, former), name=f"own {claim.stream_id}")
             self._owners[claim.stream_id] = owner
-            owner.add_done_callback(functools.partial(self._owned, claim))
+            owner.add_done_callback(functools.partial(self._owned, one))
 
     async def _restore(self, stream_id: str) -> None:
         if stream_id not in self.claims:
@@ -257,6 +261,8 @@ class Worker:
         """
         if former is not None:
             await asyncio.wait([former])
+        if not self.claims.has(one):
+            return
         claim = one.claim
         starts = [news for news in claim.news if isinstance(read_webhook(news.body), StreamStart)]
         if not starts:
@@ -283,7 +289,7 @@ class Worker:
         webhook = read_webhook(start.body)
         assert isinstance(webhook, StreamStart)
         guard = self._guards[claim.stream_id] = Guard(
-            lambda: self.claims.may_connect(claim.stream_id, now_ms()), lambda: self._settled(one)
+            lambda: self.claims.may_connect(one, now_ms()), lambda: self._settled(one)
         )
         for news in claim.news:
             guard.learn(news.body)
@@ -300,11 +306,10 @@ class Worker:
 
         :raises FinalConnectionError: where it is another's.
         """
-        stream_id = one.claim.stream_id
         self._wake.set()
         async with self._leases_changed:
-            while not self.claims.may_connect(stream_id, now_ms()):
-                if one.is_lost or stream_id not in self.claims or self.claims[stream_id] is not one:
+            while not self.claims.may_connect(one, now_ms()):
+                if not self.claims.has(one):
                     raise lost()
                 await self._leases_changed.wait()
 
@@ -318,7 +323,7 @@ class Worker:
 
     async def _give_back(self, one: Holding, verdict: Verdict, why: str) -> None:
         """Tell the queue what becomes of a stream, as soon as it can be reached."""
-        claim = one.claim
+        claim, one.state = one.claim, ENDED
         while not one.is_lost:
             try:
                 if verdict.finishes:
@@ -339,22 +344,24 @@ class Worker:
                 log.info("stream %s was another's when it ended here", claim.stream_id)
             break
 
-    def _owned(self, claim: Claim, task: "asyncio.Task[None]") -> None:
+    def _owned(self, one: Holding, task: "asyncio.Task[None]") -> None:
+        claim = one.claim
         if self._owners.get(claim.stream_id) is task:
             del self._owners[claim.stream_id]
-        if claim.stream_id in self.claims and self.claims[claim.stream_id].claim.epoch == claim.epoch:
-            self.claims.drop(claim.stream_id)
+        self.claims.drop(one)
         self._wake.set()
         if not task.cancelled() and (defect := task.exception()) is not None:
             log.error("a defect in rtms: stream %s waits for another worker", claim.stream_id, exc_info=defect)
             self._station.notice(f"WARNING: a defect in rtms ended stream {claim.stream_id} here: {defect!r}")
 
-    def _lose(self, stream_id: str) -> None:
+    def _lose(self, stream_id: str, why: str = "another worker has taken it over") -> None:
         one = self.claims[stream_id]
         one.is_lost = True
+        if one.state == ENDED:  # the queue has heard that, and its answer has not come yet
+            return
         self._lost += 1
-        self._tell("lost", f"WARNING: stream {stream_id}: another worker has taken it over", one.claim)
-        self._station.leave(stream_id, "another worker has taken the stream over")
+        self._tell("lost", f"WARNING: stream {stream_id}: {why}", one.claim)
+        self._station.leave(stream_id, why)
 
     def _hear(self, stream_id: str, news: News) -> None:
         guard = self._guards.get(stream_id)

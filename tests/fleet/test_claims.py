@@ -8,30 +8,31 @@ CLAIM = Claim("s1", 1, "r", "2026-11-28T06:00:00.000Z", (News(1, b"{}", "http"),
 
 def test_a_lease_counts_from_when_it_was_asked_for_and_ends_early() -> None:
     claims = Claims(10)
-    claims.take(CLAIM, asked_ms=1000, now_ms=3000)
-    assert claims.may_connect("s1", 12_999)
-    assert not claims.may_connect("s1", 13_000)
+    one = claims.take(CLAIM, asked_ms=1000, now_ms=3000)
+    assert claims.may_connect(one, 12_999)
+    assert not claims.may_connect(one, 13_000)
     claims.renewed(14_000, claims.held(), Renewed())
-    assert claims.may_connect("s1", 25_999)
-    assert not claims.may_connect("s2", 0)
+    assert claims.may_connect(one, 25_999)
 
 
 def test_a_lost_claim_never_connects_again() -> None:
     claims = Claims(10)
-    claims.take(CLAIM, 0, 0)
+    one = claims.take(CLAIM, 0, 0)
     changes = claims.renewed(5000, claims.held(), Renewed(lost=("s1",)))
     assert changes.lost == ("s1",)
-    assert not claims.may_connect("s1", 5000)
+    assert claims.renewed(5000, claims.held(), Renewed(lost=("s1",))).lost == (), "it is told once"
+    assert not claims.may_connect(one, 5000)
 
 
 def test_an_answer_about_an_earlier_claim_of_the_same_stream_says_nothing() -> None:
     claims = Claims(10)
-    claims.take(CLAIM, 0, 0)
+    former = claims.take(CLAIM, 0, 0)
     asked = claims.held()
-    claims.drop("s1")
-    claims.take(Claim("s1", 3, "r", CLAIM.created, CLAIM.news, 0), 6000, 6000)
+    one = claims.take(Claim("s1", 3, "r", CLAIM.created, CLAIM.news, 0), 6000, 6000)
+    claims.drop(former)
     assert claims.renewed(5000, asked, Renewed(lost=("s1",))).lost == ()
-    assert claims.may_connect("s1", 6000)
+    assert claims.may_connect(one, 6000)
+    assert not claims.may_connect(former, 6000)
 
 
 def test_news_is_kept_for_a_successor_and_told_once() -> None:
@@ -45,13 +46,13 @@ def test_news_is_kept_for_a_successor_and_told_once() -> None:
 
 def test_a_queue_that_knows_nothing_gives_no_lease() -> None:
     claims = Claims(10)
-    claims.take(CLAIM, 0, 0)
+    one = claims.take(CLAIM, 0, 0)
     assert claims.renewed(10_000, claims.held(), Renewed(unknown=("s1",))).restore == ("s1",)
-    assert not claims.may_connect("s1", 13_000)
+    assert not claims.may_connect(one, 13_000)
     claims.restored("s1", 10_000, is_ours=True)
-    assert claims.may_connect("s1", 13_000)
+    assert claims.may_connect(one, 13_000)
     claims.restored("s1", 10_000, is_ours=False)
-    assert not claims.may_connect("s1", 13_000)
+    assert not claims.may_connect(one, 13_000)
 
 
 def test_a_late_loop_takes_fewer_streams() -> None:
