@@ -10,19 +10,30 @@ import errno
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from os.path import lexists
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 import pybase64
 from msgspec import Raw, Struct, structs
 
 from rtms_cli.errors import Problem
-from rtms_cli.machine import Direction, Frame, Item, Packets, Via, frame_of
+from rtms_cli.machine import (
+    SIGNALING,
+    ChannelState,
+    Direction,
+    Frame,
+    Item,
+    Packets,
+    State,
+    Via,
+    frame_of,
+    state_frame,
+)
 from rtms_cli.protocol.messages import (
     MAX_TEXT,
     MEDIA_HEADS,
@@ -165,12 +176,54 @@ def part_of(name: str) -> int | None:
     return None if found is None else int(found["number"] or 1)
 
 
+EPOCHS = "epochs"
+"""The folder in a recording's folder that holds the parts of its later owners, each in a folder of its own."""
+_EPOCH = re.compile(r"E(?P<epoch>[0-9]{4,6})")
+_WHOLE = re.compile(r"W(?P<epoch>[0-9]{4,6})")
+
+
+def epoch_name(epoch: int) -> str:
+    """The folder of a later owner's part, in `epochs`: `E0002`, …"""
+    return f"E{epoch:04d}"
+
+
+def whole_name(epoch: int) -> str:
+    """The folder, in `epochs`, of a recording that was made of all parts up to an epoch and has not moved yet."""
+    return f"W{epoch:04d}"
+
+
+def epoch_folders(folder: Path) -> dict[int, Path]:
+    """Where the parts of a recording's later owners are, by epoch, in order; no links are followed."""
+    return _numbered(folder / EPOCHS, _EPOCH)
+
+
+def whole_folder(folder: Path) -> tuple[int, Path] | None:
+    """The recording that was made of parts and is about to take their place: its last epoch, and where it is."""
+    found = _numbered(folder / EPOCHS, _WHOLE)
+    return next(reversed(found.items())) if found else None
+
+
+def _numbered(parent: Path, name: re.Pattern[str]) -> dict[int, Path]:
+    if parent.is_symlink() or not is_folder(parent):
+        return {}
+    found: dict[int, Path] = {}
+    for path in sorted(parent.iterdir()):
+        match = name.fullmatch(path.name)
+        if match is not None and is_folder(path) and not path.is_symlink():
+            found.setdefault(int(match["epoch"]), path)
+    return dict(sorted(found.items()))
+
+
 class Capture:
     """A capture file, opened for reading. Iterating gives its frames, in order, as often as one likes; so does `items`,
     with media in runs.
 
     Of a recording whose capture was deleted or cut while it grew, all parts that are left are read, in order. A line
     that cannot be read is left out, and named in `problems`; iterating raises a `Problem` only where a file is gone.
+
+    The captures of a recording that had several owners are one capture: by epoch, with an `EPOCH` state between two of
+    them. It comes when the former owner was last heard of; frames of the next one that are older, because the two
+    overlapped, get that time.
 
     :param path: a file (also `.zst` or `.gz`), or a recording's folder; the first file of several stands for all.
     :raises Problem: where the file cannot be read or is no capture.
@@ -187,7 +240,7 @@ class Capture:
         """What is wrong with parts as a whole."""
         parts = _parts(path)
         whole: dict[Path, Header] = {}
-        for part in parts.values():
+        for (epoch, _), part in parts.items():
             try:
                 header = _read_header(part, follows=part == path)
             except Problem as problem:
@@ -195,29 +248,22 @@ class Capture:
                     raise
                 self._lacking.append(problem.what.rstrip("."))
                 continue
-            first = next(iter(whole.values()), header)
-            if structs.replace(header, part=1) != structs.replace(first, part=1):
+            if epoch not in (0, header.epoch) or any(not _belong_together(header, one) for one in whole.values()):
                 self._lacking.append(f"{part} belongs to another recording")
             else:
                 whole[part] = header
         if not whole:
             raise Problem(f"{path} has no capture that can be read: {'; '.join(self._lacking)}.")
-        lost = [part_name(number) for number in range(1, max(parts)) if number not in parts]
-        if 1 in parts or is_folder(path):
-            self._lacking += [f"{name} is not there any more" for name in lost]
+        if (0, 1) in parts or is_folder(path):
+            self._lacking += _lost(parts)
         self.paths = list(whole)
-        self._last = max(parts)
-        self.path, self.header = next(iter(whole.items()))
+        self._headers = whole
+        self._last = max(parts)[1]
+        self.path, first = next(iter(whole.items()))
+        self.header = structs.replace(first, verified=all(header.verified for header in whole.values()))
 
     def __iter__(self) -> Iterator[Frame]:
-        for path, where in self._files():
-            number = 2
-            for block in self._blocks(path, where):
-                for line in _lines(block):
-                    frame = self._frame(number, line, where)
-                    number += 1
-                    if frame is not None:
-                        yield frame
+        return self._joined(self._frames_in)
 
     def items(self) -> Iterator[Item]:
         """The same frames in fewer pieces: media lines that follow each other come as packets, which were read.
@@ -225,26 +271,57 @@ class Capture:
         Only lines of a channel that are byte for byte as `packet_lines` writes them, and packets as documented, are
         taken together; others are frames.
         """
+        return self._joined(self._items_in)
+
+    def _joined(self, read: "Callable[[Path, str], Iterator[_Item]]") -> "Iterator[_Item | Frame]":
+        """What one function reads of each file, one after the other, with what stands between epochs."""
+        epoch, latest_us, floor_us = self.header.epoch, 0, 0
+        is_one = len({self._epoch_of(path) for path in self.paths}) == 1
         for path, where in self._files():
-            number = 2
-            for block in self._blocks(path, where):
-                for piece in _in_runs(block):
-                    if isinstance(piece, Packets):
-                        yield piece
-                        number += len(piece.raws)
-                        continue
-                    for line in piece:
-                        frame = self._frame(number, line, where)
-                        number += 1
-                        if frame is not None:
-                            yield frame
+            if is_one:
+                yield from read(path, where)
+                continue
+            if (header := self._headers[path]).epoch != epoch:
+                epoch, floor_us = header.epoch, latest_us
+                change = ChannelState(State.EPOCH, epoch, header.generator)
+                yield state_frame(floor_us, SIGNALING, change)
+            for item in read(path, where):
+                later = _not_before(item, floor_us)
+                latest_us = max(latest_us, later.at_us if isinstance(later, Frame) else later.at_us[-1])
+                yield later
+
+    def _epoch_of(self, path: Path) -> int:
+        return self._headers[path].epoch
+
+    def _frames_in(self, path: Path, where: str) -> Iterator[Frame]:
+        number = 2
+        for block in self._blocks(path, where):
+            for line in _lines(block):
+                frame = self._frame(number, line, where)
+                number += 1
+                if frame is not None:
+                    yield frame
+
+    def _items_in(self, path: Path, where: str) -> Iterator[Item]:
+        number = 2
+        for block in self._blocks(path, where):
+            for piece in _in_runs(block):
+                if isinstance(piece, Packets):
+                    yield piece
+                    number += len(piece.raws)
+                    continue
+                for line in piece:
+                    frame = self._frame(number, line, where)
+                    number += 1
+                    if frame is not None:
+                        yield frame
 
     def _files(self) -> Iterator[tuple[Path, str]]:
         """The files, and how a problem in one begins."""
         self.problems = list(self._lacking)
         self._nbytes_before = 0
         for path in self.paths:
-            yield path, f"{path.name}: " if len(self.paths) > 1 else ""
+            yield path, f"{_called(path)}: " if len(self.paths) > 1 else ""
             self._nbytes_before += path.stat().st_size
 
     def _blocks(self, path: Path, where: str) -> Iterator[bytes | None]:
@@ -297,7 +374,7 @@ class Capture:
                 if not lexists(following):
                     break
                 with suppress(Problem):  # somebody else's file: the recorder has passed over it
-                    _read_header(following, follows=False)
+                    self._headers[following] = _read_header(following, follows=False)
                     self.paths.append(following)
                     self._last = number
                     break
@@ -317,6 +394,39 @@ class Capture:
 
 
 _LONGEST_HEADER = 1 << 20
+_Item = TypeVar("_Item", Frame, Item)
+
+
+def _not_before(item: _Item, at_us: int) -> _Item:
+    """Something no earlier than a moment."""
+    if isinstance(item, Frame):
+        return item if item.at_us >= at_us else structs.replace(item, at_us=at_us)
+    if min(item.at_us) >= at_us:
+        return item
+    return structs.replace(item, at_us=[max(one, at_us) for one in item.at_us], lines=b"")
+
+
+def _belong_together(one: Header, other: Header) -> bool:
+    """Whether captures are of one recording; another owner may be another version, with other webhooks."""
+    if one.epoch != other.epoch:
+        one = structs.replace(one, epoch=other.epoch, generator=other.generator, verified=other.verified)
+    return structs.replace(one, part=1) == structs.replace(other, part=1)
+
+
+def _called(path: Path) -> str:
+    """A file of a capture, for people who know which recording it belongs to."""
+    return "/".join(path.parts[-3:]) if path.parent.parent.name == EPOCHS else path.name
+
+
+def _lost(parts: dict[tuple[int, int], Path]) -> list[str]:
+    """Which parts are missing between those that are there."""
+    lost = []
+    for epoch in dict.fromkeys((0, *(epoch for epoch, _ in parts))):
+        last = max((number for one, number in parts if one == epoch), default=2)
+        missing = [number for number in range(1, last) if (epoch, number) not in parts]
+        where = f"{EPOCHS}/{epoch_name(epoch)}/" if epoch else ""
+        lost += [f"{where}{part_name(number)} is not there any more" for number in missing]
+    return lost
 
 
 def _read_header(path: Path, *, follows: bool) -> Header:
@@ -380,17 +490,30 @@ class _Recoded(io.RawIOBase):
         return len(taken)
 
 
-def _parts(path: Path) -> dict[int, Path]:
-    """The files that a path stands for, by their numbers: those of a recording, or one that is not a first part."""
+def _parts(path: Path) -> dict[tuple[int, int], Path]:
+    """The files that a path stands for, by their epochs and numbers: those of a recording, or one that is not a first
+    part. The folder's own have epoch 0 here.
+    """
     folder = path if is_folder(path) else path.parent
     if path != folder and part_of(path.name) != 1:
-        return {1: path}
-    found: dict[int, Path] = {} if path == folder else {1: path}
+        return {(0, 1): path}
+    found: dict[tuple[int, int], Path] = {} if path == folder else {(0, 1): path}
+    whole = whole_folder(folder)
+    last, own = (0, folder) if whole is None or not lexists(whole[1] / part_name(1)) else whole
+    if last:
+        found.clear()
+    _find_parts(own, 0, found)
+    for epoch, place in epoch_folders(folder).items():
+        if epoch > last:
+            _find_parts(place, epoch, found)
+    return dict(sorted(found.items())) or {(0, 1): folder / part_name(1)}
+
+
+def _find_parts(folder: Path, epoch: int, found: dict[tuple[int, int], Path]) -> None:
     for file in sorted(folder.glob("capture*.jsonl*"), key=lambda file: len(file.name)):
         number = part_of(file.name)
         if number is not None and is_file(file):
-            found.setdefault(number, file)
-    return dict(sorted(found.items())) or {1: folder / part_name(1)}
+            found.setdefault((epoch, number), file)
 
 
 def _lines(block: bytes | None) -> Sequence[bytes | None]:

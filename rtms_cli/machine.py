@@ -74,6 +74,9 @@ class State(StrEnum):
     """`count` media frames were read and not kept, because the disk did not keep up."""
     WARNING = "warning"
     """Something a person should know; `reason` is the line."""
+    EPOCH = "epoch"
+    """Here the capture of one owner of the stream ends and the next one's begins: `code` is its epoch, `reason` the
+    program that recorded it. Nobody writes this while recording; readers put it between captures that they join."""
     FINISHED = "finished"
     """The machine's last word: `status` of the recording, stop reason in `code`, who said so in `reason`."""
 

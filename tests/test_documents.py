@@ -107,6 +107,7 @@ FIELDS: dict[str, type[msgspec.Struct]] = {
     "warning field": manifest.Warned,
     "loss field": manifest.Loss,
     "tap field": manifest.TapEntry,
+    "epoch field": manifest.Epoch,
 }
 """Each table of fields in docs/recording.md, by the heading of its first column."""
 

@@ -19,13 +19,14 @@ def repair(
 ) -> None:
     """Finish recordings whose process died.
 
-    Makes from the capture what the other files lack, and writes the final manifest. Doing it again changes nothing.
+    Makes from the capture what the other files lack, and writes the final manifest. Where several workers recorded a
+    stream one after the other, their parts become one recording. Doing it again changes nothing.
 
     \b
     Example:
       rtms repair recordings/20261122T221500Z_meeting_abc
     """
-    from rtms_cli.recording.repair import repair as repair_one
+    from rtms_cli.recording.merging import finish
     from rtms_cli.view.progress import reading
     from rtms_cli.view.text import json_line, say
 
@@ -33,7 +34,7 @@ def repair(
     failed: list[Problem] = []
     for folder in recordings:
         try:
-            done = repair_one(folder, keep_revoked=keep_revoked, force=force, read=reading("repairing"))
+            done = finish(folder, keep_revoked=keep_revoked, force=force, read=reading("repairing"))
         except Problem as error:
             failed.append(error)  # the others are repaired all the same
             continue

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from rtms_cli.capture import EPOCHS
 from rtms_cli.fleet.dispatch import Claim
-from rtms_cli.fleet.parts import EPOCHS
 from rtms_cli.protocol.webhooks import StreamStop
 from rtms_cli.station.station import Outcome, revoke_in
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from rtms_cli.capture import Header
+from rtms_cli.capture import EPOCHS, Header, epoch_name
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.webhooks import read_webhook
 from rtms_cli.recording.files import make_folder
@@ -12,8 +12,6 @@ from rtms_cli.station.admission import server_of
 from rtms_cli.wire.driver import Dial, FinalConnectionError
 from rtms_cli.wire.sockets import Socket
 
-EPOCHS = "epochs"
-"""The folder in a recording's folder that holds the parts of its later owners, each in one of its own."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
 
 
@@ -36,7 +34,7 @@ def part_folder(recording: str, epoch: int) -> Callable[[Path, Header, int], Pat
                 path.mkdir(mode=mode, exist_ok=True)
                 if path.is_symlink():
                     raise Problem(f"{path} is a symbolic link; a recording does not go on behind one.") from None
-            folder = parts / f"E{epoch:04d}"
+            folder = parts / epoch_name(epoch)
             folder.mkdir(mode=mode)
         return folder
 

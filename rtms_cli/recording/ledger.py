@@ -39,7 +39,7 @@ from rtms_cli.protocol.numbers import MessageType, StatusCode, StopReason
 from rtms_cli.protocol.texts import cut
 from rtms_cli.protocol.webhooks import StreamStart, StreamStop, UnreadableWebhook
 from rtms_cli.recording.keepalives import Asked, KeepAlives
-from rtms_cli.recording.manifest import Loss, Stop, Warned
+from rtms_cli.recording.manifest import Epoch, Loss, Stop, Warned
 from rtms_cli.recording.people import People
 from rtms_cli.recording.quantiles import Quantiles
 
@@ -47,12 +47,18 @@ MOST_CONNECTIONS = 1_000
 """The last ones; `connection_count` has the whole number."""
 MOST_CHANNELS = 1_000
 MOST_STEPS = 1_000
+MOST_EPOCHS = 1_000
 MOST_REMARKS = 500
 """Different warnings, different losses and types of messages; further ones of a sort are counted together."""
 _LONGEST_TYPE = 100
 
+_DIED = "its process ended"
+"""Why something ended that never said so."""
+
 _LAST_WORDS = frozenset(status.value for status in Status) - {Status.RECORDING}
 """What a session's last word can be."""
+_NO_NEWS = frozenset((State.STOPPING, State.LEAVING, State.EPOCH))
+"""What may stand behind a last word without anything going on."""
 
 
 class Step(Struct, frozen=True):
@@ -107,10 +113,13 @@ class Ledger:
 
     :param product: says by which id participants are told; see `parties`.
     :param trusted: whether webhooks were verified; see `Outlook`.
+    :param epoch: which owner of the stream recorded it first.
+    :param generator: the program that did.
     """
 
-    def __init__(self, product: str, *, trusted: bool = False) -> None:
+    def __init__(self, product: str, *, trusted: bool = False, epoch: int = 1, generator: str = "") -> None:
         self._product = product
+        self._epochs = [Epoch(epoch, generator)]
         self.people = People(product, self.warn)
         self._trusted = trusted
         self.at_us = 0
@@ -186,6 +195,8 @@ class Ledger:
         if self.goes_on_with(frame):
             self.resume()
         self.at_us = frame.at_us
+        if self._epochs[-1].started is None:
+            self._epochs[-1].started = frame.at_us / 1_000_000
         message = frame.message
         if isinstance(message, ChannelState):
             self._on_state(frame, message)
@@ -203,7 +214,7 @@ class Ledger:
         """
         message = frame.message
         is_afterword = frame.channel == WEBHOOK and not isinstance(message, StreamStart)
-        is_wish = isinstance(message, ChannelState) and message.state in (State.STOPPING, State.LEAVING)
+        is_wish = isinstance(message, ChannelState) and message.state in _NO_NEWS
         return self.last_word is not None and not (is_afterword or is_wish)
 
     def resume(self) -> None:
@@ -242,6 +253,21 @@ class Ledger:
         return stop_of(said.unknown_reason or said.reason, said.how) if said.is_over else None
 
     # What else happened.
+
+    def epochs(self, *, is_over: bool) -> list[Epoch]:
+        """The owners of the stream, one after the other; empty where there was only the first one.
+
+        :param is_over: whether nothing more will come.
+        """
+        *former, last = self._epochs
+        if not former and last.epoch == 1:
+            return []
+        if is_over:
+            last = structs.replace(last, ended=self.at_us / 1_000_000, why=self._way_of_ending())
+        return [*former, last]
+
+    def _way_of_ending(self) -> str:
+        return _DIED if self.last_word is None else self.status
 
     @property
     def steps(self) -> list[Step]:
@@ -422,10 +448,7 @@ class Ledger:
                 socket.reason = cut(change.reason)
                 socket.refused = change.state is State.REFUSED
                 self._miss(channel)
-                unanswered = self._waiting.close(channel)
-                if (tally := self.keep_alives.get(channel)) is not None:
-                    tally.given_up += len(unanswered)
-                    tally.last_us = None  # no interval spans two connections
+                self._give_up_waiting(channel)
             case State.DROPPED:
                 self.lose("read and not kept", channel, 0, change.reason, change.count)
             case State.WARNING:
@@ -435,8 +458,30 @@ class Ledger:
             case State.FINISHED:
                 self._step("finished", frame)
                 self.last_word, self.counts_audio = structs.replace(change, reason=cut(change.reason)), False
+            case State.EPOCH:
+                self._begin_epoch(at, change)
             case State.MARK | State.STOPPING | State.LEAVING:
                 pass  # FINISHED will say who asked
+
+    def _begin_epoch(self, at: float, change: ChannelState) -> None:
+        """Close what the former owner has not closed, for it cannot any more."""
+        for channel in [*self._current]:
+            socket = self._current.pop(channel)
+            socket.closed, socket.reason = at, _DIED
+        for channel in self.keep_alives:
+            self._give_up_waiting(channel)
+        former = self._epochs[-1]
+        former.ended, former.why = at, self._way_of_ending()
+        if self.last_word is None:
+            self._begin_session()
+        if len(self._epochs) < MOST_EPOCHS:
+            self._epochs.append(Epoch(change.code or former.epoch + 1, cut(change.reason)))
+
+    def _give_up_waiting(self, channel: str) -> None:
+        unanswered = self._waiting.close(channel)
+        if (tally := self.keep_alives.get(channel)) is not None:
+            tally.given_up += len(unanswered)
+            tally.last_us = None  # no interval spans two connections
 
     def _miss(self, channel: str) -> None:
         if channel == SIGNALING:

@@ -146,6 +146,18 @@ class Loss(Struct):
     last_error: str = ""
 
 
+class Epoch(Struct):
+    """What one owner of the stream recorded; times in seconds on the capture's clock."""
+
+    epoch: int
+    generator: str
+    started: float | None = None
+    ended: float | None = None
+    """When it was last heard of."""
+    why: str = ""
+    """How its session ended (`complete`, `interrupted`, …), or that its process did."""
+
+
 class TapEntry(Struct):
     """A tap of the stream, or what it ran for one participant: how much it got, and what it did not."""
 
@@ -203,6 +215,8 @@ class Manifest(Struct):
     warnings: list[Warned] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     taps: list[TapEntry] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
+    """The owners of the stream one after the other, where it had several; empty where the first one kept it."""
 
     def party(self, track: TrackEntry) -> UserId:
         """Whose a track is; `None` for everybody's."""

@@ -12,6 +12,8 @@ import socket
 import stat
 from pathlib import Path
 
+from rtms_cli.capture import epoch_folders
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -132,10 +134,14 @@ class FolderLock:
 
 
 def is_being_recorded(folder: Path) -> bool:
-    """Whether a process holds the lock of a recording: one that records or repairs it.
+    """Whether a process holds the lock of a recording, or of one of its epochs: one that records or repairs it.
 
     Where there are no locks, the answer is no. A lock that we may not read is another user's, and the answer is yes.
     """
+    return any(map(_is_locked, (folder, *epoch_folders(folder).values())))
+
+
+def _is_locked(folder: Path) -> bool:
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY | _FLAGS | _AT_ONCE)
     except PermissionError:

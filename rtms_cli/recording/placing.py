@@ -132,6 +132,13 @@ class Placer:
         for channel in self.channels.known.values():
             channel.intakes.clear()
 
+    def begin_epoch(self) -> None:
+        """Go on with what another owner of the stream recorded: its connections are new, as after an end."""
+        self.close()
+        self.reopen()
+        for text in self._texts.values():
+            text.begin_epoch()
+
     def waiting(self) -> Iterable[Track]:
         """The tracks that have something to write, once they know of a zero that has moved."""
         time = self._time

@@ -22,7 +22,7 @@ from msgspec import Struct, structs
 
 from rtms_cli.capture import Header, capture_lines, part_name
 from rtms_cli.errors import Problem
-from rtms_cli.machine import Direction, Frame, Item, Packets
+from rtms_cli.machine import ChannelState, Direction, Frame, Item, Packets, State
 from rtms_cli.protocol import parties
 from rtms_cli.protocol.endings import Status
 from rtms_cli.protocol.messages import Audio, UserId
@@ -140,7 +140,7 @@ class Recorder:
         self._keep_revoked = keep_revoked
         self._process = process
         self._time = SessionTime(max_gap_ms, origin_ms)
-        self._ledger = Ledger(header.product, trusted=header.verified)
+        self._ledger = Ledger(header.product, trusted=header.verified, epoch=header.epoch, generator=header.generator)
         self._placer = Placer(header, self._time, self._ledger, keep_encoded=keep_encoded)
         self._runs = Runs(header.product, self._ledger, self._placer, self._time, self._take)
         self._listener: StreamListener | None = None
@@ -353,6 +353,7 @@ class Recorder:
             warnings=list(ledger.warnings.values()),
             losses=list(ledger.losses.values()),
             taps=self._tap_entries(),
+            epochs=ledger.epochs(is_over=is_over),
         )
 
     def _tap_entries(self) -> list[TapEntry]:
@@ -381,6 +382,8 @@ class Recorder:
         else:
             if ledger.goes_on_with(frame):
                 placer.reopen()
+            if isinstance(message, ChannelState) and message.state is State.EPOCH:
+                placer.begin_epoch()
             ledger.take(frame)
             if ledger.last_word is not None:
                 placer.close()

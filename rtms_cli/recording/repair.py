@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from msgspec import Struct, structs
 
-from rtms_cli.capture import Capture, part_name, part_of
+from rtms_cli.capture import Capture, epoch_folders, part_name, part_of, whole_folder
 from rtms_cli.errors import Problem
 from rtms_cli.machine import Item, in_batches
 from rtms_cli.protocol.endings import Speaker, Status, judge_ending
@@ -39,7 +39,8 @@ from rtms_cli.recording.manifest import (
 from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_being_recorded
 from rtms_cli.recording.recorder import Recorder
 
-_WORKSHOP = ".repair"
+WORKSHOP = ".repair"
+"""Where a recording is made anew, in its folder."""
 _BATCH = 1024
 _CLOCKS_MS = 60_000
 """By how much our clock may be ahead of Zoom's."""
@@ -79,7 +80,8 @@ def unfinished(parent: Path) -> Iterator[Path]:
             manifest = Manifest.read(path.parent)
         except (OSError, ValueError):
             continue  # no manifest of ours: not our affair
-        is_left = manifest.status == Status.RECORDING or (_may_go(manifest) and len(_files(path.parent)) > 1)
+        is_left = manifest.status == Status.RECORDING or (may_go(manifest) and len(files_in(path.parent)) > 1)
+        is_left |= bool(epoch_folders(path.parent)) or whole_folder(path.parent) is not None
         if is_left and not is_being_recorded(path.parent):
             yield path.parent
 
@@ -101,14 +103,14 @@ def revoke(out: Path, stream_id: str, event_ts: int | None, stop: Stop) -> list[
             continue  # no recording of ours
         try:
             is_meant = manifest.rtms_stream_id == stream_id and not _is_after(manifest.started_at, event_ts)
-            if not is_meant or manifest.status == Status.REVOKED:
+            if not is_meant or manifest.status == Status.REVOKED or is_being_recorded(folder):
                 continue
             with contextlib.suppress(NoLocksError):
                 lock.acquire()
         except BlockingIOError:
             continue  # it is being recorded
         try:
-            _delete(folder, _revoked(manifest, stop), ())
+            delete_content(folder, as_revoked(manifest, stop), ())
         finally:
             lock.release()
         deleted.append(folder)
@@ -122,12 +124,12 @@ def _is_after(started_at: str, event_ts: int | None) -> bool:
         return False
 
 
-def _may_go(manifest: Manifest) -> bool:
+def may_go(manifest: Manifest) -> bool:
     """Whether what a manifest tells of is to be deleted; one that lists its tracks is kept on purpose."""
     return manifest.status == Status.REVOKED and not manifest.tracks
 
 
-def _revoked(manifest: Manifest, stop: Stop) -> Manifest:
+def as_revoked(manifest: Manifest, stop: Stop) -> Manifest:
     """The manifest that remains: nothing of what was said, and by whom."""
     texts = [Warned("the stream was revoked: its recording was deleted", 1, 0.0)]
     remaining = copy(manifest)
@@ -149,6 +151,23 @@ def repair(
     :param read: gives the capture's items; it may show how far they have been read.
     :raises Problem: where it is not a recording, or is being recorded.
     """
+    lock = acquired(folder, force=force)
+    try:
+        return _repair(folder, read, keep_revoked=keep_revoked)
+    except OSError as error:
+        raise Problem(
+            f"{folder} could not be repaired: {error.strerror or error}.", "Nothing of it was lost."
+        ) from error
+    finally:
+        lock.release()
+
+
+def acquired(folder: Path, *, force: bool) -> FolderLock:
+    """A recording's lock, which the caller releases.
+
+    :param force: go on without one where the file system has none.
+    :raises Problem: where it cannot be had.
+    """
     lock = FolderLock(folder)
     try:
         lock.acquire()
@@ -164,14 +183,7 @@ def repair(
     except OSError as error:
         what = f"{folder} could not be repaired: {error.strerror or error}."
         raise Problem(what, "Give a recording's folder, which this process may write to.") from error
-    try:
-        return _repair(folder, read, keep_revoked=keep_revoked)
-    except OSError as error:
-        raise Problem(
-            f"{folder} could not be repaired: {error.strerror or error}.", "Nothing of it was lost."
-        ) from error
-    finally:
-        lock.release()
+    return lock
 
 
 def _by(folder: Path) -> str:
@@ -184,7 +196,9 @@ def _by(folder: Path) -> str:
 
 
 def _repair(folder: Path, read: Callable[[Capture], Iterable[Item]], *, keep_revoked: bool) -> Repaired:
-    before = _manifest(folder)
+    if epoch_folders(folder):
+        raise Problem(f"{folder} has parts of several owners.", f"rtms repair {folder}")
+    before = manifest_of(folder)
     if before is not None and before.status == Status.REVOKED:
         return _finish_deletion(folder, before, keep_revoked=keep_revoked)
     try:
@@ -193,16 +207,16 @@ def _repair(folder: Path, read: Callable[[Capture], Iterable[Item]], *, keep_rev
         if before is None or before.status != Status.RECORDING:
             raise _no_recording(folder) or problem from None
         return _finish_without(folder, before, problem, keep_revoked=keep_revoked)
-    workshop = folder / _WORKSHOP
+    workshop = folder / WORKSHOP
     try:
-        _clear(workshop)
+        clear_workshop(workshop)
         workshop.mkdir(mode=0o700)
         recorder = Recorder(
             workshop,
             capture.header,
-            files=_MediaFiles(workshop, _mode(capture.path)),
+            files=_MediaFiles(workshop, mode_of(capture.path)),
             keep_revoked=keep_revoked,
-            keep_encoded=_has_encoded(folder, before),
+            keep_encoded=has_encoded(folder, before),
             origin_ms=before.origin_ms if before is not None else None,
         )
         for batch in in_batches(read(capture), _BATCH):
@@ -212,20 +226,20 @@ def _repair(folder: Path, read: Callable[[Capture], Iterable[Item]], *, keep_rev
             raise Problem(f"{folder} could not be repaired: {failed} writes failed.", "Is the disk full?")
         manifest = recorder.manifest()
         stop = _unheard_stop(before, manifest)
-        if before is not None and stop is not None and _ending_by(stop) is Status.REVOKED and not keep_revoked:
-            return _delete(folder, _revoked(before, stop), tuple(capture.problems))
-        if _may_go(manifest):
-            return _delete(folder, manifest, tuple(capture.problems))
+        if before is not None and stop is not None and ending_by(stop) is Status.REVOKED and not keep_revoked:
+            return delete_content(folder, as_revoked(before, stop), tuple(capture.problems))
+        if may_go(manifest):
+            return delete_content(folder, manifest, tuple(capture.problems))
         return _take_over(folder, workshop, before, recorder, tuple(capture.problems))
     finally:
-        _clear(workshop)
+        clear_workshop(workshop)
 
 
 def _no_recording(folder: Path) -> Problem | None:
     """What a folder is instead, where that is known."""
     if any(folder.glob(f"*/{MANIFEST}")):
         return Problem(f"{folder} is no recording, but has recordings in it.", f"rtms repair {folder}/*")
-    if not folder.is_dir() or any(path.name not in (_WORKSHOP, LOCK) for path in folder.iterdir()):
+    if not folder.is_dir() or any(path.name not in (WORKSHOP, LOCK) for path in folder.iterdir()):
         return None
     return Problem(f"{folder} is empty: its process ended before anything had come.", "Remove it.")
 
@@ -233,15 +247,15 @@ def _no_recording(folder: Path) -> Problem | None:
 def _finish_without(folder: Path, before: Manifest, problem: Problem, *, keep_revoked: bool) -> Repaired:
     """Finish a recording whose capture is gone: its manifest is all that is known."""
     manifest = copy(before)
-    told = None if before.stop is None else _ending_by(before.stop)
+    told = None if before.stop is None else ending_by(before.stop)
     if before.stop is not None and told is Status.REVOKED and not keep_revoked:
-        return _delete(folder, _revoked(before, before.stop), (problem.what,))
+        return delete_content(folder, as_revoked(before, before.stop), (problem.what,))
     manifest.status, manifest.process = (told or Status.INTERRUPTED).value, None
     written = datetime.fromtimestamp((folder / MANIFEST).stat().st_mtime, UTC)
     manifest.ended_at = iso_time(written)
     manifest.losses = [*before.losses, Loss("cannot be read: repair had the manifest alone", part_name(1), 1)]
-    Files(folder, _mode(folder / MANIFEST)).replace(MANIFEST, manifest.encode())
-    kept = tuple(sorted(_files(folder) - {MANIFEST, HOOKS_LOG}))
+    Files(folder, mode_of(folder / MANIFEST)).replace(MANIFEST, manifest.encode())
+    kept = tuple(sorted(files_in(folder) - {MANIFEST, HOOKS_LOG}))
     return Repaired(folder, manifest.status, (MANIFEST,), kept, (problem.what,), len(manifest.losses))
 
 
@@ -256,12 +270,12 @@ def _unheard_stop(before: Manifest | None, made: Manifest) -> Stop | None:
     return None if knows_more else before.stop
 
 
-def _ending_by(stop: Stop) -> Status:
+def ending_by(stop: Stop) -> Status:
     """How a recording ended whose stream Zoom has ended so."""
     return judge_ending(stop.reason, Speaker.ZOOM, is_over=True)
 
 
-def _clear(workshop: Path) -> None:
+def clear_workshop(workshop: Path) -> None:
     """Take away what a repair that was killed has left, or what somebody has put there."""
     if workshop.is_dir() and not workshop.is_symlink():
         shutil.rmtree(workshop, ignore_errors=True)
@@ -269,7 +283,7 @@ def _clear(workshop: Path) -> None:
         workshop.unlink(missing_ok=True)
 
 
-def _manifest(folder: Path) -> Manifest | None:
+def manifest_of(folder: Path) -> Manifest | None:
     try:
         return Manifest.read(folder)
     except FileNotFoundError:
@@ -279,30 +293,30 @@ def _manifest(folder: Path) -> Manifest | None:
         raise Problem(f"{folder / MANIFEST} cannot be read: {why}.", "Move it away to have a new one made.") from None
 
 
-def _has_encoded(folder: Path, before: Manifest | None) -> bool:
+def has_encoded(folder: Path, before: Manifest | None) -> bool:
     """Whether packets were kept as they came."""
     if before is not None and any(entry.kind == KIND for entry in before.tracks):
         return True
-    return any(Path(name).suffix[1:] in EXTENSIONS.values() for name in _files(folder))
+    return any(Path(name).suffix[1:] in EXTENSIONS.values() for name in files_in(folder))
 
 
 def _finish_deletion(folder: Path, manifest: Manifest, *, keep_revoked: bool) -> Repaired:
     """Delete what is left of a revoked recording; one that lists its tracks is kept on purpose."""
-    if not _may_go(manifest) or keep_revoked or not _files(folder) - {MANIFEST}:
+    if not may_go(manifest) or keep_revoked or not files_in(folder) - {MANIFEST}:
         return Repaired(folder, manifest.status, (), (), (), len(manifest.losses))
     manifest.warnings.append(Warned("the stream was revoked: repair deleted what was left of its recording", 1, 0.0))
-    return _delete(folder, manifest, ())
+    return delete_content(folder, manifest, ())
 
 
-def _delete(folder: Path, manifest: Manifest, problems: tuple[str, ...]) -> Repaired:
+def delete_content(folder: Path, manifest: Manifest, problems: tuple[str, ...]) -> Repaired:
     """Delete all but the manifest, which says so first: whatever happens in between, the deletion can be finished."""
     there = folder / MANIFEST if (folder / MANIFEST).exists() else Capture(folder).path
-    Files(folder, _mode(there)).replace(MANIFEST, manifest.encode())
-    names = sorted(_files(folder) - {MANIFEST}, key=lambda name: (part_of(name) is not None, name))
+    Files(folder, mode_of(there)).replace(MANIFEST, manifest.encode())
+    names = sorted(files_in(folder) - {MANIFEST}, key=lambda name: (part_of(name) is not None, name))
     for name in names:
         (folder / name).unlink(missing_ok=True)
     for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir() and not path.is_symlink() and path.name != _WORKSHOP and not any(path.iterdir()):
+        if path.is_dir() and not path.is_symlink() and path.name != WORKSHOP and not any(path.iterdir()):
             path.rmdir()
     return Repaired(folder, manifest.status, (*names, MANIFEST), (), problems, len(manifest.losses))
 
@@ -312,8 +326,8 @@ def _take_over(
 ) -> Repaired:
     """Take each file of the workshop that holds all that the one in the folder does."""
     changed, kept = [], []
-    made = _files(workshop) - {MANIFEST}
-    names = _files(folder)
+    made = files_in(workshop) - {MANIFEST}
+    names = files_in(folder)
     half_written = {f"{name}.part" for name in (*made, MANIFEST)} & names
     there = {name for name in names - half_written if name != MANIFEST and part_of(name) is None}
     remade = recorder.manifest()
@@ -326,7 +340,7 @@ def _take_over(
             continue
         for name in unit:
             if name not in there or not same(workshop / name, folder / name):
-                (folder / name).parent.mkdir(mode=folder_mode(_mode(workshop / name)), exist_ok=True)
+                (folder / name).parent.mkdir(mode=folder_mode(mode_of(workshop / name)), exist_ok=True)
                 (workshop / name).replace(folder / name)
                 changed.append(name)
     for name in half_written:
@@ -334,7 +348,7 @@ def _take_over(
     kept += sorted(there - made - {HOOKS_LOG})
     manifest = _merged(before, remade, changed, kept, has_last_word=recorder.has_last_word)
     if manifest != before:
-        Files(folder, _mode(workshop / MANIFEST)).replace(MANIFEST, manifest.encode())
+        Files(folder, mode_of(workshop / MANIFEST)).replace(MANIFEST, manifest.encode())
         changed.append(MANIFEST)
     return Repaired(folder, manifest.status, tuple(changed), tuple(kept), problems, len(manifest.losses))
 
@@ -399,7 +413,7 @@ def _merged(
         base.warnings = [*made.warnings, *(warned for warned in more if warned.text not in texts)]
         if (stop := _unheard_stop(before, made)) is not None:
             base.stop = stop
-            base.status = _ending_by(stop).value
+            base.status = ending_by(stop).value
     else:
         base, other = copy(before), made
         if has_last_word and not _later(before.ended_at, made.ended_at):
@@ -421,7 +435,7 @@ def _merged(
                     entries = [of_base[path] if of_made is of_other else of_other[path]]
                 entries.sort(key=lambda entry: -entry.packets)
             base.tracks.append(entries[0])
-        base.losses = _losses(before.losses, made.losses)
+        base.losses = joined_losses(before.losses, made.losses)
         if base is made_anew:
             _count_more(base, before)
     return base
@@ -474,7 +488,7 @@ def _moved(entry: TrackEntry, origin_ms: int | None, to_ms: int | None) -> Track
     return structs.replace(entry, offset=entry.offset + (origin_ms - to_ms) / 1000)
 
 
-def _losses(*lists: list[Loss]) -> list[Loss]:
+def joined_losses(*lists: list[Loss]) -> list[Loss]:
     """All of them, and of two that are the same the greater one."""
     found: dict[tuple[str, str], Loss] = {}
     for loss in (loss for losses in lists for loss in losses):
@@ -484,11 +498,11 @@ def _losses(*lists: list[Loss]) -> list[Loss]:
     return list(found.values())
 
 
-def _mode(path: Path) -> int:
+def mode_of(path: Path) -> int:
     """The permissions of what belongs to a file that may be read-only."""
     return (path.stat().st_mode & 0o777) | 0o600
 
 
-def _files(folder: Path) -> set[str]:
+def files_in(folder: Path) -> set[str]:
     names = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_symlink() and path.is_file())
-    return {str(name) for name in names if name.parts[0] not in (_WORKSHOP, LOCK)}
+    return {str(name) for name in names if name.parts[0] not in (WORKSHOP, LOCK)}

@@ -1,6 +1,8 @@
 """Everything but audio: pictures with their index lines; transcript, chat and events as JSON lines (RECORDING)."""
 
 import re
+from collections import deque
+from hashlib import sha256
 
 import msgspec
 from msgspec import Struct
@@ -106,6 +108,8 @@ class PictureTrack(Track):
         )
 
 
+_MOST_RECENT = 1_000
+"""Lines of a text that are remembered, in case the next owner of the stream hears them too."""
 _START = re.compile(rb'\{"t":(null|-?[\d.e-]+),"timestamp":(null|-?\d+),("t_from":"arrival",)?')
 
 
@@ -130,6 +134,18 @@ class TextTrack(Track):
         self._waiting: list[tuple[int | None, Moment | None, bytes]] = []
         self._exists = False
         self._disk_origin_ms: int | None = None
+        self._duplicates = 0
+        self._recent: deque[bytes] = deque(maxlen=_MOST_RECENT)
+        """What the last lines were."""
+        self._before: frozenset[bytes] = frozenset()
+        """The same, as another owner of the stream left it."""
+
+    def begin_epoch(self) -> None:
+        """Another owner of the stream recorded what comes now; what both of them heard is kept once.
+
+        That is a line with a timestamp of its own, all of which is the same.
+        """
+        self._before = frozenset(self._recent)
 
     @property
     def waiting(self) -> int:
@@ -144,6 +160,9 @@ class TextTrack(Track):
         if not self.is_open:
             raise ClosedTrackError(self.path)
         rest = dumps(fields)[1:] + b"\n"
+        if arrival is None and timestamp is not None and self._came_before(b"%d,%b" % (timestamp, rest)):
+            self._duplicates += 1
+            return
         self.packets += 1
         self.nbytes += len(rest)
         if arrival is None:
@@ -152,6 +171,14 @@ class TextTrack(Track):
         if self.listener is not None:
             self.listener.on_line(self, self._start(timestamp, arrival) + rest)
         self.dirty = True
+
+    def _came_before(self, line: bytes) -> bool:
+        """Whether the stream's former owner had the same line; else the next one may."""
+        digest = sha256(line).digest()
+        if digest in self._before:
+            return True
+        self._recent.append(digest)
+        return False
 
     def catch_up(self) -> None:
         """Take note of an origin that has become known or moved."""
@@ -183,6 +210,7 @@ class TextTrack(Track):
             bytes=self.nbytes,
             first_timestamp=self.first_timestamp,
             last_timestamp=self.last_timestamp,
+            duplicates=self._duplicates,
         )
 
     def _start(self, timestamp: int | None, arrival: Moment | None) -> bytes:

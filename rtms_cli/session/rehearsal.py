@@ -7,7 +7,7 @@ the session's behaviour has changed since the capture was made.
 from collections import Counter
 from collections.abc import Iterable
 
-from rtms_cli.machine import MEDIA, Command, Direction, Frame, Item, Packets, Send, frames_of
+from rtms_cli.machine import MEDIA, ChannelState, Command, Direction, Frame, Item, Packets, Send, State, frames_of
 from rtms_cli.protocol.media import MediaParams, MediaRequest, spelled_out
 from rtms_cli.protocol.messages import (
     ClientReadyAck,
@@ -46,7 +46,8 @@ class Rehearsal:
                     split = split or frame.channel != MEDIA
                 case ClientReadyAck():
                     break
-        self._session = Session(stream, Signature(""), MediaRequest(types, params, split, buffer_data))
+        self._stream, self._request = stream, MediaRequest(types, params, split, buffer_data)
+        self._session = Session(stream, Signature(""), self._request)
         self._would_send: Counter[tuple[str, int]] = Counter()
         self._was_sent: Counter[tuple[str, int]] = Counter()
         self._started = False
@@ -69,6 +70,9 @@ class Rehearsal:
 
     def follow(self, frame: Frame) -> None:
         """Give the session one more frame, and the ticks that were due before it."""
+        if isinstance(frame.message, ChannelState) and frame.message.state is State.EPOCH:
+            self._begin_epoch(frame.at_us)
+            return
         while (due_us := self._session.deadline_us) is not None and (due_us < frame.at_us or not self._started):
             self._note(self._session.tick(due_us if self._started else 0))
             self._started = True
@@ -77,6 +81,12 @@ class Rehearsal:
                 self._was_sent[frame.channel, int(frame.message.msg_type)] += 1
         else:
             self._note(self._session.receive(frame))
+
+    def _begin_epoch(self, at_us: int) -> None:
+        """Go on as the next owner of the stream, whose session is another one."""
+        self._session = Session(self._stream, Signature(""), self._request, continues=True)
+        self._note(self._session.tick(at_us))
+        self._started = True
 
     def differences(self) -> list[str]:
         """Where what the session would send is not what was sent: a line for each kind of message."""

@@ -116,6 +116,8 @@ def _state(state: ChannelState) -> str:
         case State.FINISHED:
             reason = "" if state.code is None else f"reason {StopReason.label(state.code)}"
             return _join(f"finished: {escape(state.status)}", reason, escape(state.reason))
+        case State.EPOCH:
+            return _join(f"epoch {state.code} begins", escape(state.reason))
         case State.MARK:
             return _join("MARK", escape(state.reason))
         case _:
