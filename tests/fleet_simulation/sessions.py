@@ -177,6 +177,7 @@ class Station:
         self.statuses: list[Any] = []
         self.more_health: dict[str, Any] = {}
         self.more_figures: list[Any] = []
+        self.more_readiness: list[Any] = []
 
     def snapshots(self) -> list[SimpleNamespace]:
         return [
