@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 from urllib.parse import urlsplit
 
-from rtms_cli.commands.groups import CloudOptions, HookOptions, LiveOptions, RecordingOptions
+from rtms_cli.commands.groups import CloudOptions, HookOptions, LiveOptions, LoggedOptions, RecordingOptions
 from rtms_cli.commands.options import file_mode, is_terminal
 from rtms_cli.errors import Problem
 from rtms_cli.live.hooks import Hooks
@@ -23,6 +23,7 @@ from rtms_cli.station.hearing import Hearer
 from rtms_cli.station.intake import Choose
 from rtms_cli.station.listening import OpenListener
 from rtms_cli.station.metrics import MoreFigures
+from rtms_cli.station.notify_systemd import heeding_systemd
 from rtms_cli.station.observing import ConnectionStatus, Observer, Observers, StreamSnapshot
 from rtms_cli.station.running import Room, check_out, on_signals, running_station
 from rtms_cli.station.station import Station, recorder_in, recorder_nowhere
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from rtms_cli.live.notifier import Notifier
     from rtms_cli.station.credentials import Credentials
     from rtms_cli.station.subscribing import Subscriber
+    from rtms_cli.view.logs import LogLines
     from rtms_cli.wire.descriptors import Shares
 
 DRAWN_S, WRITTEN_S = 0.5, 2.0
@@ -142,6 +144,8 @@ def check_options(options: RecordingOptions, live: LiveOptions, hook_options: Ho
     :raises Problem: where one cannot be done.
     """
     file_mode(options.mode)
+    if isinstance(options, LoggedOptions):
+        check_log(options)
     live.taps(is_heard=bool(options.notify))
     hook_options.hooks()
     read_notify(options)
@@ -162,11 +166,70 @@ async def _shown(
     live: LiveOptions,
     progress: Callable[[], float | None] = lambda: None,
 ) -> _Shown:
-    """The view that the options ask for, where standard output allows it."""
+    """The view that the options ask for, where standard output allows it, and the log."""
     gives_stdout = any(tap.target.shown == STDOUT for tap in live.taps(is_heard=bool(options.notify)))
+    log = open_log(options, sys.stderr if gives_stdout else sys.stdout)
+    reload = (lambda: "there is no log file to open again") if log is None else log.reopen
+    await stack.enter_async_context(heeding_systemd(reload))
+    if log is not None:
+        stack.callback(log.close)
+    if log is not None and not log.has_file:
+        never_be_stopped()
+        return _Shown(log, None)
+    shown = await _viewed(stack, title, panel, options, progress, gives_stdout=gives_stdout)
+    return shown if log is None else shown._replace(view=Observers([shown.view, log]))
+
+
+async def _viewed(
+    stack: AsyncExitStack,
+    title: str,
+    panel: _Panel,
+    options: RecordingOptions,
+    progress: Callable[[], float | None],
+    *,
+    gives_stdout: bool,
+) -> _Shown:
+    """The view that the options ask for, where standard output allows it."""
     if not (options.as_json or options.plain or gives_stdout) and is_terminal():
         return _Shown(*await _drawn(stack, title, panel, options.out, progress))
     return _Shown(_written(stack, sys.stderr if gives_stdout else sys.stdout, as_json=options.as_json), None)
+
+
+def open_log(options: RecordingOptions, out: TextIO) -> "LogLines | None":
+    """The log that the options ask for, if they do.
+
+    :param out: where it goes without a file.
+    :raises Problem: where there cannot be one.
+    """
+    if not isinstance(options, LoggedOptions) or (options.log_format is None and options.log_file is None):
+        return None
+    import os
+    from datetime import UTC, datetime
+
+    from rtms_cli.station.credentials import SECRETS, find_secret, variable_of
+    from rtms_cli.view.logs import Log, LogLines, RotatingFile, StandardOutput, secrets_in
+
+    most_nbytes, keep = check_log(options)
+    file = StandardOutput(out) if options.log_file is None else RotatingFile(options.log_file, most_nbytes, keep)
+    secrets = {*secrets_in(os.environ), *(find_secret(variable_of(name)) for name in SECRETS)}
+    log = Log(file, lambda: datetime.now(UTC), as_json=options.log_format == "json", secrets=secrets)
+    return LogLines(log, has_file=options.log_file is not None)
+
+
+def check_log(options: LoggedOptions) -> tuple[int, int]:
+    """Read what options say about the log.
+
+    :returns: the most bytes of a file, and how many old ones are kept.
+    :raises Problem: where it cannot be done.
+    """
+    if options.log_format not in (None, "json", "text"):
+        raise Problem(f"--log-format {options.log_format} is none.", "Use json or text.")
+    if options.log_format is not None and options.log_file is None and options.as_json:
+        raise Problem("--log-format and --json both write to standard output.", "Give --log-file FILE too.")
+    size, _, keep = options.log_rotate.partition(":")
+    if not (size.isdecimal() and keep.isdecimal() and 0 < int(size) < 1 << 20 and int(keep) <= 1000):
+        raise Problem(f"--log-rotate {options.log_rotate} is no size and number.", "Give MiB and files, as 100:5.")
+    return int(size) << 20, int(keep)
 
 
 @asynccontextmanager

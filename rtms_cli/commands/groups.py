@@ -28,6 +28,9 @@ from rtms_cli.commands.options import (
     KeepEncoded,
     KeepRevoked,
     Live,
+    LogFile,
+    LogFormat,
+    LogRotate,
     MaxBuffer,
     Media,
     Mode,
@@ -104,6 +107,14 @@ class RecordingOptions(Struct, frozen=True):
     notify: Notify = None
     plain: Plain = False
     as_json: Json = False
+
+
+class LoggedOptions(RecordingOptions, frozen=True):
+    """The same, and a log for machines, of what may run for long."""
+
+    log_format: LogFormat = None
+    log_file: LogFile = None
+    log_rotate: LogRotate = "100:5"
 
 
 class LiveOptions(Struct, frozen=True):

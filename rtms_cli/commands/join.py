@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.groups import HookOptions, LiveOptions, MediaOptions, RecordingOptions, option_groups
+from rtms_cli.commands.groups import HookOptions, LiveOptions, LoggedOptions, MediaOptions, option_groups
 from rtms_cli.commands.options import (
     AllowHost,
     ClientId,
@@ -36,7 +36,7 @@ def join(
     allow_host: AllowHost = None,
     live: LiveOptions,
     hooks: HookOptions,
-    recording: RecordingOptions,
+    recording: LoggedOptions,
 ) -> None:
     """Record one stream from its webhook's payload.
 

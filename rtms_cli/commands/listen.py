@@ -8,8 +8,8 @@ from rtms_cli.commands.groups import (
     CloudOptions,
     HookOptions,
     LiveOptions,
+    LoggedOptions,
     MediaOptions,
-    RecordingOptions,
     option_groups,
 )
 from rtms_cli.commands.options import (
@@ -63,7 +63,7 @@ def listen(
     secret_token: SecretToken = None,
     live: LiveOptions,
     hooks: HookOptions,
-    recording: RecordingOptions,
+    recording: LoggedOptions,
 ) -> None:
     """Record every stream that Zoom's webhooks announce, or its event WebSocket.
 
@@ -82,6 +82,7 @@ def listen(
     from rtms_cli.commands.composing import read_events, shares_of, shown_station, until_stopped
     from rtms_cli.commands.teams import Alone, Queued
     from rtms_cli.station.choosing import Only
+    from rtms_cli.station.notify_systemd import tell_systemd
     from rtms_cli.station.receiving import WebhookEndpoint
     from rtms_cli.station.running import run_loop
     from rtms_cli.wire.hosts import HostPolicy, in_url
@@ -150,6 +151,7 @@ def listen(
             await stack.enter_async_context(opened)
             for remark in await _remarks(recording.out, max_streams, streams, endpoint):
                 hearer.notice(remark)
+            tell_systemd("READY=1")
             if source is None:
                 await until_stopped(hearer, None)
                 return

@@ -77,6 +77,9 @@ HealthPort = Annotated[
     int | None, typer.Option(metavar="PORT", help="For /healthz, /readyz, /metrics.", min=0, max=65535)
 ]
 HealthHost = Annotated[str, typer.Option(metavar="HOST", help="Address of --health-port.")]
+LogFormat = Annotated[str | None, typer.Option(metavar="json|text", help="A log, instead of what is shown.")]
+LogFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Where the log goes; what is shown stays.")]
+LogRotate = Annotated[str, typer.Option(metavar="MIB:N", help="Size of the file, and how many old ones.")]
 Mode = Annotated[str, typer.Option(metavar="OCTAL", help="Permissions of the files.")]
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rtms_cli.commands.groups import HookOptions, LiveOptions, MediaOptions, RecordingOptions, option_groups
+from rtms_cli.commands.groups import HookOptions, LiveOptions, LoggedOptions, MediaOptions, option_groups
 from rtms_cli.commands.options import (
     AllowHost,
     ClientId,
@@ -40,7 +40,7 @@ def work(
     client_secret: ClientSecret = None,
     live: LiveOptions,
     hooks: HookOptions,
-    recording: RecordingOptions,
+    recording: LoggedOptions,
 ) -> None:
     """Record streams that `rtms listen --queue` takes in, on as many machines as you like.
 
@@ -52,6 +52,7 @@ def work(
     """
     from rtms_cli.commands.composing import shares_of, shown_station, working
     from rtms_cli.fleet.queues import open_dispatch, read_queue_url
+    from rtms_cli.station.notify_systemd import tell_systemd
     from rtms_cli.station.receiving import answering_probes
     from rtms_cli.station.running import run_loop
     from rtms_cli.wire.hosts import HostPolicy
@@ -99,6 +100,7 @@ def work(
             workers.append(worker)
             station.notice(f"{worker.name} has {worker.claims.slots} slots")
             async with answering_probes(station, recording.out, health_host, health_port):
+                tell_systemd("READY=1")
                 await worker.run()
 
     run_loop(run())

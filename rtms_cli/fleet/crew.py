@@ -26,6 +26,7 @@ from rtms_cli.fleet.line import Line
 from rtms_cli.fleet.local import LocalDispatch, answer, answer_of
 from rtms_cli.fleet.telling import labelled, play, totals_of
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.station.log_context import of_worker
 from rtms_cli.station.metrics import Totals
 from rtms_cli.station.observing import Observer, StreamSnapshot
 
@@ -358,7 +359,8 @@ class Crew:
             case messages.Ended(stream):
                 member.streams.pop(stream.stream_id, None)
                 self._on_ended(said)
-        play(said, self._observer)
+        with of_worker(member.name):
+            play(said, self._observer)
 
     def _call(self, member: _Member, asked: messages.Ask) -> None:
         if len(member.calls) >= MOST_CALLS:

@@ -35,6 +35,7 @@ from rtms_cli.fleet.parts import Guard, lost, part_folder
 from rtms_cli.protocol.times import iso_time
 from rtms_cli.protocol.webhooks import StreamStart, StreamStop, read_webhook
 from rtms_cli.recording.recorder import Recorder
+from rtms_cli.station import log_context
 from rtms_cli.station.observing import ConnectionStatus
 from rtms_cli.station.run import Part
 from rtms_cli.station.station import Outcome, Station
@@ -125,6 +126,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `drain` or `stop` has come to its end."""
+        log_context.worker.set(self.name)
         watching = asyncio.create_task(self._watch_loop(), name="how late the loop is")
         try:
             while not (self._stopping and not self._owners):

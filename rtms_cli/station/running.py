@@ -24,6 +24,7 @@ from rtms_cli.recording.files import folder_mode, make_folder
 from rtms_cli.recording.writer import Writer
 from rtms_cli.station.intake import Choose
 from rtms_cli.station.listening import OpenListener
+from rtms_cli.station.notify_systemd import tell_systemd
 from rtms_cli.station.observing import Observer
 from rtms_cli.station.station import Station, recorder_in, recorder_nowhere, revoke_in
 from rtms_cli.wire.descriptors import raise_limit
@@ -185,6 +186,7 @@ def on_signals(stop: Callable[[str], None], before_exit: Callable[[], None] = la
         nonlocal is_stopping
         if not is_stopping:
             is_stopping = True
+            tell_systemd("STOPPING=1")
             stop("SIGHUP")
 
     def on_signal(name: str) -> None:
@@ -197,6 +199,7 @@ def on_signals(stop: Callable[[str], None], before_exit: Callable[[], None] = la
         was_asked = True
         if not is_stopping:
             is_stopping = True
+            tell_systemd("STOPPING=1")
             stop(name)
 
     loop.add_signal_handler(signal.SIGINT, on_signal, "Ctrl-C")

@@ -44,6 +44,7 @@ from rtms_cli.station.admission import described, how_late, stream_id_of
 from rtms_cli.station.beginning import Beginning
 from rtms_cli.station.intake import Choose, Intake
 from rtms_cli.station.listening import OpenListener, open_listeners
+from rtms_cli.station.log_context import About, about
 from rtms_cli.station.metrics import Figures, MoreFigures, Totals
 from rtms_cli.station.observing import NOT_RECORDED, ConnectionStatus, Observer, Observers, StreamSnapshot
 from rtms_cli.station.run import Part, Run
@@ -286,11 +287,8 @@ class Station:
 
     def not_ready(self) -> Sequence[str]:
         """Why no stream would be taken now, a line a reason, for `GET /readyz`."""
-        own = []
-        if self._stopping:
-            own.append(f"stopping ({self._stopping})")
-        elif self.elsewhere is None and self._intake.is_full:
-            own.append(self._intake.too_many)
+        is_full = self.elsewhere is None and self._intake.is_full
+        own = [f"stopping ({self._stopping})"] if self._stopping else [self._intake.too_many] if is_full else []
         return [*own, *(why for look in self.more_readiness if (why := look()) is not None)]
 
     def figures(self, answers: Mapping[int, int], free_nbytes: int | None) -> Figures:
@@ -369,6 +367,7 @@ class Station:
         :param at_once: make its folder before the first connection stands.
         """
         stream = run.stream
+        about.set(About(stream.stream_id, str(stream.id), None if run.part is None else run.part.epoch))
         try:
             if run.recorder is not None:
                 await self._reopen(run, run.recorder)
