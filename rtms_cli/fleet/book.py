@@ -219,7 +219,7 @@ class Book:
         for stream in list(self._streams.values()):
             if len(taken) >= most:
                 break
-            if not self._may_be_taken(now_ms, stream, status.worker):
+            if not self._may_be_taken(now_ms, stream):
                 continue
             former, waited_ms = stream.owner or stream.former, now_ms - stream.recorded_ms
             stream.epoch += 1
@@ -240,13 +240,11 @@ class Book:
             )
         return taken
 
-    def _may_be_taken(self, now_ms: int, stream: _Stream, worker: str) -> bool:
+    def _may_be_taken(self, now_ms: int, stream: _Stream) -> bool:
         if stream.state == WAITING:
             return stream.not_before_ms <= now_ms
-        # What a worker holds itself it renews: it may be recording it.
-        if stream.state != OWNED or stream.owner == worker or now_ms < self._grace_ms:
-            return False
-        return now_ms - stream.heard_ms >= self._lease_ms
+        # Also what is the same worker's: it renews before it takes, so it never heard that it has this one.
+        return stream.state == OWNED and now_ms >= self._grace_ms and now_ms - stream.heard_ms >= self._lease_ms
 
     def renew(self, now_ms: int, status: WorkerStatus, held: Mapping[str, Held]) -> Renewed:
         """See `Dispatch.renew`."""
@@ -361,7 +359,7 @@ class Book:
         owned: Counter[str] = Counter()
         waiting = 0
         for stream in self._open():
-            if self._may_be_taken(now_ms, stream, ""):
+            if self._may_be_taken(now_ms, stream):
                 waiting += 1
             elif stream.owner:
                 owned[stream.owner] += 1

@@ -248,7 +248,7 @@ while #taken < most do
   for _, one in ipairs(pending) do
     if #taken >= most then break end
     local entry, owner, idle = one[1], one[2], one[3]
-    if owner ~= worker and idle >= LEASE and not (grace and owner ~= NOBODY) then
+    if idle >= LEASE and not (grace and owner ~= NOBODY) then
       local claimed = redis.call('XCLAIM', QUEUE, GROUP, worker, 0, entry)
       if claimed[1] and claimed[1][2] then
         take(claimed[1][2][2], entry)

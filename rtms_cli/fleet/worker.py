@@ -276,6 +276,7 @@ class Worker:
             status = outcome.finish.status
         except Problem as problem:
             self._station.notice(f"stream {claim.stream_id} is not recorded: {problem}")
+        held = one.held()  # what is heard from now on, no session has heard
         self._guards.pop(claim.stream_id, None)
         if one.is_lost:
             return
@@ -284,7 +285,7 @@ class Worker:
         verdict = judge_end(one, status, refused, now_ms(), was_left=bool(why))
         if verdict.finishes and self._on_over is not None:
             await self._on_over(claim, outcome)
-        await self._give_back(one, verdict, why)
+        await self._give_back(one, held, verdict, why)
 
     def _record(self, one: Holding, start: News) -> Awaitable[Outcome]:
         claim = one.claim
@@ -317,23 +318,27 @@ class Worker:
 
     async def _delete(self, one: Holding) -> None:
         """Delete what was recorded of a stream that was revoked after its end."""
+        held = one.held()
         for news in one.claim.news:
             webhook = read_webhook(news.body)
             if isinstance(webhook, StreamStop) and self._revoke is not None:
                 await self._revoke(one.claim, webhook)
-        await self._give_back(one, Verdict(finishes=True, status="revoked"), "")
+        await self._give_back(one, held, Verdict(finishes=True, status="revoked"), "")
 
-    async def _give_back(self, one: Holding, verdict: Verdict, why: str) -> None:
-        """Tell the queue what becomes of a stream, as soon as it can be reached."""
+    async def _give_back(self, one: Holding, held: Held, verdict: Verdict, why: str) -> None:
+        """Tell the queue what becomes of a stream, as soon as it can be reached.
+
+        :param held: how the claim stood when its recording ended.
+        """
         claim, one.state = one.claim, ENDED
         while not one.is_lost:
             try:
                 if verdict.finishes:
-                    became = await self._dispatch.finish(self.name, claim.stream_id, one.held(), verdict.status)
+                    became = await self._dispatch.finish(self.name, claim.stream_id, held, verdict.status)
                     is_ours = became is not Finished.LOST
                 else:
                     is_ours = await self._dispatch.release(
-                        self.name, claim.stream_id, one.held(), after_s=verdict.after_s, why=why
+                        self.name, claim.stream_id, held, after_s=verdict.after_s, why=why
                     )
             except DispatchError as error:
                 self._miss(error)

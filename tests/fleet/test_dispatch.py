@@ -90,7 +90,6 @@ async def test_a_silent_owner_loses_its_stream_and_changes_nothing_any_more(rig:
     await rig.take("a")
     assert await rig.take("b") == []
     await rig.silence("b")
-    assert await rig.take("a") == []
     (claim,) = await rig.take("b")
     assert (claim.epoch, claim.former) == (2, "a")
     assert (await rig.dispatch.renew(status("a"), {"s1": Held(1, 1)})).lost == ("s1",)
@@ -99,6 +98,15 @@ async def test_a_silent_owner_loses_its_stream_and_changes_nothing_any_more(rig:
     assert (await rig.dispatch.renew(status("b"), {"s1": Held(2, 1)})).lost == ()
     assert await rig.dispatch.finish("b", "s1", Held(2, 1), "complete") is Finished.DONE
     assert await rig.take("c") == []
+
+
+async def test_a_worker_takes_again_what_it_never_heard_that_it_has(rig: Rig) -> None:
+    await rig.offer("started")
+    await rig.take("a")
+    assert await rig.take("a") == []
+    await rig.silence("a")
+    (claim,) = await rig.take("a")
+    assert (claim.epoch, claim.former) == (2, "a")
 
 
 async def test_an_owner_that_renews_keeps_its_stream(rig: Rig) -> None:

@@ -50,6 +50,8 @@ class Plan(Struct, frozen=True):
     """How many of them come late."""
     repeats: float
     """How many of them come twice."""
+    loses: float
+    """How many answers of the queue's are lost, with their connections."""
     tells_due: bool
     """See `queue.Queue`."""
 
@@ -94,6 +96,7 @@ def plan_of(seed: int) -> Plan:
         late_webhooks=dice.choice((0, 0.05, 0.2)),
         repeats=dice.choice((0, 0.05, 0.2)),
         tells_due=dice.random() < 0.5,
+        loses=dice.choice((0, 0, 0.01, 0.05)),
     )
 
 

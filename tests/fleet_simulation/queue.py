@@ -35,10 +35,11 @@ class Queue:
     """A book that may be away.
 
     :param tells_due: whether who waits for a change is woken when a claim runs out, too.
+    :param loses: how many answers are lost.
     """
 
-    def __init__(self, clock: Clock, dice: random.Random, *, tells_due: bool) -> None:
-        self.clock, self.dice, self.tells_due = clock, dice, tells_due
+    def __init__(self, clock: Clock, dice: random.Random, *, tells_due: bool, loses: float) -> None:
+        self.clock, self.dice, self.tells_due, self.loses = clock, dice, tells_due, loses
         self.book = Book()
         self.is_up = True
         self.lost_data_at: float | None = None
@@ -150,7 +151,10 @@ class Way:
             result = do(queue.book, queue.clock.now_ms)
             if rings:
                 queue.ring()
-            if not process.is_cut_in:
+            if queue.loses and queue.dice.random() < queue.loses:
+                error = DispatchError("The connection to the queue was reset.", "Wait.")
+                queue.clock.after(queue.way_s(), lambda: _fail(process, answer, error))
+            elif not process.is_cut_in:
                 queue.clock.after(queue.way_s(), partial(_set, process, answer, result))
 
         queue.clock.after(queue.way_s(), arrive)

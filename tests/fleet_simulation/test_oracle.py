@@ -49,7 +49,7 @@ def _epoch_is_not_raised(patch: pytest.MonkeyPatch) -> None:
 
 def _never_taken_over(patch: pytest.MonkeyPatch) -> None:
     """A silent owner keeps what it has."""
-    patch.setattr(Book, "_may_be_taken", lambda self, now_ms, stream, _: stream.state == WAITING)
+    patch.setattr(Book, "_may_be_taken", lambda self, now_ms, stream: stream.state == WAITING)
 
 
 def _taken_over_too_soon(patch: pytest.MonkeyPatch) -> None:

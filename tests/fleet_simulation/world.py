@@ -31,7 +31,7 @@ class World:
         self.clock = Clock()
         self.violations: list[str] = []
         self.notes: list[tuple[float, str]] = []
-        self.queue = Queue(self.clock, self.dice, tells_due=plan.tells_due)
+        self.queue = Queue(self.clock, self.dice, tells_due=plan.tells_due, loses=plan.loses)
         self.zoom = Zoom(self.clock, self.dice, self._send)
         self.processes: list[Process] = []
         self.offered: Counter[Offered] = Counter()
