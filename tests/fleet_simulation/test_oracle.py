@@ -13,6 +13,8 @@ from rtms_cli.fleet.book import OWNED, WAITING, Book
 from rtms_cli.fleet.claims import Claims, Holding, Verdict
 from rtms_cli.fleet.dispatch import Claim, Held, Renewed, WorkerStatus
 
+SEEDS = 20
+"""In how many of them a broken rule has to show."""
 Break = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -97,21 +99,21 @@ def _retry_starts_again(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("breaks", "seed", "says"),
+    ("breaks", "says"),
     [
-        (_no_epoch_check, 0, "connects after"),
-        (_no_lease_check, 0, "connects after"),
-        (_no_guard, 1, "connects after"),
-        (_epoch_is_not_raised, 1, "both are epoch"),
-        (_never_taken_over, 1, "no owner"),
-        (_taken_over_too_soon, 3, "connects after"),
-        (_lost_is_not_told, 1, "connects after"),
-        (_refused_is_failed, 1, "is lost"),
-        (_drained_is_finished, 1, "is lost"),
-        (_retry_starts_again, 0, "was finished so"),
+        (_no_epoch_check, "connects after"),
+        (_no_lease_check, "connects after"),
+        (_no_guard, "connects after"),
+        (_epoch_is_not_raised, "both are epoch"),
+        (_never_taken_over, "no owner"),
+        (_taken_over_too_soon, "connects after"),
+        (_lost_is_not_told, "connects after"),
+        (_refused_is_failed, "is lost"),
+        (_drained_is_finished, "is lost"),
+        (_retry_starts_again, "was finished so"),
     ],
 )
-def test_a_broken_rule_is_seen(breaks: Break, seed: int, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_rule_is_seen(breaks: Break, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     breaks(monkeypatch)
-    found = play(plan_of(seed)).violations
-    assert any(says in violation for violation in found), found
+    found = (violation for seed in range(SEEDS) for violation in play(plan_of(seed)).violations)
+    assert any(says in violation for violation in found)

@@ -145,6 +145,8 @@ class Watch:
             return "the queue was away"
         if any(loss.noticed - 5 <= moment <= loss.noticed + 30 for moment in self._nobody_able):
             return "no worker could take it"
+        if any(what == "cut zoom" and who in self._owners[name] for _, _, what, who in near):
+            return "its owner could not reach Zoom"
         if len([1 for _, _, _, who in near if who in self._owners[name]]) > 1:
             return "several owners had trouble"
         return ""
