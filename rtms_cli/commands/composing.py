@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from urllib.parse import urlsplit
 
 from rtms_cli.commands.groups import CloudOptions, HookOptions, LiveOptions, LoggedOptions, RecordingOptions
-from rtms_cli.commands.options import file_mode, is_terminal
+from rtms_cli.commands.options import file_mode, is_terminal, size
 from rtms_cli.errors import Problem
 from rtms_cli.live.hooks import Hooks
 from rtms_cli.live.programs import kill_groups
@@ -42,11 +42,14 @@ if TYPE_CHECKING:
     from rtms_cli.live.notifier import Notifier
     from rtms_cli.station.credentials import Credentials
     from rtms_cli.station.subscribing import Subscriber
+    from rtms_cli.store.shipping import Shipping
     from rtms_cli.view.logs import LogLines
     from rtms_cli.wire.descriptors import Shares
 
 DRAWN_S, WRITTEN_S = 0.5, 2.0
 """How often workers tell how their streams stand, for a screen and for `/metrics`."""
+LAST_S = 30.0
+"""For how long a process that recorded many streams goes on storing them at its end."""
 STDOUT = "standard output"
 """How a tap's target is shown that is our own."""
 
@@ -97,6 +100,7 @@ async def shown_station(
     progress: Callable[[], float | None] = lambda: None,
     choose: Choose = lambda stream, others: None,
     on_stop: Callable[[Station, str], None] = Station.request_stop,
+    in_fleet: bool = False,
 ) -> AsyncIterator[Station]:
     """A station that records until it is left, and that shows itself.
 
@@ -109,6 +113,7 @@ async def shown_station(
     :param progress: how far it is, from 0 to 1, where the end is known.
     :param choose: see `Station`.
     :param on_stop: what signals and the q key do, with their names.
+    :param in_fleet: see `recording_station`.
     """
     check_options(options, live, hook_options)
     room = None if live.no_record else check_out(options.out, request, file_mode(options.mode))
@@ -129,6 +134,7 @@ async def shown_station(
                 max_streams=max_streams,
                 choose=choose,
                 show=shown.view.on_notice if shown.restore is not None else None,
+                in_fleet=in_fleet,
             )
         )
         panel.station, panel.stop = station, functools.partial(on_stop, station)
@@ -149,6 +155,8 @@ def check_options(options: RecordingOptions, live: LiveOptions, hook_options: Ho
     live.taps(is_heard=bool(options.notify))
     hook_options.hooks()
     read_notify(options)
+    if options.store is not None:
+        size("--spool-max", options.spool_max)
 
 
 class _Shown(NamedTuple):
@@ -247,12 +255,15 @@ async def recording_station(
     max_streams: int | None = None,
     choose: Choose = lambda stream, others: None,
     show: Callable[[str], None] | None = None,
+    in_fleet: bool = False,
 ) -> AsyncIterator[tuple[Station, Hooks]]:
     """A station that records until it is left, and the hooks that run beside it; see `shown_station`.
 
     :param view: hears of it all.
     :param show: shows a line that a tap's command wrote, where the screen is ours.
+    :param in_fleet: whether streams may have several owners, one after the other.
     """
+    shipping: Shipping | None = None
     mode, commands, notified = file_mode(options.mode), hook_options.hooks(), read_notify(options)
     async with AsyncExitStack() as stack:
         jobs, timeout_s = hook_options.hook_jobs, hook_options.hook_timeout
@@ -275,6 +286,11 @@ async def recording_station(
             figures.append(notifier.figures)
             observers.append(notifier)
             listeners.append(notifier.open_listener)
+        if options.store is not None and not live.no_record:
+            shipping = await stack.enter_async_context(make_shipping(options, view, in_fleet=in_fleet))
+            figures.append(shipping.figures)
+            observers.append(shipping)
+            stack.push_async_callback(_store_the_rest, shipping, view, None if max_streams is None else LAST_S)
         running = running_station(
             out=options.out,
             request=request,
@@ -294,7 +310,32 @@ async def recording_station(
         )
         station = await stack.enter_async_context(running)
         station.more_figures += figures
+        if shipping is not None:
+            station.more_health["store"] = shipping.snapshot
         yield station, hooks
+
+
+def make_shipping(options: RecordingOptions, view: Observer, *, in_fleet: bool) -> "Shipping":
+    """What ships recordings to the store that the options name.
+
+    :raises Problem: where that cannot be opened.
+    """
+    from rtms_cli.store.objects import open_store
+    from rtms_cli.store.shipping import Shipping
+
+    assert options.store is not None
+    objects = open_store(options.store, options.store_endpoint)
+    most = size("--spool-max", options.spool_max)
+    return Shipping(objects, options.spool, most, view.on_event, in_fleet=in_fleet, keep_revoked=options.keep_revoked)
+
+
+async def _store_the_rest(shipping: "Shipping", view: Observer, timeout_s: float | None) -> None:
+    """Wait until the store has what was recorded; what it does not get in time stays in the spool."""
+    if await shipping.idle(0.5):
+        return
+    view.on_notice("storing what is left; a second Ctrl-C leaves it in the spool, and the next run stores it")
+    if not await shipping.idle(timeout_s):
+        view.on_notice("WARNING: not everything is stored: the next run with the same --spool goes on")
 
 
 @asynccontextmanager
@@ -392,7 +433,7 @@ def working(
         station,
         new_worker(slots),
         lambda make_folder: make(make_folder=make_folder),
-        on_over=ending.on_over,
+        on_over=ending.on_over if options.store is None else None,
         revoke=ending.revoke,
     )
 

@@ -168,6 +168,7 @@ async def _work(parent: Parent, duty: Duty) -> None:
         tls=tls_options(options.ca_file, insecure=options.insecure),
         max_streams=slots,
         show=parent.teller.on_notice if duty.is_drawn else None,
+        in_fleet=True,
     ) as (station, hooks):
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGQUIT, _end_at_once, hooks.kill)

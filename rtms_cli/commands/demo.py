@@ -46,7 +46,7 @@ def demo(
     from rtms_cli.wire.hosts import HostPolicy
 
     request = MediaOptions(media=media, split=split).request(separate=live.wants_each())
-    recording = RecordingOptions(out=out, notify=notify, plain=plain, as_json=as_json)
+    recording = RecordingOptions(place=str(out), notify=notify, plain=plain, as_json=as_json)
     app = App(secrets.token_urlsafe(16), secrets.token_urlsafe(24), secrets.token_urlsafe(16))
 
     started = time.monotonic()

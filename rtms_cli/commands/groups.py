@@ -37,7 +37,7 @@ from rtms_cli.commands.options import (
     NoRecord,
     Notify,
     On,
-    Out,
+    OutOrStore,
     Plain,
     PublicHost,
     Rtp,
@@ -46,6 +46,9 @@ from rtms_cli.commands.options import (
     ShareForm,
     Split,
     SpokenLanguage,
+    Spool,
+    SpoolMax,
+    StoreEndpoint,
     Tap,
     TapHost,
     TokenFlowName,
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from rtms_cli.live.spec import TapSpec
     from rtms_cli.protocol.media import MediaRequest
     from rtms_cli.station.credentials import Credentials
+    from rtms_cli.store.urls import StoreUrl
 
 
 class MediaOptions(Struct, frozen=True):
@@ -97,7 +101,10 @@ class MediaOptions(Struct, frozen=True):
 class RecordingOptions(Struct, frozen=True):
     """Where recordings go, how they are kept and shown, and whom to trust on the way."""
 
-    out: Out = Path("recordings")
+    place: OutOrStore = "recordings"
+    spool: Spool = Path("spool")
+    spool_max: SpoolMax = "50G"
+    store_endpoint: StoreEndpoint = None
     max_buffer: MaxBuffer = 256
     ca_file: CaFile = None
     insecure: Insecure = False
@@ -107,6 +114,23 @@ class RecordingOptions(Struct, frozen=True):
     notify: Notify = None
     plain: Plain = False
     as_json: Json = False
+
+    @property
+    def out(self) -> Path:
+        """The folder that is recorded into: the spool, where recordings go to a store."""
+        return Path(self.place) if self.store is None else self.spool
+
+    @property
+    def store(self) -> "StoreUrl | None":
+        """The store that recordings go to, if that is no folder.
+
+        :raises Problem: where the URL is none.
+        """
+        if ":/" not in self.place:
+            return None
+        from rtms_cli.store.urls import is_store_url, read_store_url
+
+        return read_store_url(self.place) if is_store_url(self.place) else None
 
 
 class LoggedOptions(RecordingOptions, frozen=True):

@@ -144,6 +144,7 @@ def listen(
                     max_streams=streams,
                     choose=choose,
                     on_stop=team.stop,
+                    in_fleet=queue is not None,
                 )
                 hearer = station = await stack.enter_async_context(shown)
                 offer = await stack.enter_async_context(team.open(station, live, recording))

@@ -31,6 +31,14 @@ DetectLanguage = Annotated[
 ]
 Live = Annotated[bool, typer.Option("--live", help="Drop audio from before we were connected.")]
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where recordings go.")]
+OutOrStore = Annotated[
+    str, typer.Option("--out", metavar="FOLDER|URL", help="Where recordings go; s3://…, gs://…, az://…")
+]
+Spool = Annotated[Path, typer.Option("--spool", metavar="FOLDER", help="Where they are until a store has them.")]
+SpoolMax = Annotated[str, typer.Option("--spool-max", metavar="SIZE", help="What the spool may hold.")]
+StoreEndpoint = Annotated[
+    str | None, typer.Option("--store-endpoint", metavar="URL", help="Of a store that speaks S3.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Print log lines, no dashboard.")]
 AllowHost = Annotated[list[str] | None, typer.Option(metavar="HOST", help="May be connected to, as Zoom's hosts may.")]
@@ -132,6 +140,20 @@ def duration(option: str, text: str) -> float:
     return float(read[1]) * _SECONDS[read[2] or "s"]
 
 
+_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+def size(option: str, text: str) -> int:
+    """Read a size such as `500M` or `50GiB`, in bytes; units are powers of 1,024.
+
+    :raises Problem: where it is none.
+    """
+    read = _SIZE.fullmatch(text.strip())
+    if read is None or float(read[1]) == 0:
+        raise Problem(f"{option} {text} is not a size.", "Give a number with M, G or T, such as 50G.")
+    return int(float(read[1]) * 1024 ** " KMGT".index(read[2].upper() or " "))
+
+
 def file_mode(text: str) -> int:
     """Read `--mode`.
 
@@ -223,7 +245,7 @@ def newest_recording(context: typer.Context, doing: str) -> Path:
     from rtms_cli.view.text import escape
 
     settings = context.parent.default_map if context.parent is not None else None
-    found = newest(Path((settings or {}).get("listen", {}).get("out", "recordings")))
+    found = newest(Path((settings or {}).get("listen", {}).get("place", "recordings")))
     typer.echo(f"{doing} {escape(str(found))}", err=True)
     return found
 

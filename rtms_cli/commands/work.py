@@ -91,6 +91,7 @@ def work(
                 tls=tls,
                 max_streams=shares.streams,
                 on_stop=stop,
+                in_fleet=True,
             ) as station,
             open_dispatch(queue) as dispatch,
         ):

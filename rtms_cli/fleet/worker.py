@@ -283,8 +283,10 @@ class Worker:
         why = self._left.pop(claim.stream_id, "")
         refused = None if outcome is None else outcome.refused_with
         verdict = judge_end(one, status, refused, now_ms(), was_left=bool(why))
-        if verdict.finishes and self._on_over is not None:
-            await self._on_over(claim, outcome)
+        if verdict.finishes:
+            self._tell("over", f"stream {claim.stream_id}: {verdict.status}", claim, status=verdict.status)
+            if self._on_over is not None:
+                await self._on_over(claim, outcome)
         await self._give_back(one, held, verdict, why)
 
     def _record(self, one: Holding, start: News) -> Awaitable[Outcome]:

@@ -83,7 +83,9 @@ async def machine(
     """Workers with nothing configured but what tests configure."""
     for name, value in environment(CREDENTIALS).items():
         monkeypatch.setenv(name, value)
-    duty = Duty(MediaOptions(media="audio"), LiveOptions(), HookOptions(on=on), RecordingOptions(out=out), [], 100, {})
+    duty = Duty(
+        MediaOptions(media="audio"), LiveOptions(), HookOptions(on=on), RecordingOptions(place=str(out)), [], 100, {}
+    )
     dispatch, seen = LocalDispatch(), Silent()
     async with crew_of(size, duty, dispatch, seen) as crew:
         yield Machine(out, crew, dispatch, seen)

@@ -1,0 +1,111 @@
+"""A capture in pieces that never change: what a store gets while the file still grows.
+
+Each segment begins with the capture's header and has whole lines only, so that each is a capture of its own. They are
+numbered without holes within an epoch; all of them, by epoch and number, are the capture.
+"""
+
+import re
+from pathlib import Path
+
+import zstandard
+from msgspec import Struct
+
+from rtms_cli.capture import part_name
+
+SEGMENT_NBYTES = 5 << 20
+"""Of lines; a segment is closed when it has so many."""
+SEGMENT_S = 10.0
+"""A segment is closed after so long at the latest: what a lost machine may take along."""
+MOST_SEGMENT_NBYTES = 256 << 20
+"""A line can be long; a segment is never longer than that."""
+_LEVEL = 3
+_KEY = re.compile(r"E(\d{4,6})-(\d{6,9})\.jsonl\.zst")
+
+
+class Mark(Struct, frozen=True):
+    """How far a capture was cut: which of its files, and where in it."""
+
+    part: int = 1
+    offset: int = 0
+
+
+def segment_name(epoch: int, number: int) -> str:
+    """The key of a segment, below its recording."""
+    return f"capture/E{epoch:04d}-{number:06d}.jsonl.zst"
+
+
+def epoch_and_number(key: str) -> tuple[int, int] | None:
+    """What a segment's key says; `None` where it is not one."""
+    found = _KEY.fullmatch(key.rpartition("/")[2])
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+def waiting_nbytes(folder: Path, mark: Mark) -> int:
+    """About how much of a capture is not cut yet."""
+    total, part = -mark.offset, mark.part
+    while True:
+        try:
+            total += (folder / part_name(part)).stat().st_size
+        except OSError:
+            return max(0, total)
+        part += 1
+
+
+def next_segment(folder: Path, mark: Mark, most: int = SEGMENT_NBYTES) -> tuple[bytes, Mark] | None:
+    """Cut the next segment; `None` where there is no whole line behind the mark.
+
+    :raises OSError: where the capture cannot be read.
+    """
+    while True:
+        lines, end = _lines_behind(folder / part_name(mark.part), mark.offset, most)
+        if lines:
+            return lines, Mark(mark.part, end)
+        if not (folder / part_name(mark.part + 1)).exists():
+            return None
+        mark = Mark(mark.part + 1)
+
+
+def packed(lines: bytes) -> bytes:
+    """A segment as it is stored."""
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(lines)
+
+
+def unpacked_segment(data: bytes) -> bytes:
+    """A segment's lines.
+
+    :raises ValueError: where it is damaged, or larger than any of ours.
+    """
+    try:
+        nbytes = zstandard.get_frame_parameters(data).content_size
+        if nbytes > MOST_SEGMENT_NBYTES:
+            raise ValueError("it is too large")
+        lines: bytes = zstandard.ZstdDecompressor().decompress(data, max_output_size=MOST_SEGMENT_NBYTES)
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from None
+    return lines
+
+
+def without_header(lines: bytes) -> bytes:
+    """The lines of a segment without its first one."""
+    return lines.partition(b"\n")[2]
+
+
+def _lines_behind(path: Path, offset: int, most: int) -> tuple[bytes, int]:
+    """The header and whole lines behind it, from an offset on; and where they end."""
+    try:
+        source = path.open("rb")
+    except FileNotFoundError:
+        return b"", offset
+    with source:
+        header = source.readline(1 << 20)
+        if not header.endswith(b"\n"):
+            return b"", offset
+        start = max(offset, len(header))
+        while True:
+            source.seek(start)
+            content = source.read(most)
+            end = content.rfind(b"\n") + 1
+            if end or len(content) < most or most >= MOST_SEGMENT_NBYTES:
+                break
+            most *= 2  # one line is longer
+        return (header + content[:end], start + end) if end else (b"", offset)

@@ -1,0 +1,477 @@
+"""Ships recordings from a spool to a store while they are made, and finishes them there.
+
+Theory of operation. What is on the disk is the truth; nothing here touches a recorder. Every `TICK_S` one look at the
+disk finds the parts whose next segment is due, and those are uploaded side by side. When a part's recorder has closed,
+the rest goes up; then, where the stream is over, the finished files, and the manifest last. Only what the store has
+confirmed is remembered as shipped, and only what is all there is removed from the spool.
+
+Whoever begins to write a recording puts its epoch into the manifest, on the condition that nobody has changed that in
+between. Who finds a later epoch there stops: it has lost the stream.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rtms_cli.errors import Problem
+from rtms_cli.machine import Finish, Frame
+from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.manifest import MANIFEST, Manifest
+from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.store.finishing import FencedError, Finisher
+from rtms_cli.store.objects import ConditionError, NoObjectError, Objects, StoreError
+from rtms_cli.store.segments import (
+    SEGMENT_NBYTES,
+    SEGMENT_S,
+    next_segment,
+    packed,
+    segment_name,
+    unpacked_segment,
+    waiting_nbytes,
+)
+from rtms_cli.store.spool import (
+    STATES,
+    Segment,
+    Shipped,
+    SpoolPart,
+    drop_least_valuable,
+    nbytes_in,
+    part_at,
+    parts_in,
+)
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.5
+LAST_S = 30.0
+"""For how long a process that ends goes on storing; the rest stays in the spool for the next one."""
+ADOPT_S = 30.0
+"""How often the spool is searched for what others have left behind, and measured."""
+UPLOADS = 16
+"""At once."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+"""Before a store that is away is tried again."""
+SURE_S = 12.0
+"""After a longer pause than that between two writes, a look at the manifest says whether the stream is still ours."""
+MAY_GO_ON_S = 600.0
+"""An interrupted recording may go on in this process: so long it stays in the spool."""
+
+
+class _Part:
+    """One part that is being shipped."""
+
+    def __init__(self, part: SpoolPart, *, is_closed: bool, is_over: bool) -> None:
+        self.part = part
+        self.state = part.state()
+        self.is_closed = is_closed
+        """Whether its recorder has ended."""
+        self.is_over = is_over
+        """Whether the recording is finished in the store when the rest is there."""
+        self.revoked = False
+        self.has_claimed = False
+        self.busy = False
+        self.waiting = 0
+        self.since = self.confirmed = time.monotonic()
+        """When its last segment was cut, and when the store last confirmed that it is ours."""
+        self.ended = asyncio.Event()
+        self.oldest: float | None = None
+        """Since when something of it waits."""
+
+
+class Shipping:
+    """See the module; an observer of a station, and `async with` it.
+
+    :param objects: where recordings go.
+    :param spool: where the station records.
+    :param most_nbytes: what the spool may hold.
+    :param tell: tells scripts and people; see `Observer.on_event`.
+    :param in_fleet: whether recordings have several owners, so that somebody else says when one is over; see `finish`.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        spool: Path,
+        most_nbytes: int,
+        tell: Callable[[str, Mapping[str, object], str], None],
+        *,
+        in_fleet: bool = False,
+        keep_revoked: bool = False,
+    ) -> None:
+        self._objects = objects
+        self._spool = spool
+        self._most_nbytes = most_nbytes
+        self._tell = tell
+        self._in_fleet = in_fleet
+        self._finisher = Finisher(objects, spool, keep_revoked=keep_revoked)
+        self._parts: dict[Path, _Part] = {}
+        self._uploads = asyncio.Semaphore(UPLOADS)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: asyncio.Task[None] | None = None
+        self._away = ""
+        self._wait_s = FIRST_WAIT_S
+        self._not_before = 0.0
+        self._counts: Counter[str] = Counter()
+        self._spooled = 0
+        self._adopts_at = 0.0
+        self._changed = asyncio.Event()
+
+    async def __aenter__(self) -> "Shipping":
+        await asyncio.to_thread((self._spool / STATES).mkdir, mode=0o700, parents=True, exist_ok=True)
+        self._running = asyncio.create_task(self._run(), name="shipping")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._running is not None
+        self._running.cancel()
+        await asyncio.wait([self._running])
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # What a station tells: see `Observer`.
+
+    def on_started(self, stream: Stream, folder: Path | None) -> None:
+        """A recording began, or goes on."""
+        if folder is None:
+            return
+        known = self._parts.get(folder)
+        if known is not None:
+            known.is_closed = known.is_over = False
+            known.ended.clear()
+            return
+        self._spawn(self._begin(folder), f"ship {folder.name}")
+
+    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
+        """A recorder has closed."""
+        one = None if folder is None else self._parts.get(folder)
+        if one is not None:
+            self._close(one, finish.status)
+        elif folder is not None:
+            self._spawn(self._begin(folder, finish.status), f"ship {folder.name}")
+
+    def on_frame(self, stream_id: str, frame: Frame) -> None:
+        """Nothing is made of it."""
+
+    def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
+        """Nothing is made of it."""
+
+    def on_notice(self, text: str) -> None:
+        """Nothing is made of it."""
+
+    def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
+        """A worker says that a stream with several owners is over for now."""
+        recording, epoch = fields.get("recording"), fields.get("epoch")
+        if name == "fleet" and fields.get("what") == "over" and isinstance(recording, str) and isinstance(epoch, int):
+            self.finish(recording, epoch)
+
+    def finish(self, recording: str, epoch: int) -> None:
+        """A recording with several owners is over: finish it in the store, also where this owner recorded nothing."""
+        for one in self._parts.values():
+            if one.part.recording == recording and one.part.epoch == epoch:
+                one.is_over = True
+                return
+        self._spawn(self._finish_without_part(recording, epoch), f"finish {recording}")
+
+    async def idle(self, timeout_s: float | None = None) -> bool:
+        """Wait until the store has all that was recorded.
+
+        :returns: whether it has.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while any(not one.ended.is_set() for one in self._parts.values()) or self._tasks:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # The loop.
+
+    async def _run(self) -> None:
+        while True:
+            if time.monotonic() >= self._adopts_at:
+                self._adopts_at = time.monotonic() + ADOPT_S
+                await self._adopt()
+                await self._keep_bound()
+            ready = [one for one in self._parts.values() if not one.busy and not one.ended.is_set()]
+            sizes = await asyncio.to_thread(_waiting, ready)
+            now = time.monotonic()
+            for one, size in zip(ready, sizes, strict=True):
+                one.waiting = size
+                one.oldest = (one.oldest or now) if size else None
+                is_due = one.is_closed or size >= SEGMENT_NBYTES or (size and now - one.since >= SEGMENT_S)
+                if is_due and now >= self._not_before:
+                    one.busy = True
+                    self._spawn(self._ship(one), f"ship {one.part.recording}")
+            await asyncio.sleep(TICK_S)
+
+    def _spawn(self, work: Any, name: str) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._changed.set()
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            log.error("a defect in rtms: %s", task.get_name(), exc_info=defect)
+
+    async def _begin(self, folder: Path, status: str | None = None) -> None:
+        part = await asyncio.to_thread(part_at, self._spool, folder)
+        if part is None or folder in self._parts:
+            return
+        one = self._parts[folder] = _Part(part, is_closed=False, is_over=False)
+        if status is not None:
+            self._close(one, status)
+
+    def _close(self, one: _Part, status: str) -> None:
+        one.is_closed, one.revoked = True, status == "revoked"
+        one.is_over = one.is_over or not self._in_fleet or one.revoked
+
+    async def _ship(self, one: _Part) -> None:
+        """Ship what waits of a part, and finish it where it is over."""
+        one.state = await asyncio.to_thread(one.part.state)
+        try:
+            async with self._uploads:
+                await self._ship_part(one)
+        except FencedError:
+            one.state.is_fenced = True
+            one.ended.set()
+            await asyncio.to_thread(one.part.remember, one.state)
+            text = f"{one.part.recording}: a later owner has it; nothing more is written to the store"
+            self._tell("store", {"state": "fenced", "recording": one.part.recording, "epoch": one.part.epoch}, text)
+        except StoreError as error:
+            self._miss(error)
+        except OSError as error:
+            one.ended.set()
+            self._tell("store", {"state": "failed"}, f"WARNING: {one.part.folder} cannot be read: {error.strerror}")
+        except Problem as problem:  # it cannot be finished: the spool keeps it
+            one.ended.set()
+            self._tell("store", {"state": "failed"}, f"WARNING: {one.part.recording} is not finished: {problem}")
+        finally:
+            one.busy = False
+            self._changed.set()
+
+    async def _ship_part(self, one: _Part) -> None:
+        if not one.has_claimed and not one.revoked:
+            await self._claim(one)
+        if not one.revoked:
+            await self._ship_segments(one)
+        if not one.is_closed or (not one.is_over and not self._in_fleet):
+            return
+        if one.is_over:
+            status = await self._finisher.finish(one.part, revoked=one.revoked)
+            self._counts["recordings"] += 1
+            url = f"{self._objects.url}/{one.part.recording}"
+            fields = {"state": "stored", "recording": one.part.recording, "url": url, "status": status}
+            self._tell("store", fields, f"stored {url}")
+        one.state.is_final = True
+        await asyncio.to_thread(one.part.remember, one.state)
+        manifest = await asyncio.to_thread(_manifest_of, one.part.folder)
+        may_go_on = not self._in_fleet and manifest is not None and manifest.status == "interrupted"
+        if not may_go_on:
+            await asyncio.to_thread(one.part.remove)
+            self._parts.pop(one.part.folder, None)
+        one.ended.set()
+
+    async def _ship_segments(self, one: _Part) -> None:
+        part = one.part
+        while True:
+            cut = await asyncio.to_thread(next_segment, part.folder, one.state.mark)
+            if cut is None:
+                one.since = time.monotonic()
+                return
+            if time.monotonic() - one.confirmed > SURE_S:
+                await self._claim(one)
+            lines, mark = cut
+            data = await asyncio.to_thread(packed, lines)
+            number = len(one.state.segments) + 1
+            key = f"{part.recording}/{segment_name(part.epoch, number)}"
+            start = one.state.mark.offset if mark.part == one.state.mark.part else 0
+            try:
+                await self._objects.put(key, data, is_new=True)
+            except ConditionError:
+                mark = await self._put_before(key, lines, start, mark.part)
+            self._reach()
+            self._counts["segments"] += 1
+            self._counts["nbytes"] += len(data)
+            one.state.segments.append(Segment(number, mark.part, start, mark.offset, len(data)))
+            one.state.mark = mark
+            one.since = one.confirmed = time.monotonic()
+            await asyncio.to_thread(part.remember, one.state)
+
+    async def _put_before(self, key: str, lines: bytes, start: int, part: int) -> Any:
+        """Where a segment ended that we had put there before, and then could not remember."""
+        from rtms_cli.store.segments import Mark, without_header
+
+        data, _ = await self._objects.get(key)
+        try:
+            there = without_header(unpacked_segment(data))
+        except ValueError as error:
+            raise StoreError(f"{self._objects.url}/{key} is damaged: {error}.") from None
+        ours = without_header(lines)
+        if not ours.startswith(there):
+            raise FencedError
+        header = len(lines) - len(ours)
+        return Mark(part, max(start, header) + len(there))
+
+    async def _claim(self, one: _Part) -> None:
+        """Say in the manifest that we write the recording now.
+
+        :raises FencedError: where a later owner does.
+        """
+        await self._finisher.claim(one.part)
+        self._reach()
+        one.has_claimed, one.confirmed = True, time.monotonic()
+
+    async def _finish_without_part(self, recording: str, epoch: int) -> None:
+        """Finish a recording of which this process has recorded nothing."""
+        while True:
+            try:
+                await self._finisher.finish_from_segments(recording, epoch)
+                self._reach()
+                return
+            except FencedError:
+                return
+            except NoObjectError:
+                return  # nobody has recorded anything
+            except StoreError as error:
+                self._miss(error)
+                await asyncio.sleep(self._wait_s)
+            except Problem as problem:
+                self._tell("store", {"state": "failed"}, f"WARNING: {recording} is not finished: {problem}")
+                return
+
+    # A store that is away, a spool that is full, parts that others have left.
+
+    def _miss(self, error: StoreError) -> None:
+        self._counts["failures"] += 1
+        if not self._away:
+            text = f"WARNING: {error} Recordings go on, in {self._spool}, until the store is back."
+            self._tell("store", {"state": "away"}, text)
+        self._away = str(error)
+        self._not_before = time.monotonic() + self._wait_s
+        self._wait_s = min(LONGEST_WAIT_S, 2 * self._wait_s)
+
+    def _reach(self) -> None:
+        if self._away:
+            self._tell("store", {"state": "reached"}, "the store is reached again")
+        self._away, self._wait_s, self._not_before = "", FIRST_WAIT_S, 0.0
+
+    async def _adopt(self) -> None:
+        """Take over parts whose process has died, and what an earlier run has left."""
+        for part in await asyncio.to_thread(lambda: list(parts_in(self._spool))):
+            if part.folder in self._parts:
+                continue
+            if await asyncio.to_thread(part.is_being_recorded):
+                continue
+            state = await asyncio.to_thread(part.state)
+            if state.is_fenced:
+                continue
+            if state.is_final:
+                if await asyncio.to_thread(_is_old, part.folder):
+                    await asyncio.to_thread(part.remove)
+                continue
+            self._tell("store", {"state": "adopted", "recording": part.recording}, f"{part.folder} is stored, too")
+            one = self._parts[part.folder] = _Part(part, is_closed=True, is_over=not self._in_fleet)
+            manifest = await asyncio.to_thread(_manifest_of, part.folder)
+            one.revoked = manifest is not None and manifest.status == "revoked"
+            one.is_over = one.is_over or one.revoked or await self._finisher_knows_end(part)
+
+    async def _finisher_knows_end(self, part: SpoolPart) -> bool:
+        """Whether a recording was finished in the store without this part of it."""
+        with contextlib.suppress(StoreError):
+            return await self._finisher.is_over(part.recording)
+        return False
+
+    async def _keep_bound(self) -> None:
+        self._spooled = await asyncio.to_thread(nbytes_in, self._spool)
+        if self._spooled <= self._most_nbytes:
+            return
+        count, freed = await asyncio.to_thread(drop_least_valuable, self._spool, self._spooled - self._most_nbytes)
+        self._counts["dropped"] += count
+        text = (
+            f"WARNING: {self._spool} holds {self._spooled >> 20} MiB, and --spool-max is {self._most_nbytes >> 20} MiB:"
+            f" {count} files were deleted that their captures can make again ({freed >> 20} MiB)"
+        )
+        self._tell("store", {"state": "spool full", "dropped": count, "nbytes": freed}, text)
+
+    # How it stands.
+
+    def _waits(self) -> tuple[int, float]:
+        """How many bytes wait, and for how many seconds the oldest of them does."""
+        open_parts = [one for one in self._parts.values() if not one.ended.is_set()]
+        now = time.monotonic()
+        oldest = min((one.oldest for one in open_parts if one.oldest is not None), default=now)
+        return sum(one.waiting for one in open_parts), round(now - oldest, 1)
+
+    def snapshot(self) -> dict[str, object]:
+        """How it stands, for `GET /healthz`."""
+        waiting, oldest_s = self._waits()
+        return {
+            "url": str(self._objects.url),
+            "state": self._away or "reached",
+            "waiting_bytes": waiting,
+            "oldest_seconds": oldest_s,
+            "spool_bytes": self._spooled,
+            "segments": self._counts["segments"],
+            "failures": self._counts["failures"],
+        }
+
+    def not_ready(self) -> str | None:
+        """Why no stream should be taken now."""
+        if self._away and self._spooled > self._most_nbytes:
+            return f"the spool is full, and the store is away: {self._away}"
+        return None
+
+    def figures(self) -> "Iterable[Metric]":
+        """How it stands, for `GET /metrics`."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        waiting, oldest_s = self._waits()
+        yield GaugeMetricFamily("rtms_store_reached", "Whether the store is reached.", float(not self._away))
+        yield GaugeMetricFamily("rtms_store_waiting_bytes", "Capture that is not stored yet.", waiting)
+        yield GaugeMetricFamily("rtms_store_oldest_seconds", "Since when that waits.", oldest_s)
+        yield GaugeMetricFamily("rtms_spool_bytes", "What the spool holds.", self._spooled)
+        for name, what in (
+            ("segments", "Segments of captures that were stored."),
+            ("recordings", "Recordings that were finished in the store."),
+            ("failures", "Calls to the store that failed."),
+            ("dropped", "Files that were deleted from a full spool, and can be made again."),
+        ):
+            yield CounterMetricFamily(f"rtms_store_{name}", what, self._counts[name])
+        yield CounterMetricFamily("rtms_store_segment_bytes", "Bytes of segments.", self._counts["nbytes"])
+
+
+def _waiting(parts: list[_Part]) -> list[int]:
+    return [waiting_nbytes(one.part.folder, one.state.mark) for one in parts]
+
+
+def _manifest_of(folder: Path) -> Manifest | None:
+    try:
+        return Manifest.read(folder)
+    except (OSError, ValueError):
+        return None
+
+
+def _is_old(folder: Path) -> bool:
+    try:
+        return time.time() - (folder / MANIFEST).stat().st_mtime > MAY_GO_ON_S
+    except OSError:
+        return True
+
+
+msgspec.json.Decoder(Shipped)  # or two threads would make what msgspec knows of it, and crash

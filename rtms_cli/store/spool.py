@@ -1,0 +1,157 @@
+"""The folder where recordings are until a store has them, and what is remembered of each: how far it was shipped."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, structs
+
+from rtms_cli.capture import Capture, part_of
+from rtms_cli.errors import Problem
+from rtms_cli.recording.files import Files
+from rtms_cli.recording.manifest import MANIFEST
+from rtms_cli.recording.ownership import LOCK, is_being_recorded
+from rtms_cli.store.segments import Mark
+
+STATES = ".store"
+"""The folder in a spool for what is remembered."""
+EPOCHS = "epochs"
+_LEAST_VALUABLE = (".wav", ".h264", ".jpg", ".mjpeg", ".pngs", ".opus", ".g722", ".alaw")
+"""Files that a capture can make again, the largest kind first."""
+
+
+class Segment(Struct, frozen=True):
+    """A segment that the store has."""
+
+    number: int
+    part: int
+    start: int
+    end: int
+    nbytes: int
+    """As it is stored."""
+
+
+class Shipped(Struct):
+    """How far one part of a recording was shipped."""
+
+    epoch: int
+    segments: list[Segment] = []
+    mark: Mark = Mark()
+    is_final: bool = False
+    """Whether the store has all of it."""
+    is_fenced: bool = False
+    """Whether a later owner has taken it over: nothing more is written."""
+    dropped: list[str] = []
+    """Files that were deleted here to make room, and have to be made again."""
+
+
+_SHIPPED = msgspec.json.Decoder(Shipped)
+
+
+class SpoolPart(Struct, frozen=True):
+    """What one owner has recorded of a stream, in a spool."""
+
+    spool: Path
+    recording: str
+    folder: Path
+    epoch: int
+
+    @property
+    def state_name(self) -> str:
+        """The file that remembers how far it was shipped, in the spool."""
+        return f"{STATES}/{self.recording}.E{self.epoch:04d}.json"
+
+    def state(self) -> Shipped:
+        """How far it was shipped."""
+        try:
+            found = _SHIPPED.decode((self.spool / self.state_name).read_bytes())
+        except (OSError, msgspec.MsgspecError):
+            return Shipped(self.epoch)
+        return found if found.epoch == self.epoch else Shipped(self.epoch)
+
+    def remember(self, state: Shipped) -> None:
+        """Remember how far it was shipped.
+
+        :raises OSError: where that cannot be written.
+        """
+        Files(self.spool).replace(self.state_name, msgspec.json.encode(state))
+
+    def remove(self) -> None:
+        """Remove it from the spool, and what is remembered of it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        (self.spool / self.state_name).unlink(missing_ok=True)
+        parent = self.spool / self.recording
+        for empty in (parent / EPOCHS, parent):
+            if empty.is_dir() and not empty.is_symlink() and not any(empty.iterdir()):
+                empty.rmdir()
+
+    def is_being_recorded(self) -> bool:
+        """Whether some process works on it."""
+        return is_being_recorded(self.folder)
+
+
+def part_at(spool: Path, folder: Path) -> SpoolPart | None:
+    """The part of a recording that a folder in a spool is; `None` where it has no capture."""
+    try:
+        header = Capture(folder).header
+    except Problem:
+        return None
+    recording = folder.relative_to(spool).parts[0]
+    return SpoolPart(spool, recording, folder, header.epoch)
+
+
+def parts_in(spool: Path) -> Iterator[SpoolPart]:
+    """All parts of recordings in a spool."""
+    for folder in (*sorted(spool.glob("*")), *sorted(spool.glob(f"*/{EPOCHS}/E*"))):
+        if folder.name.startswith(".") or not folder.is_dir() or folder.is_symlink():
+            continue
+        if (part := part_at(spool, folder)) is not None:
+            yield part
+
+
+def files_of(folder: Path) -> list[str]:
+    """A recording's finished files, by their names in it: all but the capture, which the store has in segments."""
+    names = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        is_ours = name.parts[0] not in (EPOCHS, LOCK, MANIFEST, ".repair") and not path.name.endswith(".part")
+        if is_ours and path.is_file() and not path.is_symlink() and part_of(str(name)) is None:
+            names.append(name.as_posix())
+    return names
+
+
+def nbytes_in(spool: Path) -> int:
+    """How much a spool holds."""
+    total = 0
+    for path in spool.rglob("*"):
+        try:
+            total += 0 if path.is_symlink() else path.stat().st_size if path.is_file() else 0
+        except OSError:
+            continue
+    return total
+
+
+def drop_least_valuable(spool: Path, nbytes: int) -> tuple[int, int]:
+    """Delete finished files that a capture can make again, until so many bytes are free; never a capture.
+
+    :returns: how many files, and how many bytes.
+    """
+    candidates: list[tuple[int, int, SpoolPart, str]] = []
+    for part in parts_in(spool):
+        if part.is_being_recorded():
+            continue
+        for name in files_of(part.folder):
+            kind = Path(name).suffix
+            if kind in _LEAST_VALUABLE:
+                size = (part.folder / name).stat().st_size
+                candidates.append((_LEAST_VALUABLE.index(kind), -size, part, name))
+    count = freed = 0
+    for _, size, part, name in sorted(candidates, key=lambda one: one[:2]):
+        if freed >= nbytes:
+            break
+        state = part.state()
+        part.remember(structs.replace(state, dropped=[*state.dropped, name]))
+        (part.folder / name).unlink()
+        count, freed = count + 1, freed - size
+    return count, freed
