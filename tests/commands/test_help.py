@@ -13,8 +13,8 @@ from rtms_cli.commands import listing
 
 SCREEN = 60
 """Lines of a terminal on a whole screen."""
-LONGER = {"listen": 70}
-"""It takes webhooks and events in, records, hands on, and has others record: there is an option for each."""
+LONGER = {"listen": 76, "work": 66, "start": 66}
+"""They take streams in, record, hand on and store, or have others do it: there is an option for each."""
 
 
 @pytest.fixture(scope="module")
