@@ -236,6 +236,8 @@ class Capture:
         self._nbytes_before = 0
         self.problems: list[str] = []
         """What the last iteration could not read, with line numbers. A torn last line is none."""
+        self.gaps: list[str] = []
+        """Which pieces of it are missing, where the recording itself cannot know of that."""
         self._lacking: list[str] = []
         """What is wrong with parts as a whole."""
         parts = _parts(path)
@@ -248,7 +250,7 @@ class Capture:
                     raise
                 self._lacking.append(problem.what.rstrip("."))
                 continue
-            if epoch not in (0, header.epoch) or any(not _belong_together(header, one) for one in whole.values()):
+            if epoch not in (0, header.epoch) or any(not belong_together(header, one) for one in whole.values()):
                 self._lacking.append(f"{part} belongs to another recording")
             else:
                 whole[part] = header
@@ -322,11 +324,19 @@ class Capture:
         self._nbytes_before = 0
         for path in self.paths:
             yield path, f"{_called(path)}: " if len(self.paths) > 1 else ""
-            self._nbytes_before += path.stat().st_size
+            self._nbytes_before += self._nbytes_of(path)
+
+    def _open(self, path: Path) -> io.BufferedReader:
+        """One of `paths`, as it is stored."""
+        return _opened(path, follows=path == self._named)
+
+    def _nbytes_of(self, path: Path) -> int:
+        """How long one of `paths` is."""
+        return path.stat().st_size
 
     def _blocks(self, path: Path, where: str) -> Iterator[bytes | None]:
         """A file's lines behind the header, many at once; `None` stands for one that is too long."""
-        with _opened(path, follows=path == self._named) as source, as_utf8(unpacked(source, path.suffix)) as content:
+        with self._open(path) as source, as_utf8(unpacked(source, path.suffix)) as content:
             self._source = source
             content.readline(_LONGEST_HEADER)
             blocks = bounded_blocks(content)
@@ -364,7 +374,7 @@ class Capture:
 
     def opened(self, place: int) -> IO[bytes]:
         """One of `paths`, as it is on the disk."""
-        return _opened(self.paths[place], follows=self.paths[place] == self._named)
+        return self._open(self.paths[place])
 
     def goes_on_behind(self, place: int) -> bool:
         """Whether there is another file behind one of `paths`; one that has been begun since is added to them."""
@@ -383,7 +393,7 @@ class Capture:
     @property
     def nbytes(self) -> int:
         """How long the files are."""
-        return sum(path.stat().st_size for path in self.paths)
+        return sum(map(self._nbytes_of, self.paths))
 
     @property
     def position(self) -> int:
@@ -406,7 +416,7 @@ def _not_before(item: _Item, at_us: int) -> _Item:
     return structs.replace(item, at_us=[max(one, at_us) for one in item.at_us], lines=b"")
 
 
-def _belong_together(one: Header, other: Header) -> bool:
+def belong_together(one: Header, other: Header) -> bool:
     """Whether captures are of one recording; another owner may be another version, with other webhooks."""
     if one.epoch != other.epoch:
         one = structs.replace(one, epoch=other.epoch, generator=other.generator, verified=other.verified)
@@ -430,8 +440,17 @@ def _lost(parts: dict[tuple[int, int], Path]) -> list[str]:
 
 
 def _read_header(path: Path, *, follows: bool) -> Header:
+    return read_header(_opened(path, follows=follows), path)
+
+
+def read_header(source: io.BufferedReader, path: Path) -> Header:
+    """A capture's first line; closes the source.
+
+    :param source: the file, or its beginning, as it is stored.
+    :raises Problem: where it is none.
+    """
     try:
-        with _opened(path, follows=follows) as source, as_utf8(unpacked(source, path.suffix)) as lines:
+        with source, as_utf8(unpacked(source, path.suffix)) as lines:
             header = _HEADER.decode(lines.readline(_LONGEST_HEADER))
     except (msgspec.MsgspecError, UnicodeError, RecursionError, EOFError, OSError):
         raise Problem(

@@ -234,7 +234,14 @@ class Manifest(Struct):
         :raises OSError: where there is none.
         :raises ValueError: where it is not a manifest of ours, or one that a newer version wrote.
         """
-        content = read_bounded(open_inside(folder, MANIFEST), MOST_NBYTES)
+        return cls.decode(read_bounded(open_inside(folder, MANIFEST), MOST_NBYTES))
+
+    @classmethod
+    def decode(cls, content: bytes) -> "Manifest":
+        """A manifest by the file's bytes.
+
+        :raises ValueError: where it is not a manifest of ours, or one that a newer version wrote.
+        """
         if content.count(b"{") > MOST_OBJECTS:
             raise ValueError(f"it has more than {MOST_OBJECTS:,} tracks, participants and the like")
         if content.count(b",") > MOST_VALUES:

@@ -132,13 +132,6 @@ class Placer:
         for channel in self.channels.known.values():
             channel.intakes.clear()
 
-    def begin_epoch(self) -> None:
-        """Go on with what another owner of the stream recorded: its connections are new, as after an end."""
-        self.close()
-        self.reopen()
-        for text in self._texts.values():
-            text.begin_epoch()
-
     def waiting(self) -> Iterable[Track]:
         """The tracks that have something to write, once they know of a zero that has moved."""
         time = self._time
@@ -468,6 +461,9 @@ class Placer:
         assert isinstance(change, ChannelState)
         if change.state is State.OPEN and (channel := self.channels.known.get(frame.channel)) is not None:
             channel.open()
+        elif change.state is State.EPOCH:
+            for text in self._texts.values():
+                text.begin_epoch()
         elif change.state is State.MARK:
             timestamp, fields = self._time.at(frame.at_us), {"event": "MARK", "text": change.reason}
             self._add_line("events", timestamp, dict(fields), frame.at_us, has_time=timestamp is not None)

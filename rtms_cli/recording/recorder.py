@@ -301,9 +301,9 @@ class Recorder:
         self.checkpoint()
         self._files_left = self._files.marks((part_name(self._part), MANIFEST))
 
-    def note_defect(self, text: str) -> None:
-        """Put into `losses` that a defect of ours cost something."""
-        self._ledger.lose("a defect in rtms", CAPTURE, 0, text)
+    def note_loss(self, what: str, why: str) -> None:
+        """Put into `losses` what the capture lacks, and does not tell of itself."""
+        self._ledger.lose(what, CAPTURE, 0, why)
 
     def write_failures(self) -> int:
         """How many writes have failed so far."""
@@ -383,7 +383,8 @@ class Recorder:
             if ledger.goes_on_with(frame):
                 placer.reopen()
             if isinstance(message, ChannelState) and message.state is State.EPOCH:
-                placer.begin_epoch()
+                placer.close()  # another owner's connections are new, as after an end
+                placer.reopen()
             ledger.take(frame)
             if ledger.last_word is not None:
                 placer.close()

@@ -345,7 +345,7 @@ class Sink:
             work()
         except Exception as defect:
             log.exception("a defect in rtms has cost a part of %s; its capture has the frames", self._recorder.folder)
-            self._recorder.note_defect(repr(defect))
+            self._recorder.note_loss("a defect in rtms", repr(defect))
 
 
 def _may_be_dropped(frame: Frame) -> bool:

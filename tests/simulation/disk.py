@@ -200,7 +200,7 @@ class SimSink(Sink):
                 self.recorder.checkpoint()
         except Exception as defect:
             self._sim.defects.append(f"Recorder.fold: {defect!r}")
-            self.recorder.note_defect(repr(defect))
+            self.recorder.note_loss("a defect in rtms", repr(defect))
 
     async def close(self) -> RecorderSnapshot:
         """See `Sink.close`."""
