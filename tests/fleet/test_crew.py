@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
-from harness import Silent
+from harness import Silent, read_wav
 from processes import CREDENTIALS, environment, running
 
 from rtms_cli.capture import Capture
@@ -92,18 +93,17 @@ async def machine(
 
 
 def packets_in(folder: Path) -> dict[int, bytes]:
-    """The samples in the captures of all parts of a recording, by Zoom's time."""
+    """The samples in a recording's capture, by Zoom's time."""
     return {
         frame.message.timestamp: base64.b64decode(frame.message.data)
-        for path in (folder, *sorted(folder.glob("epochs/E*")))
-        for item in Capture(path).items()
+        for item in Capture(folder).items()
         for frame in frames_of(item)
         if isinstance(frame.message, Audio) and frame.message.timestamp is not None
     }
 
 
 def holes(out: Path, streams: list[LiveStream], seconds: int = SECONDS) -> list[int]:
-    """Hold the recordings against what was sent: one folder a stream, and the very samples in it.
+    """Hold the recordings against what was sent: one a stream, merged, and the very samples in capture and WAV.
 
     :returns: how many holes there are in each: what a process has read and not written ends with it.
     """
@@ -112,10 +112,16 @@ def holes(out: Path, streams: list[LiveStream], seconds: int = SECONDS) -> list[
     found = []
     for stream in streams:
         (folder,) = out.glob(f"*_meeting_{stream.stream_id}")
+        assert not list(folder.glob("epochs*")), "it was merged"
+        assert Manifest.read(folder).status == "complete"
+        rate, heard = read_wav(folder / "audio/mixed.wav")
+        assert (rate, len(heard)) == (RATE, seconds * RATE)
+        heard = heard.reshape(-1, RATE // 50)
         packets = packets_in(folder)
         places = sorted((time - min(packets)) // 20 for time in packets)
         assert places[-1] == len(said) - 1
-        assert all(packets[min(packets) + 20 * place] == said[place].tobytes() for place in places)
+        for place in places:
+            assert packets[min(packets) + 20 * place] == said[place].tobytes() == heard[place].tobytes()
         found.append(sum(after - before > 1 for before, after in pairwise(places)))
     return found
 
@@ -163,6 +169,22 @@ async def test_a_worker_that_stands_still_is_killed(tmp_path: Path, monkeypatch:
     assert sum(holes(tmp_path, streams, 2 * SECONDS)) <= 2
 
 
+async def test_signals_that_are_meant_for_its_parent_do_not_end_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Simulator(APP) as zoom, machine(tmp_path, 1, monkeypatch) as here:
+        stream = zoom.announce(Product.MEETING, Scenario(3))
+        here.start(stream)
+        await here.records(1)
+        assert os.getsid(here.pid(1)) == here.pid(1), "a Ctrl-C in the terminal does not reach it"
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            os.kill(here.pid(1), number)
+        await stream.done()
+        await here.ends()
+        assert "ended" not in here.told()
+    assert holes(tmp_path, [stream], 3) == [0]
+
+
 async def test_at_the_end_all_recordings_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Simulator(APP) as zoom, machine(tmp_path, 2, monkeypatch) as here:
         for number in range(4):
@@ -197,6 +219,32 @@ async def test_ctrl_c_reaches_the_workers_through_their_parent(tmp_path: Path) -
         assert sum('"event":"finished"' in line for line in listen.lines) == 4
         assert sum('"event":"started"' in line for line in listen.lines) == 4
     check_ends(tmp_path / "recordings", 4, "Ctrl-C")
+
+
+async def test_a_second_ctrl_c_ends_workers_that_stand_still_too(tmp_path: Path) -> None:
+    arguments = ("--port", "0", "--json", "--media", "audio", "--workers", "2")
+    async with Simulator(APP) as zoom, running("listen", *arguments, cwd=tmp_path, settings=CREDENTIALS) as listen:
+        pids = [cast("int", (await listen.event("fleet"))["pid"]) for _ in range(2)]
+        url = (await listen.line_with("listening on")).split("listening on ")[1].split('"')[0]
+        for number in range(2):
+            await zoom.post(url, zoom.announce(Product.MEETING, Scenario(60), number), "started")
+        for _ in pids:
+            await listen.line_with("CLIENT_READY_ACK")
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        listen.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.5)  # two at once would arrive as one
+        listen.process.send_signal(signal.SIGINT)
+        assert await listen.exit_code() == 130
+    await until(lambda: not any(map(is_alive, pids)), "the end of the workers")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs, or is stopped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 async def test_workers_finish_their_recordings_when_their_parent_is_killed(tmp_path: Path) -> None:
