@@ -104,7 +104,7 @@ class RedisDispatch:
 
     async def take(self, status: WorkerStatus, most: int) -> list[Claim]:
         """See `Dispatch`."""
-        taken = await self._run("TAKE", status.worker, msgspec.json.encode(status), most)
+        taken = await self._run("TAKE", status.worker, msgspec.json.encode(status), status.free, most)
         return [_claim(*one) for one in taken]
 
     async def renew(self, status: WorkerStatus, held: Mapping[str, Held]) -> Renewed:
@@ -112,7 +112,7 @@ class RedisDispatch:
         arguments: list[str | int] = []
         for stream_id, one in held.items():
             arguments += [stream_id, one.epoch, one.seen, one.state]
-        said = await self._run("RENEW", status.worker, msgspec.json.encode(status), len(held), *arguments)
+        said = await self._run("RENEW", status.worker, msgspec.json.encode(status), status.free, len(held), *arguments)
         lost, unknown, news, drain = said
         fresh = {_text(stream_id): _news(lines) for stream_id, lines in news}
         unseen = {
@@ -136,6 +136,7 @@ class RedisDispatch:
             "RESTORE",
             status.worker,
             msgspec.json.encode(status),
+            status.free,
             claim.stream_id,
             claim.epoch,
             held.state,
@@ -153,7 +154,7 @@ class RedisDispatch:
 
     async def finish(self, worker: str, stream_id: str, held: Held, status: str) -> Finished:
         """See `Dispatch`."""
-        created = iso_time(datetime.now(UTC))
+        created = _created()
         stamp = unique_name(created, "x", "x")[:_STAMP]
         said = await self._run("FINISH", worker, stream_id, held.epoch, held.seen, status, created, stamp)
         return Finished(_text(said))
@@ -168,16 +169,12 @@ class RedisDispatch:
 
     async def changed(self, worker: str, timeout_s: float) -> None:
         """See `Dispatch`."""
-        bells = (f"{self._prefix}bell", f"{self._prefix}bell:{worker}")
-        for bell in bells:
-            if bell not in self._bells:  # from now on; what came before was seen, or is seen at the next turn
-                newest: Any = await self._call(self._redis.xrevrange(bell, count=1))
-                self._bells[bell] = newest[0][0] if newest else b"0-0"
+        bell = f"{self._prefix}bell:{worker}"
+        seen: dict[Any, Any] = {bell: self._bells.get(bell, b"0-0")}
         wait_ms = max(1, int(1000 * timeout_s))
-        seen: dict[Any, Any] = {bell: self._bells[bell] for bell in bells}
-        rung: Any = await self._call(self._waiter.xread(seen, block=wait_ms, count=100), timeout_s + CALL_S)
-        for bell, entries in rung or ():
-            self._bells[_text(bell)] = entries[-1][0]
+        rung: Any = await self._call(self._waiter.xread(seen, block=wait_ms), timeout_s + CALL_S)
+        for _, entries in rung or ():
+            self._bells[bell] = entries[-1][0]
 
     async def report(self, *, with_streams: bool = True) -> FleetReport:
         """See `Dispatch`."""
@@ -263,6 +260,7 @@ def _client(where: QueueUrl, timeout_s: float | None) -> "Redis":
         socket_connect_timeout=CALL_S,
         socket_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
+        protocol=2,  # what answers look like does not depend on the client's version
         **more,
     )
 
@@ -292,9 +290,13 @@ def _printable(text: str) -> str:
     return line if line.isprintable() else ascii(line)[1:-1]
 
 
+def _created() -> str:
+    return iso_time(datetime.now(UTC))
+
+
 def _name_of(facts: Facts) -> tuple[str, str, str]:
     """When a recording that begins now was created, the stamp for its name, and the rest of the name."""
-    created = iso_time(datetime.now(UTC))
+    created = _created()
     name = unique_name(created, facts.product, facts.stream_id)
     return created, name[:_STAMP], name[_STAMP:]
 

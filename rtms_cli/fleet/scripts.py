@@ -11,9 +11,9 @@ Keys, all behind one prefix with one hash tag, so that a cluster keeps them in o
     h:ID       list: what happened to it, in JSON
     open, waiting, ended   sorted sets of stream ids, by when they were offered or ended
     workers    hash: what each worker says of itself, in JSON; `heard` when, `has` how many streams
-    heard      sorted set of workers
+    heard      sorted set of workers, by when; `free` by how many more streams each would take
     drain      set of workers that are asked to drain
-    bell       stream: something may be taken; `bell:WORKER`: there is news for a worker
+    bell:W     stream: the worker W has something to look for
     alive      when anybody called last; `grace`: until when no claim is taken over
 """
 
@@ -21,8 +21,11 @@ COMMON = """
 local P, LEASE, RENEW, KEPT = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local MOST = tonumber(ARGV[4])
 local QUEUE, GROUP, NOBODY = P .. 'queue', 'workers', '-'
+local IDLE = LEASE -- what is pending for less was renewed; how long exactly, the stream's hash says
+local MOST_ENDED = 20000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if redis.call('EXISTS', QUEUE) == 0 then redis.call('XGROUP', 'CREATE', QUEUE, GROUP, '0', 'MKSTREAM') end
 
 local function key(kind, id) return P .. kind .. ':' .. id end
 
@@ -32,10 +35,24 @@ local function note(id, what, epoch, who, text)
 end
 
 local function ring(worker)
-  local bell = P .. 'bell'
-  if worker then bell = bell .. ':' .. worker end
-  redis.call('XADD', bell, 'MAXLEN', '~', 100, '*', 'at', now)
-  if worker then redis.call('PEXPIRE', bell, 20 * LEASE) end
+  local bell = P .. 'bell:' .. worker
+  redis.call('XADD', bell, 'MAXLEN', 1, '*', 'at', now)
+  redis.call('PEXPIRE', bell, 20 * LEASE)
+end
+
+-- Something may be taken. All would be too many to wake: the two that have most slots free are. If both are dead, who
+-- looks next finds it.
+local function ring_free()
+  local rung = 0
+  for _, worker in ipairs(redis.call('ZREVRANGEBYSCORE', P .. 'free', '+inf', 1, 'LIMIT', 0, 10)) do
+    if now - tonumber(redis.call('ZSCORE', P .. 'heard', worker) or 0) > 2 * RENEW then
+      redis.call('ZREM', P .. 'free', worker)
+    elseif rung < 2 then
+      rung = rung + 1
+      ring(worker)
+      redis.call('ZINCRBY', P .. 'free', -1, worker)
+    end
+  end
 end
 
 local function older(one, other)
@@ -43,10 +60,6 @@ local function older(one, other)
 end
 
 local function is_open(state) return state == 'waiting' or state == 'owned' end
-
-local function group()
-  redis.pcall('XGROUP', 'CREATE', QUEUE, GROUP, '0', 'MKSTREAM')
-end
 
 local function add(id, body, via)
   local number = redis.call('HINCRBY', key('s', id), 'number', 1)
@@ -64,8 +77,8 @@ local function enter(id)
   redis.call('ZREM', P .. 'ended', id)
   redis.call('ZADD', P .. 'waiting', now, id)
   redis.call('HSET', key('s', id), 'state', 'waiting', 'entry', redis.call('XADD', QUEUE, '*', 's', id),
-    'heard', now, 'recorded', now, 'not_before', now, 'owner', '', 'said', '')
-  ring()
+    'heard', now, 'not_before', now, 'owner', '', 'said', '')
+  ring_free()
 end
 
 local function past(id)
@@ -81,7 +94,8 @@ local function begin(id, body, via, created, stamp)
   local name = stamp .. known[2]
   if known[1] == name then name = name .. '_2' end
   past(id)
-  redis.call('HSET', s, 'recording', name, 'created', created, 'offered', now, 'epoch', 0, 'former', '')
+  redis.call('HSET', s, 'recording', name, 'created', created, 'offered', now, 'recorded', now, 'epoch', 0,
+    'former', '')
   redis.call('ZADD', P .. 'open', now, id)
   redis.call('HSET', s, 'last_start', add(id, body, via))
   enter(id)
@@ -92,7 +106,7 @@ local function go_on(id, body, via)
   past(id)
   local s = key('s', id)
   redis.call('ZADD', P .. 'open', 'NX', now, id)
-  redis.call('HSET', s, 'last_start', add(id, body, via))
+  redis.call('HSET', s, 'recorded', now, 'last_start', add(id, body, via))
   enter(id)
   note(id, 'offered', redis.call('HGET', s, 'epoch'), '', 'its recording goes on')
 end
@@ -103,7 +117,7 @@ local function let_go(id, after)
     'not_before', now + after)
   redis.call('XCLAIM', QUEUE, GROUP, NOBODY, 0, known[1], 'IDLE', math.max(0, LEASE - after), 'JUSTID')
   redis.call('ZADD', P .. 'waiting', now, id)
-  if after == 0 then ring() end
+  if after == 0 then ring_free() end
 end
 
 local function is_owner(id, worker, epoch)
@@ -111,22 +125,57 @@ local function is_owner(id, worker, epoch)
   return known[1] == 'owned' and known[2] == worker and known[3] == tostring(epoch)
 end
 
-local function hear(worker, status, has)
-  redis.call('HSET', P .. 'workers', worker, status)
-  if has then redis.call('HSET', P .. 'has', worker, has) end
-  redis.call('ZADD', P .. 'heard', now, worker)
-  -- Where nobody reached the queue for a while, everybody has time to renew what is theirs.
-  local alive = tonumber(redis.call('GET', P .. 'alive') or now)
-  if now - alive > 2 * RENEW then redis.call('SET', P .. 'grace', now + LEASE, 'PX', LEASE) end
-  redis.call('SET', P .. 'alive', now)
+local function forget(id)
+  for _, kind in ipairs({'s', 'n', 't', 'h'}) do redis.call('DEL', key(kind, id)) end
+end
+
+-- The streams that a worker has.
+local function streams_of(worker)
+  local found = {}
+  for _, one in ipairs(redis.call('XPENDING', QUEUE, GROUP, '-', '+', 100000, worker)) do
+    local entry = redis.call('XRANGE', QUEUE, one[1], one[1])[1]
+    local id = entry and entry[2][2]
+    local known = id and redis.call('HMGET', key('s', id), 'owner', 'entry')
+    if known and known[2] == one[1] and known[1] == worker then
+      found[#found + 1] = id
+    elseif known and known[2] == one[1] then -- read, but not taken
+      redis.call('XCLAIM', QUEUE, GROUP, NOBODY, 0, one[1], 'IDLE', LEASE, 'JUSTID')
+    else -- of another time
+      redis.call('XACK', QUEUE, GROUP, one[1])
+      redis.call('XDEL', QUEUE, one[1])
+    end
+  end
+  return found
 end
 
 local function forget_worker(worker)
   redis.call('HDEL', P .. 'workers', worker)
   redis.call('HDEL', P .. 'has', worker)
   redis.call('ZREM', P .. 'heard', worker)
+  redis.call('ZREM', P .. 'free', worker)
   redis.call('SREM', P .. 'drain', worker)
   redis.call('DEL', P .. 'bell:' .. worker)
+  -- With a consumer its pending entries go: nobody would take those over.
+  if #redis.call('XPENDING', QUEUE, GROUP, '-', '+', 1, worker) == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', QUEUE, GROUP, worker)
+  end
+end
+
+local function forget_silent()
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'heard', '-inf', now - 20 * LEASE - 1, 'LIMIT', 0, 100)) do
+    forget_worker(worker)
+  end
+end
+
+local function hear(worker, status, free, has)
+  redis.call('HSET', P .. 'workers', worker, status)
+  if has then redis.call('HSET', P .. 'has', worker, has) end
+  redis.call('ZADD', P .. 'heard', now, worker)
+  redis.call('ZADD', P .. 'free', free, worker)
+  -- Where nobody reached the queue for a while, everybody has time to renew what is theirs.
+  local alive = tonumber(redis.call('GET', P .. 'alive') or now)
+  if now - alive > 2 * RENEW then redis.call('SET', P .. 'grace', now + LEASE, 'PX', LEASE) end
+  redis.call('SET', P .. 'alive', now)
 end
 
 local function finish(id, state)
@@ -138,15 +187,19 @@ local function finish(id, state)
   redis.call('ZREM', P .. 'open', id)
   redis.call('ZREM', P .. 'waiting', id)
   redis.call('ZADD', P .. 'ended', now, id)
-  for _, kind in ipairs({'s', 'n', 't', 'h'}) do redis.call('PEXPIRE', key(kind, id), KEPT) end
-  for _, other in ipairs(redis.call('ZRANGEBYSCORE', P .. 'ended', '-inf', now - KEPT, 'LIMIT', 0, 100)) do
+  redis.call('DEL', key('n', id))
+  for _, kind in ipairs({'s', 't', 'h'}) do redis.call('PEXPIRE', key(kind, id), KEPT) end
+  redis.call('ZREMRANGEBYSCORE', P .. 'ended', '-inf', '(' .. string.format('%.0f', now - KEPT))
+  local many = redis.call('ZCARD', P .. 'ended') - MOST_ENDED
+  for _, other in ipairs(many > 0 and redis.call('ZRANGE', P .. 'ended', 0, math.min(many, 100) - 1) or {}) do
     redis.call('ZREM', P .. 'ended', other)
+    forget(other)
   end
 end
 """
 
 OFFER = """
-group()
+forget_silent()
 local kind, id, ts, urls, revoked = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9] == '1'
 local via, body, created, stamp, tail = ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
 local s = key('s', id)
@@ -213,48 +266,62 @@ return 'news'
 """
 
 TAKE = """
-group()
-local worker, status, most = ARGV[5], ARGV[6], tonumber(ARGV[7])
-hear(worker, status)
+local worker, status, free, most = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
+hear(worker, status, free)
+local grace = now < tonumber(redis.call('GET', P .. 'grace') or 0)
 local taken = {}
 
-local function take(id, entry)
+-- An entry that is pending, or was just read: take it if it may be.
+local function try(entry, id)
   local s = key('s', id)
-  local known = redis.call('HMGET', s, 'state', 'owner', 'former', 'entry', 'recorded')
-  if known[4] ~= entry then -- of another time
+  local known = redis.call('HMGET', s, 'state', 'owner', 'former', 'entry', 'recorded', 'heard', 'not_before')
+  local state, owner = known[1], known[2]
+  if known[4] ~= entry or not is_open(state) then -- of another time
     redis.call('XACK', QUEUE, GROUP, entry)
     redis.call('XDEL', QUEUE, entry)
     return
   end
-  local former = known[2]
+  if state == 'waiting' then
+    if tonumber(known[7]) > now then
+      redis.call('XCLAIM', QUEUE, GROUP, NOBODY, 0, entry, 'IDLE', LEASE, 'JUSTID')
+      return
+    end
+  elseif grace or now - known[6] < LEASE then
+    -- What was put back, and read only now, stays its owner's.
+    redis.call('XCLAIM', QUEUE, GROUP, owner, 0, entry, 'IDLE', math.max(0, now - known[6]), 'JUSTID')
+    return
+  end
+  redis.call('XCLAIM', QUEUE, GROUP, worker, 0, entry, 'JUSTID')
+  local former = owner
   if former == '' then former = known[3] or '' end
   local epoch = redis.call('HINCRBY', s, 'epoch', 1)
   redis.call('HSET', s, 'state', 'owned', 'owner', worker, 'former', '', 'said', '', 'heard', now)
   redis.call('ZREM', P .. 'waiting', id)
   local what, text = 'taken', ''
-  if known[1] == 'owned' then what = 'taken over' end
+  if state == 'owned' then what = 'taken over' end
   if former ~= '' then text = 'from ' .. former end
   note(id, what, epoch, worker, text)
   local more = redis.call('HMGET', s, 'recording', 'created')
-  taken[#taken + 1] = {id, tostring(epoch), more[1], more[2], tostring(now - tonumber(known[5])), former,
+  taken[#taken + 1] = {id, tostring(epoch), more[1], more[2], tostring(now - known[5]), former,
     redis.call('LRANGE', key('n', id), 0, -1)}
 end
 
 -- What was released, and what its owner has not renewed in time.
-local grace = redis.call('EXISTS', P .. 'grace') == 1
 local start = '-'
 while #taken < most do
-  local pending = redis.call('XPENDING', QUEUE, GROUP, 'IDLE', LEASE, start, '+', 100)
+  local pending
+  if grace then
+    pending = redis.call('XPENDING', QUEUE, GROUP, 'IDLE', IDLE, start, '+', 100, NOBODY)
+  else
+    pending = redis.call('XPENDING', QUEUE, GROUP, 'IDLE', IDLE, start, '+', 100)
+  end
   for _, one in ipairs(pending) do
     if #taken >= most then break end
-    local entry, owner, idle = one[1], one[2], one[3]
-    if idle >= LEASE and not (grace and owner ~= NOBODY) then
-      local claimed = redis.call('XCLAIM', QUEUE, GROUP, worker, 0, entry)
-      if claimed[1] and claimed[1][2] then
-        take(claimed[1][2][2], entry)
-      else -- somebody has deleted it
-        redis.call('XACK', QUEUE, GROUP, entry)
-      end
+    local entry = redis.call('XRANGE', QUEUE, one[1], one[1])[1]
+    if entry then
+      try(one[1], entry[2][2])
+    else -- somebody has deleted it
+      redis.call('XACK', QUEUE, GROUP, one[1])
     end
   end
   if #pending < 100 then break end
@@ -265,25 +332,18 @@ end
 while #taken < most do
   local read = redis.call('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', most - #taken, 'STREAMS', QUEUE, '>')
   if not read then break end
-  for _, one in ipairs(read[1][2]) do
-    local id, entry = one[2][2], one[1]
-    local known = redis.call('HMGET', key('s', id), 'state', 'owner', 'entry')
-    if known[1] == 'owned' and known[3] == entry then -- it was put back while nobody had read it
-      redis.call('XCLAIM', QUEUE, GROUP, known[2], 0, entry, 'JUSTID')
-    else
-      take(id, entry)
-    end
-  end
+  for _, one in ipairs(read[1][2]) do try(one[1], one[2][2]) end
 end
 return taken
 """
 
 RENEW = """
-local worker, status, count = ARGV[5], ARGV[6], tonumber(ARGV[7])
-hear(worker, status, count)
+local worker, status, free, count = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
+hear(worker, status, free, count)
+forget_silent()
 local lost, unknown, news = {}, {}, {}
 for place = 0, count - 1 do
-  local id, epoch, seen, said = unpack(ARGV, 8 + 4 * place, 11 + 4 * place)
+  local id, epoch, seen, said = unpack(ARGV, 9 + 4 * place, 12 + 4 * place)
   local s = key('s', id)
   local known = redis.call('HMGET', s, 'state', 'owner', 'epoch', 'number', 'entry')
   if not known[1] then
@@ -291,7 +351,11 @@ for place = 0, count - 1 do
   elseif known[1] ~= 'owned' or known[2] ~= worker or known[3] ~= epoch then
     lost[#lost + 1] = id
   else
-    redis.call('XCLAIM', QUEUE, GROUP, worker, 0, known[5], 'IDLE', 0, 'JUSTID')
+    if #redis.call('XCLAIM', QUEUE, GROUP, worker, 0, known[5], 'JUSTID') == 0 then -- the queue alone was lost
+      local entry = redis.call('XADD', QUEUE, '*', 's', id)
+      redis.call('XCLAIM', QUEUE, GROUP, worker, 0, entry, 'FORCE', 'JUSTID')
+      redis.call('HSET', s, 'entry', entry)
+    end
     redis.call('HSET', s, 'heard', now, 'said', said)
     if said == 'recording' then redis.call('HSET', s, 'recorded', now) end
     if tonumber(known[4]) > tonumber(seen) then
@@ -303,14 +367,13 @@ return {lost, unknown, news, redis.call('SISMEMBER', P .. 'drain', worker)}
 """
 
 RESTORE = """
-group()
-local worker, status, id, epoch, said = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-hear(worker, status)
+local worker, status, free, id, epoch, said = unpack(ARGV, 5, 10)
+hear(worker, status, free)
 local s = key('s', id)
 if redis.call('EXISTS', s) == 1 then
   if is_owner(id, worker, epoch) then return 1 else return 0 end
 end
-local recording, created, tail, start_ts, start_urls, last_start, via, number = unpack(ARGV, 10, 17)
+local recording, created, tail, start_ts, start_urls, last_start, via, number = unpack(ARGV, 11, 18)
 local entry = redis.call('XADD', QUEUE, '*', 's', id)
 redis.call('HSET', s, 'state', 'owned', 'owner', worker, 'epoch', epoch, 'said', said, 'recording', recording,
   'created', created, 'tail', tail, 'start_ts', start_ts, 'start_urls', start_urls, 'last_start', last_start,
@@ -318,14 +381,18 @@ redis.call('HSET', s, 'state', 'owned', 'owner', worker, 'epoch', epoch, 'said',
   'former', '')
 redis.call('XCLAIM', QUEUE, GROUP, worker, 0, entry, 'FORCE', 'JUSTID')
 redis.call('ZADD', P .. 'open', now, id)
-for place = 18, #ARGV do
-  local kind, rest = string.match(ARGV[place], '^(.)(.*)$')
+local newest
+for place = 19, #ARGV do
+  local kind, rest = string.sub(ARGV[place], 1, 1), string.sub(ARGV[place], 2)
   if kind == 'n' then
-    redis.call('RPUSH', key('n', id), string.sub(ARGV[place], 2))
+    redis.call('RPUSH', key('n', id), rest)
   else
-    redis.call('SADD', key('t', id), string.sub(ARGV[place], 2))
+    redis.call('SADD', key('t', id), rest)
+    local ts = string.match(rest, ':(.+)$')
+    if ts and (not newest or tonumber(newest) < tonumber(ts)) then newest = ts end
   end
 end
+if newest then redis.call('HSET', s, 'told', newest) end
 note(id, 'restored', epoch, worker, recording)
 return 1
 """
@@ -364,23 +431,17 @@ return 1
 
 LEAVE = """
 local worker = ARGV[5]
-for _, id in ipairs(redis.call('ZRANGE', P .. 'open', 0, -1)) do
-  local known = redis.call('HMGET', key('s', id), 'state', 'owner', 'epoch')
-  if known[1] == 'owned' and known[2] == worker then
-    let_go(id, 0)
-    note(id, 'released', known[3], worker, 'its worker has left')
-  end
+for _, id in ipairs(streams_of(worker)) do
+  let_go(id, 0)
+  note(id, 'released', redis.call('HGET', key('s', id), 'epoch'), worker, 'its worker has left')
 end
 forget_worker(worker)
-redis.pcall('XGROUP', 'DELCONSUMER', QUEUE, GROUP, worker)
 return 1
 """
 
 REPORT = """
 local most = tonumber(ARGV[5])
-for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'heard', '-inf', now - 20 * LEASE)) do
-  forget_worker(worker)
-end
+forget_silent()
 local workers, streams = {}, {}
 for _, worker in ipairs(redis.call('ZRANGE', P .. 'heard', 0, -1)) do
   local heard = tonumber(redis.call('ZSCORE', P .. 'heard', worker))

@@ -109,15 +109,6 @@ async def test_a_worker_takes_again_what_it_never_heard_that_it_has(rig: Rig) ->
     assert (claim.epoch, claim.former) == (2, "a")
 
 
-async def test_an_owner_that_renews_keeps_its_stream(rig: Rig) -> None:
-    await rig.offer("started")
-    await rig.take("a")
-    for _ in range(6):
-        await asyncio.sleep(LEASE_S / 4)
-        assert (await rig.dispatch.renew(status("a"), {"s1": Held(1, 1)})).lost == ()
-        assert await rig.take("b") == []
-
-
 async def test_a_released_stream_waits_as_long_as_was_said(rig: Rig) -> None:
     await rig.offer("started")
     await rig.take("a")
@@ -206,6 +197,64 @@ async def test_many_workers_never_share_a_stream(rig: Rig) -> None:
     taken = await asyncio.gather(*(rig.take(f"w{number % 8}", 3) for number in range(40)))
     streams = [claim.stream_id for claims in taken for claim in claims]
     assert sorted(streams) == sorted(f"s{number}" for number in range(60))
+
+
+async def test_eight_clients_take_two_hundred_streams_once_each(server: RedisServer) -> None:
+    """They are offered while they are taken, each start by two listeners."""
+    where = read_queue_url(f"{server.url}?prefix=races")
+    listeners = [Rig(RedisDispatch(where)) for _ in range(2)]
+    workers = [Rig(RedisDispatch(where)) for _ in range(8)]
+    taken: list[str] = []
+
+    async def offer(listener: Rig) -> list[Offered]:
+        return [await listener.offer("started", stream=f"s{number}") for number in range(200)]
+
+    async def take(name: str, worker: Rig) -> None:
+        while len(taken) < 200:
+            taken.extend(claim.stream_id for claim in await worker.take(name, 3))
+
+    async with asyncio.timeout(50), asyncio.TaskGroup() as group:
+        offering = [group.create_task(offer(one)) for one in listeners]
+        for place, worker in enumerate(workers):
+            group.create_task(take(f"w{place}", worker))
+    taken += [claim.stream_id for claim in await workers[0].take("w0", 10)]
+    assert sorted(taken) == sorted(f"s{number}" for number in range(200))
+    verdicts = [verdict for task in offering for verdict in task.result()]
+    assert (verdicts.count(Offered.STARTS), verdicts.count(Offered.AGAIN)) == (200, 200)
+    for rig in (*listeners, *workers):
+        await rig.dispatch.close()
+
+
+async def test_two_workers_are_woken_not_all(server: RedisServer) -> None:
+    where = read_queue_url(f"{server.url}?prefix=bells")
+    rigs = {name: Rig(RedisDispatch(where)) for name in "abcd"}
+    for place, (name, rig) in enumerate(rigs.items()):
+        await rig.dispatch.renew(WorkerStatus(name, 10, place), {})
+    await rigs["a"].offer("started")
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(rigs[name].dispatch.changed(name, 60) for name in "cd"))
+    for name in "ab":
+        waiting = rigs[name].dispatch.changed(name, 0.1)
+        await waiting
+        assert not rigs[name].dispatch._bells  # type: ignore[attr-defined]
+    for rig in rigs.values():
+        await rig.dispatch.close()
+
+
+async def test_a_queue_that_forgot_its_stream_of_entries_gets_claims_back(server: RedisServer) -> None:
+    import redis
+
+    rig = Rig(RedisDispatch(read_queue_url(f"{server.url}?prefix=evicted"), LEASE_S))
+    await rig.offer("started")
+    await rig.take("a")
+    with redis.Redis(port=server.port) as direct:
+        await asyncio.to_thread(direct.delete, "{evicted}:queue")
+    assert (await rig.dispatch.renew(status("a"), {"s1": Held(1, 1)})).lost == ()
+    assert await rig.take("b") == []
+    await rig.silence("b")
+    (claim,) = await rig.take("b")
+    assert (claim.epoch, claim.former) == (2, "a")
+    await rig.dispatch.close()
 
 
 async def test_a_queue_that_has_lost_its_data_takes_claims_back(server: RedisServer) -> None:
