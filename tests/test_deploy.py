@@ -23,8 +23,6 @@ DEPLOY = PACKAGE.parent / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 SECRETS = {"ZOOM_CLIENT_SECRET", "ZOOM_SECRET_TOKEN", "STORE_PASSWORD", "RTMS_QUEUE_PASSWORD"}
-FROM_THE_STORE = {"--store-endpoint", "--spool", "--spool-max"}
-"""Options that come with `--out s3://`."""
 MOST_EXPOSED = 20
 """Of 100, as `systemd-analyze security` counts."""
 
@@ -78,10 +76,9 @@ def test_every_option_exists(where: str, arguments: list[str]) -> None:
     command, given = listing.load(arguments[0]), [one for one in arguments if one.startswith("--")]
     given = [one.partition("=")[0] for one in given]
     assert given
-    known = {option for parameter in command.params for option in parameter.opts} | FROM_THE_STORE
+    known = {option for parameter in command.params for option in parameter.opts}
     assert not set(given) - known
     values = dict(_values(arguments[1:]))
-    values = {name: value for name, value in values.items() if name not in FROM_THE_STORE}
     try:
         command.make_context("rtms", [f"{name}={value}" if value else name for name, value in values.items()])
     except typer.Exit as error:  # pragma: no cover

@@ -312,6 +312,7 @@ async def recording_station(
         station.more_figures += figures
         if shipping is not None:
             station.more_health["store"] = shipping.snapshot
+            station.more_readiness.append(shipping.not_ready)
         yield station, hooks
 
 
