@@ -72,7 +72,7 @@ class Queued:
         from rtms_cli.fleet.front import Front
         from rtms_cli.fleet.queues import open_dispatch
 
-        async with open_dispatch(self._url) as dispatch:
+        async with open_dispatch(self._url, lambda text: station.notice(f"WARNING: {text}")) as dispatch:
             worker = working(station, dispatch, self._slots, live, recording) if self._slots else None
             self._worker = worker
             async with Front(dispatch, station) as front:

@@ -93,7 +93,7 @@ def work(
                 on_stop=stop,
                 in_fleet=True,
             ) as station,
-            open_dispatch(queue) as dispatch,
+            open_dispatch(queue, lambda text: station.notice(f"WARNING: {text}")) as dispatch,
         ):
             if shares.streams < slots:
                 station.notice(f"WARNING: {shares.streams} slots, not {slots}: `ulimit -n` allows no more")

@@ -1,7 +1,7 @@
 """Which queue a URL names, and what it is shown as."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -79,9 +79,10 @@ def shown_queue(text: str) -> str:
 
 
 @asynccontextmanager
-async def open_dispatch(url: str) -> AsyncIterator[Dispatch]:
+async def open_dispatch(url: str, warn: Callable[[str], None] | None = None) -> AsyncIterator[Dispatch]:
     """The dispatch that a URL names, for as long as it is entered.
 
+    :param warn: is told what is wrong with a server that works all the same; else the log is.
     :raises Problem: where it is no queue's URL, the server is too old, or the client is not installed.
     """
     where = read_queue_url(url)
@@ -91,7 +92,7 @@ async def open_dispatch(url: str) -> AsyncIterator[Dispatch]:
         raise Problem("Queues need the Redis client.", "pip install 'rtms-cli[fleet]'") from None
     from rtms_cli.fleet.redis import RedisDispatch
 
-    dispatch = RedisDispatch(where)
+    dispatch = RedisDispatch(where, warn=warn)
     try:
         yield dispatch
     finally:

@@ -5,7 +5,8 @@ anything from outside: somebody else may write there.
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
@@ -44,6 +45,8 @@ from rtms_cli.protocol.times import iso_time
 from rtms_cli.protocol.webhooks import Webhook, read_webhook
 from rtms_cli.recording.names import unique_name
 
+log = logging.getLogger(__name__)
+
 CALL_S = 2.0
 """How long one call may take: Zoom waits 3 s for the answer to a webhook."""
 OLDEST = (6, 2)
@@ -62,9 +65,10 @@ class RedisDispatch:
     """See the module and `dispatch.Dispatch`.
 
     :param lease_s: see `LEASE_S`.
+    :param warn: is told what is wrong with a server that works all the same.
     """
 
-    def __init__(self, where: QueueUrl, lease_s: float = LEASE_S) -> None:
+    def __init__(self, where: QueueUrl, lease_s: float = LEASE_S, warn: Callable[[str], None] | None = None) -> None:
         self._where = where
         self._prefix = f"{{{where.prefix}}}:"
         self._limits = [int(1000 * lease_s), int(1000 * RENEW_S), int(1000 * KEPT_S), MOST_NEWS]
@@ -78,8 +82,7 @@ class RedisDispatch:
         self._bells: dict[str, bytes] = {}
         """By stream: what was heard of last."""
         self._is_checked = False
-        self.warning = ""
-        """What is wrong with the server, if it works all the same."""
+        self._warn = warn or log.warning
 
     async def offer(self, body: bytes, webhook: Webhook, via: str) -> Offered:
         """See `Dispatch`."""
@@ -87,7 +90,8 @@ class RedisDispatch:
         if not facts.kind:
             return Offered.UNKNOWN
         created, stamp, tail = _name_of(facts)
-        said = await self._run(
+        return await self._run(
+            _offered,
             "OFFER",
             facts.kind,
             facts.stream_id,
@@ -100,27 +104,29 @@ class RedisDispatch:
             stamp,
             tail,
         )
-        return Offered(_text(said))
 
     async def take(self, status: WorkerStatus, most: int) -> list[Claim]:
         """See `Dispatch`."""
-        taken = await self._run("TAKE", status.worker, msgspec.json.encode(status), status.free, most)
-        return [_claim(*one) for one in taken]
+        return await self._run(_claims, "TAKE", status.worker, msgspec.json.encode(status), status.free, most)
 
     async def renew(self, status: WorkerStatus, held: Mapping[str, Held]) -> Renewed:
         """See `Dispatch`."""
         arguments: list[str | int] = []
         for stream_id, one in held.items():
             arguments += [stream_id, one.epoch, one.seen, one.state]
-        said = await self._run("RENEW", status.worker, msgspec.json.encode(status), status.free, len(held), *arguments)
-        lost, unknown, news, drain = said
-        fresh = {_text(stream_id): _news(lines) for stream_id, lines in news}
-        unseen = {
-            stream_id: tuple(one for one in lines if one.number > held[stream_id].seen)
-            for stream_id, lines in fresh.items()
-            if stream_id in held
-        }
-        return Renewed(tuple(map(_text, lost)), tuple(map(_text, unknown)), unseen, bool(drain))
+
+        def read(said: Any) -> Renewed:
+            lost, unknown, news, drain = said
+            fresh = {_text(stream_id): _news(lines) for stream_id, lines in news}
+            unseen = {
+                stream_id: tuple(one for one in lines if one.number > held[stream_id].seen)
+                for stream_id, lines in fresh.items()
+                if stream_id in held
+            }
+            return Renewed(tuple(map(_text, lost)), tuple(map(_text, unknown)), unseen, bool(drain))
+
+        about = msgspec.json.encode(status)
+        return await self._run(read, "RENEW", status.worker, about, status.free, len(held), *arguments)
 
     async def restore(self, status: WorkerStatus, claim: Claim, held: Held) -> bool:
         """See `Dispatch`."""
@@ -132,7 +138,8 @@ class RedisDispatch:
                 start, number, via = facts, one.number, one.via
             elif facts.kind:
                 more.append(f"t{facts.kind}:{_optional(facts.event_ts)}".encode())
-        said = await self._run(
+        return await self._run(
+            bool,
             "RESTORE",
             status.worker,
             msgspec.json.encode(status),
@@ -150,22 +157,20 @@ class RedisDispatch:
             max((one.number for one in claim.news), default=0),
             *more,
         )
-        return bool(said)
 
     async def finish(self, worker: str, stream_id: str, held: Held, status: str) -> Finished:
         """See `Dispatch`."""
         created = _created()
         stamp = unique_name(created, "x", "x")[:_STAMP]
-        said = await self._run("FINISH", worker, stream_id, held.epoch, held.seen, status, created, stamp)
-        return Finished(_text(said))
+        return await self._run(_finished, "FINISH", worker, stream_id, held.epoch, held.seen, status, created, stamp)
 
     async def release(self, worker: str, stream_id: str, held: Held, *, after_s: float = 0.0, why: str = "") -> bool:
         """See `Dispatch`."""
-        return bool(await self._run("RELEASE", worker, stream_id, held.epoch, int(1000 * after_s), why))
+        return await self._run(bool, "RELEASE", worker, stream_id, held.epoch, int(1000 * after_s), why)
 
     async def leave(self, worker: str) -> None:
         """See `Dispatch`."""
-        await self._run("LEAVE", worker)
+        await self._run(bool, "LEAVE", worker)
 
     async def changed(self, worker: str, timeout_s: float) -> None:
         """See `Dispatch`."""
@@ -178,12 +183,15 @@ class RedisDispatch:
 
     async def report(self, *, with_streams: bool = True) -> FleetReport:
         """See `Dispatch`."""
-        workers, streams, waiting, _ = await self._run("REPORT", MOST_SHOWN if with_streams else 0)
-        seen = [_worker(*one) for one in workers]
-        known = tuple(one for one in seen if one is not None)
-        alive = [one for one in known if one.silent_ms < self._limits[0] and not one.drain]
-        free = sum(one.status.free for one in alive)
-        return FleetReport(known, tuple(_stream(*one) for one in streams), int(waiting), free)
+
+        def read(said: Any) -> FleetReport:
+            workers, streams, waiting, _ = said
+            known = tuple(worker for one in workers if (worker := _worker(*one)) is not None)
+            alive = [one for one in known if one.silent_ms < self._limits[0] and not one.drain]
+            free = sum(one.status.free for one in alive)
+            return FleetReport(known, tuple(_stream(*one) for one in streams), int(waiting), free)
+
+        return await self._run(read, "REPORT", MOST_SHOWN if with_streams else 0)
 
     async def history(self, stream_id: str) -> Sequence[Happening]:
         """See `Dispatch`."""
@@ -192,7 +200,7 @@ class RedisDispatch:
 
     async def drain(self, worker: str) -> bool:
         """See `Dispatch`."""
-        return bool(await self._run("DRAIN", worker))
+        return await self._run(bool, "DRAIN", worker)
 
     async def close(self) -> None:
         """See `Dispatch`."""
@@ -202,11 +210,20 @@ class RedisDispatch:
     def _key(self, kind: str, stream_id: str) -> bytes:
         return f"{self._prefix}{kind}:".encode() + _argument(stream_id)
 
-    async def _run(self, name: str, *arguments: str | bytes | float) -> Any:
+    async def _run(self, read: Callable[[Any], _T], name: str, *arguments: str | bytes | float) -> _T:
+        """Run a script.
+
+        :param read: makes of its answer what is returned.
+        """
         if not self._is_checked:
             await self._check()
         given = [_argument(one) if isinstance(one, str) else one for one in arguments]
-        return await self._call(self._scripts[name](keys=[self._prefix], args=[*self._limits, *given]))
+        said = await self._call(self._scripts[name](keys=[self._prefix], args=[*self._limits, *given]))
+        try:
+            return read(said)
+        except (AttributeError, TypeError, ValueError):  # somebody else has written there
+            what = f"The queue at {self._where.shown} holds what is not ours."
+            raise DispatchError(what, "Give it a ?prefix= of its own.", Exit.REFUSED) from None
 
     async def _call(self, call: Awaitable[_T], timeout_s: float = CALL_S) -> _T:
         try:
@@ -228,14 +245,14 @@ class RedisDispatch:
                 self._is_checked = True
                 return
             raise
-        version = str(info.get("redis_version", ""))
-        numbers = [int(part) for part in version.split(".")[:2] if part.isdecimal()]
-        if numbers and tuple(numbers) < OLDEST:
-            what = f"The queue at {self._where.shown} is Redis {version[:20]}."
+        if too_old := _too_old(str(info.get("redis_version", ""))):
+            what = f"The queue at {self._where.shown} is Redis {too_old}."
             raise Problem(what, f"Redis {OLDEST[0]}.{OLDEST[1]} or newer is needed, or Valkey.")
         policy = info.get("maxmemory_policy", "noeviction")
         if policy != "noeviction" and info.get("maxmemory"):
-            self.warning = f"the queue's maxmemory-policy is {str(policy)[:40]}: it may forget streams; set noeviction"
+            self._warn(
+                f"the queue's maxmemory-policy is {_printable(str(policy))}: it may forget streams; set noeviction"
+            )
         self._is_checked = True
 
 
@@ -263,6 +280,12 @@ def _client(where: QueueUrl, timeout_s: float | None) -> "Redis":
         protocol=2,  # what answers look like does not depend on the client's version
         **more,
     )
+
+
+def _too_old(version: str) -> str:
+    """The version, where it is an older one than what is needed; empty where it is not, or tells nothing."""
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    return version[:20] if numbers and numbers < OLDEST else ""
 
 
 def _in_words(error: Exception) -> str:
@@ -321,6 +344,18 @@ def _number(raw: bytes) -> int:
         return int(raw)
     except (TypeError, ValueError):
         return 0
+
+
+def _offered(said: Any) -> Offered:
+    return Offered(_text(said))
+
+
+def _finished(said: Any) -> Finished:
+    return Finished(_text(said))
+
+
+def _claims(said: Any) -> list[Claim]:
+    return [_claim(*one) for one in said]
 
 
 def _news(lines: Sequence[bytes]) -> tuple[News, ...]:

@@ -10,10 +10,11 @@ from fleet.test_book import MS, body
 from redis_server import RedisServer
 
 from rtms_cli.errors import Problem
+from rtms_cli.fleet import scripts
 from rtms_cli.fleet.book import Book
 from rtms_cli.fleet.dispatch import Claim, Dispatch, DispatchError, Finished, Held, Offered, WorkerStatus
 from rtms_cli.fleet.queues import open_dispatch, read_queue_url
-from rtms_cli.fleet.redis import RedisDispatch
+from rtms_cli.fleet.redis import RedisDispatch, _too_old
 from rtms_cli.protocol.webhooks import read_webhook
 
 LEASE_S = 1.0
@@ -300,6 +301,64 @@ async def test_a_server_that_is_away_frozen_or_refuses_us_is_named_without_its_p
                 await dispatch.take(status("a"), 1)
             server.start()
             assert await dispatch.take(status("a"), 1) == []
+
+
+async def test_what_somebody_else_has_written_is_an_error_in_words(server: RedisServer) -> None:
+    import redis
+
+    rig = Rig(RedisDispatch(read_queue_url(f"{server.url}?prefix=spoilt")))
+    await rig.offer("started")
+    with redis.Redis(port=server.port) as direct:
+        await asyncio.to_thread(direct.hdel, "{spoilt}:s:s1", "recording")
+        with pytest.raises(DispatchError, match="not ours"):
+            await rig.take()
+        await asyncio.to_thread(direct.set, "{spoilt}:queue", "text")
+        with pytest.raises(DispatchError, match="refuses a command: "):
+            await rig.take()
+        await asyncio.to_thread(direct.hset, "{spoilt}:workers", "a", b"\xff{")
+        assert (await rig.dispatch.report()).workers == ()
+    await rig.dispatch.close()
+
+
+async def test_a_server_that_may_forget_is_warned_of_once() -> None:
+    told: list[str] = []
+    with RedisServer() as server:
+        server.stop()
+        server.start("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+        async with open_dispatch(server.url, told.append) as dispatch:
+            for _ in range(3):
+                await dispatch.take(status("a"), 1)
+    assert len(told) == 1
+    assert "allkeys-lru" in told[0]
+
+
+def test_which_versions_are_too_old() -> None:
+    assert [one for one in ("5.0.7", "6.0.16", "6.2.0", "7.2.4", "10.0.1", "", "unstable") if _too_old(one)] == [
+        "5.0.7",
+        "6.0.16",
+    ]
+
+
+async def test_of_streams_that_have_ended_little_is_kept(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    import redis
+
+    assert "MOST_ENDED = 20000" in scripts.COMMON
+    monkeypatch.setattr(scripts, "COMMON", scripts.COMMON.replace("MOST_ENDED = 20000", "MOST_ENDED = 3"))
+    rig = Rig(RedisDispatch(read_queue_url(f"{server.url}?prefix=ended")))
+    for number in range(10):
+        await rig.offer("started", stream=f"s{number}")
+        await rig.take()
+        assert await rig.dispatch.finish("a", f"s{number}", Held(1, 1), "complete") is Finished.DONE
+    await rig.dispatch.leave("a")
+    with redis.Redis(port=server.port) as direct:
+        keys = await asyncio.to_thread(direct.keys, "{ended}:*")
+        kept = {key for key in keys if await asyncio.to_thread(direct.ttl, key) > 0}
+        entries = await asyncio.to_thread(direct.xlen, "{ended}:queue")
+        consumers = await asyncio.to_thread(direct.xinfo_consumers, "{ended}:queue", "workers")
+    assert kept == {f"{{ended}}:{kind}:s{number}".encode() for kind in "sh" for number in (7, 8, 9)}
+    assert {key.decode().partition(":")[2] for key in set(keys) - kept} == {"queue", "ended", "alive"}
+    assert (entries, consumers) == (0, [])
+    await rig.dispatch.close()
 
 
 @pytest.mark.parametrize(
