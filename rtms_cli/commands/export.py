@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import newest_recording
+from rtms_cli.commands.options import StoreEndpoint, newest_recording
 from rtms_cli.errors import Problem
+from rtms_cli.store.urls import is_store_url
 from rtms_cli.untrusted import is_folder
 
 if TYPE_CHECKING:
+    from rtms_cli.capture import Capture
     from rtms_cli.export.audio import Progress, Span
     from rtms_cli.export.source import Recorded
     from rtms_cli.protocol.messages import UserId
@@ -35,14 +37,15 @@ _MOST_LISTED = 20
 def export(
     context: typer.Context,
     recording: Annotated[
-        Path | None,
-        typer.Argument(help="A recording's folder, or a capture.", show_default="the newest one in recordings"),
+        str | None,
+        typer.Argument(help="A recording's folder or URL, or a capture.", show_default="the newest one in recordings"),
     ] = None,
     to: Annotated[
         list[str] | None, typer.Option("--to", help=f"{', '.join(_FORMATS)}; several with , or repeated.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the new files.", show_default="export/ in the recording")
+        Path | None,
+        typer.Option(help="Folder for the new files.", show_default="export/ in the recording, or here"),
     ] = None,
     user: Annotated[str, typer.Option(help="Only this participant's pictures: a user id or a name.")] = "",
     layout: Annotated[str, typer.Option(help="video, share, or side (both; encodes them again).")] = "video",
@@ -61,6 +64,7 @@ def export(
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the recording into this PNG file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    store_endpoint: StoreEndpoint = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Turn a recording into files that people play, read and plot.
@@ -79,12 +83,17 @@ def export(
         raise Problem(f"--layout {layout} is none.", f"Use {', '.join(_LAYOUTS)}.")
     formats = _formats(to or [])
     span = None if trim is None else _span(*trim)
-    recording = recording or newest_recording(context, "exporting")
+    recording = recording or str(newest_recording(context, "exporting"))
     written, notes, failed = list[Path](), list[str](), list[Problem]()
-    with opened(recording) as recorded, _noting(recorded, notes), _bar(quiet=as_json) as bar:
+    with (
+        _found(recording, store_endpoint, _kinds(formats, is_plotted=plot is not None), notes) as (source, capture),
+        opened(source) as recorded,
+        _noting(recorded, notes),
+        _bar(quiet=as_json) as bar,
+    ):
         formats = formats or (_usual(recorded) if plot is None else [])
-        base = _name(recording)
-        folder = out if out is not None else _beside(recording)
+        base = _name(Path(recording))
+        folder = out if out is not None else _beside(Path(recording))
         whom = _user(recorded, user)
         for form in (*formats, *(("plot",) if plot is not None else ())):
             progress = bar(form)
@@ -101,7 +110,7 @@ def export(
                     written.extend(_text(recorded, folder, base, form, merge_gap, force=force))
                 elif form in _TABLES:
                     packets = folder / f"{base}.packets.{form}"
-                    written.append(_table(recorded, recording, packets, progress, force=force))
+                    written.append(_table(recorded, capture, packets, progress, force=force))
                     written.extend(_chat(recorded, folder / f"{base}.chat.{form}", force=force))
                 elif plot is not None and form == "plot":
                     written.append(_plot(recorded, plot, force=force))
@@ -111,6 +120,32 @@ def export(
                 failed.append(problem)  # the others are made all the same
             progress(1.0)
     _tell(written, notes, failed, as_json=as_json)
+
+
+@contextmanager
+def _found(
+    recording: str, endpoint: str | None, kinds: frozenset[str], notes: list[str]
+) -> "Iterator[tuple[Path | Capture, Path | Capture]]":
+    """What to export, and its capture; what is needed of a recording in a store is downloaded.
+
+    :param kinds: of the tracks that are needed; empty are all.
+    """
+    if not is_store_url(recording):
+        yield Path(recording), Path(recording)
+        return
+    from rtms_cli.store.reading import fetched
+
+    with fetched(recording, endpoint, kinds) as found:
+        notes += found.problems
+        yield found.source, found.capture
+
+
+def _kinds(formats: list[str], *, is_plotted: bool) -> frozenset[str]:
+    """The kinds of tracks that some formats are made of; empty are all."""
+    kinds = {"transcript", "chat", "events"}
+    if is_plotted or not formats or not {*_TEXT, *_SOUND, *_TABLES}.issuperset(formats):
+        return frozenset()
+    return frozenset(kinds | ({"audio"} if {*_SOUND} & {*formats} else set()))
 
 
 @contextmanager
@@ -183,11 +218,15 @@ def _usual(recorded: "Recorded") -> list[str]:
 
 
 def _name(recording: Path) -> str:
+    if is_store_url(str(recording)):
+        return recording.name
     path = Path(os.path.realpath(recording))  # `resolve` raises where links lead in a circle
     return path.name if is_folder(path) else path.name.partition(".")[0]
 
 
 def _beside(recording: Path) -> Path:
+    if is_store_url(str(recording)):
+        return Path("export")
     folder = (recording if is_folder(recording) else recording.parent) / "export"
     if folder.is_symlink():
         raise Problem(f"{folder} is a symbolic link, which may lead anywhere.", "Name its target with --out.")
@@ -344,14 +383,17 @@ def _plot(recorded: "Recorded", target: Path, *, force: bool) -> Path:
     return target
 
 
-def _table(recorded: "Recorded", recording: Path, target: Path, progress: "Progress", *, force: bool) -> Path:
+def _table(
+    recorded: "Recorded", recording: "Path | Capture", target: Path, progress: "Progress", *, force: bool
+) -> Path:
     from rtms_cli.export.files import made
     from rtms_cli.export.tables import write_table
 
     with made(target, force=force) as passing:
         problems = write_table(recording, passing, progress)
-    for problem in problems if recorded.folder == recording else ():  # else they are known from its replay
-        recorded.tell(problem)
+    for problem in problems:
+        if problem.partition(": ")[2] not in recorded.problems:  # else it is known from its replay
+            recorded.tell(problem)
     return target
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import newest_recording
+from rtms_cli.commands.options import StoreEndpoint, newest_recording, open_capture
 from rtms_cli.errors import Exit, Problem
 from rtms_cli.untrusted import is_folder
 
@@ -26,9 +26,9 @@ PIPED_WIDTH = 100
 def inspect(
     context: typer.Context,
     capture: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
-            help="A capture.jsonl (also .gz or .zst), or a recording's folder.",
+            help="A capture.jsonl (also .gz or .zst), or a recording's folder or URL.",
             show_default="the newest one in recordings",
         ),
     ] = None,
@@ -54,6 +54,7 @@ def inspect(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON; with --messages or --lint an object a line.")
     ] = False,
+    store_endpoint: StoreEndpoint = None,
 ) -> None:
     """Show what a capture holds: a summary, its messages, what is wrong with it, a timeline, or all as a page.
 
@@ -66,7 +67,6 @@ def inspect(
       rtms inspect --explain connection-silent
       rtms inspect --html meeting.html
     """
-    from rtms_cli.capture import Capture
     from rtms_cli.inspection.filters import Wanted, read_types
     from rtms_cli.inspection.reading import numbered
     from rtms_cli.view.output import end_with_reader
@@ -78,8 +78,9 @@ def inspect(
         return
     wanted = Wanted(read_types(kinds or ()), channel, user, start, end)
     pattern = _pattern(grep)
-    capture = capture or newest_recording(context, "inspecting")
-    source = Capture(capture)
+    capture = capture or str(newest_recording(context, "inspecting"))
+    source = open_capture(capture, store_endpoint)
+    folder = Path(capture) if is_folder(Path(capture)) else None
     clean = True
     end_with_reader()
     try:
@@ -89,11 +90,11 @@ def inspect(
         elif lint:
             clean = _lint(source, _read(source), as_json=as_json)
         elif html is not None:
-            _html(source, _read(source), capture if is_folder(capture) else None, html)
+            _html(source, _read(source), folder, html)
         elif timeline:
             _timeline(source, _read(source), as_json=as_json)
         else:
-            _summary(source, _read(source), capture if is_folder(capture) else None, as_json=as_json)
+            _summary(source, _read(source), folder, as_json=as_json)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has seen enough (`| head`); Python must not complain about it at its end either.

@@ -13,6 +13,7 @@ from rtms_cli.errors import Problem
 if TYPE_CHECKING:
     import ssl
 
+    from rtms_cli.capture import Capture
     from rtms_cli.station.credentials import Credentials
 
 Media = Annotated[str, typer.Option(metavar="KINDS", help="audio,video,share,transcript,chat or all.")]
@@ -234,6 +235,23 @@ def check_http_url(option: str, url: str) -> None:
         good = False
     if not good:
         raise Problem(f"{option} {url} is no http:// or https:// URL.", "Give the whole URL, with its path.")
+
+
+def open_capture(text: str, endpoint: str | None = None) -> "Capture":
+    """A capture by what a person calls it: a file, a recording's folder, or its URL in a store.
+
+    :param endpoint: of a store that is compatible with S3.
+    :raises Problem: where it cannot be read.
+    """
+    from rtms_cli.capture import Capture
+    from rtms_cli.store.urls import is_store_url, read_store_url
+
+    if not is_store_url(text):
+        return Capture(text)
+    from rtms_cli.store.objects import open_store
+    from rtms_cli.store.reading import StoredCapture
+
+    return StoredCapture(open_store(read_store_url(text), endpoint))
 
 
 def newest_recording(context: typer.Context, doing: str) -> Path:

@@ -7,17 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtms_cli.commands.groups import LiveOptions, ServerOptions, option_groups
-from rtms_cli.commands.options import KeepEncoded, KeepRevoked, Plain, check_http_url, is_terminal, server_tls
+from rtms_cli.commands.options import (
+    KeepEncoded,
+    KeepRevoked,
+    Plain,
+    StoreEndpoint,
+    check_http_url,
+    is_terminal,
+    open_capture,
+    server_tls,
+)
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
+    from rtms_cli.capture import Capture
     from rtms_cli.station.replaying import Replay
 
 
 @option_groups
 def replay(
     context: typer.Context,
-    capture: Annotated[Path, typer.Argument(help="A capture.jsonl (also .gz or .zst), or a recording's folder.")],
+    capture: Annotated[str, typer.Argument(help="A capture.jsonl (also .gz or .zst), or a recording's folder or URL.")],
     out: Annotated[Path, typer.Option(help="Folder for the new recording.")] = Path("recordings"),
     speed: Annotated[
         str | None, typer.Option(help="1, 2, … times as fast as it was, or max.", show_default="max; 1 with --serve")
@@ -29,6 +39,7 @@ def replay(
         bool, typer.Option("--serve", help="Be the server that it was recorded from, for any client.")
     ] = False,
     once: Annotated[bool, typer.Option("--once", help="Serve one client only.")] = False,
+    store_endpoint: StoreEndpoint = None,
     *,
     live: LiveOptions,
     serving: ServerOptions,
@@ -44,19 +55,19 @@ def replay(
     Examples:
       rtms replay recordings/20261122T221500Z_meeting_abc --out again
       rtms replay capture.jsonl --serve --port 9000 --payload-out payload.json
+      rtms replay s3://bucket/recordings/20261122T221500Z_meeting_abc
     """
     pace = read_speed(speed or ("1" if serve or live.tap else "max"))
     taps = live.taps()
     if taps and (serve or pace is None):
         raise Problem("--tap goes with a replay at a pace.", "Add --speed 1, and leave --serve out.")
     if serve:
-        _serve(capture, pace, serving, once=once, as_json=as_json)
+        _serve(open_capture(capture, store_endpoint), pace, serving, once=once, as_json=as_json)
         return
     for name in (*ServerOptions.__struct_fields__, "once"):
         given_by = context.get_parameter_source(name)  # a setting may stand there for when it serves
         if given_by is not None and given_by.name == "COMMANDLINE":
             raise Problem(f"--{name.replace('_', '-')} goes with --serve.", "Add --serve, or leave it out.")
-    from rtms_cli.capture import Capture
     from rtms_cli.commands.composing import STDOUT
     from rtms_cli.recording.names import new_folder
     from rtms_cli.recording.ownership import FolderLock, this_process
@@ -69,7 +80,7 @@ def replay(
 
     gives_stdout = any(tap.target.shown == STDOUT for tap in taps)
     drawn = pace is not None and is_terminal() and not (plain or as_json or gives_stdout)
-    source = Capture(capture)
+    source = open_capture(capture, store_endpoint)
     if live.no_record:
         recorder = recorder_nowhere(source.header)
     else:
@@ -85,6 +96,8 @@ def replay(
             process=this_process(),
             lock=FolderLock(folder),
         )
+    for gap in source.gaps:
+        recorder.note_loss("a part of the capture is missing", gap)
     rehearsal = Rehearsal(source, source.header.product, source.header.rtms_stream_id)
     replayed = Replay(source, recorder, rehearsal)
     if pace is None:
@@ -183,14 +196,13 @@ def _play(
     run_loop(draw() if drawn else run())
 
 
-def _serve(capture: Path, speed: float | None, options: ServerOptions, *, once: bool, as_json: bool) -> None:
+def _serve(capture: "Capture", speed: float | None, options: ServerOptions, *, once: bool, as_json: bool) -> None:
     """Serve a capture to one client after the other, until a signal ends it; tell what each did wrong.
 
     :param speed: `None` is as fast as the client reads.
     """
     import asyncio
 
-    from rtms_cli.capture import Capture
     from rtms_cli.protocol.numbers import EVERY_MEDIA
     from rtms_cli.simulator.recorded import Recording
     from rtms_cli.simulator.server import Simulator
@@ -201,7 +213,7 @@ def _serve(capture: Path, speed: float | None, options: ServerOptions, *, once: 
 
     if options.webhook is not None:
         check_http_url("--webhook", options.webhook)
-    recording = Recording(Capture(capture))
+    recording = Recording(capture)
     for line in recording.problems:
         say(f"warning: {line}", err=True)
     app, thrown_away = simulated_app(options.credentials(), EVERY_MEDIA)

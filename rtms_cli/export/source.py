@@ -229,15 +229,15 @@ def recorded_in(folder: Path) -> Recorded:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Recorded]:
+def opened(path: Path | Capture) -> Iterator[Recorded]:
     """Open a recording's folder, also an unfinished one, or a bare capture, which is replayed into a temporary folder.
 
     :raises Problem: where it is neither.
     """
-    if is_folder(path) and os.path.lexists(path / MANIFEST):
+    if isinstance(path, Path) and is_folder(path) and os.path.lexists(path / MANIFEST):
         yield _recorded(path, _manifest(path))
         return
-    capture = Capture(path)
+    capture = path if isinstance(path, Capture) else Capture(path)
     with tempfile.TemporaryDirectory(prefix="rtms-export-") as folder:
         recorder = Recorder(Path(folder), capture.header)
         frames = iter(capture)

@@ -68,13 +68,13 @@ def rows(capture: Capture) -> Iterator[tuple[object, ...]]:
 _MOST_TOLD = 20
 
 
-def write_table(path: Path, target: Path, progress: Callable[[float], None] = lambda _: None) -> list[str]:
+def write_table(path: Path | Capture, target: Path, progress: Callable[[float], None] = lambda _: None) -> list[str]:
     """Write the table of a capture, by the target's extension.
 
     :returns: what could not be read.
     :raises Problem: where a library is missing.
     """
-    capture = Capture(path)
+    capture = path if isinstance(path, Capture) else Capture(path)
     end_us = capture.end_us() or 0
     write, close = open_table(target, COLUMNS, _KINDS)
     count = 0

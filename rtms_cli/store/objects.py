@@ -25,6 +25,8 @@ PART_NBYTES = 8 << 20
 PARTS_AT_ONCE = 4
 CONNECT_S, REQUEST_S, RETRY_S = 5, 60, 10
 """Seconds for a connection and for a request; and for how long one is tried again before the caller hears of it."""
+_PIECE_NBYTES = 4 << 20
+"""What is downloaded at once of a large object."""
 MOST_LISTED = 1_000_000
 """Objects below one prefix."""
 _T = TypeVar("_T")
@@ -165,6 +167,36 @@ class Objects:
             return bytes(got.bytes()), str(got.meta["e_tag"] or "")
 
         return self._call_now(read, key)
+
+    def head_now(self, key: str) -> Info:
+        """See `head`."""
+        import obstore
+
+        return _info(self._call_now(lambda: obstore.head(self._store, key), key))
+
+    def download_now(self, key: str, target: Path, most: int) -> int:
+        """Write an object into a new file, piece by piece.
+
+        :param most: how many bytes it may have; the rest is left out.
+        :returns: how long the file is.
+        :raises OSError: where the file cannot be written.
+        """
+        import obstore
+
+        pieces = iter(self._call_now(lambda: obstore.get(self._store, key).stream(min_chunk_size=_PIECE_NBYTES), key))
+        nbytes = 0
+        with target.open("xb") as sink:
+            while nbytes < most and (piece := self._call_now(lambda: next(pieces, None), key)):
+                nbytes += sink.write(bytes(piece)[: most - nbytes])
+        return nbytes
+
+    def delete_now(self, keys: Sequence[str]) -> None:
+        """See `delete`."""
+        import obstore
+
+        for start in range(0, len(keys), 1000):
+            some = list(keys[start : start + 1000])
+            self._call_now(lambda some=some: obstore.delete(self._store, some), some[0])  # type: ignore[misc]
 
     def range_now(self, key: str, start: int, end: int) -> bytes:
         """Read some bytes of an object."""
