@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rtms_cli.capture import EPOCHS
+from rtms_cli.errors import Exit
 from rtms_cli.fleet.dispatch import Claim
 from rtms_cli.protocol.webhooks import StreamStop
 from rtms_cli.station.station import Outcome, revoke_in
@@ -46,7 +47,7 @@ class Ending:
                 start_new_session=True,  # a Ctrl-C in the terminal is not meant for it
             )
             said, _ = await merging.communicate()
-        if merging.returncode not in (0, 4):
+        if merging.returncode not in (Exit.OK, Exit.LOSSES):
             lines = said.decode(errors="replace").strip().splitlines() or [f"exit code {merging.returncode}"]
             self._notice(f"WARNING: the parts of {folder} were not merged: {lines[-1][:_MOST_SHOWN]}")
         else:

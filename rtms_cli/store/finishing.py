@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from rtms_cli.capture import part_name
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Exit, Problem
 from rtms_cli.recording.manifest import MANIFEST, Loss
 from rtms_cli.store.objects import ConditionError, Info, NoObjectError, Objects, StoreError
 from rtms_cli.store.segments import epoch_and_number, unpacked_segment, without_header
@@ -24,7 +24,7 @@ from rtms_cli.store.spool import EPOCHS, STATES, Shipped, SpoolPart, files_of
 
 REPAIRS_AT_ONCE = 1
 """Making a recording anew reads all of it: more at once would only take cores from what is being recorded."""
-_REPAIRED = (0, 4)
+_REPAIRED = (Exit.OK, Exit.LOSSES)
 """Exit codes of a repair that has done all that can be done."""
 _MOST_MANIFEST = 64 << 20
 
