@@ -52,6 +52,7 @@ def work(
     """
     from rtms_cli.commands.composing import shares_of, shown_station, working
     from rtms_cli.fleet.queues import open_dispatch, read_queue_url
+    from rtms_cli.station import log_context
     from rtms_cli.station.notify_systemd import tell_systemd
     from rtms_cli.station.receiving import answering_probes
     from rtms_cli.station.running import run_loop
@@ -99,6 +100,7 @@ def work(
                 station.notice(f"WARNING: {shares.streams} slots, not {slots}: `ulimit -n` allows no more")
             worker = working(station, dispatch, min(slots, shares.streams), live, recording)
             workers.append(worker)
+            log_context.worker.set(worker.name)
             station.notice(f"{worker.name} has {worker.claims.slots} slots")
             async with answering_probes(station, recording.out, health_host, health_port):
                 tell_systemd("READY=1")
