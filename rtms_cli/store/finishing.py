@@ -108,9 +108,15 @@ class Finisher:
         if any(epoch != part.epoch for epoch in segments):
             return await self.finish_from_segments(part.recording, part.epoch)
         await self._verify(part, state, segments.get(part.epoch, {}))
-        if state.dropped:
+        local = await asyncio.to_thread(_manifest, part.folder)
+        if state.dropped or local.get("status") == "recording":
             await self._repair(part.folder)
         return await self._store(part.recording, part.epoch, part.folder, segments, [])
+
+    async def finish_again(self, recording: str) -> str:
+        """Finish a recording anew that was finished before all of its segments were there."""
+        known, _ = await self._known(recording)
+        return await self.finish_from_segments(recording, 1 if known is None else known.store.epoch)
 
     async def finish_from_segments(self, recording: str, epoch: int) -> str:
         """Finish a recording that several owners have made, from what the store has of it.

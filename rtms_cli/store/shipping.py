@@ -78,6 +78,8 @@ class _Part:
         self.is_over = is_over
         """Whether the recording is finished in the store when the rest is there."""
         self.revoked = False
+        self.is_adopted = False
+        """Whether its process has died: what it has recorded is stored, and nothing else is written."""
         self.has_claimed = False
         self.busy = False
         self.waiting = 0
@@ -266,14 +268,18 @@ class Shipping:
             self._changed.set()
 
     async def _ship_part(self, one: _Part) -> None:
-        if not one.has_claimed and not one.revoked:
+        if not one.has_claimed and not one.revoked and not (one.is_adopted and self._in_fleet):
             await self._claim(one)
         if not one.revoked:
             await self._ship_segments(one)
         if not one.is_closed or (not one.is_over and not self._in_fleet):
             return
         if one.is_over:
-            status = await self._finisher.finish(one.part, revoked=one.revoked)
+            if one.is_adopted and self._in_fleet and not one.revoked:
+                status = await self._finisher.finish_again(one.part.recording)
+            else:
+                await self._ship_others(one.part)
+                status = await self._finisher.finish(one.part, revoked=one.revoked)
             self._counts["recordings"] += 1
             url = f"{self._objects.url}/{one.part.recording}"
             fields = {"state": "stored", "recording": one.part.recording, "url": url, "status": status}
@@ -287,6 +293,19 @@ class Shipping:
             self._parts.pop(one.part.folder, None)
         one.ended.set()
 
+    async def _ship_others(self, part: SpoolPart) -> None:
+        """Store what dead owners of a recording have left in this spool."""
+        for other in await asyncio.to_thread(lambda: list(parts_in(self._spool))):
+            if other.recording != part.recording or other.folder == part.folder or other.is_being_recorded():
+                continue
+            known = self._parts.get(other.folder)
+            if known is not None:
+                await known.ended.wait()
+                continue
+            left = self._parts[other.folder] = _Part(other, is_closed=True, is_over=False)
+            left.is_adopted = left.busy = True
+            await self._ship_part(left)
+
     async def _ship_segments(self, one: _Part) -> None:
         part = one.part
         while True:
@@ -294,7 +313,7 @@ class Shipping:
             if cut is None:
                 one.since = time.monotonic()
                 return
-            if time.monotonic() - one.confirmed > SURE_S:
+            if time.monotonic() - one.confirmed > SURE_S and one.has_claimed:
                 await self._claim(one)
             lines, mark = cut
             data = await asyncio.to_thread(packed, lines)
@@ -339,8 +358,10 @@ class Shipping:
 
     async def _finish_without_part(self, recording: str, epoch: int) -> None:
         """Finish a recording of which this process has recorded nothing."""
+        nothing = SpoolPart(self._spool, recording, self._spool / STATES / "nothing", epoch)
         while True:
             try:
+                await self._ship_others(nothing)
                 await self._finisher.finish_from_segments(recording, epoch)
                 self._reach()
                 return
@@ -387,6 +408,7 @@ class Shipping:
                 continue
             self._tell("store", {"state": "adopted", "recording": part.recording}, f"{part.folder} is stored, too")
             one = self._parts[part.folder] = _Part(part, is_closed=True, is_over=not self._in_fleet)
+            one.is_adopted = True
             manifest = await asyncio.to_thread(_manifest_of, part.folder)
             one.revoked = manifest is not None and manifest.status == "revoked"
             one.is_over = one.is_over or one.revoked or await self._finisher_knows_end(part)

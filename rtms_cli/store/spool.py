@@ -78,11 +78,17 @@ class SpoolPart(Struct, frozen=True):
         Files(self.spool).replace(self.state_name, msgspec.json.encode(state))
 
     def remove(self) -> None:
-        """Remove it from the spool, and what is remembered of it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove it from the spool, and what is remembered of it; not the parts of other owners, which may be in it."""
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            if path.name == EPOCHS:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         (self.spool / self.state_name).unlink(missing_ok=True)
         parent = self.spool / self.recording
-        for empty in (parent / EPOCHS, parent):
+        for empty in (self.folder, parent / EPOCHS, parent):
             if empty.is_dir() and not empty.is_symlink() and not any(empty.iterdir()):
                 empty.rmdir()
 

@@ -180,3 +180,17 @@ async def test_a_former_owner_writes_nothing_more(server: S3Server, tmp_path: Pa
     assert len(after.keys() - before) <= 1, "what was under way when the other one came"
     assert "fenced" in told.states
     assert json.loads((await objects.get(manifest))[0])["store"]["epoch"] == 2
+
+
+def test_a_part_is_removed_without_those_of_its_successors(tmp_path: Path) -> None:
+    from rtms_cli.store.spool import SpoolPart
+
+    recording = tmp_path / "a"
+    (recording / "audio").mkdir(parents=True)
+    (recording / "audio" / "mixed.wav").write_bytes(b"x")
+    (recording / "epochs" / "E0002").mkdir(parents=True)
+    (recording / "epochs" / "E0002" / "capture.jsonl").write_bytes(b"y")
+    SpoolPart(tmp_path, "a", recording, 1).remove()
+    assert [path.name for path in recording.rglob("*") if path.is_file()] == ["capture.jsonl"]
+    SpoolPart(tmp_path, "a", recording / "epochs" / "E0002", 2).remove()
+    assert not recording.exists()
