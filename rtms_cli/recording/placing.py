@@ -93,8 +93,7 @@ class Placer:
         self._texts: dict[str, TextTrack] = {}
         self.tracks: list[Track] = []
         self.channels = Channels(ledger.warn)
-        self.first_audio_ms: int | None = None
-        """The first usable timestamp of audio."""
+        self.first_audio_ms: int | None = None  # a usable one
         self.last_words: deque[tuple[str, str]] = deque(maxlen=5)
         """The last lines of the transcript: name, text."""
         self.last_chat: deque[tuple[str, str]] = deque(maxlen=5)
@@ -109,8 +108,6 @@ class Placer:
             ChannelState: self._on_state,
         }
         """What takes a frame, by its message's type; audio goes to `place_audio`."""
-
-    # The tracks' life.
 
     def hear(self, listener: Listener | None) -> None:
         """Tell somebody what the files get from now on."""
