@@ -7,6 +7,7 @@ anything from outside: somebody else may write there.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
@@ -51,6 +52,8 @@ CALL_S = 2.0
 """How long one call may take: Zoom waits 3 s for the answer to a webhook."""
 OLDEST = (6, 2)
 """The oldest Redis whose streams can do what the scripts ask of them."""
+MOST_CALLS = 16
+"""Calls, and so connections, at once; more wait for their turn."""
 MOST_SHOWN = 2000
 """Streams in a report."""
 _STAMP = len("20261128T061500Z")
@@ -81,6 +84,7 @@ class RedisDispatch:
         }
         self._bells: dict[str, bytes] = {}
         """By stream: what was heard of last."""
+        self._places = asyncio.Semaphore(MOST_CALLS)
         self._is_checked = False
         self._warn = warn or log.warning
 
@@ -177,7 +181,7 @@ class RedisDispatch:
         bell = f"{self._prefix}bell:{worker}"
         seen: dict[Any, Any] = {bell: self._bells.get(bell, b"0-0")}
         wait_ms = max(1, int(1000 * timeout_s))
-        rung: Any = await self._call(self._waiter.xread(seen, block=wait_ms), timeout_s + CALL_S)
+        rung: Any = await self._call(lambda: self._waiter.xread(seen, block=wait_ms), timeout_s + CALL_S, nullcontext())
         for _, entries in rung or ():
             self._bells[bell] = entries[-1][0]
 
@@ -195,7 +199,9 @@ class RedisDispatch:
 
     async def history(self, stream_id: str) -> Sequence[Happening]:
         """See `Dispatch`."""
-        lines: Any = await self._call(cast("Awaitable[Any]", self._redis.lrange(self._key("h", stream_id), 0, -1)))
+        lines: Any = await self._call(
+            lambda: cast("Awaitable[Any]", self._redis.lrange(self._key("h", stream_id), 0, -1))
+        )
         return [one for line in lines if (one := _read_happening(line)) is not None]
 
     async def drain(self, worker: str) -> bool:
@@ -218,17 +224,22 @@ class RedisDispatch:
         if not self._is_checked:
             await self._check()
         given = [_argument(one) if isinstance(one, str) else one for one in arguments]
-        said = await self._call(self._scripts[name](keys=[self._prefix], args=[*self._limits, *given]))
+        said = await self._call(lambda: self._scripts[name](keys=[self._prefix], args=[*self._limits, *given]))
         try:
             return read(said)
         except (AttributeError, TypeError, ValueError):  # somebody else has written there
             what = f"The queue at {self._where.shown} holds what is not ours."
             raise DispatchError(what, "Give it a ?prefix= of its own.", Exit.REFUSED) from None
 
-    async def _call(self, call: Awaitable[_T], timeout_s: float = CALL_S) -> _T:
+    async def _call(
+        self,
+        call: Callable[[], Awaitable[_T]],
+        timeout_s: float = CALL_S,
+        places: AbstractAsyncContextManager[object] | None = None,
+    ) -> _T:
         try:
-            async with asyncio.timeout(timeout_s):
-                return await call
+            async with asyncio.timeout(timeout_s), places or self._places:
+                return await call()
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             what = f"The queue at {self._where.shown} {_in_words(error)}."
             raise DispatchError(what, exit_code=Exit.REFUSED) from None
@@ -239,7 +250,7 @@ class RedisDispatch:
         :raises Problem: where it never will.
         """
         try:
-            info = await self._call(self._redis.info("everything"))
+            info = await self._call(lambda: self._redis.info("everything"))
         except DispatchError as error:
             if isinstance(error.__cause__ or error.__context__, exceptions.NoPermissionError):
                 self._is_checked = True

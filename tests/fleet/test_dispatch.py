@@ -14,7 +14,7 @@ from rtms_cli.fleet import scripts
 from rtms_cli.fleet.book import Book
 from rtms_cli.fleet.dispatch import Claim, Dispatch, DispatchError, Finished, Held, Offered, WorkerStatus
 from rtms_cli.fleet.queues import open_dispatch, read_queue_url
-from rtms_cli.fleet.redis import RedisDispatch, _too_old
+from rtms_cli.fleet.redis import MOST_CALLS, RedisDispatch, _too_old
 from rtms_cli.protocol.webhooks import read_webhook
 
 LEASE_S = 1.0
@@ -301,6 +301,28 @@ async def test_a_server_that_is_away_frozen_or_refuses_us_is_named_without_its_p
                 await dispatch.take(status("a"), 1)
             server.start()
             assert await dispatch.take(status("a"), 1) == []
+
+
+async def test_connections_are_few_and_a_wait_that_is_given_up_leaves_none_behind(server: RedisServer) -> None:
+    import redis
+
+    rig = Rig(RedisDispatch(read_queue_url(f"{server.url}?prefix=few")))
+    with redis.Redis(port=server.port) as direct:
+        before = len(await asyncio.to_thread(direct.client_list))
+        verdicts = await asyncio.gather(*(rig.offer("started", stream=f"s{number}") for number in range(100)))
+        assert verdicts == [Offered.STARTS] * 100
+        for _ in range(20):
+            waiting = asyncio.create_task(rig.dispatch.changed("a", 60))
+            await asyncio.sleep(0.01)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+        await rig.dispatch.renew(status("a"), {})
+        await rig.offer("started", stream="s100")
+        async with asyncio.timeout(30):
+            await rig.dispatch.changed("a", 60)
+            while len(await asyncio.to_thread(direct.client_list)) - before > MOST_CALLS + 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    await rig.dispatch.close()
 
 
 async def test_what_somebody_else_has_written_is_an_error_in_words(server: RedisServer) -> None:
