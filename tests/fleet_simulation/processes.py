@@ -86,6 +86,7 @@ class Process:
             self._fall_silent(loses=False)
         else:
             self._speak()
+            self.world.watch.is_back(self)
 
     def cut_zoom(self, *, is_cut: bool) -> None:
         """Cut it off from Zoom, or not any more."""

@@ -70,6 +70,11 @@ class Watch:
                 self._wrong(f"{name} has had no owner for {now - since:.0f} s: the queue says {stream.owner!r}")
         world.clock.after(LOOK_S, self.look)
 
+    def is_back(self, process: "Process") -> None:
+        """An owner that stood still goes on, if only for a moment."""
+        for name in process.owned():
+            self._ownerless.pop(name, None)
+
     def heard(self, body: bytes, became: Offered) -> None:
         """A webhook has come to the queue."""
         if became in (Offered.STARTS, Offered.GOES_ON):
