@@ -290,7 +290,7 @@ class Book:
     def finish(self, now_ms: int, worker: str, stream_id: str, held: Held, status: str) -> Finished:
         """See `Dispatch.finish`."""
         stream = self._streams.get(stream_id)
-        if stream is None or not _is_owner(stream, worker, held.epoch):
+        if stream is None or not (_is_owner(stream, worker, held.epoch) and _has_begun(stream, held.seen)):
             return Finished.LOST
         stream.note(now_ms, "finished", status, worker)
         stream.heard_ms = now_ms
@@ -317,7 +317,7 @@ class Book:
     ) -> bool:
         """See `Dispatch.release`."""
         stream = self._streams.get(stream_id)
-        if stream is None or not _is_owner(stream, worker, held.epoch):
+        if stream is None or not (_is_owner(stream, worker, held.epoch) and _has_begun(stream, held.seen)):
             return False
         stream.wait(now_ms, int(after_s * 1000))
         stream.note(now_ms, "released", why, worker)
@@ -428,6 +428,11 @@ class Book:
 
 def _is_owner(stream: _Stream, worker: str, epoch: int) -> bool:
     return stream.state == OWNED and stream.owner == worker and stream.epoch == epoch
+
+
+def _has_begun(stream: _Stream, seen: int) -> bool:
+    """Whether what was said is about this recording, not about an earlier one, in which epochs counted from 1, too."""
+    return not stream.news or stream.news[0].number <= seen
 
 
 def _newest(stream: _Stream) -> int | None:

@@ -170,7 +170,7 @@ class RedisDispatch:
 
     async def release(self, worker: str, stream_id: str, held: Held, *, after_s: float = 0.0, why: str = "") -> bool:
         """See `Dispatch`."""
-        return await self._run(bool, "RELEASE", worker, stream_id, held.epoch, int(1000 * after_s), why)
+        return await self._run(bool, "RELEASE", worker, stream_id, held.epoch, held.seen, int(1000 * after_s), why)
 
     async def leave(self, worker: str) -> None:
         """See `Dispatch`."""

@@ -15,6 +15,7 @@ Keys, all behind one prefix with one hash tag, so that a cluster keeps them in o
     drain      set of workers that are asked to drain
     bell:W     stream: the worker W has something to look for
     alive      when anybody called last; `grace`: until when no claim is taken over
+    looked     there while nobody has to look for silent owners
 """
 
 COMMON = """
@@ -118,6 +119,11 @@ local function let_go(id, after)
   redis.call('XCLAIM', QUEUE, GROUP, NOBODY, 0, known[1], 'IDLE', math.max(0, LEASE - after), 'JUSTID')
   redis.call('ZADD', P .. 'waiting', now, id)
   if after == 0 then ring_free() end
+end
+
+local function has_begun(id, seen) -- else it is about an earlier recording, in which epochs counted from 1, too
+  local first = redis.call('LINDEX', key('n', id), 0)
+  return not first or tonumber(string.match(first, '^%d+')) <= seen
 end
 
 local function is_owner(id, worker, epoch)
@@ -266,6 +272,7 @@ return 'news'
 """
 
 TAKE = """
+local LOOKS = 15
 local worker, status, free, most = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 hear(worker, status, free)
 local grace = now < tonumber(redis.call('GET', P .. 'grace') or 0)
@@ -306,26 +313,32 @@ local function try(entry, id)
     redis.call('LRANGE', key('n', id), 0, -1)}
 end
 
--- What was released, and what its owner has not renewed in time.
-local start = '-'
-while #taken < most do
-  local pending
-  if grace then
-    pending = redis.call('XPENDING', QUEUE, GROUP, 'IDLE', IDLE, start, '+', 100, NOBODY)
-  else
-    pending = redis.call('XPENDING', QUEUE, GROUP, 'IDLE', IDLE, start, '+', 100)
-  end
-  for _, one in ipairs(pending) do
-    if #taken >= most then break end
-    local entry = redis.call('XRANGE', QUEUE, one[1], one[1])[1]
-    if entry then
-      try(one[1], entry[2][2])
-    else -- somebody has deleted it
-      redis.call('XACK', QUEUE, GROUP, one[1])
+local function try_idle(...)
+  local start = '-'
+  while #taken < most do
+    local pending = redis.call('XPENDING', QUEUE, GROUP, 'IDLE', IDLE, start, '+', 100, ...)
+    for _, one in ipairs(pending) do
+      if #taken >= most then break end
+      local entry = redis.call('XRANGE', QUEUE, one[1], one[1])[1]
+      if entry then
+        try(one[1], entry[2][2])
+      else -- somebody has deleted it
+        redis.call('XACK', QUEUE, GROUP, one[1])
+      end
     end
+    if #pending < 100 then break end
+    start = '(' .. pending[#pending][1]
   end
-  if #pending < 100 then break end
-  start = '(' .. pending[#pending][1]
+end
+
+-- What was released.
+try_idle(NOBODY)
+
+-- What its owner has not renewed in time. That looks at all claims: one worker does it for all, LOOKS times in a lease.
+if #taken < most and not grace
+  and redis.call('SET', P .. 'looked', 1, 'NX', 'PX', math.ceil(LEASE / LOOKS)) then
+  try_idle()
+  if #taken >= most then redis.call('DEL', P .. 'looked') end -- there may be more, for others
 end
 
 -- What nobody has had yet.
@@ -400,7 +413,7 @@ return 1
 FINISH = """
 local worker, id, epoch, seen, status = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local created, stamp = ARGV[10], ARGV[11]
-if not is_owner(id, worker, epoch) then return 'lost' end
+if not (is_owner(id, worker, epoch) and has_begun(id, seen)) then return 'lost' end
 local s = key('s', id)
 note(id, 'finished', epoch, worker, status)
 local last_start = tonumber(redis.call('HGET', s, 'last_start'))
@@ -422,8 +435,8 @@ return 'starts again'
 """
 
 RELEASE = """
-local worker, id, epoch, after, why = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
-if not is_owner(id, worker, epoch) then return 0 end
+local worker, id, epoch, seen, after, why = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
+if not (is_owner(id, worker, epoch) and has_begun(id, seen)) then return 0 end
 let_go(id, after)
 note(id, 'released', epoch, worker, why)
 return 1

@@ -101,6 +101,18 @@ async def test_a_silent_owner_loses_its_stream_and_changes_nothing_any_more(rig:
     assert await rig.take("c") == []
 
 
+async def test_what_comes_late_about_an_earlier_recording_changes_nothing(rig: Rig) -> None:
+    await rig.offer("started")
+    await rig.take("a")
+    assert await rig.dispatch.finish("a", "s1", Held(1, 1), "complete") is Finished.DONE
+    await rig.offer("started", 1000)
+    (claim,) = await rig.take("a")
+    assert (claim.epoch, [one.number for one in claim.news]) == (1, [2])
+    assert await rig.dispatch.finish("a", "s1", Held(1, 1), "complete") is Finished.LOST
+    assert not await rig.dispatch.release("a", "s1", Held(1, 1))
+    assert await rig.dispatch.finish("a", "s1", Held(1, 2), "complete") is Finished.DONE
+
+
 async def test_a_worker_takes_again_what_it_never_heard_that_it_has(rig: Rig) -> None:
     await rig.offer("started")
     await rig.take("a")
