@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+EAGER_S = 1.0
+"""How soon after a renewal the next one may come: where streams start all the time, there is always something new."""
 RETRY_S = 1.0
 """How soon the queue is asked again that could not be reached."""
 LAST_TRIES_S = 15.0
@@ -107,6 +109,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._away = ""
         """Why the queue cannot be reached."""
+        self._renewed_ms = -int(1000 * RENEW_S)
         self._stopping = False
         self._end_by_ms: int | None = None
         """Until when the queue is told of ends, where it is away and this worker is to end."""
@@ -162,19 +165,13 @@ class Worker:
 
         :returns: in how many seconds the next turn is due.
         """
-        asked_ms, held = now_ms(), self._held()
+        asked_ms, next_s = now_ms(), RENEW_S
         try:
-            answer = await self._dispatch.renew(self.claims.status(self._about), held)
-            self._reached()
-            changes = self.claims.renewed(asked_ms, held, answer)
-            for stream_id in changes.lost:
-                self._lose(stream_id)
-            for stream_id, fresh in changes.news:
-                self._hear(stream_id, fresh)
-            for stream_id in changes.restore:
-                await self._restore(stream_id)
-            if changes.drain:
-                self.drain("rtms fleet --drain")
+            since_ms = asked_ms - self._renewed_ms
+            if since_ms < 1000 * EAGER_S:
+                asked_ms, next_s = self._renewed_ms, EAGER_S
+            else:
+                await self._renew(asked_ms)
             if self.claims.free:
                 await self._take()
         except DispatchError as error:
@@ -183,7 +180,22 @@ class Worker:
         finally:
             async with self._leases_changed:
                 self._leases_changed.notify_all()
-        return max(0.0, RENEW_S - (now_ms() - asked_ms) / 1000)
+        return max(0.0, next_s - (now_ms() - asked_ms) / 1000)
+
+    async def _renew(self, asked_ms: int) -> None:
+        held = self._held()
+        answer = await self._dispatch.renew(self.claims.status(self._about), held)
+        self._reached()
+        self._renewed_ms = asked_ms
+        changes = self.claims.renewed(asked_ms, held, answer)
+        for stream_id in changes.lost:
+            self._lose(stream_id)
+        for stream_id, fresh in changes.news:
+            self._hear(stream_id, fresh)
+        for stream_id in changes.restore:
+            await self._restore(stream_id)
+        if changes.drain:
+            self.drain("rtms fleet --drain")
 
     async def _take(self) -> None:
         asked_ms = now_ms()
