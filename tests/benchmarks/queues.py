@@ -11,8 +11,8 @@ import argparse
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from redis import Redis
 from redis_server import RedisServer
@@ -22,6 +22,7 @@ from rtms_cli.fleet.queues import read_queue_url
 from rtms_cli.fleet.redis import RedisDispatch
 from rtms_cli.protocol.webhooks import read_webhook
 
+T = TypeVar("T")
 ROUNDS = 5
 NOW_MS = 1_764_000_000_000
 
@@ -29,29 +30,31 @@ NOW_MS = 1_764_000_000_000
 class Meter:
     """What calls cost the server."""
 
-    def __init__(self, client: "Redis", path: str) -> None:
-        self._client, self._path = client, path
+    def __init__(self, client: "Redis") -> None:
+        self._client = client
 
     def info(self) -> tuple[float, int, int]:
         """Processor time in s, commands, and memory in bytes, so far."""
-        info: dict[str, Any] = self._client.info("all")  # type: ignore[assignment]
+        info: dict[str, Any] = self._client.info("all")
         commands = sum(value["calls"] for name, value in info.items() if name.startswith("cmdstat_"))
         return info["used_cpu_sys"] + info["used_cpu_user"], commands, info["used_memory"]
 
-    async def measure(self, what: str, calls: list[Callable[[], Awaitable[object]]]) -> tuple[float, float]:
-        """Make some calls, one after the other, and print what one costs.
+    async def measure(
+        self, what: str, call: Callable[[T], Awaitable[None]], each_of: Sequence[T]
+    ) -> tuple[float, float]:
+        """Make a call with each of some arguments, one after the other, and print what one costs.
 
         :returns: the server's processor time and commands of one.
         """
         cpu_s, commands, _ = self.info()
         times = []
-        for call in calls:
+        for one in each_of:
             began = time.perf_counter()
-            await call()
+            await call(one)
             times.append(time.perf_counter() - began)
         more_cpu_s, more_commands, memory = self.info()
         times.sort()
-        each_s, each = (more_cpu_s - cpu_s) / len(calls), (more_commands - commands) / len(calls)
+        each_s, each = (more_cpu_s - cpu_s) / len(each_of), (more_commands - commands) / len(each_of)
         print(
             f"{what:28} {1000 * times[len(times) // 2]:8.2f} ms median, {1000 * times[-1]:8.2f} ms at most,"
             f" {1000 * each_s:7.3f} ms of the server, {each:7.1f} commands; it has {memory / 2**20:.1f} MiB"
@@ -64,7 +67,7 @@ async def run(workers: int, claims: int) -> None:
     server = RedisServer()
     server.start()
     dispatch = RedisDispatch(read_queue_url(server.url))
-    meter = Meter(Redis.from_url(server.url), server.url)
+    meter = Meter(Redis.from_url(server.url))
     names = [WorkerStatus(f"host{number}-1-abcd", claims, claims, version="1", since="-") for number in range(workers)]
     bodies = [_start(number) for number in range(workers * claims)]
     held: dict[str, dict[str, Held]] = {}
@@ -73,23 +76,31 @@ async def run(workers: int, claims: int) -> None:
         taken = await dispatch.take(status, claims)
         held[status.worker] = {one.stream_id: Held(one.epoch, 1, RECORDING) for one in taken}
 
+    async def offer(body: bytes) -> None:
+        await dispatch.offer(body, read_webhook(body), "http")
+
+    async def renew(status: WorkerStatus) -> None:
+        await dispatch.renew(status, held[status.worker])
+
+    async def look(status: WorkerStatus) -> None:
+        await dispatch.take(status, 1)
+
+    async def finish(ended: tuple[str, str, Held]) -> None:
+        await dispatch.finish(*ended, "complete")
+
+    async def report(_: int) -> None:
+        await dispatch.report(with_streams=False)
+
     try:
         await dispatch.renew(names[0], {})
         _, _, empty = meter.info()
-        await meter.measure("offer one stream", [lambda b=body: dispatch.offer(b, read_webhook(b), "http") for body in bodies])  # type: ignore[misc]
-        await meter.measure(f"take {claims} streams", [lambda s=status: take(s) for status in names])  # type: ignore[misc]
-        renewals = [lambda s=status: dispatch.renew(s, held[s.worker]) for status in names] * ROUNDS  # type: ignore[misc]
-        cpu_s, commands = await meter.measure(f"renew {claims} claims", list(renewals))
-        await meter.measure("look for more, in vain", [lambda s=status: dispatch.take(s, 1) for status in names])  # type: ignore[misc]
-        await meter.measure("report, without streams", [lambda: dispatch.report(with_streams=False)] * 20)
-        await meter.measure(
-            "finish one stream",
-            [
-                lambda w=worker, s=stream, h=one: dispatch.finish(w, s, h, "complete")  # type: ignore[misc]
-                for worker, streams in held.items()
-                for stream, one in streams.items()
-            ],
-        )
+        await meter.measure("offer one stream", offer, bodies)
+        await meter.measure(f"take {claims} streams", take, names)
+        cpu_s, commands = await meter.measure(f"renew {claims} claims", renew, names * ROUNDS)
+        await meter.measure("look for more, in vain", look, names)
+        await meter.measure("report, without streams", report, range(20))
+        ends = [(worker, stream, one) for worker, streams in held.items() for stream, one in streams.items()]
+        await meter.measure("finish one stream", finish, ends)
         _, _, full = meter.info()
         print(f"memory for a stream, ended: {(full - empty) / len(bodies):.0f} bytes")
         print(
