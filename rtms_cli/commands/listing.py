@@ -27,6 +27,7 @@ COMMANDS = {
     "or all as a page.",
     "export": "Turn a recording into files that people play, read and plot.",
     "repair": "Finish recordings whose process died.",
+    "prune": "Delete old recordings, in a folder or in a store.",
     "simulate": "Be Zoom, for a client under test.",
     "trigger": "Post one signed webhook to an app, and judge its answer.",
     "doctor": "Check this machine, the credentials, the webhook URL and the way to Zoom's cloud.",

@@ -254,6 +254,12 @@ def open_capture(text: str, endpoint: str | None = None) -> "Capture":
     return StoredCapture(open_store(read_store_url(text), endpoint))
 
 
+def recordings_place(context: typer.Context) -> str:
+    """Where `listen` is configured to put recordings: a folder or a URL."""
+    settings = context.parent.default_map if context.parent is not None else None
+    return str((settings or {}).get("listen", {}).get("place", "recordings"))
+
+
 def newest_recording(context: typer.Context, doing: str) -> Path:
     """The newest recording where `listen` is configured to put them, and a line that says which.
 
@@ -262,8 +268,7 @@ def newest_recording(context: typer.Context, doing: str) -> Path:
     from rtms_cli.inspection.newest import newest
     from rtms_cli.view.text import escape
 
-    settings = context.parent.default_map if context.parent is not None else None
-    found = newest(Path((settings or {}).get("listen", {}).get("place", "recordings")))
+    found = newest(Path(recordings_place(context)))
     typer.echo(f"{doing} {escape(str(found))}", err=True)
     return found
 

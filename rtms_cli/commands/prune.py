@@ -1,0 +1,123 @@
+"""`rtms prune`: delete old recordings."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtms_cli.commands.options import StoreEndpoint, duration, recordings_place
+from rtms_cli.errors import Exit, Problem
+
+if TYPE_CHECKING:
+    from rtms_cli.recording.pruning import Place, Plan
+
+_STATUSES = ("complete", "interrupted", "failed", "revoked")
+
+
+def prune(
+    context: typer.Context,
+    place: Annotated[
+        str | None, typer.Argument(help="A folder or a URL with recordings.", show_default="where listen puts them")
+    ] = None,
+    older_than: Annotated[str, typer.Option(metavar="TIME", help="Since they ended: 30d, 12h.")] = ...,  # type: ignore[assignment]
+    status: Annotated[list[str] | None, typer.Option(help=f"Only {', '.join(_STATUSES)}; may be repeated.")] = None,
+    keep: Annotated[int, typer.Option(metavar="N", help="So many of the newest stay in any case.", min=0)] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be deleted.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    store_endpoint: StoreEndpoint = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Delete old recordings, in a folder or in a store.
+
+    Only finished recordings are deleted. Those that are being recorded, that nobody has repaired yet, or whose manifest
+    cannot be read, stay. What --dry-run lists is what a run deletes.
+
+    \b
+    Examples:
+      rtms prune --older-than 30d --dry-run
+      rtms prune --older-than 7d --status complete --keep 100 --yes s3://bucket/recordings
+    """
+    from rtms_cli.recording.pruning import plan
+
+    age_s = duration("--older-than", older_than)
+    for one in status or ():
+        if one not in _STATUSES:
+            raise Problem(f"--status {one}: recordings do not end so.", f"Use {', '.join(_STATUSES)}.")
+    given = place or recordings_place(context)
+    where = _place(given, store_endpoint)
+    chosen = plan(where.find(), datetime.now(UTC), age_s, status or (), keep)
+    if not as_json:
+        _show(chosen)
+    if not dry_run and chosen.chosen and not yes and not as_json and sys.stdin.isatty():
+        typer.confirm(f"Delete {len(chosen.chosen)} recordings?", abort=True)
+    failed = {} if dry_run else _delete(where, chosen, quiet=as_json)
+    if as_json:
+        _print_json(given, chosen, failed, is_dry=dry_run)
+    if failed:
+        raise typer.Exit(Exit.LOSSES)
+
+
+def _place(given: str, endpoint: str | None) -> "Place":
+    from rtms_cli.recording.pruning import Folder
+    from rtms_cli.store.urls import is_store_url, read_store_url
+
+    if not is_store_url(given):
+        return Folder(Path(given))
+    from rtms_cli.store.objects import open_store
+    from rtms_cli.store.pruning import StorePlace
+
+    return StorePlace(open_store(read_store_url(given), endpoint))
+
+
+def _show(chosen: "Plan") -> None:
+    from rtms_cli.view.text import say
+
+    for one in chosen.chosen:
+        say(f"{one.name}  {one.status}  {one.ended_at or one.started_at}  {one.nbytes / 1_000_000:.1f} MB")
+    for left in chosen.left:
+        say(f"note: {left.name} stays: {left.why}", err=True)
+    say(f"{len(chosen.chosen)} recordings, {chosen.nbytes / 1_000_000:.1f} MB")
+
+
+def _delete(where: "Place", chosen: "Plan", *, quiet: bool) -> dict[str, str]:
+    """Delete them; returns why some were not, by name."""
+    from rtms_cli.view.text import say
+
+    failed = {}
+    for one in chosen.chosen:
+        if why := where.delete(one):
+            failed[one.name] = why
+            say(f"warning: {one.name} was not deleted: {why}", err=True)
+    if not quiet:
+        say(f"deleted {len(chosen.chosen) - len(failed)} of them")
+    return failed
+
+
+def _print_json(given: str, chosen: "Plan", failed: dict[str, str], *, is_dry: bool) -> None:
+    from rtms_cli.view.text import json_line
+
+    recordings = [
+        {
+            "name": one.name,
+            "status": one.status,
+            "started_at": one.started_at,
+            "ended_at": one.ended_at,
+            "bytes": one.nbytes,
+            "deleted": not is_dry and one.name not in failed,
+            "why_not": failed.get(one.name, ""),
+        }
+        for one in chosen.chosen
+    ]
+    typer.echo(
+        json_line(
+            {
+                "place": given,
+                "dry_run": is_dry,
+                "recordings": recordings,
+                "left": chosen.left,
+                "bytes": chosen.nbytes,
+            }
+        )
+    )
