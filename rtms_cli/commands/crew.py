@@ -156,29 +156,32 @@ async def _work(parent: Parent, duty: Duty) -> None:
     options, live = duty.recording, duty.live
     request = duty.media.request(separate=live.wants_each())
     slots = shares_of(request, duty.slots, live, duty.hooks, options).streams
-    async with recording_station(
-        parent.teller,
-        options,
-        live,
-        duty.hooks,
-        request,
-        load_credentials(duty.credentials).sign,
-        HostPolicy(tuple(duty.allow_host)),
-        trusted=True,
-        tls=tls_options(options.ca_file, insecure=options.insecure),
-        max_streams=slots,
-        show=parent.teller.on_notice if duty.is_drawn else None,
-        in_fleet=True,
-    ) as (station, hooks):
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGQUIT, _end_at_once, hooks.kill)
-        worker = working(station, parent.dispatch, slots, live, options)
-        serving = asyncio.create_task(parent.serve(station, worker), name="line")
-        try:
+    serving: asyncio.Task[None] | None = None
+    try:
+        async with recording_station(
+            parent.teller,
+            options,
+            live,
+            duty.hooks,
+            request,
+            load_credentials(duty.credentials).sign,
+            HostPolicy(tuple(duty.allow_host)),
+            trusted=True,
+            tls=tls_options(options.ca_file, insecure=options.insecure),
+            max_streams=slots,
+            show=parent.teller.on_notice if duty.is_drawn else None,
+            in_fleet=True,
+        ) as (station, hooks):
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGQUIT, _end_at_once, hooks.kill)
+            worker = working(station, parent.dispatch, slots, live, options)
+            # It says that it lives as long as it does: hooks and stores may take their time at the end.
+            serving = asyncio.create_task(parent.serve(station, worker), name="line")
             await worker.run()
-        finally:
+        parent.teller.look(station)
+    finally:
+        if serving is not None:
             serving.cancel()
-            parent.teller.look(station)
 
 
 def _end_at_once(kill: Callable[[], None]) -> None:

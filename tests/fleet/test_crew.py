@@ -199,6 +199,17 @@ async def test_at_the_end_all_recordings_are_finished(tmp_path: Path, monkeypatc
     check_ends(tmp_path, 4, "the test")
 
 
+async def test_a_worker_may_take_its_time_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crews, "FROZEN_TICKS", 3)
+    async with Simulator(APP) as zoom, machine(tmp_path, 1, monkeypatch, on=["finished=sleep 6"]) as here:
+        here.start(zoom.announce(Product.MEETING, Scenario(60)))
+        await here.records(1)
+        here.crew.stop("the test")
+        await here.crew.stopped()
+        assert "ended" not in here.told(), "it does not stand still"
+        assert [fields["exit_code"] for name, fields in here.seen.events if name == "hook"] == [0]
+
+
 async def test_a_worker_that_cannot_come_up_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Problem, match="ended with exit code 2 before it was ready"):
         async with machine(tmp_path, 2, monkeypatch, on=["no such event"]):
