@@ -3,7 +3,7 @@
 import pytest
 from fleet_simulation.running import CHUNK, prepare, run_chunk
 
-SEEDS = 200
+SEEDS = 100
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
