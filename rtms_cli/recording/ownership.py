@@ -138,10 +138,11 @@ def is_being_recorded(folder: Path) -> bool:
 
     Where there are no locks, the answer is no. A lock that we may not read is another user's, and the answer is yes.
     """
-    return any(map(_is_locked, (folder, *epoch_folders(folder).values())))
+    return any(map(is_locked, (folder, *epoch_folders(folder).values())))
 
 
-def _is_locked(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
+    """The same for one part alone: that of the folder's own lock."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY | _FLAGS | _AT_ONCE)
     except PermissionError:

@@ -11,7 +11,7 @@ from rtms_cli.capture import Capture, part_of
 from rtms_cli.errors import Problem
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import MANIFEST
-from rtms_cli.recording.ownership import LOCK, is_being_recorded
+from rtms_cli.recording.ownership import LOCK, is_locked
 from rtms_cli.store.segments import Mark
 
 STATES = ".store"
@@ -93,8 +93,8 @@ class SpoolPart(Struct, frozen=True):
                 empty.rmdir()
 
     def is_being_recorded(self) -> bool:
-        """Whether some process works on it."""
-        return is_being_recorded(self.folder)
+        """Whether some process works on it; a later owner of the same recording does not count."""
+        return is_locked(self.folder)
 
 
 def part_at(spool: Path, folder: Path) -> SpoolPart | None:

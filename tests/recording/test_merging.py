@@ -18,7 +18,7 @@ from rtms_cli.errors import Problem
 from rtms_cli.machine import Direction, frames_of
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.merging import finish, has_parts, merge
-from rtms_cli.recording.ownership import FolderLock, is_being_recorded
+from rtms_cli.recording.ownership import FolderLock, is_being_recorded, is_locked
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.repair import repair, unfinished
 
@@ -200,6 +200,7 @@ def test_nobody_touches_a_recording_that_a_later_owner_records(tmp_path: Path) -
     live.acquire()
     before = tree(folder)
     assert is_being_recorded(folder)
+    assert not is_locked(folder)
     assert list(unfinished(tmp_path)) == []
     for work in (finish, merge, repair):
         with pytest.raises(Problem):
