@@ -253,8 +253,8 @@ class Book:
         lost, unknown, news = [], [], {}
         for stream_id, claim in held.items():
             stream = self._streams.get(stream_id)
-            if stream is None:
-                unknown.append(stream_id)
+            if stream is None or (stream.state == OWNED and claim.epoch > stream.epoch):
+                unknown.append(stream_id)  # or put back by a former owner, which did not know that it was one
             elif not _is_owner(stream, status.worker, claim.epoch):
                 lost.append(stream_id)
             else:
@@ -270,7 +270,7 @@ class Book:
         """See `Dispatch.restore`."""
         self._hear(now_ms, status)
         stream = self._streams.get(claim.stream_id)
-        if stream is not None:
+        if stream is not None and not _is_older(stream, claim):
             return _is_owner(stream, status.worker, claim.epoch)
         stream = self._streams[claim.stream_id] = _Stream(claim.stream_id)
         stream.state, stream.owner, stream.epoch, stream.said = OWNED, status.worker, claim.epoch, held.state
@@ -428,6 +428,11 @@ class Book:
 
 def _is_owner(stream: _Stream, worker: str, epoch: int) -> bool:
     return stream.state == OWNED and stream.owner == worker and stream.epoch == epoch
+
+
+def _is_older(stream: _Stream, claim: Claim) -> bool:
+    """Whether a former owner has put a stream back, before its owner did."""
+    return stream.state == OWNED and stream.recording == claim.recording and stream.epoch < claim.epoch
 
 
 def _has_begun(stream: _Stream, seen: int) -> bool:

@@ -359,8 +359,8 @@ for place = 0, count - 1 do
   local id, epoch, seen, said = unpack(ARGV, 9 + 4 * place, 12 + 4 * place)
   local s = key('s', id)
   local known = redis.call('HMGET', s, 'state', 'owner', 'epoch', 'number', 'entry')
-  if not known[1] then
-    unknown[#unknown + 1] = id
+  if not known[1] or (known[1] == 'owned' and tonumber(known[3]) < tonumber(epoch)) then
+    unknown[#unknown + 1] = id -- or put back by a former owner, which did not know that it was one
   elseif known[1] ~= 'owned' or known[2] ~= worker or known[3] ~= epoch then
     lost[#lost + 1] = id
   else
@@ -383,10 +383,16 @@ RESTORE = """
 local worker, status, free, id, epoch, said = unpack(ARGV, 5, 10)
 hear(worker, status, free)
 local s = key('s', id)
-if redis.call('EXISTS', s) == 1 then
-  if is_owner(id, worker, epoch) then return 1 else return 0 end
-end
 local recording, created, tail, start_ts, start_urls, last_start, via, number = unpack(ARGV, 11, 18)
+local known = redis.call('HMGET', s, 'state', 'recording', 'epoch', 'entry')
+if known[1] then
+  if known[1] ~= 'owned' or known[2] ~= recording or tonumber(known[3]) >= tonumber(epoch) then
+    if is_owner(id, worker, epoch) then return 1 else return 0 end
+  end
+  redis.call('XACK', QUEUE, GROUP, known[4]) -- a former owner was there first
+  redis.call('XDEL', QUEUE, known[4])
+  redis.call('DEL', s, key('n', id), key('t', id))
+end
 local entry = redis.call('XADD', QUEUE, '*', 's', id)
 redis.call('HSET', s, 'state', 'owned', 'owner', worker, 'epoch', epoch, 'said', said, 'recording', recording,
   'created', created, 'tail', tail, 'start_ts', start_ts, 'start_urls', start_urls, 'last_start', last_start,

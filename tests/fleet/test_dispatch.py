@@ -12,7 +12,7 @@ from redis_server import RedisServer
 from rtms_cli.errors import Problem
 from rtms_cli.fleet import scripts
 from rtms_cli.fleet.book import Book
-from rtms_cli.fleet.dispatch import Claim, Dispatch, DispatchError, Finished, Held, Offered, WorkerStatus
+from rtms_cli.fleet.dispatch import Claim, Dispatch, DispatchError, Finished, Held, News, Offered, WorkerStatus
 from rtms_cli.fleet.queues import open_dispatch, read_queue_url
 from rtms_cli.fleet.redis import MOST_CALLS, RedisDispatch, _too_old
 from rtms_cli.protocol.webhooks import read_webhook
@@ -44,6 +44,9 @@ class Rig:
         for _ in range(5):
             await asyncio.sleep(LEASE_S / 4)
             await self.dispatch.renew(status(worker), {})
+
+
+START = body("started", MS)
 
 
 def status(worker: str) -> WorkerStatus:
@@ -291,6 +294,24 @@ async def test_a_queue_that_has_lost_its_data_takes_claims_back(server: RedisSer
     (taken,) = await rig.take("b")
     assert (taken.epoch, taken.recording, taken.created) == (2, claim.recording, claim.created)
     await rig.dispatch.close()
+
+
+async def test_a_claim_that_a_former_owner_has_put_back_goes_to_its_owner(rig: Rig) -> None:
+    first, later = (
+        Claim("s1", epoch, "20251124T160000Z_meeting_s1", "2025-11-24T16:00:00.000Z", (News(1, START, "http"),), 0)
+        for epoch in (1, 3)
+    )
+    assert await rig.dispatch.restore(status("a"), first, Held(1, 1, "recording"))
+    held = {"s1": Held(3, 1, "recording")}
+    assert (await rig.dispatch.renew(status("b"), held)).unknown == ("s1",)
+    assert await rig.dispatch.restore(status("b"), later, held["s1"])
+    assert (await rig.dispatch.renew(status("a"), {"s1": Held(1, 1, "recording")})).lost == ("s1",)
+    assert not await rig.dispatch.restore(status("a"), first, Held(1, 1, "recording"))
+    renewed = await rig.dispatch.renew(status("b"), held)
+    assert (renewed.lost, renewed.unknown) == ((), ())
+    await rig.silence("c")
+    (taken,) = await rig.take("c")
+    assert (taken.epoch, taken.former, [one.number for one in taken.news]) == (4, "b", [1])
 
 
 async def test_a_server_that_is_away_frozen_or_refuses_us_is_named_without_its_password() -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from fleet_simulation.zoom import BUFFER_S, Handshake, Loss, Stream
 
-from rtms_cli.fleet.dispatch import Finished, Offered
+from rtms_cli.fleet.dispatch import LEASE_S, Finished, Offered
 from rtms_cli.fleet.dispatch import facts_of as facts
 from rtms_cli.protocol.webhooks import read_webhook
 
@@ -83,7 +83,9 @@ class Watch:
     def connected(self, process: "Process", stream: Stream) -> None:
         """A `1` had success."""
         self.handshakes += 1
-        newest = stream.handshakes[-1]
+        newest, lost_at = stream.handshakes[-1], self._world.queue.lost_data_at
+        if lost_at is not None and newest.at - lost_at < LEASE_S:
+            return  # a former owner may put its claim back before its successor does
         for former in stream.handshakes[:-1]:
             if _place(former) > _place(newest):
                 self._wrong(
