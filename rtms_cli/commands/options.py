@@ -266,9 +266,13 @@ def newest_recording(context: typer.Context, doing: str) -> Path:
     :raises Problem: where there is none.
     """
     from rtms_cli.inspection.newest import newest
+    from rtms_cli.store.urls import is_store_url
     from rtms_cli.view.text import escape
 
-    found = newest(Path(recordings_place(context)))
+    place = recordings_place(context)
+    if is_store_url(place):
+        raise Problem(f"Recordings are in {place}.", f"Give the URL of one: {place.rstrip('/')}/RECORDING")
+    found = newest(Path(place))
     typer.echo(f"{doing} {escape(str(found))}", err=True)
     return found
 

@@ -177,3 +177,9 @@ def test_there_is_nothing(objects: Objects, url: str, server: S3Server) -> None:
         StoredCapture(objects)
     with pytest.raises(Problem, match="has no capture"):
         repair_stored(url, server.endpoint, keep_revoked=False, force=True)
+
+
+def test_the_newest_one_of_a_store_is_not_looked_for(tmp_path: Path) -> None:
+    done = rtms("inspect", settings={"RTMS_LISTEN_OUT": "s3://bucket/recordings"}, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "s3://bucket/recordings/RECORDING" in done.stderr
