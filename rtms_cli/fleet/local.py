@@ -29,8 +29,8 @@ from rtms_cli.fleet.dispatch import (
 from rtms_cli.protocol.webhooks import Webhook, read_webhook
 
 FOR_EVER_S = 1e9
-SILENT_S = 3.0
-"""Who was not heard of for so long gets no stream that another would take."""
+SILENT_S = 6.0
+"""Who was not heard of for so long gets no stream that another would take: workers say something every 2 s."""
 LOOK_S = 1.0
 """How often somebody who waits looks again, while a stream is kept for another worker."""
 ANSWER_S = 10.0

@@ -11,7 +11,7 @@ from fleet.test_book import MS, body
 from rtms_cli.fleet import messages
 from rtms_cli.fleet.dispatch import DispatchError, Finished, Held, Offered, WorkerStatus
 from rtms_cli.fleet.line import HEAD_NBYTES, MOST_NBYTES, Line
-from rtms_cli.fleet.local import LocalDispatch, Proxy, answer, answer_of
+from rtms_cli.fleet.local import SILENT_S, LocalDispatch, Proxy, answer, answer_of
 from rtms_cli.fleet.messages import Happened, read_up, write
 from rtms_cli.protocol.webhooks import read_webhook
 
@@ -140,7 +140,7 @@ async def test_who_has_no_room_or_is_silent_gets_none_that_another_would_take() 
     await machine.start(*(f"s{number}" for number in range(6)))
     assert len(await machine.dispatch.take(status("b"), 10)) == 5
     assert await machine.dispatch.take(status("b", free=5), 5) == []
-    machine.clock.ms += 3_000
+    machine.clock.ms += int(1000 * SILENT_S)
     assert len(await machine.dispatch.take(status("b", free=5), 5)) == 1, "a is silent"
 
 
