@@ -222,19 +222,22 @@ def compare(wav: Path | BytesIO, seconds: float) -> tuple[int, int]:
 async def measure(streams: int, seconds: float, folder: Path) -> None:
     async with machines(folder, stored=True, keeps=True) as fleet, Simulator(APP) as zoom:
         await fleet.listen()
-        first, second, _ = [await fleet.work(streams) for _ in range(3)]
+        slots = (streams + 1) // 2
+        workers = [await fleet.work(slots) for _ in range(3)]
         begun = await fleet.begin(zoom, streams, seconds)
         began = time.time()
+        await asyncio.sleep(5)
+        first, second = [one for one in workers if ": taken" in one.log.read_text()][:2]
 
         async def at(second: float, what: str) -> None:
             await asyncio.sleep(max(0.0, began + second - time.time()))
             print(f"{time.time() - began:6.1f} s  {what}", flush=True)
 
-        await at(15, "worker1 is killed")
+        await at(15, f"{first.name} is killed")
         killed = time.time()
         first.send(signal.SIGKILL)
-        await at(45, "worker2 is asked to end, worker4 begins")
-        await fleet.work(streams)
+        await at(45, f"{second.name} is asked to end, worker4 begins")
+        await fleet.work(slots)
         second.send(signal.SIGTERM)
         await at(65, "the queue is stopped")
         fleet.redis.stop()

@@ -70,8 +70,12 @@ class S3Server:
 
     def version_everything(self) -> None:
         """Keep old versions of the bucket's objects."""
-        body = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
-        self._ask("PUT", f"/{self.bucket}?versioning", body)
+        import boto3
+
+        names = ("aws_access_key_id", "aws_secret_access_key", "region_name")
+        keys = dict(zip(names, CREDENTIALS.values(), strict=True))
+        client = boto3.client("s3", endpoint_url=self.endpoint, **keys)
+        client.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
 
     def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
         request = urllib.request.Request(f"{self.endpoint}{path}", body or None, method=method)

@@ -287,9 +287,15 @@ async def recording_station(
             observers.append(notifier)
             listeners.append(notifier.open_listener)
         if options.store is not None and not live.no_record:
+            from rtms_cli.store.revoking import Revoking
+
             shipping = await stack.enter_async_context(make_shipping(options, view, in_fleet=in_fleet))
             figures.append(shipping.figures)
             observers.append(shipping)
+            if not options.keep_revoked:
+                revoking = Revoking(shipping.objects, view.on_event)
+                observers.append(revoking)
+                stack.push_async_callback(revoking.close)
             stack.push_async_callback(_store_the_rest, shipping, view, None if max_streams is None else LAST_S)
         running = running_station(
             out=options.out,

@@ -336,6 +336,8 @@ class Worker:
         for news in one.claim.news:
             webhook = read_webhook(news.body)
             if isinstance(webhook, StreamStop) and self._revoke is not None:
+                fields = {"stream_id": webhook.stream_id, "event_ts": webhook.event_ts}
+                self._station.tell("revoked", fields, f"stream {webhook.stream_id} was revoked")
                 await self._revoke(one.claim, webhook)
         await self._give_back(one, held, Verdict(finishes=True, status="revoked"), "")
 

@@ -327,6 +327,7 @@ class Station:
         """Delete what was recorded of a stream and is finished; a session that runs sees to its own recording."""
         if self._revoke is None:
             return
+        self.tell("revoked", {"stream_id": told.stream_id, "event_ts": told.event_ts}, f"{told.stream_id} was revoked")
         try:
             deleted = await asyncio.to_thread(self._revoke, told)
         except OSError as error:

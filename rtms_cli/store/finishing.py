@@ -5,7 +5,9 @@ and the segments. It is written last, on the condition that nobody has changed i
 """
 
 import asyncio
+import contextlib
 import hashlib
+import logging
 import shutil
 import sys
 from collections import defaultdict
@@ -19,8 +21,11 @@ from rtms_cli.capture import part_name
 from rtms_cli.errors import Exit, Problem
 from rtms_cli.recording.manifest import MANIFEST, Loss
 from rtms_cli.store.objects import ConditionError, Info, NoObjectError, Objects, StoreError
+from rtms_cli.store.revoking import delete_all
 from rtms_cli.store.segments import epoch_and_number, unpacked_segment, without_header
 from rtms_cli.store.spool import EPOCHS, STATES, Shipped, SpoolPart, files_of
+
+log = logging.getLogger(__name__)
 
 REPAIRS_AT_ONCE = 1
 """Making a recording anew reads all of it: more at once would only take cores from what is being recorded."""
@@ -145,10 +150,12 @@ class Finisher:
             known, etag = await self._known(part.recording)
             if known is not None and known.store.epoch > part.epoch:
                 raise FencedError
-            if await self._put_manifest(part.recording, manifest, StoreEntry(part.epoch), etag):
-                break
-        keys = [info.key async for info in self._objects.listed(part.recording)]
-        await self._objects.delete([key for key in keys if key != f"{part.recording}/{MANIFEST}"])
+            with contextlib.suppress(ConditionError):  # somebody has written it in between
+                entry = msgspec.to_builtins(StoreEntry(part.epoch))
+                why = await delete_all(self._objects, part.recording, {**manifest, "store": entry}, etag)
+                if why:
+                    log.warning("%s/%s was revoked: %s", self._objects.url, part.recording, why)
+                return
 
     async def _known(self, recording: str) -> tuple[_Stored | None, str]:
         key = f"{recording}/{MANIFEST}"

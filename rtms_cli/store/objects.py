@@ -73,9 +73,10 @@ class Objects:
     :param store: obstore's, which has the place's prefix.
     """
 
-    def __init__(self, store: "ObjectStore", url: StoreUrl) -> None:
+    def __init__(self, store: "ObjectStore", url: StoreUrl, endpoint: str | None = None) -> None:
         self._store = store
         self.url = url
+        self.endpoint = endpoint
 
     async def put(self, key: str, data: bytes, *, is_new: bool = False, etag: str = "") -> str:
         """Write an object.
@@ -266,7 +267,7 @@ def open_store(url: StoreUrl, endpoint: str | None = None) -> Objects:
                 config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
                 if not {"AWS_REGION", "AWS_DEFAULT_REGION"} & os.environ.keys():
                     config["region"] = "us-east-1"
-            return Objects(S3Store(url.bucket, **common, **config), url)
+            return Objects(S3Store(url.bucket, **common, **config), url, endpoint)
         if url.scheme == "gs":
             return Objects(GCSStore(url.bucket, **common), url)
         if endpoint is not None:

@@ -110,7 +110,7 @@ class Shipping:
         in_fleet: bool = False,
         keep_revoked: bool = False,
     ) -> None:
-        self._objects = objects
+        self.objects = objects
         self._spool = spool
         self._most_nbytes = most_nbytes
         self._tell = tell
@@ -281,7 +281,7 @@ class Shipping:
                 await self._ship_others(one.part)
                 status = await self._finisher.finish(one.part, revoked=one.revoked)
             self._counts["recordings"] += 1
-            url = f"{self._objects.url}/{one.part.recording}"
+            url = f"{self.objects.url}/{one.part.recording}"
             fields = {"state": "stored", "recording": one.part.recording, "url": url, "status": status}
             self._tell("store", fields, f"stored {url}")
         one.state.is_final = True
@@ -321,7 +321,7 @@ class Shipping:
             key = f"{part.recording}/{segment_name(part.epoch, number)}"
             start = one.state.mark.offset if mark.part == one.state.mark.part else 0
             try:
-                await self._objects.put(key, data, is_new=True)
+                await self.objects.put(key, data, is_new=True)
             except ConditionError:
                 mark = await self._put_before(key, lines, start, mark.part)
             self._reach()
@@ -336,11 +336,11 @@ class Shipping:
         """Where a segment ended that we had put there before, and then could not remember."""
         from rtms_cli.store.segments import Mark, without_header
 
-        data, _ = await self._objects.get(key)
+        data, _ = await self.objects.get(key)
         try:
             there = without_header(unpacked_segment(data))
         except ValueError as error:
-            raise StoreError(f"{self._objects.url}/{key} is damaged: {error}.") from None
+            raise StoreError(f"{self.objects.url}/{key} is damaged: {error}.") from None
         ours = without_header(lines)
         if not ours.startswith(there):
             raise FencedError
@@ -444,7 +444,7 @@ class Shipping:
         """How it stands, for `GET /healthz`."""
         waiting, oldest_s = self._waits()
         return {
-            "url": str(self._objects.url),
+            "url": str(self.objects.url),
             "state": self._away or "reached",
             "waiting_bytes": waiting,
             "oldest_seconds": oldest_s,
