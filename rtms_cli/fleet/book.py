@@ -133,9 +133,10 @@ class Book:
         return verdict
 
     def _offer_start(self, now_ms: int, facts: Facts, stream: _Stream | None, body: bytes, via: str) -> Offered:
-        if stream is None or stream.start is None:
+        if stream is None:
             self._begin(now_ms, facts, body, via)
             return Offered.STARTS
+        assert stream.start is not None, "whatever is offered or restored has one"
         is_same = (facts.event_ts, facts.urls) == (stream.start.event_ts, stream.start.urls)
         if is_older(facts.event_ts, stream.start.event_ts):
             stream.note(now_ms, "past", "a start that is older than the last one")
@@ -191,8 +192,9 @@ class Book:
         stream.note(now_ms, "offered", "its recording goes on")
 
     def _offer_end(self, now_ms: int, facts: Facts, stream: _Stream | None, body: bytes, via: str) -> Offered:
-        if stream is None or stream.start is None:
+        if stream is None:
             return Offered.UNKNOWN
+        assert stream.start is not None, "whatever is offered or restored has one"
         if is_older(facts.event_ts, stream.start.event_ts):
             stream.note(now_ms, "past", f"{facts.kind}, from before the last start")
             return Offered.PAST
@@ -276,6 +278,7 @@ class Book:
         stream.state, stream.owner, stream.epoch, stream.said = OWNED, status.worker, claim.epoch, held.state
         stream.recording, stream.created = claim.recording, claim.created
         stream.offered_ms = stream.heard_ms = stream.recorded_ms = now_ms
+        stream.start = Facts("")  # of a stream that was revoked after its end, no start is told any more
         for one in claim.news:
             facts = facts_of(read_webhook(one.body))
             if facts.kind == "start":
@@ -304,7 +307,7 @@ class Book:
         start, facts = next(one for one in stream.news if one.number == stream.last_start), stream.start
         later = [one for one in stream.news if one.number > start.number]
         assert facts is not None
-        stream.state, stream.owner = status, ""
+        stream.state, stream.former, stream.owner = status, stream.owner, ""
         if status == INTERRUPTED:
             self._go_on(now_ms, stream, facts, start.body, start.via)
         else:

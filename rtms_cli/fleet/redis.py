@@ -134,9 +134,10 @@ class RedisDispatch:
 
     async def restore(self, status: WorkerStatus, claim: Claim, held: Held) -> bool:
         """See `Dispatch`."""
-        start, number, via, more = Facts(""), 0, Via.HTTP.value, list[bytes]()
+        start, number, via, more, product = Facts(""), 0, Via.HTTP.value, list[bytes](), ""
         for one in claim.news:
             facts = facts_of(read_webhook(one.body))
+            product = facts.product or product
             more.append(b"n%d %b %b" % (one.number, one.via.encode(), one.body))
             if facts.kind == "start":
                 start, number, via = facts, one.number, one.via
@@ -153,7 +154,7 @@ class RedisDispatch:
             held.state,
             claim.recording,
             claim.created,
-            claim.recording[_STAMP:],
+            unique_name(claim.created, product, claim.stream_id)[_STAMP:],
             _optional(start.event_ts),
             start.urls,
             number,

@@ -12,10 +12,10 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rtms_cli import __version__
 from rtms_cli.capture import Header
@@ -32,16 +32,14 @@ from rtms_cli.fleet.dispatch import (
     WorkerStatus,
 )
 from rtms_cli.fleet.parts import Guard, lost, part_folder
+from rtms_cli.fleet.standing import Standing
 from rtms_cli.protocol.times import iso_time
 from rtms_cli.protocol.webhooks import StreamStart, StreamStop, read_webhook
+from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.station import log_context
-from rtms_cli.station.observing import ConnectionStatus
 from rtms_cli.station.run import Part
 from rtms_cli.station.station import Outcome, Station
-
-if TYPE_CHECKING:
-    from prometheus_client.metrics_core import Metric
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +51,11 @@ LAST_TRIES_S = 15.0
 """For how long a worker that ends tries to tell the queue: after that its claims are others' anyway."""
 ENDED = "ended"
 """How a claim stands whose recording has ended here, and of which the queue has to hear."""
-LATE_EVERY_S, LATE_FOR_S = 0.05, 10.0
-"""How often the loop's delay is measured, and for how long the greatest one counts."""
 
 MakeRecorders = Callable[[Callable[[Path, Header, int], Path]], Callable[[Header], Recorder]]
 """Gives what makes recorders, from what makes their folders."""
-OnOver = Callable[[Claim, Outcome | None], Awaitable[None]]
-"""Called when an owner has finished with a stream that is over for now, before the queue hears of it; see `Worker`."""
+OnOver = Callable[[Claim], Awaitable[tuple[Path, Manifest] | None]]
+"""Called when an owner has finished with a stream that is over for now, before anybody hears of it; see `Worker`."""
 
 
 def new_worker(slots: int) -> WorkerStatus:
@@ -79,8 +75,8 @@ class Worker:
 
     :param about: the worker's name, and how many streams it may have.
     :param make_recorders: what records into a part's folder.
-    :param on_over: sees to a recording whose stream is over for now: merges its parts. The outcome is `None` where
-        nothing was recorded here.
+    :param on_over: sees to a recording whose stream is over for now: merges its parts, and gives the whole where there
+        were some.
     :param revoke: deletes what was recorded of a stream that is over; called with the claim and the stop.
     """
 
@@ -102,23 +98,22 @@ class Worker:
         self._on_over = on_over
         self._revoke = revoke
         self._owners: dict[str, asyncio.Task[None]] = {}
+        self._ends: dict[str, tuple[Held, Verdict]] = {}
+        """What becomes of claims whose sessions have ended, and what those had heard."""
         self._left: dict[str, str] = {}
         """Streams that are left to another worker, and why."""
         self._guards: dict[str, Guard] = {}
         self._leases_changed = asyncio.Condition()
         self._wake = asyncio.Event()
-        self._away = ""
-        """Why the queue cannot be reached."""
         self._renewed_ms = -int(1000 * RENEW_S)
         self._stopping = False
         self._end_by_ms: int | None = None
         """Until when the queue is told of ends, where it is away and this worker is to end."""
-        self._takeover_ms: list[int] = []
-        self._taken = self._lost = 0
-        station.statuses.append(self.connection_status)
-        station.more_health["fleet"] = self.health
-        station.more_readiness.append(self.not_ready)
-        station.more_figures.append(self.figures)
+        self.standing = standing = Standing(self.name, self.claims)
+        station.statuses.append(standing.connection_status)
+        station.more_health["fleet"] = standing.health
+        station.more_readiness.append(standing.not_ready)
+        station.more_figures.append(standing.figures)
 
     @property
     def name(self) -> str:
@@ -130,7 +125,7 @@ class Worker:
     async def run(self) -> None:
         """Work until `drain` or `stop` has come to its end."""
         log_context.worker.set(self.name)
-        watching = asyncio.create_task(self._watch_loop(), name="how late the loop is")
+        watching = asyncio.create_task(self.standing.watch_loop(), name="how late the loop is")
         try:
             while not (self._stopping and not self._owners):
                 pause_s = await self._turn()
@@ -203,9 +198,8 @@ class Worker:
             if claim.stream_id in self.claims:  # the queue has lost its data, or the answer to what ended it is late
                 self._lose(claim.stream_id, "the queue offers it anew")
             one = self.claims.take(claim, asked_ms, now_ms())
-            self._taken += 1
+            self.standing.taken += 1
             if claim.epoch > 1:
-                self._takeover_ms.append(claim.waited_ms)
                 text = f"stream {claim.stream_id}: taken over from {claim.former or 'another worker'}"
                 self._tell("taken over", text, claim, waited_ms=claim.waited_ms)
             else:
@@ -239,7 +233,7 @@ class Worker:
             self._wake.clear()
             return
         waiting: list[asyncio.Task[Any]] = [asyncio.create_task(self._wake.wait(), name="wake")]
-        if not self._away:
+        if not self.standing.away:
             changed = self._dispatch.changed(self.name, seconds)
             waiting.append(asyncio.ensure_future(changed))
         done, rest = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -256,15 +250,15 @@ class Worker:
                 raise error
 
     def _reached(self) -> None:
-        if self._away:
-            self._away = ""
+        if self.standing.away:
+            self.standing.away = ""
             self._tell("queue", "the queue is reached again", state="reached")
 
     def _miss(self, error: DispatchError) -> None:
-        if not self._away:
+        if not self.standing.away:
             what = f"{error} {len(self.claims)} streams go on being recorded; no others are taken."
             self._tell("queue", f"WARNING: {what}", state="away")
-        self._away = str(error)
+        self.standing.away = str(error)
 
     # One stream.
 
@@ -282,24 +276,34 @@ class Worker:
         if not starts:
             await self._delete(one)
             return
-        outcome, status = None, "failed"
         try:
-            outcome = await self._record(one, starts[-1])
-            status = outcome.finish.status
+            await self._record(one, starts[-1])
         except Problem as problem:
             self._station.notice(f"stream {claim.stream_id} is not recorded: {problem}")
-        held = one.held()  # what is heard from now on, no session has heard
+            await self._settle(one, None, None)
         self._guards.pop(claim.stream_id, None)
         if one.is_lost:
             return
-        why = self._left.pop(claim.stream_id, "")
-        refused = None if outcome is None else outcome.refused_with
-        verdict = judge_end(one, status, refused, now_ms(), was_left=bool(why))
+        held, verdict = self._ends.pop(claim.stream_id)
+        await self._give_back(one, held, verdict, self._left.pop(claim.stream_id, ""))
+
+    async def _settle(
+        self, one: Holding, outcome: Outcome | None, manifest: Manifest | None
+    ) -> tuple[Path | None, Manifest | None]:
+        """Decide what becomes of a claim whose session has ended, and see to the recording where it is over."""
+        claim, held = one.claim, one.held()  # what is heard from now on, no session has heard
+        folder = None if outcome is None else outcome.folder
+        if one.is_lost:
+            return folder, manifest
+        status, refused = ("failed", None) if outcome is None else (outcome.finish.status, outcome.refused_with)
+        was_left = claim.stream_id in self._left
+        verdict = judge_end(one, status, refused, now_ms(), was_left=was_left)
+        self._ends[claim.stream_id] = held, verdict
         if verdict.finishes:
             self._tell("over", f"stream {claim.stream_id}: {verdict.status}", claim, status=verdict.status)
-            if self._on_over is not None:
-                await self._on_over(claim, outcome)
-        await self._give_back(one, held, verdict, why)
+            if self._on_over is not None and (whole := await self._on_over(claim)) is not None:
+                return whole
+        return folder, manifest
 
     def _record(self, one: Holding, start: News) -> Awaitable[Outcome]:
         claim = one.claim
@@ -311,7 +315,8 @@ class Worker:
         for news in claim.news:
             guard.learn(news.body)
         make = self._make_recorders(part_folder(claim.recording, claim.epoch))
-        part = Part(claim.epoch, _read_time(claim.created), make, guard.dialing)
+        settle = functools.partial(self._settle, one)
+        part = Part(claim.epoch, _read_time(claim.created), make, guard.dialing, settle)
         recording = self._station.record_part(webhook.stream, start.body, start.via, part)
         for news in claim.news:
             if news.number > start.number:
@@ -363,7 +368,7 @@ class Worker:
                     break
                 await asyncio.sleep(RETRY_S)
                 continue
-            if not is_ours and not self._away:
+            if not is_ours and not self.standing.away:
                 log.info("stream %s was another's when it ended here", claim.stream_id)
             break
 
@@ -382,7 +387,7 @@ class Worker:
         one.is_lost = True
         if one.state == ENDED:  # the queue has heard that, and its answer has not come yet
             return
-        self._lost += 1
+        self.standing.lost += 1
         self._tell("lost", f"WARNING: stream {stream_id}: {why}", one.claim)
         self._station.leave(stream_id, why)
 
@@ -416,57 +421,6 @@ class Worker:
             for task in self._owners.values():
                 task.cancel()
             await asyncio.wait(set(self._owners.values()))
-
-    # How it stands.
-
-    async def _watch_loop(self) -> None:
-        """Measure how late the event loop is: as late as keep-alives are."""
-        loop, seen = asyncio.get_running_loop(), list[tuple[float, float]]()
-        while True:
-            due = loop.time() + LATE_EVERY_S
-            await asyncio.sleep(LATE_EVERY_S)
-            now = loop.time()
-            seen = [(at, late_s) for at, late_s in seen if at > now - LATE_FOR_S and late_s > now - due]
-            seen.append((now, now - due))
-            self.claims.late_s = seen[0][1]
-
-    def connection_status(self) -> ConnectionStatus:
-        """How the worker stands, in a line."""
-        if self._away:
-            return ConnectionStatus(f"queue away: {self._away}", is_good=False)
-        return ConnectionStatus(
-            f"{self.name}: {len(self.claims)} of {self.claims.slots} slots taken, {self.claims.state}", is_good=True
-        )
-
-    def not_ready(self) -> str | None:
-        """Why the worker takes no stream now, for `GET /readyz`."""
-        if self._away:
-            return f"the queue cannot be reached: {self._away}"
-        return None if self.claims.free else f"the worker has no free slot: it is {self.claims.state}"
-
-    def health(self) -> dict[str, object]:
-        """How the worker stands, for `GET /healthz`."""
-        claims = self.claims
-        return {
-            "worker": self.name,
-            "slots": claims.slots,
-            "slots_free": claims.free,
-            "state": claims.state,
-            "queue": self._away or "reached",
-            "late_seconds": round(claims.late_s, 3),
-        }
-
-    def figures(self) -> "Iterable[Metric]":
-        """How the worker stands, for `GET /metrics`."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
-        claims = self.claims
-        yield GaugeMetricFamily("rtms_fleet_slots", "Streams that this worker may have.", claims.slots)
-        yield GaugeMetricFamily("rtms_fleet_slots_free", "Streams that this worker would take now.", claims.free)
-        yield GaugeMetricFamily("rtms_fleet_queue_reached", "Whether the queue is reached.", float(not self._away))
-        yield GaugeMetricFamily("rtms_loop_late_seconds", "How late the event loop was, lately.", claims.late_s)
-        yield CounterMetricFamily("rtms_fleet_taken", "Streams that this worker has taken.", self._taken)
-        yield CounterMetricFamily("rtms_fleet_lost", "Streams that another worker has taken over.", self._lost)
 
     def _tell(self, what: str, text: str, claim: Claim | None = None, **fields: object) -> None:
         about: dict[str, object] = {"what": what, "worker": self.name}

@@ -1,8 +1,9 @@
 """One stream of a station: its session, and what goes with that."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -16,6 +17,10 @@ from rtms_cli.station.listening import Listeners
 from rtms_cli.station.observing import NOT_RECORDED, StreamSnapshot
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
+
+if TYPE_CHECKING:
+    from rtms_cli.recording.manifest import Manifest
+    from rtms_cli.station.station import Outcome
 
 MAY_GO_ON_S = 120.0
 """How long an interrupted stream counts as one that may go on: Zoom waits for a lost client for 65 s (PROTOCOL §9)."""
@@ -32,6 +37,9 @@ class Part(Struct, frozen=True):
     """Begins the part; may wait for a disk, and raise `Problem`."""
     dialing: Callable[[Dial], Dial] = lambda dial: dial
     """Dials as before, or only while the stream is ours."""
+    settle: "Callable[[Outcome, Manifest | None], Awaitable[tuple[Path | None, Manifest | None]]] | None" = None
+    """Sees to the part when it is finished, before anybody hears of that; gives the folder and the manifest that are
+    told of then: the whole recording's, where the parts were merged."""
 
     def clock(self) -> Clock:
         """The part's clock."""
@@ -78,6 +86,12 @@ class Run:
         """Whether it runs, or was interrupted lately."""
         since_us = self.interrupted_us
         return since_us is None or self.clock.now_us() - since_us < MAY_GO_ON_S * 1_000_000
+
+    @property
+    def refused_with(self) -> int | None:
+        """The status code with which the server refused a handshake last, if it did."""
+        codes = (channel.refused_with for channel in self.session.snapshot().channels)
+        return next((code for code in codes if code is not None), None)
 
     def release(self) -> None:
         """Let go of a recording that does not go on."""

@@ -386,14 +386,15 @@ class Station:
             self._interrupted[stream.stream_id] = run
             run.interrupted_us = run.clock.now_us()
         snapshot = NOT_RECORDED if run.recorder is None else run.recorder.snapshot()
-        refusals = [channel.refused_with for channel in run.session.snapshot().channels]
-        refused_with = next((code for code in refusals if code is not None), None)
-        outcome = Outcome(stream, run.folder, finish, run.session.nothing_granted, snapshot, refused_with)
+        outcome = Outcome(stream, run.folder, finish, run.session.nothing_granted, snapshot, run.refused_with)
+        folder = outcome.folder
+        if run.part is not None and run.part.settle is not None:
+            folder, manifest = await run.part.settle(outcome, manifest)
         self.outcomes.append(outcome)
         self._ended[finish.status] += 1
         self._past.add(outcome.snapshot)
         if run.was_shown or run.is_told:
-            self._observers.on_finished(stream, outcome.folder, finish, manifest)
+            self._observers.on_finished(stream, folder, finish, manifest)
         if run.recorder is not None and (error := run.recorder.manifest_error) is not None:
             self.notice(f"WARNING: {run.folder}/manifest.json does not say how this ended: {error.strerror or error}")
         if run.driver is not None:

@@ -38,7 +38,7 @@ def server() -> Iterator[RedisServer]:
         yield running
 
 
-@pytest.mark.timeout(300)  # to find the shortest steps that show a difference takes long
+@pytest.mark.timeout(600)  # to find the shortest steps that show a difference takes long
 def test_redis_has_the_rules_of_the_book(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert REAL_TIME in scripts.COMMON
     assert REAL_IDLE in scripts.COMMON

@@ -122,5 +122,5 @@ class Process:
         if not self._main.cancelled() and (error := self._main.exception()) is not None:
             self.world.violations.append(f"{self.name} ended with {error!r}")
 
-    async def _on_over(self, claim: Claim, outcome: object) -> None:
+    async def _on_over(self, claim: Claim) -> None:
         self.world.on_over(self, claim)

@@ -12,7 +12,7 @@ from fleet_simulation.plan import Plan, plan_of
 from fleet_simulation.world import World
 from msgspec import Struct
 
-from rtms_cli.fleet import worker
+from rtms_cli.fleet import standing, worker
 
 CHUNK = 10
 """Seeds that a process takes at once."""
@@ -72,13 +72,13 @@ def stats_of(world: World) -> Stats:
 @contextmanager
 def _on_the_clock_of(world: World) -> Iterator[None]:
     """Have workers read the world's clock, and look at their loops' delays less often than 20 times a second."""
-    former = worker.now_ms, worker.LATE_EVERY_S, logging.root.manager.disable
+    former = worker.now_ms, standing.LATE_EVERY_S, logging.root.manager.disable
     logging.disable()
-    worker.now_ms, worker.LATE_EVERY_S = lambda: world.clock.now_ms, 5.0
+    worker.now_ms, standing.LATE_EVERY_S = lambda: world.clock.now_ms, 5.0
     try:
         yield
     finally:
-        worker.now_ms, worker.LATE_EVERY_S = former[:2]
+        worker.now_ms, standing.LATE_EVERY_S = former[:2]
         logging.disable(former[2])
 
 

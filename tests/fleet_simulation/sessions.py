@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fleet_simulation.zoom import OK, Connection
 
@@ -53,7 +53,7 @@ class Session:
             self.connection = None
         finish = Finish(status, self.reason, "")
         self.process.sessions.pop(self.stream.stream_id, None)
-        return SimpleNamespace(finish=finish, refused_with=refused, session=self)
+        return SimpleNamespace(folder=None, finish=finish, refused_with=refused, session=self)
 
     def leave(self) -> None:
         """Leave it to another owner."""
@@ -187,7 +187,13 @@ class Station:
 
     def record_part(self, stream: Stream, body: bytes, via: str, part: Part) -> Coroutine[Any, Any, SimpleNamespace]:
         session = self._process.sessions[stream.stream_id] = Session(self._process, stream, part)
-        return session.run()
+        return self._settled(session.run(), part)
+
+    async def _settled(self, running: Coroutine[Any, Any, SimpleNamespace], part: Part) -> SimpleNamespace:
+        outcome = await running
+        assert part.settle is not None
+        await part.settle(cast("Any", outcome), None)
+        return outcome
 
     def post(self, stream_id: str, body: bytes, via: str) -> bool:
         session = self._process.sessions.get(stream_id)
