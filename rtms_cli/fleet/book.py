@@ -271,10 +271,12 @@ class Book:
     def restore(self, now_ms: int, status: WorkerStatus, claim: Claim, held: Held) -> bool:
         """See `Dispatch.restore`."""
         self._hear(now_ms, status)
-        stream = self._streams.get(claim.stream_id)
-        if stream is not None and not _is_older(stream, claim):
-            return _is_owner(stream, status.worker, claim.epoch)
+        known = self._streams.get(claim.stream_id)
+        if known is not None and not _is_older(known, claim):
+            return _is_owner(known, status.worker, claim.epoch)
         stream = self._streams[claim.stream_id] = _Stream(claim.stream_id)
+        if known is not None:
+            stream.history = known.history
         stream.state, stream.owner, stream.epoch, stream.said = OWNED, status.worker, claim.epoch, held.state
         stream.recording, stream.created = claim.recording, claim.created
         stream.offered_ms = stream.heard_ms = stream.recorded_ms = now_ms
