@@ -227,7 +227,7 @@ async def measure(streams: int, seconds: float, folder: Path) -> None:
         begun = await fleet.begin(zoom, streams, seconds)
         began = time.time()
         await asyncio.sleep(5)
-        first, second = [one for one in workers if ": taken" in one.log.read_text()][:2]
+        first, second, _ = sorted(workers, key=lambda one: -one.log.read_text().count(": taken"))
 
         async def at(second: float, what: str) -> None:
             await asyncio.sleep(max(0.0, began + second - time.time()))
@@ -236,8 +236,8 @@ async def measure(streams: int, seconds: float, folder: Path) -> None:
         await at(15, f"{first.name} is killed")
         killed = time.time()
         first.send(signal.SIGKILL)
-        await at(45, f"{second.name} is asked to end, worker4 begins")
-        await fleet.work(slots)
+        await at(45, f"{second.name} is asked to end, worker4 begins on the disk of {first.name}")
+        await fleet.work(slots, spool=f"spool-{first.name}")
         second.send(signal.SIGTERM)
         await at(65, "the queue is stopped")
         fleet.redis.stop()

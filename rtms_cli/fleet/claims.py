@@ -20,8 +20,14 @@ WAIT_FOR_FORMER_S = 600.0
 """For how long a stream is tried again whose server still has its former owner. It lets go of one that is silent after
 30 s (PROTOCOL §9); but one that is only cut off from the queue goes on recording until it hears that the stream is
 another's, and then somebody has to be there."""
+UNREACHED_S, DEAD_S = 20.0, 55.0
+"""A stream that is not connected for so long is left to another worker, which may reach its server; but not where Zoom
+is about to give it up (PROTOCOL §9)."""
+REST_S = 5.0
+"""For how long a worker takes nothing that has left a stream so."""
 BACK_S = 5.0
 """How long such a stream waits for its next owner."""
+_NOT_CONNECTED = frozenset(("announced", "connecting"))
 STILL_CONNECTED = frozenset(
     (StatusCode.STATUS_DUPLICATE_SIGNAL_REQUEST, StatusCode.STATUS_DUPLICATE_MEDIA_DATA_CONNECTION)
 )
@@ -39,6 +45,8 @@ class Holding(Struct):
     """Until when it is surely the worker's."""
     state: str = "connecting"
     is_lost: bool = False
+    is_left: bool = False
+    """Whether it was left to another worker, since its server cannot be reached from here."""
 
     @property
     def seen(self) -> int:
@@ -74,6 +82,8 @@ class Claims:
         self.is_draining = False
         self.late_s = 0.0
         """By how much the event loop was late at most, lately."""
+        self.rests_until_ms = 0
+        """Until when it takes nothing: it could not reach a server."""
         self.reached_ms: int | None = None
         """When the queue was last reached: when that was asked for which it answered."""
         self._all: dict[str, Holding] = {}
@@ -164,6 +174,24 @@ class Claims:
     def may_connect(self, one: Holding, now_ms: int) -> bool:
         """Whether a handshake may begin: whether the stream is surely the worker's."""
         return self.has(one) and now_ms < one.leased_ms
+
+    def unreached(self, now_ms: int) -> list[str]:
+        """Streams whose servers cannot be reached from here, and that another worker may still connect to; each once.
+
+        From then on the worker takes nothing for a while.
+        """
+        found = [
+            stream_id
+            for stream_id, one in self._all.items()
+            if one.state in _NOT_CONNECTED
+            and now_ms - one.since_ms >= 1000 * UNREACHED_S
+            and one.claim.waited_ms + now_ms - one.since_ms < 1000 * DEAD_S
+            and not one.is_left
+        ]
+        for stream_id in found:
+            self._all[stream_id].is_left = True
+            self.rests_until_ms = now_ms + int(1000 * REST_S)
+        return found
 
     def drop(self, one: Holding) -> None:
         """A claim was finished, released or lost; there may be a later one of the same stream."""

@@ -6,6 +6,7 @@ Where the queue cannot be reached the loop tries again, and what is recorded goe
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -47,6 +48,8 @@ EAGER_S = 1.0
 """How soon after a renewal the next one may come: where streams start all the time, there is always something new."""
 RETRY_S = 1.0
 """How soon the queue is asked again that could not be reached."""
+AWAY_S = 30.0
+"""For how long a worker that drains waits for a queue that is away, before it closes its sockets all the same."""
 LAST_TRIES_S = 15.0
 """For how long a worker that ends tries to tell the queue: after that its claims are others' anyway."""
 ENDED = "ended"
@@ -167,7 +170,9 @@ class Worker:
                 asked_ms, next_s = self._renewed_ms, EAGER_S
             else:
                 await self._renew(asked_ms)
-            if self.claims.free:
+            for stream_id in self.claims.unreached(now_ms()):
+                self._leave(stream_id, "its server cannot be reached from here")
+            if self.claims.free and now_ms() >= self.claims.rests_until_ms:
                 await self._take()
         except DispatchError as error:
             self._miss(error)
@@ -402,11 +407,20 @@ class Worker:
     async def _drain(self, why: str, wait_s: float) -> None:
         if wait_s and self._owners:
             await asyncio.wait(set(self._owners.values()), timeout=wait_s)
+        # While the queue is away nobody can take a stream over, and what is recorded here would be lost.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AWAY_S), self._leases_changed:
+                while self.standing.away:
+                    await self._leases_changed.wait()
         self._begin_end()
         for stream_id in list(self._owners):
-            self._left[stream_id] = why
-            self._station.leave(stream_id, why)
+            self._leave(stream_id, why)
         self._wake.set()
+
+    def _leave(self, stream_id: str, why: str) -> None:
+        """Leave a stream to another worker."""
+        self._left[stream_id] = why
+        self._station.leave(stream_id, why)
 
     def _begin_end(self) -> None:
         self._stopping = True

@@ -85,3 +85,18 @@ def test_when_the_queue_counts_as_away() -> None:
     claims.renewed(1000, {}, Renewed())
     assert claims.away_ms(11_000) == 0
     assert claims.away_ms(11_001) == 10_001
+
+
+def test_a_stream_that_cannot_be_reached_from_here_is_left_once_and_not_when_it_is_dying() -> None:
+    claims = Claims(10)
+    claims.take(CLAIM, 0, 0)
+    assert claims.unreached(19_999) == []
+    assert claims.unreached(20_000) == ["s1"]
+    assert claims.unreached(20_001) == []
+    assert claims.rests_until_ms == 25_000
+    claims = Claims(10)
+    claims.take(CLAIM, 0, 0).state = "recording"
+    assert claims.unreached(30_000) == []
+    claims = Claims(10)
+    claims.take(Claim("s1", 2, "r", CLAIM.created, CLAIM.news, waited_ms=36_000), 0, 0)
+    assert claims.unreached(20_000) == [], "Zoom gives it up after 60 s: whoever has it tries to the end"

@@ -116,3 +116,24 @@ async def test_a_stop_reaches_the_owner(tmp_path: Path) -> None:
         await one.has(1)
         assert await fleet.front.offer_raw(stream.webhook("stopped")) is Offered.NEWS
         await until(lambda: fleet.book.report(0).streams[0].state == "complete", "the end")
+
+
+async def test_a_worker_that_drains_waits_for_a_queue_that_is_away(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, APP)
+    async with Simulator(APP) as zoom, fleet.worker() as one:
+        stream = zoom.announce(Product.MEETING, Scenario(4))
+        await fleet.front.offer_raw(stream.webhook("started"))
+        await one.has(1)
+        one.way.is_away = True
+        await fleet.front.ring()
+        await until(lambda: "queue" in one.told(), "that it is away")
+        one.worker.drain("the test")
+        await asyncio.sleep(0.5)
+        assert not one.task.done()
+        assert len(one.station.snapshots()) == 1
+        one.way.is_away = False
+        async with fleet.worker() as two:
+            await two.has(1)
+            await stream.done()
+            await until(lambda: fleet.book.report(0).streams[0].state == "complete", "the end")
+        await one.task
