@@ -28,8 +28,8 @@ from rtms_cli.store.segments import MOST_SEGMENT_NBYTES, epoch_and_number, segme
 from rtms_cli.store.urls import StoreUrl, is_safe_key, read_store_url
 
 CAPTURE_PREFIX = "capture"
-_HEAD_NBYTES = 1 << 16
-"""What is read of a segment to know its header."""
+_HEAD_NBYTES = 1 << 18
+"""What is read of a segment to know its header: more than a frame's first block, which may have 128 KiB."""
 _AHEAD, _AHEAD_NBYTES = 2, 16 << 20
 """How many segments are downloaded before they are wanted, none of them larger."""
 

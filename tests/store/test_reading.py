@@ -1,6 +1,8 @@
 """Recordings in a store, read like folders: with a real S3 API, the program as a process."""
 
+import base64
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,3 +185,11 @@ def test_the_newest_one_of_a_store_is_not_looked_for(tmp_path: Path) -> None:
     done = rtms("inspect", settings={"RTMS_LISTEN_OUT": "s3://bucket/recordings"}, cwd=tmp_path)
     assert done.returncode == 2
     assert "s3://bucket/recordings/RECORDING" in done.stderr
+
+
+async def test_a_segment_whose_first_block_is_large(objects: Objects) -> None:
+    """What is sent can hardly be compressed: Zstandard's first block, which has the header, is large then."""
+    rest = base64.b64encode(os.urandom(400_000)).decode()
+    line = b'{"at": 1.000000, "ch": "signaling", "dir": "in", "data": {"msg_type": 99, "content": "%b"}}\n'
+    await objects.put(segment_name(1, 1), packed(HEADER.line() + line % rest.encode()))
+    assert StoredCapture(objects).header == HEADER
