@@ -98,6 +98,11 @@ class Finisher:
         known, _ = await self._known(recording)
         return known is not None and known.status not in ("", "recording")
 
+    async def has_to_be_made_anew(self, part: SpoolPart) -> bool:
+        """Whether its process died, or files of it were deleted to make room; a repair takes its lock."""
+        state, local = await asyncio.to_thread(lambda: (part.state(), _manifest(part.folder)))
+        return bool(state.dropped) or local.get("status") == "recording"
+
     async def finish(self, part: SpoolPart, *, revoked: bool) -> str:
         """Finish a recording whose last owner is here; all its segments are stored.
 
@@ -113,8 +118,7 @@ class Finisher:
         if any(epoch != part.epoch for epoch in segments):
             return await self.finish_from_segments(part.recording, part.epoch)
         await self._verify(part, state, segments.get(part.epoch, {}))
-        local = await asyncio.to_thread(_manifest, part.folder)
-        if state.dropped or local.get("status") == "recording":
+        if await self.has_to_be_made_anew(part):
             await self._repair(part.folder)
         return await self._store(part.recording, part.epoch, part.folder, segments, [])
 

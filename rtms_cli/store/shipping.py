@@ -24,6 +24,7 @@ from rtms_cli.errors import Problem
 from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import MANIFEST, Manifest
+from rtms_cli.recording.ownership import FolderLock, NoLocksError
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.store.finishing import FencedError, Finisher
 from rtms_cli.store.objects import ConditionError, NoObjectError, Objects, StoreError
@@ -57,6 +58,8 @@ LAST_S = 30.0
 """For how long a process that ends goes on storing; the rest stays in the spool for the next one."""
 ADOPT_S = 30.0
 """How often the spool is searched for what others have left behind, and measured."""
+QUIET_S = 10.0
+"""How long nothing was written to a part that is taken for one that was left behind."""
 UPLOADS = 16
 """At once."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
@@ -78,6 +81,8 @@ class _Part:
         self.is_over = is_over
         """Whether the recording is finished in the store when the rest is there."""
         self.revoked = False
+        self.may_go_on = False
+        """Whether this process may go on with it."""
         self.is_adopted = False
         """Whether its process has died: what it has recorded is stored, and nothing else is written."""
         self.has_claimed = False
@@ -86,8 +91,32 @@ class _Part:
         self.since = self.confirmed = time.monotonic()
         """When its last segment was cut, and when the store last confirmed that it is ours."""
         self.ended = asyncio.Event()
+        self.lock: FolderLock | None = None
+        """Held from when its recorder has closed, so that nobody else takes it for one that was left behind."""
         self.oldest: float | None = None
         """Since when something of it waits."""
+
+    def take(self) -> bool:
+        """Hold its lock, where there are locks; waits for the disk.
+
+        :returns: whether nobody else works on it.
+        """
+        if self.lock is None:
+            lock = FolderLock(self.part.folder)
+            try:
+                lock.acquire()
+            except NoLocksError:
+                return True
+            except OSError:
+                return False
+            self.lock = lock
+        return True
+
+    def let_go(self) -> None:
+        """Let go of its lock."""
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
 
 
 class Shipping:
@@ -241,6 +270,7 @@ class Shipping:
 
     def _close(self, one: _Part, status: str) -> None:
         one.is_closed, one.revoked = True, status == "revoked"
+        one.may_go_on = status == "interrupted" and not self._in_fleet
         one.is_over = one.is_over or not self._in_fleet or one.revoked
 
     async def _ship(self, one: _Part) -> None:
@@ -264,10 +294,14 @@ class Shipping:
             one.ended.set()
             self._tell("store", {"state": "failed"}, f"WARNING: {one.part.recording} is not finished: {problem}")
         finally:
+            if one.ended.is_set():
+                await asyncio.to_thread(one.let_go)
             one.busy = False
             self._changed.set()
 
     async def _ship_part(self, one: _Part) -> None:
+        if one.is_closed and not one.may_go_on and not await asyncio.to_thread(one.take):
+            return  # its recorder has not let go of it yet
         if not one.has_claimed and not one.revoked and not (one.is_adopted and self._in_fleet):
             await self._claim(one)
         if not one.revoked:
@@ -279,6 +313,8 @@ class Shipping:
                 status = await self._finisher.finish_again(one.part.recording)
             else:
                 await self._ship_others(one.part)
+                if await self._finisher.has_to_be_made_anew(one.part):
+                    await asyncio.to_thread(one.let_go)
                 status = await self._finisher.finish(one.part, revoked=one.revoked)
             self._counts["recordings"] += 1
             url = f"{self.objects.url}/{one.part.recording}"
@@ -286,9 +322,7 @@ class Shipping:
             self._tell("store", fields, f"stored {url}")
         one.state.is_final = True
         await asyncio.to_thread(one.part.remember, one.state)
-        manifest = await asyncio.to_thread(_manifest_of, one.part.folder)
-        may_go_on = not self._in_fleet and manifest is not None and manifest.status == "interrupted"
-        if not may_go_on:
+        if not one.may_go_on:
             await asyncio.to_thread(one.part.remove)
             self._parts.pop(one.part.folder, None)
         one.ended.set()
@@ -296,7 +330,7 @@ class Shipping:
     async def _ship_others(self, part: SpoolPart) -> None:
         """Store what dead owners of a recording have left in this spool."""
         for other in await asyncio.to_thread(lambda: list(parts_in(self._spool))):
-            if other.recording != part.recording or other.folder == part.folder or other.is_being_recorded():
+            if other.recording != part.recording or other.folder == part.folder or not other.is_quiet(QUIET_S):
                 continue
             known = self._parts.get(other.folder)
             if known is not None:
@@ -304,7 +338,11 @@ class Shipping:
                 continue
             left = self._parts[other.folder] = _Part(other, is_closed=True, is_over=False)
             left.is_adopted = left.busy = True
-            await self._ship_part(left)
+            if await asyncio.to_thread(left.take):
+                await self._ship_part(left)
+                await asyncio.to_thread(left.let_go)
+            else:
+                del self._parts[other.folder]
 
     async def _ship_segments(self, one: _Part) -> None:
         part = one.part
@@ -397,7 +435,7 @@ class Shipping:
         for part in await asyncio.to_thread(lambda: list(parts_in(self._spool))):
             if part.folder in self._parts:
                 continue
-            if await asyncio.to_thread(part.is_being_recorded):
+            if not await asyncio.to_thread(part.is_quiet, QUIET_S):
                 continue
             state = await asyncio.to_thread(part.state)
             if state.is_fenced:
@@ -406,9 +444,11 @@ class Shipping:
                 if await asyncio.to_thread(_is_old, part.folder):
                     await asyncio.to_thread(part.remove)
                 continue
+            one = _Part(part, is_closed=True, is_over=not self._in_fleet)
+            if not await asyncio.to_thread(one.take):
+                continue
+            self._parts[part.folder], one.is_adopted = one, True
             self._tell("store", {"state": "adopted", "recording": part.recording}, f"{part.folder} is stored, too")
-            one = self._parts[part.folder] = _Part(part, is_closed=True, is_over=not self._in_fleet)
-            one.is_adopted = True
             manifest = await asyncio.to_thread(_manifest_of, part.folder)
             one.revoked = manifest is not None and manifest.status == "revoked"
             one.is_over = one.is_over or one.revoked or await self._finisher_knows_end(part)
@@ -423,7 +463,12 @@ class Shipping:
         self._spooled = await asyncio.to_thread(nbytes_in, self._spool)
         if self._spooled <= self._most_nbytes:
             return
-        count, freed = await asyncio.to_thread(drop_least_valuable, self._spool, self._spooled - self._most_nbytes)
+        count, freed = await asyncio.to_thread(
+            drop_least_valuable,
+            self._spool,
+            self._spooled - self._most_nbytes,
+            {folder for folder, one in self._parts.items() if one.lock is not None},
+        )
         self._counts["dropped"] += count
         text = (
             f"WARNING: {self._spool} holds {self._spooled >> 20} MiB, and --spool-max is {self._most_nbytes >> 20} MiB:"

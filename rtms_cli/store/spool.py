@@ -1,13 +1,15 @@
 """The folder where recordings are until a store has them, and what is remembered of each: how far it was shipped."""
 
+import contextlib
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct, structs
 
-from rtms_cli.capture import Capture, part_of
+from rtms_cli.capture import Capture, part_name, part_of
 from rtms_cli.errors import Problem
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import MANIFEST
@@ -92,6 +94,14 @@ class SpoolPart(Struct, frozen=True):
             if empty.is_dir() and not empty.is_symlink() and not any(empty.iterdir()):
                 empty.rmdir()
 
+    def is_quiet(self, seconds: float) -> bool:
+        """Whether nothing was written to it for so long: else its process may only just have let go of it."""
+        newest = 0.0
+        for name in (MANIFEST, part_name(1)):
+            with contextlib.suppress(OSError):
+                newest = max(newest, (self.folder / name).stat().st_mtime)
+        return abs(time.time() - newest) >= seconds
+
     def is_being_recorded(self) -> bool:
         """Whether some process works on it; a later owner of the same recording does not count."""
         return is_locked(self.folder)
@@ -112,6 +122,8 @@ def parts_in(spool: Path) -> Iterator[SpoolPart]:
     for folder in (*sorted(spool.glob("*")), *sorted(spool.glob(f"*/{EPOCHS}/E*"))):
         if folder.name.startswith(".") or not folder.is_dir() or folder.is_symlink():
             continue
+        if not any(folder.glob("capture*.jsonl")):
+            continue  # it has parts of later owners only
         if (part := part_at(spool, folder)) is not None:
             yield part
 
@@ -138,14 +150,15 @@ def nbytes_in(spool: Path) -> int:
     return total
 
 
-def drop_least_valuable(spool: Path, nbytes: int) -> tuple[int, int]:
+def drop_least_valuable(spool: Path, nbytes: int, ours: Container[Path] = ()) -> tuple[int, int]:
     """Delete finished files that a capture can make again, until so many bytes are free; never a capture.
 
+    :param ours: parts whose locks this process holds, and whose recorders have closed.
     :returns: how many files, and how many bytes.
     """
     candidates: list[tuple[int, int, SpoolPart, str]] = []
     for part in parts_in(spool):
-        if part.is_being_recorded():
+        if part.folder not in ours and part.is_being_recorded():
             continue
         for name in files_of(part.folder):
             kind = Path(name).suffix

@@ -18,6 +18,8 @@ from rtms_cli.store.objects import (
 )
 from rtms_cli.store.urls import StoreUrl, is_safe_key, is_store_url, read_store_url
 
+pytestmark = pytest.mark.timeout(300)  # the S3 server takes long to start on a busy machine
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3Server]:

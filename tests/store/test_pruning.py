@@ -139,6 +139,9 @@ def test_what_a_killed_prune_has_left_goes(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "r").iterdir()] == ["b"]
 
 
+pytestmark = pytest.mark.timeout(300)  # the S3 server takes long to start on a busy machine
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3Server]:
     with S3Server() as running:

@@ -24,6 +24,8 @@ from rtms_cli.store.reading import StoredCapture, finished, repair_stored
 from rtms_cli.store.segments import Mark, next_segment, packed, segment_name
 from rtms_cli.store.urls import read_store_url
 
+pytestmark = pytest.mark.timeout(300)  # the S3 server takes long to start on a busy machine
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3Server]:

@@ -11,6 +11,7 @@ from rtms_cli.store.revoking import Revoking
 from rtms_cli.store.urls import read_store_url
 from rtms_cli.store.versions import Versions
 
+pytestmark = pytest.mark.timeout(300)  # the S3 server takes long to start on a busy machine
 STARTED = "2026-11-28T06:00:00.000Z"
 STARTED_MS = 1_795_845_600_000
 

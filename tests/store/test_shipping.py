@@ -26,12 +26,14 @@ from rtms_cli.store.urls import read_store_url
 
 APP = App("client", "secret", "token")
 MANY = 1 << 40
+pytestmark = pytest.mark.timeout(300)  # each has an S3 server of its own, which takes long to start on a busy machine
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     use_credentials(monkeypatch)
     monkeypatch.setattr("rtms_cli.store.shipping.SEGMENT_S", 0.5)
+    monkeypatch.setattr("rtms_cli.store.shipping.QUIET_S", 0.0)
     with S3Server() as running:
         yield running
 
@@ -86,7 +88,7 @@ async def test_a_recording_arrives_whole(server: S3Server, tmp_path: Path) -> No
     told = Told()
     async with shipping_station(server, tmp_path / "spool", told) as (station, shipping, objects):
         await record(station, 3)
-        assert await shipping.idle(30)
+        assert await shipping.idle(90)
     stored = await everything(objects)
     (recording,) = {key.partition("/")[0] for key in stored}
     names = {key.removeprefix(f"{recording}/") for key in stored}
@@ -111,12 +113,12 @@ async def test_a_store_that_is_away_costs_nothing(server: S3Server, tmp_path: Pa
     async with shipping_station(server, tmp_path / "spool", told) as (station, shipping, objects):
         server.stop()
         await record(station, 2)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while "away" not in told.states:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert shipping.snapshot()["state"] != "reached"
         await asyncio.to_thread(server.start)
-        assert await shipping.idle(50)
+        assert await shipping.idle(90)
         stored = await everything(objects)
     assert any(key.endswith("/manifest.json") for key in stored)
     assert told.states[-1] == "stored"
@@ -130,7 +132,7 @@ async def test_the_next_run_stores_what_was_left(server: S3Server, tmp_path: Pat
     await asyncio.to_thread(server.start)
     told = Told()
     async with shipping_station(server, tmp_path / "spool", told) as (_, _shipping, objects):
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(90):
             while "stored" not in told.states:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     stored = await everything(objects)
@@ -138,6 +140,26 @@ async def test_the_next_run_stores_what_was_left(server: S3Server, tmp_path: Pat
         "complete"
     ]
     assert told.states[0] == "adopted"
+
+
+async def test_what_was_left_is_stored_by_one_process_only(server: S3Server, tmp_path: Path) -> None:
+    server.stop()
+    async with shipping_station(server, tmp_path / "spool", Told()) as (station, _shipping, objects):
+        await record(station, 1)
+    await asyncio.to_thread(server.start)
+    told = [Told(), Told()]
+    async with (
+        Shipping(objects, tmp_path / "spool", MANY, told[0]) as one,
+        Shipping(objects, tmp_path / "spool", MANY, told[1]) as other,
+        asyncio.timeout(90),
+    ):
+        while "stored" not in told[0].states + told[1].states:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        assert await one.idle(90)
+        assert await other.idle(90)
+    states = [state for each in told for state in each.states]
+    assert (states.count("adopted"), states.count("stored"), states.count("failed")) == (1, 1, 0)
+    assert not [path for path in (tmp_path / "spool").rglob("*") if path.is_file()]
 
 
 async def test_a_full_spool_loses_what_can_be_made_again_and_the_store_gets_it_all_the_same(
@@ -148,11 +170,11 @@ async def test_a_full_spool_loses_what_can_be_made_again_and_the_store_gets_it_a
     async with shipping_station(server, tmp_path / "spool", told, most=1000) as (station, shipping, objects):
         server.stop()
         await record(station, 1)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while list((tmp_path / "spool").rglob("*.wav")):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         await asyncio.to_thread(server.start)
-        assert await shipping.idle(50)
+        assert await shipping.idle(90)
         stored = await everything(objects)
     assert "spool full" in told.states
     assert [len(data) for key, data in stored.items() if key.endswith("mixed.wav")] != []
@@ -165,7 +187,7 @@ async def test_a_former_owner_writes_nothing_more(server: S3Server, tmp_path: Pa
             stream = zoom.announce(Product.MEETING, Scenario(3))
             body = stream.webhook("started")
             station.take(body, read_webhook(body))
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 while not [info async for info in objects.listed()]:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             (manifest,) = [info.key async for info in objects.listed() if info.key.endswith("manifest.json")]
@@ -175,7 +197,7 @@ async def test_a_former_owner_writes_nothing_more(server: S3Server, tmp_path: Pa
             before = {info.key for info in [info async for info in objects.listed()]}
             await stream.done()
             await station.idle()
-            assert await shipping.idle(30)
+            assert await shipping.idle(90)
         after = {info.key: info async for info in objects.listed()}
     assert len(after.keys() - before) <= 1, "what was under way when the other one came"
     assert "fenced" in told.states
