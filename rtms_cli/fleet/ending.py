@@ -1,21 +1,17 @@
 """What a worker does with files when a stream is over: merges the parts of its owners, deletes what was revoked."""
 
 import asyncio
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from rtms_cli.capture import EPOCHS
-from rtms_cli.errors import Exit
+from rtms_cli.errors import Problem
 from rtms_cli.fleet.dispatch import Claim
 from rtms_cli.protocol.endings import Status
 from rtms_cli.protocol.webhooks import StreamStop
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.station.station import revoke_in
-
-MERGES_AT_ONCE = 1
-"""Merging reads all of a recording: more at once would only take cores from what is being recorded."""
-_MOST_SHOWN = 300
+from rtms_cli.store.anew import Remaker
 
 
 class Ending:
@@ -29,7 +25,7 @@ class Ending:
         self._out = out
         self._notice = notice
         self._keep_revoked = keep_revoked
-        self._turn = asyncio.Semaphore(MERGES_AT_ONCE)
+        self._remaker = Remaker(keep_revoked=keep_revoked)
 
     async def on_over(self, claim: Claim) -> tuple[Path, Manifest] | None:
         """Merge the parts of a recording, where several owners have made some here.
@@ -41,19 +37,10 @@ class Ending:
         folder = self._out / claim.recording
         if not await asyncio.to_thread(_is_unfinished, folder, claim.epoch):
             return None
-        arguments = ["--keep-revoked"] if self._keep_revoked else []
-        async with self._turn:
-            merging = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "rtms_cli", "repair", *arguments, str(folder)),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,  # a Ctrl-C in the terminal is not meant for it
-            )
-            said, _ = await merging.communicate()
-        if merging.returncode not in (Exit.OK, Exit.LOSSES):
-            lines = said.decode(errors="replace").strip().splitlines() or [f"exit code {merging.returncode}"]
-            self._notice(f"WARNING: the parts of {folder} were not merged: {lines[-1][:_MOST_SHOWN]}")
+        try:
+            await self._remaker.remake(folder)
+        except Problem as problem:
+            self._notice(f"WARNING: its parts are not merged: {problem}")
             return None
         self._notice(f"{folder}: the parts of {claim.epoch} owners are one recording now")
         manifest = await asyncio.to_thread(_manifest, folder)

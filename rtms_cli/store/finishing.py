@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import logging
 import shutil
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ import msgspec
 from msgspec import Struct, structs
 
 from rtms_cli.capture import part_name
-from rtms_cli.errors import Exit, Problem
+from rtms_cli.errors import Problem
 from rtms_cli.recording.manifest import MANIFEST, Loss
+from rtms_cli.store.anew import Remaker
 from rtms_cli.store.objects import ConditionError, Info, NoObjectError, Objects, StoreError
 from rtms_cli.store.revoking import delete_all
 from rtms_cli.store.segments import epoch_and_number, unpacked_segment, without_header
@@ -27,10 +27,6 @@ from rtms_cli.store.spool import EPOCHS, STATES, Shipped, SpoolPart, files_of
 
 log = logging.getLogger(__name__)
 
-REPAIRS_AT_ONCE = 1
-"""Making a recording anew reads all of it: more at once would only take cores from what is being recorded."""
-_REPAIRED = (Exit.OK, Exit.LOSSES)
-"""Exit codes of a repair that has done all that can be done."""
 _MOST_MANIFEST = 64 << 20
 
 
@@ -76,7 +72,7 @@ class Finisher:
         self._objects = objects
         self._spool = spool
         self._keep_revoked = keep_revoked
-        self._turn = asyncio.Semaphore(REPAIRS_AT_ONCE)
+        self._remaker = Remaker(keep_revoked=keep_revoked)
 
     async def claim(self, part: SpoolPart) -> None:
         """Say in the manifest that this epoch writes the recording; nothing where it says so already.
@@ -93,10 +89,12 @@ class Finisher:
             if await self._put_manifest(part.recording, manifest, StoreEntry(part.epoch), etag):
                 return
 
-    async def is_over(self, recording: str) -> bool:
-        """Whether a recording is finished in the store."""
-        known, _ = await self._known(recording)
-        return known is not None and known.status not in ("", "recording")
+    async def is_surely_over(self, recording: str) -> bool:
+        """Whether a recording is finished in the store; no where that cannot be seen now."""
+        with contextlib.suppress(StoreError):
+            known, _ = await self._known(recording)
+            return known is not None and known.status not in ("", "recording")
+        return False
 
     async def has_to_be_made_anew(self, part: SpoolPart) -> bool:
         """Whether its process died, or files of it were deleted to make room; a repair takes its lock."""
@@ -119,7 +117,7 @@ class Finisher:
             return await self.finish_from_segments(part.recording, part.epoch)
         await self._verify(part, state, segments.get(part.epoch, {}))
         if await self.has_to_be_made_anew(part):
-            await self._repair(part.folder)
+            await self._remaker.remake(part.folder)
         return await self._store(part.recording, part.epoch, part.folder, segments, [])
 
     async def finish_again(self, recording: str) -> str:
@@ -142,7 +140,7 @@ class Finisher:
             for number, owner in enumerate(sorted(segments)):
                 folder = workshop if number == 0 else workshop / EPOCHS / f"E{owner:04d}"
                 lost += await self._fetch(folder, segments[owner])
-            await self._repair(workshop)
+            await self._remaker.remake(workshop)
             return await self._store(recording, epoch, workshop, segments, lost)
         finally:
             await asyncio.to_thread(shutil.rmtree, workshop, ignore_errors=True)
@@ -221,25 +219,6 @@ class Finisher:
                 continue
             await asyncio.to_thread(_append, path, lines if place == 0 else without_header(lines))
         return losses
-
-    async def _repair(self, folder: Path) -> None:
-        """Make a recording anew from its captures, in a process of its own: what is recorded meanwhile must not wait.
-
-        :raises Problem: where that fails.
-        """
-        arguments = ["--keep-revoked"] if self._keep_revoked else []
-        async with self._turn:
-            repairing = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "rtms_cli", "repair", *arguments, str(folder)),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,  # a Ctrl-C in the terminal is not meant for it
-            )
-            said, _ = await repairing.communicate()
-        if repairing.returncode not in _REPAIRED:
-            lines = said.decode(errors="replace").strip().splitlines() or [f"exit code {repairing.returncode}"]
-            raise Problem(f"{folder} could not be made anew: {lines[-1][:300]}")
 
     async def _store(
         self, recording: str, epoch: int, folder: Path, segments: dict[int, dict[int, Info]], losses: list[Loss]

@@ -4,16 +4,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rtms_cli.machine import Finish, Frame
-from rtms_cli.protocol.webhooks import Stream
-from rtms_cli.recording.manifest import MANIFEST, Manifest
+from rtms_cli.recording.manifest import MANIFEST
 from rtms_cli.recording.names import folder_name
-from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.store.deaf import DeafObserver
 from rtms_cli.store.objects import ConditionError, NoObjectError, Objects, StoreError
 from rtms_cli.store.versions import CannotSeeVersionsError, Version, Versions
 
@@ -48,7 +45,7 @@ async def delete_all(objects: Objects, recording: str, manifest: Mapping[str, An
     return ""
 
 
-class Revoking:
+class Revoking(DeafObserver):
     """Hears, as an observer of a station, of streams that were revoked after their end.
 
     :param tell: tells scripts and people; see `Observer.on_event`.
@@ -67,21 +64,6 @@ class Revoking:
             task = asyncio.create_task(work, name=f"revoke {stream_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-
-    def on_started(self, stream: Stream, folder: Path | None) -> None:
-        """Nothing is made of it."""
-
-    def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
-        """Nothing is made of it."""
-
-    def on_frame(self, stream_id: str, frame: Frame) -> None:
-        """Nothing is made of it."""
-
-    def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
-        """Nothing is made of it."""
-
-    def on_notice(self, text: str) -> None:
-        """Nothing is made of it."""
 
     async def idle(self) -> None:
         """Wait until all is deleted."""

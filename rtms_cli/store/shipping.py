@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rtms_cli.errors import Problem
-from rtms_cli.machine import Finish, Frame
+from rtms_cli.machine import Finish
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import MANIFEST, Manifest
 from rtms_cli.recording.ownership import FolderLock, NoLocksError
-from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.store.deaf import DeafObserver
 from rtms_cli.store.finishing import FencedError, Finisher
 from rtms_cli.store.objects import ConditionError, NoObjectError, Objects, StoreError
 from rtms_cli.store.segments import (
@@ -62,6 +62,8 @@ QUIET_S = 10.0
 """How long nothing was written to a part that is taken for one that was left behind."""
 UPLOADS = 16
 """At once."""
+LONGEST_S = 60.0
+"""For how long a recording waits to be finished until another part of it is stored."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 """Before a store that is away is tried again."""
 SURE_S = 12.0
@@ -119,7 +121,7 @@ class _Part:
             self.lock = None
 
 
-class Shipping:
+class Shipping(DeafObserver):
     """See the module; an observer of a station, and `async with` it.
 
     :param objects: where recordings go.
@@ -192,15 +194,6 @@ class Shipping:
         elif folder is not None:
             self._spawn(self._begin(folder, finish.status), f"ship {folder.name}")
 
-    def on_frame(self, stream_id: str, frame: Frame) -> None:
-        """Nothing is made of it."""
-
-    def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
-        """Nothing is made of it."""
-
-    def on_notice(self, text: str) -> None:
-        """Nothing is made of it."""
-
     def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
         """A worker says that a stream with several owners is over for now."""
         recording, epoch = fields.get("recording"), fields.get("epoch")
@@ -209,11 +202,16 @@ class Shipping:
 
     def finish(self, recording: str, epoch: int) -> None:
         """A recording with several owners is over: finish it in the store, also where this owner recorded nothing."""
+        if not self._is_ours(recording, epoch):
+            self._spawn(self._finish_without_part(recording, epoch), f"finish {recording}")
+
+    def _is_ours(self, recording: str, epoch: int) -> bool:
+        """Whether a part of the recording is shipped here; then it is over with that."""
         for one in self._parts.values():
             if one.part.recording == recording and one.part.epoch == epoch:
                 one.is_over = True
-                return
-        self._spawn(self._finish_without_part(recording, epoch), f"finish {recording}")
+                return True
+        return False
 
     async def idle(self, timeout_s: float | None = None) -> bool:
         """Wait until the store has all that was recorded.
@@ -292,7 +290,8 @@ class Shipping:
             self._tell("store", {"state": "failed"}, f"WARNING: {one.part.folder} cannot be read: {error.strerror}")
         except Problem as problem:  # it cannot be finished: the spool keeps it
             one.ended.set()
-            self._tell("store", {"state": "failed"}, f"WARNING: {one.part.recording} is not finished: {problem}")
+            text = f"WARNING: {one.part.recording} is not finished: {problem} rtms repair {self._url_of(one.part)}"
+            self._tell("store", {"state": "failed", "recording": one.part.recording}, text)
         finally:
             if one.ended.is_set():
                 await asyncio.to_thread(one.let_go)
@@ -317,7 +316,7 @@ class Shipping:
                     await asyncio.to_thread(one.let_go)
                 status = await self._finisher.finish(one.part, revoked=one.revoked)
             self._counts["recordings"] += 1
-            url = f"{self.objects.url}/{one.part.recording}"
+            url = self._url_of(one.part)
             fields = {"state": "stored", "recording": one.part.recording, "url": url, "status": status}
             self._tell("store", fields, f"stored {url}")
         one.state.is_final = True
@@ -327,6 +326,9 @@ class Shipping:
             self._parts.pop(one.part.folder, None)
         one.ended.set()
 
+    def _url_of(self, part: SpoolPart) -> str:
+        return f"{self.objects.url}/{part.recording}"
+
     async def _ship_others(self, part: SpoolPart) -> None:
         """Store what dead owners of a recording have left in this spool."""
         for other in await asyncio.to_thread(lambda: list(parts_in(self._spool))):
@@ -334,7 +336,9 @@ class Shipping:
                 continue
             known = self._parts.get(other.folder)
             if known is not None:
-                await known.ended.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LONGEST_S):
+                        await known.ended.wait()
                 continue
             left = self._parts[other.folder] = _Part(other, is_closed=True, is_over=False)
             left.is_adopted = left.busy = True
@@ -396,6 +400,9 @@ class Shipping:
 
     async def _finish_without_part(self, recording: str, epoch: int) -> None:
         """Finish a recording of which this process has recorded nothing."""
+        await asyncio.sleep(TICK_S)  # it may only just have begun here
+        if self._is_ours(recording, epoch):
+            return
         nothing = SpoolPart(self._spool, recording, self._spool / STATES / "nothing", epoch)
         while True:
             try:
@@ -451,13 +458,7 @@ class Shipping:
             self._tell("store", {"state": "adopted", "recording": part.recording}, f"{part.folder} is stored, too")
             manifest = await asyncio.to_thread(_manifest_of, part.folder)
             one.revoked = manifest is not None and manifest.status == "revoked"
-            one.is_over = one.is_over or one.revoked or await self._finisher_knows_end(part)
-
-    async def _finisher_knows_end(self, part: SpoolPart) -> bool:
-        """Whether a recording was finished in the store without this part of it."""
-        with contextlib.suppress(StoreError):
-            return await self._finisher.is_over(part.recording)
-        return False
+            one.is_over = one.is_over or one.revoked or await self._finisher.is_surely_over(part.recording)
 
     async def _keep_bound(self) -> None:
         self._spooled = await asyncio.to_thread(nbytes_in, self._spool)
@@ -513,14 +514,17 @@ class Shipping:
         yield GaugeMetricFamily("rtms_store_waiting_bytes", "Capture that is not stored yet.", waiting)
         yield GaugeMetricFamily("rtms_store_oldest_seconds", "Since when that waits.", oldest_s)
         yield GaugeMetricFamily("rtms_spool_bytes", "What the spool holds.", self._spooled)
-        for name, what in (
-            ("segments", "Segments of captures that were stored."),
-            ("recordings", "Recordings that were finished in the store."),
-            ("failures", "Calls to the store that failed."),
-            ("dropped", "Files that were deleted from a full spool, and can be made again."),
-        ):
+        for name, what in _COUNTERS.items():
             yield CounterMetricFamily(f"rtms_store_{name}", what, self._counts[name])
         yield CounterMetricFamily("rtms_store_segment_bytes", "Bytes of segments.", self._counts["nbytes"])
+
+
+_COUNTERS = {
+    "segments": "Segments of captures that were stored.",
+    "recordings": "Recordings that were finished in the store.",
+    "failures": "Calls to the store that failed.",
+    "dropped": "Files that were deleted from a full spool, and can be made again.",
+}
 
 
 def _waiting(parts: list[_Part]) -> list[int]:
