@@ -221,7 +221,7 @@ def test_the_autoscaler_reads_metrics_that_there_are() -> None:
     made = re.findall(r"name: \{as: (\w+)\}", rule)
     (scaler,) = of_kind("HorizontalPodAutoscaler")
     assert [metric["pods"]["metric"]["name"] for metric in scaler["spec"]["metrics"]] == made
-    source = (PACKAGE / "fleet/worker.py").read_text()
+    source = (PACKAGE / "fleet/standing.py").read_text()
     read = set(re.findall(r"(rtms_\w+)\{", rule))
     assert read == {"rtms_fleet_slots", "rtms_fleet_slots_free"}
     assert all(f'"{name}"' in source for name in read)
