@@ -56,7 +56,10 @@ class Watch:
             for name in process.owned():
                 owned.add(name)
                 self._owners[name].add(process.name)
-        for stream in world.queue.book.report(world.clock.now_ms).streams:
+        known = world.queue.book.report(world.clock.now_ms).streams
+        for name in self._ownerless.keys() - {stream.stream_id for stream in known}:
+            del self._ownerless[name]  # the queue has lost its data, and the owner died meanwhile: nobody knows of it
+        for stream in known:
             name = stream.stream_id
             if name in owned or not (stream.owner or stream.state == "waiting"):
                 if name in self._ownerless:
