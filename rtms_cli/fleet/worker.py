@@ -215,8 +215,8 @@ class Worker:
             owner.add_done_callback(functools.partial(self._owned, one))
 
     async def _restore(self, stream_id: str) -> None:
-        if stream_id not in self.claims:
-            return
+        if stream_id not in self.claims or self.claims[stream_id].state == ENDED:
+            return  # what is over nobody has to know
         asked_ms, one = now_ms(), self.claims[stream_id]
         is_ours = await self._dispatch.restore(self.claims.status(self._about), one.claim, one.held())
         self.claims.restored(stream_id, asked_ms, is_ours=is_ours)
