@@ -22,7 +22,7 @@ from rtms_cli.recording.manifest import MANIFEST, Loss
 from rtms_cli.store.anew import Remaker
 from rtms_cli.store.objects import ConditionError, Info, NoObjectError, Objects, StoreError
 from rtms_cli.store.revoking import delete_all
-from rtms_cli.store.segments import epoch_and_number, unpacked_segment, without_header
+from rtms_cli.store.segments import epoch_and_number, segment_name, unpacked_segment, without_header
 from rtms_cli.store.spool import EPOCHS, STATES, Shipped, SpoolPart, files_of
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class Finisher:
         try:
             return _stored.decode(data[:_MOST_MANIFEST]), etag
         except msgspec.MsgspecError as error:
-            raise StoreError(f"{self._objects.url}/{key} is not a manifest: {error}.") from None
+            raise Problem(f"{self._objects.url}/{key} is not a manifest: {error}.", "Move it away.") from None
 
     async def _put_manifest(self, recording: str, manifest: dict[str, Any], entry: StoreEntry, etag: str) -> bool:
         """Write the manifest, unless somebody else has in between."""
@@ -183,7 +183,8 @@ class Finisher:
         """A recording's segments, by epoch and number."""
         found: defaultdict[int, dict[int, Info]] = defaultdict(dict)
         async for info in self._objects.listed(f"{recording}/capture"):
-            if (which := epoch_and_number(info.key)) is not None:
+            which = epoch_and_number(info.key)
+            if which is not None and info.key == f"{recording}/{segment_name(*which)}":
                 found[which[0]][which[1]] = info
         return dict(found)
 
@@ -209,15 +210,16 @@ class Finisher:
         await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
         lost = max(segments) - len(segments)
         losses = [Loss("segments that the store does not have", part_name(1), lost)] if lost else []
-        path = folder / part_name(1)
-        for place, number in enumerate(sorted(segments)):
+        path, has_header = folder / part_name(1), False
+        for number in sorted(segments):
             data, _ = await self._objects.get(segments[number].key)
             try:
                 lines = await asyncio.to_thread(unpacked_segment, data)
             except ValueError as error:
                 losses.append(Loss("a segment that cannot be read", segments[number].key, 1, first_error=str(error)))
                 continue
-            await asyncio.to_thread(_append, path, lines if place == 0 else without_header(lines))
+            await asyncio.to_thread(_append, path, without_header(lines) if has_header else lines)
+            has_header = True
         return losses
 
     async def _store(

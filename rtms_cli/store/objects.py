@@ -27,6 +27,8 @@ CONNECT_S, REQUEST_S, RETRY_S = 5, 60, 10
 """Seconds for a connection and for a request; and for how long one is tried again before the caller hears of it."""
 _PIECE_NBYTES = 4 << 20
 """What is downloaded at once of a large object."""
+MOST_OBJECT = 512 << 20
+"""Bytes of an object that is read as a whole."""
 MOST_LISTED = 1_000_000
 """Objects below one prefix."""
 _T = TypeVar("_T")
@@ -127,6 +129,8 @@ class Objects:
         import obstore
 
         got = await self._call(obstore.get_async(self._store, key), key)
+        if got.meta["size"] > MOST_OBJECT:
+            raise StoreRefusesError(f"{self.url}/{key} is larger than any of ours.")
         data = await self._call(got.bytes_async(), key)
         return bytes(data), str(got.meta["e_tag"] or "")
 

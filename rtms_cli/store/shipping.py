@@ -77,7 +77,8 @@ class _Part:
 
     def __init__(self, part: SpoolPart, *, is_closed: bool, is_over: bool) -> None:
         self.part = part
-        self.state = part.state()
+        self.state = Shipped(part.epoch)
+        """As it was when it was last worked on."""
         self.is_closed = is_closed
         """Whether its recorder has ended."""
         self.is_over = is_over
@@ -95,6 +96,8 @@ class _Part:
         self.ended = asyncio.Event()
         self.lock: FolderLock | None = None
         """Held from when its recorder has closed, so that nobody else takes it for one that was left behind."""
+        self.not_before, self.wait_s = 0.0, FIRST_WAIT_S
+        """When it is tried again, where something is wrong with it alone; and how long after the next time."""
         self.oldest: float | None = None
         """Since when something of it waits."""
 
@@ -121,7 +124,60 @@ class _Part:
             self.lock = None
 
 
-class Shipping(DeafObserver):
+class _Standing(DeafObserver):
+    """How a shipping stands, for screens and probes."""
+
+    def __init__(self, objects: Objects, most_nbytes: int) -> None:
+        self.objects = objects
+        self._most_nbytes = most_nbytes
+        self._parts: dict[Path, _Part] = {}
+        self._away = ""
+        """Why the store cannot be reached."""
+        self._counts: Counter[str] = Counter()
+        self._spooled = 0
+        """What the spool held when it was measured last, in bytes."""
+
+    def _waits(self) -> tuple[int, float]:
+        """How many bytes wait, and for how many seconds the oldest of them does."""
+        open_parts = [one for one in self._parts.values() if not one.ended.is_set()]
+        now = time.monotonic()
+        oldest = min((one.oldest for one in open_parts if one.oldest is not None), default=now)
+        return sum(one.waiting for one in open_parts), round(now - oldest, 1)
+
+    def snapshot(self) -> dict[str, object]:
+        """How it stands, for `GET /healthz`."""
+        waiting, oldest_s = self._waits()
+        return {
+            "url": str(self.objects.url),
+            "state": self._away or "reached",
+            "waiting_bytes": waiting,
+            "oldest_seconds": oldest_s,
+            "spool_bytes": self._spooled,
+            "segments": self._counts["segments"],
+            "failures": self._counts["failures"],
+        }
+
+    def not_ready(self) -> str | None:
+        """Why no stream should be taken now."""
+        if self._away and self._spooled > self._most_nbytes:
+            return f"the spool is full, and the store is away: {self._away}"
+        return None
+
+    def figures(self) -> "Iterable[Metric]":
+        """How it stands, for `GET /metrics`."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        waiting, oldest_s = self._waits()
+        yield GaugeMetricFamily("rtms_store_reached", "Whether the store is reached.", float(not self._away))
+        yield GaugeMetricFamily("rtms_store_waiting_bytes", "Capture that is not stored yet.", waiting)
+        yield GaugeMetricFamily("rtms_store_oldest_seconds", "Since when that waits.", oldest_s)
+        yield GaugeMetricFamily("rtms_spool_bytes", "What the spool holds.", self._spooled)
+        for name, what in _COUNTERS.items():
+            yield CounterMetricFamily(f"rtms_store_{name}", what, self._counts[name])
+        yield CounterMetricFamily("rtms_store_segment_bytes", "Bytes of segments.", self._counts["nbytes"])
+
+
+class Shipping(_Standing):
     """See the module; an observer of a station, and `async with` it.
 
     :param objects: where recordings go.
@@ -141,27 +197,23 @@ class Shipping(DeafObserver):
         in_fleet: bool = False,
         keep_revoked: bool = False,
     ) -> None:
-        self.objects = objects
+        super().__init__(objects, most_nbytes)
         self._spool = spool
-        self._most_nbytes = most_nbytes
         self._tell = tell
         self._in_fleet = in_fleet
         self._finisher = Finisher(objects, spool, keep_revoked=keep_revoked)
-        self._parts: dict[Path, _Part] = {}
         self._uploads = asyncio.Semaphore(UPLOADS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
-        self._away = ""
         self._wait_s = FIRST_WAIT_S
         self._not_before = 0.0
-        self._counts: Counter[str] = Counter()
-        self._spooled = 0
         self._adopts_at = 0.0
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> "Shipping":
         await asyncio.to_thread((self._spool / STATES).mkdir, mode=0o700, parents=True, exist_ok=True)
         self._running = asyncio.create_task(self._run(), name="shipping")
+        self._running.add_done_callback(self._done)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -233,8 +285,11 @@ class Shipping(DeafObserver):
         while True:
             if time.monotonic() >= self._adopts_at:
                 self._adopts_at = time.monotonic() + ADOPT_S
-                await self._adopt()
-                await self._keep_bound()
+                try:
+                    await self._adopt()
+                    await self._keep_bound()
+                except OSError as error:  # a part that vanishes, a full disk: what runs is shipped all the same
+                    log.warning("%s could not be looked through: %s", self._spool, error)
             ready = [one for one in self._parts.values() if not one.busy and not one.ended.is_set()]
             sizes = await asyncio.to_thread(_waiting, ready)
             now = time.monotonic()
@@ -242,7 +297,7 @@ class Shipping(DeafObserver):
                 one.waiting = size
                 one.oldest = (one.oldest or now) if size else None
                 is_due = one.is_closed or size >= SEGMENT_NBYTES or (size and now - one.since >= SEGMENT_S)
-                if is_due and now >= self._not_before:
+                if is_due and now >= max(self._not_before, one.not_before):
                     one.busy = True
                     self._spawn(self._ship(one), f"ship {one.part.recording}")
             await asyncio.sleep(TICK_S)
@@ -286,12 +341,14 @@ class Shipping(DeafObserver):
         except StoreError as error:
             self._miss(error)
         except OSError as error:
-            one.ended.set()
-            self._tell("store", {"state": "failed"}, f"WARNING: {one.part.folder} cannot be read: {error.strerror}")
+            self._try_later(one, f"WARNING: {one.part.folder} is not stored yet: {error.strerror or error}")
         except Problem as problem:  # it cannot be finished: the spool keeps it
             one.ended.set()
             text = f"WARNING: {one.part.recording} is not finished: {problem} rtms repair {self._url_of(one.part)}"
             self._tell("store", {"state": "failed", "recording": one.part.recording}, text)
+        except Exception:  # a defect of ours must not stop the others, nor be told twice a second
+            log.exception("a defect in rtms: %s", one.part.recording)
+            self._try_later(one, f"WARNING: {one.part.recording} is not stored yet, for a defect in rtms")
         finally:
             if one.ended.is_set():
                 await asyncio.to_thread(one.let_go)
@@ -326,6 +383,12 @@ class Shipping(DeafObserver):
             self._parts.pop(one.part.folder, None)
         one.ended.set()
 
+    def _try_later(self, one: _Part, text: str) -> None:
+        if one.wait_s == FIRST_WAIT_S:
+            self._tell("store", {"state": "failed", "recording": one.part.recording}, text)
+        one.not_before = time.monotonic() + one.wait_s
+        one.wait_s = min(LONGEST_S, 2 * one.wait_s)
+
     def _url_of(self, part: SpoolPart) -> str:
         return f"{self.objects.url}/{part.recording}"
 
@@ -340,13 +403,22 @@ class Shipping(DeafObserver):
                     async with asyncio.timeout(LONGEST_S):
                         await known.ended.wait()
                 continue
-            left = self._parts[other.folder] = _Part(other, is_closed=True, is_over=False)
-            left.is_adopted = left.busy = True
-            if await asyncio.to_thread(left.take):
-                await self._ship_part(left)
-                await asyncio.to_thread(left.let_go)
-            else:
-                del self._parts[other.folder]
+            await self._ship_left(_Part(other, is_closed=True, is_over=False))
+
+    async def _ship_left(self, left: _Part) -> None:
+        """Store what a dead owner has left in this spool."""
+        if not await asyncio.to_thread(left.take):
+            return
+        left.is_adopted = left.busy = True
+        self._parts[left.part.folder] = left
+        try:
+            left.state = await asyncio.to_thread(left.part.state)
+            await self._ship_segments(left)
+            await asyncio.to_thread(left.part.remove)
+        finally:  # where that failed, it is adopted later
+            del self._parts[left.part.folder]
+            left.ended.set()
+            await asyncio.to_thread(left.let_go)
 
     async def _ship_segments(self, one: _Part) -> None:
         part = one.part
@@ -382,7 +454,7 @@ class Shipping(DeafObserver):
         try:
             there = without_header(unpacked_segment(data))
         except ValueError as error:
-            raise StoreError(f"{self.objects.url}/{key} is damaged: {error}.") from None
+            raise Problem(f"{self.objects.url}/{key} is damaged: {error}.", "Delete it: it is stored again.") from None
         ours = without_header(lines)
         if not ours.startswith(there):
             raise FencedError
@@ -439,6 +511,10 @@ class Shipping(DeafObserver):
 
     async def _adopt(self) -> None:
         """Take over parts whose process has died, and what an earlier run has left."""
+        for folder, one in list(self._parts.items()):
+            if one.ended.is_set() and one.may_go_on and await asyncio.to_thread(_is_old, folder):
+                await asyncio.to_thread(one.part.remove)  # it has not gone on
+                del self._parts[folder]
         for part in await asyncio.to_thread(lambda: list(parts_in(self._spool))):
             if part.folder in self._parts:
                 continue
@@ -447,7 +523,7 @@ class Shipping(DeafObserver):
             state = await asyncio.to_thread(part.state)
             if state.is_fenced:
                 continue
-            if state.is_final:
+            if state.is_final and not await asyncio.to_thread(waiting_nbytes, part.folder, state.mark):
                 if await asyncio.to_thread(_is_old, part.folder):
                     await asyncio.to_thread(part.remove)
                 continue
@@ -476,47 +552,6 @@ class Shipping(DeafObserver):
             f" {count} files were deleted that their captures can make again ({freed >> 20} MiB)"
         )
         self._tell("store", {"state": "spool full", "dropped": count, "nbytes": freed}, text)
-
-    # How it stands.
-
-    def _waits(self) -> tuple[int, float]:
-        """How many bytes wait, and for how many seconds the oldest of them does."""
-        open_parts = [one for one in self._parts.values() if not one.ended.is_set()]
-        now = time.monotonic()
-        oldest = min((one.oldest for one in open_parts if one.oldest is not None), default=now)
-        return sum(one.waiting for one in open_parts), round(now - oldest, 1)
-
-    def snapshot(self) -> dict[str, object]:
-        """How it stands, for `GET /healthz`."""
-        waiting, oldest_s = self._waits()
-        return {
-            "url": str(self.objects.url),
-            "state": self._away or "reached",
-            "waiting_bytes": waiting,
-            "oldest_seconds": oldest_s,
-            "spool_bytes": self._spooled,
-            "segments": self._counts["segments"],
-            "failures": self._counts["failures"],
-        }
-
-    def not_ready(self) -> str | None:
-        """Why no stream should be taken now."""
-        if self._away and self._spooled > self._most_nbytes:
-            return f"the spool is full, and the store is away: {self._away}"
-        return None
-
-    def figures(self) -> "Iterable[Metric]":
-        """How it stands, for `GET /metrics`."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
-        waiting, oldest_s = self._waits()
-        yield GaugeMetricFamily("rtms_store_reached", "Whether the store is reached.", float(not self._away))
-        yield GaugeMetricFamily("rtms_store_waiting_bytes", "Capture that is not stored yet.", waiting)
-        yield GaugeMetricFamily("rtms_store_oldest_seconds", "Since when that waits.", oldest_s)
-        yield GaugeMetricFamily("rtms_spool_bytes", "What the spool holds.", self._spooled)
-        for name, what in _COUNTERS.items():
-            yield CounterMetricFamily(f"rtms_store_{name}", what, self._counts[name])
-        yield CounterMetricFamily("rtms_store_segment_bytes", "Bytes of segments.", self._counts["nbytes"])
 
 
 _COUNTERS = {

@@ -1,7 +1,9 @@
 """Recordings go to a real S3 API while they are made: what arrives there, and what a store that is away costs."""
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,9 +21,10 @@ from rtms_cli.recording.writer import Writer
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, LiveStream, Simulator
 from rtms_cli.station.station import Station
-from rtms_cli.store.objects import Objects, open_store
+from rtms_cli.store.objects import Objects, StoreError, open_store
 from rtms_cli.store.segments import epoch_and_number, unpacked_segment, without_header
 from rtms_cli.store.shipping import Shipping
+from rtms_cli.store.spool import SpoolPart, parts_in
 from rtms_cli.store.urls import read_store_url
 
 APP = App("client", "secret", "token")
@@ -216,3 +219,58 @@ def test_a_part_is_removed_without_those_of_its_successors(tmp_path: Path) -> No
     assert [path.name for path in recording.rglob("*") if path.is_file()] == ["capture.jsonl"]
     SpoolPart(tmp_path, "a", recording / "epochs" / "E0002", 2).remove()
     assert not recording.exists()
+
+
+async def test_a_recording_that_goes_on_is_not_taken_for_one_that_is_stored(server: S3Server, tmp_path: Path) -> None:
+    """Its process dies behind an interruption that was stored: what came since must not go with the spool."""
+    spool, told = tmp_path / "spool", Told()
+    async with shipping_station(server, spool, told) as (station, shipping, objects):
+        async with Simulator(APP) as zoom:
+            stream = zoom.announce(Product.MEETING, Scenario(30))
+            body = stream.webhook("started")
+            station.take(body, read_webhook(body))
+            async with asyncio.timeout(90):
+                while not [info async for info in objects.listed()]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            station.leave(stream.stream_id, "the test")
+            await station.idle()
+            assert await shipping.idle(90)
+    (folder,) = [path for path in spool.iterdir() if not path.name.startswith(".")]
+    with (folder / "capture.jsonl").open("ab") as capture:
+        capture.write(b'{"at": 99.000000, "ch": "signaling", "dir": "in", "data": {"msg_type": 99}}\n')
+    os.utime(folder / "manifest.json", (0, 0))
+    again = Told()
+    async with shipping_station(server, spool, again) as (_, shipping, objects):
+        async with asyncio.timeout(90):
+            while "stored" not in again.states:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    keys = sorted([info.key async for info in objects.listed() if epoch_and_number(info.key)])
+    assert b'"at": 99.0' in unpacked_segment((await objects.get(keys[-1]))[0])
+
+
+async def test_what_a_dead_owner_left_is_taken_up_again_where_that_failed(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.stop()
+    async with shipping_station(server, tmp_path / "spool", Told()) as (station, _shipping, objects):
+        await record(station, 1)
+    parts = list(parts_in(tmp_path / "spool"))
+    shipping = Shipping(objects, tmp_path / "spool", MANY, Told(), in_fleet=True)
+    with pytest.raises(StoreError):
+        await shipping._ship_others(SpoolPart(tmp_path / "spool", parts[0].recording, tmp_path / "other", 2))
+    assert shipping._parts == {}
+    assert not parts[0].is_being_recorded()
+
+
+async def test_an_error_in_the_spool_does_not_end_it(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("rtms_cli.store.shipping.nbytes_in", fail)
+    told = Told()
+    async with shipping_station(server, tmp_path / "spool", told) as (station, shipping, _objects):
+        await record(station, 1)
+        assert await shipping.idle(90)
+    assert told.states == ["stored"]
