@@ -113,9 +113,9 @@ class Finisher:
             return "revoked"
         segments = await self._segments(part.recording)
         state = await asyncio.to_thread(part.state)
+        await self._verify(part, state, segments.get(part.epoch, {}))
         if any(epoch != part.epoch for epoch in segments):
             return await self.finish_from_segments(part.recording, part.epoch)
-        await self._verify(part, state, segments.get(part.epoch, {}))
         if await self.has_to_be_made_anew(part):
             await self._remaker.remake(part.folder)
         return await self._store(part.recording, part.epoch, part.folder, segments, [])
@@ -123,7 +123,17 @@ class Finisher:
     async def finish_again(self, recording: str) -> str:
         """Finish a recording anew that was finished before all of its segments were there."""
         known, _ = await self._known(recording)
+        if known is not None and self._is_gone(known):
+            raise FencedError
         return await self.finish_from_segments(recording, 1 if known is None else known.store.epoch)
+
+    async def is_gone(self, recording: str) -> bool:
+        """Whether a recording was revoked: nothing of it may come back."""
+        known, _ = await self._known(recording)
+        return known is not None and self._is_gone(known)
+
+    def _is_gone(self, known: _Stored) -> bool:
+        return known.status == "revoked" and not self._keep_revoked
 
     async def finish_from_segments(self, recording: str, epoch: int) -> str:
         """Finish a recording that several owners have made, from what the store has of it.
@@ -166,9 +176,12 @@ class Finisher:
         except NoObjectError:
             return None, ""
         try:
-            return _stored.decode(data[:_MOST_MANIFEST]), etag
+            known = _stored.decode(data[:_MOST_MANIFEST])
         except msgspec.MsgspecError as error:
             raise Problem(f"{self._objects.url}/{key} is not a manifest: {error}.", "Move it away.") from None
+        if not etag:
+            raise Problem(f"{self._objects.url} gives no ETags.", "Choose a store with conditional writes.")
+        return known, etag
 
     async def _put_manifest(self, recording: str, manifest: dict[str, Any], entry: StoreEntry, etag: str) -> bool:
         """Write the manifest, unless somebody else has in between."""
@@ -241,7 +254,7 @@ class Finisher:
         ]
         while True:
             known, etag = await self._known(recording)
-            if known is not None and known.store.epoch > epoch:
+            if known is not None and (known.store.epoch > epoch or self._is_gone(known)):
                 raise FencedError
             if await self._put_manifest(recording, manifest, StoreEntry(epoch, files, keys), etag):
                 return str(manifest.get("status", ""))

@@ -31,6 +31,7 @@ MOST_OBJECT = 512 << 20
 """Bytes of an object that is read as a whole."""
 MOST_LISTED = 1_000_000
 """Objects below one prefix."""
+_BETWEEN = "\x1f"
 _T = TypeVar("_T")
 
 
@@ -91,9 +92,9 @@ class Objects:
         """
         import obstore
 
-        mode: Any = "create" if is_new else {"e_tag": etag} if etag else "overwrite"
+        mode: Any = "create" if is_new else _condition(etag) if etag else "overwrite"
         done = await self._call(obstore.put_async(self._store, key, data, mode=mode, use_multipart=False), key)
-        return str(done["e_tag"] or "")
+        return _mark(done)
 
     async def put_file(self, key: str, path: Path) -> Info:
         """Write a file, in parts where it is large, and look at what arrived.
@@ -132,7 +133,7 @@ class Objects:
         if got.meta["size"] > MOST_OBJECT:
             raise StoreRefusesError(f"{self.url}/{key} is larger than any of ours.")
         data = await self._call(got.bytes_async(), key)
-        return bytes(data), str(got.meta["e_tag"] or "")
+        return bytes(data), _mark(got.meta)
 
     async def head(self, key: str) -> Info:
         """What a store says of an object.
@@ -169,7 +170,9 @@ class Objects:
 
         def read() -> tuple[bytes, str]:
             got = obstore.get(self._store, key)
-            return bytes(got.bytes()), str(got.meta["e_tag"] or "")
+            if got.meta["size"] > MOST_OBJECT:
+                raise StoreRefusesError(f"{self.url}/{key} is larger than any of ours.")
+            return bytes(got.bytes()), _mark(got.meta)
 
         return self._call_now(read, key)
 
@@ -177,7 +180,7 @@ class Objects:
         """Write an object anew, where it still has this ETag; see `put`."""
         import obstore
 
-        mode: Any = {"e_tag": etag}
+        mode: Any = _condition(etag)
         self._call_now(lambda: obstore.put(self._store, key, data, mode=mode, use_multipart=False), key)
 
     def head_now(self, key: str) -> Info:
@@ -290,8 +293,19 @@ async def _next_chunk(stream: Any) -> Any:
         return None
 
 
+def _mark(meta: Any) -> str:
+    """What tells an object from its later versions: its ETag, and its generation, which Google's store wants."""
+    e_tag, version = meta["e_tag"] or "", meta["version"]
+    return f"{e_tag}{_BETWEEN}{version}" if version else str(e_tag)
+
+
+def _condition(mark: str) -> dict[str, str]:
+    e_tag, _, version = mark.partition(_BETWEEN)
+    return {"e_tag": e_tag, "version": version} if version else {"e_tag": e_tag}
+
+
 def _info(meta: Any) -> Info:
-    return Info(str(meta["path"]), int(meta["size"]), str(meta["e_tag"] or ""), meta["last_modified"].astimezone(UTC))
+    return Info(str(meta["path"]), int(meta["size"]), _mark(meta), meta["last_modified"].astimezone(UTC))
 
 
 def _in_words(error: Exception, url: StoreUrl, key: str) -> Exception:

@@ -33,15 +33,14 @@ async def delete_all(objects: Objects, recording: str, manifest: Mapping[str, An
     await objects.put(f"{recording}/{MANIFEST}", data, is_new=not etag, etag=etag)
     kept = f"{recording}/{MANIFEST}"
     await objects.delete([info.key async for info in objects.listed(recording) if info.key != kept])
-    try:
-        versions = Versions(objects.url, objects.endpoint)
-    except CannotSeeVersionsError:
-        return "whether the bucket keeps old versions cannot be seen: look at its versioning or soft delete"
 
     def is_wanted(one: Version) -> bool:
         return not (one.is_latest and one.key.endswith(kept))
 
-    await versions.delete(recording, is_wanted)
+    try:
+        await Versions(objects.url, objects.endpoint).delete(recording, is_wanted)
+    except CannotSeeVersionsError:
+        return "whether the bucket keeps old versions cannot be seen: look at its versioning or soft delete"
     return ""
 
 
@@ -108,11 +107,17 @@ class Revoking(DeafObserver):
         emptied = {**known, **{name: [] for name in _FREED if name in known}, "status": "revoked"}
         emptied["stop"] = {"reason": 8, "name": "STOP_BC_STREAM_REVOKED", "said_by": "a stop webhook"}
         emptied["warnings"] = [{"text": text, "count": 1, "first_at": 0.0}]
-        emptied.pop("store", None)
+        emptied["store"] = {"epoch": _epoch_of(known)}
         why = await delete_all(self._objects, recording, emptied, etag)
         url = f"{self._objects.url}/{recording}"
         said = f"stream {stream_id} was revoked: {url} was deleted{'; ' + why if why else ''}"
         self._tell("store", {"state": "revoked", "recording": recording, "url": url}, said)
+
+
+def _epoch_of(known: dict[str, Any]) -> int:
+    entry = known.get("store")
+    epoch = entry.get("epoch") if isinstance(entry, dict) else None
+    return epoch if isinstance(epoch, int) else 0
 
 
 def _is_after(started_at: object, event_ts: int | None) -> bool:

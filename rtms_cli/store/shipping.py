@@ -360,6 +360,11 @@ class Shipping(_Standing):
             return  # its recorder has not let go of it yet
         if not one.has_claimed and not one.revoked and not (one.is_adopted and self._in_fleet):
             await self._claim(one)
+        if one.is_adopted and await self._finisher.is_gone(one.part.recording):
+            await asyncio.to_thread(one.part.remove)
+            self._parts.pop(one.part.folder, None)
+            one.ended.set()
+            return
         if not one.revoked:
             await self._ship_segments(one)
         if not one.is_closed or (not one.is_over and not self._in_fleet):
@@ -413,7 +418,8 @@ class Shipping(_Standing):
         self._parts[left.part.folder] = left
         try:
             left.state = await asyncio.to_thread(left.part.state)
-            await self._ship_segments(left)
+            if not await self._finisher.is_gone(left.part.recording):
+                await self._ship_segments(left)
             await asyncio.to_thread(left.part.remove)
         finally:  # where that failed, it is adopted later
             del self._parts[left.part.folder]
@@ -544,7 +550,7 @@ class Shipping(_Standing):
             drop_least_valuable,
             self._spool,
             self._spooled - self._most_nbytes,
-            {folder for folder, one in self._parts.items() if one.lock is not None},
+            {folder for folder, one in self._parts.items() if one.lock is not None and not one.busy},
         )
         self._counts["dropped"] += count
         text = (

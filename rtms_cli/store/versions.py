@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 REQUEST_S = 30.0
 MOST_ANSWER = 16 << 20
 MOST_PAGES = 1000
+_NOT_FOR_US = frozenset((403, 405, 501))
+"""The credentials may not, or the store knows no versions."""
 _UNRESERVED = "-_.~"
 
 
@@ -98,6 +100,8 @@ class Versions:
             answer = await client.request(method, f"{self._base}{path}?{text}", headers=headers)
         except httpx.HTTPError as error:
             raise StoreError(f"The store does not answer at {self._url}: {type(error).__name__}.") from None
+        if answer.status_code in _NOT_FOR_US:
+            raise CannotSeeVersionsError
         if answer.status_code not in (200, 204) or len(answer.content) > MOST_ANSWER:
             raise StoreError(f"{self._url} refuses to {method} a version: {answer.status_code}.")
         return answer.content

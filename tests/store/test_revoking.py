@@ -71,3 +71,15 @@ async def test_a_recording_that_began_after_the_stop_stays(objects: Objects) -> 
     revoking.on_event("revoked", {"stream_id": "s1", "event_ts": STARTED_MS - 3_600_000}, "")
     await revoking.idle()
     assert len([info async for info in objects.listed()]) == 3
+
+
+async def test_a_store_that_shows_no_versions_is_named(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The credentials may not list them, or the store has no such call: that is not a store that is away."""
+    await recorded(objects, "20261128T060000Z_meeting_s1", "s1")
+    monkeypatch.setattr("rtms_cli.store.versions._NOT_FOR_US", frozenset((200,)))
+    told: list[str] = []
+    revoking = Revoking(objects, lambda name, fields, text: told.append(text))
+    revoking.on_event("revoked", {"stream_id": "s1", "event_ts": None}, "")
+    await revoking.idle()
+    assert "cannot be seen" in told[0]
+    assert len([info async for info in objects.listed()]) == 1

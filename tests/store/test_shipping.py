@@ -274,3 +274,18 @@ async def test_an_error_in_the_spool_does_not_end_it(
         await record(station, 1)
         assert await shipping.idle(90)
     assert told.states == ["stored"]
+
+
+async def test_what_a_dead_owner_left_of_a_revoked_stream_does_not_come_back(server: S3Server, tmp_path: Path) -> None:
+    server.stop()
+    async with shipping_station(server, tmp_path / "spool", Told()) as (station, _shipping, objects):
+        await record(station, 1)
+    (part,) = parts_in(tmp_path / "spool")
+    await asyncio.to_thread(server.start)
+    revoked = b'{"status": "revoked", "store": {"epoch": 2}}'
+    await objects.put(f"{part.recording}/manifest.json", revoked)
+    async with Shipping(objects, tmp_path / "spool", MANY, Told(), in_fleet=True) as shipping, asyncio.timeout(90):
+        while part.folder.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        assert await shipping.idle(90)
+    assert await everything(objects) == {f"{part.recording}/manifest.json": revoked}
