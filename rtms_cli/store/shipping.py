@@ -550,7 +550,8 @@ class Shipping(_Standing):
             drop_least_valuable,
             self._spool,
             self._spooled - self._most_nbytes,
-            {folder for folder, one in self._parts.items() if one.lock is not None and not one.busy},
+            {folder for folder, one in self._parts.items() if one.lock is not None},
+            {folder for folder, one in self._parts.items() if one.busy},
         )
         self._counts["dropped"] += count
         text = (

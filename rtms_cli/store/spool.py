@@ -150,15 +150,18 @@ def nbytes_in(spool: Path) -> int:
     return total
 
 
-def drop_least_valuable(spool: Path, nbytes: int, ours: Container[Path] = ()) -> tuple[int, int]:
+def drop_least_valuable(
+    spool: Path, nbytes: int, ours: Container[Path] = (), busy: Container[Path] = ()
+) -> tuple[int, int]:
     """Delete finished files that a capture can make again, until so many bytes are free; never a capture.
 
     :param ours: parts whose locks this process holds, and whose recorders have closed.
+    :param busy: parts whose files are made anew or stored at this moment: nothing of theirs is deleted.
     :returns: how many files, and how many bytes.
     """
     candidates: list[tuple[int, int, SpoolPart, str]] = []
     for part in parts_in(spool):
-        if part.folder not in ours and part.is_being_recorded():
+        if part.folder in busy or (part.folder not in ours and part.is_being_recorded()):
             continue
         for name in files_of(part.folder):
             kind = Path(name).suffix

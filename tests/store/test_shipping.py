@@ -24,7 +24,7 @@ from rtms_cli.station.station import Station
 from rtms_cli.store.objects import Objects, StoreError, open_store
 from rtms_cli.store.segments import epoch_and_number, unpacked_segment, without_header
 from rtms_cli.store.shipping import Shipping
-from rtms_cli.store.spool import SpoolPart, parts_in
+from rtms_cli.store.spool import SpoolPart, drop_least_valuable, parts_in
 from rtms_cli.store.urls import read_store_url
 
 APP = App("client", "secret", "token")
@@ -205,6 +205,16 @@ async def test_a_former_owner_writes_nothing_more(server: S3Server, tmp_path: Pa
     assert len(after.keys() - before) <= 1, "what was under way when the other one came"
     assert "fenced" in told.states
     assert json.loads((await objects.get(manifest))[0])["store"]["epoch"] == 2
+
+
+async def test_what_is_being_stored_is_not_dropped(server: S3Server, tmp_path: Path) -> None:
+    server.stop()
+    async with shipping_station(server, tmp_path / "spool", Told()) as (station, _shipping, _objects):
+        await record(station, 1)
+    (part,) = parts_in(tmp_path / "spool")
+    assert drop_least_valuable(tmp_path / "spool", 1, busy={part.folder}) == (0, 0)
+    assert drop_least_valuable(tmp_path / "spool", 1)[0] == 1
+    assert part.state().dropped == ["audio/mixed.wav"]
 
 
 def test_a_part_is_removed_without_those_of_its_successors(tmp_path: Path) -> None:
