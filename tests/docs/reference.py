@@ -1,0 +1,183 @@
+"""Writes the reference from the code, as Markdown and as man pages: `python tests/docs/reference.py`.
+
+click-man cannot do it: it looks for Click's classes, and Typer brings its own.
+"""
+
+import re
+from collections.abc import Iterator
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rtms_cli.commands import app as application
+from rtms_cli.commands import listing
+
+ROOT = Path(__file__).resolve().parents[2]
+MAN = Path("docs/man")
+ENVIRONMENT = {
+    "RTMS_OPTION, RTMS_COMMAND_OPTION": "The value of an option, as RTMS_OUT or RTMS_LISTEN_PORT. "
+    "It takes precedence over rtms.toml; the command line takes precedence over both.",
+    "RTMS_DEBUG": "Show tracebacks, as --debug does.",
+    "ZOOM_CLIENT_ID, ZOOM_CLIENT_SECRET, ZOOM_SECRET_TOKEN": "The app's credentials. "
+    "A file .env in the current folder may have them too.",
+    "NO_COLOR, FORCE_COLOR": "Turn colours off or on.",
+}
+FILES = {
+    "rtms.toml, pyproject.toml": "Settings: one for each option, in the current folder. See rtms config.",
+    "recordings/": "One folder for each recording.",
+}
+
+
+class Page(NamedTuple):
+    """One command: what its help says, in parts."""
+
+    words: tuple[str, ...]
+    """`("rtms", "sign", "webhook")`."""
+    usage: str
+    """What follows the words: `[OPTIONS] {ID}`."""
+    summary: str
+    paragraphs: list[str]
+    """Without the summary; one that begins with blanks is to be kept as it is."""
+    arguments: list[tuple[str, str]]
+    options: list[tuple[str, str]]
+    commands: list[tuple[str, str]]
+
+    @property
+    def name(self) -> str:
+        return " ".join(self.words)
+
+    @property
+    def file(self) -> str:
+        return "-".join(self.words)
+
+
+def pages() -> list[Page]:
+    """Every command that is not hidden, `rtms` first."""
+    from typer.main import get_command
+
+    root: Any = get_command(application.app)
+    context = root.make_context("rtms", [], resilient_parsing=True)
+    shown = list(_walk(("rtms",), root, context))
+    for name in root.list_commands(context):
+        shown += _walk(("rtms", name), listing.load(name), context)
+    return shown
+
+
+def _walk(words: tuple[str, ...], command: Any, parent: Any) -> Iterator[Page]:
+    if command.hidden:
+        return
+    context = command.context_class(command, info_name=words[-1], parent=None if len(words) == 1 else parent)
+    summary, *paragraphs = _paragraphs(command.help or "")
+    records = [(param, param.get_help_record(context)) for param in command.get_params(context)]
+    given = [
+        (param.param_type_name == "argument", (_one_line(names), _one_line(text)))
+        for param, (names, text) in ((param, record) for param, record in records if record)
+    ]
+    subcommands: dict[str, Any] = getattr(command, "commands", {})
+    seen = {name: sub for name, sub in subcommands.items() if not sub.hidden}
+    yield Page(
+        words,
+        " ".join(command.collect_usage_pieces(context)),
+        summary.strip(),
+        paragraphs,
+        [record for is_argument, record in given if is_argument],
+        [record for is_argument, record in given if not is_argument],
+        [(name, _one_line((sub.help or "").split("\n\n")[0].split("\n\n\b")[0])) for name, sub in seen.items()],
+    )
+    if len(words) > 1:
+        for name, sub in seen.items():
+            yield from _walk((*words, name), sub, context)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _paragraphs(text: str) -> list[str]:
+    """The paragraphs of a help text; blanks at the beginning of a line say that a paragraph is to be kept as it is."""
+    found = [part.strip("\n") for part in re.split(r"\n\s*\n", text.replace("\b", "").strip("\n"))]
+    kept: list[str] = []
+    for part in filter(str.strip, found):
+        lines = part.splitlines()
+        if any(line.startswith("  ") for line in lines):
+            titled = not lines[0].startswith(" ")
+            kept += [lines[0].strip()] if titled else []
+            kept.append("\n".join("  " + line.strip() for line in lines[titled:]))
+        else:
+            kept.append(_one_line(part))
+    return kept
+
+
+def escaped(text: str) -> str:
+    """Text as troff wants it."""
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return re.sub(r"^([.'])", r"\\&\1", text, flags=re.MULTILINE)
+
+
+def man(page: Page, all_pages: list[Page]) -> str:
+    """A man page."""
+    lines = [f'.TH "{page.file.upper()}" "1" "" "rtms" "User Commands"']
+
+    def section(title: str, *body: str) -> None:
+        lines.extend((f".SH {title}", *body))
+
+    def terms(rows: list[tuple[str, str]]) -> None:
+        for name, text in rows:
+            lines.extend((".TP", f"\\fB{escaped(name)}\\fR", escaped(text or " ")))
+
+    section("NAME", f"{escaped(page.file)} \\- {escaped(page.summary.rstrip('.'))}")
+    section("SYNOPSIS", f"\\fB{escaped(page.name)}\\fR {escaped(page.usage)}")
+    if page.paragraphs:
+        section("DESCRIPTION")
+        for text in page.paragraphs:
+            lines.extend((".PP", ".nf", escaped(text), ".fi") if text.startswith(" ") else (".PP", escaped(text)))
+    for title, rows in (("COMMANDS", page.commands), ("ARGUMENTS", page.arguments), ("OPTIONS", page.options)):
+        if rows:
+            section(title)
+            terms(rows)
+    if len(page.words) == 1:
+        section("EXIT STATUS")
+        terms([(str(int(code)), text) for code, text in exit_codes()])
+        section("ENVIRONMENT")
+        terms(list(ENVIRONMENT.items()))
+        section("FILES")
+        terms(list(FILES.items()))
+    others = [one.file for one in all_pages if one is not page and related(page, one)]
+    section("SEE ALSO", ",\n".join(f"\\fB{escaped(name)}\\fR(1)" for name in others))
+    return "\n".join(lines) + "\n"
+
+
+def related(page: Page, other: Page) -> bool:
+    """Whether a page leads to another one: what is above it, and what is below it."""
+    above, below = sorted((page.words, other.words), key=len)
+    return len(below) == len(above) + 1 and below[: len(above)] == above
+
+
+def exit_codes() -> list[tuple[IntEnum, str]]:
+    """Each exit code and what it means, as its docstring in errors.py says."""
+    source = (ROOT / "rtms_cli/errors.py").read_text(encoding="utf-8")
+    texts = dict(re.findall(r'^    ([A-Z_]+) = \d+\n    """(.+?)"""', source, re.MULTILINE))
+    from rtms_cli.errors import Exit
+
+    return [(code, texts.get(code.name, "Success.").replace("`", "")) for code in Exit]
+
+
+def files() -> dict[Path, str]:
+    """What is to stand in each generated file, by its path in the repository."""
+    everything = pages()
+    return {MAN / f"{page.file}.1": man(page, everything) for page in everything}
+
+
+def generated() -> set[Path]:
+    """The generated files that are there."""
+    return {path.relative_to(ROOT) for path in (ROOT / MAN).glob("*.1")}
+
+
+if __name__ == "__main__":
+    wanted = files()
+    for old in generated() - wanted.keys():
+        (ROOT / old).unlink()
+    for path, text in wanted.items():
+        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+        (ROOT / path).write_text(text, encoding="utf-8")
+    print(len(wanted), "files")
