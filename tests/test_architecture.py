@@ -22,6 +22,16 @@ MAY_IMPORT = {
     "cloud": {"cloud", "wire", "machine", "protocol"},
     "simulator": {"untrusted", "simulator", "wire", "capture", "machine", "protocol"},
     "export": {"untrusted", "export", "recording", "capture", "machine", "protocol"},
+    "catalog": {
+        "untrusted",
+        "catalog",
+        "export",
+        "store",
+        "recording",
+        "capture",
+        "machine",
+        "protocol",
+    },
     "inspection": {"untrusted", "inspection", "recording", "capture", "machine", "protocol"},
     "live": {"live", "wire", "recording", "capture", "machine", "protocol"},
     "station": {

@@ -260,21 +260,42 @@ def recordings_place(context: typer.Context) -> str:
     return str((settings or {}).get("listen", {}).get("place", "recordings"))
 
 
+def recording_of(context: typer.Context, text: str | None, doing: str, endpoint: str | None = None) -> str:
+    """The path or URL of the recording that a person means; where it was not named in full, a line says which.
+
+    :param text: a path, a URL, `-`, `latest`, the beginning of a name, an id or a title; `None` is `latest`.
+    :param doing: what is done with it, for that line: `inspecting`.
+    :param endpoint: of a store that is compatible with S3.
+    :raises Problem: where there is none, or several.
+    """
+    from rtms_cli.catalog.finding import LATEST, find_folder
+    from rtms_cli.store.urls import is_store_url
+    from rtms_cli.view.text import say
+
+    if text is not None and (text == "-" or is_store_url(text) or os.path.lexists(text)):
+        return text
+    place = recordings_place(context)
+    if is_store_url(place):
+        from rtms_cli.catalog.stored import find_stored
+
+        found = find_stored(text or LATEST, place, endpoint)
+    else:
+        found = str(find_folder(text or LATEST, Path(place)))
+    say(f"{doing} {found}", err=True)
+    return found
+
+
 def newest_recording(context: typer.Context, doing: str) -> Path:
     """The newest recording where `listen` is configured to put them, and a line that says which.
 
     :raises Problem: where there is none.
     """
-    from rtms_cli.inspection.newest import newest
     from rtms_cli.store.urls import is_store_url
-    from rtms_cli.view.text import escape
 
     place = recordings_place(context)
     if is_store_url(place):
         raise Problem(f"Recordings are in {place}.", f"Give the URL of one: {place.rstrip('/')}/RECORDING")
-    found = newest(Path(place))
-    typer.echo(f"{doing} {escape(str(found))}", err=True)
-    return found
+    return Path(recording_of(context, None, doing))
 
 
 MOST_INPUT_NBYTES = 64 << 20

@@ -217,6 +217,8 @@ class Manifest(Struct):
     taps: list[TapEntry] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
     """The owners of the stream one after the other, where it had several; empty where the first one kept it."""
+    title: str | None = None
+    """What a person has called the recording (`rtms name`)."""
 
     def party(self, track: TrackEntry) -> UserId:
         """Whose a track is; `None` for everybody's."""

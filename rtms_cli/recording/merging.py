@@ -124,6 +124,7 @@ def _merge(folder: Path, read: Callable[[Capture], Iterable[Item]], *, keep_revo
             manifest.taps = joined_taps(manifest.taps, each.taps if each is not None else [])
         known = [each.losses for each in manifests if each is not None]
         manifest.losses = joined_losses(*known, manifest.losses)
+        manifest.title = next((each.title for each in manifests if each is not None and each.title), None)
         Files(workshop, mode_of(capture.path)).replace(MANIFEST, manifest.encode())
         _join_logs(parts, workshop)
         kept = _mark_kept(parts, manifests, workshop, is_damaged=bool(capture.problems))

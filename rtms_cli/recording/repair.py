@@ -135,6 +135,7 @@ def as_revoked(manifest: Manifest, stop: Stop) -> Manifest:
     remaining = copy(manifest)
     remaining.status, remaining.stop, remaining.process = Status.REVOKED.value, stop, None
     remaining.tracks, remaining.participants, remaining.warnings, remaining.losses = [], [], texts, []
+    remaining.title = None
     return remaining
 
 
@@ -436,6 +437,7 @@ def _merged(
                 entries.sort(key=lambda entry: -entry.packets)
             base.tracks.append(entries[0])
         base.losses = joined_losses(before.losses, made.losses)
+        base.title = before.title
         if base is made_anew:
             _count_more(base, before)
     return base

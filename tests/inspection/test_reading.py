@@ -12,8 +12,8 @@ from frames import HEADER, ZERO_MS, audio, state
 from processes import RTMS, environment, rtms
 
 from rtms_cli.capture import Capture, capture_lines
+from rtms_cli.catalog.finding import newest
 from rtms_cli.errors import Problem
-from rtms_cli.inspection.newest import newest
 from rtms_cli.inspection.reading import numbered
 from rtms_cli.machine import State
 from rtms_cli.view.progress import WORTH_A_BAR, with_progress

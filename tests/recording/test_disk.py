@@ -14,8 +14,8 @@ from harness import read_wav
 from processes import running
 
 from rtms_cli.capture import Capture
+from rtms_cli.catalog.finding import newest
 from rtms_cli.errors import Problem
-from rtms_cli.inspection.newest import newest
 from rtms_cli.inspection.reading import follow
 from rtms_cli.machine import Frame, State
 from rtms_cli.recording.files import Files

@@ -1,0 +1,1 @@
+"""Recordings as things that people list, name, find, play and delete."""

@@ -1,0 +1,53 @@
+"""Recordings in a store, listed and found as those in a folder are."""
+
+from collections.abc import Iterator
+
+from rtms_cli.catalog.entries import UNFINISHED, UNREADABLE, Entry, described, newest_first
+from rtms_cli.catalog.finding import LATEST, is_called, not_one
+from rtms_cli.errors import Problem
+from rtms_cli.store.objects import Objects, open_store
+from rtms_cli.store.reading import finished, segments_in
+from rtms_cli.store.urls import read_store_url
+
+
+def stored_entries(url: str, endpoint: str | None = None) -> Iterator[Entry]:
+    """The recordings below a URL, in the order of their names.
+
+    One without a finished manifest is `unfinished`: the store does not say whether somebody records it.
+
+    :raises Problem: where the store does not answer.
+    """
+    objects = open_store(read_store_url(url), endpoint)
+    for name in sorted(objects.folders_now()):
+        if (entry := _entry(objects, name, f"{url.rstrip('/')}/{name}")) is not None:
+            yield entry
+
+
+def find_stored(text: str, url: str, endpoint: str | None = None) -> str:
+    """The URL of the recording that a person means; see `catalog.finding.find_folder`.
+
+    :raises Problem: where there is none, or several, or the store does not answer.
+    """
+    if text == LATEST:
+        entries = newest_first(stored_entries(url, endpoint))
+        if not entries:
+            raise Problem(f"There is no recording in {url}.", "`rtms listen --out` records into a store.")
+        return entries[0].path
+    names = set(open_store(read_store_url(url), endpoint).folders_now())
+    named = [text] if text in names else sorted(name for name in names if text and name.startswith(text))
+    if not named:
+        named = [entry.name for entry in stored_entries(url, endpoint) if text and is_called(entry, text)]
+    if len(named) != 1:
+        raise not_one(text, named, names, url.rstrip("/"))
+    return f"{url.rstrip('/')}/{named[0]}"
+
+
+def _entry(objects: Objects, name: str, path: str) -> Entry | None:
+    nbytes = sum(info.nbytes for info in objects.listed_now(name))
+    try:
+        stored = finished(objects, f"{name}/")
+    except ValueError as error:
+        return Entry(name, path, UNREADABLE, nbytes=nbytes, problem=str(error))
+    if stored is not None:
+        return described(name, path, stored.manifest.status, stored.manifest, nbytes)
+    return Entry(name, path, UNFINISHED, nbytes=nbytes) if segments_in(objects, f"{name}/") else None
