@@ -104,16 +104,31 @@ async def test_the_action_passes_an_app_that_does_everything_right(tmp_path: Pat
     assert '"complete"' in manifest.read_text()
 
 
-async def test_the_action_fails_an_app_that_does_not_join(tmp_path: Path) -> None:
+async def test_the_action_fails_an_app_that_zoom_would_not_validate(tmp_path: Path) -> None:
     port = free_port()
     code, said = await act(
         tmp_path,
-        app=f"rtms listen --port {port} --plain --client-id somebody --client-secret else",
+        app=f"rtms listen --port {port} --plain --secret-token wrong",
         webhook=f"http://127.0.0.1:{port}/webhook",
-        seconds="1",
     )
     assert code == 1, said
-    assert "signature" in (tmp_path / "summary.md").read_text()
+    assert not (tmp_path / "summary.md").exists()
+
+
+async def test_the_action_fails_if_there_is_a_finding(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "bad.jsonl").write_text(
+        (ROOT / "fixtures/captures/meeting.jsonl").read_text().replace('"msg_type":3,', "")
+    )
+    code, said = await act(
+        tmp_path,
+        app=f"rtms listen --port {port} --plain",
+        webhook=f"http://127.0.0.1:{port}/webhook",
+        seconds="1",
+        lint="bad.jsonl",
+    )
+    assert code == 1, said
+    assert "the client did everything right" in (tmp_path / "summary.md").read_text()
 
 
 async def test_the_action_fails_if_the_app_does_not_start(tmp_path: Path) -> None:
