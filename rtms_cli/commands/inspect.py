@@ -270,17 +270,16 @@ def _explain(rule: str, *, as_json: bool) -> None:
 
 
 def _html(source: "Capture", lines: "Iterable[Piece]", folder: Path | None, out: Path) -> None:
-    from rtms_cli.inspection.page import page
-    from rtms_cli.recording.files import atomic_write
+    from rtms_cli.inspection.page import link_from, page, save
     from rtms_cli.view.text import escape, size_of
 
-    content = page(source.header, lines, source.path, folder, out).encode()
+    parts = list(page(source.header, lines, source.path, folder, link_from(out)))
     try:
-        atomic_write(out, content)
+        nbytes = save(parts, out)
     except OSError as error:
         what = f"Cannot write {out}: {error.strerror or error}."
         raise Problem(what, "Name a file in a folder that exists.") from None
-    _say(f"{escape(str(out))}  {size_of(len(content))}")
+    _say(f"{escape(str(out))}  {size_of(nbytes)}")
 
 
 def _timeline(source: "Capture", lines: "Iterable[Piece]", *, as_json: bool) -> None:

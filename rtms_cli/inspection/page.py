@@ -10,7 +10,7 @@ import html
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from urllib.parse import quote
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
-from rtms_cli.capture import Header
+from rtms_cli.capture import Capture, Header
 from rtms_cli.inspection.documents import sections
 from rtms_cli.inspection.lanes import LaneCollector
 from rtms_cli.inspection.lint import lint
 from rtms_cli.inspection.measure import is_sane
-from rtms_cli.inspection.reading import Piece
+from rtms_cli.inspection.reading import Piece, in_pieces
 from rtms_cli.inspection.sheets import sheets
 from rtms_cli.inspection.sound import Outline, Recorded, Sound, look_at
 from rtms_cli.inspection.summary import Summarizer, Summary
@@ -34,6 +34,8 @@ from rtms_cli.protocol.messages import Chat, EventUpdate, Transcript, UserId
 from rtms_cli.protocol.numbers import Attribute, Product
 from rtms_cli.protocol.parties import Parties, event_label, label
 from rtms_cli.protocol.sentences import SentenceReader
+from rtms_cli.recording.files import atomic_write
+from rtms_cli.untrusted import is_folder
 
 MOST_LINES = 20_000
 """Transcript lines, chat messages and events that a page shows; the rest is counted."""
@@ -54,11 +56,53 @@ class Said(Struct, frozen=True):
     text: str
 
 
-def page(header: Header, lines: Iterable[Piece], capture: Path, folder: Path | None, out: Path) -> str:
-    """Read a capture once and write it as HTML.
+Link = Callable[[Path], str | None]
+"""The URL by which a page reaches a file; `None` where there is none."""
 
-    :param folder: the recording, where there is one: its WAV files are drawn and linked.
-    :param out: where the page will lie, for the links.
+
+def write_page(recording: Path, target: Path) -> int:
+    """Write the page of a recording's folder, or of a capture, to a file.
+
+    :returns: its size in bytes.
+    :raises Problem: when the capture cannot be read.
+    :raises OSError: when the target cannot be written.
+    """
+    source = Capture(recording)
+    folder = recording if is_folder(recording) else None
+    return save(page(source.header, in_pieces(source), source.path, folder, link_from(target)), target)
+
+
+def save(parts: Iterable[bytes], target: Path) -> int:
+    """Write what `page` yields to a file, all or nothing.
+
+    :returns: its size in bytes.
+    :raises OSError: when the target cannot be written.
+    """
+    content = b"".join(parts)
+    atomic_write(target, content)
+    return len(content)
+
+
+def link_from(target: Path) -> Link:
+    """Links to files on the same machine, relative to where the page is."""
+
+    def link(path: Path) -> str | None:
+        try:
+            relative = os.path.relpath(os.path.realpath(path), Path(os.path.realpath(target)).parent)
+        except ValueError:  # as between two drives
+            return None
+        # A first part with a colon would be read as a scheme.
+        return "./" + quote(os.fsencode(Path(relative).as_posix()))
+
+    return link
+
+
+def page(header: Header, lines: Iterable[Piece], capture: Path, folder: Path | None, link: Link) -> Iterator[bytes]:
+    """Read a capture once and yield the page as UTF-8, part by part.
+
+    :param capture: the capture's name, which the page shows.
+    :param folder: the recording, if there is one: the page draws and links its WAV files.
+    :param link: the URL of a WAV file. The page's policy lets it load sound from its own origin, or from files.
     """
     summarizer, lanes, texts = Summarizer(header), LaneCollector(header.product, text=False), _Texts(header.product)
 
@@ -86,7 +130,7 @@ def page(header: Header, lines: Iterable[Piece], capture: Path, folder: Path | N
             "lost": sum(track.lost or 0 for track in summary.tracks),
         },
         "zero": summary.origin_at,
-        "sounds": list(_sounds(recorded, outlines, names, summary.product, folder, out)),
+        "sounds": list(_sounds(recorded, outlines, names, summary.product, folder, link)),
         "lanes": timeline.lanes,
         "unlisted": timeline.unlisted + max(0, len(recorded.sounds if recorded else ()) - MOST_SOUNDS),
         "said": texts.said(summary, names),
@@ -94,7 +138,7 @@ def page(header: Header, lines: Iterable[Piece], capture: Path, folder: Path | N
         "findings": [to_builtins(found) | {"title": sections()[found.section].title} for found in findings],
         "sheets": sheets(summary),
     }
-    return _fill(f"{summary.product or 'capture'} {summary.id}".strip(), to_builtins(data))
+    yield from _fill(f"{summary.product or 'capture'} {summary.id}".strip(), to_builtins(data))
 
 
 class _Texts:
@@ -189,7 +233,7 @@ def _sounds(
     names: dict[UserId, str],
     product: str,
     folder: Path | None,
-    out: Path,
+    link: Link,
 ) -> Iterator[dict[str, object]]:
     for sound in recorded.sounds[:MOST_SOUNDS] if recorded is not None else ():
         outline = outlines.get(sound.path)
@@ -197,7 +241,7 @@ def _sounds(
             "name": _name_of(sound, names, product),
             "path": sound.path,
             "mixed": sound.party is None,
-            "link": None if folder is None or sound.problem else _link(folder / sound.path, out),
+            "link": None if folder is None or sound.problem else link(folder / sound.path),
             "offset": sound.offset,
             "duration": sound.duration,
             "gaps": sound.gaps,
@@ -212,17 +256,7 @@ def _name_of(sound: Sound, names: dict[UserId, str], product: str) -> str:
     return label(product, sound.party, names.get(sound.party) or sound.user_name) or "everybody"
 
 
-def _link(path: Path, out: Path) -> str | None:
-    """The relative URL of a file; `None` where there is none, as between two drives."""
-    try:
-        relative = os.path.relpath(os.path.realpath(path), Path(os.path.realpath(out)).parent)
-    except ValueError:
-        return None
-    # A first part with a colon would be read as a scheme.
-    return "./" + quote(os.fsencode(Path(relative).as_posix()))
-
-
-def _fill(title: str, data: object) -> str:
+def _fill(title: str, data: object) -> Iterator[bytes]:
     template = files("rtms_cli.inspection").joinpath("page.html").read_text("utf-8")
     script, style = (_between(template, f"<{tag}>", f"</{tag}>") for tag in ("script", "style"))
     policy = (
@@ -235,7 +269,8 @@ def _fill(title: str, data: object) -> str:
         # `<` cannot end the element or open a comment, and pure ASCII holds whatever a name may be made of.
         "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
     }
-    return _SLOT.sub(lambda slot: slots[slot[1]], template)
+    for place, part in enumerate(_SLOT.split(template)):
+        yield (slots[part] if place % 2 else part).encode()
 
 
 def _between(text: str, start: str, end: str) -> str:
