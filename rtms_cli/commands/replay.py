@@ -216,24 +216,25 @@ def _serve(capture: "Capture", speed: float | None, options: ServerOptions, *, o
     recording = Recording(capture)
     for line in recording.problems:
         say(f"warning: {line}", err=True)
-    app, thrown_away = simulated_app(options.credentials(), EVERY_MEDIA)
+    app, made_up = simulated_app(options.credentials(), EVERY_MEDIA)
     tls = server_tls(options.cert)
 
     async def run() -> int:
         """How many mistakes there were."""
         wrong = 0
         async with Simulator(
-            app, options.host, options.port, speed or 1, public_host=options.public_host, tls=tls
+            app,
+            options.host,
+            options.port,
+            speed or 1,
+            public_host=options.public_host,
+            tls=tls,
+            on_finding=None if as_json else print_finding,
         ) as simulator:
             served = ServedCapture(
-                simulator,
-                recording,
-                at_once=speed is None,
-                with_signature=bool(thrown_away),
-                once=once,
-                on_finding=None if as_json else print_finding,
+                simulator, recording, at_once=speed is None, with_signature=app.has_made_up_pair, once=once
             )
-            for line in (f"the capture is served at {simulator.url()}", *thrown_away):
+            for line in (f"The capture is served at {simulator.url()}", *made_up):
                 typer.echo(line, err=True)
             on_signals(lambda _: served.end())
             if options.payload_out is not None:

@@ -104,7 +104,7 @@ def simulate(
     """Be Zoom, for a client under test.
 
     Announces streams, sends media, and tells what the client did wrong (exit code 1 then). The client signs with the
-    credentials that are configured here; without any, with throw-away ones that are shown. Without --webhook and
+    credentials that are configured here. Without any, the simulator makes some up and shows them. Without --webhook and
     --payload-out the started webhook's body is printed.
 
     With --cloud it gives tokens, answers Zoom's REST API, and delivers events over a WebSocket, all at --port; meetings
@@ -123,7 +123,7 @@ def simulate(
     from rtms_cli.simulator.server import Simulator
     from rtms_cli.station.running import on_signals, run_loop
     from rtms_cli.station.serving import simulated_app, write_payloads
-    from rtms_cli.view.report import print_reports
+    from rtms_cli.view.report import print_finding, print_reports
 
     if list_them:
         _list(as_json=as_json)
@@ -139,7 +139,7 @@ def simulate(
         return
     if any(each.cloud_faults for each in shows):
         typer.echo("what the scenario has happen in the cloud is left out: that needs --cloud", err=True)
-    app, thrown_away = simulated_app(server.credentials(), scoped)
+    app, made_up = simulated_app(server.credentials(), scoped)
     tls, webhook = server_tls(server.cert), server.webhook
 
     async def play(simulator: Simulator, stream: "LiveStream") -> "Report":
@@ -152,13 +152,19 @@ def simulate(
 
     async def run() -> "Sequence[Report]":
         async with Simulator(
-            app, server.host, server.port, speed, webhook=webhook, public_host=server.public_host, tls=tls
+            app,
+            server.host,
+            server.port,
+            speed,
+            webhook=webhook,
+            public_host=server.public_host,
+            tls=tls,
+            on_finding=None if as_json else print_finding,
         ) as simulator:
-            typer.echo(f"the stand-in for Zoom listens at {simulator.url()}", err=True)
-            for line in thrown_away:
+            for line in (f"The Zoom simulator listens at {simulator.url()}", *made_up):
                 typer.echo(line, err=True)
             live = [
-                simulator.announce(product, each, number, with_signature=bool(thrown_away))
+                simulator.announce(product, each, number, with_signature=app.has_made_up_pair)
                 for product in wanted
                 for number, each in enumerate([*shows] * streams, 1)
             ]
@@ -200,13 +206,22 @@ def _be_the_cloud(
     if server.payload_out is not None:
         raise Problem("--payload-out and --cloud exclude each other.", "A client of the cloud starts streams itself.")
     credentials = server.credentials()
-    app, thrown_away = simulated_app(credentials, scopes)
-    cloud_app, made_up = simulated_cloud(app, credentials)
+    app, made_up = simulated_app(credentials, scopes)
+    cloud_app, made_up_for_cloud = simulated_cloud(app, credentials)
     tls = server_tls(server.cert)
 
     async def run() -> Cloud:
         ended = asyncio.Event()
-        streams = Simulator(app, server.host, 0, speed, webhook=server.webhook, public_host=server.public_host, tls=tls)
+        streams = Simulator(
+            app,
+            server.host,
+            0,
+            speed,
+            webhook=server.webhook,
+            public_host=server.public_host,
+            tls=tls,
+            on_finding=lambda finding: print_finding(finding) if finding.channel == "webhook" else None,
+        )
         async with streams as simulator:
             cloud = Cloud(
                 simulator,
@@ -219,7 +234,7 @@ def _be_the_cloud(
                 on_finding=print_finding,
             )
             async with cloud:
-                for line in (*thrown_away, *made_up, *cloud_lines(cloud)):
+                for line in (*made_up, *made_up_for_cloud, *cloud_lines(cloud)):
                     typer.echo(line, err=True)
                 on_signals(lambda _: ended.set())
                 await ended.wait()

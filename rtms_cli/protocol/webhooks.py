@@ -355,3 +355,24 @@ def _guess_product(payload: dict[str, object]) -> Product:
     if "meeting_uuid" in payload:
         return Product.MEETING
     raise ValueError("no id in the payload: meeting_uuid, session_id, engagement_id or call_id is expected")
+
+
+def answer_fix(status: int) -> str:
+    """What to do about an app that answers a webhook with this HTTP status, as a sentence for people."""
+    return _STATUS_FIXES.get(status, _STATUS_FIXES.get(status // 100, "Answer with 200."))
+
+
+_STATUS_FIXES = {
+    204: "Answer a challenge with 200 and both tokens.",
+    3: "Zoom follows no redirect: give the URL that it leads to, with https:// and the right slash at its end.",
+    401: "Is the secret token the same there?",
+    403: "Does something in front of the app, such as a firewall or a login, keep Zoom out?",
+    404: "Is the path right?",
+    405: "Does that path take POST?",
+    4: "Is the path right, and the secret token the same there?",
+    502: "Does the app run, and does the tunnel or proxy lead to it?",
+    504: "Does the app run, and does the tunnel or proxy lead to it?",
+    **dict.fromkeys((521, 522, 523, 530), "Does the app run, and does Cloudflare's tunnel lead to it?"),
+    5: "The app failed: its log says why.",
+}
+"""What to do about a status, or about those with its first digit."""

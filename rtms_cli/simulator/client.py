@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from rtms_cli.machine import MEDIA, SIGNALING, Close, Command, Send
 from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse, Message, Unreadable
-from rtms_cli.protocol.numbers import MediaType, MessageType, StopReason
+from rtms_cli.protocol.numbers import MediaType, MessageType, StatusCode, StopReason
 from rtms_cli.simulator.deviations import Deviation, spoken
 
 KEEP_ALIVE_S = 10
@@ -128,6 +128,12 @@ class Client:
         self.answered = 0
         self.slowest_us: int | None = None
         self.findings: list[Finding] = []
+        self.refusals: dict[str, deque[int | None]] = {SIGNALING: deque(), MEDIA: deque()}
+        """Status codes of handshakes that are to be refused on purpose; `None` is a close without an answer."""
+        self.refused: Counter[str] = Counter()
+        """Handshakes that were refused because they are wrong, by the status code with its name."""
+        self.refused_on_purpose: Counter[str] = Counter()
+        """Handshakes that were refused because the scenario says so, by the status code with its name."""
 
     @property
     def refuses_sums(self) -> bool:
@@ -156,6 +162,22 @@ class Client:
         self.findings.append(Finding(self.now_us // 1000, channel, what, is_wrong))
         if self._on_finding is not None:
             self._on_finding(self.findings[-1])
+
+    def note_refusal(self, channel: str, status: int) -> None:
+        """Count a handshake that is refused because it is wrong."""
+        self.refused[_refusal(channel, status)] += 1
+
+    def due_refusal(self, channel: str) -> Sequence[int | None]:
+        """Take and count the status code with which a handshake is refused on purpose; empty where it is not."""
+        if not self.refusals[channel]:
+            return ()
+        status = self.refusals[channel].popleft()
+        told = _refusal(channel, status)
+        self.refused_on_purpose[told] += 1
+        if self._on_finding is not None:
+            what = f"the handshake was refused, as the scenario says: {told}"
+            self._on_finding(Finding(self.now_us // 1000, channel, what, is_wrong=False))
+        return [status]
 
     # Its sockets.
 
@@ -405,3 +427,9 @@ def _is_text(raw: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _refusal(channel: str, status: int | None) -> str:
+    """A refusal in a few words: `3 STATUS_INVALID_SIGNATURE`, `media: closed without an answer`."""
+    told = "closed without an answer" if status is None else StatusCode.label(status)
+    return f"media: {told}" if channel.startswith(MEDIA) else told

@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine, Mapping
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from rtms_cli.errors import Exit, Problem
@@ -16,7 +16,7 @@ from rtms_cli.protocol.media import MEDIA_NAMES, spelled_out
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import EVERY_MEDIA, MediaType, Product, StopReason
 from rtms_cli.protocol.signatures import handshake_signature, signed_headers
-from rtms_cli.protocol.webhooks import ACCEPTED, ANSWER_S, Stream
+from rtms_cli.protocol.webhooks import ACCEPTED, ANSWER_S, Stream, answer_fix
 from rtms_cli.simulator.calls import media_of
 from rtms_cli.simulator.deviations import Deviation, posted
 from rtms_cli.simulator.recorded import Recorded, Recording
@@ -32,6 +32,12 @@ from rtms_cli.wire.sockets import TaskSocket
 
 log = logging.getLogger(__name__)
 
+REFUSED = 401
+"""The status of an app that takes a webhook's signature for wrong."""
+MADE_UP = "The simulator made up its secret token: start the app with the one shown above, or give both the same .env."
+MOST_SAID = 200
+"""Characters of an answer's body that are quoted."""
+
 _WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104  # told apart, not bound to
 
 
@@ -44,6 +50,10 @@ class App(Struct, frozen=True):
     scopes: MediaType = EVERY_MEDIA
     video_sdk: tuple[str, str] | None = None
     """Key and secret that sign for Video SDK, where those are others."""
+    has_made_up_pair: bool = False
+    """Whether the simulator made up client id and secret, which clients cannot know."""
+    has_made_up_token: bool = False
+    """Whether the simulator made up the secret token."""
 
     def sign_stream(self, stream: Stream) -> Signature:
         """What a client signs a stream's handshakes with."""
@@ -116,18 +126,7 @@ class LiveStream:
     def report(self) -> Report:
         """What the client did so far."""
         report = self.zoom.report()
-        return Report(
-            report.product,
-            report.stream_id,
-            report.joined,
-            report.ready,
-            report.sent,
-            report.untaken,
-            report.keep_alives,
-            report.answered,
-            report.slowest_answer_ms,
-            (*self.webhook_findings, *report.findings),
-        )
+        return structs.replace(report, findings=(*self.webhook_findings, *report.findings))
 
 
 class Simulator:
@@ -138,6 +137,7 @@ class Simulator:
     :param client_in_real_time: whether the client's clock is an ordinary one; then keep-alives and time-outs are, too.
     :param webhook: where webhooks go that a scenario's faults ask for.
     :param tls: a certificate and its key: URLs are `wss` then.
+    :param on_finding: is called for each mistake when it is made.
     :param public_host: the host that URLs name; else the one to listen on, or this machine where that is a wildcard.
     """
 
@@ -152,8 +152,10 @@ class Simulator:
         webhook: str | None = None,
         public_host: str | None = None,
         tls: ssl.SSLContext | None = None,
+        on_finding: Callable[[Finding], None] | None = None,
     ) -> None:
         self._app = app
+        self._on_finding = on_finding
         self._host = host
         self._tls = tls
         self._port = port
@@ -251,6 +253,7 @@ class Simulator:
             show=MadeUp(scenario),
             scopes=media_of(product, self._app.scopes),
             speed=self._client_speed,
+            on_finding=self._on_finding,
         )
         return self._begin(product, identity, stream_id, zoom, scenario, signature if with_signature else None)
 
@@ -260,7 +263,6 @@ class Simulator:
         *,
         at_once: bool = False,
         with_signature: bool = False,
-        on_finding: Callable[[Finding], None] | None = None,
     ) -> LiveStream:
         """Make a recorded stream that one client can join; made again when it has ended, another one can.
 
@@ -277,7 +279,7 @@ class Simulator:
             show=Recorded(recording, at_once=at_once),
             speed=self._client_speed,
             on_demand=True,
-            on_finding=on_finding,
+            on_finding=self._on_finding,
         )
         earlier = self._streams.get(_in_path(recording.stream_id))
         stream = self._begin(
@@ -362,7 +364,7 @@ class Simulator:
             try:
                 await self._deliver(self.webhook, stream, what, body)
             except Problem as problem:
-                stream.webhook_findings.append(Finding(0, "webhook", problem.what))
+                self._find(stream, problem.what)
 
     async def post(
         self, url: str, stream: LiveStream, what: str, reason: StopReason | None = None, age_ms: int = 0
@@ -391,12 +393,18 @@ class Simulator:
                 Exit.REFUSED,
             ) from None
         if answer.status not in ACCEPTED:
-            said = answer.body.decode(errors="replace").strip()[:200]
-            text = f"the {what} webhook was answered {answer.status}, not 200: {said}"
-            stream.webhook_findings.append(Finding(0, "webhook", text))
+            said = answer.body.decode(errors="replace").strip()[:MOST_SAID]
+            fix = MADE_UP if answer.status == REFUSED and self._app.has_made_up_token else answer_fix(answer.status)
+            quoted = f" and {said!r}" if said else ""
+            self._find(stream, f"the app answered the {what} webhook with {answer.status}{quoted}, not with 200. {fix}")
         elif answer.took_s > ANSWER_S:
-            text = f"the {what} webhook was answered after {answer.took_s:.1f} s: Zoom waits {ANSWER_S:.0f} s"
-            stream.webhook_findings.append(Finding(0, "webhook", text))
+            slow = f"the app answered the {what} webhook after {answer.took_s:.1f} s"
+            self._find(stream, f"{slow}. Zoom waits {ANSWER_S:.0f} s.")
+
+    def _find(self, stream: LiveStream, what: str) -> None:
+        stream.webhook_findings.append(Finding(0, "webhook", what))
+        if self._on_finding is not None:
+            self._on_finding(stream.webhook_findings[-1])
 
     def _announce(self, stream: LiveStream, command: Outward) -> None:
         """Do what a fault asks for; a started webhook of a new server has its URL, and a time of its own."""

@@ -15,7 +15,6 @@ The parts: `Zoom` knows the protocol, `Client` the sockets, and a `Show` what is
 faults) or out of a capture (`recorded.Recorded`).
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -101,6 +100,10 @@ class Report(Struct, frozen=True):
     answered: int
     slowest_answer_ms: float | None
     findings: tuple[Finding, ...]
+    refused: dict[str, int] = {}
+    """Handshakes that were refused because they are wrong, by the status code with its name."""
+    refused_on_purpose: dict[str, int] = {}
+    """Handshakes that were refused because the scenario says so; see `refused`."""
 
     @property
     def mistakes(self) -> list[Finding]:
@@ -197,9 +200,6 @@ class Zoom:
         self._joined = False
         self._stream_state: int | None = StreamState.ACTIVE
         self._session_state: int | None = SessionState.STARTED
-        self._refusals: dict[str, deque[int | None]] = {SIGNALING: deque(), MEDIA: deque()}
-        """Status codes of handshakes that are refused on purpose; `None` is a close without an answer."""
-        self._refused = False
         self._moves = False
         self._over = False
         if not on_demand:
@@ -252,6 +252,8 @@ class Zoom:
             client.answered,
             None if client.slowest_us is None else client.real_ms(client.slowest_us),
             tuple(client.findings),
+            dict(client.refused),
+            dict(client.refused_on_purpose),
         )
 
     def hear(self, packets: Packets) -> bool:
@@ -283,7 +285,7 @@ class Zoom:
         client.keep_alive()
         self._show.play()
         if client.give_up_us is not None and at_us >= client.give_up_us:
-            if self._joined or not self._refused:
+            if self._joined or not client.refused_on_purpose:
                 client.find("", "no client came, or none came back in time")
             self.end(StopReason.STOP_BC_AWAIT_RECONNECTION_TIMEOUT)
         return client.take_commands()
@@ -339,7 +341,7 @@ class Zoom:
 
         :param code: the status code; `None` is a close with 1000 and without an answer, on signaling only.
         """
-        self._refusals[what].extend([code] * times)
+        self.client.refusals[what].extend([code] * times)
 
     def end(self, reason: StopReason, *, is_said: bool = False) -> None:
         """End the stream.
@@ -409,12 +411,6 @@ class Zoom:
         self.client.send(socket, answer)
         self.client.close(socket, 1000, "refused")
 
-    def _due_refusal(self, what: str) -> Sequence[int | None]:
-        """The status code with which a handshake is refused on purpose; empty where it is not."""
-        codes = self._refusals[what]
-        self._refused |= bool(codes)
-        return [codes.popleft()] if codes else []
-
     # Messages.
 
     def _on_message(self, socket: ClientSocket, message: Message) -> None:
@@ -453,7 +449,7 @@ class Zoom:
         client = self.client
         if socket.generation == self.generation:
             client.forget_old()
-        for refusal in self._due_refusal(SIGNALING):
+        for refusal in client.due_refusal(SIGNALING):
             socket.phase = Phase.REFUSED
             if refusal is not None:
                 client.send(socket, SignalingHandshakeResponse(refusal, "a scenario's", sequence=asked.sequence))
@@ -466,6 +462,7 @@ class Zoom:
             status, why = StatusCode.STATUS_DUPLICATE_SIGNAL_REQUEST, "another signaling connection is open"
         if status is not StatusCode.STATUS_OK:
             client.find(socket.name, f"1: {why}")
+            client.note_refusal(SIGNALING, status)
             self._refuse(socket, SignalingHandshakeResponse(status, why, sequence=asked.sequence))
             return
         client.signaling = socket
@@ -481,7 +478,7 @@ class Zoom:
 
     def _on_media_handshake(self, socket: ClientSocket, asked: MediaHandshakeRequest) -> None:
         client = self.client
-        for refusal in self._due_refusal(MEDIA):
+        for refusal in client.due_refusal(MEDIA):
             self._refuse(socket, MediaHandshakeResponse(refusal, "a scenario's", sequence=asked.sequence))
             return
         note_missing(asked, socket.name, client)
@@ -492,6 +489,7 @@ class Zoom:
         if status is not StatusCode.STATUS_OK:
             if is_mistake(status, asked):
                 client.find(socket.name, f"3: {why}")
+            client.note_refusal(MEDIA, status)
             self._refuse(socket, MediaHandshakeResponse(status, why, sequence=asked.sequence))
             return
         params = self._show.params.only(kinds).or_else(granted(asked.params, kinds))

@@ -11,7 +11,7 @@ from rtms_cli.protocol.messages import loads
 from rtms_cli.protocol.pasted import read_pasted
 from rtms_cli.protocol.signatures import challenge_answer, signed_headers
 from rtms_cli.protocol.suspects import challenge_mistakes
-from rtms_cli.protocol.webhooks import ACCEPTED, ANSWER_S
+from rtms_cli.protocol.webhooks import ACCEPTED, ANSWER_S, answer_fix
 from rtms_cli.wire.poster import Answer, post
 
 PATIENCE_S = 10.0
@@ -78,31 +78,14 @@ def judge(sent: Sent, answer: Answer, secret_token: str, plain_token: str) -> Ju
             return Judgement(False, f"the {sent} webhook was not refused with 401", "Is the path right?")
         return Judgement(True, f"the {sent} webhook was refused")
     if answer.status not in (ACCEPTED[:1] if sent is Sent.CHALLENGE else ACCEPTED):
-        fix = _STATUS_FIXES.get(answer.status, _STATUS_FIXES.get(answer.status // 100, "Answer with 200."))
         again = "" if sent is Sent.CHALLENGE else ", and sends the webhook again"
-        return Judgement(False, f"Zoom wants 200{again}", fix)
+        return Judgement(False, f"Zoom wants 200{again}", answer_fix(answer.status))
     if sent is Sent.CHALLENGE and (wrong := _wrong_answer(answer.body, secret_token, plain_token)) is not None:
         return wrong
     if answer.took_s > ANSWER_S:
         fix = "Answer first, and work then."
         return Judgement(False, f"too late: Zoom waits {ANSWER_S:.0f} s", fix)
     return Judgement(True, "the challenge was answered correctly" if sent is Sent.CHALLENGE else "accepted")
-
-
-_STATUS_FIXES = {
-    204: "Answer a challenge with 200 and both tokens.",
-    3: "Zoom follows no redirect: give the URL that it leads to, with https:// and the right slash at its end.",
-    401: "Is the secret token the same there?",
-    403: "Does something in front of the app, such as a firewall or a login, keep Zoom out?",
-    404: "Is the path right?",
-    405: "Does that path take POST?",
-    4: "Is the path right, and the secret token the same there?",
-    502: "Does the app run, and does the tunnel or proxy lead to it?",
-    504: "Does the app run, and does the tunnel or proxy lead to it?",
-    **dict.fromkeys((521, 522, 523, 530), "Does the app run, and does Cloudflare's tunnel lead to it?"),
-    5: "The app failed: its log says why.",
-}
-"""What to do about a status, or about those with its first digit."""
 
 
 def _wrong_answer(body: bytes, secret_token: str, plain_token: str) -> Judgement | None:

@@ -11,35 +11,36 @@ from rtms_cli.simulator.cloud_app import CloudApp, all_scopes
 from rtms_cli.simulator.cloud_server import Cloud
 from rtms_cli.simulator.recorded import Recording
 from rtms_cli.simulator.server import App, LiveStream, Simulator
-from rtms_cli.simulator.zoom import Finding, Report
+from rtms_cli.simulator.zoom import Report
 from rtms_cli.station.credentials import Credentials, Pair
 
 
 def simulated_app(credentials: Credentials, scopes: MediaType) -> tuple[App, Sequence[str]]:
-    """The app that clients have to be; and where nothing is configured, the lines that tell its credentials."""
+    """The app that clients have to be.
+
+    :returns: the app, and the lines that say which credentials were made up, and how to use them.
+    """
     pair, token = credentials.pair_for(Product.MEETING), credentials.secret_token
     sdk = credentials.pair_for(Product.VIDEO_SDK)
+    made_up = []
+    has_pairs = pair is not None and sdk is not None
     if pair is not None and sdk is not None:
-        return App(
-            pair.client_id.value,
-            pair.client_secret.value,
-            token.value if token else "",
-            scopes,
-            (sdk.client_id.value, sdk.client_secret.value),
-        ), ()
-    app = App(
-        secrets.token_urlsafe(16),
-        secrets.token_urlsafe(24),
-        token.value if token else secrets.token_urlsafe(16),
-        scopes,
-    )
-    lines = [
-        "no credentials are configured; a client may use these, which end with this process:",
-        f"  export ZOOM_CLIENT_ID={app.client_id} ZOOM_CLIENT_SECRET={app.client_secret}",
-    ]
+        client, video_sdk = _values(pair), _values(sdk)
+    else:
+        client, video_sdk = (secrets.token_urlsafe(16), secrets.token_urlsafe(24)), None
+        made_up.append(f"  export ZOOM_CLIENT_ID={client[0]} ZOOM_CLIENT_SECRET={client[1]}")
+    secret_token = secrets.token_urlsafe(16) if token is None else str(token.value)
     if token is None:
-        lines.append(f"  export ZOOM_SECRET_TOKEN={app.secret_token}")
-    return app, lines
+        made_up.append(f"  export ZOOM_SECRET_TOKEN={secret_token}")
+    app = App(*client, secret_token, scopes, video_sdk, not has_pairs, token is None)
+    if not made_up:
+        return app, ()
+    missing = "secret token is" if has_pairs else "credentials are"
+    return app, [
+        f"No {missing} configured (environment or .env), so the simulator made some up until it ends.",
+        "Start your app with the same:",
+        *made_up,
+    ]
 
 
 def simulated_cloud(app: App, credentials: Credentials) -> tuple[CloudApp, Sequence[str]]:
@@ -48,7 +49,9 @@ def simulated_cloud(app: App, credentials: Credentials) -> tuple[CloudApp, Seque
     :param app: the app that streams.
     """
     account, given = credentials.account_id, credentials.access_token
-    server, api = _values(credentials.server_to_server), _values(credentials.video_sdk_api)
+    server, api = (
+        None if pair is None else _values(pair) for pair in (credentials.server_to_server, credentials.video_sdk_api)
+    )
     made = CloudApp(
         app.client_id,
         app.client_secret,
@@ -67,8 +70,8 @@ def simulated_cloud(app: App, credentials: Credentials) -> tuple[CloudApp, Seque
     return made, lines
 
 
-def _values(pair: Pair | None) -> tuple[str, str] | None:
-    return None if pair is None else (str(pair.client_id.value), str(pair.client_secret.value))
+def _values(pair: Pair) -> tuple[str, str]:
+    return str(pair.client_id.value), str(pair.client_secret.value)
 
 
 def cloud_lines(cloud: Cloud) -> Sequence[str]:
@@ -120,11 +123,10 @@ class ServedCapture:
         at_once: bool,
         with_signature: bool,
         once: bool = False,
-        on_finding: Callable[[Finding], None] | None = None,
     ) -> None:
         self._simulator = simulator
         self._announce: Callable[[], LiveStream] = lambda: simulator.announce_recorded(
-            recording, at_once=at_once, with_signature=with_signature, on_finding=on_finding
+            recording, at_once=at_once, with_signature=with_signature
         )
         self._is_ending = once
         self.stream = self._announce()
@@ -136,13 +138,13 @@ class ServedCapture:
         self._simulator.end()
 
     async def reports(self, webhook: str | None) -> AsyncIterator[Report]:
-        """What each client did, once it has gone; without those that only looked, but for the last.
+        """What each client did, once it has gone; where none came at all, that.
 
         :param webhook: is posted to for the first client only: an app that is told again and again records for ever.
         """
         if webhook is not None:
             await self._simulator.post(webhook, self.stream, "started")
-        is_last = False
+        is_last = has_told = False
         while not is_last:
             ended = self.stream
             reason = await ended.done()
@@ -154,5 +156,6 @@ class ServedCapture:
                     await self._simulator.post(webhook, ended, "stopped", reason)
                 webhook = None
             report = ended.report()
-            if report.joined or report.findings or is_last:
+            if report.joined or report.refused or report.findings or (is_last and not has_told):
+                has_told = True
                 yield report

@@ -1,6 +1,6 @@
 """What a simulated Zoom says about the clients that it served."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import typer
 
@@ -22,20 +22,38 @@ def print_reports(reports: Sequence[Report], *, as_json: bool, cloud: CloudRepor
     if cloud is not None:
         _print_cloud(cloud)
     for report in reports:
-        progress = "ready" if report.ready else "joined, but never ready" if report.joined else "no client joined"
         slowest = f", slowest {report.slowest_answer_ms:.0f} ms" if report.slowest_answer_ms is not None else ""
         media = {name: count for name, count in report.sent.items() if name.startswith("MEDIA_DATA_")}
         sent = ", ".join(f"{count} {name.removeprefix('MEDIA_DATA_').lower()}" for name, count in media.items())
         typer.echo(
-            f"{report.product} {report.stream_id[:8]}: {progress}; sent {sent or 'no media'}; "
+            f"{report.product} {report.stream_id[:8]}: {_progress(report)}; sent {sent or 'no media'}; "
             f"keep-alives {report.answered}/{report.keep_alives} answered{slowest}"
         )
         _print_findings(report.findings)
     wrong = sum(len(report.mistakes) for report in (*reports, *(() if cloud is None else (cloud,))))
     if wrong:
-        typer.secho(f"{wrong} findings: the client broke the protocol.", fg="red")
-    else:
+        typer.secho(f"{wrong} {'finding' if wrong == 1 else 'findings'}: the client broke the protocol.", fg="red")
+    elif cloud is not None or any(report.joined for report in reports):
         typer.secho("clean: the client did everything right.", fg="green")
+    elif refused := sum(sum(report.refused_on_purpose.values()) for report in reports):
+        times = "once" if refused == 1 else f"{refused} times"
+        typer.secho(f"clean: the client was refused {times}, as the scenario says, and did nothing wrong.", fg="green")
+    else:
+        typer.secho("No client came, so nothing was checked.", fg="yellow")
+
+
+def _progress(report: Report) -> str:
+    """How far the client came, in words."""
+    planned, refused = (", ".join(_times(each)) for each in (report.refused_on_purpose, report.refused))
+    said = [f"refused with {refused}"] if refused else []
+    said += [f"refused as the scenario says, with {planned}"] if planned else []
+    if report.joined or not said:
+        said.insert(0, "ready" if report.ready else "joined, but never ready" if report.joined else "no client came")
+    return ", ".join(said)
+
+
+def _times(refusals: Mapping[str, int]) -> Sequence[str]:
+    return [status if count == 1 else f"{status} ({count} times)" for status, count in refusals.items()]
 
 
 def _print_cloud(report: CloudReport) -> None:

@@ -181,7 +181,7 @@ def recorded(capture: Path, *types: int) -> list[bytes]:
 async def test_a_client_by_hand_gets_the_bytes(speed: str, demo: Path, tmp_path: Path) -> None:
     arguments = ("replay", demo, "--serve", "--once", "--speed", speed, "--payload-out", "p.json")
     async with running(*arguments, cwd=tmp_path, settings=CREDENTIALS) as serve:
-        await serve.line_with("the capture is served at ws://127.0.0.1:")
+        await serve.line_with("The capture is served at ws://127.0.0.1:")
         payload = tmp_path / "p.json"
         await until(lambda: payload.exists() and payload.read_bytes().endswith(b"\n"))
         client = ByHand(json.loads(payload.read_bytes())["payload"])

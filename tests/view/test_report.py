@@ -13,7 +13,7 @@ MISTAKE = Finding(7, "media", "3 comes twice")
     ("findings", "said"),
     [
         ((NOTE,), "  note     0.005 signaling: 1 without sequence\nclean: the client did everything right.\n"),
-        ((NOTE, MISTAKE), "  WRONG    0.007 media: 3 comes twice\n1 findings: the client broke the protocol.\n"),
+        ((NOTE, MISTAKE), "  WRONG    0.007 media: 3 comes twice\n1 finding: the client broke the protocol.\n"),
     ],
 )
 def test_only_mistakes_break_the_protocol(
