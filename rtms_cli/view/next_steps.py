@@ -1,0 +1,35 @@
+"""What to do next: one or two commands at the end of a report, with the real names in them."""
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rtms_cli.view.text import escape
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def command_line(*words: object) -> str:
+    """A command as a person would type it: `rtms show 'weekly sync'`."""
+    return shlex.join(str(word) for word in words)
+
+
+def next_steps(console: "Console", steps: Sequence[tuple[str, str]]) -> None:
+    """Print commands that make sense next, a line each: `Next: rtms show latest   summary and verdict`.
+
+    Prints nothing where nobody looks: into a file or a pipe. With `--json` and `--quiet`, do not call it.
+
+    :param steps: each a whole command (see `command_line`) and a few words that say what it does.
+    """
+    if not console.is_terminal:
+        return
+    from rich.text import Text
+
+    shown = [(escape(command), escape(what)) for command, what in steps]
+    width = max((len(command) for command, _ in shown), default=0)
+    for number, (command, what) in enumerate(shown):
+        line = Text("Next: " if number == 0 else "      ", style="dim")
+        line.append(command.ljust(width) if what else command, style="bold not dim")
+        line.append(f"   {what}" if what else "")
+        console.print(line, soft_wrap=True)
