@@ -84,8 +84,13 @@ def folders(place: Path) -> Iterator[Path]:
     for path in found:
         if path.name.startswith(".") or path.is_symlink() or not path.is_dir():
             continue
-        if os.path.lexists(path / MANIFEST) or _has_capture(path):
+        if is_recording(path):
             yield path
+
+
+def is_recording(folder: Path) -> bool:
+    """Whether a folder holds a recording: a manifest or a capture."""
+    return os.path.lexists(folder / MANIFEST) or _has_capture(folder)
 
 
 def entry_of(folder: Path) -> Entry:

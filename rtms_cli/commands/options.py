@@ -285,6 +285,33 @@ def recording_of(context: typer.Context, text: str | None, doing: str, endpoint:
     return found
 
 
+def recordings_of(
+    context: typer.Context, texts: list[str], doing: str, endpoint: str | None, failed: list[Problem]
+) -> list[tuple[str, bool]]:
+    """The recordings that a person means, each once; a folder that only has recordings in it stands for all of them.
+
+    :param texts: see `recording_of`; none is the newest recording.
+    :param failed: takes the problems of texts that mean no recording.
+    :returns: paths or URLs, and whether each was found in a folder.
+    """
+    from rtms_cli.catalog.entries import folders, is_recording
+    from rtms_cli.store.urls import is_store_url
+
+    found: dict[str, tuple[str, bool]] = {}
+    for text in texts or (None,):
+        try:
+            path = recording_of(context, text, doing, endpoint)
+            is_one = path == "-" or is_store_url(path) or is_recording(Path(path))
+            inside = [] if is_one else [str(one) for one in folders(Path(path))]
+        except Problem as problem:
+            failed.append(problem)
+            continue
+        for one in inside or [path]:
+            key = one if is_store_url(one) else os.path.realpath(one)
+            found.setdefault(key, (one, bool(inside)))
+    return list(found.values())
+
+
 def newest_recording(context: typer.Context, doing: str) -> Path:
     """The newest recording where `listen` is configured to put them, and a line that says which.
 

@@ -1,16 +1,25 @@
 """`rtms repair`: finish recordings whose process died."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import KeepRevoked, StoreEndpoint
+from rtms_cli.commands.options import KeepRevoked, StoreEndpoint, recordings_of
 from rtms_cli.errors import Exit, Problem
+
+if TYPE_CHECKING:
+    from rtms_cli.recording.repair import Repaired
+
+_MOST_LISTED = 6
+"""Files that are listed by name; more are counted."""
 
 
 def repair(
-    recordings: Annotated[list[str], typer.Argument(help="Recordings' folders or URLs.")],
+    context: typer.Context,
+    recordings: Annotated[
+        list[str], typer.Argument(help="Recordings: folders, URLs, latest, names, or a folder of recordings.")
+    ],
     keep_revoked: KeepRevoked = False,
     force: Annotated[
         bool, typer.Option("--force", help="Go on where nobody can tell whether it is being recorded.")
@@ -25,23 +34,28 @@ def repair(
     nobody has added to it for a minute. Doing it again changes nothing.
 
     \b
-    Example:
-      rtms repair recordings/20261122T221500Z_meeting_abc
+    Examples:
+      rtms repair latest
+      rtms repair recordings/
     """
     from rtms_cli.recording.merging import finish
+    from rtms_cli.recording.ownership import is_being_recorded
     from rtms_cli.store.urls import is_store_url
     from rtms_cli.view.progress import reading
     from rtms_cli.view.text import json_line, say
 
     code = Exit.OK
     failed: list[Problem] = []
-    for given in recordings:
-        folder = Path(given)
+    found = recordings_of(context, recordings, "repairing", store_endpoint, failed)
+    for path, is_listed in found:
         try:
-            if is_store_url(given):
-                _repair_stored(given, store_endpoint, keep_revoked=keep_revoked, force=force, as_json=as_json)
+            if is_store_url(path):
+                _repair_stored(path, store_endpoint, keep_revoked=keep_revoked, force=force, as_json=as_json)
                 continue
-            done = finish(folder, keep_revoked=keep_revoked, force=force, read=reading("repairing"))
+            if is_listed and not force and is_being_recorded(Path(path)):
+                say(f"{path}: being recorded, left alone", err=as_json)
+                continue
+            done = finish(Path(path), keep_revoked=keep_revoked, force=force, read=reading("repairing"))
         except Problem as error:
             failed.append(error)  # the others are repaired all the same
             continue
@@ -49,20 +63,35 @@ def repair(
             code = Exit.LOSSES
         if as_json:
             typer.echo(json_line(done))
-            continue
-        say(f"{folder}: {done.status}, {len(done.changed)} files made or mended")
-        for name in done.changed:
-            say(f"  {name}")
-        for name in done.kept:
-            say(f"  {name} has more than the capture: kept")
-        for problem in done.problems:
-            say(f"  warning: {problem}", err=True)
+        else:
+            _tell(done, at_length=len(found) == 1)
     for each in failed[:-1]:
         say(f"error: {each}", err=True)
     if failed:
         raise failed[-1]
     if code is not Exit.OK:
         raise typer.Exit(code)
+
+
+def _tell(done: "Repaired", *, at_length: bool) -> None:
+    """Print what became of a recording.
+
+    :param at_length: list the files too.
+    """
+    from rtms_cli.view.text import say
+
+    count = len(done.changed)
+    repaired = f"{count} file{'' if count == 1 else 's'} repaired" if count else "nothing to repair"
+    say(f"{done.folder}: {done.status}, {repaired}")
+    if at_length:
+        for name in done.changed[:_MOST_LISTED]:
+            say(f"  {name}")
+        if count > _MOST_LISTED:
+            say(f"  and {count - _MOST_LISTED} more")
+    for name in done.kept:
+        say(f"  {name}: left alone, it has more than the capture")
+    for problem in done.problems:
+        say(f"  warning: {problem}", err=True)
 
 
 def _repair_stored(url: str, endpoint: str | None, *, keep_revoked: bool, force: bool, as_json: bool) -> None:

@@ -26,7 +26,6 @@ from rtms_cli.recording.encoded import EXTENSIONS, KIND
 from rtms_cli.recording.files import Files, folder_mode
 from rtms_cli.recording.holding import holds, pictures_hold, same
 from rtms_cli.recording.manifest import (
-    HOOKS_LOG,
     MANIFEST,
     KeepAlive,
     Loss,
@@ -38,6 +37,7 @@ from rtms_cli.recording.manifest import (
 )
 from rtms_cli.recording.ownership import LOCK, FolderLock, NoLocksError, is_being_recorded
 from rtms_cli.recording.recorder import Recorder
+from rtms_cli.recording.tracks import EXTENSIONS as PICTURE_EXTENSIONS
 
 WORKSHOP = ".repair"
 """Where a recording is made anew, in its folder."""
@@ -45,6 +45,10 @@ _BATCH = 1024
 _CLOCKS_MS = 60_000
 """By how much our clock may be ahead of Zoom's."""
 _INDEX = ".index.jsonl"
+_TEXTS = ("transcript.jsonl", "chat.jsonl", "events.jsonl")
+_PICTURES = frozenset((*PICTURE_EXTENSIONS.values(), "bin"))
+_EXTENSIONS = {"audio": frozenset(("wav", *EXTENSIONS.values())), "video": _PICTURES, "share": _PICTURES}
+"""What recorders write, by the folder that it is in."""
 _Tally = TypeVar("_Tally", MessageCount, KeepAlive)
 
 
@@ -56,7 +60,7 @@ class Repaired(Struct, frozen=True):
     changed: tuple[str, ...]
     """Files that were made or replaced."""
     kept: tuple[str, ...]
-    """Files that have more than the capture, or that it knows nothing of."""
+    """Files of the recording that hold more than the capture, or that the capture does not explain."""
     problems: tuple[str, ...]
     """What of the capture could not be read."""
     losses: int
@@ -239,10 +243,10 @@ def _repair(folder: Path, read: Callable[[Capture], Iterable[Item]], *, keep_rev
 def _no_recording(folder: Path) -> Problem | None:
     """What a folder is instead, where that is known."""
     if any(folder.glob(f"*/{MANIFEST}")):
-        return Problem(f"{folder} is no recording, but has recordings in it.", f"rtms repair {folder}/*")
+        return Problem(f"{folder} is not a recording, but has recordings in it.", f"rtms repair {folder}/*")
     if not folder.is_dir() or any(path.name not in (WORKSHOP, LOCK) for path in folder.iterdir()):
         return None
-    return Problem(f"{folder} is empty: its process ended before anything had come.", "Remove it.")
+    return Problem(f"{folder} is empty: there is nothing to repair.", "Remove it.")
 
 
 def _finish_without(folder: Path, before: Manifest, problem: Problem, *, keep_revoked: bool) -> Repaired:
@@ -256,7 +260,7 @@ def _finish_without(folder: Path, before: Manifest, problem: Problem, *, keep_re
     manifest.ended_at = iso_time(written)
     manifest.losses = [*before.losses, Loss("cannot be read: repair had the manifest alone", part_name(1), 1)]
     Files(folder, mode_of(folder / MANIFEST)).replace(MANIFEST, manifest.encode())
-    kept = tuple(sorted(files_in(folder) - {MANIFEST, HOOKS_LOG}))
+    kept = tuple(sorted(name for name in files_in(folder) if _is_recorded(name, before)))
     return Repaired(folder, manifest.status, (MANIFEST,), kept, (problem.what,), len(manifest.losses))
 
 
@@ -298,7 +302,7 @@ def has_encoded(folder: Path, before: Manifest | None) -> bool:
     """Whether packets were kept as they came."""
     if before is not None and any(entry.kind == KIND for entry in before.tracks):
         return True
-    return any(Path(name).suffix[1:] in EXTENSIONS.values() for name in files_in(folder))
+    return any(Path(name).suffix[1:] in EXTENSIONS.values() and _is_recorded(name, before) for name in files_in(folder))
 
 
 def _finish_deletion(folder: Path, manifest: Manifest, *, keep_revoked: bool) -> Repaired:
@@ -346,7 +350,7 @@ def _take_over(
                 changed.append(name)
     for name in half_written:
         (folder / name).unlink()  # a process was killed while it replaced the file
-    kept += sorted(there - made - {HOOKS_LOG})
+    kept += sorted(name for name in there - made if _is_recorded(name, before))
     manifest = _merged(before, remade, changed, kept, has_last_word=recorder.has_last_word)
     if manifest != before:
         Files(folder, mode_of(workshop / MANIFEST)).replace(MANIFEST, manifest.encode())
@@ -385,6 +389,20 @@ def _has_place(folder: Path, name: str) -> bool:
     return not os.path.lexists(path) and all(
         not os.path.lexists(way) or (way.is_dir() and not way.is_symlink()) for way in ways
     )
+
+
+def _is_recorded(name: str, before: Manifest | None) -> bool:
+    """Whether a recorder has written a file; exports, pages and notes that people put beside them are their own affair.
+
+    A manifest that was finished lists what there is. Any other may lack the newest files, which their names tell.
+    """
+    name = name.removesuffix(_INDEX)
+    if before is not None and any(entry.path == name for entry in before.tracks):
+        return True
+    if before is not None and before.status != Status.RECORDING:
+        return False
+    folder, _, file = name.rpartition("/")
+    return file.rpartition(".")[2] in _EXTENSIONS.get(folder, ()) if folder else name in _TEXTS
 
 
 def _units(names: set[str]) -> Iterator[list[str]]:

@@ -117,12 +117,71 @@ def test_what_has_more_than_the_capture_is_kept_and_named(tmp_path: Path) -> Non
     (folder / "notes.txt").write_text("mine")
     sound = (folder / "audio/mixed.wav").read_bytes()
     done = repair(folder)
-    assert set(done.kept) >= {"audio/mixed.wav", "notes.txt"}
+    assert "audio/mixed.wav" in done.kept
     assert (folder / "audio/mixed.wav").read_bytes() == sound
     assert (folder / "notes.txt").read_text() == "mine"
     warnings = [warned.text for warned in Manifest.read(folder).warnings]
     assert "audio/mixed.wav has more than the capture; it was kept" in warnings
     assert repair(folder).changed == ()
+
+
+def put_beside(folder: Path) -> None:
+    """What people put beside a recording: exports, a page, notes."""
+    for name in ("export/dead.mp4", "export/dead.opus", "export/slides/slides.pdf", "page.html", "notes.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+
+
+def test_what_people_put_beside_a_recording_is_not_of_it(tmp_path: Path) -> None:
+    complete, interrupted = whole(tmp_path / "complete"), dead(tmp_path / "interrupted")
+    without_manifest = dead(tmp_path / "without")
+    (without_manifest / "manifest.json").unlink()
+    for folder in (complete, interrupted, without_manifest):
+        put_beside(folder)
+    before = tree(complete)
+    assert (repair(complete).changed, repair(complete).kept) == ((), ())
+    assert tree(complete) == before
+    for folder in (interrupted, without_manifest):
+        assert repair(folder).kept == ()
+        assert Manifest.read(folder).warnings == []
+        assert (folder / "notes.txt").read_text() == "mine"
+        assert repair(folder).changed == ()
+
+
+def test_an_export_in_opus_is_not_taken_for_kept_packets(tmp_path: Path) -> None:
+    folder = tmp_path / "opus"
+    folder.mkdir()
+    packets = encoded("opus", sine(48_000, 1.0))
+    recorder = Recorder(folder, HEADER)
+    recorder.fold([grant("opus"), *(audio(one, ZERO_MS + 20 * at) for at, one in enumerate(packets))])
+    recorder.close()
+    put_beside(folder)
+    assert repair(folder).changed == ()
+
+
+def test_several_recordings_are_repaired_by_name_or_by_the_folder_that_they_are_in(tmp_path: Path) -> None:
+    place = tmp_path / "recordings"
+    place.mkdir()
+    one, other = dead(place / "20260101_one"), whole(place / "20260102_other")
+    running_one = dead(place / "20260103_running")
+    lock = FolderLock(running_one)
+    lock.acquire()
+    try:
+        done = rtms("repair", "recordings/", cwd=tmp_path)
+    finally:
+        lock.release()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.partition(": ")[2] for line in done.stdout.splitlines() if "/2026" in line] == [
+        "interrupted, 1 file repaired", "interrupted, nothing to repair", "being recorded, left alone",
+    ]  # fmt: skip
+    again = rtms("repair", "20260101", "latest", place, cwd=tmp_path)
+    assert (again.returncode, again.stdout.count("20260101_one: interrupted, nothing to repair")) == (0, 1)
+    assert again.stdout.count("20260103_running: interrupted, ") == 1
+    assert (Manifest.read(one).status, Manifest.read(other).status) == ("interrupted", "interrupted")
+    wrong = rtms("repair", "20260101", "2026", "nosuch", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "nothing to repair" in wrong.stdout
+    assert "2026 is the beginning of 3 recordings" in wrong.stderr
 
 
 def test_a_full_disk_leaves_the_recording_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -482,7 +541,8 @@ def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
     (folder / "manifest.json.part").write_bytes(b"{")
     (folder / "audio/mixed.wav.part").write_bytes(b"RIFF")
     (folder / "notes.part").write_text("mine")
-    assert repair(folder).kept == ("notes.part",)
+    assert repair(folder).kept == ()
+    assert (folder / "notes.part").read_text() == "mine"
     assert not list(folder.rglob("*.*.part"))
 
 
@@ -709,7 +769,7 @@ def test_a_recording_that_cannot_be_repaired_does_not_hold_up_the_others(tmp_pat
     assert [Manifest.read(folder).status for folder in folders[1:]] == ["interrupted"] * 2
     assert done.returncode == 2
     assert done.stderr.count("error: Cannot read") == 1
-    assert f"error: {empty} is empty: its process ended before anything had come. Remove it." in done.stderr
+    assert f"error: {empty} is empty: there is nothing to repair. Remove it." in done.stderr
 
 
 @pytest.mark.parametrize("harm", ["missing", "empty", "torn"])
