@@ -5,6 +5,7 @@ from collections import Counter
 from rtms_cli.catalog.entries import length, lost_packets
 from rtms_cli.protocol.endings import Status
 from rtms_cli.protocol.numbers import StopReason
+from rtms_cli.protocol.times import spoken_length
 from rtms_cli.recording.manifest import Manifest
 
 _LEAST_SILENT = 0.01
@@ -63,14 +64,6 @@ def silence(manifest: Manifest) -> float:
     whole = sum(track.duration or 0.0 for track in tracks)
     gaps = sum(max(0.0, end - start) for track in tracks for start, end in track.gaps)
     return min(1.0, gaps / whole) if whole > 0 else 0.0
-
-
-def spoken_length(seconds: float) -> str:
-    """`20 s` below a minute, else `0:12:30`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def _counted(count: int, one: str, several: str = "") -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rtms_cli.commands.groups import HookOptions, LiveOptions, MediaOptions, RecordingOptions, option_groups
-from rtms_cli.commands.options import Json, Media, Notify, Out, Plain, Split
+from rtms_cli.commands.options import Json, Media, Notify, Out, Plain, Split, time_option
 from rtms_cli.errors import Exit
 
 
@@ -15,7 +15,12 @@ def demo(
     cloud: Annotated[
         bool, typer.Option("--cloud", help="By Zoom's REST API and event WebSocket, without any webhook.")
     ] = False,
-    seconds: Annotated[float, typer.Option(help="How long the simulated meeting is.", min=1, max=86400)] = 10,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            metavar="TIME", parser=time_option("--seconds", 1, 86400), help="How long the simulated meeting is."
+        ),
+    ] = 10,
     media: Media = "all",
     split: Split = False,
     out: Out = Path("recordings"),

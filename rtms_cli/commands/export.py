@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import StoreEndpoint, newest_recording
+from rtms_cli.commands.options import StoreEndpoint, duration, newest_recording, time_option
 from rtms_cli.errors import Problem
 from rtms_cli.store.urls import is_store_url
 from rtms_cli.untrusted import is_folder
@@ -50,17 +50,25 @@ def export(
     user: Annotated[str, typer.Option(help="Only this participant's pictures: a user id or a name.")] = "",
     layout: Annotated[str, typer.Option(help="video, share, or side (both; encodes them again).")] = "video",
     blank: Annotated[bool, typer.Option("--blank", help="Black while a camera is off (encodes again).")] = False,
-    merge_gap: Annotated[float, typer.Option(help="Sentences of a speaker so close, in seconds, become one.")] = 1.5,
+    merge_gap: Annotated[
+        float,
+        typer.Option(
+            metavar="TIME", parser=time_option("--merge-gap"), help="Sentences of a speaker so close become one."
+        ),
+    ] = 1.5,
     per_speaker: Annotated[bool, typer.Option("--per-speaker", help="A sound file for each participant.")] = False,
     multichannel: Annotated[bool, typer.Option("--multichannel", help="A channel for each participant.")] = False,
     trim: Annotated[
-        tuple[str, str] | None, typer.Option(help="Sound from START to END: seconds, or h:mm:ss.", metavar="START END")
+        tuple[str, str] | None, typer.Option(help="Sound from START to END: 90 or 1:30.", metavar="START END")
     ] = None,
     only_speech: Annotated[
         bool, typer.Option("--only-speech", help="Cut silences out of the sound, and write a map of it.")
     ] = False,
     every: Annotated[
-        float | None, typer.Option(help="A frame every so many seconds, not only key frames.", min=0.01)
+        float | None,
+        typer.Option(
+            metavar="TIME", parser=time_option("--every", 0.01), help="A frame every so often, not only key frames."
+        ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the recording into this PNG file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
@@ -250,18 +258,9 @@ def _user(recorded: "Recorded", wanted: str) -> "UserId":
 def _span(start: str, end: str) -> "Span":
     from rtms_cli.export.audio import Span
 
-    def seconds(text: str) -> float:
-        total = 0.0
-        for part in text.split(":"):
-            try:
-                total = total * 60 + float(part)
-            except ValueError:
-                raise Problem(f"--trim {text} is no time.", "Use seconds, or h:mm:ss.") from None
-        return total
-
-    span = Span(seconds(start), seconds(end))
-    if not 0 <= span.start < span.end < float("inf"):
-        raise Problem(f"--trim {start} {end} is no stretch of time.", "START comes before END.")
+    span = Span(duration("--trim", start), duration("--trim", end))
+    if span.start >= span.end:
+        raise Problem(f"--trim {start} {end} ends before it begins.", "Give START, and an END behind it.")
     return span
 
 

@@ -168,7 +168,7 @@ def _sheets(report: "FleetReport") -> "list[Sheet]":
             Column("slots", "count"),
             Column("free", "count"),
             Column("late ms", "ms"),
-            Column("heard of", "seconds"),
+            Column("heard of", "span"),
             Column("version"),
             Column("since"),
         ),
@@ -195,7 +195,7 @@ def _sheets(report: "FleetReport") -> "list[Sheet]":
             Column("owner"),
             Column("epoch", "count"),
             Column("age", "seconds"),
-            Column("heard of", "seconds"),
+            Column("heard of", "span"),
             Column("recording"),
         ),
         [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import StoreEndpoint, newest_recording, open_capture
+from rtms_cli.commands.options import StoreEndpoint, newest_recording, open_capture, time_option
 from rtms_cli.errors import Exit, Problem
 from rtms_cli.untrusted import is_folder
 
@@ -44,8 +44,13 @@ def inspect(
     ] = None,
     channel: Annotated[str, typer.Option(help="Only this channel: webhook, signaling, media, media.audio, …")] = "",
     user: Annotated[str, typer.Option(help="Only messages about this user id or name.")] = "",
-    start: Annotated[float | None, typer.Option("--from", help="Only from this second on.")] = None,
-    end: Annotated[float | None, typer.Option("--to", help="Only up to this second.")] = None,
+    start: Annotated[
+        float | None,
+        typer.Option("--from", metavar="TIME", parser=time_option("--from"), help="Only from this time on: 90, 1:30."),
+    ] = None,
+    end: Annotated[
+        float | None, typer.Option("--to", metavar="TIME", parser=time_option("--to"), help="Only up to this time.")
+    ] = None,
     grep: Annotated[str, typer.Option(help="Only what this regular expression finds something in.")] = "",
     limit: Annotated[int | None, typer.Option(help="At most so many messages.", min=1)] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Wait for more while the capture is written.")] = False,

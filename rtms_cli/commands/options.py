@@ -3,6 +3,8 @@
 import os
 import re
 import sys
+from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,36 @@ if TYPE_CHECKING:
 
     from rtms_cli.capture import Capture
     from rtms_cli.station.credentials import Credentials
+
+
+def duration(option: str, text: str) -> float:
+    """Read a time such as `90`, `1:30`, `5m` or `30d`, in seconds.
+
+    :raises Problem: where it is not one.
+    """
+    from rtms_cli.protocol.times import seconds_in
+
+    seconds = seconds_in(text)
+    if seconds is None:
+        raise Problem(f"{option} {text} is not a time.", "Use seconds, or for example 1:30, 0:01:30, 90s, 5m or 30d.")
+    return seconds
+
+
+def time_option(option: str, least: float = 0, most: float = inf) -> "Callable[[str | float], float]":
+    """What reads a time for an option that takes one: see `typer.Option(parser=…)`.
+
+    :param least: the shortest that it may be, in seconds, and `most` the longest.
+    """
+
+    def read(value: str | float) -> float:
+        seconds = duration(option, str(value))
+        if not least <= seconds <= most:
+            bounds = f"at least {least:g}" if most == inf else f"{least:g} to {most:g}"
+            raise Problem(f"{option} {value} is out of range.", f"Use {bounds} seconds.")
+        return seconds
+
+    return read
+
 
 Media = Annotated[str, typer.Option(metavar="KINDS", help="audio,video,share,transcript,chat or all.")]
 Split = Annotated[bool, typer.Option("--split", help="A socket for each kind of media.")]
@@ -63,7 +95,9 @@ Tap = Annotated[
 TapHost = Annotated[str, typer.Option(metavar="HOST", help="Where a tap's listen: listens.")]
 NoRecord = Annotated[bool, typer.Option("--no-record", help="Write nothing to disk; for --tap.")]
 On = Annotated[list[str] | None, typer.Option("--on", metavar="EVENT=COMMAND", help="Run it: started, finished, …")]
-HookTimeout = Annotated[int, typer.Option("--hook-timeout", metavar="SECONDS", help="Per command.", min=1)]
+HookTimeout = Annotated[
+    float, typer.Option("--hook-timeout", metavar="TIME", parser=time_option("--hook-timeout", 1), help="Per command.")
+]
 HookJobs = Annotated[int, typer.Option("--hook-jobs", metavar="N", help="Commands at once.", min=1, max=100)]
 TokenFlowName = Annotated[str | None, typer.Option(metavar="FLOW", help="How a token is had: docs/cloud.md.")]
 Gov = Annotated[bool, typer.Option("--gov", help="Zoom for Government (ZOOM_BASE=zoomgov.com).")]
@@ -124,21 +158,6 @@ def given_credentials(**options: str | None) -> "Credentials":
                 err=True,
             )
     return load_credentials(options)
-
-
-_TIME = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|m|h|d|w)?")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-
-
-def duration(option: str, text: str) -> float:
-    """Read a time such as `90`, `90s`, `5m`, `2h` or `30d`, in seconds.
-
-    :raises Problem: where it is none.
-    """
-    read = _TIME.fullmatch(text.strip().lower())
-    if read is None:
-        raise Problem(f"{option} {text} is not a time.", "Give a number with s, m, h, d or w, such as 5m.")
-    return float(read[1]) * _SECONDS[read[2] or "s"]
 
 
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)

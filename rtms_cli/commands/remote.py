@@ -1,6 +1,5 @@
 """What `start`, `stop`, `pause`, `resume` and `status` share: their options, and what they ask and say."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +8,7 @@ import typer
 from msgspec import Struct
 
 from rtms_cli.commands.groups import CloudOptions
-from rtms_cli.commands.options import given_credentials, tls_options
+from rtms_cli.commands.options import duration, given_credentials, tls_options
 from rtms_cli.errors import Problem
 from rtms_cli.view.text import json_line, say
 
@@ -26,7 +25,7 @@ Id = Annotated[
 Product = Annotated[str, typer.Option(metavar="NAME", help="meeting, webinar, session, contact_center or phone.")]
 StreamingApp = Annotated[str | None, typer.Option(metavar="ID", help="The app that streams (ZOOM_CLIENT_ID).")]
 Participant = Annotated[str, typer.Option(metavar="USER", help="Whose stream, if not the token's user's.")]
-Wait = Annotated[float, typer.Option(metavar="SECONDS", help="Try again for so long.", min=0)]
+Wait = Annotated[str, typer.Option(metavar="TIME", help="Try again for so long.")]
 OneObject = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
@@ -36,7 +35,12 @@ class RemoteOptions(Struct, frozen=True):
     product: Product = "meeting"
     client_id: StreamingApp = None
     participant: Participant = ""
-    wait: Wait = 60
+    wait: Wait = "60s"
+
+    @property
+    def wait_s(self) -> float:
+        """How long to try again, in seconds."""
+        return duration("--wait", self.wait)
 
     def order(self, given: Sequence[str], action: "Action", credentials: "Credentials") -> "Order":
         """Read what shall be asked for.
@@ -47,8 +51,7 @@ class RemoteOptions(Struct, frozen=True):
         from rtms_cli.cloud.rest import Order, check_order, read_target
         from rtms_cli.protocol import numbers
 
-        if not math.isfinite(self.wait):
-            raise Problem(f"--wait {self.wait} is no number of seconds.", "Give one, such as 3600; 0 tries once.")
+        duration("--wait", self.wait)
         name = self.product.lower().replace("-", "_")
         if name not in list(numbers.Product):
             raise Problem(f"--product {self.product} is none of Zoom's.", f"Use {', '.join(numbers.Product)}.")
@@ -84,7 +87,7 @@ def ask(
         order = remote.order(given, Action(action), credentials)
         about = _about(order)
         control = make_control(order, credentials, cloud, ca_file)
-        accepted = asyncio.run(control.give(order, remote.wait, lambda line: say(line, err=True)))
+        accepted = asyncio.run(control.give(order, remote.wait_s, lambda line: say(line, err=True)))
     except Problem as problem:
         if as_json:
             typer.echo(json_line(about | _refused(problem)))

@@ -7,7 +7,7 @@ import typer
 from msgspec import Struct
 
 from rtms_cli.commands.groups import ServerOptions, option_groups
-from rtms_cli.commands.options import server_tls
+from rtms_cli.commands.options import server_tls, time_option
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ class ShowOptions(Struct, frozen=True):
         float | None,
         typer.Option(
             help="How long each session is; without it 10, or as long as its scenario or your files are.",
-            min=0.1,
-            max=86400,
+            metavar="TIME",
+            parser=time_option("--seconds", 0.1, 86400),
             show_default=False,
         ),
     ] = None

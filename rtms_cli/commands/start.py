@@ -122,10 +122,10 @@ def _record(
             if endpoint.warning:
                 station.notice(f"WARNING: {endpoint.warning}")
             if source is None:
-                return await started_and_recorded(station, awaited, control, order, remote.wait, causes)
+                return await started_and_recorded(station, awaited, control, order, remote.wait_s, causes)
             async with source.subscribed(station) as subscriber:
                 return await started_and_recorded(
-                    station, awaited, control, order, remote.wait, causes, subscriber=subscriber
+                    station, awaited, control, order, remote.wait_s, causes, subscriber=subscriber
                 )
 
     outcome = run_loop(run())

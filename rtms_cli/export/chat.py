@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from rtms_cli.export.breaking import flat
 from rtms_cli.export.source import Recorded
-from rtms_cli.export.text import marked, short_clock
+from rtms_cli.export.text import marked
 from rtms_cli.protocol.conversation import Conversation, Post
+from rtms_cli.protocol.times import clock_time
 
 COLUMNS = (
     "t", "user_id", "name", "to", "text", "message_id", "parent_message_id", "edited", "deleted", "files", "reactions",
@@ -72,4 +73,4 @@ WRITERS: dict[str, Callable[[Conversation], str]] = {"txt": _txt, "md": _md, "js
 
 
 def _time(post: Post) -> str:
-    return "?" if post.at is None else short_clock(max(0.0, post.at))
+    return "?" if post.at is None else clock_time(max(0.0, post.at))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from msgspec import Struct
 
 from rtms_cli.errors import Problem
-from rtms_cli.export.text import short_clock
+from rtms_cli.protocol.times import clock_time
 from rtms_cli.recording.manifest import Manifest, TrackEntry
 
 NEAR_S = 3600.0
@@ -45,7 +45,7 @@ class Clock(Struct, frozen=True):
     def notes(self) -> list[str]:
         """The jumps, for people."""
         return [
-            f"the clock jumped by {_span(after.start - before.end)} at {short_clock(round(after.start + after.shift))};"
+            f"the clock jumped by {_span(after.start - before.end)} at {clock_time(round(after.start + after.shift))};"
             " what came after it stands right behind what came before"
             for before, after in zip(self.stretches, self.stretches[1:], strict=False)
             if after.shift != before.shift

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from rtms_cli.export.breaking import flat, joined, pieces, width
 from rtms_cli.protocol.sentences import Sentence
+from rtms_cli.protocol.times import clock_time
 
 _MOST_COLUMNS = 84
 """Two lines of 42 letters, or of 21 that are twice as wide: what a subtitle can hold and people can read."""
@@ -82,7 +83,7 @@ def vtt(sentences: Sequence[Sentence]) -> str:
 def txt(sentences: Sequence[Sentence]) -> str:
     """A line for each time that somebody speaks."""
     return "".join(
-        f"[{short_clock(one.start)}] {_one_line(one.name or '?')}: {_one_line(one.text)}\n" for one in sentences
+        f"[{clock_time(one.start)}] {_one_line(one.name or '?')}: {_one_line(one.text)}\n" for one in sentences
     )
 
 
@@ -91,7 +92,7 @@ def md(sentences: Sequence[Sentence]) -> str:
     blocks = ["# Transcript\n\n"]
     for one in sentences:
         name = marked(one.name or "?")
-        blocks.append(f"**{name}** <small>{short_clock(one.start)}</small>  \n{marked(one.text)}\n\n")
+        blocks.append(f"**{name}** <small>{clock_time(one.start)}</small>  \n{marked(one.text)}\n\n")
     return "".join(blocks)
 
 
@@ -134,11 +135,6 @@ WRITERS: dict[str, Callable[[Sequence[Sentence]], str]] = {
 def _clock(seconds: float, point: str) -> str:
     total = max(0, round(seconds * 1000))
     return f"{total // 3_600_000:02}:{total // 60_000 % 60:02}:{total // 1000 % 60:02}{point}{total % 1000:03}"
-
-
-def short_clock(seconds: float) -> str:
-    """A time as people write it: `0:01:02`."""
-    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02}:{int(seconds) % 60:02}"
 
 
 def _one_line(text: str) -> str:

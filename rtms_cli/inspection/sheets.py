@@ -33,8 +33,11 @@ _TABLES: dict[str, type[Numbered]] = {
 
 
 class Column(Struct, frozen=True):
-    """A column; `unit` is `text`, `count`, `bytes`, `seconds` (a duration), `at` (a moment, in seconds), `ms`,
-    `share` (of 1) or `db`."""
+    """A column.
+
+    Its unit is `text`, `count`, `bytes`, `seconds` (a length), `span` (a length that may be short), `at` (a moment, in
+    seconds), `ms`, `share` (of 1) or `db`.
+    """
 
     name: str
     unit: str = "text"
@@ -151,8 +154,8 @@ def _tracks(summary: Summary) -> Sheet:
         Column("size", "bytes"),
         Column("length", "seconds"),
         Column("gaps", "count"),
-        Column("gaps in all", "seconds"),
-        Column("longest", "seconds"),
+        Column("gaps in all", "span"),
+        Column("longest", "span"),
     )
     rows: list[tuple[Cell, ...]] = []
     for track in summary.tracks:
@@ -213,7 +216,7 @@ def _sounds(summary: Summary) -> Sheet:
         Column("level dBFS", "db"),
         Column("peak dBFS", "db"),
         Column("gaps", "count"),
-        Column("gaps in all", "seconds"),
+        Column("gaps in all", "span"),
         Column("problem"),
     )
     rows: list[tuple[Cell, ...]] = []

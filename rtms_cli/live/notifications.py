@@ -21,7 +21,7 @@ from rtms_cli.errors import Problem
 from rtms_cli.machine import Finish
 from rtms_cli.protocol.numbers import ContactCenterEvent, MeetingEvent, StopReason
 from rtms_cli.protocol.strict_json import dumps
-from rtms_cli.protocol.times import iso_time
+from rtms_cli.protocol.times import iso_time, seconds_in
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.wire.hosts import is_loopback
@@ -107,7 +107,7 @@ def parse_endpoint(text: str) -> Endpoint:
         is_url = False
     if not is_url or re.search(r"[\0- \x7f]", url):
         raise Problem("--notify is given no http:// or https:// URL.", "Give the whole URL, with its path.")
-    events, batch_s = _events_in(options.get("events")), _seconds_in(options.get("batch"))
+    events, batch_s = _events_in(options.get("events")), _batch_s(options.get("batch"))
     if batch_s and TRANSCRIPT not in events:
         raise Problem("--notify: batch= is for transcripts, and events= leaves them out.", "Leave out one of them.")
     return Endpoint(url.partition("#")[0], events, batch_s)
@@ -141,14 +141,14 @@ def _events_in(text: str | None) -> frozenset[str]:
     return frozenset(found)
 
 
-def _seconds_in(text: str | None) -> float:
+def _batch_s(text: str | None) -> float:
     if text is None:
         return 0.0
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|)", text.strip())
-    seconds = float(match[1]) / (1000 if match[2] == "ms" else 1) if match else -1.0
-    if not 0 <= seconds <= LONGEST_BATCH_S:
+    seconds = seconds_in(text)
+    if seconds is None or seconds > LONGEST_BATCH_S:
         raise Problem(
-            f"--notify: batch={text[:20]} is no time.", f"Use for example 2s; {LONGEST_BATCH_S:g}s is the most."
+            f"--notify: batch={text[:20]} is not a time that it can have.",
+            f"Use for example 2s; {LONGEST_BATCH_S:g}s is the most.",
         )
     return seconds
 

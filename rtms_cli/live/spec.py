@@ -12,6 +12,7 @@ from rtms_cli.live.programs import parse_command, shown_command
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.numbers import MediaType
 from rtms_cli.protocol.secrets import redact_url
+from rtms_cli.protocol.times import seconds_in
 
 ALL = "all"
 KINDS = (AUDIO, VIDEO, SHARE, TRANSCRIPT, CHAT, EVENTS)
@@ -32,8 +33,6 @@ _KEYS = {
     "restart": (*KINDS, ALL),
 }
 """What each key is for. `all` takes those of audio, too."""
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|)")
-_UNITS_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0}
 _MEDIA = {
     AUDIO: MediaType.AUDIO,
     VIDEO: MediaType.VIDEO,
@@ -242,11 +241,10 @@ def _number(text: str, key: str, value: str | None, is_good: Callable[[int], boo
 
 
 def _seconds(text: str, key: str, value: str, least: float, most: float) -> float:
-    found = _DURATION.fullmatch(value)
-    seconds = float(found[1]) * _UNITS_S[found[2]] if found is not None and len(value) < 20 else -1.0
-    if not least <= seconds <= most:
+    seconds = seconds_in(value)
+    if seconds is None or not least <= seconds <= most:
         raise _problem(
-            text, f"{key}={value} is no time that it can have", f"Use {least:g}s to {most:g}s, as 200ms or 5s."
+            text, f"{key}={value} is not a time that it can have", f"Use {least:g}s to {most:g}s, as 200ms or 5s."
         )
     return seconds
 

@@ -6,7 +6,8 @@ Everything from outside is escaped here, cell by cell.
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from rtms_cli.view.text import clock_time, escape, size_of
+from rtms_cli.protocol.times import clock_time, spoken_length
+from rtms_cli.view.text import escape, size_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,7 +25,7 @@ class Column(Protocol):
 
     @property
     def unit(self) -> str:
-        """`text`, `count`, `bytes`, `seconds`, `at`, `ms`, `share` or `db`."""
+        """`text`, `count`, `bytes`, `seconds`, `span`, `at`, `ms`, `share` or `db`."""
 
 
 class Sheet(Protocol):
@@ -69,7 +70,9 @@ def written(cell: Cell, unit: str) -> str:
         case "bytes":
             return size_of(int(cell))
         case "seconds":
-            return clock_time(cell)
+            return clock_time(round(cell))
+        case "span":
+            return spoken_length(cell)
         case "at":
             return f"{cell:.3f}"
         case "share":
@@ -165,8 +168,18 @@ def _bar(spans: Sequence[tuple[float, float]], seconds: float, columns: int, *, 
     return "".join("█" if part > 0.97 else "▓" if part > 0.5 else "░" if part > 0 else " " for part in covered)
 
 
+_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
+_MARK = 10
+"""Columns that a mark of the scale takes at least."""
+
+
 def _scale(seconds: float, columns: int) -> str:
+    """Marks at round times."""
+    step_s = next((step_s for step_s in _STEPS_S if seconds * _MARK <= step_s * columns), _STEPS_S[-1])
     line = ""
-    for index in range(0, columns - 6, 10):
-        line = line.ljust(index) + "╵" + clock_time(seconds * index / columns)
-    return line[:columns]
+    for moment in range(0, int(seconds) + 1, step_s):
+        column = int(moment * columns / seconds) if seconds else 0
+        if column < len(line) + (moment > 0) or column + _MARK > columns + 2:
+            continue
+        line = line.ljust(column) + "╵" + clock_time(moment)
+    return line

@@ -26,12 +26,13 @@ from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse, Unreadable, loads
 from rtms_cli.protocol.numbers import Product, StopReason
 from rtms_cli.protocol.parties import without_phone_numbers
+from rtms_cli.protocol.times import clock_time, spoken_length
 from rtms_cli.protocol.webhooks import Stream, UnreadableWebhook
 from rtms_cli.recording.manifest import Manifest, TapEntry, TrackEntry
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.view.gist import frame_line, gist
 from rtms_cli.view.output import MISSED, LineOutput
-from rtms_cli.view.text import clock_time, escape, json_line, size_of
+from rtms_cli.view.text import escape, json_line, size_of
 
 MOST_SHOWN = 1 << 16
 """Bytes of a message that is shown whole."""
@@ -234,13 +235,13 @@ def tap_facts(tap: TapEntry) -> str:
 def track_facts(track: TrackEntry) -> list[str]:
     """A file's facts for people: duration, how much, who."""
     unit = {"audio": "packets", "video": "frames", "share": "frames"}.get(track.kind, "lines")
-    facts = [] if track.duration is None else [clock_time(track.duration)]
+    facts = [] if track.duration is None else [clock_time(round(track.duration))]
     facts += [f"{track.packets} {unit}", size_of(track.bytes)]
     if track.user_name:
         facts.append(escape(track.user_name))
     if track.gap_count:
         missing = sum(end - start for start, end in track.gaps)
-        facts.append(f"{track.gap_count} gaps of {missing:.2f} s in all")
+        facts.append(f"{track.gap_count} gaps of {spoken_length(missing)} in all")
     return facts
 
 

@@ -7,8 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rtms_cli.protocol.numbers import StopReason
+from rtms_cli.protocol.times import clock_time
 from rtms_cli.recording.manifest import Manifest
-from rtms_cli.view.text import clock_time, escape, size_of
+from rtms_cli.view.text import escape, size_of
 
 _STATUS_STYLES = {"complete": "bold green", "interrupted": "bold yellow", "failed": "bold red", "revoked": "bold red"}
 
@@ -26,7 +27,7 @@ def summary_table(folder: Path, manifest: Manifest) -> RenderableType:
         table.add_row(
             Text(track.path, style="cyan"),
             Text(escape(track.user_name or "")),
-            "" if track.duration is None else clock_time(track.duration),
+            "" if track.duration is None else clock_time(round(track.duration)),
             f"{track.packets:,}",
             size_of(track.bytes),
             str(track.gap_count or ""),

@@ -225,8 +225,8 @@ def test_a_refused_token_is_replaced_and_then_the_next_way_is_tried(cloud: Cloud
     [
         (["start", "abc"], APP, "is no meeting number"),
         (["start", NUMBER, "--product", "party"], APP, "is none of Zoom's"),
-        (["start", NUMBER, "--wait", "nan"], APP, "--wait nan is no number of seconds"),
-        (["start", NUMBER, "--wait", "inf"], APP, "--wait inf is no number of seconds"),
+        (["start", NUMBER, "--wait", "nan"], APP, "--wait nan is not a time."),
+        (["start", NUMBER, "--wait", "inf"], APP, "--wait inf is not a time."),
         (["stop", NUMBER], {"ZOOM_CLIENT_ID": "an-app"}, "ZOOM_CLIENT_SECRET is not"),
         (["status", NUMBER], APP, "no status of a meeting's stream"),
     ],

@@ -404,8 +404,8 @@ def test_lines_that_an_editor_saved_again(meeting: Path, encoding: str) -> None:
     [
         (["--to", "avi"], "--to avi: there is no such format."),
         (["--to", "mp4", "--layout", "top"], "--layout top is none."),
-        (["--to", "wav", "--trim", "2", "1"], "--trim 2 1 is no stretch of time."),
-        (["--to", "wav", "--trim", "x", "1"], "--trim x is no time."),
+        (["--to", "wav", "--trim", "2", "1"], "--trim 2 1 ends before it begins."),
+        (["--to", "wav", "--trim", "x", "1"], "--trim x is not a time."),
         (["--to", "wav", "--trim", "100", "200"], "Nothing is between 100 s and"),
         (["--to", "mp4"], "has neither pictures nor sound"),
         (["--to", "slides"], "has no shared screen"),

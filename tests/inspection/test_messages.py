@@ -63,6 +63,7 @@ def capture(tmp_path: Path) -> Path:
         (["--user", "ann"], [5, 6]),  # the packet has no name; the event gave it
         (["--user", "BOB"], [7, 10]),
         (["--from", "2", "--to", "3"], [7, 8, 9, 10]),
+        (["--from", "0:02", "--to", "3s"], [7, 8, 9, 10]),
         (["--to", "0"], [2, 3]),
         (["--from", "4.5"], [12]),
         (["--grep", "hello"], [10]),
