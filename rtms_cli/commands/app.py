@@ -67,11 +67,14 @@ def root(
     ] = False,
 ) -> None:
     """Record, inspect and simulate Zoom Realtime Media Streams."""
+    from rtms_cli.view.console import forced_color
+
     if debug:
         os.environ["RTMS_DEBUG"] = "1"
     if color is not Color.AUTO:
         os.environ.pop("NO_COLOR", None)
         os.environ["FORCE_COLOR" if color is Color.ALWAYS else "NO_COLOR"] = "1"
+    context.color = forced_color()
     if context.invoked_subcommand is None:
         typer.echo(_FIRST_STEPS)
         return
@@ -125,9 +128,12 @@ def _end(problem: Problem) -> NoReturn:
 
 
 def _complain(what: str, remedy: str) -> None:
-    from rtms_cli.view.text import say
+    from rtms_cli.view.console import has_color
+    from rtms_cli.view.text import escape, say
 
     with contextlib.suppress(OSError):  # the exit code says it too
-        say(what, err=True)
+        error, _, rest = what.partition(" ")
+        mark = typer.style(error, fg="red", bold=True) if has_color(sys.stderr) else error
+        typer.echo(f"{mark} {escape(rest, max(500, len(rest)))}", err=True, color=has_color(sys.stderr))
         if remedy:
             say(f"  {remedy}", err=True)

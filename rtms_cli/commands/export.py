@@ -429,8 +429,9 @@ def _bar(*, quiet: bool) -> "Iterator[Callable[[str], Progress]]":
     if quiet or not sys.stderr.isatty():
         yield lambda _: lambda _: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from rtms_cli.view.console import make_console
 
     columns = (
         TextColumn("{task.description:9}"),
@@ -438,7 +439,7 @@ def _bar(*, quiet: bool) -> "Iterator[Callable[[str], Progress]]":
         TextColumn("{task.percentage:3.0f} %"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
+    with Progress(*columns, console=make_console(sys.stderr), transient=True) as drawn:
 
         def begin(name: str) -> "Callable[[float], None]":
             task = drawn.add_task(name, total=1.0)

@@ -1,6 +1,5 @@
 """`rtms fleet`: who records what, by a queue's account."""
 
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,14 +103,14 @@ async def _watch(dispatch: "Dispatch", *, as_json: bool) -> None:
 
         await _look(dispatch.report, show, miss)
         return
-    from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
+    from rtms_cli.view.console import make_console
     from rtms_cli.view.inspect import rich_sheets
     from rtms_cli.view.text import escape
 
-    with Live(console=Console(highlight=False), auto_refresh=False, vertical_overflow="ellipsis") as live:
+    with Live(console=make_console(), auto_refresh=False, vertical_overflow="ellipsis") as live:
         await _look(
             dispatch.report,
             lambda report: live.update(rich_sheets(_sheets(report)), refresh=True),
@@ -139,12 +138,11 @@ async def _look(
 
 
 def _print(sheets: "Sequence[Sheet]") -> None:
+    from rtms_cli.view.console import is_for_people, make_console
     from rtms_cli.view.inspect import plain_sheets, rich_sheets
 
-    if sys.stdout.isatty():
-        from rich.console import Console
-
-        Console(highlight=False).print(rich_sheets(sheets))
+    if is_for_people():
+        make_console().print(rich_sheets(sheets))
     else:
         for line in plain_sheets(sheets):
             typer.echo(line)

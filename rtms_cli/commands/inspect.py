@@ -149,6 +149,7 @@ def _summary(source: "Capture", lines: "Iterable[Piece]", folder: Path | None, *
     from rtms_cli.inspection.sheets import sheets
     from rtms_cli.inspection.sound import look_at
     from rtms_cli.inspection.summary import summarize
+    from rtms_cli.view.console import is_for_people, make_console
     from rtms_cli.view.inspect import plain_sheets, rich_sheets
 
     summary = summarize(str(source.path), source.header, lines)
@@ -156,10 +157,8 @@ def _summary(source: "Capture", lines: "Iterable[Piece]", folder: Path | None, *
         summary = replace(summary, recorded=look_at(folder)[0])
     if as_json:
         _say_json(summary)
-    elif sys.stdout.isatty():
-        from rich.console import Console
-
-        Console(highlight=False).print(rich_sheets(sheets(summary)))
+    elif is_for_people():
+        make_console().print(rich_sheets(sheets(summary)))
     else:
         for line in plain_sheets(sheets(summary)):
             _say(line)
@@ -251,6 +250,7 @@ def _lint(source: "Capture", lines: "Iterable[Piece]", *, as_json: bool) -> bool
 def _explain(rule: str, *, as_json: bool) -> None:
     from rtms_cli.inspection.documents import sections
     from rtms_cli.inspection.lint import SECTIONS
+    from rtms_cli.view.console import is_for_people, make_console
 
     if rule not in SECTIONS:
         raise Problem(f"--lint has no rule {rule!r}.", f"Its rules are {', '.join(SECTIONS)}.")
@@ -265,11 +265,10 @@ def _explain(rule: str, *, as_json: bool) -> None:
                 "text": section.text,
             }
         )
-    elif sys.stdout.isatty():
-        from rich.console import Console
+    elif is_for_people():
         from rich.markdown import Markdown
 
-        Console().print(Markdown(f"# {rule}: {section.title}\n\n{section.text}\n\n{section.link}"))
+        make_console().print(Markdown(f"# {rule}: {section.title}\n\n{section.text}\n\n{section.link}"))
     else:
         _say(f"{rule}: {section.title}\n\n{section.text}\n\n{section.link}")
 
@@ -291,20 +290,20 @@ def _timeline(source: "Capture", lines: "Iterable[Piece]", *, as_json: bool) -> 
     import shutil
 
     from rtms_cli.inspection.lanes import lanes
+    from rtms_cli.view.console import is_for_people, make_console
     from rtms_cli.view.inspect import timeline
 
     found = lanes(lines, source.header.product)
     if as_json:
         _say_json(found)
         return
-    on_terminal = sys.stdout.isatty()
+    on_terminal = is_for_people()
     width = shutil.get_terminal_size((PIPED_WIDTH, 24)).columns if on_terminal else PIPED_WIDTH
     rows = timeline(found.lanes, found.seconds, width)
     if on_terminal:
-        from rich.console import Console
         from rich.text import Text
 
-        console = Console(highlight=False)
+        console = make_console()
         for label, bar, style in rows:
             console.print(Text.assemble((f"{label}  ", "dim"), (bar, style)), no_wrap=True, crop=True)
     else:

@@ -14,6 +14,7 @@ connected`, `taken over`, …), `why`, `retry_s`, and behind a gap `gap_seconds`
 `recording`.
 """
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from rtms_cli.protocol.times import clock_time, spoken_length
 from rtms_cli.protocol.webhooks import Stream, UnreadableWebhook
 from rtms_cli.recording.manifest import Manifest, TapEntry, TrackEntry
 from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.view.console import has_color, is_for_people, make_console
 from rtms_cli.view.gist import frame_line, gist
 from rtms_cli.view.output import MISSED, LineOutput
 from rtms_cli.view.text import escape, json_line, size_of
@@ -43,6 +45,7 @@ class PlainLines:
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._output = LineOutput(out or sys.stdout)
+        self._has_color = has_color(out)
         self._products: dict[str, Product] = {}
 
     def on_notice(self, text: str) -> None:
@@ -89,7 +92,7 @@ class PlainLines:
         self._output.close()
 
     def _say(self, line: str) -> None:
-        self._output.say(line)
+        self._output.say(_colored(line) if self._has_color else line)
 
 
 class JsonLines:
@@ -197,12 +200,10 @@ def print_summary(folder: Path | None, manifest: Manifest, *, as_json: bool, out
     out = out or sys.stdout
     if as_json:
         out.write(json_line({"folder": folder, "manifest": manifest}) + "\n")
-    elif folder is not None and out.isatty():
-        from rich.console import Console
-
+    elif folder is not None and is_for_people(out):
         from rtms_cli.view.table import summary_table
 
-        Console(file=out).print(summary_table(folder, manifest))
+        make_console(out).print(summary_table(folder, manifest))
     else:
         where = "nothing is kept" if folder is None else escape(str(folder))
         out.write("\n".join([where, *summary_lines(manifest)]) + "\n")
@@ -243,6 +244,19 @@ def track_facts(track: TrackEntry) -> list[str]:
         missing = sum(end - start for start, end in track.gaps)
         facts.append(f"{track.gap_count} gaps of {spoken_length(missing)} in all")
     return facts
+
+
+_COLORS = (
+    (re.compile(r"LOSS(?:ES)?\b|\bfailed\b|\brevoked\b"), "\x1b[31m"),
+    (re.compile(r"WARNING\b|\bwarning:|\binterrupted\b"), "\x1b[33m"),
+    (re.compile(r"^\S+ complete\b"), "\x1b[32m"),
+)
+
+
+def _colored(line: str) -> str:
+    """The line in the colour of what it tells: a loss or a failure, a warning, a recording that is complete."""
+    color = next((color for told, color in _COLORS if told.search(line)), "")
+    return f"{color}{line}\x1b[0m" if color else line
 
 
 def _short(stream_id: str) -> str:

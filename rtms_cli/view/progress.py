@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from rtms_cli.capture import Capture
 from rtms_cli.machine import Item
+from rtms_cli.view.console import make_console
 
 Line = TypeVar("Line")
 
@@ -25,13 +26,12 @@ def with_progress(lines: Iterable[Line], total: int, position: Callable[[], int]
     if total < WORTH_A_BAR or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield from lines
         return
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     # What is printed meanwhile goes above the bar, unless it goes elsewhere anyway.
     with Progress(
-        *columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
+        *columns, console=make_console(sys.stderr), transient=True, redirect_stdout=sys.stdout.isatty()
     ) as progress:
         task = progress.add_task(what, total=total)
         for number, line in enumerate(lines):

@@ -9,7 +9,7 @@ import termios
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -22,6 +22,7 @@ from rtms_cli.recording.files import free_space
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.station.observing import ConnectionStatus, StreamSnapshot
+from rtms_cli.view.console import make_console
 from rtms_cli.view.dashboard import History, Moment, draw
 from rtms_cli.view.output import CLOSE_TIMEOUT_S, Drawing, drop_dead_output
 from rtms_cli.view.table import summary_table
@@ -65,7 +66,7 @@ class Screen:
         self._out = out
         self._progress = progress
         self._connections = connections
-        self._console = console or Console(file=cast("IO[str]", Drawing(sys.stdout)))
+        self._console = console or make_console(cast("TextIO", Drawing(sys.stdout)))
         self._history = History()
         self._notices: deque[str] = deque(maxlen=20)
         self._warnings: deque[str] = deque(maxlen=20)
