@@ -15,7 +15,7 @@ from rtms_cli.untrusted import is_folder
 
 if TYPE_CHECKING:
     from rtms_cli.capture import Capture
-    from rtms_cli.inspection.filters import Wanted
+    from rtms_cli.inspection.filters import Seen, Wanted
     from rtms_cli.inspection.reading import Line, Piece
 
 FOLLOW_S = 0.2
@@ -76,8 +76,14 @@ def inspect(
     from rtms_cli.inspection.reading import numbered
     from rtms_cli.view.output import end_with_reader
 
-    filters = (kinds, channel, user, start is not None, end is not None, grep, limit, follow, raw, full)
-    _check_modes((messages, lint, timeline, html is not None, bool(explain)), as_json, any(filters))
+    filters = {
+        "--type": kinds, "--channel": channel, "--user": user, "--from": start is not None, "--to": end is not None,
+        "--grep": grep, "--limit": limit, "--follow": follow, "--raw": raw, "--full": full,
+    }  # fmt: skip
+    given = [name for name, value in filters.items() if value]
+    _check_modes((messages, lint, timeline, html is not None, bool(explain)), as_json, given)
+    if start is not None and end is not None and start > end:
+        raise Problem(f"--from {start:g} --to {end:g} ends before it begins.", "Give --to a time after --from.")
     if explain:
         _explain(explain, as_json=as_json)
         return
@@ -108,14 +114,17 @@ def inspect(
         raise typer.Exit(Exit.MISMATCH)
 
 
-def _check_modes(modes: tuple[bool, bool, bool, bool, bool], as_json: bool, has_filters: bool) -> None:
+def _check_modes(modes: tuple[bool, bool, bool, bool, bool], as_json: bool, filters: list[str]) -> None:
     messages, _, _, html, _ = modes
     if sum(modes) > 1:
         raise Problem("--messages, --lint, --timeline, --html and --explain do not go together.", "Use one of them.")
     if html and as_json:
         raise Problem("--html and --json do not go together.", "Use one of them.")
-    if has_filters and not messages:
-        raise Problem("--type, --channel, --user, --from and the like choose messages.", "Add --messages.")
+    if filters and not messages:
+        goes = "goes" if len(filters) == 1 else "go"
+        raise Problem(f"{' and '.join(filters)} {goes} with --messages.", "Add --messages.")
+    if "--full" in filters and not (as_json or {"--raw", "--grep"} & set(filters)):
+        raise Problem("--full goes with --raw, --grep or --json.", "Add one of them.")
 
 
 def _read(source: "Capture") -> "Iterator[Piece]":
@@ -176,7 +185,7 @@ def _messages(
     as_json: bool,
     flush: bool,
 ) -> None:
-    from rtms_cli.inspection.filters import select, shown_json, type_of
+    from rtms_cli.inspection.filters import Seen, select, shown_json, type_of
     from rtms_cli.machine import Frame
     from rtms_cli.protocol.messages import dumps
     from rtms_cli.protocol.numbers import MessageType, Product
@@ -184,8 +193,8 @@ def _messages(
     from rtms_cli.view.text import escape
 
     product = Product(source.header.product) if source.header.product in tuple(Product) else Product.MEETING
-    shown = 0
-    for number, frame in select(lines, wanted, source.header.product):
+    shown, seen = 0, Seen()
+    for number, frame in select(lines, wanted, source.header.product, seen):
         if not isinstance(frame, Frame):
             if pattern.search(frame):
                 _say_json({"line": number, "problem": frame}) if as_json else _say(f"{number:>7} {escape(frame)}")
@@ -221,6 +230,25 @@ def _messages(
             sys.stdout.flush()
         if shown == limit:
             return
+    if not shown:
+        _explain_nothing(seen, wanted, pattern)
+
+
+def _explain_nothing(seen: "Seen", wanted: "Wanted", pattern: re.Pattern[str]) -> None:
+    """Say why no message was listed.
+
+    :raises Problem: where a filter let nothing pass.
+    """
+    if (problem := seen.why_nothing(wanted)) is not None:
+        raise problem
+    given = {
+        "--type": wanted.types, "--channel": wanted.channel, "--user": wanted.user,
+        "--from": wanted.start is not None, "--to": wanted.end is not None, "--grep": pattern.pattern,
+    }  # fmt: skip
+    names = [name for name, value in given.items() if value]
+    if names:
+        remedy = f"Change {names[0]}." if len(names) == 1 else "Leave one of them out."
+        raise Problem(f"No message matches {' and '.join(names)}.", remedy, Exit.MISMATCH)
 
 
 def _lint(source: "Capture", lines: "Iterable[Piece]", *, as_json: bool) -> bool:

@@ -24,11 +24,13 @@ from rtms_cli.protocol.messages import (
 )
 from rtms_cli.protocol.numbers import MessageType
 from rtms_cli.protocol.parties import Parties, name_of, without_phone_numbers
+from rtms_cli.protocol.times import clock_time
 from rtms_cli.protocol.webhooks import UnreadableWebhook
 
 SHOWN_LETTERS = 40
 """Letters of a media payload that are left."""
 _MOST_NAMES = 10_000
+_MOST_LISTED = 10
 
 
 class Wanted(Struct, frozen=True):
@@ -73,29 +75,78 @@ def _type(name: str) -> set[int]:
     return {int(kind) for kind in MessageType if kind.name in (f"{name}_REQ", f"{name}_RESP")}
 
 
-def select(lines: Iterable[Line], wanted: Wanted, product: str) -> Iterator[Line]:
-    """The lines that pass; stops reading after `end`."""
-    names: dict[UserId, str] = {}
+class Seen:
+    """What there was to choose from, for the error where nothing passed."""
+
+    def __init__(self) -> None:
+        self.passed = False
+        self.last_at = 0.0
+        self.channels: dict[str, None] = {}
+        self.types: set[int] = set()
+        self.names: dict[UserId, str | None] = {}
+
+    def why_nothing(self, wanted: Wanted) -> Problem | None:
+        """What to say where a filter names something that is not there; `None` where each has its match."""
+        if wanted.channel and not any(_is_on(channel, wanted.channel) for channel in self.channels):
+            listed = _listed(list(self.channels))
+            return Problem(f"--channel {wanted.channel}: there is no such channel.", f"There are {listed}.")
+        if wanted.user and not any(_is(wanted.user, whose, name) for whose, name in self.names.items()):
+            listed = _listed([" ".join(filter(None, (str(whose), name))) for whose, name in self.names.items()])
+            what = f"--user {wanted.user}: there is no such participant."
+            return Problem(what, f"There are {listed}." if listed else "No message is about a participant.")
+        if wanted.types and not wanted.types & self.types:
+            asked = ", ".join(MessageType.label(kind) for kind in sorted(wanted.types, key=str))
+            listed = _listed([MessageType.label(kind) for kind in sorted(self.types)])
+            return Problem(f"--type: there is no message of type {asked}.", f"There are {listed}.")
+        if wanted.start is not None and wanted.start > self.last_at:
+            what = f"--from {clock_time(wanted.start)} is after the last message."
+            return Problem(what, f"That came at {clock_time(self.last_at)} ({self.last_at:.3f} s).")
+        return None
+
+
+def _listed(known: list[str]) -> str:
+    """Some of what there is, for an error."""
+    return ", ".join(known[:_MOST_LISTED]) + (
+        f" and {len(known) - _MOST_LISTED} others" if known[_MOST_LISTED:] else ""
+    )
+
+
+def select(lines: Iterable[Line], wanted: Wanted, product: str, seen: Seen) -> Iterator[Line]:
+    """The lines that pass; stops reading after `end`, unless nothing has passed.
+
+    :param seen: learns what there was.
+    """
+    names = seen.names
     parties = Parties(product)
     everything = not (wanted.types or wanted.user or wanted.channel)
     for number, frame in lines:
         if isinstance(frame, str):
             if everything and wanted.start is None and wanted.end is None:
+                seen.passed = True
                 yield number, frame
             continue
-        at = frame.at_us / 1_000_000
-        if wanted.end is not None and at > wanted.end:
+        at, kind = frame.at_us / 1_000_000, type_of(frame)
+        is_late = wanted.end is not None and at > wanted.end
+        if is_late and seen.passed:
             return
         people = _people(frame, parties) if wanted.user else []
         for whose, name in people:
-            if name and whose is not None and (whose in names or len(names) < _MOST_NAMES):
-                names[whose] = name
+            if whose is not None and (whose in names or len(names) < _MOST_NAMES):
+                names[whose] = name or names.get(whose)
+        if not everything:
+            if len(seen.channels) < _MOST_NAMES:
+                seen.channels[frame.channel] = None
+            if isinstance(kind, int) and len(seen.types) < _MOST_NAMES:
+                seen.types.add(kind)
+        seen.last_at = max(seen.last_at, at)
         if (
-            (wanted.start is None or at >= wanted.start)
-            and (not wanted.channel or f"{frame.channel}.".startswith(f"{wanted.channel}."))
-            and (not wanted.types or type_of(frame) in wanted.types)
+            not is_late
+            and (wanted.start is None or at >= wanted.start)
+            and (not wanted.channel or _is_on(frame.channel, wanted.channel))
+            and (not wanted.types or kind in wanted.types)
             and (not wanted.user or any(_is(wanted.user, whose, name or names.get(whose)) for whose, name in people))
         ):
+            seen.passed = True
             yield number, frame
 
 
@@ -107,6 +158,10 @@ def type_of(frame: Frame) -> int | str | None:
     if isinstance(message, Message) and not isinstance(message, Unreadable):
         return int(message.msg_type)
     return None
+
+
+def _is_on(channel: str, wanted: str) -> bool:
+    return f"{channel}.".startswith(f"{wanted}.")
 
 
 def _people(frame: Frame, parties: Parties) -> list[tuple[UserId, str | None]]:

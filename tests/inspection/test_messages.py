@@ -13,7 +13,7 @@ from processes import RTMS, environment, rtms
 
 from rtms_cli.capture import capture_lines
 from rtms_cli.errors import Problem
-from rtms_cli.inspection.filters import SHOWN_LETTERS, Wanted, read_types, select
+from rtms_cli.inspection.filters import SHOWN_LETTERS, Seen, Wanted, read_types, select
 from rtms_cli.machine import Direction, Frame, State, frame_of
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.view.gist import frame_line
@@ -58,7 +58,6 @@ def capture(tmp_path: Path) -> Path:
         (["--type", "99"], [11]),
         (["--channel", "media"], [4, 6, 7, 8, 9, 10, 11, 12]),
         (["--channel", "media.audio"], [4, 6]),
-        (["--channel", "med"], []),
         (["--user", "7"], [5, 6]),
         (["--user", "ann"], [5, 6]),  # the packet has no name; the event gave it
         (["--user", "BOB"], [7, 10]),
@@ -141,12 +140,44 @@ def test_what_no_message_is_called_is_a_problem(capture: Path) -> None:
     for options, words in (
         (["--messages", "--type", "sound"], "no message type"),
         (["--messages", "--grep", "["], "no regular expression"),
-        (["--type", "audio"], "Add --messages"),
+        (["--type", "audio"], "--type goes with --messages"),
+        (["--follow"], "--follow goes with --messages"),
+        (["--user", "7", "--limit", "3"], "--user and --limit go with --messages"),
+        (["--messages", "--full"], "--full goes with --raw"),
+        (["--messages", "--from", "30", "--to", "0:10"], "--from 30 --to 10 ends before it begins"),
+        (["--messages", "--from", "-1"], "--from -1 is not a time"),
         (["--messages", "--lint"], "do not go together"),
     ):
         done = rtms("inspect", capture, *options, cwd=capture.parent)
         assert (done.returncode, done.stdout) == (2, "")
         assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "what", "remedy"),
+    [
+        (["--user", "Nobody"], 2, "--user Nobody: there is no such participant.", "There are 7 Ann\\x1b[2J, 8 Bob."),
+        (["--user", "Nobody", "--to", "1"], 2, "--user Nobody: there", "8 Bob."),  # who came later is listed as well
+        (
+            ["--channel", "med"],
+            2,
+            "--channel med: there is no such channel.",
+            "signaling, media.audio, media.video, media.",
+        ),
+        (["--type", "SHARE"], 2, "--type: there is no message of type 16 MEDIA_DATA_SHARE.", "14 MEDIA_DATA_AUDIO"),
+        (["--from", "0:30"], 2, "--from 0:00:30 is after the last message.", "That came at 0:00:05 (5.000 s)."),
+        (["--grep", "nothing has this"], 1, "No message matches --grep.", "Change --grep."),
+        (["--to", "2", "--type", "18"], 1, "No message matches --type and --to.", "Leave one of them out."),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_filters_that_let_nothing_pass(
+    options: list[str], code: int, what: str, remedy: str, more: list[str], capture: Path
+) -> None:
+    done = rtms("inspect", capture, "--messages", *options, *more, cwd=capture.parent)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert what in done.stderr.splitlines()[0]
+    assert remedy in done.stderr.splitlines()[1]
 
 
 def test_stops_reading_after_the_end() -> None:
@@ -160,7 +191,7 @@ def test_stops_reading_after_the_end() -> None:
             read.append(line[0])
             yield line
 
-    shown = [number for number, _ in select(counted(), Wanted(end=1.0), "meeting")]  # type: ignore[arg-type]
+    shown = [number for number, _ in select(counted(), Wanted(end=1.0), "meeting", Seen())]  # type: ignore[arg-type]
     assert (shown, read[-1]) == ([2, 3, 4, 5, 6], 7)
 
 
