@@ -77,8 +77,13 @@ class S3Server:
         client = boto3.client("s3", endpoint_url=self.endpoint, **keys)
         client.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
 
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object."""
+        self._ask("PUT", f"/{self.bucket}/{key}", content)
+
     def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
-        request = urllib.request.Request(f"{self.endpoint}{path}", body or None, method=method)
+        kind = {"Content-Type": "application/octet-stream"}  # else it is taken for a form
+        request = urllib.request.Request(f"{self.endpoint}{path}", body or None, kind, method=method)
         until = time.monotonic() + WAIT_S
         while True:
             try:

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from rtms_cli.capture import epoch_folders, part_of
+from rtms_cli.capture import Capture, epoch_folders, part_of
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.endings import Status
 from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.ownership import is_being_recorded
 from rtms_cli.untrusted import is_folder
 
+PAGE = "page.html"
+"""Where `rtms play` writes a recording's page, in its folder."""
 UNFINISHED, UNREADABLE = "unfinished", "unreadable"
 STATUSES = (*(status.value for status in Status), UNFINISHED, UNREADABLE)
 """What `Entry.status` may be. `recording` is being recorded at this moment; `unfinished` is what a process has left
@@ -93,14 +95,25 @@ def is_recording(folder: Path) -> bool:
     return os.path.lexists(folder / MANIFEST) or _has_capture(folder)
 
 
+def recordings_in(place: Path) -> list[Path]:
+    """The same, where there must be such a folder.
+
+    :raises Problem: where there is none, or it is a recording itself.
+    """
+    if not is_folder(place):
+        raise Problem(f"There is no folder {place}.", "`rtms demo` records a simulated meeting into recordings/.")
+    if os.path.lexists(place / MANIFEST):
+        raise Problem(f"{place} is a recording itself.", f"rtms show {place}")
+    return list(folders(place))
+
+
 def entry_of(folder: Path) -> Entry:
     """What a list says of a recording's folder."""
     is_recorded = is_being_recorded(folder)
     try:
         manifest = Manifest.read(folder)
     except FileNotFoundError:
-        status = Status.RECORDING.value if is_recorded else UNFINISHED
-        return Entry(folder.name, str(folder), status, nbytes=size_of(folder))
+        return _without_manifest(folder, Status.RECORDING.value if is_recorded else UNFINISHED)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         return Entry(folder.name, str(folder), UNREADABLE, nbytes=size_of(folder), problem=why)
@@ -110,6 +123,24 @@ def entry_of(folder: Path) -> Entry:
     elif status == Status.RECORDING or epoch_folders(folder):
         status = UNFINISHED
     return described(folder.name, str(folder), status, manifest, size_of(folder))
+
+
+def _without_manifest(folder: Path, status: str) -> Entry:
+    """What the capture's first line says."""
+    try:
+        header = Capture(folder).header
+    except Problem as problem:
+        return Entry(folder.name, str(folder), status, nbytes=size_of(folder), problem=problem.what)
+    return Entry(
+        folder.name,
+        str(folder),
+        status,
+        product=header.product,
+        id=header.id,
+        rtms_stream_id=header.rtms_stream_id,
+        started_at=header.created,
+        nbytes=size_of(folder),
+    )
 
 
 def described(name: str, path: str, status: str, manifest: Manifest, nbytes: int) -> Entry:

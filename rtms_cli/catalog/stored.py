@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 from rtms_cli.catalog.entries import UNFINISHED, UNREADABLE, Entry, described, newest_first
 from rtms_cli.catalog.finding import LATEST, is_called, not_one
+from rtms_cli.catalog.naming import titled
 from rtms_cli.errors import Problem
+from rtms_cli.recording.manifest import MANIFEST, Manifest
 from rtms_cli.store.objects import Objects, open_store
-from rtms_cli.store.reading import finished, segments_in
+from rtms_cli.store.reading import StoredManifest, finished, segments_in
 from rtms_cli.store.urls import read_store_url
 
 
@@ -51,3 +53,38 @@ def _entry(objects: Objects, name: str, path: str) -> Entry | None:
     if stored is not None:
         return described(name, path, stored.manifest.status, stored.manifest, nbytes)
     return Entry(name, path, UNFINISHED, nbytes=nbytes) if segments_in(objects, f"{name}/") else None
+
+
+def read_stored(url: str, endpoint: str | None = None) -> tuple[Entry, Manifest]:
+    """A finished recording in a store, by its URL.
+
+    :raises Problem: where there is none, or the store does not answer.
+    """
+    objects, stored = _finished(url, endpoint)
+    nbytes = sum(info.nbytes for info in objects.listed_now(""))
+    name = url.rstrip("/").rpartition("/")[2]
+    return described(name, url, stored.manifest.status, stored.manifest, nbytes), stored.manifest
+
+
+def name_stored(url: str, title: str | None, endpoint: str | None = None) -> None:
+    """Give a finished recording in a store a title; see `catalog.naming`.
+
+    :raises Problem: where there is none, it was changed meanwhile, or the store does not answer.
+    """
+    objects, _ = _finished(url, endpoint)
+    content, etag = objects.get_now(MANIFEST)
+    try:
+        objects.put_now(MANIFEST, titled(content, title), etag)
+    except ValueError as error:
+        raise Problem(f"The manifest of {url} cannot be changed: {error}.") from None
+
+
+def _finished(url: str, endpoint: str | None) -> tuple[Objects, StoredManifest]:
+    objects = open_store(read_store_url(url), endpoint)
+    try:
+        stored = finished(objects)
+    except ValueError as error:
+        raise Problem(f"The manifest of {url} cannot be read: {error}.") from None
+    if stored is None:
+        raise Problem(f"{url} is not a finished recording.", "`rtms ls URL` lists those below a URL.")
+    return objects, stored

@@ -283,7 +283,7 @@ def recording_of(context: typer.Context, text: str | None, doing: str, endpoint:
     """The path or URL of the recording that a person means; where it was not named in full, a line says which.
 
     :param text: a path, a URL, `-`, `latest`, the beginning of a name, an id or a title; `None` is `latest`.
-    :param doing: what is done with it, for that line: `inspecting`.
+    :param doing: what is done with it, for that line: `inspecting`; without it there is no line.
     :param endpoint: of a store that is compatible with S3.
     :raises Problem: where there is none, or several.
     """
@@ -300,7 +300,8 @@ def recording_of(context: typer.Context, text: str | None, doing: str, endpoint:
         found = find_stored(text or LATEST, place, endpoint)
     else:
         found = str(find_folder(text or LATEST, Path(place)))
-    say(f"{doing} {found}", err=True)
+    if doing:
+        say(f"{doing} {found}", err=True)
     return found
 
 
@@ -329,6 +330,17 @@ def recordings_of(
             key = one if is_store_url(one) else os.path.realpath(one)
             found.setdefault(key, (one, bool(inside)))
     return list(found.values())
+
+
+def short_name(context: typer.Context, given: str) -> str:
+    """What to call a recording in a next command: as little of its name as will do, where `recording_of` finds it."""
+    from rtms_cli.catalog.entries import folders
+    from rtms_cli.view.catalog import short_names
+
+    folder, place = Path(given), Path(recordings_place(context))
+    if folder.absolute().parent != place.absolute():
+        return given
+    return short_names([path.name for path in folders(place)]).get(folder.name, given)
 
 
 def newest_recording(context: typer.Context, doing: str) -> Path:

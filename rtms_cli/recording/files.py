@@ -14,10 +14,15 @@ from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
+from rtms_cli.capture import EPOCHS
+
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 """To open a pipe without a reader, or a terminal, fails or does nothing, instead of waiting."""
 _CHUNK = 1 << 20
+
+SEARCH_INDEX = ".search.sqlite"
+"""The cache that `rtms search` keeps in the folder that recordings are in."""
 
 Mark = tuple[int, int, int]
 """Of a file: which it is, its size, and when it was written to last."""
@@ -84,6 +89,15 @@ def _is_stream(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return stat.S_ISCHR(kind) or stat.S_ISFIFO(kind)
+
+
+def forget_search(place: Path) -> None:
+    """Delete the search index of a folder with recordings: something in it was deleted, which nobody may find now.
+
+    :raises OSError: where that fails.
+    """
+    for name in (SEARCH_INDEX, f"{SEARCH_INDEX}-journal", f"{SEARCH_INDEX}-wal", f"{SEARCH_INDEX}-shm"):
+        (place / name).unlink(missing_ok=True)
 
 
 def free_space(folder: Path) -> int | None:
@@ -233,6 +247,22 @@ class Files:
             (self.folder / parent).rmdir()
             self._made.discard(parent)
 
+    def remove_all(self, names: Iterable[str]) -> Iterator[tuple[str, OSError]]:
+        """Take files away, and the search index that may have what was said in them.
+
+        :returns: what could not be removed, and why.
+        """
+        for name in names:
+            try:
+                self.remove(name)
+            except OSError as error:
+                yield name, error
+        place = self.folder.parent
+        try:
+            forget_search(place.parent.parent if place.name == EPOCHS else place)
+        except OSError as error:
+            yield SEARCH_INDEX, error
+
     def _notice(self, name: str, size: int) -> int:
         """Take note of a file that is not as it was left.
 
@@ -311,6 +341,10 @@ class NoFiles(Files):
 
     def remove(self, name: str) -> None:
         """See `Files`."""
+
+    def remove_all(self, names: Iterable[str]) -> Iterator[tuple[str, OSError]]:
+        """See `Files`."""
+        return iter(())
 
 
 def _no_file() -> OSError:

@@ -7,19 +7,20 @@ that is killed leaves, the next one deletes.
 
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
 
-from rtms_cli.capture import part_of
+from rtms_cli.capture import epoch_folders, part_of
 from rtms_cli.errors import Problem
 from rtms_cli.protocol.endings import Status
+from rtms_cli.recording.files import forget_search
 from rtms_cli.recording.manifest import MANIFEST, Manifest
 from rtms_cli.recording.merging import has_parts
-from rtms_cli.recording.ownership import FolderLock, NoLocksError, is_being_recorded
+from rtms_cli.recording.ownership import FolderLock, NoLocksError, is_being_recorded, is_locked
 from rtms_cli.untrusted import is_folder
 
 _GONE = ".pruned-"
@@ -142,35 +143,13 @@ class Folder:
         """See `Place`."""
         folder = self._folder / candidate.name
         if candidate.status == LEFTOVER:
-            return self._remove(folder)
-        lock = FolderLock(folder)
-        try:
-            lock.acquire()
-        except BlockingIOError:
-            return "it is being recorded or repaired"
-        except NoLocksError:
-            pass  # the manifest says that it is finished
-        except OSError as error:
-            return error.strerror or str(error)
-        try:
-            now = self._look_at(folder, is_ours=True)
-            if not isinstance(now, Candidate) or now.mark != candidate.mark:
-                return "it has changed since"
-            gone = self._folder / f"{_GONE}{candidate.name}"
-            folder.rename(gone)
-        except OSError as error:
-            return error.strerror or str(error)
-        finally:
-            lock.release()
-        return self._remove(gone)
+            return _remove(folder)
 
-    def _remove(self, gone: Path) -> str:
-        try:
-            (gone / MANIFEST).unlink(missing_ok=True)  # first: nothing that is half there looks whole
-            shutil.rmtree(gone)
-        except OSError as error:
-            return f"a part of it could not be deleted: {error.strerror or error}"
-        return ""
+        def is_same() -> bool:
+            now = self._look_at(folder, is_ours=True)
+            return isinstance(now, Candidate) and now.mark == candidate.mark
+
+        return delete_recording(folder, is_same)
 
     def _look_at(self, folder: Path, *, is_ours: bool = False) -> Candidate | Left | None:
         """A folder as it stands; `None` where it is not a recording.
@@ -192,6 +171,45 @@ class Folder:
         ended_at = manifest.ended_at or ""
         stamp = f"{mark.st_ino}-{mark.st_size}-{mark.st_mtime_ns}"
         return Candidate(folder.name, manifest.status, manifest.started_at, ended_at, _nbytes(folder), stamp)
+
+
+def delete_recording(folder: Path, is_same: Callable[[], bool] = lambda: True) -> str:
+    """Delete a recording that nobody records or repairs at this moment, finished or not.
+
+    :param is_same: asked once its lock is ours, right before it goes.
+    :returns: why not; empty where it was deleted.
+    """
+    lock = FolderLock(folder)
+    try:
+        lock.acquire()
+    except BlockingIOError:
+        return "it is being recorded or repaired"
+    except NoLocksError:
+        pass  # the manifest says that it is finished, or a person does
+    except OSError as error:
+        return error.strerror or str(error)
+    try:
+        if has_parts(folder) and any(map(is_locked, epoch_folders(folder).values())):
+            return "it is being recorded or repaired"
+        if not is_same():
+            return "it has changed since"
+        gone = folder.parent / f"{_GONE}{folder.name}"
+        folder.rename(gone)
+        forget_search(folder.parent)
+    except OSError as error:
+        return error.strerror or str(error)
+    finally:
+        lock.release()
+    return _remove(gone)
+
+
+def _remove(gone: Path) -> str:
+    try:
+        (gone / MANIFEST).unlink(missing_ok=True)  # first: nothing that is half there looks whole
+        shutil.rmtree(gone)
+    except OSError as error:
+        return f"a part of it could not be deleted: {error.strerror or error}"
+    return ""
 
 
 def _nbytes(folder: Path) -> int:

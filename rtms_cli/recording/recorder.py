@@ -434,11 +434,8 @@ class Recorder:
         self.checkpoint()
         if (self.folder / HOOKS_LOG).is_file():
             paths.append(HOOKS_LOG)
-        for path in paths:
-            try:
-                self._files.remove(path)
-            except OSError as error:
-                self._ledger.lose("could not be deleted", path, 0, error)
+        for path, error in self._files.remove_all(paths):
+            self._ledger.lose("could not be deleted", path, 0, error)
         self._ledger.warn(f"the stream was revoked: all {len(paths)} files of its recording were deleted")
 
     def _capture(self) -> None:

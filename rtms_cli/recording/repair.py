@@ -23,7 +23,7 @@ from rtms_cli.machine import Item, in_batches
 from rtms_cli.protocol.endings import Speaker, Status, judge_ending
 from rtms_cli.protocol.times import iso_time
 from rtms_cli.recording.encoded import EXTENSIONS, KIND
-from rtms_cli.recording.files import Files, folder_mode
+from rtms_cli.recording.files import Files, folder_mode, forget_search
 from rtms_cli.recording.holding import holds, pictures_hold, same
 from rtms_cli.recording.manifest import (
     MANIFEST,
@@ -320,6 +320,7 @@ def delete_content(folder: Path, manifest: Manifest, problems: tuple[str, ...]) 
     names = sorted(files_in(folder) - {MANIFEST}, key=lambda name: (part_of(name) is not None, name))
     for name in names:
         (folder / name).unlink(missing_ok=True)
+    forget_search(folder.parent)
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink() and path.name != WORKSHOP and not any(path.iterdir()):
             path.rmdir()

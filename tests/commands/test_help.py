@@ -24,7 +24,8 @@ def cli() -> typer.Typer:
 
 COMMANDS = [
     "demo", "listen", "work", "fleet", "join", "start", "stop", "pause", "resume", "status", "replay",
-    "inspect", "export", "repair", "prune", "simulate", "trigger", "doctor", "config",
+    "inspect", "export", "repair", "ls", "show", "search", "play", "name", "rm", "prune",
+    "simulate", "trigger", "doctor", "config",
     "sign handshake", "sign webhook", "sign challenge",
 ]  # fmt: skip
 

@@ -1,0 +1,113 @@
+"""`rtms ls`: list the recordings."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtms_cli.commands.options import StoreEndpoint, duration, recordings_place
+from rtms_cli.errors import Problem
+
+if TYPE_CHECKING:
+    from rtms_cli.catalog.entries import Entry
+
+
+def ls(
+    context: typer.Context,
+    place: Annotated[
+        str | None, typer.Argument(help="A folder or a URL with recordings.", show_default="where listen puts them")
+    ] = None,
+    since: Annotated[str, typer.Option(metavar="TIME", help="Only those that began since: 7d, 12h, 2026-11-01.")] = "",
+    status: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STATUS", help="Only complete, interrupted, failed, revoked, recording or unfinished."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Only so many.", min=1)] = None,
+    store_endpoint: StoreEndpoint = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a recording.")] = False,
+) -> None:
+    """List the recordings, newest first.
+
+    In a pipe, each line has the name, status, start, length, bytes, losses, product and title or id, with tabs between
+    them.
+
+    \b
+    Examples:
+      rtms ls
+      rtms ls --since 7d --status interrupted
+      rtms ls s3://bucket/recordings --json
+    """
+    given = place or recordings_place(context)
+    found = _entries(given, store_endpoint)
+    if since:
+        earliest = read_since(since, datetime.now(UTC))
+        found = [entry for entry in found if entry.began is not None and entry.began >= earliest]
+    if status:
+        _check_statuses(status)
+        found = [entry for entry in found if entry.status in status]
+    _show(given, found[:limit], len(found), as_json=as_json, is_filtered=bool(since or status))
+
+
+def _entries(given: str, endpoint: str | None) -> "list[Entry]":
+    from rtms_cli.catalog.entries import entry_of, newest_first, recordings_in
+    from rtms_cli.store.urls import is_store_url
+
+    if is_store_url(given):
+        from rtms_cli.catalog.stored import stored_entries
+
+        return newest_first(stored_entries(given, endpoint))
+    return newest_first(entry_of(folder) for folder in recordings_in(Path(given)))
+
+
+def read_since(text: str, now: datetime) -> datetime:
+    """Read `--since`: a date, a time, or how long ago.
+
+    :raises Problem: where it is none of them.
+    """
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            return now - timedelta(seconds=duration("--since", text))
+        except Problem:
+            raise Problem(f"--since {text} is not a time.", "Give 7d, 12h, 2026-11-01 or 2026-11-01T09:00.") from None
+        except OverflowError:
+            return datetime.min.replace(tzinfo=UTC)
+    return read if read.tzinfo is not None else read.astimezone()
+
+
+def _check_statuses(statuses: list[str]) -> None:
+    from rtms_cli.catalog.entries import STATUSES
+
+    for one in statuses:
+        if one not in STATUSES:
+            raise Problem(f"--status {one} is not a status of a recording.", f"Use {', '.join(STATUSES)}.")
+
+
+def _show(given: str, entries: "list[Entry]", count: int, *, as_json: bool, is_filtered: bool) -> None:
+    from rtms_cli.view.catalog import recording_line, recordings_table, short_names
+    from rtms_cli.view.console import is_for_people, make_console
+    from rtms_cli.view.next_steps import command_line, next_steps
+    from rtms_cli.view.text import json_line, say, size_of
+
+    if as_json:
+        for entry in entries:
+            typer.echo(json_line(entry))
+        return
+    if not is_for_people():
+        for entry in entries:
+            typer.echo(recording_line(entry))
+        return
+    console = make_console()
+    if not entries:
+        say(f"No {'such ' if is_filtered else ''}recordings in {given}.")
+        step = ("rtms ls", "all of them") if is_filtered else ("rtms demo", "record a simulated meeting")
+        next_steps(console, [step])
+        return
+    console.print(recordings_table(entries, console.width))
+    more = f" (of {count:,})" if count > len(entries) else ""
+    nbytes = sum(entry.nbytes for entry in entries)
+    console.print(f"{len(entries):,} recording{'' if len(entries) == 1 else 's'}{more}, {size_of(nbytes)}", style="dim")
+    first = short_names([entry.name for entry in entries])[entries[0].name]
+    next_steps(console, [(command_line("rtms", "show", first), "what is in it")])
