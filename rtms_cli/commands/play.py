@@ -53,7 +53,7 @@ def play(
     from rtms_cli.export.source import recorded_in
     from rtms_cli.store.urls import is_store_url
 
-    seconds = _moment(at)
+    seconds = duration("--at", at)
     given = recording_of(context, recording or "latest", "playing")
     if is_store_url(given):
         raise Problem(f"{given} is in a store.", f"rtms export {given} --to mp3 makes a file that you can play.")
@@ -69,16 +69,6 @@ def play(
         raise Problem(f"{chosen} is not installed.", "Install it, or use --with browser.")
     with _sound(recorded) as (path, offset):
         _run([program, *_arguments(chosen, path, max(0.0, seconds - offset))])
-
-
-def _moment(text: str) -> float:
-    parts = text.split(":")
-    if len(parts) == 1:
-        return duration("--at", text)
-    try:
-        return sum(float(part) * 60.0**number for number, part in enumerate(reversed(parts)))
-    except ValueError:
-        raise Problem(f"--at {text} is not a time.", "Give 12:30, 750 or 1:02:03.") from None
 
 
 def _installed(recorded: "Recorded") -> Player:

@@ -53,10 +53,11 @@ def _described(one: str, endpoint: str | None) -> str:
     :raises Problem: where it is not a recording.
     """
     from rtms_cli.catalog.entries import entry_of, folders
+    from rtms_cli.protocol.times import clock_time
     from rtms_cli.recording.ownership import is_being_recorded
     from rtms_cli.recording.pruning import SPOOL_STATES
     from rtms_cli.store.urls import is_store_url
-    from rtms_cli.view.catalog import length_text, what_of
+    from rtms_cli.view.catalog import what_of
     from rtms_cli.view.text import size_of
 
     if is_store_url(one):
@@ -74,7 +75,7 @@ def _described(one: str, endpoint: str | None) -> str:
         entry = entry_of(folder)
         if is_being_recorded(folder):
             raise Problem(f"{one} is being recorded or repaired.", "Wait for its end, or stop it: rtms stop.")
-    return f"{what_of(entry)}, {length_text(entry.seconds)}, {size_of(entry.nbytes)}, {entry.status}"
+    return f"{what_of(entry)}, {clock_time(round(entry.seconds))}, {size_of(entry.nbytes)}, {entry.status}"
 
 
 def _delete(one: str, endpoint: str | None) -> str:

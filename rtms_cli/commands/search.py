@@ -94,7 +94,8 @@ def _update(index: "SearchIndex") -> None:
 
 def _show(hits: "list[Hit]", folder: Path, words: str, *, as_json: bool, is_cut: bool) -> None:
     from rtms_cli.catalog.entries import recordings_in
-    from rtms_cli.view.catalog import found_line, found_lines, length_text, short_names
+    from rtms_cli.protocol.times import clock_time
+    from rtms_cli.view.catalog import found_line, found_lines, short_names
     from rtms_cli.view.console import is_for_people, make_console
     from rtms_cli.view.next_steps import command_line, next_steps
     from rtms_cli.view.text import json_line, say
@@ -120,7 +121,7 @@ def _show(hits: "list[Hit]", folder: Path, words: str, *, as_json: bool, is_cut:
         console.print(f"the first {len(hits)}; --limit shows more", style="dim")
     first = hits[0]
     name = short.get(first.recording, first.recording)
-    next_steps(console, [(command_line("rtms", "play", name, "--at", length_text(first.at)), "hear the first one")])
+    next_steps(console, [(command_line("rtms", "play", name, "--at", clock_time(first.at)), "hear the first one")])
 
 
 def link(folder: Path, at: float) -> str | None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from rtms_cli.protocol.numbers import StopReason
+from rtms_cli.protocol.times import clock_time
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.view.text import escape, size_of
 
@@ -124,12 +125,6 @@ class Found(Protocol):
         """The lines behind it."""
 
 
-def length_text(seconds: float) -> str:
-    """`0:12:30`."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
 def local_time(began: datetime | None) -> str:
     """A time in this machine's zone, to the minute; `?` where it is not known."""
     return "?" if began is None else began.astimezone().strftime("%Y-%m-%d %H:%M")
@@ -163,7 +158,7 @@ def recordings_table(entries: Sequence[Listed], width: int) -> "RenderableType":
     columns = {
         "recording": [Text(escape(short[entry.name]), style="cyan") for entry in entries],
         "when": [Text(local_time(entry.began)[0 if width >= _WIDE else 5 :]) for entry in entries],
-        "length": [Text(length_text(entry.seconds), justify="right") for entry in entries],
+        "length": [Text(clock_time(round(entry.seconds)), justify="right") for entry in entries],
         "what": [Text(escape(what_of(entry)), style="bold" if entry.title else "") for entry in entries],
         "people": [Text(escape(", ".join(entry.people))) for entry in entries],
         "kinds": [Text(" ".join(entry.kinds)) for entry in entries],
@@ -203,7 +198,7 @@ def recording_line(entry: Listed) -> str:
         entry.name,
         entry.status,
         entry.started_at,
-        length_text(entry.seconds),
+        clock_time(round(entry.seconds)),
         str(entry.nbytes),
         str(entry.losses),
         entry.product,
@@ -218,7 +213,7 @@ def recording_lines(manifest: Manifest, entry: Listed, verdict: str) -> Iterator
     if manifest.title:
         yield "title", manifest.title
     yield "recording", entry.name
-    yield "when", f"{local_time(entry.began)}, {length_text(entry.seconds)}, {size_of(entry.nbytes)}"
+    yield "when", f"{local_time(entry.began)}, {clock_time(round(entry.seconds))}, {size_of(entry.nbytes)}"
     yield manifest.product.replace("_", " "), f"{manifest.id}, stream {manifest.rtms_stream_id}"
     if manifest.participants:
         names = [person.user_name or str(person.user_id) for person in manifest.participants]
@@ -285,7 +280,7 @@ def found_lines(
         url = link(hit)
         line_text = Text.assemble(
             "  ",
-            (f"{length_text(hit.at):>9}", f"cyan link {url}" if url else "cyan"),
+            (f"{clock_time(hit.at):>9}", f"cyan link {url}" if url else "cyan"),
             "  ",
             (mark, "dim"),
             (escape(hit.who) + ": " if hit.who else "", "bold"),
@@ -306,5 +301,5 @@ def _marks(words: str) -> re.Pattern[str] | None:
 
 def found_line(hit: Found) -> str:
     """The same for a pipe: recording, time, kind, speaker and text, with tabs between them."""
-    fields = (hit.recording, length_text(hit.at), hit.kind, hit.who, hit.text)
+    fields = (hit.recording, clock_time(hit.at), hit.kind, hit.who, hit.text)
     return "\t".join(escape(field, 10_000) for field in fields)

@@ -11,7 +11,7 @@ from catalog.shelf import manifest, put
 from catalog.test_search import say
 from processes import RTMS, rtms
 from s3_server import S3Server
-from view.test_terminal import Terminal
+from terminals import Terminal
 
 from rtms_cli.recording.manifest import Loss, TrackEntry
 from rtms_cli.recording.ownership import FolderLock
