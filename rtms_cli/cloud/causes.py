@@ -84,8 +84,8 @@ def _of_the_app(base: str, product: Product, *, by_events: bool | None) -> list[
     event = f"{product}.{'voice_' if product is Product.CONTACT_CENTER else ''}rtms_started"
     method = {
         True: "method WebSocket, and the subscription of --events",
-        False: "method Webhook, and its URL leads here (rtms doctor --url)",
-        None: "method Webhook with your URL (rtms doctor --url), or method WebSocket (--events)",
+        False: "method Webhook, and its URL leads here (rtms doctor --webhook)",
+        None: "method Webhook with your URL (rtms doctor --webhook), or method WebSocket (--events)",
     }[by_events]
     found = [
         Cause(

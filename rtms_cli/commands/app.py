@@ -61,7 +61,9 @@ def _print_version(wanted: bool) -> None:
 def root(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", envvar="RTMS_DEBUG")] = False,
-    color: Annotated[Color, typer.Option(help="Colours; auto honours NO_COLOR.")] = Color.AUTO,
+    color: Annotated[
+        Color, typer.Option(metavar="auto|always|never", help="When to use colour; auto honours NO_COLOR.")
+    ] = Color.AUTO,
     version: Annotated[
         bool, typer.Option("--version", help="Show versions.", callback=_print_version, is_eager=True)
     ] = False,

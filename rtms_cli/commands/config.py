@@ -1,4 +1,4 @@
-"""`rtms config`: the settings that hold, and where each comes from."""
+"""`rtms config`: the effective settings, and where each comes from."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.options import Json
 from rtms_cli.commands.settings import FILE, Setting, options_of, plain_commands, read_settings, tables_in
 from rtms_cli.errors import Problem
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
 
 
 def config(
-    command: Annotated[str | None, typer.Argument(help="Only this command's options.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Defaults too.")] = False,
+    command: Annotated[
+        str | None, typer.Argument(help="Only this command's options.", autocompletion=completing.commands)
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Include defaults.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the settings that hold, and where each comes from.
+    """Show effective settings, and where each comes from.
 
     \b
     Example:

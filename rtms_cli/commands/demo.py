@@ -13,12 +13,12 @@ from rtms_cli.errors import Exit
 @option_groups
 def demo(
     cloud: Annotated[
-        bool, typer.Option("--cloud", help="By Zoom's REST API and event WebSocket, without any webhook.")
+        bool, typer.Option("--cloud", help="Use the REST API and the event WebSocket instead of a webhook.")
     ] = False,
     seconds: Annotated[
         float,
         typer.Option(
-            metavar="TIME", parser=time_option("--seconds", 1, 86400), help="How long the simulated meeting is."
+            metavar="TIME", parser=time_option("--seconds", 1, 86400), help="Length of the simulated meeting."
         ),
     ] = 10,
     media: Media = "all",

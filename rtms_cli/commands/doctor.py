@@ -18,36 +18,37 @@ if TYPE_CHECKING:
 
 @option_groups
 def doctor(
-    url: Annotated[
-        str | None, typer.Option(help="Your public webhook URL: it is sent a challenge and a forgery.")
+    webhook: Annotated[
+        str | None,
+        typer.Option("--webhook", metavar="URL", help="Send a challenge and a forgery to this webhook URL."),
     ] = None,
-    port: Annotated[int, typer.Option(help="The port that `rtms listen` shall have.", min=1, max=65535)] = 8080,
+    port: Annotated[
+        int, typer.Option("--port", "-p", metavar="PORT", help="Port that `rtms listen` will use.", min=1, max=65535)
+    ] = 8080,
     out: Out = Path("recordings"),
-    offline: Annotated[bool, typer.Option("--offline", help="Leave out what needs the network.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Skip checks that need the network.")] = False,
     ca_file: CaFile = None,
     events: Annotated[
         str | None,
-        typer.Option(
-            metavar="ID", help="Connect to this subscription for 8 s. Whoever holds it loses it, and its events."
-        ),
+        typer.Option(metavar="ID", help="Connect to this subscription for 8 s; its current holder loses events."),
     ] = None,
     *,
     cloud: CloudOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
-    """Check this machine, the credentials, the webhook URL and the way to Zoom's cloud.
+    """Check this machine, the credentials, the webhook and the cloud.
 
     With credentials it asks Zoom for a token; nothing else is told to anybody. Exit code 1 if something is wrong; what
     cannot be looked at is no fault.
 
     \b
     Example:
-      rtms doctor --url https://your.host/webhook
+      rtms doctor --webhook https://your.host/webhook
     """
     from rtms_cli.view.text import json_line
 
     found: list[Check] = []
-    for check in _checks(url, port, out, events, cloud, ca_file, offline=offline):
+    for check in _checks(webhook, port, out, events, cloud, ca_file, offline=offline):
         found.append(check)
         if not as_json:
             _print(check)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.options import StoreEndpoint, duration, newest_recording, time_option
 from rtms_cli.errors import Problem
 from rtms_cli.store.urls import is_store_url
@@ -28,7 +29,7 @@ _SOUND = ("wav", "flac", "opus", "mp3")
 _FILM = ("mp4", "mkv")
 _TABLES = ("csv", "parquet")
 _PICTURES = ("frames", "slides")
-_FORMATS = (*_FILM, *_SOUND, *_TEXT, *_PICTURES, *_TABLES)
+FORMATS = (*_FILM, *_SOUND, *_TEXT, *_PICTURES, *_TABLES)
 _LAYOUTS = ("video", "share", "side")
 _MOST_LISTED = 20
 """Participants that a refusal names."""
@@ -38,44 +39,78 @@ def export(
     context: typer.Context,
     recording: Annotated[
         str | None,
-        typer.Argument(help="A recording's folder or URL, or a capture.", show_default="the newest one in recordings"),
+        typer.Argument(
+            help="A recording's folder or URL, or a capture.",
+            show_default="the newest one in recordings",
+            autocompletion=completing.recordings,
+        ),
     ] = None,
     to: Annotated[
-        list[str] | None, typer.Option("--to", help=f"{', '.join(_FORMATS)}; several with , or repeated.")
+        list[str] | None,
+        typer.Option(
+            "--to",
+            metavar="FORMATS",
+            help=f"{', '.join(FORMATS)}; separated by commas, or repeated.",
+            autocompletion=completing.export_formats,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the new files.", show_default="export/ in the recording, or here"),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for the new files.",
+            show_default="export/ in the recording, or here",
+        ),
     ] = None,
-    user: Annotated[str, typer.Option(help="Only this participant's pictures: a user id or a name.")] = "",
-    layout: Annotated[str, typer.Option(help="video, share, or side (both; encodes them again).")] = "video",
-    blank: Annotated[bool, typer.Option("--blank", help="Black while a camera is off (encodes again).")] = False,
+    user: Annotated[
+        str, typer.Option("--video-user", metavar="USER", help="Only this camera: a user id or a name.")
+    ] = "",
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="video|share|side",
+            help="What a film shows; side shows both, and encodes them again.",
+            autocompletion=completing.layouts,
+        ),
+    ] = "video",
+    blank: Annotated[
+        bool, typer.Option("--blank", help="Show black while a camera is off; encodes the video again.")
+    ] = False,
     merge_gap: Annotated[
         float,
         typer.Option(
-            metavar="TIME", parser=time_option("--merge-gap"), help="Sentences of a speaker so close become one."
+            metavar="TIME", parser=time_option("--merge-gap"), help="Join sentences of a speaker that are this close."
         ),
     ] = 1.5,
-    per_speaker: Annotated[bool, typer.Option("--per-speaker", help="A sound file for each participant.")] = False,
-    multichannel: Annotated[bool, typer.Option("--multichannel", help="A channel for each participant.")] = False,
+    per_speaker: Annotated[
+        bool, typer.Option("--per-speaker", help="Write an audio file for each participant.")
+    ] = False,
+    multichannel: Annotated[
+        bool, typer.Option("--multichannel", help="Write an audio file with a channel for each participant.")
+    ] = False,
     trim: Annotated[
-        tuple[str, str] | None, typer.Option(help="Sound from START to END: 90 or 1:30.", metavar="START END")
+        tuple[str, str] | None,
+        typer.Option(metavar="START END", help="Audio from START to END: 90 or 1:30."),
     ] = None,
     only_speech: Annotated[
-        bool, typer.Option("--only-speech", help="Cut silences out of the sound, and write a map of it.")
+        bool, typer.Option("--only-speech", help="Cut silence from the audio, and write a map of the cuts.")
     ] = False,
     every: Annotated[
         float | None,
         typer.Option(
-            metavar="TIME", parser=time_option("--every", 0.01), help="A frame every so often, not only key frames."
+            metavar="TIME",
+            parser=time_option("--every", 0.01),
+            help="Write a frame at this interval, not only key frames.",
         ),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the recording into this PNG file.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the recording into this PNG file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     store_endpoint: StoreEndpoint = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
-    """Turn a recording into files that people play, read and plot.
+    """Turn a recording into files to play, read and plot.
 
     Without --to: mp4 (or opus, where there are no pictures), vtt and txt, as far as the recording has them.
 
@@ -205,8 +240,8 @@ def _end(number: int, _: object) -> None:
 def _formats(given: list[str]) -> list[str]:
     formats = [name.strip() for name in ",".join(given).split(",") if name.strip()]
     for name in formats:
-        if name not in _FORMATS:
-            raise Problem(f"--to {name}: there is no such format.", f"Use {', '.join(_FORMATS)}.")
+        if name not in FORMATS:
+            raise Problem(f"--to {name}: there is no such format.", f"Use {', '.join(FORMATS)}.")
     return list(dict.fromkeys(formats))
 
 
@@ -252,7 +287,8 @@ def _user(recorded: "Recorded", wanted: str) -> "UserId":
         return found[0]
     listed = ", ".join(f"{one} {names.get(one, '')}".strip() for one in islice(users, _MOST_LISTED))
     listed += f" and {len(users) - _MOST_LISTED} others" if len(users) > _MOST_LISTED else ""
-    raise Problem(f"--user {wanted} is {'nobody' if not found else 'several people'} here.", f"There are {listed}.")
+    what = f"There is no participant called {wanted}." if not found else f"{wanted} matches {len(found)} participants."
+    raise Problem(f"--video-user: {what}", f"The participants are {listed}.")
 
 
 def _span(start: str, end: str) -> "Span":

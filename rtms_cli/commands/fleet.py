@@ -19,12 +19,12 @@ WATCH_S = 2.0
 def fleet(
     queue: WorkQueue = None,
     stream: Annotated[
-        str | None, typer.Option(metavar="STREAM_ID", help="Show what happened to this stream instead.")
+        str | None, typer.Option("--stream-id", metavar="ID", help="Show the history of this stream instead.")
     ] = None,
-    drain: Annotated[
-        str | None, typer.Option(metavar="WORKER", help="Have it hand its streams to others, and end.")
+    retire: Annotated[
+        str | None, typer.Option(metavar="WORKER", help="Make this worker hand over its streams and exit.")
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again every 2 s, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every 2 s until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object; with --watch one a line.")] = False,
 ) -> None:
     """Show the workers of a queue and their streams.
@@ -39,13 +39,13 @@ def fleet(
 
     if queue is None:
         raise Problem("No queue.", "Give --queue redis://HOST, or set RTMS_QUEUE.")
-    if (stream is not None) + (drain is not None) + watch > 1:
-        raise Problem("--stream, --drain and --watch do not go together.", "Give one of them.")
+    if (stream is not None) + (retire is not None) + watch > 1:
+        raise Problem("--stream-id, --retire and --watch do not go together.", "Give one of them.")
 
     async def run() -> None:
         async with open_dispatch(queue) as dispatch:
-            if drain is not None:
-                await _drain(dispatch, drain, as_json=as_json)
+            if retire is not None:
+                await _drain(dispatch, retire, as_json=as_json)
             elif stream is not None:
                 await _history(dispatch, stream, as_json=as_json)
             elif watch:

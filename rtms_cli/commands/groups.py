@@ -27,7 +27,6 @@ from rtms_cli.commands.options import (
     Json,
     KeepEncoded,
     KeepRevoked,
-    Live,
     LogFile,
     LogFormat,
     LogRotate,
@@ -44,6 +43,7 @@ from rtms_cli.commands.options import (
     SecretToken,
     Separate,
     ShareForm,
+    SkipBuffered,
     Split,
     SpokenLanguage,
     Spool,
@@ -54,6 +54,7 @@ from rtms_cli.commands.options import (
     TokenFlowName,
     VideoForm,
     VideoUser,
+    Webhook,
     given_credentials,
 )
 from rtms_cli.errors import Problem
@@ -82,7 +83,7 @@ class MediaOptions(Struct, frozen=True):
     share: ShareForm = "jpg"
     language: SpokenLanguage = "English"
     detect_language: DetectLanguage = True
-    live: Live = False
+    skip_buffered: SkipBuffered = False
     split: Split = False
 
     def request(self, *, separate: bool = False) -> "MediaRequest":
@@ -239,12 +240,17 @@ class CloudOptions(Struct, frozen=True):
 class ServerOptions(Struct, frozen=True):
     """Where a stand-in for Zoom listens, whom it tells of its streams, and which app's client it expects."""
 
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1"
     cert: Cert = None
     public_host: PublicHost = None
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 0
-    webhook: Annotated[str | None, typer.Option(help="URL to post signed started and stopped webhooks to.")] = None
-    payload_out: Annotated[Path | None, typer.Option(help="File to write the started webhook's body to.")] = None
+    port: Annotated[
+        int,
+        typer.Option("--port", "-p", metavar="PORT", help="Port to listen on; 0 takes a free one.", min=0, max=65535),
+    ] = 0
+    webhook: Webhook = None
+    payload_out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the body of the started webhook to this file.")
+    ] = None
     client_id: ClientId = None
     client_secret: ClientSecret = None
     secret_token: SecretToken = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.options import StoreEndpoint, newest_recording, open_capture, time_option
 from rtms_cli.errors import Exit, Problem
 from rtms_cli.untrusted import is_folder
@@ -28,40 +29,52 @@ def inspect(
     capture: Annotated[
         str | None,
         typer.Argument(
-            help="A capture.jsonl (also .gz or .zst), or a recording's folder or URL.",
+            help="A recording's folder or URL, or a capture file (.gz and .zst too).",
+            autocompletion=completing.recordings,
             show_default="the newest one in recordings",
         ),
     ] = None,
     messages: Annotated[bool, typer.Option("--messages", help="List the messages.")] = False,
-    lint: Annotated[bool, typer.Option("--lint", help="Check it against the protocol; findings end with 1.")] = False,
+    lint: Annotated[
+        bool, typer.Option("--lint", help="Check it against the protocol; exit code 1 for findings.")
+    ] = False,
     explain: Annotated[
-        str, typer.Option(metavar="<rule>", help="Print what the protocol says about a rule of --lint.")
+        str,
+        typer.Option(
+            metavar="RULE", help="Print what the protocol says about a rule of --lint.", autocompletion=completing.rules
+        ),
     ] = "",
-    timeline: Annotated[bool, typer.Option("--timeline", help="Draw who sent what when.")] = False,
-    html: Annotated[Path | None, typer.Option("--html", help="Write it as one HTML page to this file.")] = None,
+    timeline: Annotated[bool, typer.Option("--timeline", help="Draw a timeline.")] = False,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one HTML page.")] = None,
     kinds: Annotated[
-        list[str] | None, typer.Option("--type", help="Only messages such as audio, EVENT_UPDATE or 12.")
+        list[str] | None,
+        typer.Option("--type", metavar="TYPE", help="Only this type of message: audio, EVENT_UPDATE, 12."),
     ] = None,
-    channel: Annotated[str, typer.Option(help="Only this channel: webhook, signaling, media, media.audio, …")] = "",
-    user: Annotated[str, typer.Option(help="Only messages about this user id or name.")] = "",
+    channel: Annotated[
+        str, typer.Option(metavar="CHANNEL", help="Only this channel: webhook, signaling, media, media.audio, …")
+    ] = "",
+    user: Annotated[str, typer.Option(metavar="USER", help="Only messages about this user id or name.")] = "",
     start: Annotated[
         float | None,
         typer.Option("--from", metavar="TIME", parser=time_option("--from"), help="Only from this time on: 90, 1:30."),
     ] = None,
     end: Annotated[
-        float | None, typer.Option("--to", metavar="TIME", parser=time_option("--to"), help="Only up to this time.")
+        float | None,
+        typer.Option("--until", metavar="TIME", parser=time_option("--until"), help="Only up to this time."),
     ] = None,
-    grep: Annotated[str, typer.Option(help="Only what this regular expression finds something in.")] = "",
-    limit: Annotated[int | None, typer.Option(help="At most so many messages.", min=1)] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Wait for more while the capture is written.")] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="Print the JSON of messages, media cut short.")] = False,
+    grep: Annotated[
+        str, typer.Option(metavar="REGEX", help="Only messages that this regular expression matches.")
+    ] = "",
+    limit: Annotated[int | None, typer.Option(metavar="N", help="At most N messages.", min=1)] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for more messages.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print messages as JSON, with media cut short.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Do not cut media short.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON; with --messages or --lint an object a line.")
+        bool, typer.Option("--json", help="Print JSON; with --messages or --lint one object per line.")
     ] = False,
     store_endpoint: StoreEndpoint = None,
 ) -> None:
-    """Show what a capture holds: a summary, its messages, what is wrong with it, a timeline, or all as a page.
+    """Show what a recording holds, and check it.
 
     \b
     Examples:

@@ -43,10 +43,12 @@ def listen(
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int | None,
-        typer.Option(metavar="PORT", help="8080; none with --events.", min=0, max=65535),
+        typer.Option("--port", "-p", metavar="PORT", help="8080 by default, or none with --events.", min=0, max=65535),
     ] = None,
-    path: Annotated[str, typer.Option(metavar="PATH", help="Of the webhook.")] = "/webhook",
-    forward_to: Annotated[str | None, typer.Option(metavar="URL", help="An app to pass verified webhooks to.")] = None,
+    path: Annotated[str, typer.Option(metavar="PATH", help="Webhook path.")] = "/webhook",
+    forward_to: Annotated[
+        str | None, typer.Option(metavar="URL", help="Forward verified webhooks to this app.")
+    ] = None,
     events: Events = None,
     *,
     cloud: CloudOptions,
@@ -55,7 +57,7 @@ def listen(
     slots: OwnSlots = 0,
     drain: Drain = "0",
     media: MediaOptions,
-    max_streams: Annotated[int, typer.Option(metavar="N", help="Recorded at once.", min=1)] = 100,
+    max_streams: Annotated[int, typer.Option(metavar="N", help="Streams to record at once.", min=1)] = 100,
     workers: Workers = None,
     allow_host: AllowHost = None,
     client_id: ClientId = None,
@@ -65,7 +67,7 @@ def listen(
     hooks: HookOptions,
     recording: LoggedOptions,
 ) -> None:
-    """Record every stream that Zoom's webhooks announce, or its event WebSocket.
+    """Record every stream that Zoom announces.
 
     Ctrl-C finishes the recordings; a second one ends the process at once.
 

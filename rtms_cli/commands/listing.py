@@ -8,24 +8,26 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from rtms_cli.commands.command import RtmsCommand
+
 if TYPE_CHECKING:
     from typer._click.core import Command, Context
+    from typer._click.formatting import HelpFormatter
 
 COMMANDS = {
     "demo": "Record a simulated meeting; needs no Zoom account.",
-    "listen": "Record every stream that Zoom's webhooks announce, or its event WebSocket.",
-    "work": "Record streams that `rtms listen --queue` takes in, on as many machines as you like.",
+    "listen": "Record every stream that Zoom announces.",
+    "work": "Record the streams of a queue, on any number of machines.",
     "fleet": "Show the workers of a queue and their streams.",
     "join": "Record one stream from its webhook's payload.",
     "start": "Start the stream of a meeting, session or call.",
     "stop": "Stop a stream.",
-    "pause": "Pause a stream: nothing comes until it is resumed.",
-    "resume": "Let a paused stream go on.",
-    "status": "Ask how a phone call's stream stands.",
-    "replay": "Make a recording again from its capture, or serve the capture to clients.",
-    "inspect": "Show what a capture holds: a summary, its messages, what is wrong with it, a timeline, "
-    "or all as a page.",
-    "export": "Turn a recording into files that people play, read and plot.",
+    "pause": "Pause a stream.",
+    "resume": "Resume a paused stream.",
+    "status": "Show the status of a phone call's stream.",
+    "replay": "Rebuild a recording from its capture, or serve it to clients.",
+    "inspect": "Show what a recording holds, and check it.",
+    "export": "Turn a recording into files to play, read and plot.",
     "repair": "Finish recordings whose process died.",
     "ls": "List the recordings, newest first.",
     "show": "Show one recording in ten lines, the verdict first.",
@@ -34,21 +36,43 @@ COMMANDS = {
     "name": "Give a recording a title, which is shown wherever the recording is.",
     "rm": "Delete recordings, finished or not.",
     "prune": "Delete old recordings, in a folder or in a store.",
-    "simulate": "Be Zoom, for a client under test.",
-    "trigger": "Post one signed webhook to an app, and judge its answer.",
-    "doctor": "Check this machine, the credentials, the webhook URL and the way to Zoom's cloud.",
-    "config": "Show the settings that hold, and where each comes from.",
-    "sign": "Make a signature, or find out why one is wrong.",
+    "simulate": "Simulate Zoom for a client under test.",
+    "trigger": "Post a signed webhook to an app, and check its answer.",
+    "doctor": "Check this machine, the credentials, the webhook and the cloud.",
+    "config": "Show effective settings, and where each comes from.",
+    "sign": "Compute a signature, or find out why one is wrong.",
 }
 """What each command's own help begins with. The file `NAME.py` defines the function or `Typer` of that name."""
 
 
+PANELS = {
+    "Record": ("listen", "join", "start", "stop", "pause", "resume", "status", "mark", "work", "fleet"),
+    "Look": ("ls", "show", "search", "play", "inspect", "export", "name", "repair", "rm", "prune"),
+    "Try": ("demo", "simulate", "replay", "trigger"),
+    "Set up": ("doctor", "config", "sign"),
+}
+"""The commands as the list of them is divided."""
+
+
 class LazyGroup(TyperGroup):
-    """Shows the commands from `COMMANDS`, and imports the one that is run."""
+    """Shows the commands from `COMMANDS` under their headings, and imports the one that is run."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands.update({name: TyperCommand(name, help=line) for name, line in COMMANDS.items()})
+
+    def list_commands(self, ctx: "Context") -> list[str]:
+        """The names of the commands, as `PANELS` has them."""
+        return [name for names in PANELS.values() for name in names if name in self.commands]
+
+    def format_commands(self, ctx: "Context", formatter: "HelpFormatter") -> None:
+        """Write the list of commands."""
+        width = max(map(len, self.commands))
+        for heading, names in PANELS.items():
+            shown = [self.commands[name] for name in names if name in self.commands]
+            limit = formatter.width - width - 6
+            with formatter.section(heading):
+                formatter.write_dl([(f"{each.name:{width}}", each.get_short_help_str(limit)) for each in shown])
 
     def resolve_command(self, ctx: "Context", args: list[str]) -> "tuple[str | None, Command | None, list[str]]":
         """The command that the arguments begin with, ready to run."""
@@ -66,7 +90,7 @@ def load(name: str) -> "Command":
     if isinstance(command, typer.Typer):
         return get_group(command)
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    alone.command(name)(command)
+    alone.command(name, cls=RtmsCommand)(command)
     return get_command(alone)
 
 

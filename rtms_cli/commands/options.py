@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.commands import completing
 from rtms_cli.errors import Problem
 
 if TYPE_CHECKING:
@@ -48,82 +49,232 @@ def time_option(option: str, least: float = 0, most: float = inf) -> "Callable[[
     return read
 
 
-Media = Annotated[str, typer.Option(metavar="KINDS", help="audio,video,share,transcript,chat or all.")]
-Split = Annotated[bool, typer.Option("--split", help="A socket for each kind of media.")]
-AudioForm = Annotated[str, typer.Option("--audio", metavar="FORM", help="l16, opus, g711 or g722.")]
+_MEDIA, _STORING, _LIVE = "Media", "Recordings", "Live data and hooks"
+_ZOOM, _SHOWN = "Zoom", "Output"
+"""Headings in the help of commands that have many options."""
+
+Media = Annotated[
+    str,
+    typer.Option(
+        metavar="KINDS",
+        help="audio,video,share,transcript,chat or all.",
+        autocompletion=completing.media_kinds,
+        rich_help_panel=_MEDIA,
+    ),
+]
+Split = Annotated[bool, typer.Option("--split", help="Open a socket for each kind of media.", rich_help_panel=_MEDIA)]
+AudioForm = Annotated[
+    str,
+    typer.Option(
+        "--audio",
+        metavar="FORM",
+        help="l16, opus, g711 or g722.",
+        autocompletion=completing.audio_codecs,
+        rich_help_panel=_MEDIA,
+    ),
+]
 Separate = Annotated[
-    bool, typer.Option("--separate/--mixed", help="Audio of each person, or of all.", show_default=False)
+    bool,
+    typer.Option(
+        "--separate/--mixed",
+        help="Record each person's audio, or all in one.",
+        show_default=False,
+        rich_help_panel=_MEDIA,
+    ),
 ]
-Rtp = Annotated[bool, typer.Option("--rtp", help="Audio with RTP headers: they tell losses.")]
-VideoForm = Annotated[str, typer.Option("--video", metavar="FORM", help="h264, jpg or png.")]
-VideoUser = Annotated[str, typer.Option(metavar="USER", help="One camera: a user id, a name, or first.")]
-ShareForm = Annotated[str, typer.Option("--share", metavar="FORM", help="As --video, of the share.")]
-SpokenLanguage = Annotated[str, typer.Option("--language", metavar="NAME", help="Of the transcript.")]
+Rtp = Annotated[
+    bool, typer.Option("--rtp", help="Audio with RTP headers, which reveal losses.", rich_help_panel=_MEDIA)
+]
+VideoForm = Annotated[
+    str,
+    typer.Option(
+        "--video",
+        metavar="FORM",
+        help="h264, jpg or png.",
+        autocompletion=completing.picture_codecs,
+        rich_help_panel=_MEDIA,
+    ),
+]
+VideoUser = Annotated[
+    str,
+    typer.Option(
+        "--video-user", metavar="USER", help="Only this camera: a user id, a name, or first.", rich_help_panel=_MEDIA
+    ),
+]
+ShareForm = Annotated[
+    str,
+    typer.Option(
+        "--share",
+        metavar="FORM",
+        help="Format of the shared screen.",
+        autocompletion=completing.picture_codecs,
+        rich_help_panel=_MEDIA,
+    ),
+]
+SpokenLanguage = Annotated[
+    str,
+    typer.Option(
+        "--language",
+        metavar="LANGUAGE",
+        help="Transcript language.",
+        autocompletion=completing.languages,
+        rich_help_panel=_MEDIA,
+    ),
+]
 DetectLanguage = Annotated[
-    bool, typer.Option("--detect-language/--no-detect-language", help="Follow it into another one.", show_default=False)
+    bool,
+    typer.Option(
+        "--detect-language/--no-detect-language",
+        help="Follow changes of language.",
+        show_default=False,
+        rich_help_panel=_MEDIA,
+    ),
 ]
-Live = Annotated[bool, typer.Option("--live", help="Drop audio from before we were connected.")]
-Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where recordings go.")]
+SkipBuffered = Annotated[
+    bool,
+    typer.Option(
+        "--skip-buffered", help="Skip audio that Zoom buffered before the connection.", rich_help_panel=_MEDIA
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for recordings.")]
 OutOrStore = Annotated[
-    str, typer.Option("--out", metavar="FOLDER|URL", help="Where recordings go; s3://…, gs://…, az://…")
+    str,
+    typer.Option(
+        "--out", "-o", metavar="FOLDER|URL", help="Folder, or s3://…, gs://…, az://…", rich_help_panel=_STORING
+    ),
 ]
-Spool = Annotated[Path, typer.Option("--spool", metavar="FOLDER", help="Where they are until a store has them.")]
-SpoolMax = Annotated[str, typer.Option("--spool-max", metavar="SIZE", help="What the spool may hold.")]
+Spool = Annotated[
+    Path,
+    typer.Option(
+        "--spool", metavar="FOLDER", help="Local folder until a store has the data.", rich_help_panel=_STORING
+    ),
+]
+SpoolMax = Annotated[
+    str, typer.Option("--spool-max", metavar="SIZE", help="Maximum size of the spool.", rich_help_panel=_STORING)
+]
 StoreEndpoint = Annotated[
-    str | None, typer.Option("--store-endpoint", metavar="URL", help="Of a store that speaks S3.")
+    str | None,
+    typer.Option(
+        "--store-endpoint", metavar="URL", help="Endpoint of an S3-compatible store.", rich_help_panel=_STORING
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")]
-Plain = Annotated[bool, typer.Option("--plain", help="Print log lines, no dashboard.")]
-AllowHost = Annotated[list[str] | None, typer.Option(metavar="HOST", help="May be connected to, as Zoom's hosts may.")]
-MaxBuffer = Annotated[int, typer.Option(metavar="MIB", help="Waiting for the disk.", min=1)]
-ClientId = Annotated[str | None, typer.Option(metavar="ID", help="Client id (ZOOM_CLIENT_ID).")]
-ClientSecret = Annotated[str | None, typer.Option(metavar="SECRET", help="Better: ZOOM_CLIENT_SECRET.")]
-SecretToken = Annotated[str | None, typer.Option(metavar="TOKEN", help="For webhooks (better: ZOOM_SECRET_TOKEN).")]
-KeepRevoked = Annotated[bool, typer.Option("--keep-revoked", help="Keep what Zoom wants deleted, if you may.")]
-KeepEncoded = Annotated[bool, typer.Option("--keep-encoded", help="Store Opus, G.711, G.722 packets too.")]
-Cert = Annotated[Path | None, typer.Option(metavar="PEM", help="A certificate and its key: URLs are wss:// then.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per event.", rich_help_panel=_SHOWN)]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Print log lines instead of the dashboard.", rich_help_panel=_SHOWN)
+]
+AllowHost = Annotated[
+    list[str] | None, typer.Option(metavar="HOST", help="Also connect to this host.", rich_help_panel=_ZOOM)
+]
+MaxBuffer = Annotated[
+    int, typer.Option(metavar="MIB", help="Memory for data waiting to be written.", min=1, rich_help_panel=_STORING)
+]
+ClientId = Annotated[
+    str | None, typer.Option(metavar="ID", help="Client ID (or $ZOOM_CLIENT_ID).", rich_help_panel=_ZOOM)
+]
+ClientSecret = Annotated[
+    str | None,
+    typer.Option(metavar="SECRET", help="Client secret (prefer $ZOOM_CLIENT_SECRET).", rich_help_panel=_ZOOM),
+]
+SecretToken = Annotated[
+    str | None, typer.Option(metavar="TOKEN", help="Webhook secret (prefer $ZOOM_SECRET_TOKEN).", rich_help_panel=_ZOOM)
+]
+KeepRevoked = Annotated[
+    bool, typer.Option("--keep-revoked", help="Keep what Zoom wants deleted.", rich_help_panel=_STORING)
+]
+KeepEncoded = Annotated[
+    bool, typer.Option("--keep-encoded", help="Also store Opus, G.711, G.722 packets.", rich_help_panel=_STORING)
+]
+Cert = Annotated[Path | None, typer.Option(metavar="PEM", help="Certificate and key, for wss:// URLs.")]
 PublicHost = Annotated[
-    str | None, typer.Option(metavar="NAME", help="What URLs name, if not --host: a container, a tunnel.")
+    str | None, typer.Option(metavar="HOST", help="Host in URLs, if not --host: a container, a tunnel.")
 ]
-CaFile = Annotated[Path | None, typer.Option(metavar="PEM", help="Authorities to trust, not the system's.")]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Do not verify the servers' certificates.")]
-Notify = Annotated[list[str] | None, typer.Option(metavar="URL", help="Post events there: docs/notifications.md.")]
+CaFile = Annotated[
+    Path | None, typer.Option(metavar="PEM", help="Trust these CAs, not the system's.", rich_help_panel=_ZOOM)
+]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Do not verify server certificates.", rich_help_panel=_ZOOM)]
+Webhook = Annotated[str | None, typer.Option("--webhook", metavar="URL", help="Webhook URL of the app under test.")]
+Notify = Annotated[
+    list[str] | None, typer.Option(metavar="URL", help="Post events to this URL.", rich_help_panel=_LIVE)
+]
 Tap = Annotated[
     list[str] | None,
-    typer.Option(metavar="SPEC", help="Hand on what comes: audio:exec:ENGINE."),
+    typer.Option(metavar="SPEC", help="Stream data live, e.g. audio:exec:ENGINE.", rich_help_panel=_LIVE),
 ]
-TapHost = Annotated[str, typer.Option(metavar="HOST", help="Where a tap's listen: listens.")]
-NoRecord = Annotated[bool, typer.Option("--no-record", help="Write nothing to disk; for --tap.")]
-On = Annotated[list[str] | None, typer.Option("--on", metavar="EVENT=COMMAND", help="Run it: started, finished, …")]
+TapHost = Annotated[str, typer.Option(metavar="HOST", help="Address for listen: taps.", rich_help_panel=_LIVE)]
+NoRecord = Annotated[bool, typer.Option("--no-record", help="Write nothing to disk; for --tap.", rich_help_panel=_LIVE)]
+On = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="EVENT=COMMAND",
+        help="Run a command on started, …",
+        autocompletion=completing.hook_events,
+        rich_help_panel=_LIVE,
+    ),
+]
 HookTimeout = Annotated[
-    float, typer.Option("--hook-timeout", metavar="TIME", parser=time_option("--hook-timeout", 1), help="Per command.")
+    float,
+    typer.Option(
+        "--hook-timeout",
+        metavar="TIME",
+        parser=time_option("--hook-timeout", 1),
+        help="Time limit per command.",
+        rich_help_panel=_LIVE,
+    ),
 ]
-HookJobs = Annotated[int, typer.Option("--hook-jobs", metavar="N", help="Commands at once.", min=1, max=100)]
-TokenFlowName = Annotated[str | None, typer.Option(metavar="FLOW", help="How a token is had: docs/cloud.md.")]
-Gov = Annotated[bool, typer.Option("--gov", help="Zoom for Government (ZOOM_BASE=zoomgov.com).")]
-CloudUrl = Annotated[str | None, typer.Option(metavar="URL", help="A stand-in for Zoom's cloud.")]
+HookJobs = Annotated[
+    int,
+    typer.Option("--hook-jobs", metavar="N", help="Commands to run at once.", min=1, max=100, rich_help_panel=_LIVE),
+]
+TokenFlowName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FLOW", help="How to obtain tokens.", autocompletion=completing.token_flows, rich_help_panel=_ZOOM
+    ),
+]
+Gov = Annotated[bool, typer.Option("--gov", help="Use Zoom for Government.", rich_help_panel=_ZOOM)]
+CloudUrl = Annotated[
+    str | None, typer.Option(metavar="URL", help="Use this simulated Zoom cloud.", rich_help_panel=_ZOOM)
+]
 Events = Annotated[
-    str | None, typer.Option("--events", metavar="ID", help="Zoom's event WebSocket: needs no public URL.")
+    str | None,
+    typer.Option("--events", metavar="ID", help="Event WebSocket: needs no public URL.", rich_help_panel=_ZOOM),
 ]
-OnlyOf = Annotated[str, typer.Option("--only", metavar="host|first|all", help="Of a meeting's streams.")]
-Queue = Annotated[str | None, typer.Option(metavar="URL", help="redis://HOST: streams go to `rtms work`.")]
+OnlyOf = Annotated[
+    str,
+    typer.Option(
+        "--only",
+        metavar="host|first|all",
+        help="Of a meeting's streams.",
+        autocompletion=completing.choice_of_streams,
+        rich_help_panel=_ZOOM,
+    ),
+]
+Queue = Annotated[str | None, typer.Option(metavar="URL", help="Send streams to `rtms work` by redis://HOST.")]
 WorkQueue = Annotated[
-    str | None, typer.Option("--queue", metavar="URL", help="Of `rtms listen --queue` (better: RTMS_QUEUE).")
+    str | None, typer.Option("--queue", metavar="URL", help="Queue of `rtms listen` (prefer $RTMS_QUEUE).")
 ]
 OwnSlots = Annotated[
-    int, typer.Option("--slots", metavar="N", help="Of --queue, recorded here too.", min=0, max=100_000)
+    int, typer.Option("--slots", metavar="N", help="Streams of --queue to record here.", min=0, max=100_000)
 ]
-Slots = Annotated[int, typer.Option(metavar="N", help="Streams at once.", min=0, max=100_000)]
-Drain = Annotated[str, typer.Option(metavar="TIME", help="Wait so long for ends before streams are handed over: 5m.")]
-Workers = Annotated[str | None, typer.Option(metavar="N|auto", help="Processes that record; auto: as many as cores.")]
+Slots = Annotated[int, typer.Option(metavar="N", help="Streams to record at once.", min=0, max=100_000)]
+Drain = Annotated[str, typer.Option(metavar="TIME", help="On SIGTERM, wait this long before handing over.")]
+Workers = Annotated[str | None, typer.Option(metavar="N|auto", help="Recording processes; auto: one per core.")]
 HealthPort = Annotated[
-    int | None, typer.Option(metavar="PORT", help="For /healthz, /readyz, /metrics.", min=0, max=65535)
+    int | None, typer.Option(metavar="PORT", help="Serve /healthz, /readyz, /metrics.", min=0, max=65535)
 ]
-HealthHost = Annotated[str, typer.Option(metavar="HOST", help="Address of --health-port.")]
-LogFormat = Annotated[str | None, typer.Option(metavar="json|text", help="A log, instead of what is shown.")]
-LogFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Where the log goes; what is shown stays.")]
-LogRotate = Annotated[str, typer.Option(metavar="MIB:N", help="Size of the file, and how many old ones.")]
-Mode = Annotated[str, typer.Option(metavar="OCTAL", help="Permissions of the files.")]
+HealthHost = Annotated[str, typer.Option(metavar="HOST", help="Address for --health-port.")]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        metavar="json|text", help="Log to stderr.", autocompletion=completing.log_formats, rich_help_panel=_SHOWN
+    ),
+]
+LogFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Log to this file.", rich_help_panel=_SHOWN)]
+LogRotate = Annotated[
+    str, typer.Option(metavar="MIB:N", help="Log file size, and old files to keep.", rich_help_panel=_SHOWN)
+]
+Mode = Annotated[str, typer.Option(metavar="OCTAL", help="File permissions.", rich_help_panel=_STORING)]
 
 
 MOST_WORKERS = 64

@@ -14,7 +14,7 @@ def pause(
     ca_file: CaFile = None,
     as_json: OneObject = False,
 ) -> None:
-    """Pause a stream: nothing comes until it is resumed.
+    """Pause a stream.
 
     For meetings, webinars, sessions and engagements.
 

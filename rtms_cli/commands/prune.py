@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.options import StoreEndpoint, duration, recordings_place
 from rtms_cli.errors import Exit, Problem
 
@@ -19,11 +20,20 @@ _STATUSES = ("complete", "interrupted", "failed", "revoked")
 def prune(
     context: typer.Context,
     place: Annotated[
-        str | None, typer.Argument(help="A folder or a URL with recordings.", show_default="where listen puts them")
+        str | None, typer.Argument(help="A folder or URL with recordings.", show_default="the folder of `rtms listen`")
     ] = None,
-    older_than: Annotated[str, typer.Option(metavar="TIME", help="Since they ended: 30d, 12h.")] = ...,  # type: ignore[assignment]
-    status: Annotated[list[str] | None, typer.Option(help=f"Only {', '.join(_STATUSES)}; may be repeated.")] = None,
-    keep: Annotated[int, typer.Option(metavar="N", help="So many of the newest stay in any case.", min=0)] = 0,
+    older_than: Annotated[
+        str, typer.Option(metavar="TIME", help="Only those that ended this long ago: 30d, 12h.")
+    ] = ...,  # type: ignore[assignment]
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STATUS",
+            help=f"Only {', '.join(_STATUSES)}; may be repeated.",
+            autocompletion=completing.statuses,
+        ),
+    ] = None,
+    keep: Annotated[int, typer.Option(metavar="N", help="Always keep the newest N.", min=0)] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     store_endpoint: StoreEndpoint = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.groups import CloudOptions
 from rtms_cli.commands.options import duration, given_credentials, tls_options
 from rtms_cli.errors import Problem
@@ -22,10 +23,19 @@ Id = Annotated[
     list[str],
     typer.Argument(metavar="ID", help="A meeting number or join URL; else the session's, engagement's or call's id."),
 ]
-Product = Annotated[str, typer.Option(metavar="NAME", help="meeting, webinar, session, contact_center or phone.")]
-StreamingApp = Annotated[str | None, typer.Option(metavar="ID", help="The app that streams (ZOOM_CLIENT_ID).")]
-Participant = Annotated[str, typer.Option(metavar="USER", help="Whose stream, if not the token's user's.")]
-Wait = Annotated[str, typer.Option(metavar="TIME", help="Try again for so long.")]
+Product = Annotated[
+    str,
+    typer.Option(
+        metavar="PRODUCT",
+        help="meeting, webinar, session, contact_center or phone.",
+        autocompletion=completing.product,
+    ),
+]
+StreamingApp = Annotated[
+    str | None, typer.Option(metavar="ID", help="Client ID of the streaming app (or $ZOOM_CLIENT_ID).")
+]
+Participant = Annotated[str, typer.Option(metavar="USER", help="Stream of this user instead of the token's.")]
+Wait = Annotated[str, typer.Option(metavar="TIME", help="Retry for this long.")]
 OneObject = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.options import KeepRevoked, StoreEndpoint, recordings_of
 from rtms_cli.errors import Exit, Problem
 
@@ -18,14 +19,16 @@ _MOST_LISTED = 6
 def repair(
     context: typer.Context,
     recordings: Annotated[
-        list[str], typer.Argument(help="Recordings: folders, URLs, latest, names, or a folder of recordings.")
+        list[str],
+        typer.Argument(
+            help="Recordings: folders, URLs, latest, names, or a folder of recordings.",
+            autocompletion=completing.recordings,
+        ),
     ],
     keep_revoked: KeepRevoked = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Go on where nobody can tell whether it is being recorded.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Continue even if it may still be recording.")] = False,
     store_endpoint: StoreEndpoint = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a recording.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per recording.")] = False,
 ) -> None:
     """Finish recordings whose process died.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.groups import LiveOptions, ServerOptions, option_groups
 from rtms_cli.commands.options import (
     KeepEncoded,
@@ -27,25 +28,37 @@ if TYPE_CHECKING:
 @option_groups
 def replay(
     context: typer.Context,
-    capture: Annotated[str, typer.Argument(help="A capture.jsonl (also .gz or .zst), or a recording's folder or URL.")],
-    out: Annotated[Path, typer.Option(help="Folder for the new recording.")] = Path("recordings"),
+    capture: Annotated[
+        str,
+        typer.Argument(
+            help="A recording's folder or URL, or a capture file (.gz and .zst too).",
+            autocompletion=completing.recordings,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the new recording.")] = Path(
+        "recordings"
+    ),
     speed: Annotated[
-        str | None, typer.Option(help="1, 2, … times as fast as it was, or max.", show_default="max; 1 with --serve")
+        str | None,
+        typer.Option(
+            metavar="FACTOR",
+            help="How many times faster than real time, or max.",
+            show_default="max; 1 with --serve",
+            autocompletion=completing.speeds,
+        ),
     ] = None,
     keep_revoked: KeepRevoked = False,
     keep_encoded: KeepEncoded = False,
     plain: Plain = False,
-    serve: Annotated[
-        bool, typer.Option("--serve", help="Be the server that it was recorded from, for any client.")
-    ] = False,
-    once: Annotated[bool, typer.Option("--once", help="Serve one client only.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the capture to any client, as Zoom did.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Exit after one client.")] = False,
     store_endpoint: StoreEndpoint = None,
     *,
     live: LiveOptions,
     serving: ServerOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Make a recording again from its capture, or serve the capture to clients.
+    """Rebuild a recording from its capture, or serve it to clients.
 
     The new files are those of the live session, byte for byte. With --speed 1 it can be watched. With --serve, any
     client that joins with the configured credentials gets what was recorded, with the same timing; what it did wrong

@@ -14,7 +14,7 @@ def resume(
     ca_file: CaFile = None,
     as_json: OneObject = False,
 ) -> None:
-    """Let a paused stream go on.
+    """Resume a paused stream.
 
     For meetings, webinars, sessions and engagements.
 

@@ -12,11 +12,12 @@ or, where they have blanks themselves (`RTMS_ON`), stand one on a line. What rtm
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rtms_cli.commands.listing import COMMANDS, load
+from rtms_cli.commands.renamed import note, old_names
 from rtms_cli.errors import Problem
 from rtms_cli.untrusted import open_file, read_bounded
 
@@ -33,7 +34,8 @@ _APART = {
     "audio": ("simulate",),
     "video": ("simulate",),
     "to": ("inspect", "export", "trigger"),
-    "events": ("doctor",),  # to look at a subscription takes it from who listens to it
+    "events": ("doctor",),  # to look at a subscription takes it away from the client that listens to it
+    "drain": ("fleet",),  # an old name of its --retire
 }
 """Commands where an option means something else than in others: what is set for every command is not for them."""
 
@@ -56,13 +58,18 @@ class Setting(NamedTuple):
     value: Any
     source: str
     """`rtms.toml`, `pyproject.toml`, the environment variable's name, or `default`."""
+    old_name: str = ""
+    """The option's old name, where the source uses that."""
 
 
-def default_map(folder: Path, environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def default_map(
+    folder: Path, environment: Mapping[str, str], on_old: Callable[[str, str, str], None] = note
+) -> dict[str, dict[str, Any]]:
     """Everything that files and the environment set, as the parser takes it: by command and parameter.
 
     Where nothing is set, as for most people, no command is imported to ask it for its options.
 
+    :param on_old: called for each old name in use, with its source and the name of today.
     :raises Problem: for a file that cannot be read, and for a name that no option has.
     """
     tables = tables_in(folder)
@@ -70,7 +77,10 @@ def default_map(folder: Path, environment: Mapping[str, str]) -> dict[str, dict[
         return {}
     commands = plain_commands()
     defaults: dict[str, dict[str, Any]] = {}
-    for setting in read_settings(commands, tables, environment):
+    settings = read_settings(commands, tables, environment)
+    for source, old, new in dict.fromkeys((one.source, one.old_name, one.option) for one in settings if one.old_name):
+        on_old(source, old, new)
+    for setting in settings:
         param = options_of(commands[setting.command])[setting.option]
         defaults.setdefault(setting.command, {})[str(param.name)] = setting.value
     return defaults
@@ -96,13 +106,17 @@ def read_settings(
                 raise _unknown(key, source, {option for parsed in commands.values() for option in options_of(parsed)})
             found += [_setting(commands[command], command, key, value, source) for command in having]
     for command, parsed in commands.items():
-        for name, param in options_of(parsed).items():
+        options = options_of(parsed)
+        new_names = old_names(command) | {name: name for name in options}  # those of today come last, and win
+        for name, new in new_names.items():
+            param = options[new]
             common = [f"RTMS_{name}"] if _is_common(command, parsed, name) else []
             for variable in (*common, f"RTMS_{command}_{name}"):
                 variable = variable.upper().replace("-", "_")
                 if variable in environment and variable not in _NO_SETTINGS:
                     text = environment[variable]
-                    found.append(Setting(command, name, _several(name, text) if param.multiple else text, variable))
+                    value = _several(name, text) if param.multiple else text
+                    found.append(Setting(command, new, value, variable, "" if new == name else name))
     return found
 
 
@@ -160,17 +174,18 @@ def options_of(command: "TyperCommand") -> "dict[str, TyperOption]":
 
 def _is_common(name: str, command: "TyperCommand", option: str) -> bool:
     """Whether what is set for every command is for this one."""
-    return option in options_of(command) and name not in _APART.get(option, ())
+    return (option in options_of(command) or option in old_names(name)) and name not in _APART.get(option, ())
 
 
 def _setting(command: "TyperCommand", name: str, key: str, value: Any, source: str) -> Setting:
-    if _named(key) not in options_of(command):
+    option = old_names(name).get(_named(key), _named(key))
+    if option not in options_of(command):
         raise _unknown(key, source, set(options_of(command)))
     if any(isinstance(one, str) and "\0" in one for one in (value if isinstance(value, list) else [value])):
         raise Problem(f"{source}: {key} holds a NUL, which nothing can be called.", "Take the \\u0000 out of it.")
-    if options_of(command)[_named(key)].multiple and isinstance(value, str):
+    if options_of(command)[option].multiple and isinstance(value, str):
         value = [value]
-    return Setting(name, _named(key), value, source)
+    return Setting(name, option, value, source, "" if option == _named(key) else _named(key))
 
 
 def _unknown(key: str, source: str, names: set[str]) -> Problem:

@@ -31,14 +31,16 @@ sign = typer.Typer(
     cls=_HandshakeFirst,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Make a signature, or find out why one is wrong.\n\n"
+    help="Compute a signature, or find out why one is wrong.\n\n"
     "\b\nExample:\n  rtms sign payload.json --verify 5d41402abc4b2a76b9719d911017c592…",
 )
 
 _FILE_OR_DASH = "Give a file, or - for standard input."
 
-Verify = Annotated[str | None, typer.Option(help="A signature to compare with; says which mistake made it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print all parts as JSON; never a secret.")]
+Verify = Annotated[
+    str | None, typer.Option(metavar="SIGNATURE", help="Compare with this signature, and name the mistake.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print all parts as JSON, without secrets.")]
 
 
 @sign.command()
@@ -47,12 +49,10 @@ def handshake(
         str | None, typer.Argument(help="A file with the webhook's JSON, or - for standard input.")
     ] = None,
     identity: Annotated[
-        str | None, typer.Option("--id", help="meeting_uuid, session_id, engagement_id, call_id.")
+        str | None, typer.Option("--id", metavar="ID", help="meeting_uuid, session_id, engagement_id, call_id.")
     ] = None,
-    stream_id: Annotated[str | None, typer.Option(help="rtms_stream_id.")] = None,
-    video_sdk: Annotated[
-        bool, typer.Option("--video-sdk", help="The id is a session's: sign with key and secret.")
-    ] = False,
+    stream_id: Annotated[str | None, typer.Option(metavar="ID", help="rtms_stream_id.")] = None,
+    video_sdk: Annotated[bool, typer.Option("--video-sdk", help="Sign for a Video SDK session.")] = False,
     verify: Verify = None,
     client_id: ClientId = None,
     client_secret: ClientSecret = None,
@@ -112,7 +112,7 @@ def webhook(
         str, typer.Argument(help="A file with the webhook's raw body or the whole request, or - for standard input.")
     ],
     timestamp: Annotated[
-        str | None, typer.Option(help="The x-zm-request-timestamp header, if the file has it not.")
+        str | None, typer.Option(metavar="TIMESTAMP", help="The x-zm-request-timestamp header, if the file lacks it.")
     ] = None,
     verify: Verify = None,
     secret_token: SecretToken = None,

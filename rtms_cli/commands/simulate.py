@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.groups import ServerOptions, option_groups
 from rtms_cli.commands.options import server_tls, time_option
 from rtms_cli.errors import Exit, Problem
@@ -26,23 +27,31 @@ class ShowOptions(Struct, frozen=True):
     seconds: Annotated[
         float | None,
         typer.Option(
-            help="How long each session is; without it 10, or as long as its scenario or your files are.",
             metavar="TIME",
             parser=time_option("--seconds", 0.1, 86400),
+            help="Length of each session; by default 10, or the length of its scenario or files.",
             show_default=False,
         ),
     ] = None
     scenario: Annotated[
-        str | None, typer.Option(help="What happens: a name that --list shows, or a file.toml.", metavar="NAME|FILE")
+        str | None,
+        typer.Option(
+            help="What happens: a name from --list, or a file.toml.",
+            metavar="NAME|FILE",
+            autocompletion=completing.scenarios,
+        ),
     ] = None
-    chaos: Annotated[int | None, typer.Option(help="Random faults; the same for the same number.", metavar="SEED")] = (
-        None
-    )
+    chaos: Annotated[int | None, typer.Option(help="Random faults; the same seed repeats them.", metavar="SEED")] = None
     audio: Annotated[
-        list[Path] | None, typer.Option(help="File with the sound of a participant; repeat it for more of them.")
+        list[Path] | None,
+        typer.Option("--audio-file", metavar="FILE", help="Audio of one participant; may be repeated."),
     ] = None
-    video: Annotated[Path | None, typer.Option(help="File with what the first participant's camera sees.")] = None
-    transcript: Annotated[Path | None, typer.Option(help="What is said: .srt, .vtt or .jsonl.")] = None
+    video: Annotated[
+        Path | None, typer.Option("--video-file", metavar="FILE", help="Video of the first participant's camera.")
+    ] = None
+    transcript: Annotated[
+        Path | None, typer.Option("--transcript-file", metavar="FILE", help="Transcript: .srt, .vtt or .jsonl.")
+    ] = None
 
     def shows(self) -> "Sequence[Scenario]":
         """What is played: a scenario for each stream that it needs, with the user's material and chaos in it."""
@@ -87,21 +96,31 @@ class ShowOptions(Struct, frozen=True):
 @option_groups
 def simulate(
     products: Annotated[
-        str, typer.Option(help="meeting, webinar, session, contact_center, phone, separated by commas; or all.")
+        str,
+        typer.Option(
+            metavar="PRODUCTS",
+            help="meeting, webinar, session, contact_center, phone, separated by commas; or all.",
+            autocompletion=completing.products,
+        ),
     ] = "meeting",
-    streams: Annotated[int, typer.Option(help="Streams of each product, at once.", min=1, max=1000)] = 1,
-    speed: Annotated[float, typer.Option(help="How many times faster than real time.", min=0.01, max=1000)] = 1,
-    scopes: Annotated[str, typer.Option(help="The media that the app may have: audio,transcript or all.")] = "all",
+    streams: Annotated[int, typer.Option(metavar="N", help="Streams per product at once.", min=1, max=1000)] = 1,
+    speed: Annotated[
+        float, typer.Option(metavar="FACTOR", help="How many times faster than real time.", min=0.01, max=1000)
+    ] = 1,
+    scopes: Annotated[
+        str,
+        typer.Option(metavar="KINDS", help="Media that the app may receive.", autocompletion=completing.media_kinds),
+    ] = "all",
     cloud: Annotated[
-        bool, typer.Option("--cloud", help="Be Zoom's cloud: streams begin when a client asks by REST. Until Ctrl-C.")
+        bool, typer.Option("--cloud", help="Simulate Zoom's cloud until Ctrl-C: clients start streams by REST.")
     ] = False,
-    list_them: Annotated[bool, typer.Option("--list", help="List the scenarios that are built in.")] = False,
+    list_them: Annotated[bool, typer.Option("--list", help="List the built-in scenarios.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     *,
     show: ShowOptions,
     server: ServerOptions,
 ) -> None:
-    """Be Zoom, for a client under test.
+    """Simulate Zoom for a client under test.
 
     Announces streams, sends media, and tells what the client did wrong (exit code 1 then). The client signs with the
     credentials that are configured here. Without any, the simulator makes some up and shows them. Without --webhook and
@@ -115,7 +134,7 @@ def simulate(
       rtms simulate --webhook http://127.0.0.1:8080/webhook --products all
       rtms simulate --webhook http://127.0.0.1:8080/webhook --scenario flaky-network
       rtms simulate --cloud --port 8900
-      rtms simulate --audio anna.wav --audio bernd.mp3 --video camera.mp4 --transcript said.srt
+      rtms simulate --audio-file anna.wav --video-file camera.mp4 --transcript-file said.srt
     """
     import asyncio
 

@@ -30,7 +30,10 @@ def start(
     record: Annotated[bool, typer.Option("--record", help="Wait for the stream, and record it.")] = False,
     events: Events = None,
     port: Annotated[
-        int | None, typer.Option(metavar="PORT", help="For webhooks, at /webhook; 0: a free one.", min=0, max=65535)
+        int | None,
+        typer.Option(
+            "--port", "-p", metavar="PORT", help="Port for webhooks, at /webhook; 0: a free one.", min=0, max=65535
+        ),
     ] = None,
     media: MediaOptions,
     allow_host: AllowHost = None,

@@ -14,7 +14,7 @@ def status(
     ca_file: CaFile = None,
     as_json: OneObject = False,
 ) -> None:
-    """Ask how a phone call's stream stands.
+    """Show the status of a phone call's stream.
 
     Zoom tells it for Phone only.
 

@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.options import (
     CaFile,
     Insecure,
     SecretToken,
+    Webhook,
     check_http_url,
     given_credentials,
     pasted_json,
     read_input,
     tls_options,
 )
+from rtms_cli.commands.renamed import note
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -60,43 +63,56 @@ class Result(Struct, frozen=True):
 
 def trigger(
     event: Annotated[
-        str, typer.Argument(help=f"{', '.join(NAMES)}; or an event's whole name, such as meeting.rtms_started.")
+        str,
+        typer.Argument(
+            help=f"{', '.join(NAMES)}; or a full event name, such as meeting.rtms_started.",
+            autocompletion=completing.webhook_events,
+        ),
     ],
-    to: Annotated[str, typer.Option("--to", help="The webhook URL of the app; with --via ws the stand-in's cloud.")],
-    via: Annotated[
-        str, typer.Option(help="http, or ws: the event WebSocket of `rtms simulate --cloud`.", metavar="WAY")
-    ] = "http",
+    webhook: Webhook = None,
+    cloud_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Send it over the event WebSocket of `rtms simulate --cloud`.")
+    ] = None,
+    via: Annotated[str, typer.Option(hidden=True)] = "http",
     product: Annotated[
-        str | None, typer.Option(help="meeting, webinar, session, contact_center or phone.", show_default="meeting")
+        str | None,
+        typer.Option(
+            metavar="PRODUCT",
+            help="meeting, webinar, session, contact_center or phone.",
+            show_default="meeting",
+            autocompletion=completing.product,
+        ),
     ] = None,
     payload: Annotated[
-        str | None, typer.Option(help="A file with a webhook or its payload, or -: what it has is sent.")
+        str | None, typer.Option(metavar="FILE", help="Send this webhook or payload; - reads standard input.")
     ] = None,
     identity: Annotated[
-        str | None, typer.Option("--id", help="meeting_uuid, session_id, engagement_id or call_id.")
+        str | None, typer.Option("--id", metavar="ID", help="meeting_uuid, session_id, engagement_id or call_id.")
     ] = None,
-    stream_id: Annotated[str | None, typer.Option(help="rtms_stream_id.")] = None,
+    stream_id: Annotated[str | None, typer.Option(metavar="ID", help="rtms_stream_id.")] = None,
     server_url: Annotated[
-        list[str] | None, typer.Option(help="A URL for server_urls; can be repeated. Else one that leads nowhere.")
+        list[str] | None, typer.Option(metavar="URL", help="Value of server_urls; may be repeated.")
     ] = None,
-    reason: Annotated[int, typer.Option(help="stop_reason of a stopped webhook.")] = 6,
-    forge: Annotated[bool, typer.Option("--forge", help="Sign with a wrong secret token: must be refused.")] = False,
-    stale: Annotated[bool, typer.Option("--stale", help="Give it an old timestamp: must be refused.")] = False,
-    retry: Annotated[int, typer.Option(help="Post the same body so many times more.", min=0, max=1000)] = 0,
+    reason: Annotated[int, typer.Option(metavar="N", help="stop_reason of a stopped webhook.")] = 6,
+    forge: Annotated[
+        bool, typer.Option("--forge", help="Sign with a wrong secret token; the app must reject it.")
+    ] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Use an old timestamp; the app must reject it.")] = False,
+    retry: Annotated[int, typer.Option(metavar="N", help="Post the same body N more times.", min=0, max=1000)] = 0,
     secret_token: SecretToken = None,
     ca_file: CaFile = None,
     insecure: Insecure = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
-    """Post one signed webhook to an app, and judge its answer.
+    """Post a signed webhook to an app, and check its answer.
 
-    Exit code 1 if the answer is wrong: a status that Zoom does not take, later than 3 s, a challenge with a wrong
-    answer, a forged or stale webhook that is let in. With --via ws: if nobody is connected.
+    Exit code 1 if the answer is wrong: a status that Zoom does not accept, an answer later than 3 s, a wrong answer to
+    a challenge, a forged or stale webhook that is accepted. With --cloud-url: if no client is connected.
 
     \b
     Examples:
-      rtms trigger started --to http://127.0.0.1:8080/webhook --forge
-      rtms trigger started --via ws --to http://127.0.0.1:8900
+      rtms trigger started --webhook http://127.0.0.1:8080/webhook --forge
+      rtms trigger started --cloud-url http://127.0.0.1:8900
     """
     import asyncio
     import time
@@ -107,16 +123,22 @@ def trigger(
     from rtms_cli.station.endpoint import FORGERS_TOKEN, Sent
     from rtms_cli.view.text import json_line
 
-    if via == "ws" and to.startswith(("ws://", "wss://")):
+    if via not in ("http", "ws"):
+        raise Problem(f"--via {via} is not http or ws.", "Use --webhook URL, or --cloud-url URL.")
+    if via == "ws":
+        note("rtms trigger", "--via ws", "--cloud-url")
+        webhook, cloud_url = None, cloud_url or webhook
+    to = webhook or cloud_url
+    if to is None or (webhook is not None and cloud_url is not None):
+        raise Problem("Where should the webhook go?", "Use --webhook URL, or --cloud-url URL.")
+    if cloud_url is not None and to.startswith(("ws://", "wss://")):
         parts = urlsplit(to)  # the event WebSocket's own URL
         to = f"{parts.scheme.replace('ws', 'http')}://{parts.netloc}"
-    check_http_url("--to", to)
-    if via not in ("http", "ws"):
-        raise Problem(f"--via {via} is no way.", "Use http or ws.")
-    if via == "ws" and (forge or stale):
+    check_http_url("--webhook" if cloud_url is None else "--cloud-url", to)
+    if cloud_url is not None and (forge or stale):
         raise Problem("What comes over the event WebSocket has no signature.", "Leave --forge and --stale out.")
     token = given_credentials(secret_token=secret_token).secret_token
-    if token is None and not forge and via == "http":
+    if token is None and not forge and cloud_url is None:
         raise Problem(
             "There is no secret token to sign the webhook with.",
             f"Set ZOOM_SECRET_TOKEN. {MARKETPLACE} → Feature → Event Subscriptions has it. Or send it with --forge.",
@@ -126,7 +148,7 @@ def trigger(
     saved = b"{}" if payload is None else _saved(payload)
     name, body, plain = _compose(event, saved, int(time.time() * 1000), wanted)
     tls = tls_options(ca_file, insecure=insecure)
-    if via == "ws":
+    if cloud_url is not None:
         _send_over_socket(name, to, body, retry, tls, as_json=as_json)
         return
     if forge:
@@ -185,7 +207,7 @@ def _send_over_socket(
     from rtms_cli.view.text import json_line
 
     if name == VALIDATION:
-        raise Problem("Zoom validates no URL over its event WebSocket.", "Leave --via ws out.")
+        raise Problem("Zoom validates no URL over its event WebSocket.", "Use --webhook URL.")
     if not as_json:
         typer.echo(f"{name} → {url}, over its event WebSocket")
     answers = []
@@ -211,7 +233,7 @@ async def _send_once(url: str, body: bytes, tls: "ssl.SSLContext | None") -> Tol
     ms = round(answer.took_s * 1000)
     if told is None:
         what = "this is not the address of `rtms simulate --cloud`"
-        return Told(False, what, "It says its address when it begins: give that with --to.", answer.status, ms)
+        return Told(False, what, "It prints its address when it starts: pass that with --cloud-url.", answer.status, ms)
     connections, delay_s = told
     if not connections:
         what = "nobody is connected: the event is lost, as Zoom's are"

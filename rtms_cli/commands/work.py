@@ -42,7 +42,7 @@ def work(
     hooks: HookOptions,
     recording: LoggedOptions,
 ) -> None:
-    """Record streams that `rtms listen --queue` takes in, on as many machines as you like.
+    """Record the streams of a queue, on any number of machines.
 
     Ctrl-C or SIGTERM hands the streams over to other workers, which lose nothing; a second one ends at once.
 

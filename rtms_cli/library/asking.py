@@ -46,7 +46,7 @@ def media_request(
     share: str = "jpg",
     language: str = "English",
     detect_language: bool = True,
-    live: bool = False,
+    skip_buffered: bool = False,
     split: bool = False,
     prefix: str = "",
 ) -> MediaRequest:
@@ -72,7 +72,7 @@ def media_request(
     fault = params_fault(params, types)
     if fault is not None:
         raise Problem(fault.text)
-    return MediaRequest(types, params, split, False if live else None, video_user)
+    return MediaRequest(types, params, split, False if skip_buffered else None, video_user)
 
 
 def announced(raw: bytes, note: Callable[[str], None] = lambda form: None) -> tuple[Stream, bytes | None]:

@@ -217,7 +217,7 @@ class Cloud:
     def _control(self, request: Request) -> Answer:
         """Let an event happen that somebody made up."""
         if request.method != "POST" or request.field(CONTROL_FIELD.encode()) is None:
-            return Answer(403, b"this is for `rtms trigger --via ws`\n")
+            return Answer(403, b"this is for `rtms trigger --cloud-url`\n")
         try:
             is_object = isinstance(loads(request.body), dict)
         except ValueError:

@@ -52,7 +52,7 @@ def test_the_event_has_the_products_name(product: Product, event: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("by_events", "there", "not_there"), [(True, "--events", "--url"), (False, "--url", "--events")]
+    ("by_events", "there", "not_there"), [(True, "--events", "--webhook"), (False, "--webhook", "--events")]
 )
 def test_the_way_of_delivery(by_events: bool, there: str, not_there: str) -> None:
     said = " ".join(numbered(usual_causes(by_events=by_events)))

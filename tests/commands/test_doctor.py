@@ -137,14 +137,14 @@ def test_escape_sequences_do_not_reach_the_terminal(options: tuple[str, ...], tm
 async def test_the_webhook_url(tmp_path: Path) -> None:
     async with running("listen", "--port", "0", "--json", cwd=tmp_path, settings=GOOD) as listen:
         url = (await listen.line_with("listening on")).split("listening on ")[1].split('"')[0]
-        found = checks("--url", url, cwd=tmp_path, settings=GOOD | NO_NETWORK)
+        found = checks("--webhook", url, cwd=tmp_path, settings=GOOD | NO_NETWORK)
         assert found["validation"]["verdict"] == found["forged webhook"]["verdict"] == "ok"
         assert "answered 401" in found["forged webhook"]["found"]
         assert found["signed text"]["found"] == "the app accepts a signature of the raw body"
         other = GOOD | NO_NETWORK | {"ZOOM_SECRET_TOKEN": "another-token-of-some-length"}
-        found = checks("--url", url, cwd=tmp_path, settings=other)
+        found = checks("--webhook", url, cwd=tmp_path, settings=other)
         assert found["validation"]["verdict"] == "wrong"
-        found = checks("--url", url.replace("webhook", "other"), cwd=tmp_path, settings=GOOD | NO_NETWORK)
+        found = checks("--webhook", url.replace("webhook", "other"), cwd=tmp_path, settings=GOOD | NO_NETWORK)
         assert "Is the path right" in found["validation"]["fix"]
 
 
@@ -177,7 +177,7 @@ async def test_which_signed_text_an_app_accepts(
 
     async with (
         App(answer, verify).listening() as app,
-        running("doctor", "--json", "--url", app.url, cwd=tmp_path, settings=GOOD | NO_NETWORK) as doctor,
+        running("doctor", "--json", "--webhook", app.url, cwd=tmp_path, settings=GOOD | NO_NETWORK) as doctor,
     ):
         await doctor.exit_code()
     check = next(check for check in json.loads(doctor.lines[-1]) if check["name"] == "signed text")

@@ -53,21 +53,21 @@ def test_it_is_one_object_for_programs(queue: str, tmp_path: Path) -> None:
 
 
 def test_what_happened_to_a_stream(queue: str, tmp_path: Path) -> None:
-    done = rtms("fleet", "--queue", queue, "--stream", "s1", "--json", cwd=tmp_path)
+    done = rtms("fleet", "--queue", queue, "--stream-id", "s1", "--json", cwd=tmp_path)
     assert [one["what"] for one in json.loads(done.stdout)["history"]] == ["offered", "taken"]
-    shown = rtms("fleet", "--queue", queue, "--stream", "s1", cwd=tmp_path).stdout
+    shown = rtms("fleet", "--queue", queue, "--stream-id", "s1", cwd=tmp_path).stdout
     assert "taken" in shown
     assert "a-1-x" in shown
-    unknown = rtms("fleet", "--queue", queue, "--stream", "s9", cwd=tmp_path)
+    unknown = rtms("fleet", "--queue", queue, "--stream-id", "s9", cwd=tmp_path)
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "no stream s9" in unknown.stderr
 
 
 def test_a_worker_is_asked_to_drain(queue: str, tmp_path: Path) -> None:
-    unknown = rtms("fleet", "--queue", queue, "--drain", "b", cwd=tmp_path)
+    unknown = rtms("fleet", "--queue", queue, "--retire", "b", cwd=tmp_path)
     assert unknown.returncode == 2
     assert "no worker b" in unknown.stderr
-    assert rtms("fleet", "--queue", queue, "--drain", "a-1-x", cwd=tmp_path).returncode == 0
+    assert rtms("fleet", "--queue", queue, "--retire", "a-1-x", cwd=tmp_path).returncode == 0
     done = rtms("fleet", "--queue", queue, "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["workers"][0]["drain"]
     assert json.loads(done.stdout)["slots_free"] == 0
@@ -89,7 +89,7 @@ def test_a_queue_that_is_not_there_or_not_named(tmp_path: Path) -> None:
     assert "cannot be reached" in away.stderr
     assert "hunter2" not in away.stdout + away.stderr
     assert "RTMS_QUEUE" in rtms("fleet", cwd=tmp_path).stderr
-    both = rtms("fleet", "--queue", "redis://h", "--watch", "--stream", "x", cwd=tmp_path)
+    both = rtms("fleet", "--queue", "redis://h", "--watch", "--stream-id", "x", cwd=tmp_path)
     assert both.returncode == 2
 
 

@@ -358,5 +358,7 @@ async def test_a_listener_says_a_url_that_leads_to_it(host: str, shown: str, tmp
     async with running("listen", "--host", host, "--port", "0", cwd=tmp_path, settings=CREDENTIALS) as listen:
         url = (await listen.line_with("listening on")).split("listening on ")[1].strip()
         assert url.startswith(f"http://{shown}:")
-        async with running("trigger", "url_validation", "--to", url, cwd=tmp_path, settings=CREDENTIALS) as trigger:
+        async with running(
+            "trigger", "url_validation", "--webhook", url, cwd=tmp_path, settings=CREDENTIALS
+        ) as trigger:
             assert await trigger.exit_code() == 0

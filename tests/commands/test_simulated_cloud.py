@@ -114,7 +114,7 @@ def test_streams_are_not_written_to_a_file(tmp_path: Path) -> None:
 
 async def test_trigger_over_the_event_socket(tmp_path: Path) -> None:
     async with cloud(cwd=tmp_path) as played:
-        arguments = ["trigger", "started", "--via", "ws", "--to", played.url]
+        arguments = ["trigger", "started", "--cloud-url", played.url]
         nobody = await asyncio.to_thread(rtms, *arguments, cwd=tmp_path)
         assert nobody.returncode == 1
         assert "nobody is connected" in nobody.stdout
@@ -139,12 +139,12 @@ async def test_trigger_at_an_address_that_is_none(tmp_path: Path) -> None:
             (f"{played.url}/webhook", "is not the address of `rtms simulate --cloud`"),
             ("http://127.0.0.1:1", "no answer"),
         ):
-            done = await asyncio.to_thread(rtms, "trigger", "started", "--via", "ws", "--to", to, cwd=tmp_path)
+            done = await asyncio.to_thread(rtms, "trigger", "started", "--cloud-url", to, cwd=tmp_path)
             assert (done.returncode, what in done.stdout) == (1, True), done.stdout
     for wrong in (
         ["started", "--via", "mail"],
-        ["started", "--via", "ws", "--forge"],
-        ["url_validation", "--via", "ws"],
+        ["started", "--forge"],
+        ["url_validation"],
     ):
-        done = await asyncio.to_thread(rtms, "trigger", *wrong, "--to", "http://127.0.0.1:1", cwd=tmp_path)
+        done = await asyncio.to_thread(rtms, "trigger", *wrong, "--cloud-url", "http://127.0.0.1:1", cwd=tmp_path)
         assert done.returncode == 2

@@ -21,7 +21,7 @@ def sha(message: bytes, key: str = "a token") -> str:
 
 
 async def trigger(app: App, *arguments: str | Path, cwd: Path, code: int) -> dict[str, Any]:
-    to = ("--to", app.url, "--json")
+    to = ("--webhook", app.url, "--json")
     async with running("trigger", *arguments, *to, cwd=cwd, settings=TOKEN) as process:
         assert await process.exit_code() == code, process.lines
         result: dict[str, Any] = json.loads(process.lines[-1])
@@ -203,11 +203,11 @@ async def test_nobody_there_and_what_makes_no_sense(tmp_path: Path, unused_tcp_p
     app.url = f"http://127.0.0.1:{unused_tcp_port}/"
     (told,) = (await trigger(app, "started", cwd=tmp_path, code=1))["answers"]
     assert told["what"].startswith("no answer: ")
-    to = ["--to", app.url]
+    to = ["--webhook", app.url]
     for arguments, settings, said in [
         (["sarted", *to], TOKEN, "sarted is no event."),
         (["started", *to], {}, "no secret token"),
-        (["started", "--to", "ftp://x"], TOKEN, "no http:// or https:// URL"),
+        (["started", "--webhook", "ftp://x"], TOKEN, "no http:// or https:// URL"),
         (["started", "--product", "zoom", *to], TOKEN, "no product"),
         (["concurrency_limited", "--id", "x", *to], TOKEN, "about no stream"),
         (["started", "--payload", "missing.json", *to], TOKEN, "Cannot read missing.json"),
@@ -221,7 +221,7 @@ async def test_our_own_listener_is_right_in_every_way(tmp_path: Path) -> None:
     async with running("listen", "--port", "0", "--json", cwd=tmp_path, settings=TOKEN) as listen:
         url = (await listen.line_with("listening on")).split("listening on ")[1].split('"')[0]
         for arguments in (["url_validation"], ["url_validation", "--forge"], ["interrupted", "--stale"], ["stopped"]):
-            async with running("trigger", *arguments, "--to", url, cwd=tmp_path, settings=TOKEN) as process:
+            async with running("trigger", *arguments, "--webhook", url, cwd=tmp_path, settings=TOKEN) as process:
                 assert await process.exit_code() == 0, process.lines
             assert process.lines[1].startswith("✓ ")
 

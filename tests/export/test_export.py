@@ -175,7 +175,7 @@ def test_subtitles_and_chapters(meeting: Path, tmp_path: Path) -> None:
 
 
 def test_one_participant_a_share_and_both(meeting: Path, tmp_path: Path) -> None:
-    [film] = exported(meeting, "--to", "mp4", "--user", "bob", "--out", tmp_path / "bob")
+    [film] = exported(meeting, "--to", "mp4", "--video-user", "bob", "--out", tmp_path / "bob")
     assert [number for _, number in pictures(film)] == list(range(110, 120))
     [film] = exported(meeting, "--to", "mkv", "--layout", "share", "--out", tmp_path / "share")
     assert pictures(film) == [(0.0, 0), (1.0, 0), (2.0, 1), (3.0, 1)]
@@ -192,7 +192,10 @@ def test_one_participant_a_share_and_both(meeting: Path, tmp_path: Path) -> None
     at, picture = next(frame for frame in frames if frame[0] >= 1.2)
     assert (picture[270, 60:900:120] > 128).tolist() == [False] * 7  # the share's number is 0
     assert at < 1.3
-    assert "nobody here" in rtms("export", meeting, "--to", "mp4", "--user", "zoe", cwd=tmp_path).stderr
+    assert (
+        "no participant called zoe"
+        in rtms("export", meeting, "--to", "mp4", "--video-user", "zoe", cwd=tmp_path).stderr
+    )
 
 
 def test_a_camera_that_is_off_leaves_its_picture_or_black(tmp_path: Path) -> None:

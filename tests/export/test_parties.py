@@ -267,6 +267,6 @@ def test_events_of_any_shape_are_exported(people: object, tmp_path: Path) -> Non
 def test_a_refusal_names_some_of_many_people(tmp_path: Path) -> None:
     people = [{"user_id": 100 + at, "user_name": "x" * 200} for at in range(1000)]
     call = recorded(tmp_path / "call", [said({"msg_type": 6, "event": {"event_type": 3, "participants": people}})], "")
-    refused = rtms("export", call, "--to", "mp4", "--user", "zoe", cwd=call)
+    refused = rtms("export", call, "--to", "mp4", "--video-user", "zoe", cwd=call)
     assert "and 980 others" in " ".join(refused.stderr.split())
     assert len(refused.stderr) < 10_000

@@ -177,9 +177,9 @@ def test_cameras_with_their_parameter_sets_once_take_turns(tmp_path: Path) -> No
     shown += [media(15, payload, ZERO_MS + 800 + at, user_id=BOB) for at, payload in sets_once(bob)[:21]]
     shown += [media(15, payload, ZERO_MS + 800 + at, user_id=ANN) for at, payload in sets_once(ann)[21:]]
     recording = made(tmp_path / "r", [audio(tone(440, 0), ZERO_MS), *shown], video=VIDEO)
-    [film] = exported(recording, "--to", "mkv", "--user", str(ANN), "--out", tmp_path / "ann")
+    [film] = exported(recording, "--to", "mkv", "--video-user", str(ANN), "--out", tmp_path / "ann")
     assert [number for _, number in pictures(film)] == list(range(40))
-    [film] = exported(recording, "--to", "mkv", "--user", str(BOB), "--out", tmp_path / "bob")
+    [film] = exported(recording, "--to", "mkv", "--video-user", str(BOB), "--out", tmp_path / "bob")
     assert [number for _, number in pictures(film)] == list(range(100, 120))
 
 

@@ -61,9 +61,8 @@ def capture(tmp_path: Path) -> Path:
         (["--user", "7"], [5, 6]),
         (["--user", "ann"], [5, 6]),  # the packet has no name; the event gave it
         (["--user", "BOB"], [7, 10]),
-        (["--from", "2", "--to", "3"], [7, 8, 9, 10]),
-        (["--from", "0:02", "--to", "3s"], [7, 8, 9, 10]),
-        (["--to", "0"], [2, 3]),
+        (["--from", "2", "--until", "3"], [7, 8, 9, 10]),
+        (["--until", "0"], [2, 3]),
         (["--from", "4.5"], [12]),
         (["--grep", "hello"], [10]),
         (["--grep", '"news": ?1'], [11]),

@@ -60,7 +60,7 @@ def test_what_is_wrong_is_named(options: dict[str, object], start: str) -> None:
 
 
 def test_pictures() -> None:
-    request = MediaOptions(video="h264:fhd", share="png:sd:1", video_user="first", live=True).request()
+    request = MediaOptions(video="h264:fhd", share="png:sd:1", video_user="first", skip_buffered=True).request()
     assert request.params.video == VideoParams(3, 7, 3, 4, 25)
     assert request.params.share == ShareParams(3, 6, 1, 1)
     assert (request.video_user, request.buffer_data) == ("first", False)
