@@ -110,4 +110,14 @@ def _show(given: str, entries: "list[Entry]", count: int, *, as_json: bool, is_f
     nbytes = sum(entry.nbytes for entry in entries)
     console.print(f"{len(entries):,} recording{'' if len(entries) == 1 else 's'}{more}, {size_of(nbytes)}", style="dim")
     first = short_names([entry.name for entry in entries])[entries[0].name]
-    next_steps(console, [(command_line("rtms", "show", first), "what is in it")])
+    steps = [(command_line("rtms", "show", first), "what is in it"), ("rtms search WORDS", "who said it, and when")]
+    if _is_old(entries[-1]) and not is_filtered:
+        steps[1:] = [("rtms prune --older-than 30d --dry-run", "which ones are old")]
+    next_steps(console, steps)
+
+
+_OLD = timedelta(days=30)
+
+
+def _is_old(entry: "Entry") -> bool:
+    return entry.began is not None and datetime.now(UTC) - entry.began > _OLD

@@ -54,15 +54,21 @@ def prune(
     age_s = duration("--older-than", older_than)
     for one in status or ():
         if one not in _STATUSES:
-            raise Problem(f"--status {one}: recordings do not end so.", f"Use {', '.join(_STATUSES)}.")
+            raise Problem(f"--status {one} is not how a recording ends.", f"Use {', '.join(_STATUSES)}.")
     given = place or recordings_place(context)
     where = _place(given, store_endpoint)
     chosen = plan(where.find(), datetime.now(UTC), age_s, status or (), keep)
     if not as_json:
         _show(chosen)
     if not dry_run and chosen.chosen and not yes and not as_json and sys.stdin.isatty():
-        typer.confirm(f"Delete {len(chosen.chosen)} recordings?", abort=True)
+        typer.confirm(f"Delete {_counted(len(chosen.chosen))}?", abort=True)
     failed = {} if dry_run else _delete(where, chosen, quiet=as_json)
+    if dry_run and chosen.chosen and not as_json:
+        from rtms_cli.view.console import make_console
+        from rtms_cli.view.next_steps import command_line, next_steps
+
+        again = [word for word in sys.argv[1:] if word != "--dry-run"]
+        next_steps(make_console(), [(command_line("rtms", *again), "delete them")])
     if as_json:
         _print_json(given, chosen, failed, is_dry=dry_run)
     if failed:
@@ -82,13 +88,18 @@ def _place(given: str, endpoint: str | None) -> "Place":
 
 
 def _show(chosen: "Plan") -> None:
-    from rtms_cli.view.text import say
+    from rtms_cli.view.text import say, size_of
 
     for one in chosen.chosen:
-        say(f"{one.name}  {one.status}  {one.ended_at or one.started_at}  {one.nbytes / 1_000_000:.1f} MB")
+        say(f"{one.name}  {one.status}  {one.ended_at or one.started_at}  {size_of(one.nbytes)}")
     for left in chosen.left:
         say(f"note: {left.name} stays: {left.why}", err=True)
-    say(f"{len(chosen.chosen)} recordings, {chosen.nbytes / 1_000_000:.1f} MB")
+    what = f"{_counted(len(chosen.chosen))}, {size_of(chosen.nbytes)}" if chosen.chosen else "nothing to delete"
+    say(what)
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} recording{'' if count == 1 else 's'}"
 
 
 def _delete(where: "Place", chosen: "Plan", *, quiet: bool) -> dict[str, str]:
@@ -100,8 +111,8 @@ def _delete(where: "Place", chosen: "Plan", *, quiet: bool) -> dict[str, str]:
         if why := where.delete(one):
             failed[one.name] = why
             say(f"warning: {one.name} was not deleted: {why}", err=True)
-    if not quiet:
-        say(f"deleted {len(chosen.chosen) - len(failed)} of them")
+    if not quiet and chosen.chosen:
+        say(f"deleted {_counted(len(chosen.chosen) - len(failed))}")
     return failed
 
 
