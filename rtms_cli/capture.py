@@ -10,6 +10,8 @@ import errno
 import io
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
@@ -401,6 +403,31 @@ class Capture:
         if self._source is None:
             return 0
         return self._nbytes_before if self._source.closed else self._nbytes_before + self._source.tell()
+
+
+class PipedCapture(Capture):
+    """A capture that comes through a pipe. It is kept in a temporary file, for it may be read several times.
+
+    :param source: the whole capture, also compressed as `.gz` or `.zst`.
+    :raises Problem: where it cannot be read or is not a capture.
+    """
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._kept = tempfile.TemporaryDirectory(prefix="rtms-")
+        head = source.read(len(_ZSTD))
+        suffix = ".gz" if head.startswith(_GZIP) else ".zst" if head == _ZSTD else ""
+        path = Path(self._kept.name) / f"standard-input.jsonl{suffix}"
+        try:
+            with path.open("wb") as target:
+                target.write(head)
+                shutil.copyfileobj(source, target)
+        except OSError as error:
+            raise Problem(f"The capture on standard input cannot be kept: {error.strerror}.") from None
+        super().__init__(path)
+
+
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+"""What compressed files begin with."""
 
 
 _LONGEST_HEADER = 1 << 20

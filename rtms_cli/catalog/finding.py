@@ -2,7 +2,9 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rtms_cli.capture import part_of
@@ -11,21 +13,36 @@ from rtms_cli.errors import Problem
 from rtms_cli.untrusted import is_file
 
 LATEST = "latest"
+_NAMED = re.compile(r"\d{8}T\d{6}Z(?=_)")
+_COPY = re.compile(r"_\d+$")
 _MOST_NAMED = 4
 """Recordings that an error names."""
 _HOW = "`rtms ls` lists the recordings."
 
 
 def newest(place: Path) -> Path:
-    """The recording whose capture was written last; of several, the last by name.
+    """The recording that began last, by its name; one that has another name counts from its last write.
+
+    A replay that was put beside its recording has the recording's name with a number (`…_2`), and does not count.
 
     :param place: the folder that recordings are in.
     :raises Problem: where it has none.
     """
-    captures = [path for path in place.glob("*/capture*.jsonl*") if part_of(path.name) is not None and is_file(path)]
+    found = place.glob("[!.]*/capture*.jsonl*")
+    captures = [path for path in found if part_of(path.name) is not None and is_file(path)]
+    names = {path.parent.name for path in captures}
+    captures = [path for path in captures if _COPY.sub("", path.parent.name) not in names - {path.parent.name}]
     if not captures:
         raise Problem(f"There is no recording in {place}/.", "`rtms demo` records a simulated meeting.")
-    return max(captures, key=lambda path: (path.stat().st_mtime_ns, path.parent.name)).parent
+    return max(captures, key=_began).parent
+
+
+def _began(capture: Path) -> tuple[str, int, str]:
+    """What captures are sorted by: when their recordings began, and when they were written last."""
+    name, written = capture.parent.name, capture.stat()
+    began = _NAMED.match(name)
+    shown = datetime.fromtimestamp(written.st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return shown if began is None else began[0], written.st_mtime_ns, name
 
 
 def find_folder(text: str, place: Path) -> Path:

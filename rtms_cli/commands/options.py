@@ -408,14 +408,16 @@ def check_http_url(option: str, url: str) -> None:
 
 
 def open_capture(text: str, endpoint: str | None = None) -> "Capture":
-    """A capture by what a person calls it: a file, a recording's folder, or its URL in a store.
+    """A capture by what a person calls it: a file, a recording's folder, its URL in a store, or `-` for standard input.
 
     :param endpoint: of a store that is compatible with S3.
     :raises Problem: where it cannot be read.
     """
-    from rtms_cli.capture import Capture
+    from rtms_cli.capture import Capture, PipedCapture
     from rtms_cli.store.urls import is_store_url, read_store_url
 
+    if text == "-":
+        return PipedCapture(sys.stdin.buffer)
     if not is_store_url(text):
         return Capture(text)
     from rtms_cli.store.objects import open_store

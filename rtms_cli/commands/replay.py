@@ -16,12 +16,14 @@ from rtms_cli.commands.options import (
     check_http_url,
     is_terminal,
     open_capture,
+    recording_of,
     server_tls,
 )
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
     from rtms_cli.capture import Capture
+    from rtms_cli.recording.recorder import Recorder
     from rtms_cli.station.replaying import Replay
 
 
@@ -31,12 +33,12 @@ def replay(
     capture: Annotated[
         str,
         typer.Argument(
-            help="A recording's folder or URL, or a capture file (.gz and .zst too).",
+            help="A recording (name, folder, URL or latest), a capture file, or - for standard input.",
             autocompletion=completing.recordings,
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the new recording.")] = Path(
-        "recordings"
+        "replays"
     ),
     speed: Annotated[
         str | None,
@@ -60,9 +62,9 @@ def replay(
 ) -> None:
     """Rebuild a recording from its capture, or serve it to clients.
 
-    The new files are those of the live session, byte for byte. With --speed 1 it can be watched. With --serve, any
-    client that joins with the configured credentials gets what was recorded, with the same timing; what it did wrong
-    is told at the end (exit code 1 then).
+    The new files are those of the live session, byte for byte. They go to replays/, apart from what was recorded. With
+    --speed 1 it can be watched. With --serve, any client that joins with the configured credentials gets what was
+    recorded, with the same timing; what it did wrong is told at the end (exit code 1 then).
 
     \b
     Examples:
@@ -74,56 +76,84 @@ def replay(
     taps = live.taps()
     if taps and (serve or pace is None):
         raise Problem("--tap goes with a replay at a pace.", "Add --speed 1, and leave --serve out.")
+    found = recording_of(context, capture, "replaying", store_endpoint)
     if serve:
-        _serve(open_capture(capture, store_endpoint), pace, serving, once=once, as_json=as_json)
+        _serve(open_capture(found, store_endpoint), pace, serving, once=once, as_json=as_json)
         return
     for name in (*ServerOptions.__struct_fields__, "once"):
         given_by = context.get_parameter_source(name)  # a setting may stand there for when it serves
         if given_by is not None and given_by.name == "COMMANDLINE":
             raise Problem(f"--{name.replace('_', '-')} goes with --serve.", "Add --serve, or leave it out.")
     from rtms_cli.commands.composing import STDOUT
-    from rtms_cli.recording.names import new_folder
-    from rtms_cli.recording.ownership import FolderLock, this_process
-    from rtms_cli.recording.recorder import Recorder
-    from rtms_cli.session.rehearsal import Rehearsal
-    from rtms_cli.station.replaying import Replay
-    from rtms_cli.station.station import recorder_nowhere
     from rtms_cli.view.lines import print_summary
     from rtms_cli.view.text import say
 
     gives_stdout = any(tap.target.shown == STDOUT for tap in taps)
     drawn = pace is not None and is_terminal() and not (plain or as_json or gives_stdout)
-    source = open_capture(capture, store_endpoint)
-    if live.no_record:
+    source = open_capture(found, store_endpoint)
+    recorder, replayed = _prepared(
+        source, None if live.no_record else out, keep_revoked=keep_revoked, keep_encoded=keep_encoded
+    )
+    if pace is None:
+        signal_number = play_at_once(replayed, with_bar=not plain)
+    else:
+        title = f"replay of {'standard input' if found == '-' else source.path} at {pace:g}×"
+        signal_number = _play(replayed, pace, title, out, live, drawn=drawn, as_json=as_json)
+    if not replayed.is_complete:
+        say("The replay was stopped before its end, so no recording was made.", err=True)
+        raise typer.Exit(128 + signal_number if signal_number else Exit.OK)
+    if not drawn:
+        print_summary(replayed.folder, replayed.manifest(), as_json=as_json, out=sys.stderr if gives_stdout else None)
+    for line in [*source.problems, *replayed.differences()]:
+        say(f"warning: {line}", err=True)
+    if not (as_json or gives_stdout):
+        _suggest(replayed.folder, found)
+    if source.problems or recorder.snapshot().losses:
+        raise typer.Exit(Exit.LOSSES)
+
+
+def _prepared(
+    source: "Capture", out: Path | None, *, keep_revoked: bool, keep_encoded: bool
+) -> "tuple[Recorder, Replay]":
+    """What replays a capture.
+
+    :param out: the folder that the recording is to be in; `None` makes none.
+    """
+    from rtms_cli.recording.ownership import FolderLock, this_process
+    from rtms_cli.recording.recorder import Recorder
+    from rtms_cli.session.rehearsal import Rehearsal
+    from rtms_cli.station.replaying import Aside, Replay
+    from rtms_cli.station.station import recorder_nowhere
+
+    aside = None if out is None else Aside(out, source.header)
+    if aside is None:
         recorder = recorder_nowhere(source.header)
     else:
-        try:
-            folder = new_folder(out, source.header)
-        except OSError as error:
-            raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
         recorder = Recorder(
-            folder,
+            aside.folder,
             source.header,
             keep_revoked=keep_revoked,
             keep_encoded=keep_encoded,
             process=this_process(),
-            lock=FolderLock(folder),
+            lock=FolderLock(aside.folder),
         )
     for gap in source.gaps:
         recorder.note_loss("a part of the capture is missing", gap)
     rehearsal = Rehearsal(source, source.header.product, source.header.rtms_stream_id)
-    replayed = Replay(source, recorder, rehearsal)
-    if pace is None:
-        play_at_once(replayed, with_bar=not plain)
-    else:
-        _play(replayed, pace, f"replay of {source.path} at {pace:g}×", out, live, drawn=drawn, as_json=as_json)
-    if not drawn:
-        folder_shown = recorder.folder if recorder.is_kept else None
-        print_summary(folder_shown, recorder.manifest(), as_json=as_json, out=sys.stderr if gives_stdout else None)
-    for line in [*source.problems, *rehearsal.differences()]:
-        say(f"warning: {line}", err=True)
-    if source.problems or recorder.snapshot().losses:
-        raise typer.Exit(Exit.LOSSES)
+    return recorder, Replay(source, recorder, rehearsal, aside)
+
+
+def _suggest(folder: Path | None, name: str) -> None:
+    """The commands that make sense next."""
+    from rtms_cli.view.console import make_console
+    from rtms_cli.view.next_steps import command_line, next_steps
+
+    if folder is not None:
+        steps = [
+            (command_line("rtms", "inspect", folder), "what is in it"),
+            (command_line("rtms", "replay", name, "--serve"), "serve it to a client"),
+        ]
+        next_steps(make_console(), steps)
 
 
 def read_speed(text: str) -> float | None:
@@ -142,10 +172,11 @@ def read_speed(text: str) -> float | None:
     return speed
 
 
-def play_at_once(replayed: "Replay", *, with_bar: bool = True) -> None:
-    """Replay as fast as it goes. A signal closes the files where they are; a second one of its kind ends at once.
+def play_at_once(replayed: "Replay", *, with_bar: bool = True) -> int:
+    """Replay as fast as it goes. A signal ends it; a second one of its kind ends the process at once.
 
     :param with_bar: draw how far it has come, where that takes long and standard error is a terminal.
+    :returns: the number of the signal that ended it, or 0.
     """
     import signal
     from types import FrameType
@@ -166,14 +197,18 @@ def play_at_once(replayed: "Replay", *, with_bar: bool = True) -> None:
         replayed.run_at_once(reading("replaying"))
     else:
         replayed.run_at_once()
-    if asked:
-        raise typer.Exit(128 + asked[0])
+    return asked[0] if asked else 0
 
 
 def _play(
     replayed: "Replay", speed: float, title: str, folder: Path, live: LiveOptions, *, drawn: bool, as_json: bool
-) -> None:
-    """Replay at a pace, on the dashboard where it is to be drawn."""
+) -> int:
+    """Replay at a pace, on the dashboard where it is to be drawn.
+
+    :returns: the number of the signal that ended it, or 0.
+    """
+    import signal
+
     from rtms_cli.commands.composing import composed_taps
     from rtms_cli.protocol.media import MediaRequest
     from rtms_cli.protocol.numbers import EVERY_MEDIA
@@ -182,8 +217,14 @@ def _play(
 
     request = MediaRequest(EVERY_MEDIA)
 
+    asked: list[int] = []
+
     def note(fields: object, text: str) -> None:
         say(text, err=True)
+
+    def stop(name: str) -> None:
+        asked.append(signal.SIGINT if name == "Ctrl-C" else signal.Signals[name])
+        replayed.stop()
 
     async def draw() -> None:
         from rtms_cli.view.screen import Screen
@@ -196,17 +237,18 @@ def _play(
             folder,
             replayed.progress,
         )
-        on_signals(lambda _: replayed.stop(), screen.restore)
+        on_signals(stop, screen.restore)
         taps = composed_taps(live, request, lambda _, text: screen.on_notice(text), screen.on_notice, is_live=False)
         async with screen, taps as openers:
             await replayed.run(speed, [screen], openers)
 
     async def run() -> None:
-        on_signals(lambda _: replayed.stop())
+        on_signals(stop)
         async with composed_taps(live, request, note, is_stdout_ours=not as_json, is_live=False) as openers:
             await replayed.run(speed, [], openers)
 
     run_loop(draw() if drawn else run())
+    return asked[0] if asked else 0
 
 
 def _serve(capture: "Capture", speed: float | None, options: ServerOptions, *, once: bool, as_json: bool) -> None:

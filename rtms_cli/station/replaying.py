@@ -2,11 +2,21 @@
 
 import asyncio
 import gc
+import os
+import shutil
+import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
-from rtms_cli.capture import Capture
+from rtms_cli.capture import Capture, Header
+from rtms_cli.errors import Problem
 from rtms_cli.machine import Finish, Frame, Item, in_batches
 from rtms_cli.protocol.messages import Media
+from rtms_cli.recording.files import make_folder
+from rtms_cli.recording.manifest import Manifest
+from rtms_cli.recording.names import new_folder
+from rtms_cli.recording.ownership import is_locked
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.writer import PROMPT_S
 from rtms_cli.session.rehearsal import Rehearsal
@@ -19,10 +29,74 @@ STEP_S = 0.05
 """Frames that are due within so long are folded together."""
 
 
-class Replay:
-    """One replay; the recorder is closed in the end, however that comes."""
+class Aside:
+    """Where a replay's recording is made: a hidden folder, which gets its name when the recording is complete.
 
-    def __init__(self, source: Capture, recorder: Recorder, rehearsal: Rehearsal) -> None:
+    :param parent: the folder that the recording is to be in; it is made where it is missing.
+    :raises Problem: where no folder can be made there.
+    """
+
+    def __init__(self, parent: Path, header: Header) -> None:
+        self._parent, self._header = parent, header
+        try:
+            make_folder(parent)
+            _remove_leftovers(parent)
+            self.folder = Path(tempfile.mkdtemp(_HIDDEN, ".", parent))
+        except OSError as error:
+            raise Problem(
+                f"Cannot make a folder in {parent}: {error.strerror}.", "Choose another with --out."
+            ) from None
+
+    def put_in_place(self) -> Path:
+        """Give the finished recording its name.
+
+        :returns: the folder that the recording is in from now on.
+        :raises Problem: where that fails.
+        """
+        try:
+            place = new_folder(self._parent, self._header)
+            if os.name == "nt":  # a folder cannot replace an empty one there
+                place.rmdir()
+            return self.folder.replace(place)
+        except OSError as error:
+            raise Problem(f"The replay cannot be stored in {self._parent}: {error.strerror}.") from None
+
+    def discard(self) -> None:
+        """Remove what was made, unless it is in place."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+_HIDDEN = ".replaying"
+_LEFT_S = 60.0
+"""How old the hidden folder of a replay is that was killed, at least."""
+
+
+def _remove_leftovers(parent: Path) -> None:
+    """Remove the hidden folders of replays that were killed."""
+    for folder in parent.glob(f".*{_HIDDEN}"):
+        is_old = time.time() - folder.lstat().st_mtime > _LEFT_S
+        if is_old and folder.is_dir() and not folder.is_symlink() and not is_locked(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Replay:
+    """One replay; the recorder is closed in the end, however that comes.
+
+    :param aside: where the recorder writes, if it does. A replay that is stopped or fails leaves nothing there.
+    """
+
+    def __init__(
+        self,
+        source: Capture,
+        recorder: Recorder,
+        rehearsal: Rehearsal,
+        aside: Aside | None = None,
+    ) -> None:
+        self._aside = aside
+        self.is_complete = False
+        """Whether every frame was replayed."""
+        self.folder: Path | None = None
+        """Where the finished recording is, if it is kept."""
         self._source = source
         self._recorder = recorder
         self._rehearsal = rehearsal
@@ -43,8 +117,11 @@ class Replay:
                 for item in batch:
                     self._rehearsal.follow_all(item)
                 self._recorder.fold(batch)
+            else:
+                self.is_complete = True
         finally:
             self._recorder.close()
+            self._settle()
 
     async def run(
         self, speed: float, observers: Sequence[Observer] = (), listeners: Sequence[OpenListener] = ()
@@ -68,9 +145,26 @@ class Replay:
             if heard is not None:
                 await heard.close()
                 await asyncio.to_thread(self._recorder.note_taps)
-        told = self._recorder.manifest()
+            await asyncio.to_thread(self._settle)
+        if not self.is_complete:
+            return
+        folder, told = self.folder, self.manifest()
         reason, said_by = (None, "") if told.stop is None else (told.stop.reason, told.stop.said_by)
         hearing.on_finished(stream, folder, Finish(told.status, reason, said_by), told)
+
+    def manifest(self) -> Manifest:
+        """The recording's manifest as it stands."""
+        return self._recorder.manifest()
+
+    def differences(self) -> Sequence[str]:
+        """Where the session would do otherwise today, a line each."""
+        return self._rehearsal.differences()
+
+    def _settle(self) -> None:
+        if self._aside is not None and self.is_complete:
+            self.folder = self._aside.put_in_place()
+        elif self._aside is not None:
+            self._aside.discard()
 
     def stop(self) -> None:
         """End it before its time."""
@@ -107,6 +201,7 @@ class Replay:
             self._at_us = frame.at_us
             batch.append(frame)
         await self._fold(batch)
+        self.is_complete = True
 
     async def _fold(self, batch: list[Frame]) -> None:
         await asyncio.to_thread(self._recorder.fold, batch)

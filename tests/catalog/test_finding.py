@@ -35,6 +35,12 @@ def test_a_name_an_id_or_a_title_may_be_cut_short(place: Path, text: str, wanted
     assert find_folder(text, place) == place / wanted
 
 
+def test_a_replay_beside_its_recording_is_not_the_latest(place: Path) -> None:
+    for name in ("20261127T090000Z_meeting_abc_2", "20261128T090000Z_meeting_abd_2", ".x.replaying"):
+        put(place, name)  # written after all others
+    assert find_folder("latest", place) == place / "20261128T090000Z_meeting_abd"
+
+
 def test_a_path_that_exists_wins(place: Path) -> None:
     Path("latest").mkdir()
     assert find_folder("latest", place) == Path("latest")

@@ -18,7 +18,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import typer
 from harness import read_wav
 from processes import CREDENTIALS, RTMS, Running, environment, running, until
 from websockets.asyncio.server import ServerConnection, serve
@@ -26,10 +25,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from rtms_cli.capture import Capture
 from rtms_cli.commands.replay import play_at_once
 from rtms_cli.machine import Item, frames_of
-from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.session.rehearsal import Rehearsal
-from rtms_cli.station.replaying import Replay
+from rtms_cli.station.replaying import Aside, Replay
 
 STREAMS = 20
 SAID_BY = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
@@ -250,18 +248,18 @@ async def test_a_stand_in_that_is_hung_up_still_reports(in_terminal: Callable[..
 
 
 @pytest.mark.parametrize("asked", SAID_BY)
-async def test_a_replay_that_is_not_drawn_finishes_its_files(asked: signal.Signals, tmp_path: Path) -> None:
+async def test_a_replay_that_is_stopped_leaves_no_half_recording(asked: signal.Signals, tmp_path: Path) -> None:
     lines = [{"rtms_capture": 1, "created": "2026-11-22T22:15:00Z", "generator": "x"}]
     packet = {"msg_type": 14, "content": {"user_id": 0, "data": "AAAAAAAA", "timestamp": 5000}}
     lines += [{"at": at, "ch": "media", "dir": "in", "data": packet} for at in (0, 600)]
     (tmp_path / "capture.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     async with running("replay", "capture.jsonl", "--speed", "1", "--out", "again", cwd=tmp_path) as replay:
-        await until(lambda: list(tmp_path.glob("again/*/audio/mixed.wav")))
+        await until(lambda: list(tmp_path.glob("again/.*/audio/mixed.wav")))
         replay.process.send_signal(asked)
         async with asyncio.timeout(20):
-            assert await replay.exit_code() == 0
-    (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("again/*/manifest.json")))
-    assert json.loads(path.read_text())["status"] == "interrupted"
+            assert await replay.exit_code() == 128 + asked
+    assert replay.lines == ["The replay was stopped before its end, so no recording was made."]
+    assert not list((tmp_path / "again").iterdir())
 
 
 class SignalledCapture(Capture):
@@ -279,7 +277,7 @@ class SignalledCapture(Capture):
 
 
 @pytest.mark.parametrize("asked", SAID_BY)
-def test_a_replay_at_full_speed_closes_its_files(asked: signal.Signals, tmp_path: Path) -> None:
+def test_a_replay_at_full_speed_is_stopped_by_a_signal(asked: signal.Signals, tmp_path: Path) -> None:
     lines: list[object] = [{"rtms_capture": 1, "created": "2026-11-22T22:15:00Z", "generator": "x"}]
     for number in range(2_000):
         content = {"user_id": 0, "data": "AAAA", "timestamp": 5000 + 20 * number}
@@ -287,22 +285,21 @@ def test_a_replay_at_full_speed_closes_its_files(asked: signal.Signals, tmp_path
     (tmp_path / "capture.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     source = SignalledCapture(tmp_path / "capture.jsonl")
     source.signal_number = asked
-    again = tmp_path / "again"
-    again.mkdir()
-    recorder = Recorder(again, source.header)
-    replay = Replay(source, recorder, Rehearsal(source, source.header.product, source.header.rtms_stream_id))
+    aside = Aside(tmp_path / "again", source.header)
+    recorder = Recorder(aside.folder, source.header)
+    replay = Replay(source, recorder, Rehearsal(source, source.header.product, source.header.rtms_stream_id), aside)
     # A process in a shell's background ignores SIGINT.
     before = {number: signal.signal(number, signal.SIG_DFL) for number in SAID_BY}
     try:
-        with pytest.raises(typer.Exit) as ended:
-            play_at_once(replay)
+        assert play_at_once(replay) == asked
         assert signal.getsignal(asked) is signal.SIG_DFL  # a second one ends at once
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    manifest = Manifest.read(again)
-    assert (ended.value.exit_code, manifest.status, manifest.process) == (128 + asked, "interrupted", None)
+    manifest = replay.manifest()
+    assert (replay.is_complete, manifest.status, manifest.process) == (False, "interrupted", None)
     assert 1_000 <= manifest.messages["received"]["MEDIA_DATA_AUDIO"].count < 2_000
+    assert not list((tmp_path / "again").iterdir())
 
 
 INTERRUPTED_IMPORT = """
