@@ -99,8 +99,8 @@ def layouts(incomplete: str) -> Offers:
 
 
 def statuses(incomplete: str) -> Offers:
-    """How finished recordings ended."""
-    return _beginning(("complete", "interrupted", "failed", "revoked"), incomplete)
+    """Statuses of recordings."""
+    return _beginning(("complete", "interrupted", "failed", "revoked", "recording", "unfinished"), incomplete)
 
 
 def webhook_events(incomplete: str) -> Offers:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def config(
     command: Annotated[
-        str | None, typer.Argument(help="Only this command's options.", autocompletion=completing.commands)
+        str | None,
+        typer.Argument(metavar="[COMMAND]", help="Only this command's options.", autocompletion=completing.commands),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Include defaults.")] = False,
     as_json: Json = False,

@@ -40,6 +40,7 @@ def export(
     recording: Annotated[
         str | None,
         typer.Argument(
+            metavar="[RECORDING]",
             help="A recording's folder or URL, or a capture.",
             show_default="the newest one in recordings",
             autocompletion=completing.recordings,

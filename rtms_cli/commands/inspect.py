@@ -29,6 +29,7 @@ def inspect(
     capture: Annotated[
         str | None,
         typer.Argument(
+            metavar="[RECORDING]",
             help="A recording's folder or URL, or a capture file (.gz and .zst too).",
             autocompletion=completing.recordings,
             show_default="the newest one in recordings",
@@ -90,13 +91,15 @@ def inspect(
     from rtms_cli.view.output import end_with_reader
 
     filters = {
-        "--type": kinds, "--channel": channel, "--user": user, "--from": start is not None, "--to": end is not None,
+        "--type": kinds, "--channel": channel, "--user": user, "--from": start is not None, "--until": end is not None,
         "--grep": grep, "--limit": limit, "--follow": follow, "--raw": raw, "--full": full,
     }  # fmt: skip
     given = [name for name, value in filters.items() if value]
     _check_modes((messages, lint, timeline, html is not None, bool(explain)), as_json, given)
     if start is not None and end is not None and start > end:
-        raise Problem(f"--from {start:g} --to {end:g} ends before it begins.", "Give --to a time after --from.")
+        raise Problem(
+            f"--from {start:g} --until {end:g} ends before it begins.", "Use a time for --until that is after --from."
+        )
     if explain:
         _explain(explain, as_json=as_json)
         return
@@ -256,7 +259,7 @@ def _explain_nothing(seen: "Seen", wanted: "Wanted", pattern: re.Pattern[str]) -
         raise problem
     given = {
         "--type": wanted.types, "--channel": wanted.channel, "--user": wanted.user,
-        "--from": wanted.start is not None, "--to": wanted.end is not None, "--grep": pattern.pattern,
+        "--from": wanted.start is not None, "--until": wanted.end is not None, "--grep": pattern.pattern,
     }  # fmt: skip
     names = [name for name, value in given.items() if value]
     if names:

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 def join(
     payload: Annotated[
         str | None,
-        typer.Argument(help="A file with the webhook's JSON, or - for standard input; without it, paste the JSON."),
+        typer.Argument(
+            metavar="[PAYLOAD]",
+            help="A file with the webhook's JSON, or - for standard input; without it, paste the JSON.",
+        ),
     ] = None,
     *,
     media: MediaOptions,

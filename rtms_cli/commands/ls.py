@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.options import StoreEndpoint, duration, recordings_place
 from rtms_cli.errors import Problem
 
@@ -16,16 +17,25 @@ if TYPE_CHECKING:
 def ls(
     context: typer.Context,
     place: Annotated[
-        str | None, typer.Argument(help="A folder or a URL with recordings.", show_default="where listen puts them")
+        str | None,
+        typer.Argument(
+            metavar="[PLACE]", help="A folder or URL with recordings.", show_default="the folder of `rtms listen`"
+        ),
     ] = None,
-    since: Annotated[str, typer.Option(metavar="TIME", help="Only those that began since: 7d, 12h, 2026-11-01.")] = "",
+    since: Annotated[
+        str, typer.Option(metavar="TIME", help="Only those that began since then: 7d, 12h, 2026-11-01.")
+    ] = "",
     status: Annotated[
         list[str] | None,
-        typer.Option(metavar="STATUS", help="Only complete, interrupted, failed, revoked, recording or unfinished."),
+        typer.Option(
+            metavar="STATUS",
+            help="Only complete, interrupted, failed, revoked, recording or unfinished.",
+            autocompletion=completing.statuses,
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Only so many.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="At most N recordings.", min=1)] = None,
     store_endpoint: StoreEndpoint = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a recording.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per recording.")] = False,
 ) -> None:
     """List the recordings, newest first.
 

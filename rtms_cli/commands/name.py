@@ -5,17 +5,23 @@ from typing import Annotated
 
 import typer
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.options import StoreEndpoint, recording_of
 from rtms_cli.errors import Problem
 
 
 def name(
     context: typer.Context,
-    recording: Annotated[str, typer.Argument(metavar="REC", help="A name, id, title, path or URL; latest.")],
-    title: Annotated[str, typer.Argument(metavar="TITLE", help='Its new title; "" removes it.')],
+    recording: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECORDING", autocompletion=completing.recordings, help="A name, id, title, path or URL; latest."
+        ),
+    ],
+    title: Annotated[str, typer.Argument(metavar="TITLE", help='The new title; "" removes it.')],
     store_endpoint: StoreEndpoint = None,
 ) -> None:
-    """Give a recording a title, which is shown wherever the recording is.
+    """Give a recording a title.
 
     It stands in manifest.json. The folder keeps its name.
 

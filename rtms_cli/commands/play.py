@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.options import duration, recording_of
 from rtms_cli.errors import Problem
 
@@ -31,15 +32,26 @@ class Player(StrEnum):
 def play(
     context: typer.Context,
     recording: Annotated[
-        str | None, typer.Argument(metavar="REC", help="A name, id, title or path.", show_default="latest")
+        str | None,
+        typer.Argument(
+            metavar="[RECORDING]",
+            autocompletion=completing.recordings,
+            help="A name, id, title or path.",
+            show_default="latest",
+        ),
     ] = None,
-    at: Annotated[str, typer.Option(metavar="TIME", help="Begin there: 12:30, 750 or 1:02:03.")] = "0",
+    at: Annotated[str, typer.Option(metavar="TIME", help="Start here: 12:30, 750 or 1:02:03.")] = "0",
     player: Annotated[
         Player | None,
-        typer.Option("--with", help="What plays it: the sound, or its page.", show_default="what is installed"),
+        typer.Option(
+            "--with",
+            metavar="mpv|ffplay|browser",
+            help="What plays it: the sound, or its page.",
+            show_default="what is installed",
+        ),
     ] = None,
 ) -> None:
-    """Play a recording's sound with mpv or ffplay, or open its page in a browser.
+    """Play a recording with mpv or ffplay, or in a browser.
 
     Without either player, or without sound, it is the page: transcript, chat, timeline and sound together. The page is
     written to page.html in the recording's folder.

@@ -20,7 +20,10 @@ _STATUSES = ("complete", "interrupted", "failed", "revoked")
 def prune(
     context: typer.Context,
     place: Annotated[
-        str | None, typer.Argument(help="A folder or URL with recordings.", show_default="the folder of `rtms listen`")
+        str | None,
+        typer.Argument(
+            metavar="[PLACE]", help="A folder or URL with recordings.", show_default="the folder of `rtms listen`"
+        ),
     ] = None,
     older_than: Annotated[
         str, typer.Option(metavar="TIME", help="Only those that ended this long ago: 30d, 12h.")

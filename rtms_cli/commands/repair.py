@@ -21,6 +21,7 @@ def repair(
     recordings: Annotated[
         list[str],
         typer.Argument(
+            metavar="RECORDING...",
             help="Recordings: folders, URLs, latest, names, or a folder of recordings.",
             autocompletion=completing.recordings,
         ),

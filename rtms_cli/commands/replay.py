@@ -34,6 +34,7 @@ def replay(
         str,
         typer.Argument(
             help="A recording (name, folder, URL or latest), a capture file, or - for standard input.",
+            metavar="RECORDING",
             autocompletion=completing.recordings,
         ),
     ],

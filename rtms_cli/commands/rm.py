@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.options import StoreEndpoint, recording_of
 from rtms_cli.errors import Exit, Problem
 
 
 def rm(
     context: typer.Context,
-    recordings: Annotated[list[str], typer.Argument(metavar="REC...", help="Names, ids, titles, paths or URLs.")],
+    recordings: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECORDING...", autocompletion=completing.recordings, help="Names, ids, titles, paths or URLs."
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     store_endpoint: StoreEndpoint = None,
 ) -> None:

@@ -19,16 +19,16 @@ _WORTH_A_BAR = 20
 def search(
     context: typer.Context,
     words: Annotated[list[str], typer.Argument(metavar="WORDS", help='All in one line; "a phrase"; begin*.')],
-    user: Annotated[str, typer.Option(metavar="NAME", help="Only what this person said or wrote.")] = "",
-    around: Annotated[int, typer.Option("--context", "-C", metavar="N", help="Lines around each.", min=0, max=20)] = 1,
-    limit: Annotated[int, typer.Option(metavar="N", help="At most so many lines.", min=1, max=1_000)] = 50,
+    user: Annotated[str, typer.Option(metavar="USER", help="Only what this participant said or wrote.")] = "",
+    around: Annotated[int, typer.Option("--context", "-C", metavar="N", help="Lines of context.", min=0, max=20)] = 1,
+    limit: Annotated[int, typer.Option(metavar="N", help="At most N lines.", min=1, max=1_000)] = 50,
     place: Annotated[
         Path | None,
         typer.Option(
-            "--in", metavar="FOLDER", help="The folder that recordings are in.", show_default="where listen puts them"
+            "--in", metavar="FOLDER", help="Folder with recordings.", show_default="the folder of `rtms listen`"
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
     """Find words in the transcripts, chats and titles of all recordings.
 

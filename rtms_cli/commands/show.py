@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.commands import completing
 from rtms_cli.commands.options import StoreEndpoint, recording_of, short_name
 from rtms_cli.errors import Problem
 
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
 def show(
     context: typer.Context,
     recording: Annotated[
-        str | None, typer.Argument(metavar="REC", help="A name, id, title, path or URL.", show_default="latest")
+        str | None,
+        typer.Argument(
+            metavar="[RECORDING]",
+            autocompletion=completing.recordings,
+            help="A name, id, title, path or URL.",
+            show_default="latest",
+        ),
     ] = None,
     store_endpoint: StoreEndpoint = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

@@ -46,7 +46,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print all parts as JSON, w
 @sign.command()
 def handshake(
     payload: Annotated[
-        str | None, typer.Argument(help="A file with the webhook's JSON, or - for standard input.")
+        str | None, typer.Argument(metavar="[PAYLOAD]", help="A file with the webhook's JSON, or - for standard input.")
     ] = None,
     identity: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="meeting_uuid, session_id, engagement_id, call_id.")
@@ -109,7 +109,10 @@ def handshake(
 @sign.command()
 def webhook(
     body: Annotated[
-        str, typer.Argument(help="A file with the webhook's raw body or the whole request, or - for standard input.")
+        str,
+        typer.Argument(
+            metavar="BODY", help="A file with the webhook's raw body or the whole request, or - for standard input."
+        ),
     ],
     timestamp: Annotated[
         str | None, typer.Option(metavar="TIMESTAMP", help="The x-zm-request-timestamp header, if the file lacks it.")
@@ -169,7 +172,7 @@ def webhook(
 
 @sign.command()
 def challenge(
-    token: Annotated[str, typer.Argument(help="The plainToken that Zoom sent.")],
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The plainToken that Zoom sent.")],
     secret_token: SecretToken = None,
 ) -> None:
     """The answer to endpoint.url_validation, as JSON.

@@ -65,6 +65,7 @@ def trigger(
     event: Annotated[
         str,
         typer.Argument(
+            metavar="EVENT",
             help=f"{', '.join(NAMES)}; or a full event name, such as meeting.rtms_started.",
             autocompletion=completing.webhook_events,
         ),

@@ -14,7 +14,15 @@ from rtms_cli.commands import listing
 from rtms_cli.commands.app import app
 from rtms_cli.commands.renamed import old_names
 
-SHORT = {"--out": "-o", "--port": "-p", "--quiet": "-q", "--verbose": "-v", "--yes": "-y", "--help": "-h"}
+SHORT = {
+    "--context": "-C",
+    "--out": "-o",
+    "--port": "-p",
+    "--quiet": "-q",
+    "--verbose": "-v",
+    "--yes": "-y",
+    "--help": "-h",
+}
 METAVAR = re.compile(r"[A-Z_]+([|:= ][A-Z_]+)*|[A-Z]\|auto|[a-z0-9_]+(\|[a-z0-9_]+)+")
 SEVERAL_METAVARS = {
     "--out": {"FOLDER", "FOLDER|URL", "PATH"},  # recordings may go to a store; the files of an export may be one file
@@ -52,6 +60,15 @@ def test_placeholders_have_one_style_and_one_meaning() -> None:
         by_name[option.opts[0]].add(option.metavar)
     for name, metavars in by_name.items():
         assert len(metavars) == 1 or metavars <= SEVERAL_METAVARS.get(name, set()), f"{name}: {metavars}"
+
+
+def test_arguments_are_written_in_capitals() -> None:
+    arguments = [
+        (name, param) for name, command in commands() for param in command.params if not hasattr(param, "is_flag")
+    ]
+    assert len(arguments) > 15
+    for command, argument in arguments:
+        assert re.fullmatch(r"[A-Z]+(\.\.\.)?|\[[A-Z]+\]", argument.metavar or ""), f"rtms {command} {argument.name}"
 
 
 def test_every_command_is_under_one_heading() -> None:

@@ -143,7 +143,7 @@ def test_what_no_message_is_called_is_a_problem(capture: Path) -> None:
         (["--follow"], "--follow goes with --messages"),
         (["--user", "7", "--limit", "3"], "--user and --limit go with --messages"),
         (["--messages", "--full"], "--full goes with --raw"),
-        (["--messages", "--from", "30", "--to", "0:10"], "--from 30 --to 10 ends before it begins"),
+        (["--messages", "--from", "30", "--until", "0:10"], "--from 30 --until 10 ends before it begins"),
         (["--messages", "--from", "-1"], "--from -1 is not a time"),
         (["--messages", "--lint"], "do not go together"),
     ):
@@ -156,7 +156,7 @@ def test_what_no_message_is_called_is_a_problem(capture: Path) -> None:
     ("options", "code", "what", "remedy"),
     [
         (["--user", "Nobody"], 2, "--user Nobody: there is no such participant.", "There are 7 Ann\\x1b[2J, 8 Bob."),
-        (["--user", "Nobody", "--to", "1"], 2, "--user Nobody: there", "8 Bob."),  # who came later is listed as well
+        (["--user", "Nobody", "--until", "1"], 2, "--user Nobody: there", "8 Bob."),  # who came later is listed as well
         (
             ["--channel", "med"],
             2,
@@ -166,7 +166,7 @@ def test_what_no_message_is_called_is_a_problem(capture: Path) -> None:
         (["--type", "SHARE"], 2, "--type: there is no message of type 16 MEDIA_DATA_SHARE.", "14 MEDIA_DATA_AUDIO"),
         (["--from", "0:30"], 2, "--from 0:00:30 is after the last message.", "That came at 0:00:05 (5.000 s)."),
         (["--grep", "nothing has this"], 1, "No message matches --grep.", "Change --grep."),
-        (["--to", "2", "--type", "18"], 1, "No message matches --type and --to.", "Leave one of them out."),
+        (["--until", "2", "--type", "18"], 1, "No message matches --type and --until.", "Leave one of them out."),
     ],
 )
 @pytest.mark.parametrize("more", [[], ["--json"]])
