@@ -23,7 +23,7 @@ import msgspec
 import pybase64
 from msgspec import Raw, Struct, structs
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.machine import (
     SIGNALING,
     ChannelState,
@@ -348,7 +348,7 @@ class Capture:
                 except StopIteration:
                     return
                 except (EOFError, OSError) as error:
-                    self.problems.append(f"{where}the file ends early: {getattr(error, 'strerror', None) or error}")
+                    self.problems.append(f"{where}the file ends early: {reason_of(error)}")
                     return
                 yield block
 
@@ -422,7 +422,7 @@ class PipedCapture(Capture):
                 target.write(head)
                 shutil.copyfileobj(source, target)
         except OSError as error:
-            raise Problem(f"The capture on standard input cannot be kept: {error.strerror}.") from None
+            raise Problem(f"The capture on standard input cannot be kept: {reason_of(error)}.") from None
         super().__init__(path)
 
 
@@ -497,7 +497,7 @@ def _opened(path: Path, *, follows: bool) -> io.BufferedReader:
         return open_file(path, follows=follows)
     except (OSError, ValueError) as error:
         raise Problem(
-            f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.",
+            f"Cannot read {path}: {reason_of(error)}.",
             "Give a capture.jsonl (also .gz or .zst) or a recording's folder.",
         ) from None
 

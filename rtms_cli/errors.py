@@ -1,5 +1,9 @@
 """The only exception meant for a person, and the exit codes that scripts may rely on."""
 
+import errno
+import os
+import re
+from collections.abc import Iterator
 from enum import IntEnum
 
 
@@ -39,3 +43,77 @@ class Problem(Exception):
 
     def __str__(self) -> str:
         return f"{self.what} {self.remedy}".rstrip()
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something failed, in English, for the end of a sentence: `Connection refused`.
+
+    Texts that libraries make for programmers (`[Errno 111] Connect call failed ('::1', 80)`, `[SSL: …] (_ssl.c:1006)`)
+    become what they mean. Where an error says nothing itself, as those of HTTP clients, its cause is what counts.
+    """
+    told = next(filter(None, map(_told, _chain(error))), "")
+    return told or _first_line(error) or type(error).__name__
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, what caused it, and so on."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting and len(found) < _MOST_CAUSES:
+        one = waiting.pop(0)
+        if one is None or one in found:
+            continue
+        found.append(one)
+        yield one
+        waiting += one.exceptions[:1] if isinstance(one, BaseExceptionGroup) else [one.__cause__ or one.__context__]
+
+
+def _told(error: BaseException) -> str:
+    kind = type(error).__name__
+    if kind in ("SSLCertVerificationError", "SSLError", "SSLEOFError", "SSLZeroReturnError"):
+        return _tls_reason(error)
+    if kind == "gaierror":
+        is_passing = getattr(error, "errno", 0) == _NO_NAME_SERVER
+        return "the host name cannot be looked up now" if is_passing else "the host name is not known"
+    if isinstance(error, TimeoutError) and not (error.errno or str(error)):
+        return "no answer in time"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    if not isinstance(error, OSError):
+        return ""
+    said = error.strerror or _first_line(error)
+    if said and not _FOR_PROGRAMMERS.search(said):
+        return said
+    number = error.errno or next((int(found) for found in _NUMBER.findall(said)), 0)
+    number = number or (errno.ECONNRESET if isinstance(error, ConnectionResetError) else 0)
+    return os.strerror(number) if number in errno.errorcode else ""
+
+
+def _tls_reason(error: BaseException) -> str:
+    if verification := getattr(error, "verify_message", ""):
+        return f"its certificate is not trusted ({verification.rstrip('.')})"
+    reason = str(getattr(error, "reason", "") or "")
+    if any(name in reason for name in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH", "RECORD_LAYER")):
+        return "it does not speak TLS"
+    if "PEM" in str(error) or "NO_START_LINE" in reason or "CERTIFICATE_OR_CRL" in reason:
+        return "it is not a PEM file with what is needed"
+    if "KEY_VALUES_MISMATCH" in reason:
+        return "the key is not that of the certificate"
+    if "EOF" in reason or "EOF" in type(error).__name__:
+        return "the connection ended during the TLS handshake"
+    name = reason.lower().replace("_", " ") or "the connection ended"
+    return f"TLS failed ({name})"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else ""
+
+
+_MOST_CAUSES = 10
+_NO_NAME_SERVER = -3
+"""`socket.EAI_AGAIN`, without the import of `socket`."""
+_FOR_PROGRAMMERS = re.compile(
+    r"Connect call failed|\[Errno|\[SSL|_ssl\.c|error while attempting|All connection attempts|^Error \d+ |^<.*>$"
+)
+_NUMBER = re.compile(r"(?:\[Errno |^Error )(\d+)")

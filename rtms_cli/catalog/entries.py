@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from rtms_cli.capture import Capture, epoch_folders, part_of
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.endings import Status
 from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.ownership import is_being_recorded
@@ -82,7 +82,7 @@ def folders(place: Path) -> Iterator[Path]:
     try:
         found = sorted(place.iterdir())
     except OSError as error:
-        raise Problem(f"Cannot list {place}: {error.strerror or error}.") from None
+        raise Problem(f"Cannot list {place}: {reason_of(error)}.") from None
     for path in found:
         if path.name.startswith(".") or path.is_symlink() or not path.is_dir():
             continue
@@ -115,7 +115,7 @@ def entry_of(folder: Path) -> Entry:
     except FileNotFoundError:
         return _without_manifest(folder, Status.RECORDING.value if is_recorded else UNFINISHED)
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
+        why = reason_of(error)
         return Entry(folder.name, str(folder), UNREADABLE, nbytes=size_of(folder), problem=why)
     status = manifest.status
     if is_recorded and status == Status.RECORDING:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.endings import Status
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import MANIFEST, MOST_NBYTES, Manifest
@@ -41,7 +41,7 @@ def name_folder(folder: Path, title: str | None) -> None:
     except NoLocksError:
         pass  # what is being recorded there says so in its manifest
     except OSError as error:
-        what = f"Cannot name {folder}: {error.strerror or error}."
+        what = f"Cannot name {folder}: {reason_of(error)}."
         raise Problem(what, "Give a recording that you may change.") from None
     try:
         content = read_bounded(open_inside(folder, MANIFEST), MOST_NBYTES)
@@ -52,7 +52,7 @@ def name_folder(folder: Path, title: str | None) -> None:
     except FileNotFoundError:
         raise Problem(f"{folder} has no {MANIFEST}.", f"rtms repair {folder} makes one of a capture.") from None
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
+        why = reason_of(error)
         raise Problem(f"The manifest of {folder} cannot be changed: {why}.") from None
     finally:
         lock.release()

@@ -12,7 +12,7 @@ import typer
 
 from rtms_cli import __version__
 from rtms_cli.commands.listing import LazyGroup
-from rtms_cli.errors import Exit, Problem
+from rtms_cli.errors import Exit, Problem, reason_of
 
 app = typer.Typer(
     name="rtms",
@@ -104,7 +104,7 @@ def main() -> None:
         if isinstance(fault, OSError) and output_error() is not None:
             _end(_output_problem(fault))
         if isinstance(fault, OSError) and fault.filename is not None:
-            _end(Problem(f"{os.fsdecode(fault.filename)}: {fault.strerror}."))
+            _end(Problem(f"{os.fsdecode(fault.filename)}: {reason_of(fault)}."))
         _complain(
             f"error: this is a defect in rtms: {type(fault).__name__}: {fault}",
             "Run it again with --debug for the traceback, and report that.",
@@ -121,7 +121,7 @@ def main() -> None:
 
 
 def _output_problem(error: OSError) -> Problem:
-    return Problem(f"Cannot write the output: {error.strerror or error}.", "Send it where there is room.")
+    return Problem(f"Cannot write the output: {reason_of(error)}.", "Send it where there is room.")
 
 
 def _end(problem: Problem) -> NoReturn:

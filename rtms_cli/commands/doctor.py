@@ -9,7 +9,7 @@ import typer
 
 from rtms_cli.commands.groups import CloudOptions, option_groups
 from rtms_cli.commands.options import CaFile, Out
-from rtms_cli.errors import Exit, Problem
+from rtms_cli.errors import Exit, Problem, reason_of
 
 if TYPE_CHECKING:
     from rtms_cli.station.checkup import Check
@@ -173,7 +173,7 @@ def _cloud(
     try:
         tls = tls_context(None if ca_file is None else str(ca_file))
     except OSError as error:
-        yield Check("certificates", "wrong", f"{ca_file}: {error.strerror or error}", "Give a PEM file with --ca-file.")
+        yield Check("certificates", "wrong", f"{ca_file}: {reason_of(error)}", "Give a PEM file with --ca-file.")
         return
     yield from asyncio.run(cloud_checkup.way_checks(addresses, tls))
     is_needed = subscription is not None or flow is not None

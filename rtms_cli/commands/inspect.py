@@ -11,7 +11,7 @@ import typer
 
 from rtms_cli.commands import completing
 from rtms_cli.commands.options import StoreEndpoint, newest_recording, open_capture, time_option
-from rtms_cli.errors import Exit, Problem
+from rtms_cli.errors import Exit, Problem, reason_of
 from rtms_cli.untrusted import is_folder
 
 if TYPE_CHECKING:
@@ -325,7 +325,7 @@ def _html(source: "Capture", lines: "Iterable[Piece]", folder: Path | None, out:
     try:
         nbytes = save(parts, out)
     except OSError as error:
-        what = f"Cannot write {out}: {error.strerror or error}."
+        what = f"Cannot write {out}: {reason_of(error)}."
         raise Problem(what, "Name a file in a folder that exists.") from None
     _say(f"{escape(str(out))}  {size_of(nbytes)}")
 

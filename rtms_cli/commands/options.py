@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtms_cli.commands import completing
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 
 if TYPE_CHECKING:
     import ssl
@@ -354,7 +354,7 @@ def tls_options(ca_file: Path | None, *, insecure: bool) -> "ssl.SSLContext | No
         return tls_context(None if ca_file is None else str(ca_file), verify=not insecure)
     except OSError as error:
         raise Problem(
-            f"--ca-file {ca_file} cannot be used: {error.strerror or error}.", "Give a PEM file with certificates."
+            f"--ca-file {ca_file} cannot be used: {reason_of(error)}.", "Give a PEM file with certificates."
         ) from None
 
 
@@ -376,7 +376,7 @@ def server_tls(cert: Path | None) -> "ssl.SSLContext | None":
         ) from None
     except OSError as error:
         raise Problem(
-            f"--cert {cert} cannot be used: {error.strerror or error}.",
+            f"--cert {cert} cannot be used: {reason_of(error)}.",
             "Give a PEM file with a certificate and its key.",
         ) from None
     return context
@@ -523,7 +523,7 @@ def read_input(name: str, instead: str) -> bytes:
     try:
         return read_bounded(sys.stdin.buffer if name == "-" else Path(name).open("rb"), MOST_INPUT_NBYTES)
     except OSError as error:
-        raise Problem(f"Cannot read {name}: {error.strerror}.", instead) from None
+        raise Problem(f"Cannot read {name}: {reason_of(error)}.", instead) from None
     except ValueError as error:
         raise Problem(f"Cannot read {name!r}: {error}.", instead) from None
 

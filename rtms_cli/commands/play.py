@@ -15,7 +15,7 @@ import typer
 
 from rtms_cli.commands import completing
 from rtms_cli.commands.options import duration, recording_of
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 
 if TYPE_CHECKING:
     from rtms_cli.export.source import Recorded
@@ -125,7 +125,7 @@ def _run(command: list[str]) -> None:
     except KeyboardInterrupt:
         return  # the player has ended with it
     except OSError as error:
-        raise Problem(f"{command[0]} cannot be started: {error.strerror}.", "Use --with browser.") from None
+        raise Problem(f"{command[0]} cannot be started: {reason_of(error)}.", "Use --with browser.") from None
     if code > 0:
         raise Problem(f"{Path(command[0]).name} ended with exit code {code}.", "Its output says why; --with browser.")
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rtms_cli.commands.listing import COMMANDS, load
 from rtms_cli.commands.renamed import note, old_names
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.untrusted import open_file, read_bounded
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _read_tables(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             if keys:
                 continue  # somebody else's file, and somebody else's trouble
             if isinstance(error, OSError):
-                raise Problem(f"{name} cannot be read: {error.strerror}.", "Move it away.") from None
+                raise Problem(f"{name} cannot be read: {reason_of(error)}.", "Move it away.") from None
             raise Problem(f"{name} cannot be read: {error}.", "It is TOML, as in https://toml.io.") from None
         for key in keys:
             table = table.get(key, {}) if isinstance(table, dict) else {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from msgspec import Struct
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.export.checking import Sink, check_sound, check_streams, muxing
 from rtms_cli.export.clock import check_length
 from rtms_cli.export.files import check_room
@@ -52,7 +52,7 @@ def opened_sound(folder: Path, path: str) -> Any:
     try:
         return open_sound(folder, path)
     except OSError as error:
-        why = f"{folder / path} cannot be read: {error.strerror or error}."
+        why = f"{folder / path} cannot be read: {reason_of(error)}."
         raise Problem(why, "`rtms repair` may make it anew, from the capture.") from None
 
 

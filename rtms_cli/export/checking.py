@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 
 _DECODED_S = 3.0
 _DECODED = 100
@@ -43,7 +43,7 @@ def muxing(path: Path) -> Iterator[None]:
     except av.error.FFmpegError as error:
         if isinstance(error, OSError):
             raise
-        raise _broken(path, f"it cannot be written ({error.strerror or error})") from None
+        raise _broken(path, f"it cannot be written ({reason_of(error)})") from None
 
 
 def check_streams(path: Path, wrote: Counter[int]) -> list[str]:
@@ -63,7 +63,7 @@ def check_streams(path: Path, wrote: Counter[int]) -> list[str]:
                 found[packet.stream.index] += bool(packet.size)
         decoded = {index: _decode(path, index) for index, kind in kinds.items() if kind in ("audio", "video")}
     except av.error.FFmpegError as error:
-        raise _broken(path, f"it cannot be read ({error.strerror or error})") from None
+        raise _broken(path, f"it cannot be read ({reason_of(error)})") from None
     for index, count in wrote.items():
         # A muxer may add texts that say nothing, to fill the time between others.
         if found[index] < count or (found[index] > count and kinds.get(index) != "subtitle"):
@@ -107,7 +107,7 @@ def check_picture(path: Path, size: tuple[int, int] | None = None) -> None:
     try:
         frames = [*context.decode(av.Packet(path.read_bytes())), *context.decode(None)]
     except av.error.FFmpegError as error:
-        raise _broken(path, f"it cannot be decoded ({error.strerror or error})") from None
+        raise _broken(path, f"it cannot be decoded ({reason_of(error)})") from None
     if not frames or size not in (None, (frames[0].width, frames[0].height)):
         raise _broken(path, "it is not the picture that was written")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.recording.files import atomic_path, free_space, make_folder
 
 _ROOM = 16 << 20
@@ -41,7 +41,7 @@ def made(target: Path, *, force: bool) -> Iterator[Path]:
             written.add(temporary)
             yield temporary
     except OSError as error:
-        why, name = error.strerror or error, error.filename
+        why, name = reason_of(error), error.filename
         if isinstance(name, str | Path) and Path(name) not in written:
             raise Problem(f"Cannot read {name}: {why}.", "`rtms inspect` shows what the recording has.") from None
         raise Problem(f"Cannot write {target}: {why}.", "Choose another folder with --out.") from None

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.untrusted import bounded_lines, open_file
 
 
@@ -41,7 +41,7 @@ def indexed(path: Path) -> Iterator[Indexed]:
     try:
         source = open_file(index)
     except OSError as error:
-        raise Problem(f"Cannot read {index}: {error.strerror}.", "`rtms repair` may make it anew.") from None
+        raise Problem(f"Cannot read {index}: {reason_of(error)}.", "`rtms repair` may make it anew.") from None
     end = 0
     with source:
         for number, line in enumerate(bounded_lines(source), 1):

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from rtms_cli.capture import Capture, as_utf8
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.export.clock import NEAR_S, Clock, clock_of
 from rtms_cli.export.indexes import indexed
 from rtms_cli.protocol.fields import name_or_none
@@ -103,7 +103,7 @@ class Recorded(Struct, frozen=True):
         except FileNotFoundError:
             return
         except OSError as error:
-            self.tell(f"{name} is left out: {error.strerror}")
+            self.tell(f"{name} is left out: {reason_of(error)}")
             return
         with source, as_utf8(source) as text:
             try:
@@ -115,7 +115,7 @@ class Recorded(Struct, frozen=True):
                     elif line is None or line.endswith(b"\n"):
                         unread += 1
             except OSError as error:
-                self.tell(f"{name} ends early: {error.strerror}")
+                self.tell(f"{name} ends early: {reason_of(error)}")
         known = sum(track.packets for track in self.manifest.tracks if track.path == name)
         if found + unread < known:
             self.tell(f"{name} has {found + unread} of {known} lines")
@@ -150,7 +150,7 @@ def _manifest(folder: Path) -> Manifest:
     try:
         return Manifest.read(folder)
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
+        why = reason_of(error)
         remedy = "Move it away, and `rtms repair` makes a new one."
         raise Problem(f"{folder / MANIFEST} cannot be read: {why}.", remedy) from None
 
@@ -210,7 +210,7 @@ def _why_not(folder: Path, track: TrackEntry) -> str:
     try:
         open_inside(folder, track.path).close()
     except OSError as error:
-        return error.strerror or str(error)
+        return reason_of(error)
     stamps = (track.first_timestamp or 0, track.last_timestamp or 0)
     if max(abs(track.offset or 0.0), abs(track.duration or 0.0)) > _MOST_S or max(map(abs, stamps)) >= 1 << 62:
         return "its times cannot be"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.fleet import messages
 from rtms_cli.fleet.line import Line
 from rtms_cli.fleet.local import Proxy
@@ -46,7 +46,7 @@ class Parent:
             end = socket.socket(fileno=descriptor)
         except OSError as error:
             raise Problem(
-                f"--queue fd:{descriptor} is not a socket: {error.strerror}.", "rtms listen sets it."
+                f"--queue fd:{descriptor} is not a socket: {reason_of(error)}.", "rtms listen sets it."
             ) from None
         parent = cls()
         parent._line = await Line.connect(end, parent._take, parent._lost)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rtms_cli.errors import Exit, Problem
+from rtms_cli.errors import Exit, Problem, reason_of
 from rtms_cli.fleet import messages
 from rtms_cli.fleet.dispatch import LEASE_S, DispatchError
 from rtms_cli.fleet.line import Line
@@ -275,7 +275,7 @@ class Crew:
             )
         except OSError as error:
             ours.close()
-            self._tell_end(member, f"could not be started: {error.strerror}")
+            self._tell_end(member, f"could not be started: {reason_of(error)}")
             return
         finally:
             theirs.close()

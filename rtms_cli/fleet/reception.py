@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 
+from rtms_cli.errors import reason_of
 from rtms_cli.fleet.book import INTERRUPTED, OWNED, WAITING
 from rtms_cli.fleet.crew import Crew
 from rtms_cli.fleet.dispatch import Offered
@@ -259,7 +260,7 @@ class Reception:
         try:
             deleted = await asyncio.to_thread(self._revoke, told)
         except OSError as error:
-            self.notice(f"WARNING: stream {told.stream_id} was revoked, and could not be deleted: {error}")
+            self.notice(f"WARNING: stream {told.stream_id} was revoked, and could not be deleted: {reason_of(error)}")
             return
         for folder in deleted:
             self.notice(f"stream {told.stream_id} was revoked: {folder} was deleted")

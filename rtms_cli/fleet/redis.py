@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from rtms_cli.errors import Exit, Problem
+from rtms_cli.errors import Exit, Problem, reason_of
 from rtms_cli.fleet import scripts
 from rtms_cli.fleet.dispatch import (
     KEPT_S,
@@ -314,7 +314,7 @@ def _in_words(error: Exception) -> str:
         case TimeoutError() | exceptions.TimeoutError():
             return f"does not answer within {CALL_S:.0f} s"
         case exceptions.ConnectionError() | OSError():
-            said = str(error.__cause__ or error)
+            said = reason_of(error)
             return f"cannot be reached: {_printable(said)}"
         case _:
             return f"refuses a command: {_printable(str(error))}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _HEADING = re.compile(r"^## ((\d+)\. .+)$", re.MULTILINE)
@@ -52,7 +52,7 @@ def sections() -> dict[str, Section]:
     try:
         content = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise Problem(f"Cannot read {path}: {error.strerror or error}.", "Install rtms-cli again.") from None
+        raise Problem(f"Cannot read {path}: {reason_of(error)}.", "Install rtms-cli again.") from None
     _, *parts = _HEADING.split(content)
     return {
         f"§{number}": Section(

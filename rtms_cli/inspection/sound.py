@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from rtms_cli.errors import reason_of
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.recording.manifest import Loss, Manifest, TrackEntry
 from rtms_cli.untrusted import open_sound
@@ -102,7 +103,7 @@ def _listen(folder: Path, track: TrackEntry, whose: UserId) -> tuple[Sound, Outl
             while len(block := source.read(size, dtype="float32", always_2d=True)):
                 ear.hear(block)
     except (OSError, RuntimeError) as error:  # while reading, the library's own error is a RuntimeError
-        return _with(known, problem=getattr(error, "strerror", None) or str(error)), None
+        return _with(known, problem=reason_of(error)), None
     heard = _with(
         known,
         rate=rate,

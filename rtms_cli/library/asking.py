@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.media import (
     DEFAULT_PARAMS,
     MediaParams,
@@ -112,7 +112,7 @@ def read_payload_of(given: Payload) -> bytes:
     try:
         return read_bounded(open_file(path, follows=True), MOST_PAYLOAD_NBYTES)
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
+        why = reason_of(error)
         raise Problem(f"Cannot read {path}: {why}.", "Give a file with the webhook's JSON, or the JSON.") from None
 
 

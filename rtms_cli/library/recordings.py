@@ -8,7 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.export.indexes import Indexed, indexed
 from rtms_cli.export.source import Recorded, recorded_in
 from rtms_cli.library.items import Chat, Event, Line, Picture, Transcript, line_of
@@ -50,7 +50,7 @@ class Track:
         try:
             source = open_inside(self._recorded.folder, self.entry.path)
         except OSError as error:
-            raise Problem(f"Cannot read {self.path}: {error.strerror or error}.") from None
+            raise Problem(f"Cannot read {self.path}: {reason_of(error)}.") from None
         with source:
             yield source
 
@@ -132,7 +132,7 @@ class PictureTrack(Track):
                 data, at = source.read(one.length), one.time_ms(recorded.manifest.origin_ms or 0)
                 return Picture(self.kind, data, entry.codec or "", at, one.key, self.user_id, self.user_name)
         except OSError as error:
-            raise Problem(f"Cannot read {self.path}: {error.strerror or error}.") from None
+            raise Problem(f"Cannot read {self.path}: {reason_of(error)}.") from None
         return None
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.live.programs import (
     GRACE_S,
     Command,
@@ -240,7 +240,7 @@ class Hooks:
         try:
             done = await asyncio.get_running_loop().run_in_executor(self._threads, self._execute, job)
         except RuntimeError as error:  # the system gives no thread
-            done = _Report(Ended(None, 0.0, error=str(error)), None, ())
+            done = _Report(Ended(None, 0.0, error=reason_of(error)), None, ())
         ended = done.ended
         where = "" if ended.is_good or done.log is None else f"; see {done.log}"
         said = "".join(f"; it said: {line}" for line in done.said)
@@ -362,7 +362,7 @@ class _Log:
         try:
             write_all(self._descriptor, "".join(f"{prefix}{line}\n" for line in lines).encode())
         except OSError as error:  # a full disk
-            log.warning("%s cannot be written: %s", self.path, error.strerror)
+            log.warning("%s cannot be written: %s", self.path, reason_of(error))
             self._close()
             self.path, self._line = None, b""
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 from msgspec import Struct
 
+from rtms_cli.errors import reason_of
 from rtms_cli.live.desk import Desk, Done, Dropped, Ending, Line, Loaded, News, Revoke, Said, Seal, Sealed, Stop, Waits
 from rtms_cli.live.dispatch import Dispatch, Post, Report, Verdict
 from rtms_cli.live.notifications import (
@@ -379,7 +380,7 @@ class _Poster:
         await self._client.aclose()
 
     def _said(self, error: Exception) -> str:
-        text = str(error).replace(self._endpoint.url, self._endpoint.label) or type(error).__name__
+        text = reason_of(error).replace(self._endpoint.url, self._endpoint.label)
         return redact_url(text)[:200]
 
 

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Outbox:
                 self._connect()
         except (OSError, sqlite3.Error, BrokenOutboxError) as error:
             self._disconnect()
-            why = getattr(error, "strerror", None) or error
+            why = reason_of(error)
             raise Problem(
                 f"The outbox for notifications cannot be opened in {self._folder}: {why}.",
                 "Choose another folder with --out.",
@@ -342,7 +342,7 @@ class Outbox:
         try:
             found = self._path.lstat()
         except OSError as error:
-            raise BrokenOutboxError(f"it is gone: {error.strerror}") from None
+            raise BrokenOutboxError(f"it is gone: {reason_of(error)}") from None
         if (found.st_dev, found.st_ino) != self._identity:
             raise BrokenOutboxError("another file took its place")
 

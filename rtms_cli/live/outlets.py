@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from rtms_cli.errors import reason_of
 from rtms_cli.live.pieces import AUDIO, GAP, Beginning, Piece, TargetGoneError
 from rtms_cli.live.programs import child_environment, groups, signal_group
 from rtms_cli.live.sound import sound_header
@@ -107,7 +108,7 @@ class ExecTarget(_ByteTarget):
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            raise TargetGoneError(f"it cannot be started: {error}") from None
+            raise TargetGoneError(f"it cannot be started: {reason_of(error)}") from None
         finally:
             if self._show is not None and output is not None:
                 os.close(output)
@@ -230,7 +231,7 @@ class FileTarget(_ByteTarget):
         except OSError as error:
             if error.errno == errno.ENXIO:
                 raise TargetGoneError("nobody reads from the pipe", absent=True) from None
-            raise TargetGoneError(f"it cannot be opened: {error.strerror or error!r}") from None
+            raise TargetGoneError(f"it cannot be opened: {reason_of(error)}") from None
         if is_pipe:
             loop = asyncio.get_running_loop()
             pipe = os.fdopen(self._descriptor, "wb", buffering=0)
@@ -267,7 +268,7 @@ class FileTarget(_ByteTarget):
                 assert self._worker is not None
                 await self._worker.do(partial(write_all, self._descriptor, data))
         except OSError as error:
-            raise TargetGoneError(error.strerror or repr(error)) from None
+            raise TargetGoneError(reason_of(error)) from None
 
     async def close(self, *, hurry: bool = False) -> int | None:
         """See `Target.close`; a disk that does not answer is left alone."""
@@ -366,7 +367,7 @@ class StdoutTarget(_ByteTarget):
         try:
             await self._worker.do(partial(write_all, self._descriptor, data))
         except OSError as error:
-            why = "nobody reads it any more" if isinstance(error, BrokenPipeError) else error.strerror or repr(error)
+            why = "nobody reads it any more" if isinstance(error, BrokenPipeError) else reason_of(error)
             raise TargetGoneError(why, final=True) from None
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.secrets import REDACTED, SECRET_ENDINGS, redact_url
 
 GRACE_S = 10.0
@@ -201,7 +201,7 @@ class Programs:
         try:
             process = self._start(command, environment)
         except (OSError, ValueError) as error:
-            return Ended(None, 0.0, error=getattr(error, "strerror", None) or str(error))
+            return Ended(None, 0.0, error=reason_of(error))
         timed_out = False
         try:
             with _Attendant(process, given, lambda data: take(process.pid, data)) as attendant:

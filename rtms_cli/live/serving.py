@@ -23,7 +23,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.live.framing import STOP, VERSION, Framing, Message, described, gap
 from rtms_cli.live.pieces import Beginning, Gap, Piece, TargetGoneError
 from rtms_cli.live.sockets import CLOSE_S, PING_S, PONG_S, TOKEN_VARIABLE, Unhurried, check_token, quiet
@@ -102,7 +102,7 @@ class TapServer:
             listening = socket.create_server((self.host, self.port), family=family)
         except (OSError, UnicodeError) as error:
             raise Problem(
-                f"A tap cannot listen on {in_url(self.host)}:{self.port}: {getattr(error, 'strerror', None) or error}.",
+                f"A tap cannot listen on {in_url(self.host)}:{self.port}: {reason_of(error)}.",
                 "Choose another port in --tap …:listen:PORT, or another --tap-host.",
             ) from error
         self.port = int(listening.getsockname()[1])

@@ -9,7 +9,6 @@ second, and thrown away. A flood then waits in the kernel, and holds its sender 
 import asyncio
 import functools
 import logging
-import os
 import socket
 import ssl
 from collections import deque
@@ -35,7 +34,7 @@ from websockets.proxy import get_proxy
 from websockets.uri import parse_uri
 
 from rtms_cli import __version__
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.live.framing import STOP, Framing, Twilio, read_mark
 from rtms_cli.live.pieces import Beginning, Piece, TargetGoneError
 from rtms_cli.protocol.secrets import REDACTED, Secrets
@@ -496,16 +495,12 @@ def _why(error: Exception) -> tuple[str, bool]:
         case InvalidURI() | UnicodeError():
             return "it is no WebSocket URL", True
         case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted ({error.verify_message})", True
-        case ssl.SSLError():
-            return f"TLS failed ({error.reason})", False
+            return reason_of(error), True
         case TimeoutError():
             return f"no answer within {OPEN_S:.0f} s", False
-        case socket.gaierror():
-            return "the host name is not known", False
         case ConnectionError() if not error.errno:
             return "the connection was lost", False
         case OSError() if error.errno:
-            return os.strerror(error.errno), False
+            return reason_of(error), False
         case _:
             return "it could not be reached", False

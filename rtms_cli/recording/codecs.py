@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
+from rtms_cli.errors import reason_of
 from rtms_cli.protocol.numbers import Codec
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class _PlainDecoder:
         try:
             frames = self._context.decode(av.Packet(payload))
         except av.error.FFmpegError as error:
-            raise DecodeError(error.strerror or str(error)) from None
+            raise DecodeError(reason_of(error)) from None
         return b"".join(bytes(frame.planes[0])[: frame.samples * self._block] for frame in frames)
 
     def conceal(self, count: int) -> bytes:

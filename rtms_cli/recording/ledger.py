@@ -10,6 +10,7 @@ from collections.abc import Callable
 from msgspec import Struct, structs
 
 from rtms_cli.capture import kept_raw
+from rtms_cli.errors import reason_of
 from rtms_cli.machine import GIVEN_UP, SIGNALING, WEBHOOK, ChannelState, Direction, Frame, State, frame_of
 from rtms_cli.protocol.endings import Outlook, Status
 from rtms_cli.protocol.messages import (
@@ -301,7 +302,7 @@ class Ledger:
         if key not in self.losses and len(self.losses) >= MOST_REMARKS:
             key = (key[0], "elsewhere")
         at = self.at_us / 1_000_000
-        text = cut((error.strerror or str(error)) if isinstance(error, OSError) else error)
+        text = cut((reason_of(error)) if isinstance(error, OSError) else error)
         loss = self.losses.get(key)
         if loss is None:
             loss = self.losses[key] = Loss(*key, first_at=at, first_error=text)

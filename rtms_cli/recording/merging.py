@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rtms_cli.capture import EPOCHS, Capture, epoch_folders, epoch_name, part_of, whole_folder, whole_name
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.machine import Item, in_batches
 from rtms_cli.protocol.endings import Status
 from rtms_cli.recording.files import Files, folder_mode
@@ -85,7 +85,7 @@ def merge(
         _move_in(folder)
         return _merge(folder, read, keep_revoked=keep_revoked)
     except OSError as error:
-        raise Problem(f"{folder} could not be merged: {error.strerror or error}.", "Nothing of it was lost.") from error
+        raise Problem(f"{folder} could not be merged: {reason_of(error)}.", "Nothing of it was lost.") from error
     finally:
         for lock in locks:
             lock.release()

@@ -15,7 +15,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from rtms_cli.capture import epoch_folders, part_of
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.endings import Status
 from rtms_cli.recording.files import forget_search
 from rtms_cli.recording.manifest import MANIFEST, Manifest
@@ -163,7 +163,7 @@ class Folder:
             has_capture = any(part_of(path.name) is not None for path in folder.iterdir())
             return Left(folder.name, "it has no manifest") if has_capture else None
         except (OSError, ValueError) as error:
-            return Left(folder.name, f"its manifest cannot be read: {getattr(error, 'strerror', None) or error}")
+            return Left(folder.name, f"its manifest cannot be read: {reason_of(error)}")
         if not is_ours and is_being_recorded(folder):
             return Left(folder.name, "it is being recorded or repaired")
         if manifest.status == Status.RECORDING or has_parts(folder):
@@ -187,7 +187,7 @@ def delete_recording(folder: Path, is_same: Callable[[], bool] = lambda: True) -
     except NoLocksError:
         pass  # the manifest says that it is finished, or a person does
     except OSError as error:
-        return error.strerror or str(error)
+        return reason_of(error)
     try:
         if has_parts(folder) and any(map(is_locked, epoch_folders(folder).values())):
             return "it is being recorded or repaired"
@@ -197,7 +197,7 @@ def delete_recording(folder: Path, is_same: Callable[[], bool] = lambda: True) -
         folder.rename(gone)
         forget_search(folder.parent)
     except OSError as error:
-        return error.strerror or str(error)
+        return reason_of(error)
     finally:
         lock.release()
     return _remove(gone)
@@ -208,7 +208,7 @@ def _remove(gone: Path) -> str:
         (gone / MANIFEST).unlink(missing_ok=True)  # first: nothing that is half there looks whole
         shutil.rmtree(gone)
     except OSError as error:
-        return f"a part of it could not be deleted: {error.strerror or error}"
+        return f"a part of it could not be deleted: {reason_of(error)}"
     return ""
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from rtms_cli.capture import Header, capture_lines, part_name
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.machine import ChannelState, Direction, Frame, Item, Packets, State
 from rtms_cli.protocol import parties
 from rtms_cli.protocol.endings import Status
@@ -416,7 +416,7 @@ class Recorder:
         except BlockingIOError:
             raise Problem(f"{self.folder} is being recorded or repaired.") from None
         except OSError as error:
-            raise Problem(f"{self.folder} cannot be recorded to: {error.strerror}.") from error
+            raise Problem(f"{self.folder} cannot be recorded to: {reason_of(error)}.") from error
 
     def _release_lock(self) -> None:
         if self._lock is not None:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from msgspec import Struct, structs
 
 from rtms_cli.capture import Capture, epoch_folders, part_name, part_of, whole_folder
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.machine import Item, in_batches
 from rtms_cli.protocol.endings import Speaker, Status, judge_ending
 from rtms_cli.protocol.times import iso_time
@@ -160,9 +160,7 @@ def repair(
     try:
         return _repair(folder, read, keep_revoked=keep_revoked)
     except OSError as error:
-        raise Problem(
-            f"{folder} could not be repaired: {error.strerror or error}.", "Nothing of it was lost."
-        ) from error
+        raise Problem(f"{folder} could not be repaired: {reason_of(error)}.", "Nothing of it was lost.") from error
     finally:
         lock.release()
 
@@ -186,7 +184,7 @@ def acquired(folder: Path, *, force: bool) -> FolderLock:
                 f"When{_by(folder) or ' its process'} has ended: rtms repair --force {folder}",
             ) from None
     except OSError as error:
-        what = f"{folder} could not be repaired: {error.strerror or error}."
+        what = f"{folder} could not be repaired: {reason_of(error)}."
         raise Problem(what, "Give a recording's folder, which this process may write to.") from error
     return lock
 
@@ -294,7 +292,7 @@ def manifest_of(folder: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
+        why = reason_of(error)
         raise Problem(f"{folder / MANIFEST} cannot be read: {why}.", "Move it away to have a new one made.") from None
 
 

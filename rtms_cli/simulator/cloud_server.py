@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Sequence
 
 from msgspec import structs
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.machine import WEBHOOK, Direction
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.strict_json import loads
@@ -108,7 +108,7 @@ class Cloud:
             listening = socket.create_server((self._host, self._port), family=family)
         except (OSError, UnicodeError) as error:
             raise Problem(
-                f"Cannot listen on {self._host}:{self._port}: {getattr(error, 'strerror', None) or error}.",
+                f"Cannot listen on {self._host}:{self._port}: {reason_of(error)}.",
                 "Choose another with --host and --port.",
             ) from error
         self._port = int(listening.getsockname()[1])

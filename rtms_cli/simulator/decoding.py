@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.simulator.codecs import Pcm, Picture
 from rtms_cli.simulator.material import FilmFile, SoundFile
 from rtms_cli.simulator.schedule import Span
@@ -187,4 +187,4 @@ def _told_duration_ms(path: Path) -> int | None:
 
 
 def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+    return reason_of(error)

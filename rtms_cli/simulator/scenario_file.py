@@ -19,7 +19,7 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.numbers import Language, Resolution, StatusCode, StopReason
 from rtms_cli.protocol.saved import decode_text, read_toml
 from rtms_cli.simulator.cloud_faults import CloudFault, CloudFaultAt
@@ -64,7 +64,7 @@ def load(name: str) -> ScenarioFile:
         try:
             text, _ = decode_text(path.read_bytes())
         except OSError as error:
-            raise Problem(f"Cannot read {path}: {error.strerror}.", _LIST) from None
+            raise Problem(f"Cannot read {path}: {reason_of(error)}.", _LIST) from None
         except ValueError as error:
             raise Problem(f"Cannot read {path}: {error}.", _LIST) from None
         return read(text, path.stem, name)

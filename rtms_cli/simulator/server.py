@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from msgspec import Struct, structs
 from websockets.asyncio.server import Server, ServerConnection, serve
 
-from rtms_cli.errors import Exit, Problem
+from rtms_cli.errors import Exit, Problem, reason_of
 from rtms_cli.machine import Announce, Outward
 from rtms_cli.protocol.media import MEDIA_NAMES, spelled_out
 from rtms_cli.protocol.messages import Signature
@@ -193,7 +193,7 @@ class Simulator:
             )
         except (OSError, UnicodeError) as error:
             raise Problem(
-                f"Cannot listen on {self._host}:{port}: {getattr(error, 'strerror', None) or error}.",
+                f"Cannot listen on {self._host}:{port}: {reason_of(error)}.",
                 "Choose another with --host and --port.",
             ) from error
         self._servers.append(server)

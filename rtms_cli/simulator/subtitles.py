@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.numbers import Attribute, Language, whole
 from rtms_cli.protocol.saved import decode_text
 from rtms_cli.protocol.times import milliseconds
@@ -49,7 +49,7 @@ def load_transcript(path: Path) -> tuple[Line, ...]:
         with path.open("rb") as source:
             raw = source.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise Problem(f"Cannot read {path}: {error.strerror}.") from None
+        raise Problem(f"Cannot read {path}: {reason_of(error)}.") from None
     if len(raw) > _MOST_BYTES:
         raise Problem(f"{path} is too long for a transcript: more than {_MOST_BYTES >> 20} MiB.", _FORMS)
     try:

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from msgspec import Struct
 
 from rtms_cli.cloud.causes import Cause
+from rtms_cli.errors import reason_of
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.station.credentials import MARKETPLACE, Credential, Credentials
 from rtms_cli.wire.descriptors import for_a_stream, in_use, raise_limit, share_out
@@ -123,7 +124,7 @@ def port_check(port: int) -> Check:
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
-        return Check(f"port {port}", "wrong", error.strerror or str(error), "Stop what runs there, or listen --port N.")
+        return Check(f"port {port}", "wrong", reason_of(error), "Stop what runs there, or listen --port N.")
     return Check(f"port {port}", "ok", "free")
 
 

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from pathlib import Path
 
+from rtms_cli.errors import reason_of
 from rtms_cli.wire.clock import Clock
 
 SILENT_US = 30_000_000
@@ -56,6 +57,6 @@ class DiskWatch:
             self._free_nbytes = (await asyncio.to_thread(shutil.disk_usage, self._out)).free
             self._why = ""
         except OSError as error:
-            self._why = error.strerror or str(error)
+            self._why = reason_of(error)
         finally:
             self._looking = None

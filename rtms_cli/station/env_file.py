@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.saved import decode_text
 
 
@@ -27,7 +27,7 @@ def read_env_file(path: Path, names: Iterable[str]) -> dict[str, tuple[str, str]
     except ValueError as error:
         raise Problem(f"{path} cannot be read: {error}.", "Save it as UTF-8.") from None
     except OSError as error:
-        raise Problem(f"{path} cannot be read: {error.strerror}.", "Let who runs rtms read it.") from None
+        raise Problem(f"{path} cannot be read: {reason_of(error)}.", "Let who runs rtms read it.") from None
     logging.getLogger("dotenv").disabled = logging.getLogger("dotenv.main").disabled = True  # it reports other lines
     credential = re.compile(rf"\b(?:{'|'.join(names)})\b", re.IGNORECASE)
     lines, left_out = [], {}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rtms_cli.capture import Capture, Header
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.machine import Finish, Frame, Item, in_batches
 from rtms_cli.protocol.messages import Media
 from rtms_cli.recording.files import make_folder
@@ -44,7 +44,7 @@ class Aside:
             self.folder = Path(tempfile.mkdtemp(_HIDDEN, ".", parent))
         except OSError as error:
             raise Problem(
-                f"Cannot make a folder in {parent}: {error.strerror}.", "Choose another with --out."
+                f"Cannot make a folder in {parent}: {reason_of(error)}.", "Choose another with --out."
             ) from None
 
     def put_in_place(self) -> Path:
@@ -59,7 +59,7 @@ class Aside:
                 place.rmdir()
             return self.folder.replace(place)
         except OSError as error:
-            raise Problem(f"The replay cannot be stored in {self._parent}: {error.strerror}.") from None
+            raise Problem(f"The replay cannot be stored in {self._parent}: {reason_of(error)}.") from None
 
     def discard(self) -> None:
         """Remove what was made, unless it is in place."""

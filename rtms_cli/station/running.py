@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.numbers import MediaType
@@ -76,7 +76,7 @@ def check_out(out: Path, request: MediaRequest, mode: int = 0o600) -> Room:
         with tempfile.TemporaryFile(dir=out) as probe:
             probe.write(b"rtms")
     except OSError as error:
-        raise Problem(f"Cannot write to {out}: {error.strerror}.", "Choose another folder with --out.") from None
+        raise Problem(f"Cannot write to {out}: {reason_of(error)}.", "Choose another folder with --out.") from None
     hour = 3600 * sum(rate for kind, rate in BYTES_PER_S.items() if kind in request.types)
     return Room(shutil.disk_usage(out).free, hour)
 

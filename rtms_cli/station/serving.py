@@ -4,7 +4,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.numbers import MediaType, Product
 from rtms_cli.recording.files import atomic_write
 from rtms_cli.simulator.cloud_app import CloudApp, all_scopes
@@ -104,7 +104,7 @@ def write_payloads(path: Path, live: Sequence[LiveStream]) -> None:
         try:
             atomic_write(target, stream.webhook("started") + b"\n")
         except OSError as error:
-            raise Problem(f"Cannot write {target}: {error.strerror}.", "Choose another --payload-out.") from None
+            raise Problem(f"Cannot write {target}: {reason_of(error)}.", "Choose another --payload-out.") from None
 
 
 class ServedCapture:

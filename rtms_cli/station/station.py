@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 
 from rtms_cli import __version__
 from rtms_cli.capture import Header
-from rtms_cli.errors import Exit, Problem
+from rtms_cli.errors import Exit, Problem, reason_of
 from rtms_cli.machine import Finish, Frame, FrameSink, Via
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
@@ -331,7 +331,7 @@ class Station:
         try:
             deleted = await asyncio.to_thread(self._revoke, told)
         except OSError as error:
-            self.notice(f"WARNING: stream {told.stream_id} was revoked, and could not be deleted: {error}")
+            self.notice(f"WARNING: stream {told.stream_id} was revoked, and could not be deleted: {reason_of(error)}")
             return
         for folder in deleted:
             self.notice(f"stream {told.stream_id} was revoked: {folder} was deleted")
@@ -396,7 +396,7 @@ class Station:
         if run.was_shown or run.is_told:
             self._observers.on_finished(stream, folder, finish, manifest)
         if run.recorder is not None and (error := run.recorder.manifest_error) is not None:
-            self.notice(f"WARNING: {run.folder}/manifest.json does not say how this ended: {error.strerror or error}")
+            self.notice(f"WARNING: {run.folder}/manifest.json does not say how this ended: {reason_of(error)}")
         if run.driver is not None:
             run.driver.release()
             run.driver = None
@@ -500,7 +500,9 @@ def recorder_in(
         try:
             folder = make_folder(out, header, folder_mode(mode))
         except OSError as error:
-            raise Problem(f"Cannot make a folder in {out}: {error.strerror}.", "Choose another with --out.") from error
+            raise Problem(
+                f"Cannot make a folder in {out}: {reason_of(error)}.", "Choose another with --out."
+            ) from error
         recorder = Recorder(
             folder,
             header,

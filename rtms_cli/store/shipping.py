@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.machine import Finish
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import MANIFEST, Manifest
@@ -341,7 +341,7 @@ class Shipping(_Standing):
         except StoreError as error:
             self._miss(error)
         except OSError as error:
-            self._try_later(one, f"WARNING: {one.part.folder} is not stored yet: {error.strerror or error}")
+            self._try_later(one, f"WARNING: {one.part.folder} is not stored yet: {reason_of(error)}")
         except Problem as problem:  # it cannot be finished: the spool keeps it
             one.ended.set()
             text = f"WARNING: {one.part.recording} is not finished: {problem} rtms repair {self._url_of(one.part)}"

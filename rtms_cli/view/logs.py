@@ -18,7 +18,7 @@ from typing import TextIO
 
 from msgspec import Struct
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.secrets import Secrets, redact_text, redact_url
 from rtms_cli.protocol.times import iso_time
@@ -90,7 +90,7 @@ class RotatingFile:
         try:
             self._open()
         except OSError as error:
-            raise Problem(f"Cannot write {path}: {error.strerror}.", "Choose another file with --log-file.") from None
+            raise Problem(f"Cannot write {path}: {reason_of(error)}.", "Choose another file with --log-file.") from None
 
     def write(self, text: str) -> None:
         """Append lines.

@@ -9,9 +9,7 @@ checked then.
 """
 
 import asyncio
-import errno
 import logging
-import os
 import re
 import socket
 import ssl
@@ -26,6 +24,7 @@ from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import WebSocketURI, parse_uri
 
 from rtms_cli import __version__
+from rtms_cli.errors import reason_of
 from rtms_cli.protocol.secrets import redact_url
 from rtms_cli.wire.driver import FinalConnectionError
 from rtms_cli.wire.hosts import HostPolicy, is_loopback
@@ -308,14 +307,6 @@ def _why(error: Exception) -> str:
         case TimeoutError():
             return f"no answer within {OPEN_TIMEOUT_S:.0f} s"
         case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted ({error.verify_message}); --ca-file names another authority"
-        case ssl.SSLError():
-            return f"TLS failed ({error.reason})"
-        case socket.gaierror():
-            return "the host name is not known"
-        case OSError() if error.strerror:
-            return error.strerror
-        case ConnectionResetError() if not error.args:
-            return os.strerror(errno.ECONNRESET)
+            return f"{reason_of(error)}; --ca-file names another authority"
         case _:
-            return str(error) or type(error).__name__
+            return reason_of(error)

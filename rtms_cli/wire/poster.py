@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 from msgspec import Struct
 
+from rtms_cli.errors import reason_of
 from rtms_cli.wire.hosts import is_loopback
 
 MOST_ANSWER = 1 << 16
@@ -72,4 +73,4 @@ async def request(
     except TimeoutError:
         raise NoAnswerError(f"nothing within {timeout_s:g} s") from None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:  # the last two: a proxy that is none
-        raise NoAnswerError(str(error).rstrip(".") or type(error).__name__) from error
+        raise NoAnswerError(reason_of(error)) from error

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.strict_json import dumps
 from rtms_cli.wire.http import Answer, Fields, Handler, HttpServer, Request
 from rtms_cli.wire.paths import path_of
@@ -59,7 +59,7 @@ def listen_on(host: str, port: int, option: str = "--port") -> socket.socket:
         return socket.create_server((host, port), family=family)
     except (OSError, UnicodeError, TypeError) as error:  # TypeError: the host is not text
         raise Problem(
-            f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}.",
+            f"Cannot listen on {host}:{port}: {reason_of(error)}.",
             f"Choose another port with {option}, or another address.",
         ) from error
 

@@ -56,7 +56,7 @@ async def test_what_is_older_than_tls_1_2_is_refused(certificate: Path) -> None:
     context = tls_context(str(certificate / "cert.pem"))
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     async with server(certificate, ssl.TLSVersion.TLSv1_1) as url:
-        with pytest.raises(ConnectionError, match=r"TLS failed|reset by peer|ConnectionResetError"):
+        with pytest.raises(ConnectionError, match=r"TLS failed|TLS handshake|reset by peer"):
             await Dialer(HostPolicy(), context)(url)
 
 
@@ -100,7 +100,7 @@ async def test_a_server_that_only_ends_connections_is_tried_again(certificate: P
 
 
 async def test_nobody_there_and_no_websocket_there(unused_tcp_port: int) -> None:
-    with pytest.raises(ConnectionError, match=r"Connect call failed|refused"):
+    with pytest.raises(ConnectionError, match="Connection refused"):
         await Dialer(HostPolicy())(f"ws://127.0.0.1:{unused_tcp_port}/x")
     with pytest.raises(FinalConnectionError, match="no host of Zoom's"):
         await Dialer(HostPolicy())("ws://example.org/x")
