@@ -25,10 +25,10 @@ app = typer.Typer(
 
 _FIRST_STEPS = """rtms records, inspects and simulates Zoom Realtime Media Streams.
 
-  rtms demo                   record a meeting of a built-in stand-in for Zoom
-  rtms listen --port 8080     record what Zoom's webhooks announce
-  rtms join payload.json      record one stream, from its webhook
-  rtms inspect                see what the newest recording holds
+  rtms demo                   record a simulated meeting; needs no Zoom account
+  rtms listen --port 8080     record the streams that Zoom's webhooks announce
+  rtms join payload.json      record one stream, from its webhook's payload
+  rtms ls                     list the recordings
   rtms sign payload.json      find out why a signature is wrong
 
 rtms --help lists all commands; rtms COMMAND --help has their options."""

@@ -23,7 +23,7 @@ def name(
 ) -> None:
     """Give a recording a title.
 
-    It stands in manifest.json. The folder keeps its name.
+    The title is shown wherever the recording is. It is stored in manifest.json; the folder keeps its name.
 
     \b
     Example:

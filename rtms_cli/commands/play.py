@@ -51,10 +51,10 @@ def play(
         ),
     ] = None,
 ) -> None:
-    """Play a recording with mpv or ffplay, or in a browser.
+    """Play a recording, or open its page in a browser.
 
-    Without either player, or without sound, it is the page: transcript, chat, timeline and sound together. The page is
-    written to page.html in the recording's folder.
+    Plays the sound with mpv or ffplay. Without either, or without sound, opens the page: transcript, chat, timeline and
+    sound together. The page is written to page.html in the recording's folder.
 
     \b
     Examples:

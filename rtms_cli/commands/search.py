@@ -30,7 +30,7 @@ def search(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
-    """Find words in the transcripts, chats and titles of all recordings.
+    """Find words in all transcripts, chats and titles.
 
     An index beside the recordings makes it quick. It is a cache: you can delete .search.sqlite at any time, and it goes
     whenever a recording is deleted. Exit code 1 means that nothing was found.
