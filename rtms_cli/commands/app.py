@@ -92,6 +92,10 @@ def main() -> None:
     from rtms_cli.view.output import drop_dead_output, open_standard_streams, output_error
 
     open_standard_streams()
+    if os.environ.get("COMP_CWORD", "").isdigit() and "COMP_WORDS" in os.environ:
+        from rtms_cli.commands.completing import join_equals_signs
+
+        join_equals_signs(os.environ)
     try:
         app()
     except Problem as problem:

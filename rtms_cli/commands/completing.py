@@ -4,6 +4,8 @@ Each function returns the values that begin with what is written so far. None ra
 traceback in the middle of somebody's command line.
 """
 
+from collections.abc import MutableMapping
+
 from rtms_cli.errors import Problem
 
 Offers = list[str] | list[tuple[str, str]]
@@ -11,6 +13,17 @@ Offers = list[str] | list[tuple[str, str]]
 
 _AUDIO = ("l16", "opus", "g711", "g722")
 _PICTURES = ("h264", "jpg", "png")
+
+
+def join_equals_signs(environment: MutableMapping[str, str]) -> None:
+    """Let `--media=a` complete as `--media a` does: bash makes a word of the sign, and Typer takes it for the value.
+
+    :param environment: what bash has set for a completion is changed in it.
+    """
+    words, at = environment["COMP_WORDS"].split("\n"), int(environment["COMP_CWORD"])
+    before = [word for word in words[:at] if word != "="]
+    environment["COMP_WORDS"] = "\n".join([*before, *words[at:]])
+    environment["COMP_CWORD"] = str(len(before))
 
 
 def _beginning(values: "list[str] | tuple[str, ...]", incomplete: str) -> list[str]:
@@ -46,7 +59,8 @@ def languages(incomplete: str) -> Offers:
     """Languages of transcripts."""
     from rtms_cli.protocol.numbers import Language
 
-    return _beginning([language.gist for language in Language if language >= 0], incomplete)
+    found = {"".join(filter(str.isalpha, one.gist.lower())): one.gist for one in Language if one >= 0}
+    return [(name, found[name]) for name in _beginning(list(found), incomplete)]
 
 
 def hook_events(incomplete: str) -> Offers:
