@@ -104,9 +104,9 @@ def test_tab_completes_in_a_terminal(place: Path) -> None:
         terminal.type("source <(_RTMS_COMPLETE=source_bash rtms); echo sour''ced\n")
         terminal.shows("\nsourced\nready>")
         terminal.type("rtms join --media aud\t")
-        terminal.shows("rtms join --media audio ")
+        terminal.shows("rtms join --media audio")
         terminal.type("\x15rtms show 20261121\t")
-        terminal.shows(f"rtms show {OLDER} ")
+        terminal.shows(f"rtms show {OLDER}")
         terminal.type("\x15exit\n")
         terminal.end()
     finally:
