@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,14 @@ from processes import until
 from websockets.asyncio.client import ClientConnection, connect
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def data_of(text: str) -> dict[str, object]:
+    """What a page of `inspect --html` carries."""
+    (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text)
+    assert "<" not in found
+    value: dict[str, object] = json.loads(found)
+    return value
 
 
 class Page:
@@ -62,6 +71,11 @@ class Page:
         assert isinstance(result, dict)
         return result.get("value")
 
+    async def until(self, script: str) -> None:
+        """Wait until an expression holds in the page; the test's time-out bounds it."""
+        while not await self.run(script):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
     async def mouse(self, kind: str, x: float, y: float, **more: object) -> None:
         """Move, press or turn the mouse."""
         await self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
@@ -73,8 +87,11 @@ class Page:
 
     async def press(self, key: str) -> None:
         """Press a key and let it go."""
+        text = {"Enter": "\r", " ": " "}.get(key, key if len(key) == 1 else "")
+        code = {"Enter": 13, " ": 32}.get(key, 0)
         for kind in ("keyDown", "keyUp"):
-            await self.send("Input.dispatchKeyEvent", type=kind, key=key)
+            typed = {"text": text} if text and kind == "keyDown" else {}
+            await self.send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **typed)
 
     async def picture(self, path: Path) -> None:
         """Save what the page looks like."""

@@ -58,24 +58,37 @@ def lanes(lines: Iterable[Piece], product: str) -> Timeline:
 
 
 class Bins:
-    """Which parts of the time something fills, in memory that stays the same."""
+    """Which parts of the time something fills, in bounded memory.
 
-    def __init__(self) -> None:
-        self._bits = bytearray(BINS)
+    :param most: how many bytes it may take, a power of two: its bins are 1 ms long until they would be more.
+    """
+
+    def __init__(self, most: int = BINS) -> None:
+        self._bits = bytearray(min(most, BINS))
+        self._most = most
         self.unit_us = 1000
 
     def fill(self, start_us: int, end_us: int) -> None:
         """Take note of a span."""
-        while end_us >= self.unit_us * BINS:
-            self.coarsen()
+        while end_us >= self.unit_us * len(self._bits):
+            if len(self._bits) < self._most:
+                self._bits += bytes(len(self._bits))
+            else:
+                self.coarsen()
         first, last = start_us // self.unit_us, max(start_us, end_us - 1) // self.unit_us
         self._bits[first : last + 1] = b"\x01" * (last + 1 - first)
 
     def coarsen(self) -> None:
         """Double the length of a bin."""
-        halves = zip(self._bits[::2], self._bits[1::2], strict=True)
-        self._bits = bytearray(one | other for one, other in halves) + bytearray(BINS // 2)
+        size = len(self._bits) // 2
+        one, other = (int.from_bytes(self._bits[start::2], "big") for start in (0, 1))
+        self._bits = bytearray((one | other).to_bytes(size, "big")) + bytearray(size)
         self.unit_us *= 2
+
+    def coarsen_to(self, most_spans: int) -> None:
+        """Coarsen it until it has no more spans than that, at least 1."""
+        while self._bits[0] + self._bits.count(b"\0\1") > most_spans:
+            self.coarsen()
 
     def spans(self, until_us: int) -> list[tuple[float, float]]:
         """What was filled, in seconds, cut at the capture's end."""
@@ -83,7 +96,7 @@ class Bins:
         start = self._bits.find(1)
         while start >= 0:
             end = self._bits.find(0, start)
-            end = BINS if end < 0 else end
+            end = len(self._bits) if end < 0 else end
             found.append((start * self.unit_us / 1e6, min(end * self.unit_us, until_us) / 1e6))
             start = self._bits.find(1, end)
         return [(start, max(start, end)) for start, end in found]
@@ -96,10 +109,13 @@ class LaneCollector:
     """Takes a capture frame by frame.
 
     :param text: whether what was said and the events have lanes.
+    :param bins: how finely a lane remembers time, as `BINS`.
+    :param spans: the most spans of all lanes together; beyond, lanes become coarser.
     """
 
-    def __init__(self, product: str, *, text: bool = True) -> None:
+    def __init__(self, product: str, *, text: bool = True, bins: int = BINS, spans: int | None = None) -> None:
         self._product = product
+        self._most_bins, self._most_spans = bins, spans
         self._text = text
         self._bins: dict[tuple[str, UserId], Bins] = {}
         self._people = People(product, lambda _: None)
@@ -177,6 +193,9 @@ class LaneCollector:
             self._close(channel)
         for whose, pace in self._paces.items():
             self._fill_holes(whose, pace)
+        if self._most_spans is not None:
+            for bins in self._bins.values():
+                bins.coarsen_to(max(1, self._most_spans // len(self._bins)))
         ordered = sorted(self._bins.items(), key=lambda item: (_ORDER.index(item[0][0]), str(item[0][1])))
         return Timeline(
             self._at_us / 1e6,
@@ -201,7 +220,7 @@ class LaneCollector:
                 if len(self._unlisted) < MOST_LANES:
                     self._unlisted.add((kind, whose))
                 return
-            bins = self._bins[kind, whose] = Bins()
+            bins = self._bins[kind, whose] = Bins(self._most_bins)
         bins.fill(start_us, end_us)
 
     def _close(self, channel: str) -> None:

@@ -10,7 +10,7 @@ import html
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,15 @@ from rtms_cli.protocol.sentences import SentenceReader
 from rtms_cli.recording.files import atomic_write
 from rtms_cli.untrusted import is_folder
 
-MOST_LINES = 20_000
-"""Transcript lines, chat messages and events that a page shows; the rest is counted."""
+MOST_LINES = 50_000
+"""Transcript lines that a page shows, chat messages, and events; the rest is counted."""
 MOST_SOUNDS = 100
 """WAV files that a page draws."""
+MOST_POINTS = 4_000_000
+"""Points of all waves together, a byte each: 4 ms a point for three hours of one file, 20 ms for seven."""
+_BINS = 1 << 17
+"""How finely lanes remember time: 1 ms for two minutes, 128 ms for three hours."""
+_MOST_SPANS = 300_000
 _HEAD = ("product", "id", "rtms_stream_id", "created", "generator", "seconds", "status", "stop", "steps")
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
@@ -104,7 +109,8 @@ def page(header: Header, lines: Iterable[Piece], capture: Path, folder: Path | N
     :param folder: the recording, if there is one: the page draws and links its WAV files.
     :param link: the URL of a WAV file. The page's policy lets it load sound from its own origin, or from files.
     """
-    summarizer, lanes, texts = Summarizer(header), LaneCollector(header.product, text=False), _Texts(header.product)
+    summarizer, texts = Summarizer(header), _Texts(header.product)
+    lanes = LaneCollector(header.product, text=False, bins=_BINS, spans=_MOST_SPANS)
 
     def watched() -> Iterator[Piece]:
         for number, frame in lines:
@@ -117,7 +123,7 @@ def page(header: Header, lines: Iterable[Piece], capture: Path, folder: Path | N
 
     findings = list(lint(watched(), header.product))
     summary = summarizer.summary(str(capture))
-    recorded, outlines = look_at(folder) if folder is not None else (None, {})
+    recorded, outlines = look_at(folder, MOST_POINTS) if folder is not None else (None, {})
     summary = replace(summary, recorded=recorded)
     names = _names(summary)
     timeline = lanes.timeline()
@@ -130,7 +136,7 @@ def page(header: Header, lines: Iterable[Piece], capture: Path, folder: Path | N
             "lost": sum(track.lost or 0 for track in summary.tracks),
         },
         "zero": summary.origin_at,
-        "sounds": list(_sounds(recorded, outlines, names, summary.product, folder, link)),
+        "sounds": list(_sounds(recorded, names, summary.product, folder, link)),
         "lanes": timeline.lanes,
         "unlisted": timeline.unlisted + max(0, len(recorded.sounds if recorded else ()) - MOST_SOUNDS),
         "said": texts.said(summary, names),
@@ -138,7 +144,8 @@ def page(header: Header, lines: Iterable[Piece], capture: Path, folder: Path | N
         "findings": [to_builtins(found) | {"title": sections()[found.section].title} for found in findings],
         "sheets": sheets(summary),
     }
-    yield from _fill(f"{summary.product or 'capture'} {summary.id}".strip(), to_builtins(data))
+    waves = [outlines.get(sound.path) for sound in _drawn(recorded)]
+    yield from _fill(f"{summary.product or 'capture'} {summary.id}".strip(), to_builtins(data), waves)
 
 
 class _Texts:
@@ -163,7 +170,7 @@ class _Texts:
             return
         match frame.message:
             case Transcript() as line if line.text or line.attribute in _CHANGES:
-                if self._has_room():
+                if self._has_room(self._lines):
                     self._lines.append((frame.at_us / 1_000_000, _line(line)))
             case Chat() as line:
                 self._chat.take(frame.at_us / 1_000_000, chat_line(line) | {"timestamp": line.timestamp})
@@ -171,13 +178,13 @@ class _Texts:
                 told = self._parties.people_of(event)[:20]
                 people = ", ".join(label(self._product, who.party, who.name) for who in told)
                 text = f"{event_label(event, self._product)} {people}".strip()
-                if self._has_room():
+                if self._has_room(self._events):
                     self._events.append((frame.at_us / 1_000_000, text))
             case _:
                 pass
 
-    def _has_room(self) -> bool:
-        has_room = len(self._events) + len(self._lines) < MOST_LINES
+    def _has_room(self, place: Sized) -> bool:
+        has_room = len(place) < MOST_LINES
         self._unlisted += not has_room
         return has_room
 
@@ -229,14 +236,12 @@ def _names(summary: Summary) -> dict[UserId, str]:
 
 def _sounds(
     recorded: Recorded | None,
-    outlines: dict[str, Outline],
     names: dict[UserId, str],
     product: str,
     folder: Path | None,
     link: Link,
 ) -> Iterator[dict[str, object]]:
-    for sound in recorded.sounds[:MOST_SOUNDS] if recorded is not None else ():
-        outline = outlines.get(sound.path)
+    for sound in _drawn(recorded):
         yield {
             "name": _name_of(sound, names, product),
             "path": sound.path,
@@ -246,31 +251,41 @@ def _sounds(
             "duration": sound.duration,
             "gaps": sound.gaps,
             "rms": sound.rms_dbfs,
-            "step": 0.0 if outline is None else outline.seconds_a_point,
-            "peaks": [] if outline is None else outline.peaks,
             "problem": sound.problem,
         }
+
+
+def _drawn(recorded: Recorded | None) -> list[Sound]:
+    return recorded.sounds[:MOST_SOUNDS] if recorded is not None else []
 
 
 def _name_of(sound: Sound, names: dict[UserId, str], product: str) -> str:
     return label(product, sound.party, names.get(sound.party) or sound.user_name) or "everybody"
 
 
-def _fill(title: str, data: object) -> Iterator[bytes]:
+def _fill(title: str, data: object, waves: list[Outline | None]) -> Iterator[bytes]:
     template = files("rtms_cli.inspection").joinpath("page.html").read_text("utf-8")
     script, style = (_between(template, f"<{tag}>", f"</{tag}>") for tag in ("script", "style"))
     policy = (
         f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; media-src 'self' file:; "
         "base-uri 'none'; form-action 'none'"
     )
-    slots = {
-        "title": html.escape(title.encode("utf-8", "replace").decode()),
-        "policy": policy,
-        # `<` cannot end the element or open a comment, and pure ASCII holds whatever a name may be made of.
-        "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+    # `<` cannot end the element or open a comment, and pure ASCII holds whatever a name may be made of.
+    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").encode()
+    slots: dict[str, Iterable[bytes]] = {
+        "title": [html.escape(title.encode("utf-8", "replace").decode()).encode()],
+        "policy": [policy.encode()],
+        "data": [text],
+        "waves": map(_wave, waves),
     }
     for place, part in enumerate(_SLOT.split(template)):
-        yield (slots[part] if place % 2 else part).encode()
+        yield from slots[part] if place % 2 else [part.encode()]
+
+
+def _wave(outline: Outline | None) -> bytes:
+    """An outline as an element of its own: the browser need not read what it does not draw yet."""
+    step, levels = (outline.seconds_a_point, outline.levels) if outline is not None else (0.0, b"")
+    return b'<script type="text/plain" class="wave" data-step="%r">%b</script>\n' % (step, base64.b64encode(levels))
 
 
 def _between(text: str, start: str, end: str) -> str:

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-POINTS = 2000
-"""The most points of an outline."""
+DB_A_STEP = 0.375
+"""Decibels from one level of an outline to the next."""
 SILENT_DBFS = -60.0
 """What is below this for a whole window is silence."""
 _WINDOW_S = 0.02
+_PARTS = (20, 10, 5, 4, 2)
+"""Into how many equal parts a window may be cut for an outline: the finest first."""
 _BLOCK_WINDOWS = 500
 
 
@@ -58,25 +60,31 @@ class Recorded(Struct, frozen=True):
 
 
 class Outline(Struct, frozen=True):
-    """The wave as a person sees it: the largest sample of each stretch, 0 to 1."""
+    """The wave as a person sees it: how loud the largest sample of each stretch is.
+
+    A level is a byte. 0 is digital silence, 255 is full scale (0 dBFS), and each step below is `DB_A_STEP` less.
+    """
 
     seconds_a_point: float
-    peaks: list[float]
+    levels: bytes
 
 
-def look_at(folder: Path) -> tuple[Recorded, dict[str, Outline]]:
-    """A recording's sound files and losses; outlines by the files' paths."""
+def look_at(folder: Path, most_points: int = 0) -> tuple[Recorded, dict[str, Outline]]:
+    """A recording's sound files and losses; outlines by the files' paths.
+
+    :param most_points: of all outlines together. They are as fine as that allows, from 1 ms a point on. 0 makes none.
+    """
     try:
         manifest = Manifest.read(folder)
     except (OSError, ValueError) as error:  # msgspec's own errors are ValueErrors
         return Recorded(problem=str(error)), {}
     sounds, outlines = [], {}
-    for track in manifest.tracks:
-        if track.kind == "audio":
-            sound, outline = _listen(folder, track, manifest.party(track))
-            sounds.append(sound)
-            if outline is not None:
-                outlines[track.path] = outline
+    tracks = [track for track in manifest.tracks if track.kind == "audio"]
+    for track in tracks:
+        sound, outline = _listen(folder, track, manifest.party(track), most_points // len(tracks))
+        sounds.append(sound)
+        if outline is not None:
+            outlines[track.path] = outline
     return Recorded(manifest.status, sounds, manifest.losses), outlines
 
 
@@ -85,7 +93,7 @@ def dbfs(level: float) -> float | None:
     return 20 * math.log10(level) if level > 0 else None
 
 
-def _listen(folder: Path, track: TrackEntry, whose: UserId) -> tuple[Sound, Outline | None]:
+def _listen(folder: Path, track: TrackEntry, whose: UserId, most_points: int) -> tuple[Sound, Outline | None]:
     known = Sound(
         track.path,
         whose,
@@ -98,7 +106,7 @@ def _listen(folder: Path, track: TrackEntry, whose: UserId) -> tuple[Sound, Outl
     try:
         with open_sound(folder, track.path) as source:
             rate, channels, frames = source.samplerate, source.channels, source.frames
-            ear = _Ear(rate, frames)
+            ear = _Ear(rate, frames, most_points)
             size = _BLOCK_WINDOWS * ear.window
             while len(block := source.read(size, dtype="float32", always_2d=True)):
                 ear.hear(block)
@@ -113,7 +121,7 @@ def _listen(folder: Path, track: TrackEntry, whose: UserId) -> tuple[Sound, Outl
         rms_dbfs=dbfs(math.sqrt(ear.power / ear.loud)) if ear.loud else None,
         peak_dbfs=dbfs(ear.peak),
     )
-    return heard, Outline(ear.stride / rate, ear.outline())
+    return heard, ear.outline() if most_points else None
 
 
 def _with(sound: Sound, **changes: object) -> Sound:
@@ -125,13 +133,16 @@ def _with(sound: Sound, **changes: object) -> Sound:
 class _Ear:
     """Measures sound that comes in blocks of whole windows; only the last one may be shorter."""
 
-    def __init__(self, rate: int, frames: int) -> None:
+    def __init__(self, rate: int, frames: int, most_points: int) -> None:
+        self._rate = rate
         self.window = max(1, round(rate * _WINDOW_S))
-        self.stride = self.window * max(1, math.ceil(frames / self.window / POINTS))
         self.windows = self.silent = self.loud = 0
         self.power = self.peak = 0.0
-        self._peaks: list[float] = []
         self._quiet = 10 ** (SILENT_DBFS / 10)
+        fits = (parts for parts in _PARTS if self.window % parts == 0 and frames * parts <= most_points * self.window)
+        self._point = self.window // next(fits, 1)
+        self._points_together = math.ceil(frames / self._point / most_points) if most_points else 0
+        self._peaks: list[NDArray[np.float32]] = []
 
     def hear(self, block: "NDArray[np.float32]") -> None:
         """Take the next block: samples by channels, −1 to 1."""
@@ -144,15 +155,23 @@ class _Ear:
         sizes[-1] -= short * block.shape[1]
         powers = np.square(padded).sum(axis=1)
         loud = powers / sizes >= self._quiet
-        peaks = np.abs(padded).max(axis=1)
         self.windows += count
         self.silent += int(count - loud.sum())
         self.loud += int(sizes[loud].sum())
         self.power += float(powers[loud].sum())
+        peaks = np.abs(padded).reshape(-1, self._point * block.shape[1]).max(axis=1)
         self.peak = max(self.peak, float(peaks.max()))
-        self._peaks += peaks.tolist()
+        if self._points_together:
+            self._peaks.append(peaks.astype(np.float32))
 
-    def outline(self) -> list[float]:
-        """The largest sample of each stretch."""
-        step = self.stride // self.window
-        return [round(max(self._peaks[start : start + step]), 4) for start in range(0, len(self._peaks), step)]
+    def outline(self) -> Outline:
+        """Of everything that was heard."""
+        import numpy as np
+
+        peaks = np.concatenate([*self._peaks, np.zeros(0, np.float32)])
+        together = max(1, self._points_together)
+        peaks = np.pad(peaks, (0, -len(peaks) % together)).reshape(-1, together).max(axis=1)
+        loud = np.maximum(peaks, 1e-9)
+        levels = np.clip(np.rint(255 + 20 * np.log10(loud) / DB_A_STEP), 1, 255)
+        levels[peaks == 0] = 0
+        return Outline(self._point * together / self._rate, levels.astype(np.uint8).tobytes())

@@ -70,14 +70,16 @@ spans_us = st.lists(
 )
 
 
-@given(spans_us)
-def test_bins_cover_what_was_filled_and_not_much_more(filled: Sequence[tuple[int, int]]) -> None:
-    bins = Bins()
+@pytest.mark.parametrize("most", [64, BINS, 16 * BINS])
+@given(filled=spans_us)
+def test_bins_cover_what_was_filled_and_not_much_more(most: int, filled: Sequence[tuple[int, int]]) -> None:
+    bins = Bins(most)
     for start, end in filled:
         bins.fill(start, end)
     until = max((end for _, end in filled), default=0)
     found = [(start * 1e6, end * 1e6) for start, end in bins.spans(until)]
-    assert until <= bins.unit_us * BINS
+    assert until <= bins.unit_us * most
+    assert bins.unit_us == 1000 or until >= bins.unit_us * most // 2
     assert all(one[1] < other[0] for one, other in pairwise(found))
     for start, end in filled:
         assert any(low <= start + 1 and end <= high + 1 for low, high in found)
@@ -85,6 +87,21 @@ def test_bins_cover_what_was_filled_and_not_much_more(filled: Sequence[tuple[int
         near = [span for span in filled if span[0] < high and span[1] > low]
         assert min(start for start, _ in near) - bins.unit_us <= low
         assert max(end for _, end in near) + bins.unit_us >= high
+
+
+def test_bins_become_coarser_until_there_are_few_spans() -> None:
+    bins = Bins()
+    for number in range(100):
+        bins.fill(10_000 * number, 10_000 * number + 1)
+    bins.coarsen_to(100)
+    assert (bins.unit_us, len(bins.spans(10**6))) == (1000, 100)
+    bins.coarsen_to(99)
+    assert bins.unit_us > 1000
+    assert len(bins.spans(10**6)) < 100
+    bins.coarsen_to(1)
+    ((start, end),) = bins.spans(10**6)
+    assert start == 0
+    assert end > 0.99
 
 
 def test_lanes_are_bounded() -> None:

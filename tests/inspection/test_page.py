@@ -1,16 +1,14 @@
 """`--html`: one page that needs nothing else, in a real browser; whatever comes from outside stays text."""
 
 import asyncio
-import json
 import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from browser import CHROMIUM, browser
+from browser import CHROMIUM, browser, data_of
 from frames import ZERO_MS, audio, granted, media, said, state
 from processes import rtms
 
@@ -53,14 +51,6 @@ def hostile_frames() -> list[Frame]:
             state(State.WARNING, at_us, reason=text.encode("utf-8", "replace").decode()),
         ]
     return sorted(frames, key=lambda frame: frame.at_us)
-
-
-def data_of(text: str) -> dict[str, object]:
-    """What a page carries."""
-    (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text)
-    assert "<" not in found
-    value: dict[str, object] = json.loads(found)
-    return value
 
 
 def build(frames: list[Frame], header: Header, out: Path, folder: Path | None = None) -> str:
@@ -202,40 +192,40 @@ async def test_names_stay_text_and_clicks_play(tmp_path: Path) -> None:
     async with browser(tmp_path / "profile") as window:
         await window.open(html.as_uri())
         assert window.complaints() == []
-        assert await window.run("document.querySelectorAll('script').length") == 2
+        assert await window.run("document.querySelectorAll('script').length") == 4
         assert await window.run("document.querySelectorAll('img, svg, iframe, link').length") == 0
         assert await window.run("document.getElementById('title').textContent") == f"Meeting {HOSTILE[0]}"
         for where in ("labels", "lines", "sheets"):
             shown = str(await window.run(f"document.getElementById('{where}').textContent"))
             assert HOSTILE[0] in shown, where
             assert HOSTILE[1] in shown, where
-        written = "[...document.querySelectorAll('#lines li.chat p')].map(line => line.textContent)"
+        written = "[...document.querySelectorAll('#lines .chat p')].map(line => line.textContent)"
         # Newer browsers replace half a surrogate pair on its way out to the test.
         assert str(await window.run(written)).replace("\\ud800", "\ufffd") == str(whole(HOSTILE))
 
         # A click on a line plays the sound from where it was spoken: 0.3 s after the zero, which lies at 1 s.
-        await window.run("document.querySelectorAll('#lines li.transcript')[2].click()")
-        await until_true(window.run, "lead().currentTime > 0.3 && !lead().paused")
+        await window.run("document.querySelectorAll('#lines .transcript')[2].click()")
+        await window.until("lead().currentTime > 0.3 && !lead().paused")
         assert str(await window.run("lead().currentSrc")).endswith(
             "/a%20recording%20%231/audio/7%20%23%3F%25%C3%A9.wav"
         )
         assert await window.run("playhead - zero - lead().currentTime < 0.5")
-        assert await window.run("document.querySelector('#lines li.now') !== null")
+        assert await window.run("document.querySelector('#lines .now[aria-current]') !== null")
         await window.run("document.getElementById('play').click()")
         assert await window.run("lead().paused")
 
         # So does Enter, on the line that Tab and arrows lead to.
-        await window.run("document.querySelector('#lines li[tabindex=\"0\"]').focus()")
+        await window.run("document.querySelector('#lines button[tabindex=\"0\"]').focus()")
         for key in ("ArrowDown", "ArrowDown", "ArrowUp", "End", "ArrowDown", "Home", "ArrowDown"):
             await window.press(key)
-        lines = "[...document.querySelectorAll('#lines li')]"
+        lines = "[...document.querySelectorAll('#lines .line button')]"
         assert await window.run(f"{lines}.indexOf(document.activeElement)") == 1
         assert await window.run(f"{lines}.filter(line => line.tabIndex === 0).length") == 1
         await window.run(
             f"{lines}.forEach((line, number) => line.addEventListener('click', () => {{ entered = number }}))"
         )
         await window.press("Enter")
-        await until_true(window.run, "!lead().paused")
+        await window.until("!lead().paused")
         assert await window.run("entered") == 1
         await window.press(" ")
         assert await window.run("lead().paused")
@@ -246,7 +236,7 @@ async def test_names_stay_text_and_clicks_play(tmp_path: Path) -> None:
         left, top, width = box
         before = await window.run(f"timeAt({width / 4})")
         await window.mouse("mouseWheel", left + width / 4, top + 50, deltaX=0, deltaY=-200)
-        await until_true(window.run, "view.to - view.from < 0.8 * (whole.to - whole.from)")
+        await window.until("view.to - view.from < 0.8 * (whole.to - whole.from)")
         assert isinstance(before, float)
         assert await window.run(f"timeAt({width / 4})") == pytest.approx(before, abs=0.05)
         await window.mouse("mouseMoved", left + width / 4, top + 50)
@@ -264,16 +254,10 @@ async def test_names_stay_text_and_clicks_play(tmp_path: Path) -> None:
 
         # Finding by a word leaves what fits.
         await window.run("find = document.getElementById('find'); find.value = 'SVG'; find.oninput()")
-        assert await window.run("document.querySelectorAll('#lines li').length") == 2
+        assert await window.run("document.querySelectorAll('#lines .line').length") == 2
         assert window.complaints() == []
         assert {url.partition(":")[0] for url in window.requested()} == {"file"}
         assert {url.rpartition("/")[2] for url in window.requested()} == {"page.html", "7%20%23%3F%25%C3%A9.wav"}
-
-
-async def until_true(run: Callable[[str], Awaitable[object]], script: str) -> None:
-    """Wait until an expression holds in the page; the test's time-out bounds it."""
-    while not await run(script):  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
 
 
 @needs_browser
@@ -288,10 +272,8 @@ async def test_it_is_drawn_in_light_and_dark_and_nothing_sticks_out(scheme: str,
         assert await window.run("document.documentElement.scrollWidth <= innerWidth")
         back = await window.run("getComputedStyle(document.body).backgroundColor")
         assert back == {"light": "rgb(245, 246, 248)", "dark": "rgb(12, 15, 20)"}[scheme]
-        painted = await window.run(
-            "new Promise(done => requestAnimationFrame(() => done("
-            "pen.getImageData(0, 0, canvas.width, canvas.height).data.some(value => value > 0))))"
-        )
+        await window.until("width > 0 && !stale")
+        painted = await window.run("pen.getImageData(0, 0, canvas.width, canvas.height).data.some(value => value > 0)")
         assert painted is True
         await window.picture(tmp_path / "page.png")
         assert (tmp_path / "page.png").stat().st_size > 10_000

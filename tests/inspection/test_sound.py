@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from processes import rtms
 
 from rtms_cli.capture import capture_lines
-from rtms_cli.inspection.sound import POINTS, SILENT_DBFS, Outline, Recorded, Sound, dbfs, look_at
+from rtms_cli.inspection.sound import DB_A_STEP, SILENT_DBFS, Outline, Recorded, Sound, dbfs, look_at
 from rtms_cli.machine import State
 from rtms_cli.recording.manifest import Loss, Manifest, TrackEntry
 
@@ -37,11 +37,14 @@ def recording(folder: Path, *tracks: TrackEntry, losses: tuple[Loss, ...] = ()) 
     return folder
 
 
-def heard(folder: Path, samples: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> tuple[Sound, Outline]:
+def heard(
+    folder: Path, samples: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", most_points: int = 10_000
+) -> tuple[Sound, Outline]:
     track = TrackEntry("audio", "audio/mixed.wav", 0, offset=1.5, gaps=[(0.5, 0.75), (1.0, 1.125)], gap_count=2)
     recording(folder, track)
     soundfile.write(folder / "audio/mixed.wav", samples, RATE)
-    recorded, outlines = look_at(folder)
+    recorded, outlines = look_at(folder, most_points)
+    assert look_at(folder) == (recorded, {})
     (sound,) = recorded.sounds
     return sound, outlines["audio/mixed.wav"]
 
@@ -55,9 +58,10 @@ def test_silence_level_and_peak(tmp_path: Path) -> None:
     assert sound.silence == pytest.approx(100 / 213)  # the last of the windows is a half
     assert sound.peak_dbfs == pytest.approx(-6.02, abs=0.01)
     assert sound.rms_dbfs == pytest.approx(10 * math.log10((1.25 * 0.125 + 0.03125) / 2.25), abs=0.01)
-    assert (outline.seconds_a_point, len(outline.peaks)) == (0.02, 213)
-    assert outline.peaks[0] == pytest.approx(0.5, abs=0.001)
-    assert outline.peaks[60] == 0
+    assert (outline.seconds_a_point, len(outline.levels)) == (0.001, 4260)
+    assert DB_A_STEP * (outline.levels[0] - 255) == pytest.approx(-6.02, abs=DB_A_STEP / 2)
+    assert outline.levels[1500] == 0
+    assert DB_A_STEP * (outline.levels[2500] - 255) == pytest.approx(SILENT_DBFS - 1, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -83,18 +87,24 @@ def test_edges(
         rms if rms is None else pytest.approx(rms, abs=0.01),
         peak if peak is None else pytest.approx(peak, abs=0.01),
     )
-    assert outline.seconds_a_point * len(outline.peaks) >= sound.duration
+    assert outline.seconds_a_point * len(outline.levels) >= sound.duration
 
 
-def test_a_long_file_has_an_outline_of_as_many_points(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("most_points", "seconds_a_point"),
+    [(200_000, 0.001), (30_000, 0.004), (24_000, 0.005), (23_999, 0.01), (6000, 0.02), (2000, 0.06), (7, 120 / 7)],
+)
+def test_an_outline_is_as_fine_as_its_points_allow(most_points: int, seconds_a_point: float, tmp_path: Path) -> None:
     samples = np.zeros(120 * RATE)
     samples[100 * RATE] = -0.75
-    sound, outline = heard(tmp_path, samples)
-    assert POINTS / 2 < len(outline.peaks) <= POINTS
-    (where,) = [number for number, peak in enumerate(outline.peaks) if peak]
-    assert where * outline.seconds_a_point <= 100 < (where + 1) * outline.seconds_a_point
-    assert outline.peaks[where] == 0.75
-    assert outline.seconds_a_point * len(outline.peaks) == pytest.approx(120, abs=outline.seconds_a_point)
+    sound, outline = heard(tmp_path, samples, most_points)
+    assert outline.seconds_a_point == pytest.approx(seconds_a_point, abs=0.02 if most_points < 2000 else 1e-9)
+    assert len(outline.levels) <= most_points
+    (where,) = [number for number, level in enumerate(outline.levels) if level]
+    assert where * outline.seconds_a_point <= 100.0001
+    assert 100 < (where + 1) * outline.seconds_a_point
+    assert outline.levels[where] == 248  # 0.75
+    assert outline.seconds_a_point * len(outline.levels) == pytest.approx(120, abs=outline.seconds_a_point)
     assert sound.silence == 5999 / 6000
 
 
