@@ -13,6 +13,7 @@ import sqlite3
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from msgspec import Struct
@@ -28,6 +29,8 @@ from rtms_cli.recording.manifest import MANIFEST
 MOST_HITS = 1_000
 _VERSION = 1
 _WAIT_S = 30
+_AT_ONCE = 100
+"""Recordings that are indexed in one transaction."""
 _SOURCES = (MANIFEST, "transcript.jsonl", "chat.jsonl")
 _SCHEMA = f"""
 CREATE TABLE recordings(id INTEGER PRIMARY KEY, name TEXT UNIQUE, stamp TEXT, began TEXT, title TEXT, problem TEXT);
@@ -90,13 +93,15 @@ class SearchIndex:
                 self._forget(name)
         if gone:
             self._scrub()
-        for done, (name, folder) in enumerate(found.items()):
-            progress(done, len(found))
-            stamp = _stamp(folder)
-            if known.get(name) != stamp:
-                with self._db:
-                    self._forget(name)
-                    self._take(folder, stamp)
+        names, done = iter(found), 0
+        while batch := list(islice(names, _AT_ONCE)):
+            with self._db:  # each transaction waits for the disk
+                for name in batch:
+                    progress(done, len(found))
+                    done += 1
+                    if known.get(name) != (stamp := _stamp(found[name])):
+                        self._forget(name)
+                        self._take(found[name], stamp)
         rows = self._db.execute("SELECT name, problem FROM recordings WHERE problem != '' ORDER BY name")
         self.problems = [f"{name}: {problem}" for name, problem in rows]
 

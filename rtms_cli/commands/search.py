@@ -40,8 +40,11 @@ def search(
       rtms search invoice
       rtms search '"next quarter"' budget --user Kim
     """
+    import sqlite3
+
     from rtms_cli.catalog.entries import recordings_in
     from rtms_cli.catalog.search import SearchIndex
+    from rtms_cli.recording.files import SEARCH_INDEX
 
     folder = _folder(context, place)
     recordings_in(folder)
@@ -51,6 +54,9 @@ def search(
         text = " ".join(f'"{word}"' if " " in word and '"' not in word else word for word in words)
         hits = index.search(text, user=user, limit=limit, context=around)
         problems = index.problems
+    except sqlite3.Error as error:
+        what = f"The search index {folder / SEARCH_INDEX} cannot be used: {error}."
+        raise Problem(what, "Delete it: the next search makes a new one.") from None
     finally:
         index.close()
     _show(hits, folder, text, as_json=as_json, is_cut=len(hits) == limit)

@@ -9,6 +9,7 @@ import pytest
 from catalog.shelf import put
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from processes import rtms
 
 from rtms_cli.catalog.search import Hit, SearchIndex
 from rtms_cli.errors import Problem
@@ -136,6 +137,16 @@ def test_a_link_in_its_place_is_not_followed(place: Path, tmp_path: Path) -> Non
     (place / SEARCH_INDEX).symlink_to(tmp_path / "elsewhere")
     assert len(search(place, "invoice")) == 2
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_an_index_that_breaks_in_use_is_named(place: Path) -> None:
+    search(place, "invoice")
+    content = bytearray((place / SEARCH_INDEX).read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    (place / SEARCH_INDEX).write_bytes(content)
+    done = rtms("search", "invoice", "--in", place, cwd=place)
+    assert done.returncode == 2, done.stdout
+    assert "Delete it" in done.stderr
 
 
 def test_a_recording_that_cannot_be_read_is_named(place: Path) -> None:
