@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtms_cli.commands import completing
-from rtms_cli.commands.options import StoreEndpoint, newest_recording, open_capture, time_option
+from rtms_cli.commands.options import StoreEndpoint, open_capture, recording_of, time_option
 from rtms_cli.errors import Exit, Problem, reason_of
 from rtms_cli.untrusted import is_folder
 
@@ -105,7 +105,7 @@ def inspect(
         return
     wanted = Wanted(read_types(kinds or ()), channel, user, start, end)
     pattern = _pattern(grep)
-    capture = capture or str(newest_recording(context, "inspecting"))
+    capture = recording_of(context, capture, "inspecting", store_endpoint)
     source = open_capture(capture, store_endpoint)
     folder = Path(capture) if is_folder(Path(capture)) else None
     clean = True

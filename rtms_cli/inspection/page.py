@@ -125,9 +125,11 @@ def page(header: Header, lines: Iterable[Piece], capture: Path, folder: Path | N
     summary = summarizer.summary(str(capture))
     recorded, outlines = look_at(folder, MOST_POINTS) if folder is not None else (None, {})
     summary = replace(summary, recorded=recorded)
+    title = recorded.title if recorded is not None else None
     names = _names(summary)
     timeline = lanes.timeline()
     data = {
+        "title": title,
         "summary": {name: getattr(summary, name) for name in _HEAD},
         "counts": {
             "messages": sum(count.count for count in summary.messages),
@@ -145,7 +147,7 @@ def page(header: Header, lines: Iterable[Piece], capture: Path, folder: Path | N
         "sheets": sheets(summary),
     }
     waves = [outlines.get(sound.path) for sound in _drawn(recorded)]
-    yield from _fill(f"{summary.product or 'capture'} {summary.id}".strip(), to_builtins(data), waves)
+    yield from _fill(title or f"{summary.product or 'capture'} {summary.id}".strip(), to_builtins(data), waves)
 
 
 class _Texts:

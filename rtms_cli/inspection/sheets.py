@@ -82,6 +82,7 @@ def _facts(summary: Summary) -> Sheet:
     stop = "nothing said so" if summary.stop is None else _reason(summary.stop)
     said_by = "" if summary.stop is None else f" (said by {summary.stop.said_by})"
     rows: list[tuple[Cell, ...]] = [
+        *([("title", summary.recorded.title)] if summary.recorded is not None and summary.recorded.title else []),
         ("capture", summary.capture),
         ("of", f"{summary.product} {summary.id}, stream {summary.rtms_stream_id}"),
         ("created", f"{summary.created} by {summary.generator}"),

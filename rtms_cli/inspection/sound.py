@@ -57,6 +57,8 @@ class Recorded(Struct, frozen=True):
     losses: list[Loss] = []
     problem: str = ""
     """Why there is no manifest."""
+    title: str | None = None
+    """What `rtms name` has called the recording."""
 
 
 class Outline(Struct, frozen=True):
@@ -85,7 +87,7 @@ def look_at(folder: Path, most_points: int = 0) -> tuple[Recorded, dict[str, Out
         sounds.append(sound)
         if outline is not None:
             outlines[track.path] = outline
-    return Recorded(manifest.status, sounds, manifest.losses), outlines
+    return Recorded(manifest.status, sounds, manifest.losses, title=manifest.title), outlines
 
 
 def dbfs(level: float) -> float | None:

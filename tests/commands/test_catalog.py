@@ -86,6 +86,9 @@ def test_mistakes_are_told_in_one_line(place: Path, arguments: list[str], told: 
 def test_a_title_is_shown_everywhere(place: Path) -> None:
     assert rtms("name", NEW[:10], "Weekly [red]sync[/red]", cwd=place).returncode == 0
     assert "Weekly [red]sync[/red]" in rtms("ls", cwd=place).stdout
+    assert "Weekly [red]sync[/red]" in rtms("inspect", "weekly", cwd=place).stdout
+    assert rtms("inspect", "weekly", "--html", "page.html", cwd=place).returncode == 0
+    assert "<title>Weekly [red]sync[/red]</title>" in (place / "page.html").read_text()
     shown = rtms("show", "weekly", cwd=place).stdout
     assert shown.splitlines()[:2] == ["20 s, 3 people, 1 loss", "title: Weekly [red]sync[/red]"]
     assert rtms("search", "weekly", cwd=place).stdout.split("\t")[2:] == ["title", "", "Weekly [red]sync[/red]\n"]
