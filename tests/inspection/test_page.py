@@ -175,8 +175,9 @@ def hostile_recording(folder: Path) -> Path:
     track = TrackEntry("audio", name, 7, HOSTILE[0], offset=0, gaps=[(1.0, 1.5)], gap_count=1)
     gone = TrackEntry("audio", "audio/gone.wav", 8, HOSTILE[1], offset=0)
     manifest = Manifest(
-        1, "complete", "meeting", "", "", "", None, "", None, ZERO_MS, None, {}, [track, gone], {}, {}, [], 0, [], None
-    )
+        1, "complete", "meeting", "", "", "", None, "", None, ZERO_MS, None, {}, [track, gone], {}, {}, [], 0, [], None,
+        title=HOSTILE[6],
+    )  # fmt: skip
     (folder / "manifest.json").write_bytes(manifest.encode())
     soundfile.write(folder / name, np.sin(np.arange(4 * RATE) / 5) / 2, RATE)
     return folder
@@ -194,7 +195,9 @@ async def test_names_stay_text_and_clicks_play(tmp_path: Path) -> None:
         assert window.complaints() == []
         assert await window.run("document.querySelectorAll('script').length") == 4
         assert await window.run("document.querySelectorAll('img, svg, iframe, link').length") == 0
-        assert await window.run("document.getElementById('title').textContent") == f"Meeting {HOSTILE[0]}"
+        assert await window.run("document.getElementById('title').textContent") == HOSTILE[6]
+        assert await window.run("document.title") == HOSTILE[6]
+        assert f"Meeting {HOSTILE[0]}" in str(await window.run("document.getElementById('under').textContent"))
         for where in ("labels", "lines", "sheets"):
             shown = str(await window.run(f"document.getElementById('{where}').textContent"))
             assert HOSTILE[0] in shown, where
