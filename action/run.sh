@@ -36,7 +36,7 @@ until (exec 3<>"/dev/tcp/$address/$port") 2>/dev/null; do
     fi
     sleep 0.2
 done
-rtms trigger url_validation --to "$UNDER_TEST_WEBHOOK"
+rtms trigger url_validation --webhook "$UNDER_TEST_WEBHOOK"
 
 code=0
 options=(--webhook "$UNDER_TEST_WEBHOOK" --products "${UNDER_TEST_PRODUCTS:-meeting}")

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """Exit codes of every command; listed in the README."""
+    """Exit codes of every command; listed in docs/settings.md."""
 
     OK = 0
     MISMATCH = 1

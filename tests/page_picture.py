@@ -7,7 +7,7 @@ from pathlib import Path
 from browser import browser
 from processes import rtms
 
-PICTURE = Path(__file__).resolve().parent.parent / "fixtures" / "inspect.png"
+PICTURE = Path(__file__).resolve().parent.parent / "docs/images/inspect.png"
 SECONDS, SHOWN_AT_S = 40, 17
 
 

@@ -20,7 +20,7 @@ from rtms_cli.view.screen import Screen
 from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
 
-PICTURE = Path(__file__).resolve().parent.parent / "fixtures" / "demo.svg"
+PICTURE = Path(__file__).resolve().parent.parent / "docs/images/demo.svg"
 SECONDS, SHOWN_AT_S = 20, 15
 
 

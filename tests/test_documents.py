@@ -1,6 +1,7 @@
 """The documents against the code: tables of numbers, fields and imports, citations, links."""
 
 import re
+import tomllib
 from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +20,10 @@ from rtms_cli.protocol import numbers
 from rtms_cli.recording import manifest
 
 ROOT = PACKAGE.parent
+HERE = f"{tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['urls']['Source']}/blob/main/"
+"""What links to files beside the manual begin with: the manual is published without them."""
 PROTOCOL, RECORDING, ARCHITECTURE = (ROOT / "docs" / f"{name}.md" for name in ("protocol", "recording", "architecture"))
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "fixtures" / "README.md"])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "fixtures" / "README.md"])
 
 
 class Table(NamedTuple):
@@ -132,15 +135,15 @@ def test_imports_are_those_of_the_architecture_test() -> None:
 
 
 def test_every_package_is_on_the_map() -> None:
-    (plan,) = re.findall(r"^```\nrtms_cli/\n(.*?)^```$", ARCHITECTURE.read_text(), re.DOTALL | re.MULTILINE)
+    (plan,) = re.findall(r"^```text\nrtms_cli/\n(.*?)^```$", ARCHITECTURE.read_text(), re.DOTALL | re.MULTILINE)
     drawn = set(re.findall(r"── (\S+)", plan))
     there = {f"{path.name}/" for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
     there |= {path.name for path in PACKAGE.glob("*.py") if not path.name.startswith("__")}
     assert there == drawn
 
 
-def test_exit_codes_are_those_of_the_readme() -> None:
-    (table,) = (table for table in tables(ROOT / "README.md") if table.head == ["exit code", "meaning"])
+def test_exit_codes_are_those_of_the_code() -> None:
+    (table,) = (table for table in tables(ROOT / "docs/settings.md") if table.head == ["exit code", "meaning"])
     assert [int(row[0]) for row in table.rows] == [int(code) for code in Exit]
 
 
@@ -175,10 +178,11 @@ def test_cited_headings_exist() -> None:
 def test_links_lead_somewhere(document: Path) -> None:
     broken = []
     for link in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
-        if link.startswith(("https://", "http://")):
+        if link.startswith(("https://", "http://")) and not link.startswith(HERE):
             continue
         name, _, fragment = link.partition("#")
-        target = (document.parent / name).resolve() if name else document
+        here = ROOT / name.removeprefix(HERE) if name.startswith(HERE) else document.parent / name
+        target = here.resolve() if name else document
         if not target.exists() or (fragment and fragment not in map(anchor, headings(target))):
             broken.append(link)
     assert broken == []

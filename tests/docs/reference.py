@@ -3,9 +3,10 @@
 click-man cannot do it: it looks for Click's classes, and Typer brings its own.
 """
 
+import inspect
 import re
-from collections.abc import Iterator
-from enum import IntEnum
+from collections.abc import Callable, Iterator
+from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from rtms_cli.commands import listing
 
 ROOT = Path(__file__).resolve().parents[2]
 MAN = Path("docs/man")
+COMMANDS, LIBRARY = Path("docs/reference/commands.md"), Path("docs/reference/library.md")
+GENERATED = "<!-- Written by tests/docs/reference.py. Change the code, and run it again. -->"
 ENVIRONMENT = {
     "RTMS_OPTION, RTMS_COMMAND_OPTION": "The value of an option, as RTMS_OUT or RTMS_LISTEN_PORT. "
     "It takes precedence over rtms.toml; the command line takes precedence over both.",
@@ -162,14 +165,126 @@ def exit_codes() -> list[tuple[IntEnum, str]]:
     return [(code, texts.get(code.name, "Success.").replace("`", "")) for code in Exit]
 
 
+def escaped_markdown(text: str) -> str:
+    """Text whose signs mean nothing to Markdown; what stands in backquotes stays as it is."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else re.sub(r"([*_<>\[\]])", r"\\\1", part) for part in parts)
+
+
+def in_table(text: str) -> str:
+    """Text within a cell of a Markdown table."""
+    return escaped_markdown(text).replace("|", "\\|")
+
+
+def commands_page(all_pages: list[Page]) -> str:
+    """Every command and option, as Markdown."""
+    lines = [GENERATED, "# Commands", "", "`rtms COMMAND --help` prints the same.", ""]
+    lines += ["| command | |", "|---|---|"]
+    for page in all_pages[1:]:
+        lines.append(f"| [`{page.name}`](#{page.file}) | {in_table(page.summary)} |")
+    for page in all_pages:
+        lines += ["", f"## {page.name}", "", page.summary]
+        for text in page.paragraphs:
+            if text.startswith(" "):
+                lines += ["", "```text", *(line.strip() for line in text.splitlines()), "```"]
+            else:
+                lines += ["", escaped_markdown(text)]
+        lines += ["", "```text", f"{page.name} {page.usage}", "```"]
+        for title, rows in (("argument", page.arguments), ("option", page.options)):
+            if rows:
+                lines += ["", f"| {title} | |", "|---|---|"]
+                lines += [f"| `{name.replace('|', chr(92) + '|')}` | {in_table(text)} |" for name, text in rows]
+    return "\n".join(lines) + "\n"
+
+
+def library_page() -> str:
+    """What `rtms_cli.__all__` names, with signatures and docstrings, as Markdown."""
+    import rtms_cli
+    from rtms_cli import testing
+
+    named = [(name, getattr(rtms_cli, name)) for name in rtms_cli.__all__ if not name.startswith("__")]
+    named.append(("testing.Zoom", testing.Zoom))
+    lines = [GENERATED, "# Classes and functions", "", "[The library](../library.md) explains them, with examples."]
+    functions = [(name, thing) for name, thing in named if not isinstance(thing, type) and callable(thing)]
+    classes = [(name, thing) for name, thing in named if isinstance(thing, type)]
+    for name, function in functions:
+        lines += ["", f"## {name}", "", *signature(name, function), "", *docstring(function)]
+    for name, cls in classes:
+        lines += ["", f"## {name}", "", *docstring(cls)]
+        if issubclass(cls, Enum):
+            lines += ["", "| name | value |", "|---|---|", *(f"| `{one.name}` | `{one.value!r}` |" for one in cls)]
+            continue
+        fields = attributes(cls)
+        if fields:
+            lines += ["", "| attribute | type | |", "|---|---|---|"]
+            lines += [f"| `{field}` | `{kind}` | {in_table(text)} |" for field, kind, text in fields]
+        for method, function in inspect.getmembers(cls, inspect.isfunction):
+            if not method.startswith("_") and function.__module__.startswith("rtms_cli"):
+                lines += ["", f"### {name}.{method}", "", *signature(method, function), "", *docstring(function)]
+    return "\n".join(lines) + "\n"
+
+
+def signature(name: str, function: Callable[..., object]) -> list[str]:
+    """A function's signature, as a block of code."""
+    found = inspect.signature(function)
+    parameters: list[str] = []
+    for one in found.parameters.values():
+        if one.name == "self":
+            continue
+        if one.kind is one.KEYWORD_ONLY and "*" not in parameters:
+            parameters.append("*")
+        default = "" if one.default is one.empty else f" = {one.default!r}"
+        parameters.append(f"{one.name}: {typed(one.annotation)}{default}")
+    keyword = "async def" if inspect.iscoroutinefunction(function) else "def"
+    beginning, end = f"{keyword} {name}(", f") -> {typed(found.return_annotation)}"
+    line = beginning + ", ".join(parameters) + end
+    if len(line) > 100:
+        line = "\n".join([beginning, *(f"    {one}," for one in parameters), end])
+    return ["```text", line, "```"]
+
+
+def docstring(thing: object) -> list[str]:
+    """A docstring as Markdown: what is said of parameters becomes a list."""
+    text = inspect.getdoc(thing) or ""
+    text = re.sub(r"^:param (\w+): ", r"- `\1`: ", text, flags=re.MULTILINE)
+    text = re.sub(r"^:returns: ", "- Returns ", text, flags=re.MULTILINE)
+    text = re.sub(r"^:raises (\w+): ", r"- Raises `\1` ", text, flags=re.MULTILINE)
+    text = re.sub(r"\n(- )", r"\n\n\1", text, count=1).replace("\n\n\n", "\n\n")
+    return [re.sub(r"(?<![`\w])\*(?=\w)", r"\\*", line) for line in text.splitlines()]
+
+
+def attributes(cls: type) -> list[tuple[str, str, str]]:
+    """The public attributes of a class: name, type, and the docstring below them in the source."""
+    source = inspect.getsource(cls)
+    told = dict(re.findall(r'^    (\w+): [^\n]+\n    """(.+?)"""', source, re.MULTILINE | re.DOTALL))
+    found = [
+        (name, kind, told.get(name, ""))
+        for name, kind in inspect.get_annotations(cls).items()
+        if not name.startswith("_")
+    ]
+    found += [
+        (name, inspect.signature(value.fget).return_annotation, inspect.getdoc(value) or "")
+        for name, value in vars(cls).items()
+        if isinstance(value, property) and value.fget is not None and not name.startswith("_")
+    ]
+    return [(name, typed(kind).replace("|", "\\|"), _one_line(text)) for name, kind, text in found]
+
+
+def typed(kind: Any) -> str:
+    """A type as one writes it, without the modules."""
+    text = kind if isinstance(kind, str) else inspect.formatannotation(kind)
+    return re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", text.replace("'", "")).replace("NoneType", "None")
+
+
 def files() -> dict[Path, str]:
     """What is to stand in each generated file, by its path in the repository."""
     everything = pages()
-    return {MAN / f"{page.file}.1": man(page, everything) for page in everything}
+    written = {MAN / f"{page.file}.1": man(page, everything) for page in everything}
+    return written | {COMMANDS: commands_page(everything), LIBRARY: library_page()}
 
 
 def generated() -> set[Path]:
-    """The generated files that are there."""
+    """The generated man pages that are there."""
     return {path.relative_to(ROOT) for path in (ROOT / MAN).glob("*.1")}
 
 

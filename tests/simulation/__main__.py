@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="J", help="processes")
     parser.add_argument("--seed", type=int, metavar="S", help="play this one only")
     parser.add_argument("--faults", metavar="I,J", help="with these of its faults only: `none`, or their numbers")
-    parser.add_argument("--matrix", action="store_true", help="play the fault matrix, and put it into the README")
+    parser.add_argument("--matrix", action="store_true", help="play the fault matrix, and renew docs/reliability.md")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell what happened, frame by frame")
     options = parser.parse_args()
     if options.matrix:

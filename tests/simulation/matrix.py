@@ -1,7 +1,7 @@
 """The fault matrix: everything that can go wrong between a server, a network, a disk and us, one case each.
 
-`python -m simulation --matrix` plays all of it and puts the table into the README; `test_cases.py` plays it case by
-case. The oracle looks at every sample; a case adds what has to become of its recording.
+`python -m simulation --matrix` plays all of it and renews the table in docs/reliability.md; `test_cases.py` plays it
+case by case. The oracle looks at every sample; a case adds what has to become of its recording.
 """
 
 import errno
@@ -33,7 +33,7 @@ from rtms_cli.recording.manifest import MANIFEST, Manifest
 from rtms_cli.simulator.deviations import MISFITS, Deviation
 from rtms_cli.simulator.faults import Fault
 
-README = Path(__file__).resolve().parent.parent.parent / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/reliability.md"
 STEP_MS = 100
 IN_FLIGHT = 8
 """Packets that may be under way when a connection breaks: the slowest links take 0.6 s."""
@@ -349,7 +349,7 @@ def _look(case: Case, world: World, manifest: Manifest) -> Iterator[str]:
 
 
 def table(rows: Sequence[tuple[Case, Result]]) -> str:
-    """The table that the README shows."""
+    """The table that docs/reliability.md shows."""
     lines = [
         "| fault | audio packets sent | kept | lost before us | silence put in | status | verdict |",
         "|---|--:|--:|--:|--:|---|---|",
@@ -366,7 +366,7 @@ def row(case: Case, result: Result) -> str:
 
 
 def write_matrix() -> int:
-    """Play every case, and put the table into the README.
+    """Play every case, and put the table into docs/reliability.md.
 
     :returns: 1 where a case is bad.
     """
@@ -376,6 +376,6 @@ def write_matrix() -> int:
         print(f"{case.name}: {'good' if not rows[-1][1].wrong else rows[-1][1].wrong}", file=sys.stderr)
     text = table(rows)
     print(text)
-    head, _, rest = README.read_text().partition("<!-- matrix -->")
-    README.write_text(f"{head}<!-- matrix -->\n{text}\n<!-- /matrix -->{rest.partition('<!-- /matrix -->')[2]}")
+    head, _, rest = PAGE.read_text().partition("<!-- matrix -->")
+    PAGE.write_text(f"{head}<!-- matrix -->\n{text}\n<!-- /matrix -->{rest.partition('<!-- /matrix -->')[2]}")
     return int(any(result.wrong for _, result in rows))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from simulation.disk import MemoryFiles
-from simulation.matrix import BEFORE, BREAK, CASES, IN_FLIGHT, README, Case, at, net, play, row
+from simulation.matrix import BEFORE, BREAK, CASES, IN_FLIGHT, PAGE, Case, at, net, play, row
 from simulation.network import Trouble
 from simulation.oracle import check
 from simulation.plan import FullHit, Hit, KillHit, LateHit, SessionHit, StallHit
@@ -21,10 +21,10 @@ NEVER_BACK = at(5, Fault.REFUSE_SIGNALING, 45, 99)
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_case(case: Case) -> None:
-    """The README has its result; `python -m simulation --matrix` renews it."""
+    """docs/reliability.md has its result; `python -m simulation --matrix` renews it."""
     result = play(case)
     assert result.wrong == ()
-    assert row(case, result) in README.read_text().splitlines()
+    assert row(case, result) in PAGE.read_text().splitlines()
 
 
 FOUND = (
