@@ -66,7 +66,7 @@ def join(
         async with shown_station(
             "join", recording, live, hooks, request, credentials.sign, policy, trusted=True, tls=tls
         ) as station:
-            return await station.record(stream, body)
+            return await station.record(stream, body, at_once=False)
 
     outcome = run_loop(run())
     if outcome.exit_code is not Exit.OK:

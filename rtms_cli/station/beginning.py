@@ -1,16 +1,23 @@
-"""A recording that begins when its first connection stands: a start that leads nowhere leaves nothing on the disk."""
+"""A recording that begins when the server has accepted the client: a start that leads nowhere, or to a server that
+refuses the handshake, leaves nothing on the disk.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 from rtms_cli.errors import Problem
-from rtms_cli.machine import FrameSink, Item
+from rtms_cli.machine import Frame, FrameSink, Item
+from rtms_cli.protocol.messages import SignalingHandshakeResponse
+from rtms_cli.protocol.numbers import StatusCode
 from rtms_cli.wire.driver import Dial, FinalConnectionError
 from rtms_cli.wire.sockets import Socket
 
+MOST_HELD = 4 << 20
+"""Bytes of frames that are kept in memory; a server that sends more is recorded, whether it has accepted us or not."""
+
 
 class Beginning:
-    """A sink that keeps frames in memory until there is one for them. They are few: nothing is connected before.
+    """A sink that keeps frames in memory until there is one for them. They are few: no media are connected before.
 
     :param begin: makes that sink; may wait for a disk.
     """
@@ -19,8 +26,10 @@ class Beginning:
         self._begin = begin
         self._items: list[Item] = []
         self._sink: FrameSink | None = None
-        self._task: asyncio.Task[FrameSink] | None = None
-        self.put: Callable[[Item], None] = self._items.append
+        self._nbytes = 0
+        self._task: asyncio.Future[FrameSink] | None = None
+        self._is_accepted = False
+        self.put: Callable[[Item], None] = self._keep
         """See `FrameSink.put`; later the other sink's own, for media come through here."""
 
     @property
@@ -34,11 +43,11 @@ class Beginning:
             await self._sink.room()
 
     def dialing(self, dial: Dial) -> Dial:
-        """Dial as before, and begin the recording before the first connection is used."""
+        """Dial as before, and begin the recording before the first connection for media is used."""
 
         async def connect(url: str) -> Socket:
             socket = await dial(url)
-            if self._sink is None:
+            if self._is_accepted and self._sink is None:
                 try:
                     await self._have_sink()
                 except BaseException as error:
@@ -55,13 +64,25 @@ class Beginning:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    async def _have_sink(self) -> None:
-        if self._task is None:
-            self._task = asyncio.ensure_future(self._begin())
-            self._task.add_done_callback(self._go_over)
-        await asyncio.shield(self._task)
+    def _keep(self, item: Item) -> None:
+        if self._nbytes < MOST_HELD:  # else the recording could not begin, and its session is about to end
+            self._items.append(item)
+        match item:
+            case Frame(message=SignalingHandshakeResponse(status_code=StatusCode.STATUS_OK)):
+                self._is_accepted = True
+        before, self._nbytes = self._nbytes, self._nbytes + (len(item.raw) if isinstance(item, Frame) else item.nbytes)
+        if before < MOST_HELD <= self._nbytes and self._task is None:
+            self._begin_soon()
 
-    def _go_over(self, task: asyncio.Task[FrameSink]) -> None:
+    async def _have_sink(self) -> None:
+        await asyncio.shield(self._task or self._begin_soon())
+
+    def _begin_soon(self) -> "asyncio.Future[FrameSink]":
+        self._task = asyncio.ensure_future(self._begin())
+        self._task.add_done_callback(self._go_over)
+        return self._task
+
+    def _go_over(self, task: "asyncio.Future[FrameSink]") -> None:
         if task.cancelled() or task.exception() is not None:
             self._task = None
             return

@@ -17,6 +17,7 @@ from rtms_cli.station.listening import Listeners
 from rtms_cli.station.observing import NOT_RECORDED, StreamSnapshot
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
+from rtms_cli.wire.sockets import Socket
 
 if TYPE_CHECKING:
     from rtms_cli.recording.manifest import Manifest
@@ -92,6 +93,16 @@ class Run:
         """The status code with which the server refused a handshake last, if it did."""
         codes = (channel.refused_with for channel in self.session.snapshot().channels)
         return next((code for code in codes if code is not None), None)
+
+    def dialing(self, dial: Dial) -> Dial:
+        """Dial as before; a stream that was connected once does not give way to a newer start."""
+
+        async def connect(url: str) -> Socket:
+            socket = await dial(url)
+            self.may_give_way = False
+            return socket
+
+        return connect
 
     def release(self) -> None:
         """Let go of a recording that does not go on."""

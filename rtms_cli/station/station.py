@@ -198,13 +198,14 @@ class Station:
         self._intake.admission.end(run.stream.stream_id, by_zoom=run.session.was_ended)
         run.driver.stop("a newer start")
 
-    async def record(self, stream: Stream, body: bytes | None = None) -> Outcome:
+    async def record(self, stream: Stream, body: bytes | None = None, *, at_once: bool = True) -> Outcome:
         """Record one stream to its end.
 
         :param body: the saved webhook that announces it, for the capture.
+        :param at_once: make its folder now, and not when the server has accepted the client.
         :raises Problem: where it cannot even begin.
         """
-        return await self._record(self._enter(stream, body, Via.PAYLOAD), at_once=True)
+        return await self._record(self._enter(stream, body, Via.PAYLOAD), at_once=at_once)
 
     def record_part(self, stream: Stream, body: bytes, via: str, part: Part) -> Coroutine[None, None, Outcome]:
         """Take one stream in, and return what records it to its end, or until `leave`.
@@ -365,7 +366,7 @@ class Station:
     async def _record(self, run: Run, *, at_once: bool = False) -> Outcome:
         """Record a stream to its end.
 
-        :param at_once: make its folder before the first connection stands.
+        :param at_once: see `record`.
         """
         stream = run.stream
         about.set(About(stream.stream_id, str(stream.id), None if run.part is None else run.part.epoch))
@@ -431,12 +432,11 @@ class Station:
         elif self._make_recorder is not None:
 
             async def begin() -> Sink:
-                run.may_give_way = False
                 run.recorder = await self._new_recorder(run)
                 return self._open_sink(run)
 
             beginning = Beginning(begin)
-            sink, dial = beginning, beginning.dialing(dial)
+            sink, dial = beginning, beginning.dialing(run.dialing(dial))
             closing.push_async_callback(beginning.settle)
         else:
             self._show(run)

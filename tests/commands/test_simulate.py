@@ -26,6 +26,7 @@ async def test_a_planned_refusal_is_told_at_once_and_in_the_report(tmp_path: Pat
         await until(lambda: payload.exists() and payload.read_text().endswith("\n"))
         joined = await asyncio.to_thread(rtms, "join", payload, cwd=tmp_path, settings=CREDENTIALS)
         assert joined.returncode == 3
+        assert not list((tmp_path / "recordings").iterdir())
         refusal = "17 STATUS_INVALID_MEDIA_PARAMS"
         assert refusal in await simulate.line_with("note: signaling: the handshake was refused, as the scenario says")
         assert await stopped(simulate) == 0
@@ -40,6 +41,7 @@ async def test_a_client_with_a_wrong_secret_is_refused_and_not_absent(tmp_path: 
         await until(lambda: payload.exists() and payload.read_text().endswith("\n"))
         wrong = CREDENTIALS | {"ZOOM_CLIENT_SECRET": "another"}
         await asyncio.to_thread(rtms, "join", payload, cwd=tmp_path, settings=wrong)
+        assert not list((tmp_path / "recordings").iterdir())
         assert "1: the signature is wrong" in await simulate.line_with("wrong: signaling")
         assert await stopped(simulate) == 1
     (report,) = [line for line in simulate.lines if line.startswith("meeting ")]

@@ -76,7 +76,7 @@ async def test_zoom_is_asked_to_send_again_while_the_queue_is_away(tmp_path: Pat
         await fleet.work(5)
         fleet.redis.stop()
         (stream,) = await fleet.begin(zoom, 1, 2)
-        assert "was answered 503" in stream.webhook_findings[-1].what
+        assert "webhook with 503" in stream.webhook_findings[-1].what
         await asyncio.to_thread(fleet.redis.start)
         await zoom.post(fleet.webhook, stream, "started")
         await zoom.post(fleet.webhook, stream, "started")

@@ -9,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 from harness import Silent, make_station
+from processes import until
+from websockets.asyncio.server import ServerConnection, serve
 
 from rtms_cli.capture import Capture
 from rtms_cli.machine import WEBHOOK
@@ -29,6 +31,7 @@ from rtms_cli.recording.writer import Writer
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, Simulator
 from rtms_cli.station.admission import MINUTE_S, MOST_A_MINUTE, MOST_STREAMS, Admission
+from rtms_cli.station.beginning import MOST_HELD
 from rtms_cli.station.metrics import OTHERS, Figures, Totals, exposition
 from rtms_cli.station.station import Station
 from rtms_cli.wire.clock import Clock
@@ -73,6 +76,39 @@ async def test_starts_whose_server_is_refused_leave_nothing(url: str, tmp_path: 
     assert "is no host of Zoom's" in observer.notices[0]
     assert observer.notices[-1].startswith(f"{246 - MOST} more ")
     assert not observer.finished
+
+
+async def test_a_start_whose_handshake_is_refused_leaves_nothing(tmp_path: Path) -> None:
+    observer, writer = Silent(), Writer()
+    station = make_station(tmp_path, writer, trusted=True, observer=observer)
+    async with Simulator(App("client", "another secret", "token")) as simulator:
+        stream = simulator.announce(Product.MEETING, Scenario(seconds=600))
+        take(station, stream.webhook("started"))
+        await station.idle()
+        assert stream.report().refused == {"3 STATUS_INVALID_SIGNATURE": 1}
+    await station.stop("the test")
+    await writer.close()
+    assert [finish.status for finish in observer.finished] == ["failed"]
+    assert await folders_in(tmp_path) == []
+
+
+async def test_a_server_that_accepts_nobody_and_says_much_is_recorded(tmp_path: Path) -> None:
+    """What waits in memory has a limit."""
+    observer, writer = Silent(), Writer()
+    station = make_station(tmp_path, writer, trusted=True, observer=observer)
+
+    async def flood(connection: ServerConnection) -> None:
+        for _ in range(40):
+            await connection.send("x" * 200_000)
+        await connection.wait_closed()
+
+    async with serve(flood, "127.0.0.1", 0) as server:
+        take(station, started(url=f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/x"))
+        await until(lambda: any(tmp_path.iterdir()))
+        await station.stop("the test")
+    await writer.close()
+    (folder,) = await folders_in(tmp_path)
+    assert sum(len(frame.raw) for frame in Capture(folder)) > MOST_HELD
 
 
 async def test_a_start_that_leads_nowhere_leaves_nothing(tmp_path: Path) -> None:
