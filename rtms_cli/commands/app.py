@@ -80,9 +80,10 @@ def root(
     if context.invoked_subcommand is None:
         typer.echo(_FIRST_STEPS)
         return
-    from rtms_cli.commands.settings import default_map
+    from rtms_cli.commands.settings import read_defaults
 
-    context.default_map = default_map(Path(), os.environ)
+    context.obj = read_defaults(Path(), os.environ)
+    context.default_map = context.obj.values
 
 
 def main() -> None:

@@ -4,12 +4,14 @@ import copy
 import re
 from typing import TYPE_CHECKING, Any
 
+from typer._click.exceptions import BadParameter, UsageError
 from typer.core import TyperCommand
 
 from rtms_cli.commands.renamed import note, old_names
+from rtms_cli.errors import Problem
 
 if TYPE_CHECKING:
-    from typer._click.core import Context
+    from typer._click.core import Context, Parameter
     from typer._click.formatting import HelpFormatter
 
 _FEW = 3
@@ -45,6 +47,37 @@ class RtmsCommand(TyperCommand):
         parser.parse_args = noting  # type: ignore[method-assign]
         return parser
 
+    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
+        """Read the arguments; an error about a setting says where that comes from."""
+        try:
+            return super().parse_args(ctx, args)
+        except (Problem, UsageError) as error:
+            self._name_source(error, ctx)
+            raise
+
+    def invoke(self, ctx: "Context") -> Any:
+        """Run the command; an error about a setting says where that comes from."""
+        try:
+            return super().invoke(ctx)
+        except Problem as problem:
+            self._name_source(problem, ctx)
+            raise
+
+    def _name_source(self, error: "Problem | UsageError", ctx: "Context") -> None:
+        """Put into an error where the value comes from that it is about, if no option has set that."""
+        defaults = ctx.parent.obj if ctx.parent is not None else None
+        sources: dict[str, str] = defaults.sources.get(self.name, {}) if defaults is not None else {}
+        held = [param for param in self.params if _is_set(param, ctx) and param.name in sources]
+        if isinstance(error, Problem):
+            about = [param for param in held if _is_about(param, error.what)]
+            about = about or [
+                param for param in held if _is_about(param, error.remedy) or _has_value(param, ctx, error)
+            ]
+            for source in dict.fromkeys(sources[str(param.name)] for param in about):
+                error.what = f"{source}: {error.what}"
+        elif isinstance(error, BadParameter) and error.param in held:
+            error.param_hint = f"'{error.param.opts[0]}' ({sources[str(error.param.name)]})"
+
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         """Write the arguments, and the options under their headings."""
         records = [(param, param.get_help_record(ctx)) for param in self.get_params(ctx)]
@@ -64,6 +97,21 @@ class RtmsCommand(TyperCommand):
         for heading, listed in sections.items():
             with formatter.section(heading):
                 formatter.write_dl([(f"{name:{width}}", text) for name, text in listed], width)
+
+
+def _is_set(param: "Parameter", ctx: "Context") -> bool:
+    source = ctx.get_parameter_source(str(param.name))
+    return source is not None and source.name == "DEFAULT_MAP"
+
+
+def _is_about(param: "Parameter", text: str) -> bool:
+    return any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) for name in param.opts)
+
+
+def _has_value(param: "Parameter", ctx: "Context", problem: Problem) -> bool:
+    """Whether a problem quotes a parameter's value, such as a file's name."""
+    value = str(ctx.params.get(str(param.name), ""))
+    return len(value) > _FEW and value in problem.what
 
 
 def _without_range(text: str) -> str:

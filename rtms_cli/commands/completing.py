@@ -156,12 +156,12 @@ def recordings(incomplete: str) -> Offers:
     from pathlib import Path
 
     from rtms_cli.catalog.entries import folders
-    from rtms_cli.commands.settings import default_map
+    from rtms_cli.commands.settings import read_defaults
 
     if "/" in incomplete:
         return []
     try:
-        place = default_map(Path(), os.environ, lambda *_: None).get("listen", {}).get("place", "recordings")
+        place = read_defaults(Path(), os.environ, lambda *_: None).values.get("listen", {}).get("place", "recordings")
         names = sorted((path.name for path in folders(Path(place)) if path.name.isprintable()), reverse=True)
     except (OSError, Problem):
         names = []

@@ -62,10 +62,19 @@ class Setting(NamedTuple):
     """The option's old name, where the source uses that."""
 
 
-def default_map(
+class Defaults(NamedTuple):
+    """What is set, by command and parameter."""
+
+    values: dict[str, dict[str, Any]]
+    """As the parser takes them."""
+    sources: dict[str, dict[str, str]]
+    """Where each value comes from; see `Setting.source`."""
+
+
+def read_defaults(
     folder: Path, environment: Mapping[str, str], on_old: Callable[[str, str, str], None] = note
-) -> dict[str, dict[str, Any]]:
-    """Everything that files and the environment set, as the parser takes it: by command and parameter.
+) -> Defaults:
+    """Everything that files and the environment set.
 
     Where nothing is set, as for most people, no command is imported to ask it for its options.
 
@@ -74,15 +83,16 @@ def default_map(
     """
     tables = tables_in(folder)
     if not tables and not any(name.startswith("RTMS_") and name not in _NO_SETTINGS for name in environment):
-        return {}
+        return Defaults({}, {})
     commands = plain_commands()
-    defaults: dict[str, dict[str, Any]] = {}
+    defaults = Defaults({}, {})
     settings = read_settings(commands, tables, environment)
     for source, old, new in dict.fromkeys((one.source, one.old_name, one.option) for one in settings if one.old_name):
         on_old(source, old, new)
     for setting in settings:
         param = options_of(commands[setting.command])[setting.option]
-        defaults.setdefault(setting.command, {})[str(param.name)] = setting.value
+        defaults.values.setdefault(setting.command, {})[str(param.name)] = setting.value
+        defaults.sources.setdefault(setting.command, {})[str(param.name)] = setting.source
     return defaults
 
 
@@ -183,9 +193,24 @@ def _setting(command: "TyperCommand", name: str, key: str, value: Any, source: s
         raise _unknown(key, source, set(options_of(command)))
     if any(isinstance(one, str) and "\0" in one for one in (value if isinstance(value, list) else [value])):
         raise Problem(f"{source}: {key} holds a NUL, which nothing can be called.", "Take the \\u0000 out of it.")
+    _check_kind(options_of(command)[option], key, value, source)
     if options_of(command)[option].multiple and isinstance(value, str):
         value = [value]
     return Setting(name, option, value, source, "" if option == _named(key) else _named(key))
+
+
+def _check_kind(param: "TyperOption", key: str, value: Any, source: str) -> None:
+    """Check that a value of TOML is of a kind that an option takes: what that may be, its own type says."""
+    several = param.multiple or param.nargs != 1
+    values = value if isinstance(value, list) and several else [value]
+    if param.is_flag:
+        is_good, wanted = isinstance(value, bool | str), "true or false"
+    else:
+        is_good = all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in values)
+        wanted = "a list of texts or numbers" if several else "a text or a number"
+    if not is_good:
+        kinds = {bool: "true or false", list: "a list", dict: "a table", int: "a number", float: "a number"}
+        raise Problem(f"{source}: {key} is {kinds.get(type(value), 'a date or a time')}.", f"It has to be {wanted}.")
 
 
 def _unknown(key: str, source: str, names: set[str]) -> Problem:

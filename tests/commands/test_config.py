@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 from processes import rtms
+from typer._click.core import Context
+from typer._click.exceptions import BadParameter
+from typer.core import TyperCommand
 
 from rtms_cli import __version__
+from rtms_cli.commands.settings import Defaults, options_of, plain_commands
+from rtms_cli.errors import Problem
 
 FILE = 'media = "audio"\nout = "from-file"\n[listen]\nport = 9999\nallow-host = ["a.example"]\n'
 
@@ -94,6 +99,12 @@ def test_what_is_for_every_command_stays_with_those_that_mean_it(tmp_path: Path)
             "rtms.toml [listen] holds secret_token: credentials do not belong there.",
         ),
         ('out = "a\\u0000b"', "out holds a NUL"),
+        ("[listen]\nport = true", "rtms.toml [listen]: port is true or false.\n  It has to be a text or a number."),
+        ("[listen]\nport = [1]", "rtms.toml [listen]: port is a list.\n  It has to be a text or a number."),
+        ("[listen]\nport = {a = 1}", "rtms.toml [listen]: port is a table.\n  It has to be a text or a number."),
+        ("[listen]\nport = 2026-11-28", "rtms.toml [listen]: port is a date or a time.\n  It has to be"),
+        ("[listen]\nsplit = 7", "rtms.toml [listen]: split is a number.\n  It has to be true or false."),
+        ("[listen]\ntap = [[1]]", "rtms.toml [listen]: tap is a list"),
     ],
 )
 def test_what_is_wrong_with_a_file(tmp_path: Path, content: str, said: str) -> None:
@@ -102,6 +113,52 @@ def test_what_is_wrong_with_a_file(tmp_path: Path, content: str, said: str) -> N
     assert done.returncode == 2
     assert said in done.stderr
     assert "hidden" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "said"),
+    [
+        ("listen", "port", "Error: Invalid value for '--port' ({}): 'x' is not a valid int range."),
+        ("listen", "split", "Error: Invalid value for '--split' ({}): 'x' is not a valid boolean."),
+        ("listen", "workers", "error: {}: --workers x is not a number of processes."),
+        ("listen", "mode", "error: {}: --mode x makes no files"),
+        ("listen", "tap", "error: {}: --tap x: "),
+        ("join -", "media", "error: {}: --media: 'x' is not a kind of media"),
+        ("demo", "seconds", "error: {}: --seconds x is not a time."),
+        ("export", "to", "error: {}: --to x"),
+    ],
+)
+def test_an_error_about_a_setting_names_its_source(command: str, option: str, said: str, tmp_path: Path) -> None:
+    assert rtms("demo", "--seconds", "1", cwd=tmp_path).returncode == 0
+    words = command.split()
+    (tmp_path / ".env").write_text("ZOOM_CLIENT_ID=a\nZOOM_CLIENT_SECRET=b\n")
+    variable = f"RTMS_{words[0]}_{option}".upper()
+    runs = {variable: {variable: "x"}, f"rtms.toml [{words[0]}]": {}}
+    for source, settings in runs.items():
+        (tmp_path / "rtms.toml").write_text("" if settings else f'[{words[0]}]\n{option} = "x"\n')
+        done = rtms(*words, cwd=tmp_path, settings=settings)
+        assert done.returncode == 2, done.stderr
+        assert said.format(source) in done.stderr
+        given = rtms(*words, f"--{option}", "y", cwd=tmp_path, settings=settings)
+        assert source not in given.stderr
+
+
+def test_every_option_that_is_not_text_names_its_source() -> None:
+    commands, tried = plain_commands(), 0
+    for name, command in commands.items():
+        for option, param in options_of(command).items():
+            if param.type.name in ("str", "path"):
+                continue
+            parent = Context(TyperCommand("rtms"), obj=Defaults({}, {name: {str(param.name): "RTMS_X"}}))
+            required = {str(one.name): "1d" for one in command.params if one.required and one.nargs == 1}
+            parent.default_map = {name: required | {str(param.name): ["x"] if param.multiple else "x"}}
+            with pytest.raises((Problem, BadParameter)) as raised:
+                command.make_context(name, ["a"] * 3, parent=parent)
+            error = raised.value
+            shown = error.format_message() if isinstance(error, BadParameter) else str(error)
+            assert "RTMS_X" in shown, (name, option, shown)
+            tried += 1
+    assert tried > 100
 
 
 def test_credentials_are_named_not_shown(tmp_path: Path) -> None:
