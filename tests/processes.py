@@ -26,7 +26,8 @@ def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
     ours = ("ZOOM_", "ZM_", "RTMS_")
     sizes = ("COLUMNS", "LINES")  # pytest-xdist sets them in its workers
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours) and name not in sizes}
-    return kept | {"PYTHONUNBUFFERED": "1"} | dict(settings or {})
+    nobody = {"XDG_CONFIG_HOME": "/nonexistent"}  # no settings of the person who runs the tests
+    return kept | {"PYTHONUNBUFFERED": "1"} | nobody | dict(settings or {})
 
 
 def rtms(

@@ -64,6 +64,9 @@ def root(
     color: Annotated[
         Color, typer.Option(metavar="auto|always|never", help="When to use colour; auto honours NO_COLOR.")
     ] = Color.AUTO,
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Use these settings and credentials.", envvar="RTMS_PROFILE")
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Show versions.", callback=_print_version, is_eager=True)
     ] = False,
@@ -73,6 +76,8 @@ def root(
 
     if debug:
         os.environ["RTMS_DEBUG"] = "1"
+    if profile is not None:
+        os.environ["RTMS_PROFILE"] = profile
     if color is not Color.AUTO:
         os.environ.pop("NO_COLOR", None)
         os.environ["FORCE_COLOR" if color is Color.ALWAYS else "NO_COLOR"] = "1"

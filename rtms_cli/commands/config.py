@@ -8,7 +8,7 @@ import typer
 
 from rtms_cli.commands import completing
 from rtms_cli.commands.options import Json
-from rtms_cli.commands.settings import FILE, Setting, options_of, plain_commands, read_settings, tables_in
+from rtms_cli.commands.settings import Setting, options_of, plain_commands, read_settings
 from rtms_cli.errors import Problem
 
 if TYPE_CHECKING:
@@ -32,12 +32,13 @@ def config(
     import json
 
     from rtms_cli.station.credentials import load_credentials
+    from rtms_cli.station.profiles import FILE, active_profile, settings_in, user_file
     from rtms_cli.view.text import escape
 
     commands = plain_commands()
     if command is not None and command not in commands:
         raise Problem(f"There is no command {command} with settings.", f"Use one of {', '.join(commands)}.")
-    held = {(one.command, one.option): one for one in read_settings(commands, tables_in(Path()), os.environ)}
+    held = {(one.command, one.option): one for one in read_settings(commands, settings_in(Path()), os.environ)}
     if everything:
         for name, parsed in commands.items():
             for option, param in options_of(parsed).items():
@@ -47,12 +48,18 @@ def config(
     credentials = load_credentials({}).sources()
     if as_json:
         listed = [{"command": s.command, "option": s.option, "value": s.value, "source": s.source} for s in shown]
-        typer.echo(json.dumps({"settings": listed, "credentials": credentials}, default=str))
+        typer.echo(
+            json.dumps({"settings": listed, "credentials": credentials, "profile": active_profile()}, default=str)
+        )
         return
+    if (profile := active_profile()) is not None:
+        typer.echo(escape(f"profile {profile}"))
     for one in shown:
         typer.echo(f"{one.command:9} {one.option:18} {escape(str(one.value)):24} {one.source}")
     if not shown:
-        typer.echo(f"No option is set by {FILE}, [tool.rtms] or RTMS_… variables; --all shows the defaults.")
+        typer.echo(f"No option is set by {FILE}, [tool.rtms], RTMS_… variables, or your own file:")
+        typer.echo(f"  {escape(str(user_file()))}")
+        typer.echo("--all shows the defaults.")
     for name, source in credentials.items():
         typer.echo(f"{'':9} {name:18} {'(hidden)' if source else '-':24} {source or 'not configured'}")
 

@@ -299,7 +299,8 @@ def given_credentials(**options: str | None) -> "Credentials":
     :param options: values from the command line, by the credentials' names (`client_id`, …).
     :raises Problem: where one half of a pair is missing.
     """
-    from rtms_cli.station.credentials import SECRETS, load_credentials, variable_of
+    from rtms_cli.station.credentials import SECRETS, load_credentials, unused_credentials, variable_of
+    from rtms_cli.station.profiles import active_profile
 
     for name in SECRETS:
         if options.get(name) is not None:
@@ -308,6 +309,8 @@ def given_credentials(**options: str | None) -> "Credentials":
                 f"warning: {option} shows in the process list; better set {variable_of(name)} in the environment",
                 err=True,
             )
+    if unused := unused_credentials():
+        typer.echo(f"note: profile {active_profile()}: {', '.join(unused)} not used", err=True)
     return load_credentials(options)
 
 

@@ -1,10 +1,10 @@
 """Settings from files and the environment; `rtms config` shows which hold.
 
 Options win over the environment (`RTMS_LISTEN_PORT`, or `RTMS_PORT` for every command that has it), that over
-`[tool.rtms]` in pyproject.toml, and that over rtms.toml; both are read from the folder that one is in. In a file, what
-stands before the first table is for every command where it means the same (`out` is where recordings are, not what
-`export` makes of them), and a table (`[listen]`) for one. Credentials have their own names and `.env`:
-see `station.credentials`.
+the chosen profile, that over `[tool.rtms]` in pyproject.toml, that over rtms.toml, and that over the user's own file:
+see `station.profiles`. In a file, what stands before the first table is for every command where it means the same
+(`out` is where recordings are, not what `export` makes of them), and a table (`[listen]`) for one. Credentials have
+their own names: see `station.credentials`.
 
 An option that may be given several times takes a list in a file; in the environment its values are separated by blanks,
 or, where they have blanks themselves (`RTMS_ON`), stand one on a line. What rtms tells the programs that it starts
@@ -12,20 +12,18 @@ or, where they have blanks themselves (`RTMS_ON`), stand one on a line. What rtm
 """
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rtms_cli.commands.listing import COMMANDS, load
 from rtms_cli.commands.renamed import note, old_names
-from rtms_cli.errors import Problem, reason_of
-from rtms_cli.untrusted import open_file, read_bounded
+from rtms_cli.errors import Problem
+from rtms_cli.station.profiles import VARIABLE, settings_in
 
 if TYPE_CHECKING:
     from typer.core import TyperCommand, TyperOption
 
-FILE = "rtms.toml"
-_MOST_NBYTES = 1 << 20
 _SECRET = frozenset(("client-id", "client-secret", "secret-token"))
 """Options that files and `RTMS_…` do not set: credentials have one place."""
 _APART = {
@@ -46,7 +44,9 @@ _TOLD = (
     *("EVENT", "FOLDER", "ID", "PRODUCT", "STATUS", "STREAM_ID", "USER_ID", "USER_NAME"),
     *("RATE", "CHANNELS", "FORMAT"),
 )
-_NO_SETTINGS = frozenset(("RTMS_DEBUG", "RTMS_NOTIFY_SECRET", "RTMS_TAP_TOKEN", *(f"RTMS_{name}" for name in _TOLD)))
+_NO_SETTINGS = frozenset(
+    ("RTMS_DEBUG", VARIABLE, "RTMS_NOTIFY_SECRET", "RTMS_TAP_TOKEN", *(f"RTMS_{name}" for name in _TOLD))
+)
 """Variables that no option is read from. Programs that rtms starts are told by most of them what they run for."""
 
 
@@ -81,7 +81,7 @@ def read_defaults(
     :param on_old: called for each old name in use, with its source and the name of today.
     :raises Problem: for a file that cannot be read, and for a name that no option has.
     """
-    tables = tables_in(folder)
+    tables = settings_in(folder)
     if not tables and not any(name.startswith("RTMS_") and name not in _NO_SETTINGS for name in environment):
         return Defaults({}, {})
     commands = plain_commands()
@@ -133,38 +133,6 @@ def read_settings(
 def _several(option: str, text: str) -> list[str]:
     """The values in a variable of an option that may be given several times."""
     return [line for line in text.splitlines() if line.strip()] if option in _BY_LINE else text.split()
-
-
-def tables_in(folder: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The settings in files that have any, by the file's name.
-
-    :raises Problem: for a file that cannot be read.
-    """
-    return [(name, table) for name, table in _read_tables(folder) if table]
-
-
-def _read_tables(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, keys in ((FILE, ()), ("pyproject.toml", ("tool", "rtms"))):
-        try:
-            # One is in whatever folder one is in: the files may be somebody else's.
-            content = read_bounded(open_file(folder / name, follows=True), _MOST_NBYTES)
-            if keys and keys[-1].encode() not in content.replace(b"\0", b""):
-                continue  # to be told so by a parser takes long
-            from rtms_cli.protocol.saved import read_toml
-
-            table: Any = read_toml(content)
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            if keys:
-                continue  # somebody else's file, and somebody else's trouble
-            if isinstance(error, OSError):
-                raise Problem(f"{name} cannot be read: {reason_of(error)}.", "Move it away.") from None
-            raise Problem(f"{name} cannot be read: {error}.", "It is TOML, as in https://toml.io.") from None
-        for key in keys:
-            table = table.get(key, {}) if isinstance(table, dict) else {}
-        if isinstance(table, dict):
-            yield name, table
 
 
 def _named(key: str) -> str:

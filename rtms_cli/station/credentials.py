@@ -1,4 +1,7 @@
-"""Credentials: from options, the environment or `.env`, in that order, and where each came from."""
+"""Credentials: from options, the environment or `.env`, in that order, and where each came from.
+
+Under a profile they come from options or from that profile alone; see `station.profiles`.
+"""
 
 import os
 from collections.abc import Mapping
@@ -11,6 +14,7 @@ from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.secrets import Secret
 from rtms_cli.protocol.signatures import Signature, handshake_signature
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.station.profiles import active_profile, read_profile, user_file
 from rtms_cli.untrusted import is_file
 
 MARKETPLACE = "In Zoom's App Marketplace: Develop → Build App → your app"
@@ -87,6 +91,11 @@ def credentials_missing(product: Product) -> Problem:
     names = "ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET"
     if product is Product.VIDEO_SDK:
         names = "ZOOM_VIDEO_SDK_KEY and ZOOM_VIDEO_SDK_SECRET"
+    if (profile := active_profile()) is not None:
+        return Problem(
+            f"Profile {profile} has no credentials to sign the handshake with.",
+            f"Put them into [profiles.{profile}.credentials] of {user_file()}.",
+        )
     return Problem(
         "There are no credentials to sign the handshake with.",
         f"Set {names} in the environment or in .env. {MARKETPLACE} → App Credentials has both.",
@@ -125,12 +134,19 @@ def load_credentials(options: Mapping[str, str | None] | None = None, env_file: 
     :raises Problem: where one half of a pair is missing.
     """
     found: dict[str, Credential] = {}
-    dotenv = _read_env_file(env_file)
+    profile = active_profile()
+    kept = {} if profile is None else read_profile(profile, _NAMES).credentials
+    dotenv = _read_env_file(env_file) if profile is None else {}
     for name, variables in _NAMES.items():
         option = "--" + name.replace("_", "-")
         given = (options or {}).get(name)
         if given is not None:
             found[name] = Credential(Secret(given), option)
+            continue
+        if profile is not None:
+            if name in kept:
+                text, source, left_out = kept[name]
+                found[name] = Credential(Secret(text), source, left_out)
             continue
         for variable in variables:
             if value := os.environ.get(variable):
@@ -151,11 +167,26 @@ def load_credentials(options: Mapping[str, str | None] | None = None, env_file: 
     )
 
 
+def unused_credentials(env_file: Path = Path(".env")) -> list[str]:
+    """Where credentials are that the chosen profile keeps out: variables, and `.env`."""
+    if active_profile() is None:
+        return []
+    names = [variable for variables in _NAMES.values() for variable in variables]
+    return [*(name for name in names if os.environ.get(name)), *([str(env_file)] if _read_env_file(env_file) else [])]
+
+
 def find_secret(variable: str, env_file: Path = Path(".env")) -> Secret | None:
     """A secret that is none of Zoom's: from the environment, or `.env`.
 
+    A credential of Zoom's comes from the chosen profile, if there is one.
+
     :raises Problem: where `.env` cannot be read.
     """
+    if (profile := active_profile()) is not None:
+        name = next((name for name, variables in _NAMES.items() if variable in variables), "")
+        if name:
+            kept = read_profile(profile, _NAMES).credentials.get(name)
+            return None if kept is None else Secret(kept[0])
     if value := os.environ.get(variable):
         return Secret(value)
     if not is_file(env_file):
