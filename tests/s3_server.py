@@ -1,6 +1,7 @@
 """A real S3 API over HTTP for tests: moto's server, in a process of its own, which can be stopped and started."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -80,6 +81,10 @@ class S3Server:
     def put(self, key: str, content: bytes) -> None:
         """Write an object."""
         self._ask("PUT", f"/{self.bucket}/{key}", content)
+
+    def keys(self) -> list[str]:
+        """The names of the bucket's objects."""
+        return re.findall(r"<Key>(.*?)</Key>", self._ask("GET", f"/{self.bucket}?list-type=2").decode())
 
     def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
         kind = {"Content-Type": "application/octet-stream"}  # else it is taken for a form

@@ -7,7 +7,7 @@ import shlex
 import signal
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from event_server import EventServer
 from live.bots import Bot, serving
 from processes import CREDENTIALS, environment, running, until
 from receiver import Receiver
+from redis_server import RedisServer
+from s3_server import S3Server
 from zoomcloud import zoom_cloud
 
 from rtms_cli.protocol.numbers import Product
@@ -34,8 +36,8 @@ with open(os.path.join(os.environ["GOT"], name), "wb") as out:
 
 
 def rows() -> list[str]:
-    """The lines, without the column that says what they are for."""
-    found = re.findall(r"^\| [^|]+ \| `(.+)` \|$", SAMPLES.read_text(), re.MULTILINE)
+    """The lines, without the columns that say what they are for."""
+    found = re.findall(r"^\|[^|]*\| [^|]+ \| `(.+)` \|$", SAMPLES.read_text(), re.MULTILINE)
     return [line.replace(r"\|", "|") for line in found]
 
 
@@ -79,20 +81,24 @@ async def shell(line: str, place: Path) -> str:
     return out.decode(errors="replace")
 
 
-async def joined(line: str, place: Path, seconds: float = 2.5) -> str:
+async def joined(
+    line: str, place: Path, seconds: float = 2.5, product: Product = Product.MEETING, payload: str = "payload.json"
+) -> str:
     """Run a line with `join payload.json`."""
     async with zoom() as simulator:
-        stream = simulator.announce(Product.MEETING, Scenario(seconds))
-        (place / "payload.json").write_bytes(stream.webhook("started"))
+        stream = simulator.announce(product, Scenario(seconds))
+        (place / payload).write_bytes(stream.webhook("started"))
         return await shell(line, place)
 
 
-async def listened(line: str, place: Path, is_done: Callable[[], object]) -> None:
+async def listened(
+    line: str, place: Path, is_done: Callable[[], object], more: Mapping[str, str] | None = None
+) -> None:
     """Run a line with `listen`, and let Zoom announce a stream; it is asked to end once something has happened."""
     arguments = shlex.split(line)[1:]
     async with (
         zoom() as simulator,
-        running(*arguments, "--port", "0", "--plain", cwd=place, settings=settings(place)) as rtms,
+        running(*arguments, "--port", "0", "--plain", cwd=place, settings=settings(place) | dict(more or {})) as rtms,
     ):
         url = (await rtms.line_with("listening on")).split()[-1]
         stream = simulator.announce(Product.MEETING, Scenario(2.5))
@@ -184,6 +190,12 @@ ELSEWHERE = {
     "rtms join payload.json --tap audio,user=each:wss://engine.example/listen",
     "rtms join payload.json --tap audio:twilio+wss://bot.example/media",
     "rtms listen --notify http://127.0.0.1:9000/rtms,events=transcript,batch=2s",
+    "rtms listen --tap transcript:exec:NOTES --notify http://127.0.0.1:9000/rtms",
+    "rtms listen --out s3://bucket/recordings",
+    "rtms join session.json --media audio,transcript",
+    "rtms listen --queue redis://queue.example.com",
+    "rtms work --queue redis://queue.example.com",
+    "rtms listen --events SUBSCRIPTION",
     "rtms listen --on 'finished=rtms export {folder} --to mp4'",
     "rtms listen --on 'finished=UPLOAD {folder}'",
     "rtms listen --tap all:listen:9000",
@@ -227,6 +239,56 @@ async def test_the_transcript_into_an_app(place: Path) -> None:
     line = f"rtms listen --notify {receiver.url},events=transcript,batch=2s"
     await listened(line, place, lambda: any("Good morning" in json.dumps(one.event) for one in receiver.taken))
     await receiver.kill()
+
+
+async def test_an_app_that_acts_on_what_is_said(place: Path) -> None:
+    receiver = Receiver()
+    await receiver.start()
+    line = f"rtms listen --tap transcript:exec:NOTES --notify {receiver.url}"
+    await listened(line, place, lambda: (place / "got/NOTES-all").exists() and receiver.taken)
+    assert b"Good morning" in got(place, "NOTES-all")
+    await receiver.kill()
+
+
+async def test_an_upload_while_it_runs(place: Path) -> None:
+    with S3Server() as s3:
+        line = f"rtms listen --out {s3.url}/recordings"
+        await listened(line, place, lambda: any(key.endswith("/manifest.json") for key in s3.keys()), s3.settings)
+        assert any(key.endswith("/audio/mixed.wav") for key in s3.keys())
+
+
+async def test_a_session_of_the_video_sdk(place: Path) -> None:
+    line = "rtms join session.json --media audio,transcript"
+    await joined(line, place, product=Product.VIDEO_SDK, payload="session.json")
+    assert "_session_" in recording(place).name
+    assert len(wav(place)) >= 2 * 32_000
+
+
+async def test_a_listener_and_a_worker(place: Path) -> None:
+    with RedisServer() as redis:
+        work = ["--queue", redis.url, "--plain", "--out", "recordings"]
+        async with running("work", *work, cwd=place, settings=settings(place)) as worker:
+            line = f"rtms listen --queue {redis.url}"
+            await listened(line, place, lambda: list((place / "recordings").glob("2*/audio/mixed.wav")))
+            worker.process.send_signal(signal.SIGTERM)
+            assert await worker.exit_code() == 0, worker.lines
+    assert len(wav(place)) >= 2 * 32_000
+
+
+async def test_events_without_a_public_url(place: Path) -> None:
+    with zoom_cloud() as cloud:
+        async with zoom() as simulator, EventServer("SUBSCRIPTION").listening() as events:
+            at = {"ZOOM_OAUTH_URL": f"{cloud.url}/oauth/token", "ZOOM_EVENTS_URL": events.url}
+            listen = ["listen", "--events", "SUBSCRIPTION", "--plain"]
+            async with running(*listen, cwd=place, settings=settings(place) | at) as rtms:
+                stream = simulator.announce(Product.MEETING, Scenario(2.5))
+                await rtms.line_with("connected")
+                await events.deliver(json.loads(stream.webhook("started")))
+                await until(lambda: list((place / "recordings").glob("2*/audio/mixed.wav")))
+                await stream.done()
+                rtms.process.send_signal(signal.SIGTERM)
+                assert await rtms.exit_code() == 0, rtms.lines
+    assert len(wav(place)) >= 2 * 32_000
 
 
 async def test_a_film_when_it_is_over(place: Path) -> None:
