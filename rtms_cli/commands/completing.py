@@ -102,7 +102,7 @@ def _product_names() -> list[str]:
 
 def export_formats(incomplete: str) -> Offers:
     """Formats of `rtms export`, also after a comma."""
-    from rtms_cli.commands.export import FORMATS
+    from rtms_cli.export.formats import FORMATS
 
     return _in_a_list(FORMATS, incomplete)
 

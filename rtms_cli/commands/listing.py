@@ -27,7 +27,7 @@ COMMANDS = {
     "status": "Show the status of a phone call's stream.",
     "replay": "Rebuild a recording from its capture, or serve it to clients.",
     "inspect": "Show what a recording holds, and check it.",
-    "export": "Turn a recording into files to play, read and plot.",
+    "export": "Turn recordings into files to play, read and plot.",
     "repair": "Finish recordings whose process died.",
     "ls": "List the recordings, newest first.",
     "show": "Show one recording in ten lines, the verdict first.",

@@ -18,6 +18,7 @@ from rtms_cli.export.files import check_room
 from rtms_cli.export.source import Recorded
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.parties import BY_CHANNEL
+from rtms_cli.protocol.times import clock_time, spoken_length
 from rtms_cli.recording.manifest import TrackEntry
 from rtms_cli.recording.names import Names, participant_stem
 from rtms_cli.untrusted import open_sound
@@ -36,6 +37,8 @@ SILENCE_DBFS = -45.0
 PAUSE_S = 0.5
 _FRAME_S = 0.02
 _CODECS = {"opus": ("libopus", "ogg"), "mp3": ("libmp3lame", "mp3")}
+_OPUS_BIT_RATE, _WIDE_OPUS_BIT_RATE, _WIDE_HZ = 24_000, 32_000, 24_000
+"""Bits per second of a channel, below `_WIDE_HZ` and from there on: transparent for speech, smaller than FLAC."""
 _OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 _HEADROOM = 0.98
 _WAV_LIMIT = 4_000_000_000
@@ -134,18 +137,17 @@ def export_audio(
     trim: Span | None = None,
     only_speech: bool = False,
     progress: Progress = lambda _: None,
-) -> list[Span] | None:
+) -> list[Span]:
     """Write voices side by side into one file, by its extension: one voice in its own channels, several mono each.
 
-    :returns: what was kept, where silences were cut.
-    :raises Problem: where the format cannot hold so many channels.
+    A part (`trim`) is as long for a voice that ends before it does, so that the files of all voices fit together.
+
+    :returns: what was kept; more than one span where silences were cut.
+    :raises Problem: where the format cannot hold so many channels, or the part lies behind the end of the sound.
     """
     with muxing(target), ExitStack() as stack:
         mixer = stack.enter_context(Mixer(recorded, channels))
-        whole = Span(0.0, mixer.seconds)
-        wanted = whole if trim is None else Span(max(0.0, trim.start), min(trim.end, mixer.seconds))
-        if wanted.end <= wanted.start:
-            raise Problem(f"Nothing is between {wanted.start:g} s and {wanted.end:g} s.", "The recording is shorter.")
+        wanted = Span(0.0, mixer.seconds) if trim is None else _trimmed(recorded, trim, mixer.seconds)
         check_room(target, (wanted.end - wanted.start) * _bytes_per_s(target, mixer))
         steps = 3 if only_speech else 2
         gain = mixer.gain(wanted, lambda part: progress(part / steps))
@@ -160,12 +162,27 @@ def export_audio(
                 done += len(block) / mixer.rate
                 progress((steps - 1 + min(1.0, done / total)) / steps)
     writer.check()
-    return kept if only_speech else None
+    return kept
+
+
+def _trimmed(recorded: Recorded, trim: Span, seconds: float) -> Span:
+    """The part of a recording that is wanted, as far as there is sound.
+
+    :param seconds: where the sound of the voices in question ends.
+    :raises Problem: where there is none.
+    """
+    ends = (recorded.clock.track(track) + (track.duration or 0.0) for track in recorded.tracks("audio"))
+    length = max(seconds, *ends)
+    if trim.start >= length:
+        shown = f"{clock_time(trim.start)} to {clock_time(trim.end)}"
+        what = f"The audio is {spoken_length(length)} long: there is nothing from {shown}."
+        raise Problem(what, "--trim takes START and END, counted from the beginning of the recording.")
+    return Span(trim.start, min(trim.end, length))
 
 
 def _bytes_per_s(target: Path, mixer: "Mixer") -> float:
     pcm = mixer.rate * mixer.channels * 2
-    return {".wav": pcm, ".flac": pcm / 20}.get(target.suffix, 4_000.0)
+    return {".wav": pcm, ".flac": pcm / 20}.get(target.suffix, 4_000.0 * mixer.channels)
 
 
 def cut_map(kept: Sequence[Span]) -> str:
@@ -385,6 +402,14 @@ class Writer(Protocol):
         """
 
 
+def opus_bit_rate(rate: int, channels: int) -> int:
+    """Bits per second for speech.
+
+    :param rate: the sound's samples per second before it is encoded.
+    """
+    return channels * (_OPUS_BIT_RATE if rate < _WIDE_HZ else _WIDE_OPUS_BIT_RATE)
+
+
 def _writer(target: Path, rate: int, channels: int, seconds: float) -> Writer:
     form = target.suffix.lstrip(".")
     limit = {"wav": 1024, "flac": 8, "opus": 2, "mp3": 2}[form]
@@ -443,6 +468,8 @@ class _Encoded:
         encoded = next((one for one in _OPUS_RATES if one >= rate), 48_000) if form == "opus" else rate
         self._stream = cast("Any", self._container.add_stream(codec, rate=encoded))
         self._stream.layout = self._layout
+        if form == "opus":
+            self._stream.bit_rate = opus_bit_rate(rate, channels)
         self._resampler = av.AudioResampler(self._stream.codec_context.format or "s16", self._layout, encoded)
 
     def __enter__(self) -> "_Encoded":

@@ -13,10 +13,11 @@ from typing import Any
 from msgspec import Struct
 
 from rtms_cli.errors import Problem
-from rtms_cli.export.audio import BLOCK_S, Mixer, Span, everybody
+from rtms_cli.export.audio import BLOCK_S, Mixer, Span, everybody, opus_bit_rate
 from rtms_cli.export.checking import Sink, check_streams, muxing
 from rtms_cli.export.clock import check_length
 from rtms_cli.export.files import check_room
+from rtms_cli.export.languages import spoken
 from rtms_cli.export.pictures import Decoders
 from rtms_cli.export.source import Recorded
 from rtms_cli.export.text import cues
@@ -76,6 +77,11 @@ def write_container(
         marks = chapters(recorded)
         if marks:
             container.set_chapters(_chapters(marks, recorded.seconds))
+        if recorded.manifest.title:
+            container.metadata["title"] = recorded.manifest.title
+        if language := spoken(sentences, form):
+            for stream in container.streams:
+                stream.metadata["language"] = language
         length = recorded.seconds or 1.0
         for at, _, write in merge(*sources, key=lambda item: item[:2]):
             write()
@@ -295,6 +301,8 @@ def _sound(sink: Sink, recorded: Recorded, form: str) -> Iterator[_Item]:
     rate = 48_000 if form == "mkv" or mixer.rate > 48_000 else mixer.rate
     stream = sink.container.add_stream("libopus" if form == "mkv" else "aac", rate=rate)
     stream.layout = layout
+    if form == "mkv":
+        stream.bit_rate = opus_bit_rate(mixer.rate, mixer.channels)
     return _sound_items(sink, stream, mixer, span, gain, layout)
 
 
@@ -335,9 +343,14 @@ def _sound_items(sink: Sink, stream: Any, mixer: Mixer, span: Span, gain: float,
 
 
 def _subtitles(sink: Sink, lines: Sequence[tuple[float, float, str, str]], form: str) -> Iterator[_Item]:
-    import av
-
     stream = sink.container.add_mux_stream("mov_text" if form == "mp4" else "subrip", time_base=_MS)
+    return _subtitle_items(sink, stream, lines, form)
+
+
+def _subtitle_items(
+    sink: Sink, stream: Any, lines: Sequence[tuple[float, float, str, str]], form: str
+) -> Iterator[_Item]:
+    import av
 
     def write(start: float, end: float, text: str) -> None:
         data = text.encode("utf-8", "replace")[:60_000]

@@ -13,9 +13,10 @@ _POINTS = 2_000
 _COLOURS = {"audio": "#2563eb", "video": "#9333ea", "share": "#d97706", "transcript": "#0d9488", "chat": "#db2777"}
 
 
-def write_plot(recorded: Recorded, target: Path) -> None:
+def write_plot(recorded: Recorded, target: Path) -> list[str]:
     """Draw it as PNG (or what else the extension says that matplotlib knows).
 
+    :returns: what the user should know.
     :raises Problem: where matplotlib is missing, or cannot draw what a recording says.
     """
     try:
@@ -43,6 +44,7 @@ def write_plot(recorded: Recorded, target: Path) -> None:
             _paint(figure, recorded, lanes, speakers, target)
     except (RuntimeError, RuntimeWarning, ValueError, OverflowError) as error:
         raise Problem(f"The plot cannot be drawn: {error}.", "`rtms inspect` shows what the recording has.") from None
+    return []
 
 
 def _paint(

@@ -5,9 +5,8 @@ Everything is in seconds since `origin_ms`, as the WAV files are.
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rtms_cli.capture import Capture, as_utf8
 from rtms_cli.errors import Problem, reason_of
 from rtms_cli.export.clock import NEAR_S, Clock, clock_of
 from rtms_cli.export.indexes import indexed
+from rtms_cli.machine import Item, in_batches
 from rtms_cli.protocol.fields import name_or_none
 from rtms_cli.protocol.messages import EventUpdate, UserId, loads, user_id
 from rtms_cli.protocol.parties import BY_CHANNEL, Mention, Parties, label
@@ -224,14 +224,15 @@ def recorded_in(folder: Path) -> Recorded:
     """
     if not is_folder(folder) or not os.path.lexists(folder / MANIFEST):
         remedy = "`rtms replay` makes a recording of a capture, and `rtms repair` a manifest where there was none."
-        raise Problem(f"{folder} is no recording: there is no {MANIFEST} in it.", remedy)
+        raise Problem(f"{folder} is not a recording: there is no {MANIFEST} in it.", remedy)
     return _recorded(folder, _manifest(folder))
 
 
 @contextmanager
-def opened(path: Path | Capture) -> Iterator[Recorded]:
+def opened(path: Path | Capture, read: Callable[[Capture], Iterable[Item]] = Capture.items) -> Iterator[Recorded]:
     """Open a recording's folder, also an unfinished one, or a bare capture, which is replayed into a temporary folder.
 
+    :param read: returns the capture's items; it may show how far they have been read.
     :raises Problem: where it is neither.
     """
     if isinstance(path, Path) and is_folder(path) and os.path.lexists(path / MANIFEST):
@@ -240,8 +241,7 @@ def opened(path: Path | Capture) -> Iterator[Recorded]:
     capture = path if isinstance(path, Capture) else Capture(path)
     with tempfile.TemporaryDirectory(prefix="rtms-export-") as folder:
         recorder = Recorder(Path(folder), capture.header)
-        frames = iter(capture)
-        while batch := list(islice(frames, _BATCH)):
+        for batch in in_batches(read(capture), _BATCH):
             recorder.fold(batch)
         recorder.close()
         yield _recorded(Path(folder), Manifest.read(Path(folder)), capture.problems)

@@ -45,19 +45,20 @@ def make_folder(folder: Path, mode: int = 0o700) -> None:
 
 
 @contextmanager
-def atomic_path(target: Path, mode: int = 0o600) -> Iterator[Path]:
+def atomic_path(target: Path, mode: int = 0o600, suffix: str = "") -> Iterator[Path]:
     """A new, empty file to write to by its path, which takes the target's name if the block succeeds.
 
     For what is written outside a recording, which is as private: the file has its mode from the beginning. Processes
     that write the same target at once do not get in each other's way: the last one's file stays.
 
+    :param suffix: what the new file's name ends with, where that is not the target's suffix: `.mp4`.
     :raises OSError: where the target cannot be written, or is a symbolic link.
     """
     if target.is_symlink():
         raise OSError(errno.ELOOP, "it is a symbolic link", str(target))
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{suffix or target.suffix}")
     temporary.unlink(missing_ok=True)
     try:  # from here on: a signal may end the process right behind the opening
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, mode))
@@ -75,7 +76,7 @@ def atomic_write(target: Path, data: bytes, mode: int = 0o600) -> None:
     if str(target) == "/dev/stdout":
         write_all(1, data)  # which may be a file: opened anew, it would be overwritten by what is printed next
         return
-    if _is_stream(target):
+    if is_stream(target):
         with target.open("wb") as sink:
             sink.write(data)
         return
@@ -83,11 +84,12 @@ def atomic_write(target: Path, data: bytes, mode: int = 0o600) -> None:
         temporary.write_bytes(data)
 
 
-def _is_stream(path: Path) -> bool:
+def is_stream(path: Path) -> bool:
+    """Whether a path leads to a device or a pipe, which takes what is written and keeps its name."""
     try:
         kind = path.stat().st_mode
-    except FileNotFoundError:
-        return False
+    except OSError:
+        return False  # whoever opens it hears the reason
     return stat.S_ISCHR(kind) or stat.S_ISFIFO(kind)
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rtms_cli.capture import Capture
@@ -50,3 +51,29 @@ def reading(what: str) -> Callable[[Capture], Iterator[Item]]:
         return with_progress(source.items(), source.nbytes, lambda: source.position, what)
 
     return read
+
+
+@contextmanager
+def bars(*, is_quiet: bool) -> Iterator[Callable[[str], Callable[[float], None]]]:
+    """Progress with the time left, where there is a terminal to draw it on.
+
+    :returns: what begins a bar of a name, and returns what moves it: it takes how far the work is, from 0 to 1.
+    """
+    if is_quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda _: lambda _: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:9}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=make_console(sys.stderr), transient=True) as drawn:
+
+        def begin(name: str) -> Callable[[float], None]:
+            task = drawn.add_task(name, total=1.0)
+            return lambda part: drawn.update(task, completed=part)
+
+        yield begin

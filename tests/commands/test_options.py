@@ -68,7 +68,7 @@ def test_arguments_are_written_in_capitals() -> None:
     ]
     assert len(arguments) > 15
     for command, argument in arguments:
-        assert re.fullmatch(r"[A-Z]+(\.\.\.)?|\[[A-Z]+\]", argument.metavar or ""), f"rtms {command} {argument.name}"
+        assert re.fullmatch(r"([A-Z]+|\[[A-Z]+\])(\.\.\.)?", argument.metavar or ""), f"rtms {command} {argument.name}"
 
 
 def test_every_command_is_under_one_heading() -> None:

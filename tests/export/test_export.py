@@ -6,7 +6,9 @@ import json
 import os
 import re
 import resource
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +21,7 @@ import pyarrow.parquet
 import pytest
 import soundfile
 from frames import HEADER, ZERO_MS, audio, granted, media, said
-from processes import rtms
+from processes import environment, rtms
 
 from rtms_cli.errors import Problem
 from rtms_cli.export.audio import everybody, export_audio
@@ -27,6 +29,7 @@ from rtms_cli.export.files import made as whole
 from rtms_cli.export.source import opened
 from rtms_cli.machine import Frame
 from rtms_cli.recording.recorder import Recorder
+from rtms_cli.simulator.media import mixed
 
 RATE = 16_000
 VIDEO: dict[str, object] = {"content_type": 3, "codec": 7, "resolution": 2, "data_opt": 3, "fps": 25}
@@ -192,10 +195,8 @@ def test_one_participant_a_share_and_both(meeting: Path, tmp_path: Path) -> None
     at, picture = next(frame for frame in frames if frame[0] >= 1.2)
     assert (picture[270, 60:900:120] > 128).tolist() == [False] * 7  # the share's number is 0
     assert at < 1.3
-    assert (
-        "no participant called zoe"
-        in rtms("export", meeting, "--to", "mp4", "--video-user", "zoe", cwd=tmp_path).stderr
-    )
+    refused = rtms("export", meeting, "--to", "mp4", "--video-user", "zoe", cwd=tmp_path).stderr
+    assert "There is no participant called zoe." in refused
 
 
 def test_a_camera_that_is_off_leaves_its_picture_or_black(tmp_path: Path) -> None:
@@ -289,7 +290,7 @@ def test_files_and_channels_of_participants(separate: Path, tmp_path: Path) -> N
     assert channels.shape == (3 * RATE, 2)
     assert np.array_equal(channels[:, 1], samples)
     assert (
-        "no tracks of single participants"
+        "no audio tracks of single participants"
         in rtms(
             "export", made(tmp_path / "m", [audio(tone(1, 0), ZERO_MS)]), "--to", "wav", "--per-speaker", cwd=tmp_path
         ).stderr
@@ -406,10 +407,13 @@ def test_lines_that_an_editor_saved_again(meeting: Path, encoding: str) -> None:
     ("arguments", "said"),
     [
         (["--to", "avi"], "--to avi: there is no such format."),
-        (["--to", "mp4", "--layout", "top"], "--layout top is none."),
+        (["--to", "mp4", "--layout", "top"], "--layout top is not a layout."),
         (["--to", "wav", "--trim", "2", "1"], "--trim 2 1 ends before it begins."),
         (["--to", "wav", "--trim", "x", "1"], "--trim x is not a time."),
-        (["--to", "wav", "--trim", "100", "200"], "Nothing is between 100 s and"),
+        (
+            ["--to", "wav", "--trim", "100", "200"],
+            "The audio is 0.02 s long: there is nothing from 0:01:40",
+        ),
         (["--to", "mp4"], "has neither pictures nor sound"),
         (["--to", "slides"], "has no shared screen"),
         (["--to", "srt"], "has no transcript"),
@@ -427,7 +431,7 @@ def test_what_cannot_be_made_does_not_keep_the_others_from_it(tmp_path: Path) ->
     recording = made(tmp_path / "small", [audio(tone(440, 0), ZERO_MS)])
     picture = recording / "export/plot.png"
     done = rtms("export", recording, "--to", "srt,slides,wav,mp4,csv", "--plot", picture, "--json", cwd=tmp_path)
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "has no transcript" in done.stderr
     assert "has no shared screen" in done.stderr
     names = ["plot.png", "small.mp4", "small.packets.csv", "small.wav"]
@@ -494,3 +498,184 @@ def test_an_interrupted_export_leaves_nothing(tmp_path: Path, fault: type[BaseEx
         assert (passing.suffix, passing.parent) == (".mp4", target.parent)
         passing.write_bytes(b"whole")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["film.mp4"]
+
+
+def test_a_file_name_is_a_file_for_one_format(meeting: Path, tmp_path: Path) -> None:
+    texts = {"srt": "subs.srt", "md": "minutes.markdown", "txt": "existing.txt"}
+    for form, name in texts.items():
+        [path] = exported(meeting, "--to", form, "--out", tmp_path / name)
+        assert path == tmp_path / name
+        assert path.is_file()
+    [by_name] = exported(meeting, "--out", tmp_path / "deep/er/talk.mp3")
+    assert av.open(str(by_name)).format.name == "mp3"
+    [other_name] = exported(meeting, "--to", "opus", "--out", tmp_path / "talk.ogg")
+    assert av.open(str(other_name)).streams.audio[0].codec_context.name == "opus"
+    again = rtms("export", meeting, "--to", "txt", "--out", "existing.txt", cwd=tmp_path)
+    assert (again.returncode, again.stderr.splitlines()[0]) == (2, "error: existing.txt is there already.")
+    before = (tmp_path / "existing.txt").read_text()
+    (tmp_path / "existing.txt").write_text("x")
+    exported(meeting, "--to", "txt", "--out", tmp_path / "existing.txt", "--force")
+    assert (tmp_path / "existing.txt").read_text() == before
+
+
+def test_a_file_has_all_languages_and_the_chat_lies_beside_it(tmp_path: Path) -> None:
+    chat = {"type": 1, "message_id": "m", "user_id": ANN, "user_name": "Ann", "data": "in the chat"}
+    frames = [audio(tone(440, 0), ZERO_MS), sentence("Hello", 0, 900, ANN, language=9)]
+    frames += [sentence("Guten Tag", 1000, 1900, BOB, language=14), said({"msg_type": 18, "content": chat})]
+    recording = made(tmp_path / "two", frames)
+    files = exported(recording, "--to", "txt", "--out", tmp_path / "notes.txt")
+    assert [path.name for path in files] == ["notes.txt", "notes.chat.txt"]
+    assert [line.partition(": ")[2] for line in files[0].read_text().splitlines()] == ["Hello", "Guten Tag"]
+    done = rtms("export", recording, "--to", "txt", "--out", "-", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, files[0].read_text())
+    assert done.stderr == "note: the chat is not in it: name a file or a folder for that\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.chat.txt", "notes.txt", "two"]
+
+
+def test_standard_output_takes_every_format_that_is_one_file(meeting: Path, tmp_path: Path) -> None:
+    for form in ("mp4", "mkv", "wav", "flac", "opus", "mp3", "parquet"):
+        with (tmp_path / form).open("wb") as sink:
+            command = [sys.executable, "-m", "rtms_cli", "export", str(meeting), "--to", form, "--out", "-"]
+            assert subprocess.run(command, cwd=tmp_path, env=environment(), stdout=sink, check=False).returncode == 0
+    assert len(pictures(tmp_path / "mp4")) == len(pictures(tmp_path / "mkv")) == 30
+    for form in ("wav", "flac", "opus", "mp3"):
+        with av.open(str(tmp_path / form)) as container:
+            assert next(container.decode(audio=0)).samples
+    assert pyarrow.parquet.read_table(tmp_path / "parquet").num_rows == 245
+    assert not list(meeting.glob("export"))
+    plot = subprocess.run(
+        [sys.executable, "-m", "rtms_cli", "export", meeting, "--plot", "-"],
+        cwd=tmp_path, env=environment(), capture_output=True, check=False,
+    )  # fmt: skip
+    assert (plot.returncode, plot.stdout[:4]) == (0, b"\x89PNG")
+
+
+def test_a_device_is_written_into_and_stays_one(meeting: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    found = list[bytes]()
+    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
+    reader.start()
+    done = rtms("export", meeting, "--to", "wav", "--only-speech", "--out", pipe, "--force", cwd=tmp_path)
+    reader.join(30)
+    assert (done.returncode, found[0][:4], pipe.is_fifo()) == (0, b"RIFF", True)
+    assert "the map of the cuts is not written" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--to", "md,srt", "--out", "x.md"], "--out x.md is one file, but this exports 2 formats."),
+        (["--to", "frames", "--out", "x.png"], "this exports frames, which are several files."),
+        (["--to", "slides", "--out", "-"], "this exports slides, which are several files."),
+        (["--out", "-"], "this exports the usual formats."),
+        (["--to", "wav", "--per-speaker", "--out", "x.wav"], "this exports a file for each participant."),
+        (["--to", "md", "--out", "x.txt"], "--out x.txt is the name of a txt file, but --to is md."),
+        (["--to", "txt", "--out", "-", "--json"], "Standard output is for one thing only."),
+        (["--to", "txt", "--out", "-", "--plot", "p.png"], "Standard output is for one thing only."),
+        (["--plot", "p.png", "--out", "x"], "--out does nothing with --plot alone."),
+        (["--to", "json", "--per-speaker"], "--per-speaker does nothing with --to json."),
+        (["--per-speaker"], "--per-speaker does nothing with --to mp4,vtt,txt."),
+        (["--to", "srt,vtt", "--merge-gap", "1"], "--merge-gap does nothing with --to srt,vtt."),
+        (["--to", "mp4,txt", "--trim", "1", "2"], "--trim does nothing with --to mp4,txt."),
+        (["--to", "mp4", "--only-speech"], "--only-speech does nothing with --to mp4."),
+        (["--to", "mp4", "--multichannel"], "--multichannel does nothing with --to mp4."),
+        (["--to", "mp4", "--every", "2"], "--every does nothing with --to mp4."),
+        (["--to", "slides", "--video-user", "Ann"], "--video-user does nothing with --to slides."),
+        (["--to", "wav", "--layout", "video"], "--layout does nothing with --to wav."),
+        (["--to", "frames", "--blank"], "--blank does nothing with --to frames."),
+        (["--to", "frames", "--layout", "side"], "--layout side does nothing with --to frames."),
+        (["--plot", "p.png", "--video-user", "Ann"], "--video-user does nothing with --plot."),
+        (["--to", "wav", "--per-speaker", "--multichannel"], "exclude each other"),
+        (["--to", "txt", "--merge-gap", "nan"], "--merge-gap nan is not a time."),
+        (["--to", "txt", "--merge-gap", "-1"], "--merge-gap -1 is not a time."),
+        (["--to", "frames", "--every", "inf"], "--every inf is not a time."),
+        (["--to", ","], "--to names no format."),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_made(
+    meeting: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    done = rtms("export", meeting, *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert said in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["meeting"]
+    assert not (meeting / "export").exists()
+
+
+def test_several_recordings_by_name_and_by_their_folder(meeting: Path, tmp_path: Path) -> None:
+    place = tmp_path / "recordings"
+    place.mkdir()
+    meeting.rename(place / "20260101_meeting")
+    made(place / "20260102_sound", [audio(tone(440, 20 * at), ZERO_MS + 20 * at) for at in range(50)])
+    done = rtms("export", "recordings/", "--to", "wav,slides", "--out", "all", "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("has no shared screen")) == (1, 1)
+    assert {str(Path(path).parent / Path(path).suffix) for path in json.loads(done.stdout)["files"]} == {
+        "all/.wav", "all/20260101_meeting.slides/.png", "all/20260101_meeting.slides/.pdf",
+    }  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "all").glob("*.wav")) == [
+        "20260101_meeting.wav", "20260102_sound.wav",
+    ]  # fmt: skip
+    done = rtms("export", "20260101", "latest", "nosuch", "--to", "flac", cwd=tmp_path)
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 2)
+    assert "There is no recording nosuch" in done.stderr
+    done = rtms("export", "recordings/", "--to", "flac", "--out", "one.flac", cwd=tmp_path)
+    assert (done.returncode, "this exports 2 recordings" in done.stderr) == (2, True)
+    done = rtms("export", "recordings/", "--plot", "one.png", cwd=tmp_path)
+    assert (done.returncode, "there are 2 recordings" in done.stderr) == (2, True)
+    assert rtms("export", "recordings/", "--plot", "plots/", cwd=tmp_path).returncode == 0
+    assert len(list((tmp_path / "plots").glob("*.png"))) == 2
+
+
+def test_pictures_are_told_on_one_line(meeting: Path, tmp_path: Path) -> None:
+    done = rtms("export", meeting, "--to", "frames,slides", "--every", "0.1", "--out", "out", cwd=tmp_path)
+    assert done.stdout == "out/frames\nout/slides\n"
+    shown = rtms("export", meeting, "--to", "frames,slides", cwd=tmp_path, settings={"FORCE_COLOR": "1"})
+    assert re.fullmatch(r".*/export/frames  3 pictures, \S+ k?B\n.*/export/slides  2 pictures, \S+ k?B\n", shown.stdout)
+
+
+def test_what_is_there_already_keeps_no_other_file_from_being_made(separate: Path) -> None:
+    exported(separate, "--to", "wav", "--per-speaker")
+    (separate / "export/separate.8_bob.wav").unlink()
+    [path] = exported(separate, "--to", "wav", "--per-speaker", code=1)
+    assert path.name == "separate.8_bob.wav"
+
+
+def test_parts_of_all_participants_fit_together(separate: Path) -> None:
+    ann, bob = exported(separate, "--to", "wav", "--per-speaker", "--trim", "2.5", "1m")
+    assert (soundfile.info(ann).frames, soundfile.info(bob).frames) == (RATE // 2, RATE // 2)
+    assert not soundfile.read(ann, dtype="int16")[0].any()
+
+
+def test_opus_is_smaller_than_flac(tmp_path: Path) -> None:
+    """For what sounds like speech: voices with pauses, at each rate, in each container."""
+    frames = [
+        audio(mixed(3, 320 * at, 320, RATE).tobytes(), ZERO_MS + 20 * at, at_us=20_000 * at) for at in range(1500)
+    ]
+    recording = made(tmp_path / "speech", frames)
+    flac, opus, mkv = exported(recording, "--to", "flac,opus,mkv")
+    assert opus.stat().st_size < flac.stat().st_size
+    assert mkv.stat().st_size < flac.stat().st_size
+    assert 15_000 < opus.stat().st_size * 8 / 30 < 34_000
+
+
+@pytest.mark.parametrize(
+    ("languages", "mp4", "mkv"),
+    [
+        ((9, 9), "eng", "eng"),
+        ((14,), "deu", "ger"),
+        ((9, 14), "mul", "mul"),
+        ((-1, 9), "eng", "eng"),
+        ((), "", ""),
+    ],
+)
+def test_the_language_is_that_of_the_transcript(tmp_path: Path, languages: tuple[int, ...], mp4: str, mkv: str) -> None:
+    frames = [audio(tone(440, 20 * at), ZERO_MS + 20 * at) for at in range(100)]
+    frames += [sentence("so", 300 * at, 300 * at + 200, ANN, language=one) for at, one in enumerate(languages)]
+    frames += [media(15, unit, ZERO_MS + 40 * at, user_id=ANN) for at, unit in enumerate(h264(range(10)))]
+    for path, wanted in zip(
+        exported(made(tmp_path / "m", frames, video=VIDEO), "--to", "mp4,mkv"), (mp4, mkv), strict=True
+    ):
+        with av.open(str(path)) as container:
+            told = {stream.metadata.get("language", "und") for stream in container.streams}
+        assert told == {wanted or "und"}

@@ -47,7 +47,7 @@ EXPORTING = tuple(
         "--to wav", "--to wav --per-speaker", "--to wav --multichannel", "--to flac --only-speech", "--to opus",
         "--to mp3 --trim 0 0.2", "--to txt,srt,vtt,md", "--to json --json", "--to csv", "--to parquet", "--to mp4,srt",
         "--to mkv", "--to mkv --layout side", "--to mp4 --blank --user Ann", "--to frames", "--to slides",
-        "--to mp4 --layout share", "--force", "--to frames --every 0.1 --layout share", "--plot out/plot.png",
+        "--to mp4 --layout share", "--force", "--to frames --every 0.1 --layout share", "--to txt --plot out/plot.png",
     )
 )  # fmt: skip
 OTHERS = ("repair", "repair --json", "replay --out out", "replay --out out --json --keep-encoded")
