@@ -43,7 +43,7 @@ class Beginning:
             await self._sink.room()
 
     def dialing(self, dial: Dial) -> Dial:
-        """Dial as before, and begin the recording before the first connection for media is used."""
+        """Dial as before, but use no connection for media before the recording has begun."""
 
         async def connect(url: str) -> Socket:
             socket = await dial(url)
@@ -71,7 +71,8 @@ class Beginning:
             case Frame(message=SignalingHandshakeResponse(status_code=StatusCode.STATUS_OK)):
                 self._is_accepted = True
         before, self._nbytes = self._nbytes, self._nbytes + (len(item.raw) if isinstance(item, Frame) else item.nbytes)
-        if before < MOST_HELD <= self._nbytes and self._task is None:
+        is_due = self._is_accepted or before < MOST_HELD <= self._nbytes
+        if is_due and self._task is None:
             self._begin_soon()
 
     async def _have_sink(self) -> None:

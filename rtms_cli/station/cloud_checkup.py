@@ -63,7 +63,7 @@ async def way_checks(addresses: Addresses, tls: ssl.SSLContext) -> list[Check]:
         if isinstance(error.__cause__, ValueError | ImportError):
             fix = "Mend http_proxy, https_proxy or all_proxy in the environment."
             return [Check("proxy", "wrong", str(error), fix)]
-        if "CERTIFICATE" in str(error):
+        if "certificate is not trusted" in str(error):
             fix = "Is there a proxy that opens TLS? --ca-file names its authority."
             return [Check(name, "wrong", f"{error}{via}", fix)]
         return [Check(name, "unknown", f"not reached{via}: {error}")]

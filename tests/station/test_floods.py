@@ -92,6 +92,27 @@ async def test_a_start_whose_handshake_is_refused_leaves_nothing(tmp_path: Path)
     assert await folders_in(tmp_path) == []
 
 
+async def test_a_server_that_accepts_and_ends_before_any_media_is_recorded(tmp_path: Path) -> None:
+    """What it said of its end is in the capture: somebody will ask why there is no media."""
+    observer, writer = Silent(), Writer()
+    station = make_station(tmp_path, writer, trusted=True, observer=observer)
+
+    async def accept(connection: ServerConnection) -> None:
+        await connection.recv()
+        urls = {"all": "ws://127.0.0.1:1/"}
+        answer = {"msg_type": 2, "protocol_version": 1, "status_code": 0, "media_server": {"server_urls": urls}}
+        await connection.send(json.dumps(answer))
+        await connection.send(json.dumps({"msg_type": 8, "state": 4, "reason": 6, "timestamp": 1}))
+        await connection.wait_closed()
+
+    async with serve(accept, "127.0.0.1", 0) as server:
+        take(station, started(url=f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/x"))
+        await station.idle()
+    await writer.close()
+    (folder,) = await folders_in(tmp_path)
+    assert any(b'"msg_type": 8' in frame.raw for frame in Capture(folder))
+
+
 async def test_a_server_that_accepts_nobody_and_says_much_is_recorded(tmp_path: Path) -> None:
     """What waits in memory has a limit."""
     observer, writer = Silent(), Writer()
