@@ -2,10 +2,12 @@
 
 import asyncio
 import functools
+import os
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ from rtms_cli.commands.options import file_mode, is_terminal, size
 from rtms_cli.errors import Problem
 from rtms_cli.live.hooks import Hooks
 from rtms_cli.live.programs import kill_groups
+from rtms_cli.protocol.endings import Status
 from rtms_cli.protocol.media import MediaRequest
 from rtms_cli.protocol.messages import Signature
 from rtms_cli.protocol.webhooks import Stream
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from rtms_cli.station.credentials import Credentials
     from rtms_cli.station.subscribing import Subscriber
     from rtms_cli.store.shipping import Shipping
+    from rtms_cli.view.ended import Ended
     from rtms_cli.view.logs import LogLines
     from rtms_cli.wire.descriptors import Shares
 
@@ -198,9 +202,44 @@ async def _viewed(
     gives_stdout: bool,
 ) -> _Shown:
     """The view that the options ask for, where standard output allows it."""
-    if not (options.as_json or options.plain or gives_stdout) and is_terminal():
-        return _Shown(*await _drawn(stack, title, panel, options.out, progress))
-    return _Shown(_written(stack, sys.stderr if gives_stdout else sys.stdout, as_json=options.as_json), None)
+    out = sys.stderr if gives_stdout else sys.stdout
+    if options.as_json:
+        return _Shown(_lines(stack, JsonLines(out)), None)
+    if not (options.plain or options.quiet or gives_stdout) and is_terminal():
+        return _Shown(*await _drawn(stack, title, panel, options, progress))
+    lines = PlainLines(
+        out,
+        now=lambda: datetime.now(UTC).astimezone(),
+        is_quiet=options.quiet,
+        is_verbose=options.verbose,
+        shows_text=options.show_text,
+        suggest=functools.partial(_next_steps, options),
+    )
+    return _Shown(_lines(stack, lines), None)
+
+
+def _next_steps(options: RecordingOptions, ended: "Sequence[Ended]") -> Sequence[tuple[str, str]]:
+    """The commands that make sense when recordings have ended, and what they do."""
+    from rtms_cli.commands.settings import read_defaults
+    from rtms_cli.view.next_steps import command_line
+
+    if options.quiet:
+        return ()
+    kept = [one.folder for one in ended if one.folder is not None and one.finish.status != Status.FAILED]
+    if not kept:
+        failed = any(one.finish.status == Status.FAILED for one in ended)
+        return [("rtms doctor", "check the credentials and the way to Zoom")] if failed else ()
+    settings = read_defaults(Path(), os.environ, on_old=lambda *_: None).values
+    is_usual = options.place == settings.get("listen", {}).get("place", "recordings")
+    if len(kept) > 1:
+        return [(command_line("rtms", "ls", *(() if is_usual else (options.place,))), "list the recordings")]
+    name = "latest" if is_usual else str(kept[0])
+    if options.store is not None:
+        name = f"{options.place.rstrip('/')}/{kept[0].name}"
+    return [
+        (command_line("rtms", "show", name), "what was recorded"),
+        (command_line("rtms", "play", name), "hear it, or open its page"),
+    ]
 
 
 def open_log(options: RecordingOptions, out: TextIO) -> "LogLines | None":
@@ -211,9 +250,6 @@ def open_log(options: RecordingOptions, out: TextIO) -> "LogLines | None":
     """
     if not isinstance(options, LoggedOptions) or (options.log_format is None and options.log_file is None):
         return None
-    import os
-    from datetime import UTC, datetime
-
     from rtms_cli.station.credentials import SECRETS, find_secret, variable_of
     from rtms_cli.view.logs import Log, LogLines, RotatingFile, StandardOutput, secrets_in
 
@@ -464,21 +500,34 @@ async def until_stopped(station: Hearer, subscriber: "Subscriber | None") -> Non
         failed.cancel()
 
 
-def _written(stack: AsyncExitStack, out: TextIO, *, as_json: bool) -> Observer:
-    """A view that writes lines."""
+def _lines(stack: AsyncExitStack, lines: PlainLines | JsonLines) -> Observer:
+    """A view that writes lines, closed at the end."""
     never_be_stopped()
-    lines = JsonLines(out) if as_json else PlainLines(out)
     stack.callback(lines.close)
     return lines
 
 
 async def _drawn(
-    stack: AsyncExitStack, title: str, panel: _Panel, out: Path, progress: Callable[[], float | None]
+    stack: AsyncExitStack,
+    title: str,
+    panel: _Panel,
+    options: RecordingOptions,
+    progress: Callable[[], float | None],
 ) -> tuple[Observer, Callable[[], None]]:
     """A view that draws, and what gives the terminal back."""
     from rtms_cli.view.screen import Screen
 
-    screen = Screen(title, panel.look, panel.end, panel.mark, out, progress, panel.connections)
+    screen = Screen(
+        title,
+        panel.look,
+        panel.end,
+        panel.mark,
+        options.out,
+        progress,
+        panel.connections,
+        is_verbose=options.verbose,
+        suggest=functools.partial(_next_steps, options),
+    )
     await stack.enter_async_context(screen)
     return screen, screen.restore
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rtms_cli.commands.groups import HookOptions, LiveOptions, MediaOptions, RecordingOptions, option_groups
-from rtms_cli.commands.options import Json, Media, Notify, Out, Plain, Split, time_option
+from rtms_cli.commands.options import Json, Media, Notify, Out, Plain, Quiet, ShowText, Split, Verbose, time_option
 from rtms_cli.errors import Exit
 
 
@@ -26,6 +26,9 @@ def demo(
     out: Out = Path("recordings"),
     notify: Notify = None,
     plain: Plain = False,
+    show_text: ShowText = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
     *,
     live: LiveOptions,
@@ -51,7 +54,9 @@ def demo(
     from rtms_cli.wire.hosts import HostPolicy
 
     request = MediaOptions(media=media, split=split).request(separate=live.wants_each())
-    recording = RecordingOptions(place=str(out), notify=notify, plain=plain, as_json=as_json)
+    recording = RecordingOptions(
+        place=str(out), notify=notify, plain=plain, show_text=show_text, quiet=quiet, verbose=verbose, as_json=as_json
+    )
     app = App(secrets.token_urlsafe(16), secrets.token_urlsafe(24), secrets.token_urlsafe(16))
 
     started = time.monotonic()

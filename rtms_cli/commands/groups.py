@@ -39,10 +39,12 @@ from rtms_cli.commands.options import (
     OutOrStore,
     Plain,
     PublicHost,
+    Quiet,
     Rtp,
     SecretToken,
     Separate,
     ShareForm,
+    ShowText,
     SkipBuffered,
     Split,
     SpokenLanguage,
@@ -52,6 +54,7 @@ from rtms_cli.commands.options import (
     Tap,
     TapHost,
     TokenFlowName,
+    Verbose,
     VideoForm,
     VideoUser,
     Webhook,
@@ -114,6 +117,9 @@ class RecordingOptions(Struct, frozen=True):
     keep_encoded: KeepEncoded = False
     notify: Notify = None
     plain: Plain = False
+    show_text: ShowText = False
+    quiet: Quiet = False
+    verbose: Verbose = False
     as_json: Json = False
 
     @property

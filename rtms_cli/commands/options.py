@@ -162,6 +162,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per ev
 Plain = Annotated[
     bool, typer.Option("--plain", help="Print log lines instead of the dashboard.", rich_help_panel=_SHOWN)
 ]
+ShowText = Annotated[
+    bool, typer.Option("--show-text", help="Print what people say, with --plain.", rich_help_panel=_SHOWN)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and the end.", rich_help_panel=_SHOWN)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print more details.", rich_help_panel=_SHOWN)]
 AllowHost = Annotated[
     list[str] | None, typer.Option(metavar="HOST", help="Also connect to this host.", rich_help_panel=_ZOOM)
 ]

@@ -68,6 +68,21 @@ def judge_ending(
     return Status.INTERRUPTED if begun or said_by is not Speaker.US else Status.FAILED
 
 
+def how_it_ended(status: str, reason: int | str | None, said_by: str) -> str:
+    """How a recording ended, for people: with the documented reason, or with who stopped it or what went wrong.
+
+    For example `complete, reason 6 STOP_BC_MEETING_ENDED: the meeting ended` or `complete, stopped by Ctrl-C`.
+
+    :param reason: the stop reason, or the name of one without a number; `None` where there is none.
+    :param said_by: who said so, or why; may come from outside.
+    """
+    if reason is not None and reason != "":
+        return f"{status}, reason {StopReason.explain(reason)}"
+    if not said_by:
+        return status
+    return f"{status}, stopped by {said_by}" if status == Status.COMPLETE else f"{status}: {said_by}"
+
+
 class Outlook:
     """What has been said of a stream's end so far: a fold over messages and webhooks.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from rtms_cli.protocol.numbers import StopReason
+from rtms_cli.protocol.endings import how_it_ended
 from rtms_cli.protocol.times import clock_time
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.view.text import escape, size_of
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-_STYLES = {
+STYLES = {
     "complete": "green",
     "recording": "bold cyan",
     "interrupted": "yellow",
@@ -26,6 +26,7 @@ _STYLES = {
     "revoked": "red",
     "unreadable": "red",
 }
+"""In which colour a recording's status is shown."""
 _STAMP_LENGTH = len("20261128T094330Z")
 _NARROW, _WIDE, _WIDER = 74, 100, 130
 """Columns of a terminal from which on there is room for when, for the names of people, and for kinds."""
@@ -189,7 +190,7 @@ def _standing(entry: Listed) -> "Text":
     from rich.text import Text
 
     lost = (f", {entry.losses:,} lost", "red") if entry.losses else ""
-    return Text.assemble((entry.status, _STYLES.get(entry.status, "")), lost)
+    return Text.assemble((entry.status, STYLES.get(entry.status, "")), lost)
 
 
 def recording_line(entry: Listed) -> str:
@@ -221,17 +222,24 @@ def recording_lines(manifest: Manifest, entry: Listed, verdict: str) -> Iterator
         yield "people", ", ".join(names[:_MOST_NAMES]) + more
     if media := ", ".join(_media(manifest)):
         yield "media", media
-    if manifest.stop is not None:
-        reason = manifest.stop.name or None if manifest.stop.reason is None else manifest.stop.reason
-        yield "ended", f"{entry.status}, {StopReason.explain(reason)}"
-    else:
-        yield "ended", entry.status
+    yield "ended", ending_of(manifest, entry.status)
     for loss in manifest.losses[:1]:
         more = f", and {len(manifest.losses) - 1} more" if len(manifest.losses) > 1 else ""
         yield "lost", f"{loss.where}: {loss.what}{more}"
     for warned in manifest.warnings[:1]:
         more = f", and {len(manifest.warnings) - 1} more" if len(manifest.warnings) > 1 else ""
         yield "warning", f"{warned.text}{more}"
+
+
+def ending_of(manifest: Manifest, status: str | None = None) -> str:
+    """How a recording ended, and by whom; see `how_it_ended`.
+
+    :param status: how it stands, if not as its manifest says.
+    """
+    status, stop = status or manifest.status, manifest.stop
+    if stop is None:
+        return status
+    return how_it_ended(status, stop.name or None if stop.reason is None else stop.reason, stop.said_by)
 
 
 def _media(manifest: Manifest) -> Iterator[str]:

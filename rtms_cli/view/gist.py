@@ -49,14 +49,17 @@ from rtms_cli.view.text import escape, size_of
 _ARROWS = {Direction.IN: "←", Direction.OUT: "→", Direction.STATE: "·"}
 
 
-def frame_line(frame: Frame, product: Product) -> str:
-    """`signaling ← 2 SIGNALING_HAND_SHAKE_RESP  status_code 0 STATUS_OK`."""
-    line = f"{escape(frame.channel)} {_ARROWS[frame.direction]} {gist(frame, product)}"
+def frame_line(frame: Frame, product: Product, *, shows_text: bool = True) -> str:
+    """`signaling ← 2 SIGNALING_HAND_SHAKE_RESP  status_code 0 STATUS_OK`; see `gist`."""
+    line = f"{escape(frame.channel)} {_ARROWS[frame.direction]} {gist(frame, product, shows_text=shows_text)}"
     return f"{line}  (by the event WebSocket)" if frame.via == Via.EVENTS else line
 
 
-def gist(frame: Frame, product: Product) -> str:
-    """What a frame says, with the documented name beside every number."""
+def gist(frame: Frame, product: Product, *, shows_text: bool = True) -> str:
+    """What a frame says, with the documented name beside every number.
+
+    :param shows_text: whether what people say and write is part of it; else it is its length.
+    """
     message = frame.message
     if isinstance(message, ChannelState):
         return _state(message)
@@ -89,10 +92,10 @@ def gist(frame: Frame, product: Product) -> str:
             return _join(name, escape(person), size_of(payload_nbytes(message.letters())))
         case Transcript(text=text, attribute=change):
             words = Attribute.label(change) if change in (Attribute.UPDATE, Attribute.DELETE) else ""
-            return _join(name, words, f"{escape(_sender(message, product) or '?')}: {escape(text or '')}")
+            return _join(name, words, _said(message, product, text or "", shows_text=shows_text))
         case Chat(operation=operation, message_id=ident):
             words = ChatOperation.label(operation) if isinstance(operation, int) else escape(operation or "")
-            said = f"{escape(_sender(message, product) or '?')}: {escape(chat_gist(message))}"
+            said = _said(message, product, chat_gist(message), shows_text=shows_text)
             return _join(name, words, escape(ident or ""), said)
         case Unknown(type=kind):
             return f"unknown message type {escape(str(kind))}"
@@ -100,6 +103,15 @@ def gist(frame: Frame, product: Product) -> str:
             return f"unreadable: {escape(problem)}"
         case _:
             return name
+
+
+def _said(message: Transcript | Chat, product: Product, text: str, *, shows_text: bool) -> str:
+    sender = escape(_sender(message, product) or "?")
+    return f"{sender}: {escape(text)}" if shows_text else f"{sender}: {_counted(len(text))}"
+
+
+def _counted(characters: int) -> str:
+    return f"{characters:,} character{'' if characters == 1 else 's'}"
 
 
 def _sender(message: Media | Transcript | Chat, product: Product) -> str:

@@ -16,83 +16,150 @@ connected`, `taken over`, …), `why`, `retry_s`, and behind a gap `gap_seconds`
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 import msgspec
 
 from rtms_cli.capture import capture_line, kept_raw
-from rtms_cli.machine import Finish, Frame
+from rtms_cli.machine import ChannelState, Finish, Frame, State
 from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse, Unreadable, loads
-from rtms_cli.protocol.numbers import Product, StopReason
+from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.parties import without_phone_numbers
-from rtms_cli.protocol.times import clock_time, spoken_length
 from rtms_cli.protocol.webhooks import Stream, UnreadableWebhook
-from rtms_cli.recording.manifest import Manifest, TapEntry, TrackEntry
+from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.view.console import has_color, is_for_people, make_console
+from rtms_cli.view.ended import Ended, Suggest, ended_lines, print_ended
 from rtms_cli.view.gist import frame_line, gist
+from rtms_cli.view.next_steps import step_lines
 from rtms_cli.view.output import MISSED, LineOutput
 from rtms_cli.view.text import escape, json_line, size_of
 
 MOST_SHOWN = 1 << 16
 """Bytes of a message that is shown whole."""
+MOST_ENDED = 100
+"""Sessions that a view remembers for its end."""
 
 
 class PlainLines:
-    """Writes a line for everything worth one; keep-alives and media packets only show in the progress lines."""
+    """Writes a line for everything worth one, with the time of day; media packets only show in the progress lines.
 
-    def __init__(self, out: TextIO | None = None) -> None:
+    What people say and write is not shown: only that they do, and how much.
+
+    :param now: returns the time.
+    :param is_quiet: shows warnings and how recordings end, nothing else.
+    :param is_verbose: shows keep-alives too, and every file of a recording at its end.
+    :param shows_text: shows transcripts and chat.
+    :param suggest: says what to do next; asked at the end, where somebody looks.
+    """
+
+    def __init__(
+        self,
+        out: TextIO | None = None,
+        *,
+        now: Callable[[], datetime],
+        is_quiet: bool = False,
+        is_verbose: bool = False,
+        shows_text: bool = False,
+        suggest: Suggest = lambda ended: (),
+    ) -> None:
         self._output = LineOutput(out or sys.stdout)
+        self._suggest = suggest if is_for_people(out) else lambda ended: ()
         self._has_color = has_color(out)
-        self._products: dict[str, Product] = {}
+        self._is_quiet, self._is_verbose, self._shows_text = is_quiet, is_verbose, shows_text
+        self._now = now
+        self._streams: dict[str, _Shown] = {}
+        self._ended: deque[Ended] = deque(maxlen=MOST_ENDED)
 
     def on_notice(self, text: str) -> None:
         """Something that concerns no stream that runs."""
-        self._say(escape(text))
+        if not self._is_quiet or text.startswith("WARNING"):
+            self._say(escape(text))
 
     def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
         """Something that scripts may want to know of."""
-        self._say(escape(text))
+        if not self._is_quiet or is_worth_a_look(fields, text):
+            self._say(escape(text))
 
     def on_started(self, stream: Stream, folder: Path | None) -> None:
         """A recording began."""
-        self._products[stream.stream_id] = stream.product
-        what = f"{stream.product.title} {escape(stream.id)}"
-        doing = f"following {what}" if folder is None else f"recording {what} to {escape(str(folder))}"
-        self._say(f"{_short(stream.stream_id)} {doing}")
+        self._streams.setdefault(stream.stream_id, _Shown()).product = stream.product
+        if not self._is_quiet:
+            what = f"{stream.product.title} {escape(stream.id)}"
+            doing = f"following {what}" if folder is None else f"recording {what} to {escape(str(folder))}"
+            self._say(f"{_short(stream.stream_id)} {doing}")
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
         """A frame that is no media packet."""
-        if isinstance(frame.message, KeepAliveRequest | KeepAliveResponse):
+        message = frame.message
+        if self._is_quiet or (isinstance(message, KeepAliveRequest | KeepAliveResponse) and not self._is_verbose):
             return
-        product = self._products.get(stream_id, Product.MEETING)
-        self._say(f"{_short(stream_id)} {frame.at_us / 1_000_000:8.3f} {frame_line(frame, product)}")
+        shown = self._streams.setdefault(stream_id, _Shown())
+        if isinstance(message, ChannelState):
+            if message.state is State.FINISHED:
+                return  # `on_finished` tells it
+            if message.state is State.WARNING:
+                if message.reason not in shown.warnings:
+                    shown.warnings.add(message.reason)
+                    self._say(f"{_short(stream_id)} WARNING: {escape(message.reason, 1_000)}")
+                return
+        self._say(f"{_short(stream_id)} {frame_line(frame, shown.product, shows_text=self._shows_text)}")
 
     def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
-        """How far every stream is; now and then."""
+        """How far every stream is that has received anything since the last time."""
         for stream_id, snapshot in snapshots.items():
+            shown = self._streams.setdefault(stream_id, _Shown())
             packets, nbytes = sum(snapshot.counts.values()), sum(snapshot.nbytes.values())
+            if self._is_quiet or packets == shown.packets:
+                continue
+            shown.packets = packets
+            files = len(snapshot.tracks)
             losses = f", {snapshot.losses} LOSSES" if snapshot.losses else ""
             self._say(
-                f"{_short(stream_id)} {snapshot.at_us / 1_000_000:8.3f} "
-                f"{packets} messages, {size_of(nbytes)}, {len(snapshot.tracks)} files{losses}"
+                f"{_short(stream_id)} {packets:,} messages, {size_of(nbytes)}, "
+                f"{files} {'file' if files == 1 else 'files'}{losses}"
             )
 
     def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
         """A session ended."""
-        reason = "" if finish.stop_reason is None else f", reason {StopReason.label(finish.stop_reason)}"
-        self._say(f"{_short(stream.stream_id)} {finish.status}{reason} ({escape(finish.said_by)})")
-        for line in () if manifest is None else summary_lines(manifest):
-            self._say(line)
+        shown = self._streams.pop(stream.stream_id, _Shown())
+        ended = Ended(folder, finish, manifest)
+        self._ended.append(ended)
+        how = ended.how
+        if finish.said_by in shown.warnings:  # no need to say it again
+            how = f"{finish.status}: {finish.said_by.partition(': ')[0]}"
+        self._say(f"{_short(stream.stream_id)} {escape(how, 1_000)}")
+        for line in ended_lines(ended, shown.warnings, with_details=self._is_verbose):
+            self._output.say(_colored(line) if self._has_color else line)
 
     def close(self) -> None:
         """Write what waits."""
+        for line in step_lines(self._suggest(self._ended)):
+            self._output.say(line.plain)
         self._output.close()
 
     def _say(self, line: str) -> None:
+        now = self._now()
+        line = f"{now:%H:%M:%S}.{now.microsecond // 1000:03d} {line}"
         self._output.say(_colored(line) if self._has_color else line)
+
+
+class _Shown:
+    """What was shown of a stream."""
+
+    def __init__(self) -> None:
+        self.product = Product.MEETING
+        self.packets = 0
+        self.warnings: set[str] = set()
+
+
+def is_worth_a_look(fields: Mapping[str, object], text: str) -> bool:
+    """Whether an event went wrong in a way that a recording does not tell of."""
+    return text.startswith("WARNING") or fields.get("state") == "left"
 
 
 class JsonLines:
@@ -191,65 +258,31 @@ def _notice(text: str) -> dict[str, object]:
     return {"event": "notice", "text": text}
 
 
-def print_summary(folder: Path | None, manifest: Manifest, *, as_json: bool, out: TextIO | None = None) -> None:
+def print_summary(
+    folder: Path | None, manifest: Manifest, *, as_json: bool, out: TextIO | None = None, with_details: bool = False
+) -> None:
     """What was written, and where: a table on a terminal, lines elsewhere, or the manifest as JSON.
 
     :param folder: `None` where nothing is kept.
     :param out: where it goes, if not to standard output.
+    :param with_details: whether each file has a line.
     """
     out = out or sys.stdout
     if as_json:
         out.write(json_line({"folder": folder, "manifest": manifest}) + "\n")
-    elif folder is not None and is_for_people(out):
-        from rtms_cli.view.table import summary_table
-
-        make_console(out).print(summary_table(folder, manifest))
+        return
+    ended = Ended(folder, Finish(manifest.status, None, ""), manifest)
+    if is_for_people(out):
+        print_ended(make_console(out), [ended], with_details=with_details)
     else:
-        where = "nothing is kept" if folder is None else escape(str(folder))
-        out.write("\n".join([where, *summary_lines(manifest)]) + "\n")
-
-
-def summary_lines(manifest: Manifest) -> Sequence[str]:
-    """What was written: a line a file."""
-    lines = [f"  {escape(track.path)}  {'  '.join(track_facts(track))}" for track in manifest.tracks]
-    lines += [f"  tap {tap_facts(tap)}" for tap in manifest.taps]
-    lines += [f"  warning: {escape(warned.text)}" for warned in manifest.warnings]
-    lines += [f"  LOSS: {escape(loss.what)} in {escape(loss.where)} ({loss.count})" for loss in manifest.losses]
-    return lines
-
-
-def tap_facts(tap: TapEntry) -> str:
-    """A tap's facts for people: what, where to, how much, and what it did not get."""
-    whose = tap.user_name or ("" if tap.user_id is None else str(tap.user_id))
-    facts = [f"{tap.what}{f' of {escape(whose)}' if whose else ''} → {escape(tap.target)}", size_of(tap.bytes)]
-    if tap.drops:
-        facts.append(f"{tap.drops} DROPPED" + (f" ({tap.dropped_seconds:.1f} s)" if tap.dropped_seconds else ""))
-    if tap.late_seconds:
-        facts.append(f"{tap.late_seconds:.1f} s late")
-    if tap.restarts:
-        facts.append(f"{tap.restarts} restarts")
-    if tap.exit_code is not None:
-        facts.append(f"exit code {tap.exit_code}")
-    return "  ".join(facts)
-
-
-def track_facts(track: TrackEntry) -> list[str]:
-    """A file's facts for people: duration, how much, who."""
-    unit = {"audio": "packets", "video": "frames", "share": "frames"}.get(track.kind, "lines")
-    facts = [] if track.duration is None else [clock_time(round(track.duration))]
-    facts += [f"{track.packets} {unit}", size_of(track.bytes)]
-    if track.user_name:
-        facts.append(escape(track.user_name))
-    if track.gap_count:
-        missing = sum(end - start for start, end in track.gaps)
-        facts.append(f"{track.gap_count} gaps of {spoken_length(missing)} in all")
-    return facts
+        lines = [ended.where, f"  {ended.how}", *ended_lines(ended, with_details=with_details)]
+        out.write("\n".join(escape(line, 1_000) for line in lines if not line.startswith("  recording:")) + "\n")
 
 
 _COLORS = (
-    (re.compile(r"LOSS(?:ES)?\b|\bfailed\b|\brevoked\b"), "\x1b[31m"),
-    (re.compile(r"WARNING\b|\bwarning:|\binterrupted\b"), "\x1b[33m"),
-    (re.compile(r"^\S+ complete\b"), "\x1b[32m"),
+    (re.compile(r"LOSS(?:ES)?\b|\bfailed\b|\brevoked\b|^  lost:"), "\x1b[31m"),
+    (re.compile(r"WARNING\b|^  warning:|\binterrupted\b"), "\x1b[33m"),
+    (re.compile(r"^\S+ \S+ complete\b"), "\x1b[32m"),
 )
 
 

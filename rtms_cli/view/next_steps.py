@@ -1,13 +1,14 @@
 """What to do next: one or two commands at the end of a report, with the real names in them."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rtms_cli.view.text import escape
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 
 def command_line(*words: object) -> str:
@@ -22,8 +23,13 @@ def next_steps(console: "Console", steps: Sequence[tuple[str, str]]) -> None:
 
     :param steps: each a whole command (see `command_line`) and a few words that say what it does.
     """
-    if not console.is_terminal:
-        return
+    if console.is_terminal:
+        for line in step_lines(steps):
+            console.print(line, soft_wrap=True)
+
+
+def step_lines(steps: Sequence[tuple[str, str]]) -> "Iterator[Text]":
+    """The same lines, for who prints them in another way."""
     from rich.text import Text
 
     shown = [(escape(command), escape(what)) for command, what in steps]
@@ -32,4 +38,4 @@ def next_steps(console: "Console", steps: Sequence[tuple[str, str]]) -> None:
         line = Text("Next: " if number == 0 else "      ", style="dim")
         line.append(command.ljust(width) if what else command, style="bold not dim")
         line.append(f"   {what}" if what else "")
-        console.print(line, soft_wrap=True)
+        yield line

@@ -16,7 +16,6 @@ from rich.live import Live
 
 from rtms_cli.machine import Finish, Frame
 from rtms_cli.protocol.messages import KeepAliveRequest, KeepAliveResponse
-from rtms_cli.protocol.numbers import StopReason
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.files import free_space
 from rtms_cli.recording.manifest import Manifest
@@ -24,8 +23,10 @@ from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.station.observing import ConnectionStatus, StreamSnapshot
 from rtms_cli.view.console import make_console
 from rtms_cli.view.dashboard import History, Moment, draw
+from rtms_cli.view.ended import Ended, Suggest, print_ended
+from rtms_cli.view.lines import MOST_ENDED, is_worth_a_look
+from rtms_cli.view.next_steps import next_steps
 from rtms_cli.view.output import CLOSE_TIMEOUT_S, Drawing, drop_dead_output
-from rtms_cli.view.table import summary_table
 from rtms_cli.view.terminal import Keys, is_ours, never_be_stopped
 from rtms_cli.view.text import escape
 
@@ -33,8 +34,6 @@ REFRESH_S = 0.5
 """A picture costs about 10 ms: twice a second keeps it under 3 % of a core."""
 
 _LAST_FRAMES = 200
-_LAST_TABLES = 100
-"""Recordings whose tables are printed in the end."""
 
 
 class Screen:
@@ -46,6 +45,8 @@ class Screen:
     :param mark: marks the moment in one stream's events.
     :param progress: how far it is, from 0 to 1, where the end is known.
     :param connections: gives how connections stand that belong to no stream.
+    :param is_verbose: whether the report at the end has all details.
+    :param suggest: says what to do next; asked at the end.
     """
 
     def __init__(
@@ -58,6 +59,9 @@ class Screen:
         progress: Callable[[], float | None] = lambda: None,
         connections: Callable[[], Sequence[ConnectionStatus]] = lambda: (),
         console: Console | None = None,
+        *,
+        is_verbose: bool = False,
+        suggest: Suggest = lambda ended: (),
     ) -> None:
         self._title = title
         self._look = look
@@ -66,13 +70,15 @@ class Screen:
         self._out = out
         self._progress = progress
         self._connections = connections
+        self._is_verbose = is_verbose
+        self._suggest = suggest
         self._console = console or make_console(cast("TextIO", Drawing(sys.stdout)))
         self._history = History()
         self._notices: deque[str] = deque(maxlen=20)
         self._warnings: deque[str] = deque(maxlen=20)
         """What went wrong that the recordings do not tell of; it is printed at the end."""
         self._frames: dict[str, deque[Frame]] = {}
-        self._finished: deque[RenderableType] = deque(maxlen=_LAST_TABLES)
+        self._ended: deque[Ended] = deque(maxlen=MOST_ENDED)
         self._chosen = 0
         self._views: Sequence[StreamSnapshot] = ()
         self._showing_frames = False
@@ -90,7 +96,7 @@ class Screen:
     def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
         """Something that scripts may want to know of."""
         self._notices.append(text)
-        if text.startswith("WARNING") or fields.get("state") == "left":
+        if is_worth_a_look(fields, text):
             self._warnings.append(text)
 
     def on_started(self, stream: Stream, folder: Path | None) -> None:
@@ -109,10 +115,9 @@ class Screen:
     def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
         """A session ended."""
         self._frames.pop(stream.stream_id, None)
-        reason = "" if finish.stop_reason is None else f", reason {StopReason.label(finish.stop_reason)}"
-        if folder is not None and manifest is not None:
-            self._finished.append(summary_table(folder, manifest))
-        self.on_notice(f"{finish.status}{reason}: {folder or f'{stream.stream_id} ({finish.said_by})'}")
+        ended = Ended(folder, finish, manifest)
+        self._ended.append(ended)
+        self.on_notice(f"{ended.how}  {folder or stream.stream_id}")
 
     # The terminal.
 
@@ -141,11 +146,10 @@ class Screen:
             return
         self._give_back()
         try:
-            for table in self._finished:
-                self._console.print(table)
-                self._console.print()
+            print_ended(self._console, self._ended, with_details=self._is_verbose)
             for warning in self._warnings:
                 self._console.print(escape(warning), markup=False, highlight=False, soft_wrap=True)
+            next_steps(self._console, self._suggest(self._ended))
         except OSError:
             drop_dead_output()
         await asyncio.to_thread(self._drain)

@@ -33,7 +33,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = rtms("demo", "--seconds", "3", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "complete, reason 6 STOP_BC_MEETING_ENDED" in done.stdout
-    assert "audio/mixed.wav" in done.stdout
+    assert "3.0 s, 3 people, nothing lost" in done.stdout
     return only(folder / "recordings")
 
 

@@ -8,6 +8,8 @@ import io
 import json
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -85,7 +87,8 @@ def held_together(client: Client) -> None:
     """Every view shows what came, every file is text that strict readers read, and a replay makes the same files."""
     client.done()
     finish = Finish("complete", 6, f"Zoom {LONE}")
-    for view in (JsonLines, PlainLines):
+    noon = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    for view in (JsonLines, partial(PlainLines, now=lambda: noon, is_verbose=True, shows_text=True)):
         out = io.StringIO()
         lines = view(out)
         lines.on_started(STREAM, Path(f"folder {LONE}"))
