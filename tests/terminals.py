@@ -11,6 +11,7 @@ import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyte
 from processes import environment
@@ -102,6 +103,10 @@ class Terminal:
         self.process.wait()
         os.close(self._ours)
         os.close(self._theirs)
+
+    def modes_now(self) -> list[Any]:
+        """The terminal's modes; compare them with `modes`."""
+        return termios.tcgetattr(self._theirs)
 
     def is_restored(self) -> bool:
         """Whether the shell that comes next finds everything as it was."""

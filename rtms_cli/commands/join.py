@@ -1,6 +1,7 @@
 """`rtms join`: one stream, from a saved or pasted payload."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +61,8 @@ def join(
     request = media.request(separate=live.wants_each())
     tls = tls_options(recording.ca_file, insecure=recording.insecure)
     stream, body = announced(_read_text(payload), note_form)
+    if stream.event_ts is None and payload is not None and payload != "-":
+        _warn_of_old_file(payload)
     policy = join_policy(stream, allow_host or ())
 
     async def run() -> "Outcome":
@@ -78,8 +81,21 @@ def _read_text(payload: str | None) -> bytes:
         return read_input(payload, "Give a file with the webhook's JSON.")
     if not sys.stdin.isatty():
         raise Problem("No payload.", "Give a file, or - to read standard input.")
-    typer.echo("Paste the webhook's JSON and press Enter:", err=True)
-    return take_pasted(iter(sys.stdin.buffer.readline, b""))
+    from rtms_cli.view.terminal import PastedLines
+
+    with PastedLines(sys.stdin.fileno()) as lines:
+        typer.echo("Paste the webhook's JSON and press Enter:", err=True)
+        return take_pasted(lines)
+
+
+def _warn_of_old_file(payload: str) -> None:
+    """A payload without the webhook around it does not say when it came; its file may."""
+    from rtms_cli.station.admission import too_late
+    from rtms_cli.view.text import say
+
+    warning = too_late(f"{payload} was written", Path(payload).stat().st_mtime * 1000)
+    if warning is not None:
+        say(f"warning: {warning}", err=True)
 
 
 def take_pasted(lines: "Iterable[bytes]") -> bytes:

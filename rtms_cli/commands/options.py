@@ -528,6 +528,11 @@ def read_input(name: str, instead: str) -> bytes:
     """
     from rtms_cli.untrusted import read_bounded
 
+    if name == "-" and sys.stdin.isatty():
+        from rtms_cli.view.terminal import PastedLines
+
+        with PastedLines(sys.stdin.fileno()) as lines:
+            return b"".join(lines)
     try:
         return read_bounded(sys.stdin.buffer if name == "-" else Path(name).open("rb"), MOST_INPUT_NBYTES)
     except OSError as error:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from rtms_cli.machine import Via
 from rtms_cli.protocol.strict_json import dumps
+from rtms_cli.protocol.times import spoken_length
 from rtms_cli.protocol.webhooks import (
     OtherWebhook,
     Stream,
@@ -201,7 +202,17 @@ def how_late(stream: Stream) -> str | None:
     """A line where a start is too old for its URLs, by our clock; it may be wrong, so they are tried anyway."""
     if stream.event_ts is None:
         return None
-    late_ms = time.time() * 1000 - stream.event_ts
+    return too_late("it was announced", stream.event_ts)
+
+
+def too_late(what: str, since_ms: float) -> str | None:
+    """A line where something is too old for its URLs.
+
+    :param what: the line's beginning: "it was announced".
+    :param since_ms: the moment, in milliseconds since 1970.
+    """
+    late_ms = time.time() * 1000 - since_ms
     if late_ms <= URLS_VALID_MS:
         return None
-    return f"it was announced {late_ms / 1000:.0f} s ago, and URLs are valid for 60 s (or this clock is wrong)"
+    age = spoken_length(late_ms / 1000)
+    return f"{what} {age} ago, but Zoom's URLs are valid for 60 s: it will probably be refused (or this clock is wrong)"
