@@ -56,9 +56,12 @@ def meeting(seconds: int = HOURS_3, alone: tuple[int, ...] = (7, 8)) -> Iterator
         ]
         for voice, user in enumerate(PEOPLE)
     }
+    urls = {"media_server": {"server_urls": {"audio": "wss://zoom.example/media"}}}
     for channel in ("signaling", "media"):
         yield state(State.OPENING, 0, channel, url=f"wss://zoom.example/{channel}")
         yield state(State.OPEN, 0, channel)
+        if channel == "signaling":
+            yield said({"msg_type": 2, "status_code": 0, **urls}, 0, channel)
     packets = {"content_type": 2, "sample_rate": 0, "channel": 1, "codec": 1, "data_opt": 2, "send_rate": 1000}
     yield granted(at_us=0, audio=packets)
     joined = [{"user_id": user, "user_name": name} for user, name in PEOPLE.items()]
@@ -86,7 +89,7 @@ def meeting(seconds: int = HOURS_3, alone: tuple[int, ...] = (7, 8)) -> Iterator
         if second % 60 == 30:
             yield media(18, f"Message {second // 60}", timestamp, user_id=9, user_name=PEOPLE[9], at_us=at_us)
     at_us = (ZERO_S + seconds) * 1_000_000
-    yield said({"msg_type": 8, "event": {}, "reason": 6, "timestamp": ZERO_MS + 1000 * seconds}, at_us, "signaling")
+    yield said({"msg_type": 8, "state": 4, "reason": 6, "timestamp": ZERO_MS + 1000 * seconds}, at_us, "signaling")
     yield state(State.FINISHED, at_us, "signaling", code=6, reason="Zoom", status="complete")
 
 

@@ -65,11 +65,11 @@ async def test_all_lines_are_there_and_few_are_in_the_document(html: Path, tmp_p
         place = "(({ariaPosInSet, ariaSetSize}) => [ariaPosInSet, ariaSetSize])(document.activeElement.parentElement)"
         assert await window.run(place) == [str(SAID + CHATS)] * 2
         # Scrolled to, as well, from one end to the other: nothing is ever blank, and little is in the document.
-        for share in (0, 0.1, 0.5, 0.77, 0.3, 1):
+        for share in (0, 0.1, 0.5, 0.77, 0.3, 0.6, 0.2, 0.9, 1):
             await window.run(f"list.scrollTop = {share} * list.scrollHeight")
             await window.until("new Promise(done => requestAnimationFrame(() => done(true)))")
             assert len(await lines_shown(window)) >= 3, share
-            assert await window.run("document.querySelectorAll('#lines .line').length < 400")
+            assert await window.run("document.querySelectorAll('#lines .line').length <= 160")
         # A time of more than an hour stands on one line.
         assert await window.run(
             "Math.max(...[...document.querySelectorAll('#lines button')].map(b => b.offsetHeight)) < 25"
@@ -163,6 +163,23 @@ async def test_the_wave_has_detail_at_every_zoom(html: Path, tmp_path: Path) -> 
         assert isinstance(found, list)
         assert len(found) == 1
         assert 200 < found[0] <= 255
+
+
+@needs_browser
+async def test_two_fingers_zoom(html: Path, tmp_path: Path) -> None:
+    async with browser(tmp_path / "profile") as window:
+        await window.open(html.as_uri(), 390)
+        box = await window.run("(({left, top}) => [left, top])(canvas.getBoundingClientRect())")
+        assert isinstance(box, list)
+        left, top = box
+        for kind, places in (
+            ("touchStart", (100, 140)), ("touchMove", (80, 160)), ("touchMove", (40, 200)), ("touchEnd", ()),
+        ):  # fmt: skip
+            points = [{"x": left + x, "y": top + 60, "id": number} for number, x in enumerate(places)]
+            await window.send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+        await window.until("view.to - view.from < (whole.to - whole.from) / 3")
+        assert await window.run("fingers.size === 0 && drag === null && playhead === null")
+        assert window.complaints() == []
 
 
 @needs_browser
