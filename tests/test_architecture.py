@@ -32,7 +32,7 @@ MAY_IMPORT = {
         "machine",
         "protocol",
     },
-    "inspection": {"untrusted", "inspection", "recording", "capture", "machine", "protocol"},
+    "inspection": {"untrusted", "inspection", "catalog", "recording", "capture", "machine", "protocol"},
     "live": {"live", "wire", "recording", "capture", "machine", "protocol"},
     "station": {
         "untrusted",

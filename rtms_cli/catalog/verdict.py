@@ -12,11 +12,13 @@ _LEAST_SILENT = 0.01
 """Below this share of silence nothing is said of it."""
 
 
-def verdict(manifest: Manifest) -> str:
+def verdict(manifest: Manifest, silent: float | None = None) -> str:
     """How long, how many people, what is missing, what went wrong.
 
     For example `20 s, 3 people, nothing lost, 1 reconnection; audio 11 % silent`. How it ended comes first where that
     was not as it should be.
+
+    :param silent: the share of the sound that is silent, where that was measured; else it is what the manifest says.
     """
     people = len(manifest.participants)
     parts = [spoken_length(length(manifest))]
@@ -28,7 +30,7 @@ def verdict(manifest: Manifest) -> str:
     if manifest.warnings:
         parts.append(_counted(len(manifest.warnings), "warning"))
     text = ", ".join(parts)
-    if (share := silence(manifest)) >= _LEAST_SILENT:
+    if (share := silence(manifest) if silent is None else silent) >= _LEAST_SILENT:
         text += f"; audio {share:.0%} silent".replace("%", " %")
     return f"{ending(manifest)}: {text}" if manifest.status != Status.COMPLETE else text
 

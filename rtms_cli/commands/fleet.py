@@ -142,7 +142,8 @@ def _print(sheets: "Sequence[Sheet]") -> None:
     from rtms_cli.view.inspect import plain_sheets, rich_sheets
 
     if is_for_people():
-        make_console().print(rich_sheets(sheets))
+        console = make_console()
+        console.print(rich_sheets(sheets, console.width))
     else:
         for line in plain_sheets(sheets):
             typer.echo(line)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtms_cli.catalog.finding import LATEST
 from rtms_cli.commands import completing
 from rtms_cli.commands.options import StoreEndpoint, open_capture, recording_of, time_option
 from rtms_cli.errors import Exit, Problem, reason_of
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
     from rtms_cli.capture import Capture
     from rtms_cli.inspection.filters import Seen, Wanted
     from rtms_cli.inspection.reading import Line, Piece
+    from rtms_cli.inspection.summary import Summary
+    from rtms_cli.recording.manifest import Manifest
 
 FOLLOW_S = 0.2
 """How often `--follow` looks for new lines."""
 PIPED_WIDTH = 100
+MOST_ROWS = 10
+"""Rows of the table of media, at least; a terminal that is higher shows more."""
+REST_LINES = 14
+"""Lines of the overview around that table, at most where nothing went wrong."""
 
 
 def inspect(
@@ -46,6 +53,7 @@ def inspect(
         ),
     ] = "",
     timeline: Annotated[bool, typer.Option("--timeline", help="Draw a timeline.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Print every table, not only one screen.")] = False,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one HTML page.")] = None,
     kinds: Annotated[
         list[str] | None,
@@ -95,7 +103,10 @@ def inspect(
         "--grep": grep, "--limit": limit, "--follow": follow, "--raw": raw, "--full": full,
     }  # fmt: skip
     given = [name for name, value in filters.items() if value]
-    _check_modes((messages, lint, timeline, html is not None, bool(explain)), as_json, given)
+    modes = (messages, lint, timeline, html is not None, bool(explain))
+    _check_modes(modes, as_json, given)
+    if everything and (as_json or any(modes)):
+        raise Problem("--all goes with the summary.", "Leave it out: the other forms have everything.")
     if start is not None and end is not None and start > end:
         raise Problem(
             f"--from {start:g} --until {end:g} ends before it begins.", "Use a time for --until that is after --from."
@@ -105,6 +116,7 @@ def inspect(
         return
     wanted = Wanted(read_types(kinds or ()), channel, user, start, end)
     pattern = _pattern(grep)
+    name = capture or LATEST
     capture = recording_of(context, capture, "inspecting", store_endpoint)
     source = open_capture(capture, store_endpoint)
     folder = Path(capture) if is_folder(Path(capture)) else None
@@ -121,7 +133,7 @@ def inspect(
         elif timeline:
             _timeline(source, _read(source), as_json=as_json)
         else:
-            _summary(source, _read(source), folder, as_json=as_json)
+            _summary(source, _read(source), folder, name, as_json=as_json, everything=everything)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has seen enough (`| head`); Python must not complain about it at its end either.
@@ -168,25 +180,62 @@ def _followed(source: "Capture") -> "Iterator[Line]":
     return follow(source, lambda: time.sleep(FOLLOW_S))
 
 
-def _summary(source: "Capture", lines: "Iterable[Piece]", folder: Path | None, *, as_json: bool) -> None:
+def _summary(
+    source: "Capture", lines: "Iterable[Piece]", folder: Path | None, name: str, *, as_json: bool, everything: bool
+) -> None:
     from msgspec.structs import replace
 
+    from rtms_cli.inspection.overview import overview, verdict_of
     from rtms_cli.inspection.sheets import sheets
     from rtms_cli.inspection.sound import look_at
     from rtms_cli.inspection.summary import summarize
     from rtms_cli.view.console import is_for_people, make_console
     from rtms_cli.view.inspect import plain_sheets, rich_sheets
+    from rtms_cli.view.next_steps import next_steps
+    from rtms_cli.view.text import escape
 
     summary = summarize(str(source.path), source.header, lines)
+    manifest = None
     if folder is not None:
         summary = replace(summary, recorded=look_at(folder)[0])
+        manifest = _manifest(folder)
     if as_json:
         _say_json(summary)
-    elif is_for_people():
-        make_console().print(rich_sheets(sheets(summary)))
-    else:
-        for line in plain_sheets(sheets(summary)):
+        return
+    verdict = escape(verdict_of(summary, manifest))
+    if not is_for_people():
+        _say(verdict)
+        for line in plain_sheets(sheets(summary) if everything else overview(summary, manifest, MOST_ROWS)):
             _say(line)
+        return
+    console = make_console()
+    console.print(verdict, style="bold", markup=False)
+    made = sheets(summary) if everything else overview(summary, manifest, max(MOST_ROWS, console.height - REST_LINES))
+    console.print(rich_sheets(made, console.width))
+    next_steps(console, _next(summary, name, everything=everything))
+
+
+def _manifest(folder: Path) -> "Manifest | None":
+    from rtms_cli.recording.manifest import Manifest
+
+    try:
+        return Manifest.read(folder)
+    except (OSError, ValueError):  # the summary says why
+        return None
+
+
+def _next(summary: "Summary", name: str, *, everything: bool) -> list[tuple[str, str]]:
+    """The commands that make sense now, and what they do."""
+    from rtms_cli.view.next_steps import command_line
+
+    inspect = ("rtms", "inspect", name)
+    if summary.recorded is not None and summary.recorded.problem:
+        first = (command_line("rtms", "repair", name), "finish it")
+    elif summary.warnings or len(summary.connections) > len({one.channel for one in summary.connections}):
+        first = (command_line(*inspect, "--timeline"), "when that was")
+    else:
+        first = (command_line(*inspect, "--lint"), "check it against the protocol")
+    return [first] if everything else [first, (command_line(*inspect, "--all"), "every table")]
 
 
 def _messages(

@@ -1,6 +1,7 @@
 """The summary as tables of plain values, for whoever draws them."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from rtms_cli.inspection.summary import Stopped, Summary, Track
 from rtms_cli.machine import Via
@@ -17,6 +18,7 @@ from rtms_cli.protocol.numbers import (
     StopReason,
 )
 from rtms_cli.protocol.parties import label
+from rtms_cli.protocol.times import clock_time
 from rtms_cli.recording.quantiles import Spread
 
 Cell = str | int | float | None
@@ -30,6 +32,22 @@ _TABLES: dict[str, type[Numbered]] = {
     "resolution": Resolution,
     "src_language": Language,
 }
+
+
+_LEGENDS = {
+    "lifecycle": "at: seconds since the capture began",
+    "media": "asked: what we asked for; granted: what Zoom granted",
+    "media received": "gaps: stretches in which nothing came, such as while a camera was off",
+    "timing": "step: between two packets; late, early: by more than a step; lost: missing by their timestamps; "
+    "double: the same packet again; order: older than the one before; jumps: of the timestamps; "
+    "untimed: without a timestamp; jitter: in ms, percentiles (RFC 3550)",
+    "sound": "silent: below −60 dBFS; level: of what is not silent",
+    "participants": "joined, left: seconds since the capture began; by: what speaking was measured from",
+    "messages": "in: from Zoom; out: to Zoom",
+    "keep-alives": "open: without an answer; interval, answer: in ms",
+    "connections": "opened, closed: seconds since the capture began; code: why it was closed (RFC 6455, 7.4)",
+}
+"""What the columns mean, by the sheet's title."""
 
 
 class Column(Struct, frozen=True):
@@ -49,6 +67,8 @@ class Sheet(Struct, frozen=True):
     title: str
     columns: tuple[Column, ...]
     rows: list[tuple[Cell, ...]]
+    legend: str = ""
+    """What its columns mean, for who does not know."""
 
 
 def sheets(summary: Summary) -> list[Sheet]:
@@ -71,22 +91,23 @@ def sheets(summary: Summary) -> list[Sheet]:
             [(warned.at, warned.channel, warned.text) for warned in summary.warnings],
         ),
     ]
-    return [sheet for sheet in made if sheet.rows]
+    return [replace(sheet, legend=_LEGENDS.get(sheet.title, "")) for sheet in made if sheet.rows]
 
 
-def _reason(stop: Stopped) -> str:
+def reason_in_words(stop: Stopped) -> str:
+    """Why the stream ended, as documented."""
     return StopReason.explain(stop.reason) if stop.reason is not None else stop.name or StopReason.explain(None)
 
 
 def _facts(summary: Summary) -> Sheet:
-    stop = "nothing said so" if summary.stop is None else _reason(summary.stop)
+    stop = "nothing said so" if summary.stop is None else reason_in_words(summary.stop)
     said_by = "" if summary.stop is None else f" (said by {summary.stop.said_by})"
     rows: list[tuple[Cell, ...]] = [
         *([("title", summary.recorded.title)] if summary.recorded is not None and summary.recorded.title else []),
         ("capture", summary.capture),
         ("of", f"{summary.product} {summary.id}, stream {summary.rtms_stream_id}"),
         ("created", f"{summary.created} by {summary.generator}"),
-        ("length", f"{summary.seconds:.3f} s, {summary.lines} lines"),
+        ("length", f"{clock_time(round(summary.seconds))}, {summary.lines:,} lines"),
         *([("announced", f"by {Via(summary.announced_by).in_words}")] if summary.announced_by else []),
         ("status", summary.status),
         ("stop", f"{stop}{said_by}"),
@@ -140,7 +161,8 @@ def _label(name: str, value: object) -> str | None:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _whose(track: Track) -> tuple[Cell, Cell]:
+def whose(track: Track) -> tuple[Cell, Cell]:
+    """The id and the name of the one whose track it is."""
     mixed = track.kind == "audio" and not track.user_id and track.channel_id is None
     return str(track.user_id), track.user_name or ("everybody" if mixed else None)
 
@@ -163,7 +185,7 @@ def _tracks(summary: Summary) -> Sheet:
         timed = track.step_ms is not None
         longest = max((end - start for start, end in track.gaps), default=None)
         gaps = (track.gap_count, track.gap_seconds if track.gap_count else None) if timed else (None, None)
-        rows.append((track.kind, *_whose(track), track.packets, track.bytes, track.duration, *gaps, longest))
+        rows.append((track.kind, *whose(track), track.packets, track.bytes, track.duration, *gaps, longest))
     return Sheet("media received", columns, rows)
 
 
@@ -186,7 +208,7 @@ def _timing(summary: Summary) -> Sheet:
     rows: list[tuple[Cell, ...]] = [
         (
             track.kind,
-            *_whose(track),
+            *whose(track),
             track.step_ms,
             track.late,
             track.early,

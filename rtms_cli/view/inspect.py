@@ -43,6 +43,10 @@ class Sheet(Protocol):
     def rows(self) -> Sequence[Sequence[Cell]]:
         """The cells; `None` where there is nothing to say."""
 
+    @property
+    def legend(self) -> str:
+        """What the columns mean; may be empty."""
+
 
 class Lane(Protocol):
     """One row of a timeline."""
@@ -96,7 +100,8 @@ def plain_sheets(sheets: Iterable[Sheet]) -> list[str]:
         if any(column.name for column in columns):
             table.insert(0, [column.name for column in columns])
         widths = [max(map(cell_len, cells)) for cells in zip(*table, strict=True)]
-        lines += ["", sheet.title] if sheet.title else []
+        lines += [""] if lines else []
+        lines += [sheet.title] if sheet.title else []
         for row in table:
             padded = [
                 cell + " " * (width - cell_len(cell))
@@ -105,28 +110,110 @@ def plain_sheets(sheets: Iterable[Sheet]) -> list[str]:
                 for cell, column, width in zip(row, columns, widths, strict=True)
             ]
             lines.append(("  " + "  ".join(padded)).rstrip())
+        lines += [f"  ({line})" for line in sheet.legend.splitlines()]
     return lines
 
 
-def rich_sheets(sheets: Iterable[Sheet]) -> "RenderableType":
-    """The tables for a terminal."""
+def rich_sheets(sheets: Iterable[Sheet], width: int = 0) -> "RenderableType":
+    """The tables for a terminal.
+
+    Where one is too wide, its columns are continued below, beside its first ones again.
+
+    :param width: the terminal's columns; 0 leaves the widths to Rich.
+    """
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     drawn: list[RenderableType] = []
     for sheet in sheets:
-        named = any(column.name for column in sheet.columns)
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=named)
-        for number, column in enumerate(sheet.columns):
-            justify = "left" if column.unit == "text" else "right"
-            table.add_column(column.name, justify=justify, style=None if number else "cyan")  # type: ignore[arg-type]
-        for row in sheet.rows:
-            cells = [written(cell, column.unit) for cell, column in zip(row, sheet.columns, strict=True)]
-            table.add_row(*(Text(cell, style="dim" if cell == NOTHING else "") for cell in cells))
-        drawn += [Text(), Text(sheet.title, style="bold")] if sheet.title else []
-        drawn.append(table)
+        columns, rows = sheet.columns, sheet.rows
+        texts = [[written(row[number], column.unit) for row in rows] for number, column in enumerate(columns)]
+        widths = _column_widths(columns, texts)
+        drawn += [Text()] if drawn else []
+        drawn += [Text(sheet.title, style="bold")] if sheet.title else []
+        for part in _parts(columns, texts, widths, width):
+            table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+            table.show_header = any(column.name for column in columns)
+            room = _shared_out({number: widths[number] for number in part}, columns, texts, width)
+            for number in part:
+                is_text = columns[number].unit == "text"
+                wraps = _wraps(columns, texts, number)
+                table.add_column(
+                    columns[number].name,
+                    justify="left" if is_text else "right",
+                    style=None if number else "cyan",
+                    width=room[number] if width else None,
+                    no_wrap=not wraps,
+                    overflow="fold" if wraps else "ellipsis",
+                )
+            for row in zip(*(texts[number] for number in part), strict=True):
+                table.add_row(*(Text(cell, style="dim" if cell == NOTHING else "") for cell in row))
+            drawn.append(table)
+        if sheet.legend:
+            drawn.append(Text(sheet.legend, style="dim"))
     return Group(*drawn)
+
+
+_BETWEEN = 2
+"""Columns of the terminal between two of a table."""
+_LEAST_TEXT = 10
+"""What is left of a text that is cut."""
+_LEAST_WRAPPED = 24
+"""How wide sentences stay."""
+
+
+def _column_widths(columns: Sequence[Column], texts: Sequence[Sequence[str]]) -> list[int]:
+    from rich.cells import cell_len
+
+    return [max(cell_len(column.name), *map(cell_len, cells)) for column, cells in zip(columns, texts, strict=True)]
+
+
+def _least(column: Column, width: int, *, wraps: bool) -> int:
+    """How narrow a column may be: only texts are cut, or wrapped."""
+    return (
+        min(width, max(_LEAST_WRAPPED if wraps else _LEAST_TEXT, len(column.name))) if column.unit == "text" else width
+    )
+
+
+def _wraps(columns: Sequence[Column], texts: Sequence[Sequence[str]], number: int) -> bool:
+    """Whether a column has sentences, which nothing stands beside."""
+    return number == len(columns) - 1 and any(" " in text for text in texts[number])
+
+
+def _parts(
+    columns: Sequence[Column], texts: Sequence[Sequence[str]], widths: Sequence[int], width: int
+) -> list[list[int]]:
+    """Which columns stand beside each other: all, or as many as there is room for, each time beside the first ones."""
+    least = [
+        _least(column, widths[number], wraps=_wraps(columns, texts, number)) + _BETWEEN
+        for number, column in enumerate(columns)
+    ]
+    if not width or sum(least) - _BETWEEN <= width:
+        return [list(range(len(columns)))]
+    keys = next((number for number, column in enumerate(columns) if column.unit != "text"), 1) or 1
+    parts, used = [list(range(keys))], sum(least[:keys])
+    for number in range(keys, len(columns)):
+        if used + least[number] - _BETWEEN > width and len(parts[-1]) > keys:
+            parts.append(list(range(keys)))
+            used = sum(least[:keys])
+        parts[-1].append(number)
+        used += least[number]
+    return parts
+
+
+def _shared_out(
+    widths: dict[int, int], columns: Sequence[Column], texts: Sequence[Sequence[str]], width: int
+) -> dict[int, int]:
+    """The columns' widths in the room that there is: the widest text gives way first."""
+    room = dict(widths)
+    least = {number: _least(columns[number], room[number], wraps=_wraps(columns, texts, number)) for number in room}
+    while width and sum(room.values()) + _BETWEEN * (len(room) - 1) > width:
+        giving = {number: room[number] for number in room if room[number] > least[number]}
+        if not giving:
+            break
+        room[max(giving, key=lambda number: giving[number])] -= 1
+    return room
 
 
 _CONTINUOUS = frozenset(("socket", "audio", "video", "share", "speaker", "gap", "reconnect"))

@@ -172,7 +172,7 @@ def test_output_in_an_old_encoding(tmp_path: Path) -> None:
     """A terminal, or a pipe on Windows, may lack arrows and ticks."""
     old = {"PYTHONIOENCODING": "ascii"}
     assert rtms("demo", "--seconds", "1", cwd=tmp_path, settings=old).stderr == ""
-    for arguments in ((), ("--messages",), ("--timeline",)):
+    for arguments in ((), ("--all",), ("--messages",), ("--timeline",)):
         shown = rtms("inspect", *arguments, cwd=tmp_path, settings=old)
         assert (shown.returncode, shown.stdout.isascii()) == (0, True), shown.stderr
     assert "MEDIA_DATA_AUDIO" in rtms("inspect", "--messages", cwd=tmp_path, settings=old).stdout

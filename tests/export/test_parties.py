@@ -181,7 +181,7 @@ def test_where_only_channels_tell_who_it_is_channel_0_is_a_party_in_every_produc
     assert [path.name for path in exported(call, "--to", "wav", "--per-speaker")] == ["call.0.wav", "call.1.wav"]
     summary = json.loads(rtms("inspect", call, "--json", cwd=call).stdout)
     assert [one["channel_id"] for one in summary["tracks"]] == [0, 1, 0]
-    assert "everybody" not in rtms("inspect", call, cwd=call).stdout
+    assert "everybody" not in rtms("inspect", call, "--all", cwd=call).stdout
 
 
 def test_what_was_said_before_a_transfer_is_the_first_agents(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_a_capture_that_unpacks_to_gigabytes(meeting: Path, suffix: str) -> None
 def test_times_that_cannot_be_in_a_capture(meeting: Path, at: str) -> None:
     with (meeting / "capture.jsonl").open("a") as capture:
         capture.write(f'{{"at": {at}, "ch": "media", "dir": "in", "data": {{"msg_type": 12}}}}\n')
-    for options in ((), ("--messages",), ("--lint",), ("--timeline",), ("--json",)):
+    for options in ((), ("--all",), ("--messages",), ("--lint",), ("--timeline",), ("--json",)):
         done = rtms("inspect", meeting, *options, cwd=meeting)
         assert done.returncode in (0, 1), done.stderr
     assert "is no capture line" in told(5, "replay", meeting, "--out", meeting.parent / "out")

@@ -136,7 +136,7 @@ def test_what_cannot_be_read_is_told_and_nothing_outside_is_read(tmp_path: Path)
     assert (recorded.status, recorded.sounds) == ("", [])
     assert "No such file" in recorded.problem
     done = rtms("inspect", folder, cwd=tmp_path)
-    assert "manifest       cannot be read: " in done.stdout
+    assert "manifest  cannot be read: " in done.stdout
 
 
 def test_the_summary_tells_of_sound_and_losses(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_the_summary_tells_of_sound_and_losses(tmp_path: Path) -> None:
     recording(tmp_path, *tracks, losses=(loss,))
     soundfile.write(tmp_path / "audio/mixed.wav", np.concatenate([tone(1, 0.5), np.zeros(RATE)]), RATE)
     soundfile.write(tmp_path / "audio/7_ann.wav", np.zeros(RATE), RATE)
-    lines = rtms("inspect", tmp_path, cwd=tmp_path).stdout.splitlines()
+    lines = rtms("inspect", tmp_path, "--all", cwd=tmp_path).stdout.splitlines()
     start = lines.index("sound")
     assert [line.split() for line in lines[start + 2 : start + 4]] == [
         ["audio/mixed.wav", "everybody", "16,000", "0:00:02", "50%", "-9.0", "-6.0", "1", "0.25", "s", "–"],
