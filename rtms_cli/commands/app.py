@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -97,6 +98,8 @@ def main() -> None:
         _end(Problem("rtms runs on Linux and macOS, not on Windows itself.", "Install it in WSL: wsl --install"))
     from rtms_cli.view.output import drop_dead_output, open_standard_streams, output_error
 
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # those of libraries are for programmers, who set PYTHONWARNINGS
     open_standard_streams()
     if os.environ.get("COMP_CWORD", "").isdigit() and "COMP_WORDS" in os.environ:
         from rtms_cli.commands.completing import join_equals_signs

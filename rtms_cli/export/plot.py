@@ -1,15 +1,22 @@
 """A recording as one picture: waveforms, gaps, who spoke, pictures, sentences."""
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
 
 from rtms_cli.errors import Problem
 from rtms_cli.export.audio import opened_sound
+from rtms_cli.export.fonts import Lettering, lettering
 from rtms_cli.export.indexes import indexed
 from rtms_cli.export.source import Recorded
+from rtms_cli.protocol.times import clock_time
 
 _POINTS = 2_000
+_CLOCK_S = 120.0
+_STEPS_S = (15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 43_200, 86_400)
+_MOST_MARKS = 12
+_MOST_LISTED = 10
 _COLOURS = {"audio": "#2563eb", "video": "#9333ea", "share": "#d97706", "transcript": "#0d9488", "chat": "#db2777"}
 
 
@@ -19,7 +26,9 @@ def write_plot(recorded: Recorded, target: Path) -> list[str]:
     :returns: what the user should know.
     :raises Problem: where matplotlib is missing, or cannot draw what a recording says.
     """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches, too
     try:
+        import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
@@ -36,15 +45,28 @@ def write_plot(recorded: Recorded, target: Path) -> list[str]:
         lanes.append(("speaker", ("speaker", None)))
     if not lanes:
         raise Problem(f"{recorded.folder} has nothing to draw.", "`rtms inspect` shows what it has.")
-    figure = Figure(figsize=(14, 1.2 + 0.75 * len(lanes)), layout="constrained")
-    FigureCanvasAgg(figure)
+    title = _title(recorded)
+    letters = lettering([title, *(label for label, _ in lanes), *(name for _, _, name in speakers)])
     try:
-        with warnings.catch_warnings():
+        with mpl.rc_context({"font.family": letters.families}), warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)  # of numbers that no axis can hold
-            _paint(figure, recorded, lanes, speakers, target)
+            figure = Figure(figsize=(14, 1.2 + 0.75 * len(lanes)), layout="constrained")
+            FigureCanvasAgg(figure)
+            figure.suptitle(letters.shown(title, 160), fontsize=11, parse_math=False)
+            _paint(figure, recorded, lanes, speakers, letters)
+            figure.savefig(target, dpi=110, format=target.suffix.lstrip(".") or "png")
     except (RuntimeError, RuntimeWarning, ValueError, OverflowError) as error:
         raise Problem(f"The plot cannot be drawn: {error}.", "`rtms inspect` shows what the recording has.") from None
-    return []
+    if not letters.missing:
+        return []
+    listed = "".join(sorted(letters.missing)[:_MOST_LISTED])
+    return [f"no font here has {listed}: the plot shows their names or numbers"]
+
+
+def _title(recorded: Recorded) -> str:
+    manifest = recorded.manifest
+    told = f"{manifest.product} {manifest.id}  {manifest.started_at}  {manifest.status}"
+    return f"{manifest.title}  {told}" if manifest.title else told
 
 
 def _paint(
@@ -52,23 +74,31 @@ def _paint(
     recorded: Recorded,
     lanes: list[tuple[str, Any]],
     speakers: list[tuple[float, Any, str]],
-    target: Path,
+    letters: Lettering,
 ) -> None:
     axes = figure.subplots(len(lanes), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (label, (kind, track)) in zip(axes, lanes, strict=True):
-        _draw(axis, recorded, kind, track, speakers)
-        axis.set_ylabel(_short(label), rotation=0, ha="right", va="center", fontsize=9, parse_math=False)
+        _draw(axis, recorded, kind, track, [(at, letters.shown(name)) for at, _, name in speakers])
+        axis.set_ylabel(letters.shown(label), rotation=0, ha="right", va="center", fontsize=9, parse_math=False)
         axis.set_yticks([])
         axis.spines[["top", "right", "left"]].set_visible(False)
     axes[-1].set_xlim(0, max(recorded.seconds, 0.001))
-    axes[-1].set_xlabel("seconds")
-    manifest = recorded.manifest
-    title = f"{manifest.product} {manifest.id}  {manifest.started_at}  {manifest.status}"
-    figure.suptitle(_short(title, 160), fontsize=11, parse_math=False)
-    figure.savefig(target, dpi=110, format=target.suffix.lstrip(".") or "png")
+    _mark_times(axes[-1], recorded.seconds)
 
 
-def _draw(axis: Any, recorded: Recorded, kind: str, track: Any, speakers: list[tuple[float, Any, str]]) -> None:
+def _mark_times(axis: Any, seconds: float) -> None:
+    """Seconds where there are few; else `h:mm:ss` at times that are round for people."""
+    if seconds < _CLOCK_S:
+        axis.set_xlabel("seconds")
+        return
+    from matplotlib.ticker import MultipleLocator
+
+    step = next((step for step in _STEPS_S if seconds / step <= _MOST_MARKS), seconds / _MOST_MARKS)
+    axis.xaxis.set_major_locator(MultipleLocator(step))
+    axis.xaxis.set_major_formatter(lambda at, _: clock_time(at))
+
+
+def _draw(axis: Any, recorded: Recorded, kind: str, track: Any, speakers: list[tuple[float, str]]) -> None:
     match kind:
         case "audio":
             offset = recorded.clock.track(track)
@@ -91,20 +121,14 @@ def _draw(axis: Any, recorded: Recorded, kind: str, track: Any, speakers: list[t
             for sentence in recorded.sentences():
                 axis.axvspan(sentence.start, sentence.end, color=_COLOURS["transcript"], alpha=0.5, lw=0)
         case _:
-            for number, (start, _, name) in enumerate(speakers):
-                end = speakers[number + 1][0] if number + 1 < len(speakers) else recorded.seconds
-                axis.axvspan(start, end, color=_shade(name), alpha=0.4, lw=0)
-                axis.text(start, 0.5, f" {_short(name)}", fontsize=8, va="center", clip_on=True, parse_math=False)
-
-
-def _short(text: str, room: int = 60) -> str:
-    """A text from outside as a picture can hold it."""
-    shown = "".join(char if char.isprintable() or char == "\n" else "�" for char in text[: room + 1])
-    return shown if len(shown) <= room else f"{shown[: room - 1]}…"
-
-
-def _shade(name: str) -> str:
-    return f"C{sum(map(ord, name)) % 10}"
+            length = recorded.seconds
+            numbers = {name: number for number, name in enumerate(dict.fromkeys(name for _, name in speakers))}
+            ends = [start for start, _ in speakers[1:]] + [length]
+            for (start, name), end in zip(speakers, ends, strict=True):
+                if not 0 <= start <= length:
+                    continue  # far away from the picture, letters cannot be drawn
+                axis.axvspan(start, min(end, length), color=f"C{numbers[name] % 10}", alpha=0.4, lw=0)
+                axis.text(start, 0.5, f" {name}", fontsize=8, va="center", clip_on=True, parse_math=False)
 
 
 def _envelope(path: Path, offset: float) -> tuple[Any, Any, Any]:

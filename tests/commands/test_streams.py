@@ -131,3 +131,18 @@ def test_windows_is_refused_in_a_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: rtms runs on Linux and macOS")
     assert done.stderr.count("\n") == 2
+
+
+@pytest.mark.parametrize(("settings", "shown"), [({}, False), ({"PYTHONWARNINGS": "default"}, True)])
+def test_warnings_of_libraries_are_for_programmers(settings: dict[str, str], shown: bool, tmp_path: Path) -> None:
+    warn = "app.app = lambda: warnings.warn('of a library')"
+    program = f"import warnings; from rtms_cli.commands import app; {warn}; app.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "of a library" in done.stderr) == (0, shown)
