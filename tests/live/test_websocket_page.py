@@ -149,7 +149,7 @@ async def test_the_list_of_streams_is_as_the_table_has_it() -> None:
         told = [json.loads(await watcher.recv()) for _ in range(3)]
     section = SECTIONS["`listen:PORT`"]
     assert fields("`listen:PORT`") == {key for one in told for key in one}
-    described = section.partition("A stream is an object with")[2].partition("It is there")[0]
+    described = section.partition("A stream is an object with")[2].partition("It is listed")[0]
     assert set(re.findall(r"`(\w+)`", described)) - {"start"} == set(told[1]["stream"])
 
 
