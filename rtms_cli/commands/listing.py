@@ -34,6 +34,7 @@ COMMANDS = {
     "search": "Find words in all transcripts, chats and titles.",
     "play": "Play a recording, or open its page in a browser.",
     "name": "Give a recording a title.",
+    "mark": "Mark this moment in a running recording.",
     "rm": "Delete recordings, finished or not.",
     "prune": "Delete old recordings, in a folder or in a store.",
     "simulate": "Simulate Zoom for a client under test.",

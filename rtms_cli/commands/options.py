@@ -440,6 +440,17 @@ def recordings_place(context: typer.Context) -> str:
     return str((settings or {}).get("listen", {}).get("place", "recordings"))
 
 
+def recordings_folder(context: typer.Context) -> Path:
+    """The folder that is recorded into: that of `recordings_place`, or the spool where a store has the recordings."""
+    from rtms_cli.store.urls import is_store_url
+
+    place = recordings_place(context)
+    if not is_store_url(place):
+        return Path(place)
+    settings = context.parent.default_map if context.parent is not None else None
+    return Path(str((settings or {}).get("listen", {}).get("spool", "spool")))
+
+
 def recording_of(context: typer.Context, text: str | None, doing: str, endpoint: str | None = None) -> str:
     """The path or URL of the recording that a person means; where it was not named in full, a line says which.
 

@@ -32,6 +32,8 @@ _COPIED = {"H264": "h264", "JPG": "mjpeg", "PNG": "png"}
 _OFF_S = 1.5
 """A camera that has sent nothing for so long is off."""
 _HALF = (960, 540)
+_LONGEST_TITLE = 200
+"""Characters of a chapter's title."""
 _CHAPTER_S = 60.0
 """Speakers make a chapter at most so often."""
 
@@ -384,7 +386,7 @@ def chapters(recorded: Recorded) -> list[tuple[float, str]]:
             spoke = at
             marks.append((at, f"{who} speaks"))
         elif kind == "MARK":
-            marks.append((at, "marked"))
+            marks.append((at, str(event.get("text") or "marked")[:_LONGEST_TITLE]))
     return sorted(marks)
 
 

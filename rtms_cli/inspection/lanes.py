@@ -144,6 +144,8 @@ class LaneCollector:
                 self._people.hear(text, at_us)
                 whose = self._people.parties.party_of(text) if isinstance(text, Transcript) else None
                 self._fill(MEDIA_NAMES[text.media_type], whose, at_us, at_us + 1)
+            case ChannelState(state=State.MARK):
+                self._fill("events", None, at_us, at_us + 1)
             case EventUpdate() as event:
                 self._fill("events", None, at_us, at_us + 1)
                 self._people.take(event, at_us)

@@ -28,7 +28,7 @@ from rtms_cli.inspection.reading import Piece, in_pieces
 from rtms_cli.inspection.sheets import sheets
 from rtms_cli.inspection.sound import Outline, Recorded, Sound, look_at
 from rtms_cli.inspection.summary import Summarizer, Summary
-from rtms_cli.machine import Direction, Frame
+from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol.conversation import Conversation, chat_line
 from rtms_cli.protocol.messages import Chat, EventUpdate, Transcript, UserId
 from rtms_cli.protocol.numbers import Attribute, Product
@@ -168,6 +168,8 @@ class _Texts:
 
     def take(self, frame: Frame) -> None:
         """Take the next frame."""
+        if isinstance(frame.message, ChannelState) and frame.message.state is State.MARK:
+            self._tell(frame, f"mark: {frame.message.reason}")
         if frame.direction is not Direction.IN:
             return
         match frame.message:
@@ -179,11 +181,13 @@ class _Texts:
             case EventUpdate() as event:
                 told = self._parties.people_of(event)[:20]
                 people = ", ".join(label(self._product, who.party, who.name) for who in told)
-                text = f"{event_label(event, self._product)} {people}".strip()
-                if self._has_room(self._events):
-                    self._events.append((frame.at_us / 1_000_000, text))
+                self._tell(frame, f"{event_label(event, self._product)} {people}".strip())
             case _:
                 pass
+
+    def _tell(self, frame: Frame, text: str) -> None:
+        if self._has_room(self._events):
+            self._events.append((frame.at_us / 1_000_000, text))
 
     def _has_room(self, place: Sized) -> bool:
         has_room = len(place) < MOST_LINES

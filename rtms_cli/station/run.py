@@ -123,6 +123,16 @@ class Run:
         if self.left_for:
             driver.leave(self.left_for)
 
+    def stop(self, who: str) -> None:
+        """End the session cleanly."""
+        if self.driver is not None:
+            self.driver.stop(who)
+
+    def mark(self, text: str) -> None:
+        """Mark this moment in the stream's events."""
+        if self.driver is not None:
+            self.driver.mark(text)
+
     def leave(self, why: str) -> None:
         """Leave the stream to another owner."""
         self.left_for = why

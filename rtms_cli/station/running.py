@@ -24,6 +24,7 @@ from rtms_cli.recording.files import folder_mode, make_folder
 from rtms_cli.recording.writer import Writer
 from rtms_cli.station.intake import Choose
 from rtms_cli.station.listening import OpenListener
+from rtms_cli.station.marking import take_marks
 from rtms_cli.station.notify_systemd import tell_systemd
 from rtms_cli.station.observing import Observer
 from rtms_cli.station.station import Station, recorder_in, recorder_nowhere, revoke_in
@@ -127,12 +128,14 @@ async def running_station(
         choose=choose,
     )
     reporting = asyncio.create_task(station.report_progress(PROGRESS_S), name="progress")
+    marking = asyncio.create_task(take_marks(station), name="marks")
     try:
         yield station
     finally:
         await station.stop("rtms")
         await writer.close()
         reporting.cancel()
+        marking.cancel()
 
 
 def run_loop(work: Coroutine[Any, Any, T]) -> T:

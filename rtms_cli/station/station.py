@@ -226,16 +226,14 @@ class Station:
 
     def leave(self, stream_id: str, why: str) -> None:
         """Leave a stream to another owner, without asking the server for an end."""
-        run = self._runs.get(stream_id)
-        if run is not None:
+        if (run := self._runs.get(stream_id)) is not None:
             run.leave(why)
 
     async def stop(self, who: str) -> None:
         """End every session cleanly, and wait until their recordings are finished."""
         self._stopping = self._stopping or who
         for run in list(self._runs.values()):
-            if run.driver is not None:
-                run.driver.stop(who)
+            run.stop(who)
         await self.idle()
         self._notices.close()
         self._stopped.set()
@@ -248,15 +246,17 @@ class Station:
 
     def end(self, stream_id: str, who: str) -> None:
         """End one stream's session cleanly."""
-        run = self._runs.get(stream_id)
-        if run is not None and run.driver is not None:
-            run.driver.stop(who)
+        if (run := self._runs.get(stream_id)) is not None:
+            run.stop(who)
 
     def mark(self, stream_id: str, text: str) -> None:
         """Mark this moment in one stream's events."""
-        run = self._runs.get(stream_id)
-        if run is not None and run.driver is not None:
-            run.driver.mark(text)
+        if (run := self._runs.get(stream_id)) is not None:
+            run.mark(text)
+
+    def folders(self) -> Mapping[str, Path]:
+        """The folders that are being recorded into, by stream id."""
+        return {name: run.folder for name, run in self._runs.items() if run.folder is not None}
 
     @property
     def is_stopping(self) -> bool:
