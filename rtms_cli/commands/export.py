@@ -11,7 +11,7 @@ import typer
 from msgspec import Struct
 
 from rtms_cli.commands import completing
-from rtms_cli.commands.options import StoreEndpoint, duration, recordings_of, time_option
+from rtms_cli.commands.options import StoreEndpoint, duration, recordings_of, short_name, time_option
 from rtms_cli.errors import Exit, Problem
 from rtms_cli.export.formats import (
     DOCUMENTS,
@@ -31,6 +31,7 @@ from rtms_cli.export.formats import (
 )
 from rtms_cli.export.places import Place, format_of, place_of, plot_place
 from rtms_cli.store.urls import is_store_url
+from rtms_cli.untrusted import is_folder
 
 if TYPE_CHECKING:
     from rtms_cli.capture import Capture
@@ -148,8 +149,10 @@ def export(
     place = place_of(out, formats, len(found), per_speaker=per_speaker)
     job = _Job(formats, given, options, place, plot_place(plot, len(found)), force, store_endpoint)
     _check_stdout(job, as_json=as_json)
-    exports = _exported(found, job, failed, is_quiet=as_json)
-    _tell(exports, failed, is_listed=not job.takes_stdout, as_json=as_json)
+    is_drawn_over = job.takes_stdout and sys.stdout.isatty()
+    exports = _exported(found, job, failed, is_quiet=as_json or is_drawn_over)
+    steps = [] if as_json or job.takes_stdout else _next(context, found, has_failed=bool(failed))
+    _tell(exports, failed, steps, is_listed=not job.takes_stdout, as_json=as_json)
 
 
 class _Job(Struct, frozen=True):
@@ -296,11 +299,35 @@ def _kinds(formats: list[str], *, is_plotted: bool) -> frozenset[str]:
     return frozenset(kinds | ({"audio"} if {*SOUND} & {*formats} else set()))
 
 
-def _tell(exports: list[Export], failed: list[Problem], *, is_listed: bool, as_json: bool) -> None:
-    """Print what was made, and what could not be.
+def _next(context: typer.Context, found: Sequence[str], *, has_failed: bool) -> list[tuple[str, str]]:
+    """The commands that make sense now, and what they do."""
+    from rtms_cli.view.next_steps import command_line
+
+    if len(found) != 1:
+        return [("rtms ls", "all recordings")]
+    name, is_capture = short_name(context, found[0]), not is_store_url(found[0]) and not is_folder(Path(found[0]))
+    if has_failed or is_capture:
+        return [(command_line("rtms", "inspect", name), "what it has")]
+    return [
+        (command_line("rtms", "play", name), "hear it, or open its page"),
+        (command_line("rtms", "show", name), "the summary and the verdict"),
+    ]
+
+
+def _tell(
+    exports: list[Export],
+    failed: list[Problem],
+    steps: list[tuple[str, str]],
+    *,
+    is_listed: bool,
+    as_json: bool,
+) -> None:
+    """Print what was made, what could not be, and what to do next.
 
     :raises Problem: where nothing could be made.
     """
+    from rtms_cli.view.console import make_console
+    from rtms_cli.view.next_steps import next_steps
     from rtms_cli.view.text import json_line, say
 
     files = [path for export in exports for path in export.files]
@@ -308,8 +335,8 @@ def _tell(exports: list[Export], failed: list[Problem], *, is_listed: bool, as_j
     if as_json and (files or not failed):
         typer.echo(json_line({"files": files, "notes": notes}))
     else:
-        for made in (made for export in exports for made in export.made if is_listed):
-            say(_line(made))
+        for line in _lines([made for export in exports for made in export.made if is_listed]):
+            say(line)
         for note in notes:
             say(f"note: {note}", err=True)
     failed = list({str(each): each for each in failed}.values())
@@ -317,19 +344,26 @@ def _tell(exports: list[Export], failed: list[Problem], *, is_listed: bool, as_j
         say(f"error: {each}", err=True)
     if failed and not files:
         raise failed[-1]
+    next_steps(make_console(), steps)
     if failed:
         raise typer.Exit(Exit.MISMATCH)
 
 
-def _line(made: Made) -> str:
-    """What was made, on one line; the bare path where no person reads it."""
+def _lines(listed: Sequence[Made]) -> Iterator[str]:
+    """What was made, below the folder that it is in; bare paths where no person reads them."""
     from rtms_cli.view.console import is_for_people
     from rtms_cli.view.text import size_of
 
     if not is_for_people():
-        return str(made.path)
-    pictures = f"{made.pictures} picture{'' if made.pictures == 1 else 's'}, " if made.pictures else ""
-    return f"{made.path}  {pictures}{size_of(made.nbytes)}"
+        yield from (str(made.path) for made in listed)
+        return
+    folder = Path()
+    for made in listed:
+        if made.path.parent != folder:
+            folder = made.path.parent
+            yield f"{folder}/"
+        pictures = f"  {made.pictures} picture{'' if made.pictures == 1 else 's'}" if made.pictures else ""
+        yield f"  {size_of(made.nbytes):>8}  {made.path.name}{pictures}"
 
 
 def _heed_signals() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtms_cli.commands import completing
-from rtms_cli.commands.options import KeepRevoked, StoreEndpoint, recordings_of
+from rtms_cli.commands.options import KeepRevoked, StoreEndpoint, recordings_of, short_name
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -68,25 +68,44 @@ def repair(
         if as_json:
             typer.echo(json_line(done))
         else:
-            _tell(done, at_length=len(found) == 1)
+            _tell(done, short_name(context, path), at_length=len(found) == 1)
     for each in failed[:-1]:
         say(f"error: {each}", err=True)
     if failed:
         raise failed[-1]
+    if found and not as_json:
+        _suggest(context, [path for path, _ in found])
     if code is not Exit.OK:
         raise typer.Exit(code)
 
 
-def _tell(done: "Repaired", *, at_length: bool) -> None:
+def _suggest(context: typer.Context, found: list[str]) -> None:
+    """Print what to do next."""
+    from rtms_cli.view.console import make_console
+    from rtms_cli.view.next_steps import command_line, next_steps
+
+    steps = [("rtms ls", "all recordings")]
+    if len(found) == 1:
+        name = short_name(context, found[0])
+        steps = [
+            (command_line("rtms", "show", name), "the summary and the verdict"),
+            (command_line("rtms", "export", name), "files to play and read"),
+        ]
+    next_steps(make_console(), steps)
+
+
+def _tell(done: "Repaired", name: str, *, at_length: bool) -> None:
     """Print what became of a recording.
 
+    :param name: what to call it on a terminal; elsewhere it is its path.
     :param at_length: list the files too.
     """
+    from rtms_cli.view.console import is_for_people
     from rtms_cli.view.text import say
 
     count = len(done.changed)
     repaired = f"{count} file{'' if count == 1 else 's'} repaired" if count else "nothing to repair"
-    say(f"{done.folder}: {done.status}, {repaired}")
+    say(f"{name if is_for_people() else done.folder}: {done.status}, {repaired}")
     if at_length:
         for name in done.changed[:_MOST_LISTED]:
             say(f"  {name}")

@@ -21,7 +21,8 @@ import pyarrow.parquet
 import pytest
 import soundfile
 from frames import HEADER, ZERO_MS, audio, granted, media, said
-from processes import environment, rtms
+from processes import RTMS, environment, rtms
+from terminals import Terminal
 
 from rtms_cli.errors import Problem
 from rtms_cli.export.audio import everybody, export_audio
@@ -630,8 +631,18 @@ def test_several_recordings_by_name_and_by_their_folder(meeting: Path, tmp_path:
 def test_pictures_are_told_on_one_line(meeting: Path, tmp_path: Path) -> None:
     done = rtms("export", meeting, "--to", "frames,slides", "--every", "0.1", "--out", "out", cwd=tmp_path)
     assert done.stdout == "out/frames\nout/slides\n"
-    shown = rtms("export", meeting, "--to", "frames,slides", cwd=tmp_path, settings={"FORCE_COLOR": "1"})
-    assert re.fullmatch(r".*/export/frames  3 pictures, \S+ k?B\n.*/export/slides  2 pictures, \S+ k?B\n", shown.stdout)
+    terminal = Terminal([*RTMS, "export", "meeting", "--to", "frames,slides,txt"], tmp_path, 80, 24)
+    assert terminal.end() == 0
+    shown = [line.strip() for line in terminal.text.splitlines() if line]
+    terminal.close()
+    assert [re.sub(r"^[\d.]+ k?B  ", "", line) for line in shown[-6:-2]] == [
+        "meeting/export/",
+        "frames  3 pictures", "slides  2 pictures", "meeting.txt",
+    ]  # fmt: skip
+    assert shown[-2:] == [
+        "Next: rtms play meeting   hear it, or open its page",
+        "rtms show meeting   the summary and the verdict",
+    ]
 
 
 def test_what_is_there_already_keeps_no_other_file_from_being_made(separate: Path) -> None:

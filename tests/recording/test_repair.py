@@ -22,7 +22,8 @@ from encoded_audio import encoded, grant, sine
 from frames import HEADER, ZERO_MS, audio, granted, media, said, state, tree
 from harness import read_jsonl, read_wav, same_files
 from msgspec import structs
-from processes import CREDENTIALS, rtms, running
+from processes import CREDENTIALS, RTMS, rtms, running
+from terminals import Terminal
 
 from rtms_cli.capture import Capture, capture_line
 from rtms_cli.errors import Problem
@@ -182,6 +183,21 @@ def test_several_recordings_are_repaired_by_name_or_by_the_folder_that_they_are_
     assert wrong.returncode == 2
     assert "nothing to repair" in wrong.stdout
     assert "2026 is the beginning of 3 recordings" in wrong.stderr
+
+
+def test_a_terminal_shows_short_names_and_what_to_do_next(tmp_path: Path) -> None:
+    (tmp_path / "recordings").mkdir()
+    dead(tmp_path / "recordings/20260101T000000Z_meeting_1234567890123456789012345678901234567890")
+    terminal = Terminal([*RTMS, "repair", "latest"], tmp_path, 80, 24)
+    assert terminal.end() == 0
+    shown = [line for line in terminal.text.splitlines() if line]
+    terminal.close()
+    assert shown[-4:] == [
+        "20260101T000000Z: interrupted, 1 file repaired",
+        "  manifest.json",
+        "Next: rtms show 20260101T000000Z     the summary and the verdict",
+        "      rtms export 20260101T000000Z   files to play and read",
+    ]
 
 
 def test_a_full_disk_leaves_the_recording_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
