@@ -1,11 +1,13 @@
 """How a command reads its arguments and prints its help."""
 
 import copy
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typer._click.exceptions import BadParameter, UsageError
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from rtms_cli.commands.renamed import note, old_names
 from rtms_cli.errors import Problem
@@ -24,6 +26,18 @@ class RtmsCommand(TyperCommand):
 
     Help is plain text, on a terminal as in a pipe.
     """
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        profile = TyperOption(
+            param_decls=["--profile"],
+            type=str,
+            callback=_choose_profile,
+            is_eager=True,
+            expose_value=False,
+            hidden=True,
+        )
+        self.params.append(profile)
 
     def make_parser(self, ctx: "Context") -> Any:
         """The parser of this command's arguments, old names included."""
@@ -75,6 +89,10 @@ class RtmsCommand(TyperCommand):
             ]
             for source in dict.fromkeys(sources[str(param.name)] for param in about):
                 error.what = f"{source}: {error.what}"
+            if re.search(r"\b(ZOOM|ZM|RTMS)_[A-Z]|\.env\b", str(error)):
+                from rtms_cli.station.credentials import name_place
+
+                name_place(error)
         elif isinstance(error, BadParameter) and error.param in held:
             error.param_hint = f"'{error.param.opts[0]}' ({sources[str(error.param.name)]})"
 
@@ -97,6 +115,19 @@ class RtmsCommand(TyperCommand):
         for heading, listed in sections.items():
             with formatter.section(heading):
                 formatter.write_dl([(f"{name:{width}}", text) for name, text in listed], width)
+
+
+def _choose_profile(ctx: "Context", _: "Parameter", name: str | None) -> None:
+    """Take `--profile` behind the command as if it stood before it."""
+    if name is None or ctx.resilient_parsing or ctx.parent is None:
+        return
+    from rtms_cli.commands.settings import read_defaults
+    from rtms_cli.station.profiles import VARIABLE
+
+    os.environ[VARIABLE] = name
+    ctx.parent.obj = read_defaults(Path(), os.environ)
+    ctx.parent.default_map = ctx.parent.obj.values
+    ctx.default_map = ctx.parent.obj.values.get(str(ctx.info_name))
 
 
 def _is_set(param: "Parameter", ctx: "Context") -> bool:

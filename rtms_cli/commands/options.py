@@ -315,7 +315,7 @@ def given_credentials(**options: str | None) -> "Credentials":
                 err=True,
             )
     if unused := unused_credentials():
-        typer.echo(f"note: profile {active_profile()}: {', '.join(unused)} not used", err=True)
+        typer.echo(f"note: profile {active_profile()} does not use {', '.join(unused)}", err=True)
     return load_credentials(options)
 
 

@@ -147,7 +147,7 @@ def options_of(command: "TyperCommand") -> "dict[str, TyperOption]":
         for param in command.params
         if param.param_type_name == "option"
     }
-    return {name: option for name, option in named.items() if name not in _SECRET and name != "help"}
+    return {name: option for name, option in named.items() if name not in _SECRET and name not in ("help", "profile")}
 
 
 def _is_common(name: str, command: "TyperCommand", option: str) -> bool:

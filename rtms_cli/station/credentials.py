@@ -4,6 +4,7 @@ Under a profile they come from options or from that profile alone; see `station.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -115,6 +116,13 @@ _NAMES = {
     "account_id": ("ZOOM_ACCOUNT_ID",),
     "access_token": ("ZOOM_ACCESS_TOKEN",),
 }
+_IN_PROFILES = _NAMES | {
+    "base": ("ZOOM_BASE",),
+    "rtms_notify_secret": ("RTMS_NOTIFY_SECRET",),
+    "rtms_tap_token": ("RTMS_TAP_TOKEN",),
+}
+"""What a profile's credentials may be: what `.env` may hold."""
+_VARIABLE = re.compile(r"\b(?:ZOOM|ZM|RTMS)_[A-Z][A-Z0-9_]*\b")
 SECRETS = (
     *("client_secret", "video_sdk_secret", "secret_token"),
     *("s2s_client_secret", "video_sdk_api_secret", "access_token"),
@@ -135,7 +143,7 @@ def load_credentials(options: Mapping[str, str | None] | None = None, env_file: 
     """
     found: dict[str, Credential] = {}
     profile = active_profile()
-    kept = {} if profile is None else read_profile(profile, _NAMES).credentials
+    kept = {} if profile is None else read_profile(profile, _IN_PROFILES).credentials
     dotenv = _read_env_file(env_file) if profile is None else {}
     for name, variables in _NAMES.items():
         option = "--" + name.replace("_", "-")
@@ -175,21 +183,37 @@ def unused_credentials(env_file: Path = Path(".env")) -> list[str]:
     return [*(name for name in names if os.environ.get(name)), *([str(env_file)] if _read_env_file(env_file) else [])]
 
 
+def name_place(problem: Problem, env_file: Path = Path(".env")) -> None:
+    """Put into a problem where things are set: a variable that it is about is in `.env`, or has to be in a profile."""
+    if (profile := active_profile()) is not None:
+        places = ("in the environment or in .env", "in the environment or .env", "(environment or .env)")
+        for place in places:
+            problem.remedy = problem.remedy.replace(place, f"in profile {profile}, {user_file()}")
+        return
+    try:
+        known = _read_env_file(env_file)
+    except Problem:  # which may be the one that we have
+        return
+    for variable in dict.fromkeys(_VARIABLE.findall(problem.what)):
+        if variable in known and not os.environ.get(variable) and f"{variable} in " not in problem.what:
+            problem.what = problem.what.replace(variable, f"{variable} in {env_file}", 1)
+
+
 def find_secret(variable: str, env_file: Path = Path(".env")) -> Secret | None:
     """A secret that is none of Zoom's: from the environment, or `.env`.
 
-    A credential of Zoom's comes from the chosen profile, if there is one.
+    Where a profile was chosen, it comes from there, or from the environment; a credential of Zoom's from there alone.
 
     :raises Problem: where `.env` cannot be read.
     """
     if (profile := active_profile()) is not None:
-        name = next((name for name, variables in _NAMES.items() if variable in variables), "")
-        if name:
-            kept = read_profile(profile, _NAMES).credentials.get(name)
+        name = next((name for name, variables in _IN_PROFILES.items() if variable in variables), "")
+        kept = read_profile(profile, _IN_PROFILES).credentials.get(name)
+        if kept is not None or name in _NAMES:
             return None if kept is None else Secret(kept[0])
     if value := os.environ.get(variable):
         return Secret(value)
-    if not is_file(env_file):
+    if profile is not None or not is_file(env_file):
         return None
     from rtms_cli.station.env_file import read_env_file
 

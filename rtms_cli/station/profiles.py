@@ -97,7 +97,7 @@ def read_profile(name: str, names: Mapping[str, tuple[str, ...]], folder: Path =
 
 def _profile(name: str, files: list[SettingsFile], names: Mapping[str, tuple[str, ...]]) -> Profile:
     profile, known = Profile(name, [], {}), set[str]()
-    is_there = False
+    is_there, keepers = False, list[str]()
     for one in files:
         profiles = one.table.get(_PROFILES, {})
         if not isinstance(profiles, dict) or not all(isinstance(table, dict) for table in profiles.values()):
@@ -110,12 +110,17 @@ def _profile(name: str, files: list[SettingsFile], names: Mapping[str, tuple[str
         given, env_file = table.pop(_CREDENTIALS, None), table.pop(_ENV_FILE, None)
         profile.tables.append((source, table))
         if env_file is not None:
+            keepers.append(f"{_ENV_FILE} of {source}")
             profile.credentials.update(_from_env_file(one, source, env_file, names))
         if given is not None:
+            keepers.append(f"{_CREDENTIALS} of {source}")
             profile.credentials.update(_from_table(one, source, given, names))
     if not is_there:
         listed = f"There is {', '.join(sorted(known))}." if known else f"Write [{_PROFILES}.{name}] into {user_file()}."
         raise Problem(f"There is no profile {name}.", listed)
+    if len(keepers) > 1:
+        what = f"Profile {name} has credentials in {len(keepers)} places: {' and '.join(keepers)}."
+        raise Problem(what, "Keep them in one place, so that those of two apps are never mixed.")
     return profile
 
 

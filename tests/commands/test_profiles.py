@@ -64,15 +64,60 @@ def test_credentials_come_from_the_profile_alone(tmp_path: Path, home: dict[str,
     assert dev["secret_token"] is None, "neither the environment's nor that of .env"
 
 
+def test_a_profile_may_be_named_behind_the_command(tmp_path: Path, home: dict[str, str]) -> None:
+    for place in (("--profile", "prod", "config"), ("config", "--profile", "prod"), ("config", "--profile=prod")):
+        done = rtms(*place, "--json", cwd=tmp_path, settings=home | {"RTMS_PROFILE": "dev"})
+        told = json.loads(done.stdout)
+        assert (told["profile"], told["credentials"]["client_id"][-9:]) == ("prod", "client-id"), done.stderr
+    done = rtms("listen", "--profile", "prod", "--mode", "x", cwd=tmp_path, settings=home)
+    assert "\nerror: --mode x" in done.stderr
+    users = tmp_path / "config" / "rtms" / "config.toml"
+    users.write_text('[profiles.prod]\nmode = "x"\n')
+    done = rtms("listen", "--profile", "prod", cwd=tmp_path, settings=home)
+    assert "config.toml [profiles.prod]: --mode x makes no files" in done.stderr
+    assert "There is no profile nosuch" in rtms("ls", "--profile", "nosuch", cwd=tmp_path, settings=home).stderr
+
+
+def test_credentials_of_a_profile_are_in_one_place(tmp_path: Path, home: dict[str, str]) -> None:
+    """A folder that one is in cannot put its own beside them."""
+    (tmp_path / "rtms.toml").write_text('[profiles.prod]\nenv-file = "evil.env"\n')
+    (tmp_path / "evil.env").write_text("ZOOM_CLIENT_ID=evil\n")
+    done = rtms("--profile", "prod", "config", cwd=tmp_path, settings=home)
+    assert done.returncode == 2
+    assert "error: Profile prod has credentials in 2 places: " in done.stderr
+    assert "credentials of " in done.stderr
+    assert "env-file of rtms.toml [profiles.prod]." in done.stderr
+
+
+def test_a_profile_keeps_out_all_of_env(tmp_path: Path, home: dict[str, str]) -> None:
+    """Where the cloud is, and secrets that are not Zoom's, stand in `.env` too."""
+    (tmp_path / ".env").write_text("ZOOM_BASE=nowhere.example\n")
+    done = rtms("status", "1", "--product", "phone", cwd=tmp_path, settings=home)
+    assert "error: ZOOM_BASE in .env=nowhere.example is not a cloud" in done.stderr
+    done = rtms("status", "1", "--product", "phone", "--profile", "dev", cwd=tmp_path, settings=home)
+    assert "nowhere.example" not in done.stderr
+    with (tmp_path / "config" / "rtms" / "dev.env").open("a") as file:
+        file.write("ZOOM_BASE=dev.example\n")
+    done = rtms("status", "1", "--product", "phone", "--profile", "dev", cwd=tmp_path, settings=home)
+    assert "dev.example is not a cloud" in done.stderr
+
+
+def test_what_is_missing_belongs_into_the_profile(tmp_path: Path, home: dict[str, str]) -> None:
+    (tmp_path / "config" / "rtms" / "dev.env").write_text("")
+    done = rtms("stop", "85512345678", "--profile", "dev", cwd=tmp_path, settings=home)
+    assert done.returncode == 2
+    assert "in profile dev, " in done.stderr.splitlines()[-1]
+    assert ".env" not in done.stderr.splitlines()[-1]
+
+
 def test_signatures_are_made_with_the_profiles_secret(tmp_path: Path, home: dict[str, str]) -> None:
     made = {}
     for name in ("prod", "dev"):
         arguments = ("--profile", name, "sign", "--id", "u", "--stream-id", "s", "--json")
         done = rtms(*arguments, cwd=tmp_path, settings=home)
         assert done.returncode == 0, done.stderr
-        assert (
-            f"note: profile {name}: ZOOM_CLIENT_ID, ZOOM_CLIENT_SECRET, ZOOM_SECRET_TOKEN, .env not used" in done.stderr
-        )
+        unused = "ZOOM_CLIENT_ID, ZOOM_CLIENT_SECRET, ZOOM_SECRET_TOKEN, .env"
+        assert f"note: profile {name} does not use {unused}" in done.stderr
         made[name] = done.stdout
     assert made["prod"] != made["dev"]
     wanted = rtms(

@@ -20,6 +20,7 @@ GENERATED = "<!-- Written by tests/docs/reference.py. Change the code, and run i
 ENVIRONMENT = {
     "RTMS_OPTION, RTMS_COMMAND_OPTION": "The value of an option, as RTMS_OUT or RTMS_LISTEN_PORT. "
     "It takes precedence over rtms.toml; the command line takes precedence over both.",
+    "RTMS_PROFILE": "The profile, as --profile sets it.",
     "RTMS_DEBUG": "Show tracebacks, as --debug does.",
     "ZOOM_CLIENT_ID, ZOOM_CLIENT_SECRET, ZOOM_SECRET_TOKEN": "The app's credentials. "
     "A file .env in the current folder may have them too.",
