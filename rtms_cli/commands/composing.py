@@ -76,7 +76,7 @@ class _Panel:
     def mark(self, stream_id: str) -> None:
         """Mark this moment in a stream's events."""
         if self.station is not None:
-            self.station.mark(stream_id, "the m key")
+            self.station.mark(stream_id, "marked on the dashboard")
             self.station.notice("marked: a line in events.jsonl")
 
     def look(self) -> Sequence[StreamSnapshot]:

@@ -264,7 +264,7 @@ def _serve(capture: "Capture", speed: float | None, options: ServerOptions, *, o
     from rtms_cli.simulator.server import Simulator
     from rtms_cli.station.running import on_signals, run_loop
     from rtms_cli.station.serving import ServedCapture, simulated_app, write_payloads
-    from rtms_cli.view.report import print_finding, print_reports
+    from rtms_cli.view.report import print_finding, print_reports, suggest_join
     from rtms_cli.view.text import say
 
     if options.webhook is not None:
@@ -295,11 +295,12 @@ def _serve(capture: "Capture", speed: float | None, options: ServerOptions, *, o
             on_signals(lambda _: served.end())
             if options.payload_out is not None:
                 await asyncio.to_thread(write_payloads, options.payload_out, [served.stream])
+                suggest_join(options.payload_out)
             elif options.webhook is None:
                 typer.echo(served.stream.webhook("started").decode())
             async for report in served.reports(options.webhook):
                 wrong += len(report.mistakes)
-                print_reports([report], as_json=as_json)
+                print_reports([report], as_json=as_json, payload=options.payload_out)
         return wrong
 
     if run_loop(run()):

@@ -142,7 +142,7 @@ def simulate(
     from rtms_cli.simulator.server import Simulator
     from rtms_cli.station.running import on_signals, run_loop
     from rtms_cli.station.serving import simulated_app, write_payloads
-    from rtms_cli.view.report import print_finding, print_reports
+    from rtms_cli.view.report import print_finding, print_reports, suggest_join
 
     if list_them:
         _list(as_json=as_json)
@@ -190,13 +190,14 @@ def simulate(
             on_signals(lambda _: simulator.end())
             if server.payload_out is not None:
                 await asyncio.to_thread(write_payloads, server.payload_out, live)
+                suggest_join(server.payload_out)
             elif webhook is None:
                 for stream in live:
                     typer.echo(stream.webhook("started").decode())
             return await asyncio.gather(*(play(simulator, stream) for stream in live))
 
     reports = run_loop(run())
-    print_reports(reports, as_json=as_json)
+    print_reports(reports, as_json=as_json, payload=server.payload_out)
     if any(report.mistakes for report in reports):
         raise typer.Exit(Exit.MISMATCH)
 

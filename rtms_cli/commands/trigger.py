@@ -171,6 +171,17 @@ def trigger(
         typer.echo(json_line(Result(name, to, sent, body.decode(errors="replace"), answers)))
     if not all(told.right for told in answers):
         raise typer.Exit(Exit.MISMATCH)
+    if sent in (Sent.GOOD, Sent.CHALLENGE) and not as_json:
+        _suggest(to)
+
+
+def _suggest(url: str) -> None:
+    """The command that makes sense next: an app that takes a webhook wants a stream."""
+    from rtms_cli.view.console import make_console
+    from rtms_cli.view.next_steps import command_line, next_steps
+
+    step = command_line("rtms", "simulate", "--webhook", url)
+    next_steps(make_console(), [(step, "a whole stream for it, with media")])
 
 
 async def _ask(

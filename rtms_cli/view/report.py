@@ -1,19 +1,32 @@
 """What a simulated Zoom says about the clients that it served."""
 
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import typer
 
+from rtms_cli.protocol.numbers import StatusCode
 from rtms_cli.simulator.cloud_report import CloudReport
 from rtms_cli.simulator.zoom import Finding, Report
+from rtms_cli.view.console import make_console
+from rtms_cli.view.next_steps import command_line, next_steps
 from rtms_cli.view.output import drop_dead_output
 from rtms_cli.view.text import escape, json_line
 
 
-def print_reports(reports: Sequence[Report], *, as_json: bool, cloud: CloudReport | None = None) -> None:
+def suggest_join(payload: Path) -> None:
+    """Say on standard error how to record what is announced in a file."""
+    next_steps(make_console(sys.stderr), [(command_line("rtms", "join", payload), "record it, from another terminal")])
+
+
+def print_reports(
+    reports: Sequence[Report], *, as_json: bool, cloud: CloudReport | None = None, payload: Path | None = None
+) -> None:
     """What the clients did, and what they did wrong, on standard output, if anybody can still read it.
 
     :param cloud: what they did with the cloud beside the streams, where there was one.
+    :param payload: the file that announced the first stream, if there is one.
     """
     drop_dead_output()  # the terminal may be closed, but the exit code still counts
     if as_json:
@@ -40,6 +53,12 @@ def print_reports(reports: Sequence[Report], *, as_json: bool, cloud: CloudRepor
         typer.secho(f"clean: the client was refused {times}, as the scenario says, and did nothing wrong.", fg="green")
     else:
         typer.secho("No client came, so nothing was checked.", fg="yellow")
+    if payload is not None and any(_WRONG_SIGNATURE in report.refused for report in reports):
+        steps = [(command_line("rtms", "sign", "handshake", payload), "the signature that it needs")]
+        next_steps(make_console(), steps)
+
+
+_WRONG_SIGNATURE = StatusCode.label(StatusCode.STATUS_INVALID_SIGNATURE)
 
 
 def _progress(report: Report) -> str:

@@ -6,8 +6,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from processes import CREDENTIALS, Running, rtms, running, until
+from processes import CREDENTIALS, RTMS, Running, rtms, running, until
 from receiver import receiving
+from terminals import Terminal
 
 from rtms_cli.simulator.zoom import Report
 from rtms_cli.view.report import print_reports
@@ -98,3 +99,18 @@ def test_nobody_is_not_clean(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "meeting s: no client came; sent no media" in said
     assert said.endswith("No client came, so nothing was checked.\n")
+
+
+def test_on_a_terminal_the_next_command_is_named(tmp_path: Path) -> None:
+    """With what it needs: the signature is in the payload, for the simulator made its credentials up."""
+    simulate = Terminal([*RTMS, "simulate", "--payload-out", "a payload.json"], tmp_path)
+    try:
+        simulate.shows("Next: rtms join 'a payload.json'   record it, from another terminal")
+        wrong = rtms("join", "a payload.json", cwd=tmp_path, settings=CREDENTIALS)
+        assert wrong.returncode == 3
+        simulate.shows("wrong: signaling: 1: the signature is wrong")
+        simulate.type("\x03")
+        assert simulate.end() == 1
+        assert "Next: rtms sign handshake 'a payload.json'   the signature that it needs" in simulate.text
+    finally:
+        simulate.close()
