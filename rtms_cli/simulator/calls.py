@@ -1,6 +1,6 @@
 """Calls of Contact Center and Phone (PROTOCOL §5, §6).
 
-Their parties are told by channel, have sound and a transcript only, and events of their own.
+Channels identify the parties. Calls have only audio, a transcript, and their own events.
 """
 
 from msgspec import structs
@@ -13,16 +13,16 @@ from rtms_cli.simulator.schedule import Schedule
 
 _MEDIA = MediaType.AUDIO | MediaType.TRANSCRIPT
 PHONE_NUMBER = "+15550100123"
-"""It belongs to nobody."""
+"""The user id of no participant."""
 
 
 def media_of(product: str, scopes: MediaType) -> MediaType:
-    """What a product has of the media that an app may have."""
+    """Return which of the app's media a product supports."""
     return spelled_out(scopes) & _MEDIA if product in BY_CHANNEL else scopes
 
 
 def cast(scenario: Scenario, product: str) -> Scenario:
-    """A scenario as a product shows it: on the phone everybody has a channel and no user id."""
+    """Adapt a scenario to a product: in calls, participants have a channel and no user id."""
     if product not in BY_CHANNEL:
         return scenario
     most = max([2, *(event.who + 1 for event in scenario.events), len(scenario.material.sounds)])
@@ -32,9 +32,9 @@ def cast(scenario: Scenario, product: str) -> Scenario:
 
 
 def call_events(scenario: Scenario, schedule: Schedule, product: str) -> list[tuple[int, int, dict[str, object]]]:
-    """What happens in a call: when, which event, and its own fields.
+    """Return the events of a call: time, event type, and the event's own fields.
 
-    The first of the people is the customer. Phone's own events are not public; a meeting's stand for them.
+    The first participant is the customer. Phone's own events are not public, so the meeting events are used.
     """
     end_ms, is_contact_center = scenario.duration_ms, product == Product.CONTACT_CENTER
     cues: list[tuple[int, int, dict[str, object]]] = []

@@ -1,4 +1,4 @@
-"""Random faults that are the same for the same dice."""
+"""Random faults, reproducible for the same random generator."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -8,10 +8,10 @@ from rtms_cli.simulator.faults import Fault, FaultAt
 
 _FIRST_MS, _LAST_MS = 1_000, 5_000
 _APART_MS = (1_000, 8_000)
-"""Between two faults; the last one leaves time to come back before the end."""
+"""Time between two faults. After the last one, the client has this long to reconnect before the end."""
 
 _REFUSED_MS = 10_000
-"""What a refusal costs more: a client that waits longer and longer needs that to come back."""
+"""Extra time after a refusal, because the client's back-off grows."""
 _REFUSALS = (Fault.REFUSE_SIGNALING, Fault.REFUSE_MEDIA)
 
 
@@ -19,17 +19,17 @@ class Dice(Protocol):
     """What `random.Random(seed)` can do."""
 
     def randint(self, a: int, b: int) -> int:
-        """A number from a to b, both included."""
+        """Return a number from a to b, inclusive."""
 
     def choice(self, seq: Sequence["_Maker"]) -> "_Maker":
-        """One of a sequence."""
+        """Return one item of a sequence."""
 
 
 _Maker = Callable[[int, Dice], Sequence[FaultAt]]
 
 
 def chaos(dice: Dice, duration_ms: int) -> tuple[FaultAt, ...]:
-    """Faults all through a session of some length, none of which ends it; what a client makes of them is its affair."""
+    """Return faults spread over a session. None of them ends the session."""
     faults: list[FaultAt] = []
     at_ms = dice.randint(_FIRST_MS, _LAST_MS)
     while at_ms < duration_ms - _LAST_MS:
@@ -49,7 +49,7 @@ def _packets(fault: Fault) -> _Maker:
 
 
 def _refused(fault: Fault, code: int, first: Fault) -> _Maker:
-    """A lost connection whose way back is refused at first."""
+    """A lost connection, and a refusal of the first reconnection."""
     return lambda at_ms, dice: (FaultAt(at_ms, fault, code, dice.randint(1, 2)), FaultAt(at_ms, first))
 
 

@@ -1,4 +1,4 @@
-"""The apps that the stand-in's cloud knows, and how it says what is wrong with a request."""
+"""The apps that the simulated cloud knows, and its error answers."""
 
 from collections.abc import Callable
 from urllib.parse import parse_qs
@@ -13,18 +13,18 @@ from rtms_cli.wire.http import Answer, Fields
 JSON = "application/json; charset=UTF-8"
 
 Find = Callable[[str, str, bool], None]
-"""Notes a finding: where, what, and whether a server would mind."""
+"""Records a finding: where, what, and whether it is a mistake."""
 
 
 class CloudApp(Struct, frozen=True):
-    """Whom the cloud takes for whom."""
+    """The credentials that the cloud accepts."""
 
     client_id: str
     """The app that streams."""
     client_secret: str
     account_id: str
     server_to_server: tuple[str, str] | None = None
-    """Id and secret of a Server-to-Server OAuth app; without one, the app that streams is both."""
+    """Id and secret of a Server-to-Server OAuth app. Without it, the streaming app has both roles."""
     video_sdk_api: tuple[str, str] | None = None
     """Key and secret that sign calls about Video SDK sessions."""
     access_token: str = ""
@@ -45,7 +45,7 @@ PHONE_READ_SCOPE, PHONE_WRITE_SCOPE = "phone:read:rtms_session", "phone:write:rt
 
 
 def all_scopes(media: MediaType) -> tuple[str, ...]:
-    """What an app needs for everything that it can be asked, with these media."""
+    """Return all scopes that an app needs to use every call with these media."""
     has = spelled_out(media)
     return (
         *(scope for kind, scope in MEDIA_SCOPES.items() if kind in has),
@@ -54,17 +54,17 @@ def all_scopes(media: MediaType) -> tuple[str, ...]:
 
 
 def told(status: int, fields: object, headers: Fields = ()) -> Answer:
-    """An answer in JSON."""
+    """Return a JSON answer."""
     return Answer(status, dumps(fields), JSON, headers)
 
 
 def refused(status: int, code: int, message: str, headers: Fields = ()) -> Answer:
-    """An error as the REST API says it."""
+    """Return an error in the REST API's form."""
     return told(status, {"code": code, "message": message}, headers)
 
 
 def form_fields(form: str) -> dict[str, str]:
-    """The fields of a form or a query, each with its first value; of what is none, nothing."""
+    """Return the fields of a form or query, each with its first value. Invalid input has no fields."""
     try:
         return {name: values[0] for name, values in parse_qs(form, max_num_fields=100).items()}
     except ValueError:

@@ -1,15 +1,19 @@
 """The server of the event WebSocket: a Sans-I/O machine that is as strict as PROTOCOL §11 says.
 
-Who runs it asks it first whether a connection is let in at all (`admit`, which gives the channel's name), and attaches
-the socket then. An event comes as a frame on the channel `webhook`: its bytes are a webhook's body.
+The caller first asks `admit` whether to accept a connection. `admit` returns the channel's name, and the caller then
+attaches the socket. An event arrives as a frame on the channel `webhook`, with a webhook's body as its bytes.
 
-    connect  →  build_connection          a token or a subscription that is wrong: success false, and a close
+    connect  →  build_connection          wrong token or subscription: success false, then a close
     heartbeat every 30 s  →  heartbeat    none for 60 s: a finding, and a close
     an event  →  message                  to the one connection of each subscription; without one it is lost
 
-What the documents leave open, and how it is here: a refused token and one that ends are closed with 1008 (documented),
-an unknown subscription and a connection that a newer one replaces with 1000 and no reason, one without heartbeats with
-1001. A connection ends with its token, unless the server is told that it does not.
+Where the documentation leaves the behaviour open, this server closes connections with:
+
+    1008    the token was refused or has expired (documented)
+    1000    the subscription is unknown, or a newer connection replaced this one; no reason is sent
+    1001    no heartbeats arrived
+
+A connection ends when its token expires, unless the server is configured otherwise.
 """
 
 from collections import deque
@@ -40,13 +44,13 @@ from rtms_cli.simulator.cloud_faults import CloudFault, CloudFaultAt
 from rtms_cli.simulator.cloud_tokens import TokenOffice, Worth
 
 LATE_S = 1.5 * HEARTBEAT_S
-"""How long a client may say nothing before that is worth a note."""
+"""How long a client may be silent before the server notes it."""
 SILENT_S = 2 * HEARTBEAT_S
-"""How long a client may say nothing before its connection is closed."""
+"""How long a client may be silent before the server closes its connection."""
 RETURN_S = 5
-"""How soon a second subscriber comes back."""
+"""How soon a second subscriber reconnects."""
 MOST_LATE = 10_000
-"""Events that may wait to be late."""
+"""How many delayed events may be waiting."""
 MOST_FINDINGS = 1_000
 
 TOKEN_CODE, REPLACED_CODE, SILENT_CODE = 1008, 1000, 1001
@@ -55,29 +59,29 @@ _US = 1_000_000
 
 
 class EventFigures(Struct):
-    """What crossed the event WebSocket."""
+    """Statistics of the event WebSocket."""
 
     connections: int = 0
-    """That were built."""
+    """Connections that were built."""
     refused: int = 0
     replaced: int = 0
-    """Connections that a newer one closed, somebody else's too."""
+    """Connections closed by a newer one, including another subscriber's."""
     heartbeats: int = 0
     delivered: int = 0
     elsewhere: int = 0
-    """Events that a second subscriber got."""
+    """Events that a second subscriber received."""
     lost: int = 0
-    """Events that happened, or came, while nobody was connected."""
+    """Events that occurred or arrived while no client was connected."""
 
 
 class EventServer:
     """The machine.
 
-    :param subscriptions: their ids; each gets every event.
-    :param outlives_token: whether a connection goes on when its token has ended.
-    :param on_fault: is told of the faults that are the REST API's.
-    :param on_delivery: is told of each event that went to a client, when it does.
-    :param on_finding: is called for each mistake when it is made.
+    :param subscriptions: ids of the subscriptions. Each receives every event.
+    :param outlives_token: whether a connection stays open after its token expires.
+    :param on_fault: called for each fault that concerns the REST API.
+    :param on_delivery: called for each event as it is delivered to a client.
+    :param on_finding: called for each mistake as it happens.
     """
 
     def __init__(
@@ -105,13 +109,13 @@ class EventServer:
         self._out: list[Command] = []
         self._named = 0
         self._coming: dict[str, tuple[str, str]] = {}
-        """Connections that were let in and are not open yet: subscription and token, by channel."""
+        """Connections that were admitted but are not open yet: subscription and token, by channel."""
         self._connections: dict[str, _Connection] = {}
-        """The one of each subscription."""
+        """The connection of each subscription."""
         self._used: str = ""
-        """The token of the last connection that was built."""
+        """The token of the last connection."""
         self._late: list[tuple[int, int, str, bytes]] = []
-        """A heap of events that come late: when, a number that keeps them in order, for whom, and what."""
+        """Heap of delayed events: time, sequence number, subscription, body."""
         self._delayed = 0
         self._delay_us = 0
         self._down_until_us = 0
@@ -120,12 +124,12 @@ class EventServer:
         self._rival_us: int | None = None
         self._over = False
 
-    # What the one who runs it asks and tells.
+    # For the caller.
 
     def admit(self, at_us: int, subscription: str, token: str) -> str | None:
-        """Let a connection in, whatever it has with it: that is checked when it is open.
+        """Admit a connection. Its token and subscription are checked once it is open.
 
-        :returns: the name of its channel; `None` while the server is down, which HTTP says with a 503.
+        :returns: the name of its channel, or `None` while the server is down (HTTP 503).
         """
         if self.is_down(at_us):
             self.figures.refused += 1
@@ -136,22 +140,22 @@ class EventServer:
         return name
 
     def provoke(self, fault: CloudFaultAt) -> None:
-        """Let a fault happen with the next frame or tick, whatever its time says."""
+        """Trigger a fault with the next frame or tick, regardless of its time."""
         self._faults.appendleft(structs.replace(fault, at_ms=-1))
 
     def is_down(self, at_us: int) -> bool:
-        """Whether no connection would be let in."""
+        """Whether the server accepts no connections."""
         self._play(at_us)
         return self._over or at_us < self._down_until_us
 
     @property
     def listeners(self) -> int:
-        """How many connections of clients an event would go to."""
+        """Return how many client connections would receive an event."""
         return sum(not connection.is_dead for connection in self._connections.values())
 
     @property
     def delay_s(self) -> float:
-        """How late events come."""
+        """By how many seconds events are delayed."""
         return self._delay_us / _US
 
     # The machine; see `Machine`.
@@ -209,19 +213,19 @@ class EventServer:
         elif state.state is State.STOPPING:
             self._over = True
             for connection in self._connections.values():
-                self._out.append(Close(connection.channel, 1001, "the stand-in ends"))
+                self._out.append(Close(connection.channel, 1001, "the simulator stopped"))
             self._connections.clear()
             self._out.append(Finish("complete", None, "the simulator"))
 
     def _on_open(self, channel: str, subscription: str, token: str) -> None:
         worth = self._tokens.worth(token, self._now_us)
         if worth is not Worth.GOOD:
-            # A token may end between its use and now; to use one that never was is a mistake.
+            # A token may expire between its use and now. Using a token that never existed is a mistake.
             self._find(channel, f"connected with a token that is {worth}", is_wrong=worth is not Worth.EXPIRED)
             self._refuse(channel, TOKEN_CODE, "Invalid access token")
             return
         if subscription not in self._subscriptions:
-            self._find(channel, "connected to a subscription that there is not" if subscription else _NO_SUBSCRIPTION)
+            self._find(channel, "connected to a subscription that does not exist" if subscription else _NO_SUBSCRIPTION)
             self._refuse(channel, REPLACED_CODE, "Invalid subscription")
             return
         if token == self._used:
@@ -230,7 +234,7 @@ class EventServer:
         self._replace(subscription)
         self.figures.connections += 1
         grant = self._tokens.grant(token)
-        assert grant is not None, "a good token is known"
+        assert grant is not None, "a valid token is known"
         token_us = None if self._outlives_token else grant.expires_us
         self._connections[subscription] = _Connection(channel, subscription, self._now_us, token_us)
         self._send(channel, built())
@@ -246,7 +250,7 @@ class EventServer:
         self._out.append(Close(channel, code, ""))
 
     def _replace(self, subscription: str) -> None:
-        """Close a subscription's connection, if it has one, for another one."""
+        """Close a subscription's connection, if any, to replace it."""
         former = self._connections.pop(subscription, None)
         if former is not None:
             self.figures.replaced += 1
@@ -256,11 +260,11 @@ class EventServer:
         try:
             told = loads(raw)
         except ValueError as error:
-            self._find(connection.channel, f"sent what is no JSON: {error}")
+            self._find(connection.channel, f"sent invalid JSON: {error}")
             return
         module = told.get("module") if isinstance(told, dict) else None
         if module != "heartbeat":
-            self._find(connection.channel, f"sent a message that is no heartbeat: {str(module)[:100]}")
+            self._find(connection.channel, f"sent a message that is not a heartbeat: {str(module)[:100]}")
             return
         silent_s = (self._now_us - connection.heard_us) / _US
         if silent_s > LATE_S:
@@ -275,7 +279,7 @@ class EventServer:
     # Events.
 
     def _happened(self, body: bytes) -> None:
-        """Deliver an event that happens now, or later."""
+        """Deliver an event, now or with the configured delay."""
         for subscription in self._subscriptions:
             if self._delay_us and self._has_listener(subscription) and len(self._late) < MOST_LATE:
                 self._delayed += 1
@@ -302,7 +306,7 @@ class EventServer:
     # Time.
 
     def _play(self, at_us: int) -> None:
-        """Let everything happen that is due, in its order."""
+        """Run everything that is due, in order."""
         if self._begin_us is None:
             self._begin_us = at_us
         while not self._over and (due_us := self.deadline_us) is not None and due_us <= at_us:
@@ -320,7 +324,7 @@ class EventServer:
         self._now_us = max(self._now_us, at_us)
 
     def _cut(self, due_us: int) -> None:
-        """Close the connections whose time is over."""
+        """Close the connections that have expired."""
         due = [each for each in self._connections.values() if not each.is_dead and each.deadline_us <= due_us]
         for connection in due:
             del self._connections[connection.subscription]
@@ -377,15 +381,15 @@ class _Connection:
         self.channel = channel
         self.subscription = subscription
         self.heard_us = at_us
-        """When the client spoke last."""
+        """When the client last sent something."""
         self.token_us = token_us
-        """When its token ends, where the connection ends with it."""
+        """When its token expires, if the connection ends with it."""
         self.is_dead = False
-        """Whether it is open, and nothing goes over it any more."""
+        """Whether it is open but dead."""
 
     @property
     def deadline_us(self) -> int:
-        """When it is closed, unless a heartbeat comes."""
+        """When to close it unless a heartbeat arrives."""
         silent_us = self.heard_us + round(SILENT_S * _US)
         return silent_us if self.token_us is None else min(silent_us, self.token_us)
 

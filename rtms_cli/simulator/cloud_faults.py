@@ -1,6 +1,6 @@
-"""What goes wrong on purpose in the stand-in's cloud (PROTOCOL §11, §12).
+"""Deliberate faults of the simulated cloud (PROTOCOL §11, §12).
 
-Times count from when the cloud began, not from a session's start: most of these happen before there is a session.
+Times count from the start of the cloud, not of a session, because most faults happen before a session starts.
 """
 
 from enum import StrEnum
@@ -9,26 +9,25 @@ from msgspec import Struct
 
 
 class CloudFault(StrEnum):
-    """Something that happens once."""
+    """A one-time fault."""
 
     TOKEN_EXPIRES = "token-expires"  # noqa: S105  # a fault
-    """Every token that was given out is worth nothing from now on; event connections that use one are closed, 1008."""
+    """All issued tokens expire now. Event connections that use one are closed with 1008."""
     EVENTS_DROP = "events-drop"
-    """The event connections break, and none is accepted for `number` milliseconds; what happens meanwhile is lost."""
+    """The event connections break, and none is accepted for `number` ms. Events in that time are lost."""
     EVENTS_DELAY = "events-delay"
-    """From now on each event comes `number` milliseconds after it happened."""
+    """From now on, each event arrives `number` ms late."""
     EVENTS_SILENCE = "events-silence"
-    """The event connections die without a word: they stay open, and nothing comes any more."""
+    """The event connections die silently: they stay open, but nothing arrives any more."""
     SECOND_SUBSCRIBER = "second-subscriber"
-    """Somebody else connects to each subscription, which closes the client's connection. With `times` above 1 they
-    come back as often, each time when the client has taken the subscription back."""
+    """Another client connects to each subscription, which closes the client's connection. It connects `times` times,
+    each time after the client has reconnected."""
     REST_ERROR = "rest-error"
-    """The next REST calls, `times` of them, are answered with the error in `number`: one of Zoom's, or an HTTP
-    status."""
+    """The next `times` REST calls fail with the error in `number`: one of Zoom's codes, or an HTTP status."""
 
 
 class CloudFaultAt(Struct, frozen=True):
-    """A fault, and when it happens; at once where `at_ms` is negative."""
+    """A fault and its time. A negative `at_ms` means at once."""
 
     at_ms: int
     kind: CloudFault

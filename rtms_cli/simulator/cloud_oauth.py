@@ -1,4 +1,4 @@
-"""The token endpoint of the stand-in's cloud: a request becomes an answer (PROTOCOL §12)."""
+"""The token endpoint of the simulated cloud: turns a request into an answer (PROTOCOL §12)."""
 
 import base64
 import binascii
@@ -13,36 +13,36 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 def token_answer(request: Request, app: CloudApp, tokens: TokenOffice, at_us: int, api_url: str, find: Find) -> Answer:
-    """Give out a token, or say why not.
+    """Issue a token, or return an error.
 
-    :param api_url: where the token's answer says that the REST API is.
+    :param api_url: the REST API's URL in the token answer.
     """
     if request.method != "POST":
-        find("oauth", f"{request.method} asks for a token: POST", True)
+        find("oauth", f"{request.method} was used to request a token; use POST", True)
         return Answer(405, fields=((b"allow", b"POST"),))
     pair = _basic(request.field(b"authorization") or "")
     if pair is None:
-        find("oauth", "a token was asked for without Authorization: Basic base64(id:secret)", True)
+        find("oauth", "a token request has no Authorization: Basic base64(id:secret)", True)
         return _refused("Client ID or client secret is missing", "invalid_client", 4706)
     is_form = (request.field(b"content-type") or "").partition(";")[0].strip().lower() == _FORM
     if request.body and not is_form:
-        find("oauth", "a token was asked for with a body that is no form", True)
+        find("oauth", "the body of a token request is not a form", True)
         return _refused("unsupported content type", "invalid_request", 4706, 415)
     given = form_fields(request.target.partition("?")[2]) | form_fields(request.body.decode("latin-1"))
     flow = given.get("grant_type", "")
     if not flow:
-        find("oauth", "a token was asked for without grant_type", True)
+        find("oauth", "a token request has no grant_type", True)
         return _refused("grant_type is missing", "invalid_request", 4706)
     flows = _flows(pair, app)
     if flows is None:
-        find("oauth", "a token was asked for with an id and a secret that do not belong together", True)
+        find("oauth", "a token request has a client id and secret that do not match", True)
         return _refused("Invalid client_id or client_secret", "invalid_client", 4702)
     if flow not in flows:
-        # Not a mistake: whoever does not know the kind of app asks by one flow after the other.
-        find("oauth", f"this app has no tokens by {flow[:40]}", False)
+        # Not a mistake: a client that does not know the kind of app tries one flow after the other.
+        find("oauth", f"this app cannot get tokens by {flow[:40]}", False)
         return _refused("unsupported grant type", "unsupported_grant_type", 4705)
     if flow == ACCOUNT and given.get("account_id", "") != app.account_id:
-        find("oauth", "a token was asked for with another account_id, or without", True)
+        find("oauth", "a token request has a wrong account_id or none", True)
         return _refused("Bad Request", "invalid_request", None)
     scopes = tuple(f"{scope}:admin" if _has_admin(scope, flow) else scope for scope in app.scopes)
     fields = {
@@ -60,7 +60,7 @@ def _has_admin(scope: str, flow: str) -> bool:
 
 
 def _basic(header: str) -> tuple[str, str] | None:
-    """Id and secret out of the header."""
+    """Return id and secret from the header."""
     kind, _, text = header.partition(" ")
     try:
         name, colon, secret = base64.b64decode(text.strip(), validate=True).decode().partition(":")
@@ -70,7 +70,7 @@ def _basic(header: str) -> tuple[str, str] | None:
 
 
 def _flows(pair: tuple[str, str], app: CloudApp) -> tuple[str, ...] | None:
-    """By which flows an app gets tokens; `None` where there is no such app."""
+    """Return the flows by which an app gets tokens, or `None` for an unknown app."""
     own = (app.client_id, app.client_secret)
     if app.server_to_server is None:
         return (CLIENT, ACCOUNT) if _is_same(pair, own) else None
@@ -84,7 +84,7 @@ def _is_same(one: tuple[str, str], other: tuple[str, str]) -> bool:
 
 
 def _refused(reason: str, error: str, code: int | None, status: int = 400) -> Answer:
-    """An error as it is documented; where a code is documented too, with that."""
+    """Return an error in the documented form, with its code if one is documented."""
     fields: dict[str, object] = {"reason": reason, "error": error}
     if code is not None:
         fields["errorCode"] = code

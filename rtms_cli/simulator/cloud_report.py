@@ -1,4 +1,4 @@
-"""What clients did with the stand-in's cloud."""
+"""What clients did with the simulated cloud."""
 
 from msgspec import Struct
 
@@ -10,15 +10,15 @@ class CloudReport(Struct, frozen=True):
     """What clients did with the cloud, and what they did wrong."""
 
     tokens: int
-    """That were given out."""
+    """Tokens that were issued."""
     calls: int
-    """REST calls that were answered with success."""
+    """REST calls that succeeded."""
     refused: int
-    """REST calls that were not."""
+    """REST calls that failed."""
     events: EventFigures
     findings: tuple[Finding, ...]
 
     @property
     def mistakes(self) -> list[Finding]:
-        """The findings that a server would mind."""
+        """Return the findings that are mistakes."""
         return [finding for finding in self.findings if finding.is_wrong]

@@ -1,8 +1,8 @@
-"""The REST API of the stand-in's cloud: a request becomes an answer, and what is to be done (PROTOCOL §12).
+"""The REST API of the simulated cloud: turns a request into an answer and an action (PROTOCOL §12).
 
-As in Zoom's: an answer has hardly a body and comes at once, and the started webhook comes when it comes. What the
-documents leave open, and how it is here: meetings and sessions are answered 202, Contact Center and Phone 204; what is
-asked for and is so already is answered the same, and only noted.
+As with Zoom, answers arrive at once with almost no body, and the started webhook follows later. Where the documentation
+leaves the behaviour open: calls for meetings and sessions return 202, those for Contact Center and Phone 204. A call
+that changes nothing, because the stream is already in that state, succeeds and is only noted.
 """
 
 import base64
@@ -32,27 +32,27 @@ from rtms_cli.simulator.host import Action
 from rtms_cli.wire.http import Answer, Fields, Request
 
 LONGEST_JWT_S = 3600
-"""How long after `iat` the end of a JWT may be."""
+"""Longest validity of a JWT after its `iat`."""
 CLOCKS_APART_S = 60
-"""How far the clock of who made a JWT may be ahead."""
+"""How far ahead the clock of a JWT's issuer may be."""
 RETRY_AFTER_S = 2
-"""What 429 and 503 ask to wait."""
+"""Seconds to wait, sent with 429 and 503."""
 
 
 class Subject(Struct):
-    """What a stream is of: a meeting, a webinar, a session, an engagement or a call."""
+    """The subject of a stream: a meeting, webinar, session, engagement or call."""
 
     product: Product
     name: str
-    """What calls name it by: a meeting's number, or the id."""
+    """Its name in REST calls: a meeting number, or the id."""
     identity: str
     """The id in webhooks."""
     status: str = "stopped"
-    """`started`, `paused` or `stopped`, as far as calls have it."""
+    """`started`, `paused` or `stopped`, as set by REST calls."""
 
 
 class _Route(Struct, frozen=True):
-    """One row of the calls."""
+    """One kind of REST call."""
 
     pattern: re.Pattern[str]
     products: tuple[Product, ...]
@@ -98,17 +98,17 @@ _ERRORS: dict[int, tuple[int, int, str]] = {
     502: (502, 502, "Bad gateway."),
     503: (503, 503, "Service unavailable."),
 }
-"""HTTP status, code and words of the errors that a scenario can ask for."""
+"""HTTP status, code and message of the errors that a scenario can trigger."""
 
 Act = Callable[[Subject, Action, str], None]
-"""Does what a call asks for; the third is `participant_user_id`, or nothing."""
+"""Carries out a call. The third argument is `participant_user_id` or empty."""
 
 
 class RestApi:
-    """Answers calls.
+    """Answers REST calls.
 
-    :param subjects: what there is to stream.
-    :param act: does what was asked for, when the answer is on its way.
+    :param subjects: what can be streamed.
+    :param act: carries out the call once the answer is on its way.
     """
 
     def __init__(self, app: CloudApp, tokens: TokenOffice, subjects: Sequence[Subject], act: Act, find: Find) -> None:
@@ -119,18 +119,18 @@ class RestApi:
         self._find = find
         self._failures: deque[int] = deque()
         self.calls = 0
-        """That were answered with success."""
+        """Calls that succeeded."""
         self.refused = 0
 
     def fail_next(self, error: int, times: int) -> None:
-        """Answer the next calls with an error: one of Zoom's, or an HTTP status."""
+        """Fail the next calls with one of Zoom's error codes or an HTTP status."""
         self._failures.extend([error] * times)
 
     def answer(self, request: Request, at_us: int, wall_s: float) -> Answer:
-        """Answer a call.
+        """Answer a REST call.
 
-        :param at_us: the time on the clock of tokens.
-        :param wall_s: the time as Unix seconds, which JWTs have.
+        :param at_us: the current time on the tokens' clock.
+        :param wall_s: the current time in Unix seconds, as in JWTs.
         """
         answer = self._answer(request, at_us, wall_s)
         if answer.status < 300:
@@ -144,11 +144,11 @@ class RestApi:
         matches = ((route, route.pattern.fullmatch(path)) for route in _ROUTES)
         route, match = next(((route, match) for route, match in matches if match is not None), (None, None))
         if route is None or match is None:
-            self._find("rest", f"{request.method[:10]} {_shown(path)} is no call about streams", True)
+            self._find("rest", f"{request.method[:10]} {_shown(path)} is not a call about streams", True)
             return refused(404, 404, "No such API.")
         is_read = request.method == "GET" and bool(route.read_scope)
         if not is_read and request.method != route.method:
-            self._find("rest", f"{request.method[:10]} {_shown(path)}: the method is {route.method}", True)
+            self._find("rest", f"{request.method[:10]} {_shown(path)}: use {route.method}", True)
             return Answer(405, fields=((b"allow", route.method.encode()),))
         refusal = self._check_bearer(request, route.read_scope if is_read else route.write_scope, at_us, wall_s)
         if refusal is not None:
@@ -169,56 +169,56 @@ class RestApi:
             return told(400, {"code": 300, "message": "Validation Failed.", "errors": [{"message": wrong}]})
         wanted = {Action.START: "started", Action.STOP: "stopped", Action.PAUSE: "paused", Action.RESUME: "started"}
         if subject.status == wanted[action]:
-            self._find("rest", f"{action} of what is {subject.status}", False)
+            self._find("rest", f"{action} was called on a stream that is {subject.status}", False)
             return Answer(route.status)
         if subject.status == "stopped" and action is not Action.START:
-            self._find("rest", f"{action} of what was not started", False)
+            self._find("rest", f"{action} was called on a stream that was not started", False)
             return Answer(route.status)
         done = Action.RESUME if action is Action.START and subject.status == "paused" else action
         subject.status = wanted[action]
         return Answer(route.status, after=lambda: self._act(subject, done, participant))
 
     def _read(self, body: bytes, route: _Route) -> tuple[Action | None, str, str]:
-        """What a body asks for: the action, `participant_user_id`, and what is wrong where there is no action."""
+        """Return the action, `participant_user_id`, and what is wrong if there is no action."""
         try:
             given = loads(body)
         except ValueError as error:
-            return None, "", f"the body is no JSON: {error}"
+            return None, "", f"the body is not valid JSON: {error}"
         if not isinstance(given, dict):
-            return None, "", "the body is no JSON object"
+            return None, "", "the body is not a JSON object"
         action, settings = given.get("action"), given.get("settings")
         if action not in route.actions:
             return None, "", f"'action' has to be one of {', '.join(route.actions)}"
         if not route.has_settings:
             if set(given) != {"action"}:
-                self._find("rest", "'settings' is nothing that this call has", False)
+                self._find("rest", "'settings' is not valid in this call", False)
             return Action(action), "", ""
         client_id = settings.get("client_id") if isinstance(settings, dict) else None
         if client_id != self._app.client_id:
-            what = "is missing" if client_id is None else "is not the app that streams"
+            what = "is missing" if client_id is None else "is not the id of the streaming app"
             return None, "", f"'settings.client_id' {what}"
         assert isinstance(settings, dict)
         participant = settings.get("participant_user_id", "")
         return Action(action), participant if isinstance(participant, str) else str(participant), ""
 
     def _subject(self, route: _Route, segment: str) -> Subject | None:
-        """What a path's segment names."""
+        """Return the subject that a path segment names."""
         once = unquote(segment)
         name = unquote(once) if Product.VIDEO_SDK in route.products else once
         if name != once and "/" not in name:
-            self._find("rest", "an id was URL-encoded twice though it has no /", False)
+            self._find("rest", "an id without / was URL-encoded twice", False)
         found = next((each for each in self._subjects if each.name == name and each.product in route.products), None)
         if found is not None and "/" in name and "/" in once:
             self._find("rest", "a session id with a / was URL-encoded once, not twice", True)
             return None
         return found
 
-    # Who asks.
+    # Authorization.
 
     def _check_bearer(self, request: Request, scope: str, at_us: int, wall_s: float) -> Answer | None:
         kind, _, token = (request.field(b"authorization") or "").partition(" ")
         if kind.lower() != "bearer" or not token:
-            self._find("rest", "a call without Authorization: Bearer", True)
+            self._find("rest", "a call has no Authorization: Bearer", True)
             return refused(401, 124, "This API does not support client authentication without an access token.")
         if not scope:
             wrong = check_jwt(token, self._app.video_sdk_api, wall_s)
@@ -228,37 +228,37 @@ class RestApi:
             return None
         worth = self._tokens.worth(token, at_us)
         if worth is not Worth.GOOD:
-            self._find("rest", f"a call with a token that is {worth}", worth is not Worth.EXPIRED)
+            self._find("rest", f"a call used a token that is {worth}", worth is not Worth.EXPIRED)
             return refused(401, 124, "Access token is expired." if worth is Worth.EXPIRED else "Invalid access token.")
         grant = self._tokens.grant(token)
         if grant is None or not {scope, f"{scope}:admin"} & set(grant.scopes):
-            self._find("rest", f"a call with a token without the scope {scope}", False)
+            self._find("rest", f"a call used a token without the scope {scope}", False)
             return refused(400, 4711, f"Invalid access token, does not contain scopes:[{scope}, {scope}:admin].")
         return None
 
 
 def check_jwt(token: str, pair: tuple[str, str] | None, wall_s: float) -> str:
-    """What is wrong with a JWT of the Video SDK, to be read behind "the JWT"; empty where it is good.
+    """Return what is wrong with a Video SDK JWT, as the end of a sentence that begins "the JWT"; empty if it is valid.
 
     :param pair: API key and secret.
     :param wall_s: the time as Unix seconds.
     """
     parts = token.split(".")
     if len(parts) != 3:
-        return "is none: it has three parts"
+        return "does not have three parts"
     try:
         header, claims = (loads(_decoded(part)) for part in parts[:2])
         signature = _decoded(parts[2])
     except ValueError:
-        return "is none: it cannot be read"
+        return "cannot be decoded"
     if not isinstance(header, dict) or not isinstance(claims, dict) or header.get("alg") != "HS256":
-        return "is not signed by HS256"
+        return "is not signed with HS256"
     key, secret = pair or ("", "")
     signed = f"{parts[0]}.{parts[1]}".encode()
     if not secret or not hmac.compare_digest(hmac.digest(secret.encode(), signed, "sha256"), signature):
         return "is not signed with the API secret"
     if claims.get("iss") != key:
-        return "has an iss that is not the API key"
+        return "has an iss other than the API key"
     iat, exp = whole(claims.get("iat")), whole(claims.get("exp"))
     if iat is None or exp is None:
         return "lacks iat or exp"
@@ -266,7 +266,7 @@ def check_jwt(token: str, pair: tuple[str, str] | None, wall_s: float) -> str:
         return "has an iat in the future"
     if exp <= wall_s:
         return "has expired"
-    return "" if exp - iat <= LONGEST_JWT_S else "is good for more than an hour"
+    return "" if exp - iat <= LONGEST_JWT_S else "is valid for more than an hour"
 
 
 def _decoded(part: str) -> bytes:
@@ -277,7 +277,7 @@ def _decoded(part: str) -> bytes:
 
 
 def _failure(error: int) -> Answer:
-    status, code, words = _ERRORS.get(error, (error if 400 <= error < 600 else 400, error, "As a scenario says."))
+    status, code, words = _ERRORS.get(error, (error if 400 <= error < 600 else 400, error, "As the scenario requests."))
     headers: Fields = ((b"retry-after", b"%d" % RETRY_AFTER_S),) if status in (429, 503) else ()
     return refused(status, code, words, headers)
 

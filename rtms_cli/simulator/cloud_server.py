@@ -1,7 +1,7 @@
-"""The stand-in for Zoom's cloud on a network: tokens, the REST API and the event WebSocket, all at one port.
+"""The simulated Zoom cloud on a network: tokens, the REST API and the event WebSocket, all on one port.
 
-What streams is a `Simulator`'s, at a port of its own; what it announces goes out over the event WebSocket, and to a
-webhook where it has one.
+A `Simulator` on its own port serves the streams. Its announcements go out over the event WebSocket, and to a webhook if
+one is configured.
 """
 
 import asyncio
@@ -41,15 +41,15 @@ MAX_BODY = 1 << 18
 REQUEST_S = 10.0
 MOST_CONNECTIONS = 256
 MOST_LATE_S = FIRST_CONTACT_S - 10
-"""How long after a start its event may come for a client to be blamed that it does not."""
+"""How soon after the start an event must arrive for the client to be blamed for not joining."""
 
 
 class Cloud:
-    """The server; `async with` it, inside of the simulator's.
+    """The server. Use it with `async with`, inside the simulator's.
 
-    :param shows: what there is to start, and what each shows when it is started.
-    :param faults: their times count from when the cloud begins.
-    :param on_finding: is called for each mistake when it is made.
+    :param shows: what can be started, and the scenario of each.
+    :param faults: cloud faults. Their times count from the start of the cloud.
+    :param on_finding: called for each mistake as it happens.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class Cloud:
         self.subscription = secrets.token_hex(8)
         """The id of the event subscription."""
         self.streams: list[LiveStream] = []
-        """Every stream that was started, in order."""
+        """All streams that were started, in order."""
         seed = secrets.token_bytes(32)
         self.subjects = [_subject(seed, number, product) for number, (product, _) in enumerate(shows)]
-        """What there is to start, in the order of `shows`."""
+        """What can be started, in the order of `shows`."""
         self._shows = [scenario for _, scenario in shows]
         self._simulator = simulator
         self._app = app
@@ -97,7 +97,7 @@ class Cloud:
         self._live: dict[str, LiveStream] = {}
         """The newest stream of each subject, by the subject's name."""
         self._begun: dict[str, int] = {}
-        """When each stream began, by its id, until a client has heard of it in time."""
+        """Start time of each stream, by id, until a client has been informed in time."""
         self._playing: set[asyncio.Task[None]] = set()
         handler = Handler(self._admit, self._answer, self._refuse, MAX_BODY)
         self._server = HttpServer(handler, REQUEST_S, MOST_CONNECTIONS)
@@ -109,7 +109,7 @@ class Cloud:
         except (OSError, UnicodeError) as error:
             raise Problem(
                 f"Cannot listen on {self._host}:{self._port}: {reason_of(error)}.",
-                "Choose another with --host and --port.",
+                "Choose another address with --host and --port.",
             ) from error
         self._port = int(listening.getsockname()[1])
         self._server.serve(listening)
@@ -128,42 +128,42 @@ class Cloud:
 
     @property
     def url(self) -> str:
-        """What clients call, without a slash at its end."""
+        """The URL for clients, without a trailing slash."""
         return f"http://{in_url(self._public_host)}:{self._port}"
 
     @property
     def events_url(self) -> str:
-        """The event WebSocket, as Zoom's Marketplace would show it."""
+        """The URL of the event WebSocket, as shown in Zoom's Marketplace."""
         return f"ws{self.url.removeprefix('http')}/ws?subscriptionId={self.subscription}"
 
     @property
     def listeners(self) -> int:
-        """How many connections an event would go to."""
+        """Return how many connections would receive an event."""
         return self._events.listeners
 
     def happen(self, body: bytes) -> None:
-        """Deliver an event to who is connected.
+        """Deliver an event to all connected clients.
 
-        :param body: a webhook's.
+        :param body: a webhook's body.
         """
         self._driver.post(WEBHOOK, Direction.IN, body)
 
     def provoke(self, fault: CloudFaultAt) -> None:
-        """Let a fault happen now."""
+        """Trigger a fault now."""
         self._events.provoke(fault)
         self._driver.post("fault", Direction.IN, b"{}")
 
     def report(self) -> CloudReport:
-        """What clients did so far."""
+        """Return what clients have done so far."""
         findings = sorted([*self._findings, *self._events.findings], key=lambda finding: finding.at_ms)
         return CloudReport(
             self._tokens.count, self._rest.calls, self._rest.refused, self._events.figures, tuple(findings)
         )
 
     def reports(self) -> Sequence[Report]:
-        """What the client of each stream did so far.
+        """Return what the client of each stream has done so far.
 
-        That nobody came to a stream is no mistake where nobody was told of it in time.
+        A stream without a client is not a mistake if no client was informed of it in time.
         """
         return [_excused(stream.report(), self._begun) for stream in self.streams]
 
@@ -193,12 +193,12 @@ class Cloud:
             return self._control(request)
         if path.startswith("/v2/"):
             return self._rest.answer(request, self._clock.now_us(), time.time())
-        self._find("http", f"{request.method[:10]} {ascii(path[:100])[1:-1]} is nowhere", True)
+        self._find("http", f"{request.method[:10]} {ascii(path[:100])[1:-1]} does not exist", True)
         return Answer(404, b"nothing is here\n")
 
     def _connect(self, request: Request, query: str) -> Answer:
         if not wants_upgrade(request):
-            self._find("events", "the event WebSocket's address was asked for something else", True)
+            self._find("events", "the event WebSocket's URL received a request that is not a WebSocket upgrade", True)
             return Answer(426, b"a WebSocket is expected\n", fields=((b"upgrade", b"websocket"),))
         if self._events.is_down(self._clock.now_us()):
             return Answer(503, b"not now\n")
@@ -215,7 +215,7 @@ class Cloud:
         return upgrade(request, on_open)
 
     def _control(self, request: Request) -> Answer:
-        """Let an event happen that somebody made up."""
+        """Send an event supplied by `rtms trigger`."""
         if request.method != "POST" or request.field(CONTROL_FIELD.encode()) is None:
             return Answer(403, b"this is for `rtms trigger --cloud-url`\n")
         try:
@@ -223,7 +223,7 @@ class Cloud:
         except ValueError:
             is_object = False
         if not is_object:
-            return refused(400, 400, "The body is no JSON object.")
+            return refused(400, 400, "The body is not a JSON object.")
         listeners = self._events.listeners
         self.happen(request.body)
         return told(200, control_answer(listeners, self._events.delay_s))
@@ -236,7 +236,7 @@ class Cloud:
     # Streams.
 
     def _act(self, subject: Subject, action: Action, participant: str) -> None:
-        """Do what a call asks for."""
+        """Carry out a REST call."""
         if action is not Action.START:
             self._live[subject.name].driver.post(HOST, Direction.IN, action.encode())
             return
@@ -263,9 +263,9 @@ class Cloud:
 
 
 def _excused(report: Report, untold: Container[str]) -> Report:
-    """A report on a client that may not have been told of the stream.
+    """Excuse a client that may not have been informed of the stream.
 
-    :param untold: the ids of streams that nobody heard of in time.
+    :param untold: ids of streams that no client was informed of in time.
     """
     if report.joined or report.stream_id not in untold:
         return report
@@ -274,20 +274,20 @@ def _excused(report: Report, untold: Container[str]) -> Report:
 
 
 def _subject(seed: bytes, number: int, product: Product) -> Subject:
-    """Make up what calls and webhooks name something by."""
+    """Create a subject with the names that calls and webhooks use for it."""
     digest = hashlib.sha256(seed + str(number).encode()).hexdigest()
     digits = f"{int(digest[:12], 16) % 10**10:010d}"
     if product in (Product.MEETING, Product.WEBINAR):
         return Subject(product, f"8{digits}", f"{digest[:22]}==")
     if product is Product.PHONE:
         return Subject(product, f"7{digits}{digits[:7]}", f"7{digits}{digits[:7]}")
-    # A session's id may have a slash, which a path must not: a client that forgets it shall notice here.
+    # A session's id may contain a slash, which must be encoded in a path. This finds clients that do not encode it.
     identity = f"{digest[:10]}/{digest[10:20]}+==" if product is Product.VIDEO_SDK else digest[:24]
     return Subject(product, identity, identity)
 
 
 def _fields(subject: Subject, participant: str) -> dict[str, object]:
-    """What webhooks about a stream have beside the usual: the meeting's number, and whose stream it is."""
+    """Return the additional webhook fields: the meeting's number, and the participant of the stream."""
     fields: dict[str, object] = {}
     if subject.product is Product.MEETING:
         fields["meeting_id"] = subject.name

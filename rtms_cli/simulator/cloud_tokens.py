@@ -1,4 +1,4 @@
-"""Tokens of the stand-in's cloud: who gave one out, for what, and until when it is worth something (PROTOCOL §12)."""
+"""Tokens of the simulated cloud: which app each belongs to, its scopes, and its expiry (PROTOCOL §12)."""
 
 import hashlib
 import hmac
@@ -8,15 +8,15 @@ from enum import StrEnum
 from msgspec import Struct
 
 LIFETIME_S = 3600
-"""How long a token is good: `expires_in`."""
+"""Validity of a token in seconds: `expires_in`."""
 MOST_TOKENS = 10_000
-"""That are remembered; the oldest is forgotten first, and unknown then."""
+"""Tokens that are remembered. The oldest is forgotten first."""
 
 _NEVER_US = 1 << 62
 
 
 class Worth(StrEnum):
-    """What a token is worth."""
+    """The validity of a token."""
 
     GOOD = "good"
     MISSING = "missing"
@@ -25,10 +25,10 @@ class Worth(StrEnum):
 
 
 class Grant(Struct):
-    """What a token stands for."""
+    """The properties of a token."""
 
     flow: str
-    """The `grant_type` that it was asked for with."""
+    """The `grant_type` of the request."""
     client_id: str
     scopes: tuple[str, ...]
     expires_us: int
@@ -36,9 +36,9 @@ class Grant(Struct):
 
 
 class TokenOffice:
-    """Gives out tokens, and knows them again.
+    """Issues tokens and checks them.
 
-    :param seed: what tokens are made from, so that nobody can guess one.
+    :param seed: secret from which tokens are derived, so that nobody can guess one.
     """
 
     def __init__(self, seed: bytes, lifetime_s: int = LIFETIME_S) -> None:
@@ -49,15 +49,15 @@ class TokenOffice:
 
     @property
     def count(self) -> int:
-        """How many were given out."""
+        """Return how many tokens were issued."""
         return self._count
 
     def issue(
         self, at_us: int, flow: str = "client_credentials", client_id: str = "", scopes: tuple[str, ...] = ()
     ) -> str:
-        """Give out a new token."""
+        """Issue a new token."""
         self._count += 1
-        # Slashes and plus signs, as in base64: they must be encoded in a URL.
+        # Contains + and /, as base64 does: clients must encode them in a URL.
         token = f"{hmac.digest(self._seed, str(self._count).encode(), hashlib.sha256).hex()}+/{self._count}=="
         self._grants[token] = Grant(flow, client_id, scopes, at_us + self.lifetime_s * 1_000_000)
         if len(self._grants) > MOST_TOKENS:
@@ -65,11 +65,11 @@ class TokenOffice:
         return token
 
     def know(self, token: str, scopes: tuple[str, ...] = ()) -> None:
-        """Know a token that somebody else gave out: a user's, without an end of its own."""
+        """Register a token issued elsewhere: a user's token, which does not expire."""
         self._grants[token] = Grant("", "", scopes, _NEVER_US)
 
     def worth(self, token: str, at_us: int) -> Worth:
-        """What a token is worth at a time."""
+        """Return the validity of a token at a time."""
         if not token:
             return Worth.MISSING
         grant = self._grants.get(token)
@@ -78,10 +78,10 @@ class TokenOffice:
         return Worth.GOOD if at_us < grant.expires_us else Worth.EXPIRED
 
     def grant(self, token: str) -> Grant | None:
-        """What a token stands for, also after its end."""
+        """Return a token's properties, even after it has expired."""
         return self._grants.get(token)
 
     def expire_all(self, at_us: int) -> None:
-        """Let every token end that has not ended yet."""
+        """Expire all tokens."""
         for grant in self._grants.values():
             grant.expires_us = min(grant.expires_us, at_us)

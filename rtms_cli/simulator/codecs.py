@@ -1,6 +1,6 @@
-"""Encoded sound and pictures, as the server was asked for them: one payload in, one payload out, never late.
+"""Audio and picture encoders in the granted formats: one payload in, one payload out, without delay.
 
-L16 needs nothing but numpy. The others are FFmpeg's encoders by way of PyAV, which is imported when one is made.
+L16 only needs NumPy. The others use FFmpeg's encoders through PyAV, which is imported when an encoder is created.
 """
 
 import struct
@@ -18,7 +18,7 @@ Picture = npt.NDArray[np.uint8]
 """A planar YUV 4:2:0 picture: `height × 3 / 2` rows of `width`."""
 
 KEY_EVERY_S = 2
-"""How often an H.264 stream has a key frame."""
+"""Seconds between the key frames of an H.264 stream."""
 
 SIZES: dict[int | None, tuple[int, int]] = {
     Resolution.SD: (640, 360),
@@ -32,14 +32,14 @@ _DELAYS = {Codec.OPUS: 312, Codec.G722: 22}
 
 
 def delay_of(codec: int | None) -> int:
-    """How many samples later than it went in sound comes out of a decoder: the codec's own look-ahead."""
+    """Return the codec's delay in samples between encoder input and decoder output."""
     return next((delay for known, delay in _DELAYS.items() if known == codec), 0)
 
 
 class AudioForm:
-    """How sound is cut and encoded.
+    """How audio is cut into packets and encoded.
 
-    :param audio: full parameters of a valid row (PROTOCOL §5).
+    :param audio: a complete, valid set of parameters (PROTOCOL §5).
     """
 
     def __init__(self, audio: AudioParams) -> None:
@@ -51,13 +51,13 @@ class AudioForm:
 
     @property
     def samples(self) -> int:
-        """Samples of one channel in a packet."""
+        """Samples per channel in a packet."""
         return self.rate * self.step_ms // 1000
 
     def encoder(self, source: int) -> "Callable[[Pcm, int], bytes]":
-        """What makes payloads of one source's sound: give it samples (count, channels) and their time in ms.
+        """Return an encoder for one source. It takes samples (count, channels) and their time in ms.
 
-        :param source: the participant, or 0 for all in one; it is the SSRC of RTP packets.
+        :param source: the participant, or 0 for mixed audio. It is the SSRC of RTP packets.
         """
         encode = _encode_l16 if self.codec == Codec.L16 else _Ffmpeg(self.codec, self.rate, self.channels)
         return _Rtp(encode, self, source) if self.is_rtp else lambda pcm, _: encode(pcm)
@@ -75,7 +75,7 @@ _ENCODERS: dict[int | None, tuple[str, dict[str, str]]] = {
 
 
 class _Ffmpeg:
-    """An encoder that gives one packet for each that it gets."""
+    """An encoder that returns exactly one packet for each input."""
 
     def __init__(self, codec: int | None, rate: int, channels: int) -> None:
         import av
@@ -103,13 +103,13 @@ class _Ffmpeg:
 
 _RTP_TYPES: dict[int | None, tuple[int, int]] = {
     Codec.G711: (8, 8_000),
-    Codec.G722: (9, 8_000),  # RFC 3551 counts G.722 in 8 kHz, though it is sampled at 16
+    Codec.G722: (9, 8_000),  # RFC 3551 uses an 8 kHz clock for G.722, although it is sampled at 16 kHz
     Codec.OPUS: (111, 48_000),
 }
 
 
 class _Rtp:
-    """Puts a header of 12 bytes before each payload (RFC 3550); the marker says that sound begins after a pause."""
+    """Prepends a 12-byte RTP header to each payload (RFC 3550). The marker bit is set after a pause."""
 
     def __init__(self, encode: "Callable[[Pcm], bytes]", form: AudioForm, source: int) -> None:
         self._encode = encode
@@ -131,9 +131,9 @@ class _Rtp:
 
 
 class H264Encoder:
-    """Baseline H.264 in Annex B form: one access unit a picture, parameter sets before each key frame.
+    """Baseline H.264 in Annex B format: one access unit per picture, parameter sets before each key frame.
 
-    A picture of another size begins a new sequence.
+    A picture of a different size starts a new sequence.
     """
 
     def __init__(self, fps: int) -> None:
@@ -142,9 +142,9 @@ class H264Encoder:
         self._count = 0
 
     def encode(self, picture: Picture, *, key: bool) -> bytes:
-        """The access unit of the next picture.
+        """Return the access unit of the next picture.
 
-        :param key: whether it has to be a key frame, for somebody else comes into view.
+        :param key: whether it must be a key frame, because another participant comes into view.
         """
         import av
 
@@ -167,7 +167,7 @@ class H264Encoder:
         assert isinstance(codec, av.VideoCodecContext)
         codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
         codec.time_base, codec.framerate = Fraction(1, self._fps), Fraction(self._fps)
-        codec.thread_count = 1  # more threads would cut a picture into slices, and take cores from the client
+        codec.thread_count = 1  # more threads would split pictures into slices and take CPU from the client
         codec.options = {
             "preset": "ultrafast",
             "tune": "zerolatency",
@@ -179,12 +179,12 @@ class H264Encoder:
 
 
 class GroupOfPictures:
-    """A key frame and what follows on it, encoded as far as somebody has asked; many streams may share it.
+    """A key frame and the pictures that depend on it, encoded on demand. Streams may share it.
 
-    :param picture: makes the picture of a number.
+    :param picture: returns the picture with a given number.
     :param first: the key frame's number.
-    :param is_odd: two groups that follow on each other must differ in this, so that their key frames have different
-        `idr_pic_id`s, by which a decoder tells them apart.
+    :param is_odd: must differ between consecutive groups, so that their key frames have different `idr_pic_id`s and a
+        decoder can distinguish them.
     """
 
     def __init__(self, fps: int, picture: Callable[[int], Picture], first: int, *, is_odd: bool) -> None:
@@ -196,7 +196,7 @@ class GroupOfPictures:
             self._encoder.encode(picture(first), key=True)
 
     def unit(self, index: int) -> bytes:
-        """The access unit so many pictures after the key frame."""
+        """Return the access unit at an offset from the key frame."""
         while len(self._units) <= index:
             at = len(self._units)
             self._units.append(self._encoder.encode(self._picture(self._first + at), key=at == 0))
@@ -204,13 +204,13 @@ class GroupOfPictures:
 
 
 class ImageEncoder:
-    """JPEG or PNG files of pictures that somebody brought."""
+    """Encodes the user's pictures as JPEG or PNG."""
 
     def __init__(self, codec: int | None) -> None:
         self._name, self._format = ("png", "rgb24") if codec == Codec.PNG else ("mjpeg", "yuvj420p")
 
     def encode(self, picture: Picture) -> bytes:
-        """The picture as a file."""
+        """Return the picture as a JPEG or PNG file."""
         import av
 
         rows, width = picture.shape

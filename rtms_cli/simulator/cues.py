@@ -1,6 +1,6 @@
-"""What a server sends in a made-up session, and when: a pure function of the scenario and of what was granted.
+"""What a server sends in a made-up session, and when: a pure function of the scenario and the granted parameters.
 
-Sound and pictures come from `synthesis`, which is imported when a client asks for them; the rest needs no NumPy.
+Audio and pictures come from `synthesis`, which is imported when a client requests them. The rest does not need NumPy.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,21 +38,21 @@ SENTENCES = (
     ("As you can see, it goes up and to the right.", "Und das ist schön so."),
     ("Any questions so far?", "No, thank you. ありがとう。"),
 )
-"""What is said, by the first and the second participant in turn."""
+"""Lines that the first two participants speak in turn."""
 
 
 class Cue(Struct, frozen=True):
-    """One message, and when it is due."""
+    """A message and its time."""
 
     at_ms: int
     kind: MediaType | None
-    """`None` is an event, or a change of state, on the signaling socket."""
+    """`None` for an event or a change of state on the signaling socket."""
     message: Message | None
-    """`None` where there is nothing to see, but there may be at the next one."""
+    """`None` if there is no picture now. The next one may have one."""
 
 
 def nobody() -> UserId:
-    """Whose video the client has chosen, before it chose."""
+    """The default video choice, before the client chooses a participant."""
     return None
 
 
@@ -65,10 +65,10 @@ def make_cues(
     session_id: str = "",
     product: str = Product.MEETING,
 ) -> Iterator[Cue]:
-    """All cues of one kind, in order; pictures and sound are encoded as they are taken.
+    """Yield all messages of one kind, in order. Audio and pictures are encoded on demand.
 
-    :param epoch_ms: Zoom's clock when the session began.
-    :param chosen: whose video the client has chosen; it is asked anew for each picture.
+    :param epoch_ms: Zoom's clock, in Unix ms, when the session began.
+    :param chosen: returns whose video the client has chosen. It is called for each picture.
     """
     scenario = cast(scenario, product)
     schedule = scenario.schedule()
@@ -88,7 +88,7 @@ def make_cues(
 def _transcript(
     scenario: Scenario, schedule: Schedule, params: TranscriptParams | None, epoch_ms: int
 ) -> Iterator[Cue]:
-    """Lines come when they have been said. Without `enable_lid` every line has the language that was asked for."""
+    """Send each line once it has been spoken. Without `enable_lid`, all lines have the requested language."""
     fixed = params.src_language if params is not None and params.enable_lid is False else None
     lines = schedule.events(EventKind.TRANSCRIPT) or [
         Event(
@@ -145,7 +145,7 @@ _EVERYONE = {"type": int(ChatSessionType.EVERYONE)}
 
 
 def _talk(scenario: Scenario, epoch_ms: int) -> Iterator[tuple[int, Chat]]:
-    """A chat that is made up: a message, a reply with a file, an edit, a reaction, and a message that is taken back."""
+    """A made-up chat: a message, a reply with a file, an edit, a reaction, and a deleted message."""
     for number, at_ms in enumerate(range(1_000, scenario.duration_ms, 3_000)):
         turn, part = divmod(number, 6)
         first, reply, other = (f"message-{turn + 1}-{name}" for name in "abc")
@@ -204,7 +204,7 @@ def _meeting_events(scenario: Scenario, schedule: Schedule) -> list[tuple[int, i
 
 
 def _chat_groups(scenario: Scenario) -> list[tuple[int, int, dict[str, object]]]:
-    """What happens to a chat group; what else such events carry is not public."""
+    """Chat group events. Their other fields are not public."""
     member: dict[str, object] = {"participants": [{"user_id": scenario.people[-1].user_id}]}
     told: list[tuple[int, dict[str, object]]] = [
         (MeetingEvent.CHAT_GROUP_CREATE, {}),
@@ -217,7 +217,7 @@ def _chat_groups(scenario: Scenario) -> list[tuple[int, int, dict[str, object]]]
 
 
 def _events(scenario: Scenario, schedule: Schedule, epoch_ms: int, session_id: str, product: str) -> Iterator[Cue]:
-    """What happens; in a call nobody has a camera or a screen, and events say `event_ts`."""
+    """The session's events. Calls have no camera or share events, and use `event_ts`."""
     is_call, end_ms = product in BY_CHANNEL, scenario.duration_ms
     cues = call_events(scenario, schedule, product) if is_call else _meeting_events(scenario, schedule)
     if product in (Product.MEETING, Product.WEBINAR) and not scenario.events:

@@ -1,4 +1,4 @@
-"""The user's own sound and film, in any format that FFmpeg reads; decoded as the session goes on."""
+"""The user's audio and video files, in any format that FFmpeg reads, decoded on demand."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 _SCAN_HZ, _SCAN_MS = 8_000, 500
 _LOUD = 300
-"""The RMS level of 16-bit samples from which somebody counts as speaking."""
+"""RMS level of 16-bit samples above which a participant counts as speaking."""
 _LEAST_RATE = 1_000
-"""Samples a second that a sound has at least."""
-_FORMATS = "Give a file that FFmpeg reads: WAV, MP3, FLAC, MP4, MKV, …"
+"""Lowest accepted sampling rate."""
+_FORMATS = "Use a file that FFmpeg can read, such as WAV, MP3, FLAC, MP4 or MKV."
 
 
 def load_sound(path: Path) -> SoundFile:
-    """Look through a file once, for its length and its pauses.
+    """Scan a file for its length and pauses.
 
-    :raises Problem: where it is no sound.
+    :raises Problem: if the file has no audio.
     """
     count, loud = 0, list[Span]()
     window = _SCAN_HZ * _SCAN_MS // 1000
@@ -47,14 +47,14 @@ def load_sound(path: Path) -> SoundFile:
             else:
                 loud.append((start_ms, start_ms + _SCAN_MS))
     if not count:
-        raise Problem(f"{path} has no sound.", _FORMATS)
+        raise Problem(f"{path} has no audio track.", _FORMATS)
     return SoundFile(path, count * 1000 // _SCAN_HZ, tuple(loud))
 
 
 def load_film(path: Path) -> FilmFile:
-    """Look at a file's length.
+    """Read a video file's length.
 
-    :raises Problem: where it has no pictures.
+    :raises Problem: if the file has no video.
     """
     last_ms = -1
     for at_ms, _ in _frames(path):
@@ -62,14 +62,14 @@ def load_film(path: Path) -> FilmFile:
         if (told_ms := _told_duration_ms(path)) is not None:
             return FilmFile(path, told_ms)
     if last_ms < 0:
-        raise Problem(f"{path} has no pictures.", _FORMATS)
+        raise Problem(f"{path} has no video track.", _FORMATS)
     return FilmFile(path, last_ms + 40)
 
 
 class Sound:
-    """A file's samples, asked for from the beginning to the end; what is left out is skipped.
+    """A file's samples, read from beginning to end. Gaps between reads are skipped.
 
-    :param rate: what they are resampled to.
+    :param rate: the sampling rate to convert to.
     """
 
     def __init__(self, path: Path, rate: int, channels: int) -> None:
@@ -79,7 +79,7 @@ class Sound:
         self._channels = channels
 
     def take(self, start: int, count: int) -> Pcm:
-        """Samples (count, channels) from `start` on; silence after the end."""
+        """Return samples (count, channels) from `start` on; silence after the end."""
         while self._at + len(self._waiting) < start + count and (piece := next(self._pieces, None)) is not None:
             self._waiting = np.concatenate((self._waiting, piece))
             self._drop_before(start)
@@ -95,7 +95,7 @@ class Sound:
 
 
 class Film:
-    """A file's pictures, asked for from the beginning to the end."""
+    """A file's pictures, read from beginning to end."""
 
     def __init__(self, path: Path) -> None:
         self._frames = _frames(path)
@@ -103,9 +103,9 @@ class Film:
         self._next = next(self._frames, None)
 
     def picture(self, at_ms: int, size: tuple[int, int]) -> Picture | None:
-        """The picture that is seen at a moment, in a size, with black around it where its shape differs.
+        """Return the picture at a time, scaled to a size and padded with black.
 
-        :returns: `None` after the film's end.
+        :returns: `None` after the end of the video.
         """
         while self._next is not None and self._next[0] <= at_ms:
             self._now, self._next = self._next, next(self._frames, None)
@@ -136,9 +136,9 @@ def _fitted(frame: object, size: tuple[int, int]) -> Picture:
 
 @contextmanager
 def _opened(path: Path) -> Iterator["InputContainer"]:
-    """The file, for as long as it is read.
+    """Open the file for reading.
 
-    :raises Problem: where FFmpeg cannot open it, or fails later.
+    :raises Problem: if FFmpeg cannot open or decode it.
     """
     import av
 
@@ -150,15 +150,15 @@ def _opened(path: Path) -> Iterator["InputContainer"]:
 
 
 def _pcm(path: Path, rate: int, channels: int) -> Iterator[Pcm]:
-    """The file's first sound track, resampled, in pieces (count, channels)."""
+    """Yield the file's first audio track, resampled, in chunks of shape (count, channels)."""
     import av
 
     with _opened(path) as container:
         if not container.streams.audio:
             return
-        for (rate_in, *_), frames in groupby(container.decode(audio=0), _form):  # it can change within a file
+        for (rate_in, *_), frames in groupby(container.decode(audio=0), _form):  # the format can change within a file
             if rate_in < _LEAST_RATE:
-                raise Problem(f"{path} says that its sound has {rate_in} samples a second.", _FORMATS)
+                raise Problem(f"{path} has a sampling rate of {rate_in} Hz, which is too low.", _FORMATS)
             resampler = av.AudioResampler("s16", "stereo" if channels == 2 else "mono", rate)
             for frame in chain(frames, (None,)):
                 for piece in resampler.resample(frame):
@@ -170,7 +170,7 @@ def _form(frame: "AudioFrame") -> tuple[int, str, str]:
 
 
 def _frames(path: Path) -> Iterator[tuple[int, object]]:
-    """The file's pictures, with their times in ms."""
+    """Yield the file's pictures with their times in ms."""
     with _opened(path) as container:
         if not container.streams.video:
             return

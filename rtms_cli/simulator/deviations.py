@@ -1,4 +1,4 @@
-"""Old or odd servers' ways of speaking (PROTOCOL §9)."""
+"""Dialects of old or unusual servers (PROTOCOL §9)."""
 
 import json
 from enum import StrEnum
@@ -30,31 +30,31 @@ from rtms_cli.protocol.numbers import (
 
 
 class Deviation(StrEnum):
-    """Something that a server does all the time; all of it was seen in the wild."""
+    """A permanent deviation of a server. All of these occur in practice."""
 
     FLAT = "flat"
-    """Content is a plain string, with its fields beside it."""
+    """`content` is a plain string, and its fields are next to it."""
     NAMES = "names"
-    """Types, states and reasons are names, of reasons the older ones."""
+    """Types, states and reasons are names. Stop reasons have their older names."""
     STRINGS = "strings"
     """Numbers are strings."""
     BINARY = "binary"
-    """Messages come in binary frames."""
+    """Messages are sent in binary frames."""
     NO_MEDIA_ANSWER = "no-media-answer"
-    """`3` is never answered; media just begins."""
+    """`3` is never answered. Media start without a `4`."""
     EARLY_KEEP_ALIVE = "early-keep-alive"
-    """A `12` comes before the `2`."""
+    """A `12` is sent before the `2`."""
     BARE_KEEP_ALIVE = "bare-keep-alive"
     """`12` has no timestamp and no sequence."""
     SIGNALING_KEEP_ALIVE_ONLY = "signaling-keep-alive-only"
     SILENT_REFUSAL = "silent-refusal"
-    """A refused `1` is answered without a status code, and the socket stays open."""
+    """The answer to a refused `1` has no status code, and the socket stays open."""
     END_ON_MEDIA = "end-on-media"
-    """`8` state 4 comes on the media socket."""
+    """`8` state 4 is sent on the media socket."""
     ALL_ONLY = "all-only"
     """`2` has no URL but `all`."""
     NO_SUM = "no-sum"
-    """A `media_type` that is a sum of bits is refused with 14: one bit a socket, or 32."""
+    """A `media_type` with several bits is refused with 14. Only one bit per socket, or 32, is accepted."""
     OLD_EVENTS = "old-events"
     """A `5` with an event that was added in 2026 is refused as a whole, with 6."""
     STATUS = "status"
@@ -62,7 +62,7 @@ class Deviation(StrEnum):
     SEVERAL_URLS = "several-urls"
     """Each URL of webhooks and of `2` follows an `srt://` URL and a comma, and `2` has a `srt_passphrase`."""
     NESTED = "nested"
-    """The fields of webhooks stand in `payload.object`."""
+    """The fields of webhooks are in `payload.object`."""
     NUMERIC_IDS = "numeric-ids"
     """The ids in webhooks are numbers."""
     WEBINAR_UUID = "webinar-uuid"
@@ -70,32 +70,32 @@ class Deviation(StrEnum):
     PEOPLE = "people"
     """`participants` is an object or a list of ids, and `participant_info` is misspelt."""
     EVENT_CODE = "event-code"
-    """Events have an `event_code` beside their `event_type`, and those of sharing have it alone; its numbers are made
-    up."""
+    """Events have an `event_code` in addition to `event_type`; sharing events have only `event_code`. The numbers are
+    made up."""
     MICROSECONDS = "microseconds"
     """Timestamps of media are in µs."""
     SECONDS = "seconds"
-    """Timestamps of media are in seconds, with a fraction."""
+    """Timestamps of media are in seconds, with decimals."""
     DATA_URL = "data-url"
-    """Payloads stand behind `data:…;base64,`."""
+    """Payloads have the prefix `data:…;base64,`."""
     CHAT_AS_JSON = "chat-as-json"
     """The `data` of a chat message is a JSON string that holds its fields."""
     TWIN_TIMES = "twin-times"
-    """Two packets of audio have one timestamp."""
+    """Two consecutive audio packets share a timestamp."""
     OTHER_CHANNELS = "other-channels"
-    """L16 is stereo where mono was granted, and mono where stereo was."""
+    """L16 is stereo if mono was granted, and mono if stereo was."""
     NAL_UNITS = "nal-units"
-    """Each NAL unit of H.264 has a message of its own."""
+    """Each H.264 NAL unit is sent in a separate message."""
     OTHER_CODEC = "other-codec"
-    """In the middle of the session, pictures turn from images to H.264, or from that to JPG."""
+    """Halfway through the session, pictures change from images to H.264, or from H.264 to JPG."""
 
 
 MISFITS = frozenset({Deviation.TWIN_TIMES, Deviation.OTHER_CHANNELS, Deviation.NAL_UNITS, Deviation.OTHER_CODEC})
-"""Those that change what is sent, and not only how it is said."""
+"""Deviations that change what is sent, not only how it is encoded."""
 
 
 def spoken(channel: str, message: Message, deviations: frozenset[Deviation]) -> Send | None:
-    """How a server with these deviations says a message; `None` where it does not."""
+    """Encode a message as a server with these deviations does, or return `None` if it does not send it."""
     if not deviations:
         return Send(channel, message)
     if isinstance(message, MediaHandshakeResponse) and Deviation.NO_MEDIA_ANSWER in deviations:
@@ -130,7 +130,7 @@ def spoken(channel: str, message: Message, deviations: frozenset[Deviation]) -> 
 
 
 def _change_content(content: dict[str, Any], message: Message, deviations: frozenset[Deviation]) -> None:
-    """Make the content of a media message what these deviations make of it."""
+    """Apply the deviations to the content of a media message, in place."""
     if content.get("timestamp") is not None:
         if Deviation.MICROSECONDS in deviations:
             content["timestamp"] *= 1000
@@ -141,7 +141,7 @@ def _change_content(content: dict[str, Any], message: Message, deviations: froze
 
 
 def _change_event(event: dict[str, Any], deviations: frozenset[Deviation]) -> None:
-    """Make an event what these deviations make of it."""
+    """Apply the deviations to an event, in place."""
     if Deviation.EVENT_CODE in deviations:
         event["event_code"] = 900_000 + event["event_type"]
         if event["event_type"] in (MeetingEvent.SHARING_START, MeetingEvent.SHARING_STOP):
@@ -162,7 +162,7 @@ def _change_event(event: dict[str, Any], deviations: frozenset[Deviation]) -> No
 
 
 def posted(payload: dict[str, object], product: Product, deviations: frozenset[Deviation]) -> dict[str, object]:
-    """What a webhook's payload becomes."""
+    """Return a webhook's payload with the deviations applied."""
     if Deviation.NUMERIC_IDS in deviations:
         payload |= {name: int(str(payload[name])) for name in (product.id_field, "rtms_stream_id")}
     if Deviation.WEBINAR_UUID in deviations and product is Product.WEBINAR:
@@ -173,7 +173,7 @@ def posted(payload: dict[str, object], product: Product, deviations: frozenset[D
 
 
 def _greet(body: dict[str, Any], message: SignalingHandshakeResponse, deviations: frozenset[Deviation]) -> None:
-    """Make a `2` what these deviations make of it."""
+    """Apply the deviations to a `2`, in place."""
     if message.status_code != StatusCode.STATUS_OK:
         if Deviation.SILENT_REFUSAL in deviations:
             del body["status_code"]
@@ -192,7 +192,7 @@ _OLD_NAMES = {
     StopReason.STOP_BC_HOST_DISABLED_APP.name: "STOP_BC_APP_DISABLED_BY_HOST",
     StopReason.STOP_BC_INSTANCE_CONNECTION_INTERRUPTED.name: "STOP_BC_MEETING_CONNECTION_INTERRUPTED",
 }
-"""What two stop reasons were called before."""
+"""Older names of two stop reasons."""
 
 
 def _names_of(message: Message) -> tuple[tuple[str, type], ...]:

@@ -1,8 +1,8 @@
-"""What goes wrong on purpose (PROTOCOL §9): each fault, and what it does to a stream.
+"""Deliberate faults (PROTOCOL §9), and what each does to a stream.
 
-A handler acts on three objects, by what is public on them: the stream's server (`Zoom.say`, `announce`, `fail_over`,
-`refuse_next`, `end`), its client (`Client.lose`, `send_stray`, `skip_keep_alives`), and the show that the fault is a
-part of (`MadeUp.spoil`, `delay`).
+A handler uses the public methods of three objects: the stream's server (`Zoom.say`, `announce`, `fail_over`,
+`refuse_next`, `end`), its client (`Client.lose`, `send_stray`, `skip_keep_alives`), and the feed that the fault belongs
+to (`MadeUp.spoil`, `delay`).
 """
 
 import base64
@@ -24,78 +24,78 @@ if TYPE_CHECKING:
 
 
 class Fault(StrEnum):
-    """Something that happens once."""
+    """A one-time fault."""
 
     DROP_SIGNALING = "drop-signaling"
-    """The signaling socket breaks, and takes the media with it."""
+    """The signaling socket breaks, and the media sockets with it."""
     DROP_MEDIA = "drop-media"
     """The media sockets break."""
     CLOSE_MEDIA = "close-media"
     """The media sockets are closed with the code in `number`."""
     FAILOVER = "failover"
-    """The server dies; another one takes over, and a new started webhook tells where: at the same port, or at another
-    one where `number` is 1."""
+    """The server dies and another one takes over. A new started webhook has its URL, on the same port or, if `number`
+    is 1, on another port."""
     SPLIT_BRAIN = "split-brain"
-    """Another server takes over, at another port, but the old one does not notice: it goes on until the new one is
-    spoken to."""
+    """Another server takes over on another port, but the old one does not notice. It continues until a client connects
+    to the new one."""
     SAY_INTERRUPTED = "say-interrupted"
-    """`8` state 2 with the reason in `number`; the sockets that it is about stay open and dead."""
+    """`8` state 2 with the reason in `number`. The sockets concerned stay open but dead."""
     EVENT_7 = "event-7"
-    """MEDIA_CONNECTION_INTERRUPTED; the media sockets stay open and dead."""
+    """MEDIA_CONNECTION_INTERRUPTED. The media sockets stay open but dead."""
     WEBHOOK_INTERRUPTED = "webhook-interrupted"
-    """An interrupted webhook; the signaling socket stays open and dead."""
+    """An interrupted webhook. The signaling socket stays open but dead."""
     RETRY_WEBHOOK = "retry-webhook"
-    """The started webhook comes again, byte for byte."""
+    """The started webhook is sent again, byte for byte."""
     OLD_STARTED = "old-started"
-    """A started webhook from `number` minutes before the stream's start comes at last."""
+    """A started webhook from `number` minutes before the stream's start arrives late."""
     OLD_STOPPED = "old-stopped"
-    """The same of a stopped webhook."""
+    """The same for a stopped webhook."""
     OLD_INTERRUPTED = "old-interrupted"
-    """The same of an interrupted webhook."""
+    """The same for an interrupted webhook."""
     STOP = "stop"
-    """The stream ends for the stop reason in `number`."""
+    """The stream ends with the stop reason in `number`."""
     STOP_WEBHOOK_ONLY = "stop-webhook-only"
-    """The stream ends for the stop reason in `number`; only a webhook tells, and the sockets break."""
+    """The stream ends with the stop reason in `number`. Only a webhook reports it, and the sockets break."""
     SILENCE = "silence"
-    """The connections die without a word: they stay open, and nothing comes any more."""
+    """The connections die silently: they stay open, but nothing arrives any more."""
     REFUSE_SIGNALING = "refuse-signaling"
     """The next signaling handshake is refused with the status code in `number`."""
     REFUSE_MEDIA = "refuse-media"
     """The next media handshake is refused with the status code in `number`."""
     HANG_UP = "hang-up"
-    """The next signaling handshake is answered with a close, code 1000."""
+    """The next signaling handshake is answered with a close frame, code 1000."""
     DUPLICATE = "duplicate"
-    """The next audio packet comes twice."""
+    """The next audio packet is sent twice."""
     SWAP = "swap"
-    """The next two audio packets come in the wrong order."""
+    """The next two audio packets are sent in the wrong order."""
     BAD_BASE64 = "bad-base64"
-    """The next audio packet's payload is no base64."""
+    """The next audio packet's payload is not valid base64."""
     BAD_JSON = "bad-json"
-    """A frame that is no JSON."""
+    """A frame that is not valid JSON."""
     BAD_UTF8 = "bad-utf8"
-    """A binary frame that is no UTF-8."""
+    """A binary frame that is not valid UTF-8."""
     UNKNOWN_TYPE = "unknown-type"
-    """A message type that nobody knows."""
+    """An unknown message type."""
     ODD_AUDIO = "odd-audio"
-    """The next audio packet has one byte more."""
+    """The next audio packet has one extra byte."""
     SKIP_KEEP_ALIVES = "skip-keep-alives"
-    """No keep-alive is asked for `number` milliseconds."""
+    """The server sends no keep-alive requests for `number` ms."""
     DELAY = "delay"
-    """The media of the next `number` milliseconds come at their end, in a burst."""
+    """The media of the next `number` ms arrive at the end of that time, in a burst."""
 
 
 class FaultAt(Struct, frozen=True):
-    """A fault, and when it happens; before the session begins where `at_ms` is negative."""
+    """A fault and its time. A negative `at_ms` means before the session begins."""
 
     at_ms: int
     kind: Fault
     number: int = 0
     times: int = 1
-    """How often, for refusals and for what happens to packets."""
+    """How many times, for refusals and packet faults."""
 
 
 Handler = Callable[["Zoom", "MadeUp", FaultAt], None]
-"""Lets a fault happen; nothing of it is a mistake of the client."""
+"""Triggers a fault. Its effects are not the client's mistakes."""
 
 
 def _break(what: str) -> Handler:
@@ -210,11 +210,11 @@ HANDLERS: Mapping[Fault, Handler] = {
     Fault.SKIP_KEEP_ALIVES: _skip_keep_alives,
     Fault.DELAY: _delay,
 }
-"""What each fault does."""
+"""The handler of each fault."""
 
 
 def spoilt(message: Audio, fault: Fault | None) -> bytes | None:
-    """An audio packet as `BAD_BASE64` or `ODD_AUDIO` spoils it; `None` where a fault leaves it alone."""
+    """Return an audio packet spoilt by `BAD_BASE64` or `ODD_AUDIO`, or `None` for any other fault."""
     if fault not in (Fault.BAD_BASE64, Fault.ODD_AUDIO):
         return None
     payload = message.payload() or b""

@@ -1,4 +1,4 @@
-"""What an API call does to a stream that runs: stop it, pause it, go on (PROTOCOL §12)."""
+"""API calls that change a running stream: stop, pause, resume (PROTOCOL §12)."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from rtms_cli.simulator.zoom import Zoom
 
 HOST = "host"
-"""The channel on which the stream's machine is told; a frame's bytes are the action."""
+"""The channel for actions. A frame's bytes are the action."""
 
 
 class Action(StrEnum):
-    """`action` of a call."""
+    """The `action` of an API call."""
 
     START = "start"
     STOP = "stop"
@@ -23,7 +23,7 @@ class Action(StrEnum):
 
 
 def obey(zoom: "Zoom", action: bytes) -> None:
-    """Do what was asked for; what a stream is already, it is not told again."""
+    """Carry out an action. A stream that is already in the requested state is left alone."""
     client = zoom.client
     if action == Action.STOP.encode():
         zoom.end(StopReason.STOP_BC_MANUAL_API_TRIGGERED)

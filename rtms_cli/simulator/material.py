@@ -1,4 +1,4 @@
-"""The user's own sound, film and transcript, as data; `decoding` and `subtitles` read them."""
+"""The user's own audio, video and transcript as data. `decoding` and `subtitles` read the files."""
 
 from pathlib import Path
 
@@ -9,23 +9,23 @@ from rtms_cli.simulator.subtitles import Line
 
 
 class SoundFile(Struct, frozen=True):
-    """A file with the sound of one participant."""
+    """A file with one participant's audio."""
 
     path: Path
     duration_ms: int
     loud: tuple[Span, ...]
-    """When there is something to hear, in steps of half a second."""
+    """When the audio is not silent, in steps of half a second."""
 
 
 class FilmFile(Struct, frozen=True):
-    """A file with what the first participant's camera sees."""
+    """A video file for the first participant's camera."""
 
     path: Path
     duration_ms: int
 
 
 class Material(Struct, frozen=True):
-    """What the user brought; the sounds are the participants' in order."""
+    """The user's files. The audio files belong to the participants in order."""
 
     sounds: tuple[SoundFile, ...] = ()
     film: FilmFile | None = None
@@ -33,6 +33,6 @@ class Material(Struct, frozen=True):
 
     @property
     def duration_ms(self) -> int:
-        """How long the longest of it is."""
+        """Length of the longest file."""
         lengths = [sound.duration_ms for sound in self.sounds] + [line.end_ms for line in self.lines]
         return max([*lengths, self.film.duration_ms if self.film is not None else 0], default=0)

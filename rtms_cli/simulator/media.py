@@ -1,6 +1,6 @@
-"""Made-up material: speech-like sound, counting pictures, words. Everything is a pure function of who and when.
+"""Made-up media: speech-like audio and pictures of a counter. Everything is a pure function of participant and time.
 
-So a test can ask for the very samples and pictures that were sent.
+This lets a test compute the exact samples and pictures that were sent.
 """
 
 import struct
@@ -19,10 +19,10 @@ PAUSE_MS = 400
 
 
 def speech(voice: int, voices: int, start: int, count: int, rate: int) -> Pcm:
-    """Samples of one participant: syllables of a buzzing voice in its turn, silence in the others'.
+    """Return samples of one participant: syllables of a buzzing voice on its turn, silence otherwise.
 
-    :param voice: which of the voices, from 0; each has a pitch of its own.
-    :param start: the first sample's number since the session began.
+    :param voice: the voice's number, from 0. Each voice has a different pitch.
+    :param start: the first sample's number, counted from the start of the session.
     """
     t = np.arange(start, start + count, dtype=np.float64) / rate
     in_round = (t * 1000) % (TURN_MS * voices) - TURN_MS * voice
@@ -33,7 +33,7 @@ def speech(voice: int, voices: int, start: int, count: int, rate: int) -> Pcm:
 
 
 def talk(voice: int, start: int, count: int, rate: int) -> Pcm:
-    """Samples of one participant that never stops."""
+    """Return samples of one participant that speaks without pause."""
     t = np.arange(start, start + count, dtype=np.float64) / rate
     return _voice(voice, t, rate).astype(np.int16)
 
@@ -47,7 +47,7 @@ def _voice(voice: int, t: npt.NDArray[np.float64], rate: int) -> npt.NDArray[np.
 
 
 def mixed(voices: int, start: int, count: int, rate: int) -> Pcm:
-    """All participants in one."""
+    """Return the mixed audio of all participants."""
     total = np.zeros(count, np.int32)
     for voice in range(voices):
         total += speech(voice, voices, start, count, rate)
@@ -55,7 +55,7 @@ def mixed(voices: int, start: int, count: int, rate: int) -> Pcm:
 
 
 def is_speaking(voice: int, voices: int, at_ms: int) -> bool:
-    """Whether it is this participant's turn; a muted one sends no packets."""
+    """Return whether it is this participant's turn. A muted participant sends no packets."""
     return at_ms % (TURN_MS * voices) // TURN_MS == voice
 
 
@@ -74,7 +74,7 @@ _FONT = {
 
 
 def blocks(number: int, width: int, height: int, shade: int) -> npt.NDArray[np.uint8]:
-    """A picture of a number, one value a block of 8×8 pixels."""
+    """Return a picture of a number, with one value per block of 8×8 pixels."""
     picture = np.full((height // 8, width // 8), shade, np.uint8)
     text = f"{number % 100:02d}"
     scale = max(1, picture.shape[0] // 10)
@@ -88,12 +88,12 @@ def blocks(number: int, width: int, height: int, shade: int) -> npt.NDArray[np.u
 
 
 def pixels_of(grid: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The blocks as 8×8 pixels each."""
+    """Expand blocks to 8×8 pixels each."""
     return grid.repeat(8, axis=0).repeat(8, axis=1)
 
 
 def yuv(number: int, width: int, height: int, shade: int) -> npt.NDArray[np.uint8]:
-    """A picture of a number in planar YUV 4:2:0, without colour."""
+    """Return a picture of a number in planar YUV 4:2:0, in grey."""
     picture = np.full((height * 3 // 2, width), 128, np.uint8)
     picture[:height] = pixels_of(blocks(number, width, height, shade))
     return picture
@@ -101,9 +101,9 @@ def yuv(number: int, width: int, height: int, shade: int) -> npt.NDArray[np.uint
 
 @cache
 def jpeg(number: int, width: int = 320, height: int = 176, shade: int = 60) -> bytes:
-    """A baseline JPEG in grey: every block is flat, so only its DC value is coded."""
+    """Return a grey baseline JPEG. Every block is flat, so only its DC value is coded."""
     grid = blocks(number, width, height, shade)
-    levels = grid.astype(np.int32) - 128  # quantised by 8, and a flat block's DC is 8 × its value
+    levels = grid.astype(np.int32) - 128  # quantised by 8; a flat block's DC is 8 × its value
     rows: dict[tuple[int, ...], str] = {}  # most rows are alike
     pieces: list[str] = []
     previous = 0
@@ -133,7 +133,7 @@ def jpeg(number: int, width: int = 320, height: int = 176, shade: int = 60) -> b
 
 @cache
 def png(number: int, width: int = 320, height: int = 176, shade: int = 60) -> bytes:
-    """A PNG in grey."""
+    """Return a grey PNG."""
     pixels = pixels_of(blocks(number, width, height, shade))
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
@@ -161,7 +161,7 @@ _END_OF_BLOCK = "0000"
 
 
 def _coded(difference: int) -> str:
-    """The bits of a block: how much brighter it is than the one before it."""
+    """Return the bits of a block, from its difference to the previous block."""
     size = abs(difference).bit_length()
     bits = difference if difference > 0 else difference + (1 << size) - 1
     return _DC_CODES[size] + (format(bits, f"0{size}b") if size else "") + _END_OF_BLOCK

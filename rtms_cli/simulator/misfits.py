@@ -1,4 +1,4 @@
-"""Media that is not what was granted: what a server with such deviations sends in a message's place."""
+"""Media that differ from what was granted, as sent by a server with certain deviations."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ _START_CODE = b"\0\0\0\1"
 
 
 def sent_instead(message: Message, deviations: frozenset[Deviation], params: MediaParams) -> list[Message]:
-    """The messages that are sent in one's place."""
+    """Return the messages to send instead of a message."""
     if not deviations & MISFITS:
         return [message]
     if isinstance(message, Audio):
@@ -29,7 +29,7 @@ def sent_instead(message: Message, deviations: frozenset[Deviation], params: Med
 
 
 def other_codec(make: Callable[[MediaParams], Iterator[Cue]], params: MediaParams, from_ms: int) -> Iterator[Cue]:
-    """The cues of a kind of pictures, in another codec from some time on."""
+    """Yield picture messages that switch to another codec at a given time."""
     other = MediaParams(
         params.audio,
         None if params.video is None else structs.replace(params.video, codec=_other(params.video.codec)),

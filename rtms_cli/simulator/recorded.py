@@ -1,19 +1,18 @@
-"""A capture as the show: what a server once sent is sent again, byte for byte and at the same times after `7`.
+"""A feed from a capture: sends what a server once sent, byte for byte and at the same times after `7`.
 
-The capture is read twice, as a stream: once for what has to be known before a client comes (the ids, what was granted,
-which events came unasked), and once more for every client that gets ready. Handshakes and keep-alives are live, and
-judged as `Zoom` judges them; the other frames of media sockets, the events and the changes of state come from the
-capture.
+The capture is streamed twice: once for what the server must know before a client connects (the ids, what was granted,
+which events arrived without a subscription), and once for every client that becomes ready. `Zoom` handles handshakes
+and keep-alives live. The other frames of media sockets, the events and the changes of state come from the capture.
 
-The kind of a packet is told by its type, so a client may have split sockets where the recorded one had not, and one
-that asks for fewer kinds gets those. What is granted is what was granted then, whatever is asked for: the packets are
-in that form. `8` TERMINATED comes last, for what followed it in the capture came by another socket.
+A packet's type determines its kind. A client may therefore split its sockets differently from the recorded client, or
+request fewer kinds. The granted parameters are always those of the capture, because the packets have that format.
+`8` TERMINATED is sent last, because whatever followed it in the capture arrived on another socket.
 
-Where the server had closed a socket in the middle, or it broke, so does the client's: with the same code, and the show
-goes on when the client is back.
+If a socket was closed or broke during the recorded session, the client's socket closes with the same code, and the feed
+continues when the client has reconnected.
 
-Faster than real time, a client may have much to read yet when the end is told. So before the end each media socket
-gets a keep-alive: its answer shows that everything before it was read.
+Faster than real time, a client may still have a lot to read when the end is due. Each media socket therefore gets a
+keep-alive request before the end. The answer shows that the client has read everything before it.
 """
 
 from collections.abc import Iterator
@@ -64,13 +63,13 @@ from rtms_cli.simulator.zoom import Zoom
 
 MOST_AT_ONCE = 64
 MOST_BYTES_AT_ONCE = 1 << 20
-"""What one tick sends; then whoever runs the machine sees whether the client keeps up."""
+"""Frames per tick. After each tick, the driver checks whether the client keeps up."""
 
 READING_S = 10
-"""How long the end waits for a client that still reads."""
+"""How long to wait at the end for a client that is still reading."""
 
 _SENDABLE = (1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000))
-"""Close codes that a close frame may have (RFC 6455, 7.4)."""
+"""Close codes that are valid in a close frame (RFC 6455, 7.4)."""
 
 _KINDS: dict[type[object], MediaType] = {
     Audio: MediaType.AUDIO,
@@ -94,31 +93,31 @@ _BY_NAME = {name: kind for kind, name in MEDIA_NAMES.items()}
 
 
 class Due(Struct, frozen=True, gc=False):
-    """One frame of the capture, and when it is sent."""
+    """A frame of the capture and its time."""
 
     at_us: int
     """After `7`."""
     kind: MediaType | None
-    """`None` where the frame is of no kind: news on signaling, or something strange on either socket."""
+    """`None` for a frame without a kind: a signaling message, or an unknown frame on either socket."""
     on_media: bool
     message: Message
     raw: bytes
 
 
 class Drop(Struct, frozen=True, gc=False):
-    """One socket that was lost in the capture, and when."""
+    """A socket that was lost in the capture, and when."""
 
     at_us: int
     """After `7`."""
     kinds: MediaType
-    """What it carried; none on signaling."""
+    """The kinds of media that it carried; none on signaling."""
     code: int
 
 
 class Recording:
-    """A capture, looked through once.
+    """A capture, scanned once.
 
-    :raises Problem: where there is nothing in it to serve.
+    :raises Problem: if it contains nothing to serve.
     """
 
     def __init__(self, capture: Capture) -> None:
@@ -129,18 +128,18 @@ class Recording:
         known = [product for product in Product if product == header.product]
         self.product = known[0] if known else Product.MEETING
         self.unasked: frozenset[object] = frozenset()
-        """Event types that came without a subscription."""
+        """Event types that arrived without a subscription."""
         self.zoom_ms = 0
-        """Zoom's clock when the client was ready."""
+        """Zoom's clock, in Unix ms, when the client was ready."""
         self.params = MediaParams()
-        """What was granted; what was asked for, or is usual, where the server did not say."""
+        """The granted parameters. If the server did not send them: the requested parameters or the defaults."""
         self._begin_us = 0
         self._look_through()
         self.problems = list(capture.problems)
-        """Lines that could not be read."""
+        """Number of unreadable lines."""
 
     def dues(self) -> Iterator[Due | Drop]:
-        """Everything that is served, in order."""
+        """Yield everything to serve, in order."""
         last: Due | None = None
         drops: list[Drop] = []
         at_us = 0
@@ -148,7 +147,7 @@ class Recording:
             due = self._due(frame)
             if due is None:
                 if last is None and (drop := self._drop(frame)) is not None:
-                    drops.append(drop)  # after the last frame it is the end, and no loss
+                    drops.append(drop)  # after the last frame this is the end, not a loss
                 continue
             yield from drops
             drops.clear()
@@ -195,12 +194,12 @@ class Recording:
                 stamp = frame.at_us, zoom_ms
         if ready_us is None and first is None:
             raise Problem(
-                f"{self._capture.path} has nothing to serve: its client was never ready, and no media came.",
-                "Serve a capture of a session with media; `rtms demo` makes one.",
+                f"{self._capture.path} has nothing to serve: the client was never ready, and no media arrived.",
+                "Serve a capture of a session with media; `rtms demo` creates one.",
             )
         if not self.id or not self.stream_id:
             raise Problem(
-                f"{self._capture.path} names no stream.", "Its header, or a handshake in it, must have both ids."
+                f"{self._capture.path} does not name a stream.", "Its header, or a handshake in it, must have both ids."
             )
         self._begin_us = first.at_us if ready_us is None and first is not None else ready_us or 0
         if stamp is not None:
@@ -217,7 +216,7 @@ class Recording:
             return None
         kind = _KINDS.get(type(message)) or (None if isinstance(message, _NEWS) else _BY_NAME.get(name))
         if frame.at_us < self._begin_us and kind is None and not isinstance(message, _NEWS):
-            return None  # something strange in the middle of the handshakes, which are live
+            return None  # an unknown frame during the handshakes, which are live
         return Due(max(0, frame.at_us - self._begin_us), kind, socket == "media", message, frame.raw)
 
     def _drop(self, frame: Frame) -> Drop | None:
@@ -233,9 +232,9 @@ class Recording:
 
 
 class Recorded:
-    """A `Show` of a capture, for one client.
+    """A `Show` from a capture, for one client.
 
-    :param at_once: send as fast as the client reads, whatever the clock says.
+    :param at_once: send as fast as the client reads, regardless of the clock.
     """
 
     deviations: frozenset[Deviation] = frozenset()
@@ -249,12 +248,12 @@ class Recorded:
         self._dues: Iterator[Due | Drop] = iter(())
         self._due: Due | Drop | None = None
         self._paced_from: tuple[int, int] | None = None
-        """Since an interruption that the capture tells of, the recorded pace holds also where all goes at once: when
-        that was, on this machine's clock and on the capture's."""
+        """After an interruption in the capture, the recorded pace applies even with `at_once`. This is the time of the
+        interruption on this machine's clock and on the capture's."""
         self._patient_until_us: int | None = None
-        """How long the client, which was asked whether it has read everything, may take to answer."""
+        """Until when the client may answer the keep-alive request that asks whether it has read everything."""
         self._is_deaf = False
-        """Whether it did not answer in time; then it is not asked again."""
+        """Whether the client did not answer in time. Then it is not asked again."""
 
     @property
     def deadline_us(self) -> int | None:
@@ -270,7 +269,7 @@ class Recorded:
         self._zoom = zoom
 
     def start(self) -> None:
-        """See `Show.start`. The first time, the capture says that the stream has started."""
+        """See `Show.start`. The first time, the capture contains the start of the stream."""
         if self._begin_us is not None:
             self._zoom.say_started()
         self.resume()
@@ -286,7 +285,7 @@ class Recorded:
         self.play()
 
     def play(self) -> None:
-        """Send all that is due, in order, but so much at once and no more. See `Show.play`."""
+        """Send what is due, in order, up to a limit per call. See `Show.play`."""
         if self._begin_us is None:
             return
         client, sent_bytes = self._zoom.client, 0
@@ -310,12 +309,12 @@ class Recorded:
             self._due = next(self._dues, None)
 
     def choose_video(self, user_id: UserId, *, subscribe: bool) -> tuple[StatusCode, str]:
-        """See `Show.choose_video`: the capture has the video of one participant, whatever the client chooses."""
+        """See `Show.choose_video`. The choice has no effect: the capture has one participant's video."""
         return StatusCode.STATUS_OK, ""
 
     def _time_of(self, due: Due | Drop) -> int | None:
-        """When a frame is due, on this machine's clock; `None` while a client is waited for that broke off."""
-        assert self._begin_us is not None, "a show that has begun"
+        """Return when a frame is due on this machine's clock, or `None` while waiting for the client to reconnect."""
+        assert self._begin_us is not None, "a feed that has started"
         if not self._at_once:
             return self._begin_us + due.at_us
         client = self._zoom.client
@@ -330,7 +329,7 @@ class Recorded:
     # Frames and losses.
 
     def _send(self, due: Due) -> None:
-        """Send a frame as it was, and do what the server did when it said this."""
+        """Send a recorded frame, and do what the server did with it."""
         zoom, client, message = self._zoom, self._zoom.client, due.message
         if due.kind is not None:
             if client.deliver(due.kind, message, due.at_us, due.raw):
@@ -352,21 +351,21 @@ class Recorded:
             zoom.end(known, is_said=True)
 
     def _lose(self, drop: Drop) -> None:
-        """Close what was closed, if the client has it."""
+        """Close the socket that was closed, if the client has it."""
         client = self._zoom.client
         if any(not drop.kinds or socket.kinds & drop.kinds for socket in client.sockets()):
             client.lose(MEDIA if drop.kinds else SIGNALING, drop.code, kinds=drop.kinds or None)
             self._paced_from = client.now_us, drop.at_us
 
     def _interrupt(self, due: Due, what: str) -> None:
-        """Know these sockets no more, as the server did not. A client may wait before it believes the next one."""
+        """Forget these sockets, as the recorded server did. The client may wait before it reconnects."""
         self._zoom.client.lose(what)
         self._paced_from = self._zoom.client.now_us, due.at_us
 
     # The end, faster than real time.
 
     def _has_read_all(self) -> bool:
-        """Whether the client has read what was sent: asked once, it has answered, or had time enough for it."""
+        """Return whether the client has read everything: it has answered a keep-alive request, or its time is up."""
         client = self._zoom.client
         if self._is_deaf or (not self._at_once and client.speed <= 1):
             return True
@@ -387,7 +386,7 @@ def _is_terminated(message: Message) -> bool:
 
 
 def _is_end(message: Message) -> bool:
-    """Whether a client may take this for the end."""
+    """Return whether a client may treat this as the end."""
     return _is_terminated(message) or (
         isinstance(message, SessionStateUpdate) and message.state == SessionState.STOPPED
     )

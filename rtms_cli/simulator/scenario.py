@@ -1,4 +1,4 @@
-"""A session as data: who takes part, what happens, and what goes wrong."""
+"""A session as data: participants, events and faults."""
 
 from msgspec import Struct, structs
 
@@ -10,16 +10,16 @@ from rtms_cli.simulator.schedule import Event, EventKind, Schedule
 
 
 class Person(Struct, frozen=True):
-    """Somebody who takes part."""
+    """A participant."""
 
     user_id: int
     name: str
     channel_id: int | None = None
-    """Where the product tells parties by channels; then their packets have no user id and no name."""
+    """The channel, if the product identifies parties by channel. Their packets then have no user id or name."""
 
     @property
     def sender(self) -> tuple[int | None, str | None]:
-        """User id and name, as their messages have them."""
+        """Return user id and name as they appear in messages."""
         return (self.user_id, self.name) if self.channel_id is None else (None, None)
 
 
@@ -28,8 +28,8 @@ PEOPLE = (Person(FIRST_ID, "John Smith"), Person(16779264, "Zoë Müller"), Pers
 
 
 class Scenario(Struct, frozen=True):
-    """A session. What its events leave open is made up: everybody speaks in turn, and the first one shares a screen
-    in the middle third.
+    """A session. Anything that its events do not specify is made up: participants speak in turn, and the first one
+    shares a screen during the middle third.
     """
 
     seconds: float = 10.0
@@ -38,29 +38,29 @@ class Scenario(Struct, frozen=True):
     deviations: frozenset[Deviation] = frozenset()
     events: tuple[Event, ...] = ()
     webhook_after_s: float = 0
-    """How long after the start Zoom takes to say so."""
+    """Delay of the started webhook, in ms."""
     buffered_s: float = 0
-    """How much of it is over when the client is ready: that audio comes first, in a burst, if the client wants it."""
+    """How much of the session is over when the client is ready. That audio is sent first, in a burst, if requested."""
     material: Material = Material()
-    """The user's own, in place of what is made up."""
+    """The user's own media, which replace the made-up media."""
     cloud_faults: tuple[CloudFaultAt, ...] = ()
-    """What goes wrong in the cloud beside the session; their times count from when the cloud begins."""
+    """Faults of the cloud. Their times count from the start of the cloud."""
 
     @property
     def duration_ms(self) -> int:
-        """How long it is."""
+        """Length in ms."""
         return round(self.seconds * 1000)
 
     def schedule(self) -> Schedule:
-        """What follows from the events."""
+        """Return the schedule that the events define."""
         sounds = {who: (sound.duration_ms, sound.loud) for who, sound in enumerate(self.material.sounds)}
         filmed = None if self.material.film is None else frozenset({0})
         return Schedule(self.events, len(self.people), self.duration_ms, sounds, filmed)
 
     def with_material(self, material: Material) -> "Scenario":
-        """The same with the user's own material: its speakers take the places of the made-up people.
+        """Return a copy with the user's own media, whose speakers replace the made-up participants.
 
-        Speakers whose names are known keep their places. Without sound of their own they talk while their lines last.
+        Speakers with a known name keep their place. Without an audio file, they talk for the duration of their lines.
         """
         names = [person.name for person in self.people]
         fresh = [line.speaker for line in material.lines if line.speaker and line.speaker not in names]

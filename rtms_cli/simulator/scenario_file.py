@@ -1,6 +1,6 @@
-"""Scenarios in TOML: what happens in a session, and when. A dozen are built in.
+"""Scenarios in TOML: the timed events and faults of a session. About twenty are built in.
 
-    description = "What it is good for, in one line."
+    description = "What it is for, in one line."
     seconds = 30
     people = ["John Smith", "Zoë Müller"]
 
@@ -8,8 +8,8 @@
     at = 5
     drop = "signaling"
 
-`EVENTS` has every kind of event with its fields. Those in `CLOUD_EVENTS` happen in the cloud, and their times count
-from when that begins.
+`EVENTS` lists every kind of event with its fields. Those in `CLOUD_EVENTS` happen in the cloud, and their times count
+from the start of the cloud.
 """
 
 import re
@@ -30,13 +30,13 @@ from rtms_cli.simulator.schedule import Event, EventKind
 from rtms_cli.simulator.subtitles import read_language
 
 BEFORE_MS = -1
-"""The time of what has to be so before the session begins: `at = "start"`."""
+"""The time of events that happen before the session begins: `at = "start"`."""
 
 MOST_SECONDS = 86_400
-"""How long a session, or what happens in the cloud, may take."""
+"""Longest duration of a session or of the cloud's events."""
 
 MOST_BUFFERED_S = 60
-"""How much audio Zoom keeps for a client that has not come yet (PROTOCOL §4)."""
+"""How much audio Zoom keeps for a client that has not connected yet (PROTOCOL §4)."""
 
 
 class ScenarioFile(Struct, frozen=True):
@@ -45,19 +45,19 @@ class ScenarioFile(Struct, frozen=True):
     name: str
     description: str
     scenarios: tuple[Scenario, ...]
-    """One for each stream that it needs: most need one, a list of refusals needs one for each."""
+    """One scenario per stream. Most files need one stream; a list of refusals needs one for each."""
 
 
 def built_in() -> Sequence[ScenarioFile]:
-    """The scenarios that come with the program, by name."""
+    """Return the built-in scenarios, sorted by name."""
     return [load(name) for name in _names()]
 
 
 def load(name: str) -> ScenarioFile:
-    """Read a scenario that is built in, or a file.
+    """Read a built-in scenario or a file.
 
-    :param name: a name, or a path that ends with `.toml`.
-    :raises Problem: with the line and the field that is wrong.
+    :param name: a built-in name, or a path that ends with `.toml`.
+    :raises Problem: with the line and the invalid field.
     """
     if name.endswith(".toml"):
         path = Path(name)
@@ -74,7 +74,7 @@ def load(name: str) -> ScenarioFile:
 
 
 _FOLDER = resources.files("rtms_cli.simulator") / "scenarios"
-_LIST = "`rtms simulate --list` names the scenarios that are built in."
+_LIST = "`rtms simulate --list` lists the built-in scenarios."
 
 
 def _names() -> Sequence[str]:
@@ -85,32 +85,32 @@ def read(text: str, name: str, where: str) -> ScenarioFile:
     """Read a scenario.
 
     :param where: the file, for errors.
-    :raises Problem: with the line and the field that is wrong.
+    :raises Problem: with the line and the invalid field.
     """
     try:
         given = read_toml(text.encode())
     except ValueError as error:
-        raise Problem(f"{where} is no TOML: {error}.", "See https://toml.io.") from None
+        raise Problem(f"{where} is not valid TOML: {error}.", "See https://toml.io.") from None
     top = _Fields(given, where, ())
     description = top.text("description")
     seconds = top.number("seconds", 10.0)
     if not 0.1 <= seconds <= MOST_SECONDS:
-        raise top.wrong("seconds", f"is a number from 0.1 to {MOST_SECONDS}")
+        raise top.wrong("seconds", f"has to be a number from 0.1 to {MOST_SECONDS}")
     names = top.texts("people", [person.name for person in PEOPLE])
     if not names or len(set(names)) < len(names):
-        raise top.wrong("people", "is a list of at least one name, each once")
+        raise top.wrong("people", "has to be a list of at least one name, without duplicates")
     people = tuple(Person(FIRST_ID + 1024 * number, each) for number, each in enumerate(names))
     server = top.texts("server", [])
     for each in server:
         if each not in tuple(Deviation):
-            raise top.wrong("server", f"is a list of {', '.join(Deviation)}")
+            raise top.wrong("server", f"has to be a list of {', '.join(Deviation)}")
     late_s = top.number("webhook_after", 0.0)
     buffered_s = top.number("buffered", 0.0)
     if buffered_s > MOST_BUFFERED_S or buffered_s >= seconds:
-        raise top.wrong("buffered", f"is at most {MOST_BUFFERED_S:g}, and less than the session's seconds")
+        raise top.wrong("buffered", f"has to be at most {MOST_BUFFERED_S:g} and less than the session's seconds")
     tables = given.get("event", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise top.wrong("event", "is made of [[event]] tables")
+        raise top.wrong("event", "has to consist of [[event]] tables")
     top.take("event")
     top.finish(())
     lines = [number for number, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*event\s*\]\]", line)]
@@ -144,7 +144,7 @@ def read(text: str, name: str, where: str) -> ScenarioFile:
 
 
 class _Fields:
-    """A table's fields, each read once with its type; what is wrong is named with its line."""
+    """A table's fields. Each is read once with its type. Errors name the line."""
 
     def __init__(self, table: Mapping[str, object], where: str, people: Sequence[str]) -> None:
         self._left = dict(table)
@@ -167,7 +167,7 @@ class _Fields:
         value = self.take(name)
         value = default if value is None else value
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= 1e9:
-            raise self.wrong(name, f"has to be a number of at least {least:g}" if value is not None else "is missing")
+            raise self.wrong(name, f"has to be a number, at least {least:g}" if value is not None else "is missing")
         return float(value)
 
     def count(self, name: str, default: int | None = None, most: int = 1_000_000, least: int = 0) -> int:
@@ -179,14 +179,14 @@ class _Fields:
     def text(self, name: str) -> str:
         value = self.take(name)
         if not isinstance(value, str):
-            raise self.wrong(name, "is missing" if value is None else "has to be a text")
+            raise self.wrong(name, "is missing" if value is None else "has to be a string")
         return value
 
     def texts(self, name: str, default: list[str]) -> list[str]:
         value = self.take(name)
         value = default if value is None else value
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-            raise self.wrong(name, "has to be a list of texts")
+            raise self.wrong(name, "has to be a list of strings")
         return value
 
     def choice(self, name: str, choices: Sequence[str], default: str | None = None) -> str:
@@ -204,11 +204,11 @@ class _Fields:
 
     def yes(self, name: str) -> None:
         if self.take(name) is not True:
-            raise self.wrong(name, "can only be true")
+            raise self.wrong(name, "has to be true")
 
     def finish(self, known: Sequence[str]) -> None:
         for name in self._left:
-            raise self.wrong(name, f"is no field here; there are {', '.join(known)}" if known else "is no field")
+            raise self.wrong(name, f"is not a field here; use {', '.join(known)}" if known else "is not a field here")
 
 
 _Made = Sequence[Event | FaultAt | CloudFaultAt]
@@ -228,9 +228,9 @@ def _read_event(event: _Fields, seconds: float) -> _Made:
     if len(verbs) != 1:
         raise event.wrong(
             "event" if not verbs else "', '".join(verbs),
-            f"has to say one thing that happens: {', '.join((*EVENTS, *CLOUD_EVENTS))}"
+            f"has to name one event: {', '.join((*EVENTS, *CLOUD_EVENTS))}"
             if not verbs
-            else "are two events: make them two",
+            else "are two events; write two [[event]] tables",
         )
     fields, reader = EVENTS.get(verbs[0]) or CLOUD_EVENTS[verbs[0]]
     made = reader(event, verbs[0], at_ms)
@@ -436,7 +436,7 @@ EVENTS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
     "revoke": ((), _flag(Fault.STOP, StopReason.STOP_BC_STREAM_REVOKED)),
     "stop": (("told",), _stop),
 }
-"""Every kind of event: the field that says it, the others that it may have, and what it means."""
+"""Every kind of event: the field that names it, its other fields, and its meaning."""
 
 CLOUD_EVENTS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
     "token_expires": ((), _token_expires),
@@ -446,4 +446,4 @@ CLOUD_EVENTS: Mapping[str, tuple[tuple[str, ...], _Reader]] = {
     "second_subscriber": (("times",), _second_subscriber),
     "rest_error": (("times",), _rest_error),
 }
-"""What happens in the cloud, in the same form."""
+"""Events of the cloud, in the same form."""

@@ -1,6 +1,6 @@
-"""What people do in a session, and what follows from it: who is there, who speaks, who shares, and when.
+"""What participants do in a session, and what follows from it: who is present, who speaks, who shares, and when.
 
-Spans are pairs of milliseconds since the session began: from the first, up to the second without it.
+Spans are pairs of milliseconds since the session began, with the end excluded.
 """
 
 from bisect import bisect_left, bisect_right
@@ -14,11 +14,11 @@ from rtms_cli.protocol.numbers import Language
 Span = tuple[int, int]
 
 TURN_MS = 4_000
-"""How long one participant speaks before the next one does, where nothing says who speaks."""
+"""How long each participant speaks in turn, if no event sets the speaker."""
 
 
 class EventKind(StrEnum):
-    """Something that a person does."""
+    """An action of a participant."""
 
     JOIN = "join"
     LEAVE = "leave"
@@ -30,35 +30,35 @@ class EventKind(StrEnum):
     CHAT = "chat"
     TRANSCRIPT = "transcript"
     PAUSE = "pause"
-    """The host pauses the stream: nothing is sent meanwhile."""
+    """The host pauses the stream. Nothing is sent during the pause."""
 
 
 class Event(Struct, frozen=True):
-    """Something that happens: when, who does it, and the particulars."""
+    """An event: its time, its participant and its details."""
 
     at_ms: int
     kind: EventKind
     who: int = 0
-    """Which of the people, from 0."""
+    """The participant's index, from 0."""
     for_ms: int = 0
-    """How long somebody speaks or shares, a spoken line takes, or the stream is paused."""
+    """Duration of the speech, share, spoken line or pause."""
     text: str = ""
     language: int = Language.LANGUAGE_ID_ENGLISH
     camera: int | None = None
-    """The resolution that the camera has from now on; 0 is one that is off, `None` one as it was granted."""
+    """The camera's resolution from now on; 0 means off, `None` means as granted."""
 
     @property
     def span(self) -> Span:
-        """From when to when it lasts."""
+        """Return its start and end."""
         return self.at_ms, self.at_ms + self.for_ms
 
 
 class Schedule:
-    """Everything that follows from the events. What they leave open is made up: speech in turns, cameras on.
+    """Everything that follows from the events. By default, participants speak in turn with their cameras on.
 
-    :param voices: how many people there are.
-    :param sounds: whose sound is the user's own: how long it is, and when there is something to hear.
-    :param filmed: who has a camera at all; `None` is everybody.
+    :param voices: number of participants.
+    :param sounds: participants with the user's own audio: its length, and when it is not silent.
+    :param filmed: participants with a camera; `None` means all.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Schedule:
         self.present = [self._while(who, EventKind.JOIN, EventKind.LEAVE) for who in range(voices)]
         self.in_turns = not self._of(EventKind.SPEAK) and not sounds
         self.talking: list[list[Span]] = []
-        """When each person's packets come, where every person has a stream of its own."""
+        """When each participant's packets are sent, if participants have separate streams."""
         for who in range(voices):
             allowed = both(both(self.present[who], self._while(who, EventKind.UNMUTE, EventKind.MUTE)), flowing)
             if who in sounds:
@@ -101,21 +101,21 @@ class Schedule:
             for who in range(voices)
             for start, _ in (both(sounds[who][1], self.talking[who]) if who in sounds else self.talking[who])
         )
-        """Who begins to speak, and when."""
+        """Times at which each participant begins to speak."""
 
     def is_paused(self, at_ms: int) -> bool:
-        """Whether nothing is sent."""
+        """Return whether the stream is paused."""
         return within(at_ms, self.paused)
 
     def speaker(self, at_ms: int) -> int | None:
-        """Who spoke last, of those who are there."""
+        """Return the last speaker among those present."""
         for _, who in reversed(self.speakers[: bisect_right(self.speakers, (at_ms, self._voices))]):
             if within(at_ms, self.present[who]):
                 return who
         return next((who for who in range(self._voices) if within(at_ms, self.present[who])), None)
 
     def camera(self, who: int, at_ms: int) -> int | None:
-        """The resolution of somebody's camera: `None` is as granted, 0 off."""
+        """Return a camera's resolution: `None` means as granted, 0 means off."""
         if not within(at_ms, self.present[who]) or (self._filmed is not None and who not in self._filmed):
             return 0
         last: int | None = None
@@ -125,7 +125,7 @@ class Schedule:
         return last
 
     def cameras(self) -> list[tuple[int, int, bool]]:
-        """When whose camera goes on or off, after the session began."""
+        """Return when each camera is turned on or off after the session began."""
         found, states = [], {who: self.camera(who, 0) != 0 for who in range(self._voices)}
         for event in self._of(EventKind.CAMERA):
             is_on = event.camera != 0
@@ -135,14 +135,15 @@ class Schedule:
         return found
 
     def events(self, kind: EventKind) -> Sequence[Event]:
-        """The events of one kind, in order."""
+        """Return the events of one kind, in order."""
         return self._of(kind)
 
     def _of(self, kind: EventKind) -> list[Event]:
         return [event for event in self._events if event.kind is kind]
 
     def _while(self, who: int, begin: EventKind, end: EventKind) -> list[Span]:
-        """The spans between two deeds of a person; it begins inside where `end` comes first, or neither."""
+        """Return the spans between two kinds of events. The first span starts at 0 if `end` comes first or neither
+        occurs."""
         events = [event for event in self._events if event.who == who and event.kind in (begin, end)]
         since: int | None = None if events and events[0].kind is begin else 0
         spans: list[Span] = []
@@ -158,17 +159,17 @@ class Schedule:
 
 
 def clip(span: Span, to: Span) -> Span:
-    """What of a span lies in another."""
+    """Return the part of a span within another."""
     return max(span[0], to[0]), min(span[1], to[1])
 
 
 def both(one: Iterable[Span], other: Sequence[Span]) -> list[Span]:
-    """What lies in both."""
+    """Return the intersection."""
     return [span for mine in one for theirs in other if (span := clip(mine, theirs)) and span[0] < span[1]]
 
 
 def without(spans: Sequence[Span], taken: Iterable[Span]) -> list[Span]:
-    """What is left of spans."""
+    """Return spans minus the taken ones."""
     left = list(spans)
     for start, end in taken:
         left = [span for a, b in left for span in ((a, min(b, start)), (max(a, end), b)) if span[0] < span[1]]
@@ -176,7 +177,7 @@ def without(spans: Sequence[Span], taken: Iterable[Span]) -> list[Span]:
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """The same in order, and none over another."""
+    """Return the spans sorted, with overlapping ones merged."""
     found: list[Span] = []
     for start, end in sorted(spans):
         if found and start < found[-1][1]:
@@ -187,12 +188,12 @@ def merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def touched(spans: Sequence[Span], start_ms: int, end_ms: int) -> Sequence[Span]:
-    """Those of merged spans that something of a stretch lies in."""
+    """Return the merged spans that overlap an interval."""
     first = bisect_right(spans, start_ms, key=lambda span: span[1])
     last = bisect_left(spans, end_ms, key=lambda span: span[0])
     return spans[first:last]
 
 
 def within(at_ms: int, spans: Sequence[Span]) -> bool:
-    """Whether a moment lies in one of merged spans."""
+    """Return whether a time lies within one of the merged spans."""
     return bool(touched(spans, at_ms, at_ms + 1))

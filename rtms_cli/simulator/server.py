@@ -1,4 +1,4 @@
-"""The stand-in for Zoom on a network: signaling and media sockets, and the webhooks that announce streams."""
+"""The simulated Zoom on a network: signaling and media sockets, and the webhooks that announce streams."""
 
 import asyncio
 import hashlib
@@ -33,34 +33,34 @@ from rtms_cli.wire.sockets import TaskSocket
 log = logging.getLogger(__name__)
 
 REFUSED = 401
-"""The status of an app that takes a webhook's signature for wrong."""
-MADE_UP = "The simulator made up its secret token: start the app with the one shown above, or give both the same .env."
+"""The HTTP status of an app that rejects a webhook's signature."""
+MADE_UP = "The simulator generated its secret token: give the app the token shown above, or use one .env for both."
 MOST_SAID = 200
-"""Characters of an answer's body that are quoted."""
+"""How many characters of an answer's body are quoted."""
 
 _WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104  # told apart, not bound to
 
 
 class App(Struct, frozen=True):
-    """The app that clients pretend to be: its credentials, and the media that it may have."""
+    """The app that clients authenticate as: its credentials and scopes."""
 
     client_id: str
     client_secret: str
     secret_token: str
     scopes: MediaType = EVERY_MEDIA
     video_sdk: tuple[str, str] | None = None
-    """Key and secret that sign for Video SDK, where those are others."""
+    """Key and secret that sign for Video SDK, if they differ."""
     has_made_up_pair: bool = False
-    """Whether the simulator made up client id and secret, which clients cannot know."""
+    """Whether the simulator generated client id and secret, which clients cannot know."""
     has_made_up_token: bool = False
-    """Whether the simulator made up the secret token."""
+    """Whether the simulator generated the secret token."""
 
     def sign_stream(self, stream: Stream) -> Signature:
-        """What a client signs a stream's handshakes with."""
+        """Return the signature for a stream's handshakes."""
         return self.sign(stream.product, stream.id, stream.stream_id)
 
     def sign(self, product: Product, identity: str, stream_id: str) -> Signature:
-        """The handshake signature that is right for these ids."""
+        """Return the correct handshake signature for these ids."""
         pair = (self.client_id, self.client_secret)
         if product is Product.VIDEO_SDK and self.video_sdk is not None:
             pair = self.video_sdk
@@ -68,7 +68,7 @@ class App(Struct, frozen=True):
 
 
 class LiveStream:
-    """One announced stream: wait for its end with `done`."""
+    """An announced stream. Wait for its end with `done`."""
 
     def __init__(
         self,
@@ -89,56 +89,56 @@ class LiveStream:
         self.driver = driver
         self.scenario = scenario
         self.signature = signature
-        """The ready-made one that the started webhook carries, if it does."""
+        """The signature that the started webhook carries, if any."""
         self.running: asyncio.Task[StopReason] | None = None
         self.webhook_findings: list[Finding] = []
         self.event_ts = int(time.time() * 1000)
         self.end_was_told = False
-        """Whether a fault has posted the stopped webhook already."""
+        """Whether a fault has already posted the stopped webhook."""
         self.port = 0
-        """Where its newest server listens."""
+        """The port of its newest server."""
         self.next: asyncio.Future[LiveStream | None] | None = None
-        """The stream that takes its place, for clients that come while it ends; `None` in it: there is none."""
+        """The stream that replaces it, for clients that connect while it ends. The result may be `None`."""
         self.fields: Mapping[str, object] = {}
-        """What webhooks about it have beside the usual."""
+        """Additional fields of its webhooks."""
         self._sockets = 0
 
     def channel_name(self, kind: str) -> str:
-        """A name for one more socket of this stream."""
+        """Return a name for another socket of this stream."""
         self._sockets += 1
         return kind if self._sockets == 1 else f"{kind}#{self._sockets}"
 
     def webhook(self, what: str, reason: StopReason | None = None, age_ms: int = 0) -> bytes:
-        """The body of a webhook about this stream: `started`, `stopped` or `interrupted`; see `Announce`."""
+        """Return the body of a webhook about this stream: `started`, `stopped` or `interrupted`; see `Announce`."""
         ids = Ids(self.product, self.identity, self.stream_id, self.url)
         payload = {**stream_payload(ids, what, None if reason is None else int(reason)), **self.fields}
         if what == "started" and self.signature is not None:
-            payload["signature"] = str(self.signature)  # msgspec writes no subclasses
+            payload["signature"] = str(self.signature)  # msgspec does not encode subclasses
         payload = posted(payload, self.product, self.scenario.deviations)
         event_ts = self.event_ts - age_ms if age_ms or what == "started" else int(time.time() * 1000)
         return webhook_body(stream_event(self.product, what), event_ts, payload)
 
     async def done(self) -> StopReason:
-        """Wait until the stream has ended, and tell why."""
+        """Wait until the stream has ended, and return the reason."""
         assert self.running is not None, "the simulator starts it"
-        return await asyncio.shield(self.running)  # who gives up waiting does not end the stream
+        return await asyncio.shield(self.running)  # cancelling the wait does not end the stream
 
     def report(self) -> Report:
-        """What the client did so far."""
+        """Return what the client has done so far."""
         report = self.zoom.report()
         return structs.replace(report, findings=(*self.webhook_findings, *report.findings))
 
 
 class Simulator:
-    """The server; `async with` it.
+    """The server. Use it with `async with`.
 
-    :param app: whose client is expected.
-    :param speed: how many times faster than real time the media come.
-    :param client_in_real_time: whether the client's clock is an ordinary one; then keep-alives and time-outs are, too.
-    :param webhook: where webhooks go that a scenario's faults ask for.
-    :param tls: a certificate and its key: URLs are `wss` then.
-    :param on_finding: is called for each mistake when it is made.
-    :param public_host: the host that URLs name; else the one to listen on, or this machine where that is a wildcard.
+    :param app: the app whose client is expected.
+    :param speed: how many times faster than real time the media are sent.
+    :param client_in_real_time: whether the client's clock runs in real time. Then keep-alives and time-outs do, too.
+    :param webhook: URL for the webhooks that a scenario's faults send.
+    :param tls: a certificate and its key. URLs then start with `wss`.
+    :param on_finding: called for each mistake as it happens.
+    :param public_host: the host name in URLs. By default, the address to listen on, or this machine for a wildcard.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class Simulator:
         self._client_speed = speed if client_in_real_time else 1
         self.webhook = webhook
         self.on_event: Callable[[bytes], None] | None = None
-        """Is given the body of every webhook that `tell` tells."""
+        """Called with the body of every webhook that `tell` sends."""
         self._public_host = public_host or ("127.0.0.1" if host in _WILDCARDS else host)
         self._posting: set[asyncio.Task[None]] = set()
         self._is_ending = asyncio.Event()
@@ -175,9 +175,9 @@ class Simulator:
         return self
 
     async def _listen(self, port: int) -> int:
-        """Listen at one more port, and tell which.
+        """Listen on another port and return it.
 
-        :raises Problem: where it cannot.
+        :raises Problem: if that fails.
         """
         try:
             server = await serve(
@@ -194,7 +194,7 @@ class Simulator:
         except (OSError, UnicodeError) as error:
             raise Problem(
                 f"Cannot listen on {self._host}:{port}: {reason_of(error)}.",
-                "Choose another with --host and --port.",
+                "Choose another address with --host and --port.",
             ) from error
         self._servers.append(server)
         return int(next(iter(server.sockets)).getsockname()[1])
@@ -215,7 +215,7 @@ class Simulator:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return self._port
 
     def announce(
@@ -228,11 +228,11 @@ class Simulator:
         again: LiveStream | None = None,
         identity: str | None = None,
     ) -> LiveStream:
-        """Make a stream that clients can join.
+        """Create a stream that clients can join.
 
-        :param number: tells it from others that are made in the same moment.
-        :param identity: the product's id, of a meeting that has one already.
-        :param again: a stream that has ended, and whose ids this one has.
+        :param number: distinguishes it from others created at the same moment.
+        :param identity: the product's id, if the meeting already has one.
+        :param again: an ended stream whose ids this one reuses.
         """
         digest = hashlib.sha256(f"{product} {number} {time.time_ns()}".encode()).hexdigest()
         stream_id = digest[24:56]
@@ -264,7 +264,7 @@ class Simulator:
         at_once: bool = False,
         with_signature: bool = False,
     ) -> LiveStream:
-        """Make a recorded stream that one client can join; made again when it has ended, another one can.
+        """Create a recorded stream that one client can join. When it has ended, call this again for the next client.
 
         :param at_once: send as fast as the client reads.
         """
@@ -314,7 +314,7 @@ class Simulator:
         return stream
 
     def url(self, port: int | None = None) -> str:
-        """What clients connect to, as URLs name it."""
+        """Return the base URL for clients."""
         scheme = "ws" if self._tls is None else "wss"
         return f"{scheme}://{in_url(self._public_host)}:{port or self._port}"
 
@@ -324,26 +324,26 @@ class Simulator:
         return {name: f"{self.url(port)}/media/{stream_id}/{name}" for name in [*names, "all"]}
 
     def end(self) -> None:
-        """End every stream, as their hosts do. Who has not answered the started webhook by then is not waited for."""
+        """End every stream, as its host would. Do not wait for pending answers to started webhooks."""
         self._is_ending.set()
         for stream in self._streams.values():
             stream.driver.stop("the host")
 
     async def invite(self, stream: LiveStream) -> None:
-        """Tell of the start, as late as the stream's scenario says; see `tell` where there is an `on_event`.
+        """Announce the start after the scenario's delay. If `on_event` is set, see `tell`.
 
-        :raises Problem: where a webhook is the only way, and nobody answers at all.
+        :raises Problem: if the webhook is the only way to announce it, and the app does not answer.
         """
         if not await self._before_the_end(asyncio.sleep(stream.scenario.webhook_after_s / self._speed)):
-            stream.end_was_told = True  # nobody knows of the beginning
+            stream.end_was_told = True  # no client was informed of the start
         elif self.on_event is not None:
             await self.tell(stream, "started")
         else:
-            assert self.webhook is not None, "somebody has to be told"
+            assert self.webhook is not None, "a webhook URL or on_event is required"
             await self.post(self.webhook, stream, "started")
 
     async def _before_the_end(self, work: Coroutine[None, None, None]) -> bool:
-        """Whether something was done before everything shall end."""
+        """Run work until everything ends, and return whether it finished."""
         doing, ending = asyncio.create_task(work), asyncio.create_task(self._is_ending.wait())
         try:
             await asyncio.wait((doing, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -356,7 +356,7 @@ class Simulator:
             ending.cancel()
 
     async def tell(self, stream: LiveStream, what: str, reason: StopReason | None = None, age_ms: int = 0) -> None:
-        """Tell everybody who is to be told: `on_event`, and the webhook, where nobody has to answer."""
+        """Send an event to `on_event` and to the webhook, which does not have to answer."""
         body = stream.webhook(what, reason, age_ms)
         if self.on_event is not None:
             self.on_event(body)
@@ -369,9 +369,9 @@ class Simulator:
     async def post(
         self, url: str, stream: LiveStream, what: str, reason: StopReason | None = None, age_ms: int = 0
     ) -> None:
-        """Post a signed webhook; an answer that is wrong or late is a finding of the stream.
+        """Post a signed webhook. A wrong or late answer becomes a finding of the stream.
 
-        :raises Problem: where nobody answers at all.
+        :raises Problem: if the app does not answer.
         """
         await self._deliver(url, stream, what, stream.webhook(what, reason, age_ms))
 
@@ -388,7 +388,7 @@ class Simulator:
             answer = await post(url, body, headers, 2 * ANSWER_S)
         except NoAnswerError as error:
             raise Problem(
-                f"The webhook could not be posted to {url}: {error}.",
+                f"Could not post the webhook to {url}: {error}.",
                 "Is `rtms listen` (or your app) running there?",
                 Exit.REFUSED,
             ) from None
@@ -396,7 +396,7 @@ class Simulator:
             said = answer.body.decode(errors="replace").strip()[:MOST_SAID]
             fix = MADE_UP if answer.status == REFUSED and self._app.has_made_up_token else answer_fix(answer.status)
             quoted = f" and {said!r}" if said else ""
-            self._find(stream, f"the app answered the {what} webhook with {answer.status}{quoted}, not with 200. {fix}")
+            self._find(stream, f"the app answered the {what} webhook with {answer.status}{quoted}instead of 200. {fix}")
         elif answer.took_s > ANSWER_S:
             slow = f"the app answered the {what} webhook after {answer.took_s:.1f} s"
             self._find(stream, f"{slow}. Zoom waits {ANSWER_S:.0f} s.")
@@ -407,8 +407,8 @@ class Simulator:
             self._on_finding(stream.webhook_findings[-1])
 
     def _announce(self, stream: LiveStream, command: Outward) -> None:
-        """Do what a fault asks for; a started webhook of a new server has its URL, and a time of its own."""
-        assert isinstance(command, Announce), "all that the stand-in commands"
+        """Send a fault's webhook. A started webhook of a new server has that server's URL and a new time."""
+        assert isinstance(command, Announce), "all commands of the simulator"
         task = asyncio.create_task(self._tell(stream, command), name="webhook")
         self._posting.add(task)
         task.add_done_callback(self._posting.discard)
@@ -446,7 +446,7 @@ class Simulator:
 
 
 def _in_path(stream_id: str) -> str:
-    """A stream's id as URLs have it: a recorded one may hold anything."""
+    """Encode a stream id for a URL. A recorded id may contain any character."""
     return stream_id if stream_id.isalnum() and stream_id.isascii() else hashlib.sha256(stream_id.encode()).hexdigest()
 
 
@@ -457,7 +457,7 @@ async def _run(driver: Driver) -> StopReason:
 
 
 def _quiet() -> logging.Logger:
-    """The library's logger, without tracebacks for clients that vanish."""
+    """Return the library's logger, without tracebacks for clients that disconnect."""
     logger = logging.getLogger("rtms.simulator")
     logger.setLevel(logging.CRITICAL)
     return logger

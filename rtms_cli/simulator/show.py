@@ -1,4 +1,4 @@
-"""A session that is made up from a scenario: its cues at their times, and its faults among them."""
+"""A feed made up from a scenario: its messages and faults at their times."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from rtms_cli.simulator.zoom import Zoom
 
 
 class MakeCues(Protocol):
-    """Makes all cues of one kind, in order; see `cues.make_cues`."""
+    """Yields all messages of one kind, in order; see `cues.make_cues`."""
 
     def __call__(
         self,
@@ -33,9 +33,9 @@ class MakeCues(Protocol):
 
 
 class MadeUp:
-    """A `Show` of a scenario.
+    """A `Show` from a scenario.
 
-    :param cues: what makes the cues; a test may have cheaper ones than those with real sound and pictures.
+    :param cues: creates the messages. Tests may use a cheaper function than the one with real audio and pictures.
     """
 
     params = MediaParams()
@@ -49,13 +49,13 @@ class MadeUp:
         self._next: dict[MediaType | None, Cue] = {}
         self._faults = deque(sorted(scenario.faults, key=lambda fault: fault.at_ms))
         self._spoils: deque[Fault] = deque()
-        """What happens to the next audio packets."""
+        """Faults of the next audio packets."""
         self._swapped: Audio | None = None
         self._late: deque[Cue] = deque()
         self._late_until_ms = 0
         self._buffered_ms = round(scenario.buffered_s * 1000)
         self._chosen: UserId = None
-        """Whose video the client has chosen with `28`; the last one, for version 1 has one such stream."""
+        """The participant whose video the client chose last with `28`. Version 1 has one such stream."""
 
     @property
     def deviations(self) -> frozenset[Deviation]:
@@ -76,7 +76,7 @@ class MadeUp:
         return self._begin_us + min(due_ms) * 1000
 
     def attach(self, zoom: Zoom) -> None:
-        """See `Show.attach`. What has to be so before the session begins happens now."""
+        """See `Show.attach`. Faults from before the session begins happen now."""
         self._zoom = zoom
         while self._faults and self._faults[0].at_ms < 0:
             self._happen()
@@ -87,7 +87,7 @@ class MadeUp:
         self.resume()
 
     def resume(self) -> None:
-        """Begin, or go on with the audio that waited. See `Show.resume`."""
+        """Begin, or continue with the audio that was kept. See `Show.resume`."""
         client = self._zoom.client
         if self._begin_us is None:
             self._begin_us = client.now_us - self._buffered_ms * 1000
@@ -100,7 +100,7 @@ class MadeUp:
         self.play()
 
     def play(self) -> None:
-        """Send all that is due, in order. See `Show.play`."""
+        """Send what is due, in order. See `Show.play`."""
         if self._begin_us is None:
             return
         now_ms = (self._zoom.client.now_us - self._begin_us) // 1000
@@ -129,21 +129,21 @@ class MadeUp:
         if subscribe and user_id == self._chosen:
             return StatusCode.STATUS_DUPLICATE_VIDEO_SUBSCRIPTION, "subscribed already"
         if all(user_id != person.user_id for person in self._scenario.people):
-            return StatusCode.STATUS_INVALID_PAYLOAD, f"no participant has the user_id {user_id}"
+            return StatusCode.STATUS_INVALID_PAYLOAD, f"there is no participant with the user_id {user_id}"
         if subscribe:
             self._chosen = user_id
         elif user_id == self._chosen:
             self._chosen = None
         return StatusCode.STATUS_OK, ""
 
-    # What faults may do.
+    # For faults.
 
     def spoil(self, fault: Fault, times: int) -> None:
-        """Let `DUPLICATE`, `SWAP`, `BAD_BASE64` or `ODD_AUDIO` happen to the next audio packets."""
+        """Apply `DUPLICATE`, `SWAP`, `BAD_BASE64` or `ODD_AUDIO` to the next audio packets."""
         self._spoils.extend([fault] * times)
 
     def delay(self, until_ms: int) -> None:
-        """Hold all media back, up to this time of the session."""
+        """Hold all media back until this time of the session."""
         self._late_until_ms = max(self._late_until_ms, until_ms)
 
     # Cues.
@@ -175,7 +175,7 @@ class MadeUp:
         HANDLERS[fault.kind](self._zoom, self, fault)
 
     def _deliver_late(self) -> None:
-        """Send what was delayed."""
+        """Send the delayed media."""
         self._late_until_ms = 0
         while self._late:
             cue = self._late.popleft()
@@ -201,7 +201,7 @@ class MadeUp:
             client.deliver(cue.kind, message, cue.at_ms * 1000)
 
     def _perform_audio(self, message: Audio, at_us: int) -> None:
-        """Send an audio packet to a client that is there, spoilt if a fault says so."""
+        """Send an audio packet to a connected client, spoilt if a fault is due."""
         deliver = self._zoom.client.deliver
         if self._swapped is not None:
             deliver(MediaType.AUDIO, message, at_us)

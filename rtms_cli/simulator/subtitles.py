@@ -1,4 +1,4 @@
-"""A transcript from a file: SubRip, WebVTT, or JSON lines as a recording has them. Files are as people have them."""
+"""Reads a transcript from a file: SubRip, WebVTT, or JSON lines as in a recording. Tolerates real-world files."""
 
 import html
 import json
@@ -21,29 +21,30 @@ class Line(Struct, frozen=True):
     start_ms: int
     end_ms: int
     speaker: str
-    """Empty where the file does not say."""
+    """Empty if the file does not name the speaker."""
     text: str
     language: int = Language.LANGUAGE_ID_ENGLISH
 
 
 _MOST_BYTES = 64 << 20
 _MOST_MS = 10**10
-"""What a transcript's times can be: a hundred days."""
+"""Latest valid time in a transcript: a hundred days."""
 _CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,3}):(\d{1,2})(?:[,.](\d{1,9}))?", re.ASCII)
 _VOICE = re.compile(r"<v(?:\.[^ <>]*)? ([^<>]+)>")
 _NAMED = re.compile(r"([^\W\d_][^:\n]{0,39}): +(?=\S)")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>|\{\\[^{}]*\}")
-_FORMS = "Give a transcript as .srt, .vtt or .jsonl."
-_JSON_EXAMPLE = 'A line is like {"start": 1.5, "end": 3.0, "user_name": "Zoë", "text": "Hello", "language": "English"}.'
+_FORMS = "Use a transcript in .srt, .vtt or .jsonl format."
+_JSON_EXAMPLE = 'Example: {"start": 1.5, "end": 3.0, "user_name": "Zoë", "text": "Hello", "language": "English"}.'
 
 
 def load_transcript(path: Path) -> tuple[Line, ...]:
-    """Read SubRip (or WebVTT), or JSON lines as a recording has them.
+    """Read SubRip, WebVTT, or JSON lines as in a recording.
 
-    A JSON line has `text`, perhaps `user_name` and `language` (a name or a number), and its times: `start` and `end` in
+    A JSON line has `text`, optionally `user_name` and `language` (a name or a number), and its times: `start` and `end`
+    in
     seconds, or `t` (seconds), `timestamp`, `start_time` and `end_time` as `transcript.jsonl` has them.
 
-    :raises Problem: with the line that is wrong.
+    :raises Problem: with the invalid line.
     """
     try:
         with path.open("rb") as source:
@@ -51,14 +52,14 @@ def load_transcript(path: Path) -> tuple[Line, ...]:
     except OSError as error:
         raise Problem(f"Cannot read {path}: {reason_of(error)}.") from None
     if len(raw) > _MOST_BYTES:
-        raise Problem(f"{path} is too long for a transcript: more than {_MOST_BYTES >> 20} MiB.", _FORMS)
+        raise Problem(f"{path} is too large for a transcript: the limit is {_MOST_BYTES >> 20} MiB.", _FORMS)
     try:
         text, _ = decode_text(raw)
     except ValueError as error:
         raise Problem(f"{path} cannot be read as text: {error}.", _FORMS) from None
     lines = _json_lines(path, text) if text.lstrip().startswith("{") else _subtitles(path, text)
     if not lines:
-        raise Problem(f"{path} has no lines of a transcript.", _FORMS)
+        raise Problem(f"{path} contains no transcript lines.", _FORMS)
     return tuple(sorted(lines, key=lambda line: line.end_ms))
 
 
@@ -76,20 +77,18 @@ def _subtitles(path: Path, text: str) -> Sequence[Line]:
         times = _span(written)
         if times is not None:
             if said and said[-1].strip().isdecimal():
-                said.pop()  # the number of this one, without a blank line before it
+                said.pop()  # the next cue's number, without a blank line before it
             finish()
             span, said = times, []
             if times[0] > _MOST_MS or times[1] > _MOST_MS:
-                raise Problem(f"{path}:{number}: nothing lasts that long.", _FORMS)
+                raise Problem(f"{path}:{number}: the time is too large.", _FORMS)
         elif not written.strip():
             finish()
             span = None
         elif span is not None:
             said.append(written)
         elif "-->" in written:
-            raise Problem(
-                f"{path}:{number} has times that cannot be read.", "They are like 00:01:02,500 --> 00:01:04,000."
-            )
+            raise Problem(f"{path}:{number} has invalid times.", "They are like 00:01:02,500 --> 00:01:04,000.")
     return lines
 
 
@@ -128,7 +127,7 @@ def _json_lines(path: Path, text: str) -> Sequence[Line]:
         try:
             given = json.loads(line)
         except (ValueError, RecursionError):
-            raise Problem(f"{path}:{number} is no JSON.", _JSON_EXAMPLE) from None
+            raise Problem(f"{path}:{number} is not valid JSON.", _JSON_EXAMPLE) from None
         change = Attribute.find(given.get("attribute")) if isinstance(given, Mapping) else None
         if not isinstance(given, Mapping) or not (isinstance(given.get("text"), str) or change == Attribute.DELETE):
             raise Problem(f"{path}:{number} has no text.", _JSON_EXAMPLE)
@@ -138,9 +137,9 @@ def _json_lines(path: Path, text: str) -> Sequence[Line]:
             raise Problem(f"{path}:{number} has no times.", _JSON_EXAMPLE)
         language = read_language("English" if given.get("language") is None else given["language"])
         if language is None:
-            raise Problem(f"{path}:{number}: language {given['language']!r} is not one that Zoom knows.", _JSON_EXAMPLE)
+            raise Problem(f"{path}:{number}: language {given['language']!r} is not a Zoom language.", _JSON_EXAMPLE)
         name = next((given[key] for key in ("user_name", "speaker", "user_id", "channel_id") if given.get(key)), "")
-        # A line that changes or takes back an earlier one names it by its speaker and its start.
+        # A line that corrects or deletes an earlier line identifies it by speaker and start.
         key: object = (str(name), given.get("start_time")) if given.get("start_time") else number
         key = str(key) if change in (Attribute.UPDATE, Attribute.DELETE) or str(key) not in found else number
         if change == Attribute.DELETE:
@@ -151,7 +150,7 @@ def _json_lines(path: Path, text: str) -> Sequence[Line]:
 
 
 def _offset_ms(given: Mapping[str, object]) -> int | None:
-    """Zoom's clock when the recording began."""
+    """Zoom's clock, in Unix ms, when the recording began."""
     t, timestamp = _ms(given.get("t")), milliseconds(given.get("timestamp"))
     return None if t is None or timestamp is None or given.get("t_from") else timestamp - t
 
@@ -177,7 +176,7 @@ def _ms(seconds: object) -> int | None:
 
 
 def read_language(given: object) -> int | None:
-    """A transcript language by its number or its name: 14, "14", "German", "LANGUAGE_ID_GERMAN"."""
+    """Read a transcript language, given by number or name: 14, "14", "German", "LANGUAGE_ID_GERMAN"."""
     number = whole(given)
     for language in Language:
         names = (language.gist.lower(), language.name.lower(), language.name.removeprefix("LANGUAGE_ID_").lower())

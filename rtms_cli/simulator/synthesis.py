@@ -1,4 +1,4 @@
-"""Sound and pictures of a made-up session, encoded as they are taken."""
+"""Audio and pictures of a made-up session, encoded on demand."""
 
 import base64
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ def make_media(
     kind: MediaType,
     chosen: Callable[[], UserId],
 ) -> Iterator[Cue]:
-    """The cues of audio, video or share; see `cues.make_cues`."""
+    """Yield the messages of audio, video or share; see `cues.make_cues`."""
     match kind:
         case MediaType.AUDIO:
             assert params.audio is not None, "audio that was granted has parameters"
@@ -46,7 +46,7 @@ def make_media(
 
 
 class _Voice:
-    """One person's sound, cut as it is asked for, in order."""
+    """One participant's audio, read in order."""
 
     def __init__(self, scenario: Scenario, schedule: Schedule, who: int, form: AudioForm) -> None:
         self._schedule = schedule
@@ -58,7 +58,7 @@ class _Voice:
         self._channels = form.channels
 
     def take(self, start: int, count: int) -> Pcm:
-        """Samples (count, channels); silence where the person does not speak."""
+        """Return samples (count, channels), silent while the participant does not speak."""
         heard = np.zeros(count, bool)
         span = start * 1000 // self._rate, (start + count) * 1000 // self._rate + 1
         for from_ms, until_ms in touched(self._schedule.talking[self._who], *span):
@@ -81,7 +81,7 @@ def _audio(scenario: Scenario, schedule: Schedule, params: AudioParams, epoch_ms
     people = scenario.people
     is_call = people[0].channel_id is not None
     separate = params.data_opt == DataOption.AUDIO_MULTI_STREAMS or is_call
-    # A call has no mixed sound, whatever was granted: each channel has its own, also while nobody speaks there.
+    # Calls never have mixed audio: each channel has its own stream, even while it is silent.
     sending = schedule.present if is_call else schedule.talking
     voices = [_Voice(scenario, schedule, who, form) for who in range(len(people))]
     everybody = Person(0, "")
@@ -112,12 +112,12 @@ def _sum(voices: Sequence[Pcm]) -> Pcm:
 
 @lru_cache(maxsize=64)
 def _counting(fps: int, width: int, height: int, shade: int, first: int, is_odd: bool) -> GroupOfPictures:
-    """Pictures of a counter, which all streams have in common."""
+    """Return pictures of a counter, shared by all streams."""
     return GroupOfPictures(fps, lambda number: media.yuv(number % 100, width, height, shade), first, is_odd=is_odd)
 
 
 class _Camera:
-    """Makes pictures in the codec that was granted: of a counter, or of the user's film."""
+    """Encodes pictures in the granted codec: of a counter, or from the user's video."""
 
     def __init__(self, codec: int | None, fps: int) -> None:
         self._codec = codec
@@ -129,13 +129,13 @@ class _Camera:
         self._is_odd = False
 
     def film(self, number: int, picture: Picture) -> bytes:
-        """One of the user's own pictures."""
+        """Encode one of the user's own pictures."""
         if isinstance(self._film, ImageEncoder):
             return self._film.encode(picture)
         return self._film.encode(picture, key=self._is_cut(number, (picture.shape[1], 0), 0))
 
     def picture(self, number: int, size: tuple[int, int], shade: int) -> bytes:
-        """A picture of a number."""
+        """Encode a picture of a number."""
         width, height = size
         if self._codec == Codec.PNG:
             return media.png(number % 100, width, height, shade)
@@ -150,7 +150,7 @@ class _Camera:
         return self._group.unit(self._since_key)
 
     def _is_cut(self, number: int, size: tuple[int, int], scene: int) -> bool:
-        """Whether this picture follows on another scene or a pause: then it has to be a key frame."""
+        """Return whether this picture follows another scene or a pause and must be a key frame."""
         before, self._last = self._last, (number, size, scene)
         return before != (number - 1, size, scene)
 
@@ -186,12 +186,12 @@ def _video(
 
 
 def shade_of(who: int) -> int:
-    """How bright the background of a person's pictures is."""
+    """Return the background brightness of a participant's pictures."""
     return 60 + 20 * (who % 4)
 
 
 SHARE_SHADE = 150
-"""How bright the background of a shared screen is."""
+"""Background brightness of a shared screen."""
 
 
 def _share(scenario: Scenario, schedule: Schedule, params: MediaParams, epoch_ms: int) -> Iterator[Cue]:

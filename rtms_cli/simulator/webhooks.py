@@ -1,4 +1,4 @@
-"""What Zoom posts, written: bodies of every kind (PROTOCOL §2)."""
+"""Builds webhook bodies of every kind (PROTOCOL §2)."""
 
 from collections.abc import Mapping
 
@@ -10,9 +10,9 @@ from rtms_cli.protocol.numbers import Product
 VALIDATION = "endpoint.url_validation"
 
 CONTROL = "/simulator/events"
-"""Where the stand-in's cloud takes an event that shall go out over its event WebSocket."""
+"""Path of the simulated cloud that accepts an event for its event WebSocket."""
 CONTROL_FIELD = "x-rtms-simulator"
-"""A header that a request there must have: no web page can send it."""
+"""A header that requests to that path require, because web pages cannot send it."""
 
 _EVENTS = {
     Product.MEETING: "meeting.rtms_{}",
@@ -24,12 +24,12 @@ _EVENTS = {
 
 
 def stream_event(product: Product, what: str) -> str:
-    """The name of a product's event: `started`, `stopped` or `interrupted`."""
+    """Return the name of a product's event: `started`, `stopped` or `interrupted`."""
     return _EVENTS[product].format(what)
 
 
 def webhook_body(event: str, event_ts: int, payload: Mapping[str, object]) -> bytes:
-    """A webhook's body.
+    """Return a webhook's body.
 
     :param event_ts: when it happened, in ms.
     """
@@ -37,7 +37,7 @@ def webhook_body(event: str, event_ts: int, payload: Mapping[str, object]) -> by
 
 
 class Ids(Struct, frozen=True):
-    """What a webhook about a stream names."""
+    """The ids in a webhook about a stream."""
 
     product: Product
     id: str
@@ -46,7 +46,7 @@ class Ids(Struct, frozen=True):
 
 
 def stream_payload(ids: Ids, what: str, reason: int | None = None) -> dict[str, object]:
-    """The payload of `started`, `stopped` or `interrupted`."""
+    """Return the payload of `started`, `stopped` or `interrupted`."""
     payload: dict[str, object] = {
         "account_id": "simulated-account",
         ids.product.id_field: ids.id,
@@ -69,21 +69,21 @@ CONCURRENCY: dict[str, dict[str, object]] = {
         "id_field": {"meeting_uuid": "simulated-meeting=="},
     },
 }
-"""The payloads of the warnings about too many streams at once."""
+"""Payloads of the warnings about too many concurrent streams."""
 
 
 def control_fields() -> dict[str, str]:
-    """The header of a request at `CONTROL`."""
+    """Return the headers of a request to `CONTROL`."""
     return {"content-type": "application/json", CONTROL_FIELD: "trigger"}
 
 
 def control_answer(connections: int, delay_s: float) -> dict[str, object]:
-    """What the answer there says: how many connections an event goes to, and how late."""
+    """Return the answer's body: how many connections receive the event, and its delay."""
     return {"connections": connections, "delay_s": delay_s}
 
 
 def read_control(status: int, body: bytes) -> tuple[int, float] | None:
-    """Read that answer; `None` where it is somebody else's."""
+    """Read that answer, or return `None` if it has another form."""
     try:
         told = loads(body)
     except ValueError:

@@ -1,18 +1,18 @@
-"""Zoom's side of one stream: a Sans-I/O machine that is as strict as PROTOCOL says, and tells what clients do wrong.
+"""Zoom's side of one stream: a Sans-I/O machine that is as strict as PROTOCOL says, and reports what clients do wrong.
 
-Channels are the sockets that clients open, by names that the server gives: `signaling`, `signaling#2`, `media`,
-`media#2`, …. The order of things (PROTOCOL §1):
+Channels are the sockets that clients open. The server names them `signaling`, `signaling#2`, `media`,
+`media#2`, …. The sequence (PROTOCOL §1):
 
     1 on signaling   →  2 with the media URLs      the stream's state and session follow
     3 on media       →  4 with what is granted     any number of sockets, each kind of media once
-    7 on signaling                                 from here on media flows
-    21 on signaling  →  22, then 8 TERMINATED      or the show is over: 9 STOPPED, 8 TERMINATED
+    7 on signaling                                 media flow from here on
+    21 on signaling  →  22, then 8 TERMINATED      or the session is over: 9 STOPPED, 8 TERMINATED
 
-Every mistake gets the documented status code, is closed, and becomes a `Finding`. Media that nobody is there to take is
-lost, but for audio: the last 60 s of it wait for the client to come back.
+The server answers every mistake with the documented status code, closes the socket, and records a `Finding`. Media are
+lost while no client is connected, except audio: the last 60 s are kept until the client reconnects.
 
-The parts: `Zoom` knows the protocol, `Client` the sockets, and a `Show` what is sent: made up (`show.MadeUp`, with its
-faults) or out of a capture (`recorded.Recorded`).
+`Zoom` implements the protocol, `Client` manages the sockets, and a `Show` supplies what is sent: made up
+(`show.MadeUp`, with its faults) or from a capture (`recorded.Recorded`).
 """
 
 from collections.abc import Callable, Sequence
@@ -82,86 +82,85 @@ from rtms_cli.simulator.host import HOST, obey
 __all__ = ["Finding", "Report", "Show", "Zoom"]
 
 _CLEAN = (1000, 1001, 1005)
-"""Close codes of a client that goes for good; one whose connection breaks may come back."""
+"""Close codes of a client that leaves for good. A client with any other code may reconnect."""
 
 
 class Report(Struct, frozen=True):
-    """What the client did, and what it did wrong."""
+    """What the client did, including its mistakes."""
 
     product: str
     stream_id: str
     joined: bool
     ready: bool
     sent: dict[str, int]
-    """Messages sent to the client, by the type's name."""
+    """Number of messages sent to the client, by type name."""
     untaken: dict[str, int]
-    """Messages that were due while nobody was there to take them."""
+    """Number of messages that were due while no client was connected, by type name."""
     keep_alives: int
     answered: int
     slowest_answer_ms: float | None
     findings: tuple[Finding, ...]
     refused: dict[str, int] = {}
-    """Handshakes that were refused because they are wrong, by the status code with its name."""
+    """Number of handshakes refused because they were wrong, by status code and name."""
     refused_on_purpose: dict[str, int] = {}
-    """Handshakes that were refused because the scenario says so; see `refused`."""
+    """Number of handshakes refused because the scenario says so; see `refused`."""
 
     @property
     def mistakes(self) -> list[Finding]:
-        """The findings that a server would mind."""
+        """Return the findings that are mistakes."""
         return [finding for finding in self.findings if finding.is_wrong]
 
 
 class Show(Protocol):
-    """What one stream sends beside the protocol's own messages, and when.
+    """What a stream sends in addition to the protocol's own messages, and when.
 
-    `Zoom` says when the client is ready and that time has passed; the show sends by `Zoom.tell`, `Zoom.client` and
-    `Zoom.end`, and reads the time from `Zoom.client.now_us`.
+    `Zoom` calls it when the client is ready and when time has passed. The feed sends with `Zoom.tell`, `Zoom.client`
+    and `Zoom.end`, and reads the time from `Zoom.client.now_us`.
     """
 
     @property
     def deviations(self) -> frozenset[Deviation]:
-        """How the server speaks."""
+        """The server's deviations."""
 
     @property
     def params(self) -> MediaParams:
-        """What is granted whatever the client asks for; what is not in it is granted as asked."""
+        """Parameters that are granted regardless of the request. Others are granted as requested."""
 
     @property
     def deadline_us(self) -> int | None:
-        """When `play` has something to do; `None` before `start`, and when only the client matters."""
+        """When to call `play` next; `None` before `start`, and while waiting for the client."""
 
     def attach(self, zoom: "Zoom") -> None:
-        """Belong to this stream; called once, before anything else."""
+        """Attach to a stream. Called once, before any other method."""
 
     def start(self) -> None:
         """The client is ready: it sent `7`, for the first time or again."""
 
     def resume(self) -> None:
-        """A ready client has one more media socket."""
+        """A ready client has opened another media socket."""
 
     def play(self) -> None:
-        """Send what is due; called at each tick, also before `start`."""
+        """Send what is due. Called at each tick, also before `start`."""
 
     def choose_video(self, user_id: UserId, *, subscribe: bool) -> tuple[StatusCode, str]:
-        """Show another participant's video from now on, or stop (PROTOCOL §4, `28`).
+        """Send another participant's video from now on, or stop (PROTOCOL §4, `28`).
 
-        :returns: the status code, and what is wrong.
+        :returns: the status code and a readable reason.
         """
 
 
 class Zoom:
     """The server's machine for one stream.
 
-    :param identity: the product's id, which the client must send.
-    :param signature: the one that is right.
+    :param identity: the product's id that the client must send.
+    :param signature: the correct signature.
     :param urls: media URLs by Zoom's keys.
-    :param epoch_ms: Zoom's clock when this machine's is 0.
-    :param scopes: the media that the app may have.
+    :param epoch_ms: Zoom's clock, in Unix ms, when this machine's clock is 0.
+    :param scopes: the media that the app may receive.
     :param speed: how much faster than real time this machine's clock runs; keep-alives stay in real time, for the
         client's sake.
-    :param on_demand: wait for the first client without a limit, and end with a client that closes its signaling socket
-        cleanly.
-    :param on_finding: is called for each mistake when it is made.
+    :param on_demand: wait for the first client indefinitely, and end when a client closes its signaling socket cleanly.
+    :param on_finding: called for each mistake as it happens.
     """
 
     def __init__(
@@ -182,9 +181,9 @@ class Zoom:
         self.product = product
         self.client = Client(epoch_ms, show.deviations, speed, on_finding)
         self.wants_buffered = True
-        """Whether the client wants the audio from before it came (PROTOCOL §4, `buffer_data`)."""
+        """Whether the client wants the audio from before it connected (PROTOCOL §4, `buffer_data`)."""
         self.params = MediaParams()
-        """What was granted on all media sockets so far."""
+        """Parameters granted on all media sockets so far."""
         self._identity = identity
         self._stream_id = stream_id
         self._signature = signature
@@ -196,7 +195,7 @@ class Zoom:
         self._events: set[int] = set(map(int, BY_THEMSELVES))
         self._was_ready = False
         self._has_accepted_media = False
-        """Since the signaling handshake: a `7` may cross the loss of the media connection."""
+        """Since the signaling handshake. A `7` may arrive just after the loss of the media connection."""
         self._joined = False
         self._stream_state: int | None = StreamState.ACTIVE
         self._session_state: int | None = SessionState.STARTED
@@ -208,21 +207,21 @@ class Zoom:
 
     @property
     def generation(self) -> int:
-        """Which of the servers is alive: 1, and one more after each failover."""
+        """The number of the live server, from 1. Each failover increases it by one."""
         return self.client.generation
 
     @property
     def moves(self) -> bool:
-        """Whether the newest server has a port of its own; tell its URLs to `move_to`."""
+        """Whether the newest server uses a new port. Pass its URLs to `move_to`."""
         return self._moves
 
     def move_to(self, urls: dict[str, str]) -> None:
-        """Hand out these media URLs from now on."""
+        """Send these media URLs from now on."""
         self._urls = urls
 
     @property
     def session_id(self) -> str:
-        """The `rtms_session_id` in messages."""
+        """The `rtms_session_id` of its messages."""
         return f"session-of-{self._stream_id}"
 
     @property
@@ -235,11 +234,11 @@ class Zoom:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has said its last word; its sockets may still be closing."""
+        """Whether the stream has ended. Its sockets may still be closing."""
         return self._over
 
     def report(self) -> Report:
-        """What the client did so far."""
+        """Return what the client has done so far."""
         client = self.client
         return Report(
             self.product,
@@ -257,7 +256,7 @@ class Zoom:
         )
 
     def hear(self, packets: Packets) -> bool:
-        """See `Machine.hear`: a client sends no media, so whatever looks like that is read."""
+        """See `Machine.hear`. Clients send no media, so every packet goes to `receive`."""
         return False
 
     def receive(self, frame: Frame) -> Sequence[Command]:
@@ -281,37 +280,37 @@ class Zoom:
         client = self.client
         client.now_us = at_us
         if self._over:
-            return client.take_commands()  # a fault before the first tick may have ended it
+            return client.take_commands()  # a fault before the first tick may have ended the stream
         client.keep_alive()
         self._show.play()
         if client.give_up_us is not None and at_us >= client.give_up_us:
             if self._joined or not client.refused_on_purpose:
-                client.find("", "no client came, or none came back in time")
+                client.find("", "no client connected or reconnected in time")
             self.end(StopReason.STOP_BC_AWAIT_RECONNECTION_TIMEOUT)
         return client.take_commands()
 
-    # What a show and faults may do, beside what `client` offers.
+    # For feeds and faults, in addition to `client`.
 
     def say_started(self) -> None:
-        """Tell a client that is ready that the stream is active and its session started."""
+        """Inform a ready client that the stream is active and its session has started."""
         now_ms = self.client.zoom_ms()
         self.say(StreamStateUpdate(StreamState.ACTIVE, timestamp=now_ms))
         self.say(SessionStateUpdate(self.session_id, SessionState.STARTED, timestamp=now_ms))
 
     def say(self, message: Message) -> None:
-        """Send a message on signaling, if there is a connection."""
+        """Send a message on the signaling socket, if one is open."""
         if self.client.signaling is not None:
             self.client.send(self.client.signaling, message)
 
     def tell(
         self, news: Message, socket: ClientSocket | None, raw: bytes | None = None, *, unasked: bool = False
     ) -> bool:
-        """Send an event or a change of state on a socket; an event only to a client that has subscribed to it.
+        """Send an event or a change of state on a socket. Events go only to clients that subscribed to them.
 
-        A state is remembered, for `10` and `19` ask for it.
+        The state is remembered for answers to `10` and `19`.
 
-        :param unasked: send an event without a subscription, too.
-        :returns: whether the client misses it, for the socket is not there.
+        :param unasked: also send an event without a subscription.
+        :returns: whether the client misses it because the socket is not open.
         """
         if isinstance(news, StreamStateUpdate):
             self._stream_state = news.state
@@ -328,9 +327,9 @@ class Zoom:
         self.client.command(Announce(what, reason, age_ms))
 
     def fail_over(self, *, moves: bool) -> None:
-        """Let another server take over, and announce it (PROTOCOL §2); the old one lives until `client.lose`.
+        """Let another server take over and announce it (PROTOCOL §2). The old one lives until `client.lose`.
 
-        :param moves: whether it has another port.
+        :param moves: whether the new server uses another port.
         """
         self.client.generation += 1
         self._moves = moves
@@ -339,14 +338,14 @@ class Zoom:
     def refuse_next(self, what: str, code: int | None, times: int) -> None:
         """Refuse the next handshakes on `SIGNALING` or `MEDIA`.
 
-        :param code: the status code; `None` is a close with 1000 and without an answer, on signaling only.
+        :param code: the status code. `None` (signaling only) closes with 1000 instead of an answer.
         """
         self.client.refusals[what].extend([code] * times)
 
     def end(self, reason: StopReason, *, is_said: bool = False) -> None:
         """End the stream.
 
-        :param is_said: whether the client knows it already.
+        :param is_said: whether the client already knows.
         """
         if self._over:
             return
@@ -387,16 +386,16 @@ class Zoom:
                 if socket.phase is Phase.ACCEPTED and socket.generation == self.generation:
                     self._on_loss(socket, state.code)
                 elif was_signaling:
-                    self.client.forget_old()  # the client leaves an old server for the new one, as it should
+                    self.client.forget_old()  # the client moves from the old server to the new one, as it should
                     self.client.wait_for(SIGNALING)
         elif state.state is State.STOPPING:
             self.end(StopReason.STOP_BC_HOST_TRIGGERED)
 
     def _on_loss(self, socket: ClientSocket, code: int | None) -> None:
-        """The client's socket is gone: wait for it to come back, or end with it (PROTOCOL §9)."""
+        """Handle a lost client socket: wait for the client to reconnect, or end the stream (PROTOCOL §9)."""
         client = self.client
         if self._session_state == SessionState.STOPPED:
-            if not socket.is_media:  # it takes `9` for the end, as it may, and `8` may be a while yet
+            if not socket.is_media:  # the client may treat `9` as the end, before `8` arrives
                 self.end(StopReason.STOP_BC_MEETING_ENDED)
             return
         client.find(socket.name, "the client closed the connection before the end")
@@ -443,7 +442,7 @@ class Zoom:
                     client.find(socket.name, f"28: {why}")
                 client.send(socket, VideoSubscriptionResponse(message.user_id, status, why, client.zoom_ms()))
             case _:
-                client.find(socket.name, f"{_name(message)} is nothing that a client sends here")
+                client.find(socket.name, f"{_name(message)} is not a message that a client may send here")
 
     def _on_signaling_handshake(self, socket: ClientSocket, asked: SignalingHandshakeRequest) -> None:
         client = self.client
@@ -511,11 +510,11 @@ class Zoom:
         elif message.stream_id != self._stream_id:
             client.find(socket.name, "7 CLIENT_READY_ACK with a wrong rtms_stream_id")
         elif Deviation.NO_MEDIA_ANSWER in self._deviations:
-            pass  # media flows since `3`
+            pass  # media have been flowing since `3`
         elif client.is_ready:
             client.find(socket.name, "7 CLIENT_READY_ACK twice on one signaling connection")
         else:
-            if client.expects_media():  # what it asks for there still comes when it is accepted
+            if client.expects_media():  # the media requested there start when it is accepted
                 client.find(socket.name, "7 CLIENT_READY_ACK before every media connection was accepted")
             client.is_ready = self._was_ready = True
             client.came_back()

@@ -29,7 +29,7 @@ async def test_a_planned_refusal_is_told_at_once_and_in_the_report(tmp_path: Pat
         assert joined.returncode == 3
         assert not list((tmp_path / "recordings").iterdir())
         refusal = "17 STATUS_INVALID_MEDIA_PARAMS"
-        assert refusal in await simulate.line_with("note: signaling: the handshake was refused, as the scenario says")
+        assert refusal in await simulate.line_with("note: signaling: the scenario refused the handshake")
         assert await stopped(simulate) == 0
     report, verdict = simulate.lines[-2:]
     assert f": refused as the scenario says, with {refusal}; sent" in report

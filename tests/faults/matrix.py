@@ -180,7 +180,7 @@ async def play(case: Case, out: Path) -> Result:
     findings = report.findings if case.status == "complete" else ()
     for finding in findings:
         waits = case.pushes_back(finding.channel) and finding.what.endswith("keep-alives were not answered")
-        if "no client came" not in finding.what and not waits:
+        if "no client connected" not in finding.what and not waits:
             wrong.append(f"the server found: {finding.what}")
     missing_ms = 0.0
     if case.sound:

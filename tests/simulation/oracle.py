@@ -101,11 +101,11 @@ def _deliveries(world: World) -> Iterator[str]:
 
 _EXPLAINED = (
     "the client closed the connection before the end",
-    "no client came, or none came back in time",
+    "no client connected or reconnected in time",
     "keep-alives were not answered",
     "another signaling connection is open",
-    "all media connections exist",
-    "this media type has a connection",
+    "connections for all media types already exist",
+    "this media type already has a connection",
     "7 CLIENT_READY_ACK before every",
 )
 """What the server may find where connections were lost that one side believes in still."""
@@ -125,9 +125,9 @@ def _findings(world: World) -> Iterator[str]:
             explained = any(known in finding.what for known in _EXPLAINED)
             if Deviation.NO_MEDIA_ANSWER in plan.deviations and "closed the connection" in finding.what:
                 continue  # nothing was said on it, and nobody answered its handshake
-            if "there is no signaling" in finding.what and plan.hits:
+            if "no signaling connection is open" in finding.what and plan.hits:
                 continue  # it was lost, and we had not heard of that yet
-            if "none came back" in finding.what and not (_may_be_away(plan) or _ended_early(world)):
+            if "no client connected" in finding.what and not (_may_be_away(plan) or _ended_early(world)):
                 yield "the server waited in vain for the client to come back"
             if not (explained and (lost or _ended_early(world))):
                 yield f"the server found on {finding.channel!r}: {finding.what}"

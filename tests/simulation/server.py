@@ -99,7 +99,7 @@ class Served:
         return webhook_body(stream_event(self.plan.product, what), event_ts, stream_payload(ids, what, reason))
 
     def _announce(self, command: Outward) -> None:
-        assert isinstance(command, Announce), "all that the stand-in commands"
+        assert isinstance(command, Announce), "all commands of the simulator"
         generation = self.zoom.generation
         if command.age_ms:
             event_ts = self.event_ts - command.age_ms
@@ -148,7 +148,7 @@ class ZoomSide:
         self.streams[-1].accept(url, socket)
 
     def signature(self, identity: str, stream_id: str) -> Signature:
-        """The handshake signature that is right for these ids."""
+        """Return the correct handshake signature for these ids."""
         return handshake_signature(CLIENT, SECRET, identity, stream_id)
 
     def end(self) -> None:

@@ -258,12 +258,12 @@ async def test_what_is_so_already_is_only_noted() -> None:
             assert (await caller.call(action=action)).status_code == 202
         assert len(caller.cloud.streams) == 1
         assert caller.notes == [
-            "stop of what is stopped",
-            "pause of what was not started",
-            "start of what is started",
-            "pause of what is paused",
-            "resume of what is started",
-            "resume of what was not started",
+            "stop was called on a stream that is stopped",
+            "pause was called on a stream that was not started",
+            "start was called on a stream that is started",
+            "pause was called on a stream that is paused",
+            "resume was called on a stream that is started",
+            "resume was called on a stream that was not started",
         ]
 
 
@@ -285,7 +285,7 @@ async def test_reading_and_writing_a_call_are_scopes_apart() -> None:
         assert (await caller.raw("GET", path, None, token)).json()["code"] == 4711
         body = {"action": "start", "settings": {"client_id": ID}}
         assert (await caller.raw(method, path, body, token)).status_code == 204
-        assert caller.notes[1:] == ["'settings' is nothing that this call has"]
+        assert caller.notes[1:] == ["'settings' is not valid in this call"]
 
 
 async def test_a_stream_that_ends_late_does_not_end_its_successor() -> None:
@@ -457,21 +457,21 @@ async def test_a_session_id_with_a_slash_is_encoded_twice() -> None:
         assert caller.wrong == ["a session id with a / was URL-encoded once, not twice"]
         assert (await caller.call()).status_code == 202
         await caller.raw("PATCH", "/videosdk/sessions/a%252Db/rtms_app/status", {"action": "start"}, jwt())
-        assert caller.notes == ["an id was URL-encoded twice though it has no /"]
+        assert caller.notes == ["an id without / was URL-encoded twice"]
 
 
 @pytest.mark.parametrize(
     ("token", "why"),
     [
-        ("x", "the JWT is none"),
-        ("a.b.c", "the JWT is none"),
-        (jwt(alg="none"), "the JWT is not signed by HS256"),
+        ("x", "the JWT does not have three parts"),
+        ("a.b.c", "the JWT cannot be decoded"),
+        (jwt(alg="none"), "the JWT is not signed with HS256"),
         (jwt("another secret"), "the JWT is not signed with the API secret"),
-        (jwt(iss="another"), "the JWT has an iss that is not the API key"),
+        (jwt(iss="another"), "the JWT has an iss other than the API key"),
         (jwt(exp=None), "the JWT lacks iat or exp"),
         (jwt(iat=int(time.time()) + 600), "the JWT has an iat in the future"),
         (jwt(exp=int(time.time()) - 1), "the JWT has expired"),
-        (jwt(exp=int(time.time()) + 7000), "the JWT is good for more than an hour"),
+        (jwt(exp=int(time.time()) + 7000), "the JWT is valid for more than an hour"),
     ],
 )
 async def test_a_jwt_that_is_wrong(token: str, why: str) -> None:

@@ -87,7 +87,7 @@ def test_a_server_of_before_refuses_a_list_with_a_newer_event() -> None:
     server.join(8)
     events = [{"event_type": event, "subscribe": True} for event in (3, 10)]
     (answer,) = server.say("signaling", 5, events=events)
-    assert (answer["msg_type"], answer["status_code"], answer["reason"]) == (5, 6, "there is no event 10")
+    assert (answer["msg_type"], answer["status_code"], answer["reason"]) == (5, 6, "event 10 does not exist")
     assert server.say("signaling", 5, events=events[:1]) == []
     assert server.findings() == []
 

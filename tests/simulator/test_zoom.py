@@ -153,7 +153,7 @@ def test_handshakes_without_what_real_servers_do_without_are_noted(missing: tupl
     server.open("signaling")
     (answer, *_) = server.say("signaling", 1, **{name: value for name, value in IDS.items() if name not in missing})
     assert (answer["msg_type"], answer["status_code"]) == (2, 0)
-    assert server.findings() == [f"1 without {' and '.join(missing)}; it is accepted all the same"]
+    assert server.findings() == [f"1 without {' and '.join(missing)}; accepted anyway"]
     assert server.zoom.report().mistakes == []
 
 
@@ -246,13 +246,13 @@ def test_a_second_connection() -> None:
     ("channel", "msg_type", "fields", "found"),
     [
         ("signaling", 7, {"rtms_stream_id": "other"}, "a wrong rtms_stream_id"),
-        ("signaling", 5, {"events": [{"event_type": 7, "subscribe": True}]}, "which comes by itself"),
-        ("signaling", 5, {"events": [{"event_type": 99, "subscribe": True}]}, "which is no event type"),
-        ("signaling", 13, {"timestamp": 1}, "answers nothing"),
-        ("signaling", 14, {"content": {}}, "is nothing that a client sends"),
+        ("signaling", 5, {"events": [{"event_type": 7, "subscribe": True}]}, "which is sent without a subscription"),
+        ("signaling", 5, {"events": [{"event_type": 99, "subscribe": True}]}, "which is not an event type"),
+        ("signaling", 13, {"timestamp": 1}, "without a pending request"),
+        ("signaling", 14, {"content": {}}, "is not a message that a client may send"),
         ("signaling", 21, {"rtms_stream_id": "other"}, "another rtms_stream_id"),
-        ("media", 7, {"rtms_stream_id": "stream1"}, "is nothing that a client sends here"),
-        ("media", 99, {}, "is nothing that a client sends"),
+        ("media", 7, {"rtms_stream_id": "stream1"}, "is not a message that a client may send here"),
+        ("media", 99, {}, "is not a message that a client may send"),
     ],
 )
 def test_what_a_client_must_not_say(channel: str, msg_type: int, fields: dict[str, object], found: str) -> None:
@@ -306,9 +306,9 @@ def test_keep_alives_are_asked_every_ten_seconds_and_must_be_answered_rightly() 
     assert (report.keep_alives, report.answered, report.slowest_answer_ms) == (2, 2, 500.0)
     asked = [message for message in server.wait(10, alive=False) if message["msg_type"] == 12]
     server.say("signaling", 13, timestamp=1, sequence=asked[0]["sequence"])
-    assert "not the one of the 12" in server.findings()[0]
+    assert "not that of the 12" in server.findings()[0]
     server.wait(45, alive=False)
-    cut = [finding for finding in server.findings() if "were not answered: cut" in finding]
+    cut = [finding for finding in server.findings() if "were not answered: connection closed" in finding]
     assert len(cut) == 2
 
 
@@ -381,7 +381,7 @@ def test_a_client_that_never_comes() -> None:
     server = Server()
     server.wait(61)
     assert server.commands[-1] == Finish("complete", 19, "the simulator")
-    assert server.findings() == ["no client came, or none came back in time"]
+    assert server.findings() == ["no client connected or reconnected in time"]
 
 
 def test_an_api_call_pauses_the_stream_and_goes_on_and_stops_it() -> None:
