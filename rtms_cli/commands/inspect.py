@@ -183,6 +183,7 @@ def _followed(source: "Capture") -> "Iterator[Line]":
 def _summary(
     source: "Capture", lines: "Iterable[Piece]", folder: Path | None, name: str, *, as_json: bool, everything: bool
 ) -> None:
+    from msgspec import to_builtins
     from msgspec.structs import replace
 
     from rtms_cli.inspection.overview import overview, verdict_of
@@ -199,10 +200,11 @@ def _summary(
     if folder is not None:
         summary = replace(summary, recorded=look_at(folder)[0])
         manifest = _manifest(folder)
+    verdict = verdict_of(summary, manifest)
     if as_json:
-        _say_json(summary)
+        _say_json({"verdict": verdict} | to_builtins(summary, enc_hook=str))
         return
-    verdict = escape(verdict_of(summary, manifest))
+    verdict = escape(verdict)
     if not is_for_people():
         _say(verdict)
         for line in plain_sheets(sheets(summary) if everything else overview(summary, manifest, MOST_ROWS)):
@@ -212,24 +214,31 @@ def _summary(
     console.print(verdict, style="bold", markup=False)
     made = sheets(summary) if everything else overview(summary, manifest, max(MOST_ROWS, console.height - REST_LINES))
     console.print(rich_sheets(made, console.width))
-    next_steps(console, _next(summary, name, everything=everything))
+    status = summary.status if manifest is None else manifest.status
+    next_steps(console, _next(summary, status, name, everything=everything))
 
 
 def _manifest(folder: Path) -> "Manifest | None":
+    """A recording's manifest; its status is `unfinished` where the process died that recorded it."""
+    from rtms_cli.catalog.entries import entry_of
     from rtms_cli.recording.manifest import Manifest
 
     try:
-        return Manifest.read(folder)
+        manifest = Manifest.read(folder)
     except (OSError, ValueError):  # the summary says why
         return None
+    manifest.status = entry_of(folder).status
+    return manifest
 
 
-def _next(summary: "Summary", name: str, *, everything: bool) -> list[tuple[str, str]]:
+def _next(summary: "Summary", status: str, name: str, *, everything: bool) -> list[tuple[str, str]]:
     """The commands that make sense now, and what they do."""
     from rtms_cli.view.next_steps import command_line
 
     inspect = ("rtms", "inspect", name)
-    if summary.recorded is not None and summary.recorded.problem:
+    if status == "recording":
+        first = (command_line(*inspect, "--messages", "--follow"), "see what comes")
+    elif summary.recorded is not None and (summary.recorded.problem or status == "unfinished"):
         first = (command_line("rtms", "repair", name), "finish it")
     elif summary.warnings or len(summary.connections) > len({one.channel for one in summary.connections}):
         first = (command_line(*inspect, "--timeline"), "when that was")
@@ -321,11 +330,14 @@ def _lint(source: "Capture", lines: "Iterable[Piece]", *, as_json: bool) -> bool
 
     from rtms_cli.inspection.documents import sections
     from rtms_cli.inspection.lint import lint
+    from rtms_cli.view.console import is_for_people, make_console
+    from rtms_cli.view.next_steps import command_line, next_steps
     from rtms_cli.view.text import escape
 
-    count, named = 0, {}
+    count, named, rule = 0, {}, ""
     for finding in lint(lines, source.header.product):
         count += 1
+        rule = rule or finding.rule
         section = sections()[finding.section]
         if as_json:
             _say_json({**to_builtins(finding), "link": section.link})
@@ -337,6 +349,9 @@ def _lint(source: "Capture", lines: "Iterable[Piece]", *, as_json: bool) -> bool
         for section in named.values():
             _say(f"{section.title}: {section.link}")
         _say(f"{count or 'no'} finding{'' if count == 1 else 's'}")
+        if rule and is_for_people():
+            explain = command_line("rtms", "inspect", "--explain", rule)
+            next_steps(make_console(), [(explain, "what the protocol says about it")])
     return not count
 
 
@@ -399,6 +414,7 @@ def _timeline(source: "Capture", lines: "Iterable[Piece]", *, as_json: bool) -> 
         console = make_console()
         for label, bar, style in rows:
             console.print(Text.assemble((f"{label}  ", "dim"), (bar, style)), no_wrap=True, crop=True)
+        console.print("█ all the time   ▓ ░ part of the time   • a message", style="dim")
     else:
         for label, bar, _ in rows:
             _say(f"{label}  {bar}".rstrip())

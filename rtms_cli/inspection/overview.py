@@ -22,8 +22,6 @@ def verdict_of(summary: Summary, manifest: Manifest | None) -> str:
     :param manifest: the recording's; `None` where there is only a capture.
     """
     told = manifest if manifest is not None else _as_manifest(summary)
-    if told.status == Status.RECORDING and summary.status != "unfinished":
-        told.status = summary.status
     return verdict(told, silent=_silent(summary, None))
 
 
@@ -63,8 +61,9 @@ def _facts(summary: Summary, manifest: Manifest | None) -> list[tuple[Cell, ...]
         names = [person.user_name or str(person.user_id) for person in summary.participants]
         more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
         rows.append(("people", ", ".join(names[:_MOST_NAMES]) + more))
-    ended = summary.status if summary.stop is None else f"{summary.status}, {reason_in_words(summary.stop)}"
-    rows.append(("ended", ended))
+    status = summary.status if manifest is None else manifest.status
+    if status != Status.RECORDING:
+        rows.append(("ended", status if summary.stop is None else f"{status}, {reason_in_words(summary.stop)}"))
     recorded = summary.recorded
     if recorded is not None:
         rows += [("manifest", f"cannot be read: {recorded.problem}")] if recorded.problem else []

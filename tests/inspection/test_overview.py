@@ -1,5 +1,6 @@
 """`rtms inspect` without more: a verdict, and what fits one screen."""
 
+import json
 import re
 from pathlib import Path
 
@@ -30,9 +31,9 @@ TROUBLE: list[Frame] = [
 ]
 
 
-def shown(arguments: list[str], cwd: Path, columns: int, lines: int) -> list[str]:
+def shown(arguments: list[str], cwd: Path, columns: int, lines: int, code: int = 0) -> list[str]:
     terminal = Terminal([*RTMS, *arguments], cwd, columns, lines)
-    assert terminal.end() == 0
+    assert terminal.end() == code
     text = [line.rstrip() for line in terminal.screen.display]
     terminal.close()
     return text
@@ -75,10 +76,37 @@ def test_a_capture_with_trouble(tmp_path: Path) -> None:
     assert "jitter: in ms" in everything
 
 
+def test_a_recording_that_goes_on_and_one_whose_process_died(tmp_path: Path) -> None:
+    demo = Terminal([*RTMS, "demo", "--seconds", "60", "--plain"], tmp_path)
+    try:
+        demo.until(lambda _: any(tmp_path.glob("recordings/*/audio/*.wav")))
+        running = shown(["inspect"], tmp_path, 80, 24)
+        assert running[1].startswith("recording: ")
+        assert "Next: rtms inspect latest --messages --follow" in "\n".join(running)
+        assert not any(line.startswith("ended") for line in running)
+    finally:
+        demo.close()
+    died = shown(["inspect"], tmp_path, 80, 24)
+    assert died[1].startswith("unfinished: ")
+    assert "ended      unfinished" in died
+    assert "Next: rtms repair latest" in "\n".join(died)
+    told = json.loads(rtms("inspect", "--json", cwd=tmp_path).stdout)
+    assert told["verdict"].startswith("unfinished: ")
+
+
 def test_all_goes_with_nothing_that_has_everything(tmp_path: Path) -> None:
     for option in ("--json", "--messages", "--lint", "--timeline"):
         done = rtms("inspect", tmp_path, "--all", option, cwd=tmp_path)
         assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: --all goes with the summary.")
+
+
+def test_findings_lead_to_what_the_protocol_says(tmp_path: Path) -> None:
+    (tmp_path / "capture.jsonl").write_bytes(HEADER.line() + capture_lines(TROUBLE))
+    found = "\n".join(shown(["inspect", "capture.jsonl", "--lint"], tmp_path, 100, 90, code=1))
+    assert re.search(r"Next: rtms inspect --explain [a-z-]+   what the protocol says about it", found)
+    drawn = "\n".join(shown(["inspect", "capture.jsonl", "--timeline"], tmp_path, 100, 90))
+    assert "█ all the time   ▓ ░ part of the time   • a message" in drawn
+    assert "Next:" not in rtms("inspect", "capture.jsonl", "--lint", cwd=tmp_path).stdout
 
 
 def test_the_shorter_one_says_what_the_longer_says() -> None:
