@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rtms_cli.commands import listing
+from rtms_cli.commands.renamed import old_names
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if path.name != "CHANGELOG.md")
@@ -107,6 +108,11 @@ def parse(words: list[str]) -> None:
         _, command, rest = command.resolve_command(parent, rest)
     if not {"--help", "-h"} & set(rest):
         command.make_context(name, rest)
+
+
+def old_options(words: list[str]) -> set[str]:
+    """The options of a command that have another name today."""
+    return {word for word in words[2:] if word.removeprefix("--") in old_names(words[1])} if len(words) > 2 else set()
 
 
 def options_are_known(words: list[str]) -> bool:

@@ -142,7 +142,7 @@ class Call:
             case ["join"]:
                 return self._join()
             case ["trigger"]:
-                return self._with_an_app("--to")
+                return self._with_an_app("--webhook")
             case ["simulate"] if "--cloud" in arguments:
                 there = Background(self, *replaced(arguments, "--port", "0"))
                 there.said(r"http://\S+")

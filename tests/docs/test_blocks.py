@@ -20,6 +20,7 @@ from docs.blocks import (
     commands,
     indented,
     languages,
+    old_options,
     options_are_known,
     parse,
     spans,
@@ -115,6 +116,14 @@ def test_commands_within_sentences_exist() -> None:
     for page in PAGES:
         for span in spans(page):
             assert options_are_known(shlex.split(span)), f"{page.name}: {span}"
+
+
+def test_options_have_the_names_of_today() -> None:
+    for page in PAGES:
+        written = [words for block in blocks(page) for words in commands(block.script)]
+        for words in [*written, *map(shlex.split, spans(page))]:
+            assert old_options(words) == set(), f"{page.name}: {words}"
+    assert old_options(["rtms", "inspect", "--to", "10"]) == {"--to"}
 
 
 @pytest.mark.parametrize(
