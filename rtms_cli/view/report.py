@@ -35,22 +35,17 @@ def print_reports(
     if cloud is not None:
         _print_cloud(cloud)
     for report in reports:
-        slowest = f", slowest {report.slowest_answer_ms:.0f} ms" if report.slowest_answer_ms is not None else ""
-        media = {name: count for name, count in report.sent.items() if name.startswith("MEDIA_DATA_")}
-        sent = ", ".join(f"{count} {name.removeprefix('MEDIA_DATA_').lower()}" for name, count in media.items())
-        typer.echo(
-            f"{report.product} {report.stream_id[:8]}: {_progress(report)}; sent {sent or 'no media'}; "
-            f"keep-alives {report.answered}/{report.keep_alives} answered{slowest}"
-        )
+        typer.echo(f"{report.product} {report.stream_id[:8]}: {_progress(report)}")
         _print_findings(report.findings)
     wrong = sum(len(report.mistakes) for report in (*reports, *(() if cloud is None else (cloud,))))
+    refused = sum(sum(report.refused_on_purpose.values()) for report in reports)
     if wrong:
         typer.secho(f"{wrong} {'finding' if wrong == 1 else 'findings'}: the client broke the protocol.", fg="red")
-    elif cloud is not None or any(report.joined for report in reports):
-        typer.secho("clean: the client did everything right.", fg="green")
-    elif refused := sum(sum(report.refused_on_purpose.values()) for report in reports):
+    elif refused:
         times = "once" if refused == 1 else f"{refused} times"
         typer.secho(f"clean: the client was refused {times}, as the scenario says, and did nothing wrong.", fg="green")
+    elif cloud is not None or any(report.joined for report in reports):
+        typer.secho("clean: the client did everything right.", fg="green")
     else:
         typer.secho("No client came, so nothing was checked.", fg="yellow")
     if payload is not None and any(_WRONG_SIGNATURE in report.refused for report in reports):
@@ -62,13 +57,19 @@ _WRONG_SIGNATURE = StatusCode.label(StatusCode.STATUS_INVALID_SIGNATURE)
 
 
 def _progress(report: Report) -> str:
-    """How far the client came, in words."""
+    """How far the client came, and what it was sent."""
     planned, refused = (", ".join(_times(each)) for each in (report.refused_on_purpose, report.refused))
     said = [f"refused with {refused}"] if refused else []
     said += [f"refused as the scenario says, with {planned}"] if planned else []
-    if report.joined or not said:
-        said.insert(0, "ready" if report.ready else "joined, but never ready" if report.joined else "no client came")
-    return ", ".join(said)
+    if not report.joined:
+        return "; ".join(said) or "no client came"
+    media = {name: count for name, count in report.sent.items() if name.startswith("MEDIA_DATA_")}
+    sent = ", ".join(f"{count} {name.removeprefix('MEDIA_DATA_').lower()}" for name, count in media.items())
+    slowest = f", slowest {report.slowest_answer_ms:.0f} ms" if report.slowest_answer_ms is not None else ""
+    said.append("ready" if report.ready else "joined, but never ready")
+    said.append(f"sent {sent or 'no media'}")
+    said.append(f"keep-alives {report.answered}/{report.keep_alives} answered{slowest}")
+    return "; ".join(said)
 
 
 def _times(refusals: Mapping[str, int]) -> Sequence[str]:

@@ -41,14 +41,24 @@ async def payload_of(serve: Running) -> dict[str, Any]:
     return body
 
 
-async def join(payload: dict[str, Any], out: Path, *arguments: str, code: int = 0, secret: str = "its secret") -> Path:
+async def join(payload: dict[str, Any], out: Path, *arguments: str) -> Path:
+    """Record a stream that is served.
+
+    :returns: the recording.
+    """
+    await try_to_join(payload, out, *arguments)
+    return next((out / "rec").iterdir())
+
+
+async def try_to_join(
+    payload: dict[str, Any], out: Path, *arguments: str, code: int = 0, secret: str = "its secret"
+) -> None:
     await asyncio.to_thread(out.mkdir)
     (out / "payload.json").write_text(json.dumps(payload))
     settings = CREDENTIALS | {"ZOOM_CLIENT_SECRET": secret}
     arguments = ("join", "payload.json", "--plain", "--out", "rec", *arguments)
     async with running(*arguments, cwd=out, settings=settings) as process:
         assert await process.exit_code() == code, process.lines
-    return next((out / "rec").iterdir())
 
 
 async def test_twice_in_a_row_and_split_the_same_recording(demo: Path, tmp_path: Path) -> None:
@@ -119,7 +129,7 @@ async def test_in_real_time_by_webhook(demo: Path, tmp_path: Path) -> None:
 async def test_a_wrong_signature_is_refused_and_told(demo: Path, tmp_path: Path) -> None:
     async with running("replay", demo, "--serve", cwd=tmp_path, settings=CREDENTIALS) as serve:
         payload = await payload_of(serve)
-        await join(payload, tmp_path / "wrong", code=3, secret="another")
+        await try_to_join(payload, tmp_path / "wrong", code=3, secret="another")
         await serve.line_with("wrong: signaling: 1: the signature is wrong")
         serve.process.terminate()
         assert await serve.exit_code() == 1
