@@ -12,7 +12,7 @@ class Exit(IntEnum):
 
     OK = 0
     MISMATCH = 1
-    """A check said no: a signature differs, a client broke the protocol, a finding was made."""
+    """A check said no: a signature differs, a client broke the protocol, a finding was made, an export is partial."""
     USAGE = 2
     """The command line, a payload or a setting is wrong, or a file cannot be read or made."""
     REFUSED = 3

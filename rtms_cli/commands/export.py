@@ -46,7 +46,7 @@ Recordings = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RECORDING]...",
-        help="Folders, URLs, captures, latest, names, or a folder of recordings.",
+        help="Folders, URLs, captures (- is standard input), latest, names, or a folder of recordings.",
         show_default="the newest one in recordings",
         autocompletion=completing.recordings,
     ),
@@ -281,6 +281,12 @@ def _make(export: Export, path: str, job: _Job, names: "Names", bar: "Callable[[
 @contextmanager
 def _source(path: str, job: _Job, notes: list[str]) -> "Iterator[tuple[Path | Capture, Path | Capture]]":
     """What to export, and its capture; what is needed of a recording in a store is downloaded."""
+    if path == "-":
+        from rtms_cli.capture import PipedCapture
+
+        capture = PipedCapture(sys.stdin.buffer)
+        yield capture, capture
+        return
     if not is_store_url(path):
         yield Path(path), Path(path)
         return
@@ -303,6 +309,8 @@ def _next(context: typer.Context, found: Sequence[str], *, has_failed: bool) -> 
     """The commands that make sense now, and what they do."""
     from rtms_cli.view.next_steps import command_line
 
+    if found == ["-"]:
+        return []
     if len(found) != 1:
         return [("rtms ls", "all recordings")]
     name, is_capture = short_name(context, found[0]), not is_store_url(found[0]) and not is_folder(Path(found[0]))

@@ -56,10 +56,11 @@ def repair(
             if is_store_url(path):
                 _repair_stored(path, store_endpoint, keep_revoked=keep_revoked, force=force, as_json=as_json)
                 continue
-            if is_listed and not force and is_being_recorded(Path(path)):
+            folder = _folder(path)
+            if is_listed and not force and is_being_recorded(folder):
                 say(f"{path}: being recorded, left alone", err=as_json)
                 continue
-            done = finish(Path(path), keep_revoked=keep_revoked, force=force, read=reading("repairing"))
+            done = finish(folder, keep_revoked=keep_revoked, force=force, read=reading("repairing"))
         except Problem as error:
             failed.append(error)  # the others are repaired all the same
             continue
@@ -77,6 +78,22 @@ def repair(
         _suggest(context, [path for path, _ in found])
     if code is not Exit.OK:
         raise typer.Exit(code)
+
+
+def _folder(path: str) -> Path:
+    """The folder of a recording; a capture in it stands for it.
+
+    :raises Problem: where a file is not a capture in a recording's folder.
+    """
+    from rtms_cli.capture import part_of
+    from rtms_cli.untrusted import is_file
+
+    found = Path(path)
+    if not is_file(found):
+        return found
+    if part_of(found.name) is None:
+        raise Problem(f"{path} is not a recording's folder.", "`rtms replay` makes a recording of a capture.")
+    return found.parent
 
 
 def _suggest(context: typer.Context, found: list[str]) -> None:
@@ -121,8 +138,8 @@ def _repair_stored(url: str, endpoint: str | None, *, keep_revoked: bool, force:
     from rtms_cli.store.reading import repair_stored
     from rtms_cli.view.text import json_line, say
 
-    status = repair_stored(url, endpoint, keep_revoked=keep_revoked, force=force)
+    status, is_repaired = repair_stored(url, endpoint, keep_revoked=keep_revoked, force=force)
     if as_json:
         typer.echo(json_line({"url": url, "status": status}))
     else:
-        say(f"{url}: {status}")
+        say(f"{url}: {status}, {'repaired' if is_repaired else 'nothing to repair'}")

@@ -466,7 +466,8 @@ class _Encoded:
         self._container = av.open(str(target), "w", format=container)
         self._sink = Sink(self._container)
         encoded = next((one for one in _OPUS_RATES if one >= rate), 48_000) if form == "opus" else rate
-        self._stream = cast("Any", self._container.add_stream(codec, rate=encoded))
+        options = {"frame_duration": "60"} if form == "opus" else None  # a sixth smaller than with 20 ms
+        self._stream = cast("Any", self._container.add_stream(codec, rate=encoded, options=options))
         self._stream.layout = self._layout
         if form == "opus":
             self._stream.bit_rate = opus_bit_rate(rate, channels)

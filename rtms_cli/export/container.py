@@ -34,6 +34,8 @@ _OFF_S = 1.5
 _HALF = (960, 540)
 _LONGEST_TITLE = 200
 """Characters of a chapter's title."""
+_LOOKED_AT = 0.1
+"""The part of the work that looks at the sound before it is written."""
 _CHAPTER_S = 60.0
 """Speakers make a chapter at most so often."""
 
@@ -70,7 +72,7 @@ def write_container(
         film = _film(sink, recorded, options, form, notes)
         sources: list[Iterator[_Item]] = [] if film is None else [film.items()]
         if recorded.tracks("audio"):
-            sources.append(_sound(sink, recorded, form))
+            sources.append(_sound(sink, recorded, form, lambda part: progress(_LOOKED_AT * part)))
         if not sources:
             raise Problem(f"{recorded.folder} has neither pictures nor sound.", "`rtms inspect` shows what it has.")
         sentences = recorded.sentences()
@@ -87,7 +89,7 @@ def write_container(
         length = recorded.seconds or 1.0
         for at, _, write in merge(*sources, key=lambda item: item[:2]):
             write()
-            progress(min(1.0, at / length))
+            progress(_LOOKED_AT + (1 - _LOOKED_AT) * min(1.0, at / length))
         if film is not None:
             film.finish()
     return notes + check_streams(target, sink.counts)
@@ -295,10 +297,10 @@ def _encoder(sink: Sink, width: int, height: int) -> Any:
 # Sound, text, chapters.
 
 
-def _sound(sink: Sink, recorded: Recorded, form: str) -> Iterator[_Item]:
+def _sound(sink: Sink, recorded: Recorded, form: str, progress: Callable[[float], None]) -> Iterator[_Item]:
     mixer = Mixer(recorded, [everybody(recorded)])
     span = Span(0.0, mixer.seconds)
-    gain = mixer.gain(span, lambda _: None)
+    gain = mixer.gain(span, progress)
     layout = "stereo" if mixer.channels == 2 else "mono"
     rate = 48_000 if form == "mkv" or mixer.rate > 48_000 else mixer.rate
     stream = sink.container.add_stream("libopus" if form == "mkv" else "aac", rate=rate)

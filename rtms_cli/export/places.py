@@ -106,6 +106,8 @@ def _is_folder(text: str) -> bool:
 
 
 def _stem(recording: str) -> str:
+    if recording == "-":
+        return "capture"
     if "://" in recording:
         return recording.rstrip("/").rpartition("/")[2]
     path = Path(os.path.realpath(recording))  # `resolve` raises where links lead in a circle

@@ -286,11 +286,11 @@ SILENT_S = 60.0
 """A recording to which nobody has added for so long has no owner: one that lives adds something every 10 s."""
 
 
-def repair_stored(text: str, endpoint: str | None, *, keep_revoked: bool, force: bool) -> str:
+def repair_stored(text: str, endpoint: str | None, *, keep_revoked: bool, force: bool) -> tuple[str, bool]:
     """Finish a recording in a store whose owners are gone, from its segments. One that is finished stays as it is.
 
     :param force: also where its last segment is new.
-    :returns: how it ended.
+    :returns: how it ended, and whether there was something to repair.
     :raises Problem: where it is not a recording, is being recorded, or could not be finished.
     """
     url = read_store_url(text)
@@ -300,7 +300,7 @@ def repair_stored(text: str, endpoint: str | None, *, keep_revoked: bool, force:
     except ValueError as error:
         raise Problem(f"{url}/{MANIFEST} cannot be read: {error}.", "Nothing was changed.") from None
     if stored is not None:
-        return stored.manifest.status
+        return stored.manifest.status, False
     segments = segments_in(objects)
     if not segments or not url.prefix:
         raise Problem(f"{url} has no capture.", "Give the URL of one recording.")
@@ -314,7 +314,7 @@ def repair_stored(text: str, endpoint: str | None, *, keep_revoked: bool, force:
     with tempfile.TemporaryDirectory(prefix="rtms-store-") as spool:
         finisher = Finisher(open_store(parent, endpoint), Path(spool), keep_revoked=keep_revoked)
         try:
-            return asyncio.run(finisher.finish_from_segments(url.name, segments[-1].epoch))
+            return asyncio.run(finisher.finish_from_segments(url.name, segments[-1].epoch)), True
         except FencedError:
             raise Problem(f"{url} is being recorded by a later owner.", "Nothing was changed.") from None
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 import threading
@@ -656,6 +657,25 @@ def test_parts_of_all_participants_fit_together(separate: Path) -> None:
     ann, bob = exported(separate, "--to", "wav", "--per-speaker", "--trim", "2.5", "1m")
     assert (soundfile.info(ann).frames, soundfile.info(bob).frames) == (RATE // 2, RATE // 2)
     assert not soundfile.read(ann, dtype="int16")[0].any()
+
+
+def test_a_capture_on_standard_input(meeting: Path, tmp_path: Path) -> None:
+    for options in ("", " --out -"):
+        shell = f"{shlex.join(RTMS)} export - --to txt{options} < meeting/capture.jsonl | cat"
+        done = subprocess.run(
+            shell, shell=True, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+        )
+        assert done.stderr == ""
+        assert done.stdout.startswith("[0:00:00] Ann: Hello & there." if options else "export/capture.txt")
+    assert (tmp_path / "export/capture.txt").read_text() == done.stdout
+
+
+def test_films_have_the_title(meeting: Path, tmp_path: Path) -> None:
+    manifest = json.loads((meeting / "manifest.json").read_text())
+    (meeting / "manifest.json").write_text(json.dumps(manifest | {"title": "Weekly sync – Zoë"}))
+    for path in exported(meeting, "--to", "mp4,mkv", "--out", tmp_path / "out"):
+        with av.open(str(path)) as container:
+            assert container.metadata["title"] == "Weekly sync – Zoë"
 
 
 def test_opus_is_smaller_than_flac(tmp_path: Path) -> None:

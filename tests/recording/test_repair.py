@@ -185,6 +185,15 @@ def test_several_recordings_are_repaired_by_name_or_by_the_folder_that_they_are_
     assert "2026 is the beginning of 3 recordings" in wrong.stderr
 
 
+def test_a_capture_stands_for_its_recording(tmp_path: Path) -> None:
+    folder = dead(tmp_path / "r")
+    done = rtms("repair", folder / "capture.jsonl", cwd=tmp_path)
+    assert (done.returncode, Manifest.read(folder).status) == (0, "interrupted")
+    (tmp_path / "notes.txt").write_text("mine")
+    refused = rtms("repair", "notes.txt", cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.splitlines()[0]) == (2, "error: notes.txt is not a recording's folder.")
+
+
 def test_a_terminal_shows_short_names_and_what_to_do_next(tmp_path: Path) -> None:
     (tmp_path / "recordings").mkdir()
     dead(tmp_path / "recordings/20260101T000000Z_meeting_1234567890123456789012345678901234567890")

@@ -118,7 +118,7 @@ async def test_a_dead_owners_recording_is_finished_from_its_segments(
     assert made == {name: local[name] for name in made}
     assert {"audio/mixed.wav", "audio/7_ann.wav", "transcript.jsonl"} == made.keys()
     again = rtms("repair", url, settings=server.settings, cwd=tmp_path)
-    assert (again.returncode, again.stdout) == (0, f"{url}: complete\n")
+    assert (again.returncode, again.stdout) == (0, f"{url}: complete, nothing to repair\n")
 
     asked: list[str] = []
     real = Objects.download_now
