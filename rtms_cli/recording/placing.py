@@ -68,6 +68,10 @@ class _Whose(NamedTuple):
         return "mixed" if self.party is None else participant_stem(self.party, name)
 
 
+_LAST_WORDS = 50
+"""Lines of transcript and chat that a view may show."""
+
+
 class Placer:
     """All tracks of one recording.
 
@@ -94,9 +98,9 @@ class Placer:
         self.tracks: list[Track] = []
         self.channels = Channels(ledger.warn)
         self.first_audio_ms: int | None = None  # a usable one
-        self.last_words: deque[tuple[str, str]] = deque(maxlen=5)
+        self.last_words: deque[tuple[str, str]] = deque(maxlen=_LAST_WORDS)
         """The last lines of the transcript: name, text."""
-        self.last_chat: deque[tuple[str, str]] = deque(maxlen=5)
+        self.last_chat: deque[tuple[str, str]] = deque(maxlen=_LAST_WORDS)
         self.handlers: dict[type, Callable[[Frame], None]] = {
             Video: self._on_picture,
             Share: self._on_picture,

@@ -10,6 +10,7 @@ from math import log10
 
 from msgspec import Struct
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.segment import Segment
 from rich.table import Table
@@ -22,6 +23,8 @@ from rtms_cli.protocol.parties import label
 from rtms_cli.recording.recorder import TrackSnapshot
 from rtms_cli.session.channel import ChannelSnapshot, Phase
 from rtms_cli.station.observing import ConnectionStatus, StreamSnapshot
+from rtms_cli.view.catalog import STYLES
+from rtms_cli.view.ended import NARROW
 from rtms_cli.view.gist import frame_line
 from rtms_cli.view.text import clock_time, escape, size_of
 
@@ -43,7 +46,10 @@ _PHASES = {
 }
 MOST_PEOPLE = 8
 MOST_TAPS = 6
+MOST_ENDED = 8
 _METER_WIDTH = 12
+_EMPTY = "grey30"
+"""The part of a bar that is not filled: darker than what is."""
 _SPARK_WIDTH = 24
 
 
@@ -125,6 +131,12 @@ class Moment(Struct, frozen=True):
     """The chosen stream's last frames, where they are wanted."""
     paused: bool = False
     help: bool = False
+    question: str = ""
+    """What is asked, and answered with y or n."""
+    waiting: Sequence[str] = ()
+    """What to do as long as nothing has come."""
+    ended: Sequence[tuple[str, str]] = ()
+    """The last sessions that have ended: status and a line each."""
     keys: bool = True
     """Whether keys can be pressed."""
     free_nbytes: int | None = None
@@ -135,7 +147,7 @@ class Moment(Struct, frozen=True):
 KEYS = (
     ("↑ ↓", "another stream"),
     ("r", "messages as they come"),
-    ("p", "hold the picture still"),
+    ("p", "pause the picture"),
     ("m", "mark this moment: a line in events.jsonl"),
     ("s", "end this stream's recording"),
     ("q", "finish all recordings and quit"),
@@ -155,11 +167,15 @@ class _Part(Struct, frozen=True):
 
 
 class _Fitted:
-    """Parts one below the other, cut to so many lines. Each is rendered once."""
+    """Parts one below the other, cut to so many lines. Each is rendered once.
 
-    def __init__(self, parts: Sequence[_Part], height: int) -> None:
+    :param has_foot: whether the last part stands on the last line.
+    """
+
+    def __init__(self, parts: Sequence[_Part], height: int, *, has_foot: bool = False) -> None:
         self._parts = parts
         self._height = height
+        self._has_foot = has_foot
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         options = options.update(height=None)
@@ -175,6 +191,8 @@ class _Fitted:
                     lines = rendered[index]
                     rendered[index] = lines[cut:] if part.newest_last else lines[:-cut]
                     excess -= cut
+        if self._has_foot and excess < 0:
+            rendered[-1:-1] = [[[]] * -excess]
         new_line = Segment.line()
         for number, line in enumerate(line for lines in rendered for line in lines):
             if number:
@@ -192,8 +210,7 @@ def draw(moment: Moment, history: History, width: int, height: int) -> Renderabl
     if len(moment.views) > 1:
         parts.append(_Part(4, 3, _streams(moment, history, max(3, height // 4), width)))
     if chosen is None:
-        awaited = "an event" if moment.connections else "a webhook"
-        parts.append(_Part(1, 1, Text(f"\n  no stream yet: waiting for {awaited}\n", style="dim")))
+        parts.append(_Part(1, 3, _idle(moment)))
     else:
         parts.append(_Part(1, 3, _stream_head(chosen, 8 if width >= WIDE else 4)))
         if moment.frames is not None:
@@ -203,24 +220,48 @@ def draw(moment: Moment, history: History, width: int, height: int) -> Renderabl
             both.add_column(ratio=5)
             both.add_column(ratio=3)
             both.add_row(
-                Group(_sockets(chosen), _counts(chosen, history), *_taps(chosen, history)),
-                Group(_people(chosen), _words(chosen, 8)),
+                Group(_sockets(chosen, width), _counts(chosen, history), *_taps(chosen, history)), _people(chosen)
             )
-            parts.append(_Part(2, 8, both))
+            parts += [_Part(2, 8, both), _Part(6, 3, _words(chosen, height), newest_last=True)]
         else:
             parts += [
-                _Part(2, 4, _sockets(chosen)),
+                _Part(2, 4, _sockets(chosen, width)),
                 _Part(3, 3, _counts(chosen, history)),
                 *(_Part(4, 2, table) for table in _taps(chosen, history)),
                 _Part(5, 3, _people(chosen)),
-                _Part(6, 1, _words(chosen, 3), newest_last=True),
+                _Part(6, 1, _words(chosen, height), newest_last=True),
             ]
-        parts.append(_Part(2, 2, Group(*_remarks(chosen))))
-    parts.append(_Part(7, 1, _notices(moment.notices[-10 if chosen is None else -3 :], width), newest_last=True))
-    if moment.keys:
-        keys = " ↑↓ stream  r messages  p pause  m mark  s stop  q quit  ? help"
-        parts.append(_Part(0, 1, Text(keys, style="dim", no_wrap=True, overflow="crop")))
-    return _Fitted(parts, height)
+        parts.append(_Part(2, 2, _remarks(chosen)))
+    parts.append(_Part(7, 1, _notices(moment.notices, 10 if chosen is None else 3, width), newest_last=True))
+    if moment.question:
+        question = Text.assemble((f" {moment.question} ", "bold yellow"), "y yes  n no")
+        parts.append(_Part(0, 1, question))
+    elif moment.keys:
+        parts.append(_Part(0, 1, _foot(width)))
+    return _Fitted(parts, height, has_foot=bool(moment.question or moment.keys))
+
+
+def _foot(width: int) -> Text:
+    """The keys; where there is no room for all, the last ones, of which one shows the others."""
+    keys = ["↑↓ stream", "r messages", "p pause", "m mark", "s stop", "q quit", "? help"]
+    while len(keys) > 1 and len("  ".join(keys)) + 1 > width:
+        del keys[0]
+    return Text(f" {'  '.join(keys)}", style="dim", no_wrap=True, overflow="crop")
+
+
+def _idle(moment: Moment) -> RenderableType:
+    """What stands where no stream runs: what has been recorded, or how to begin."""
+    awaited = "event" if moment.connections else "webhook"
+    if not moment.ended:
+        lines = [Text(f"  waiting for the first {awaited}", style="bold"), *map(Text, moment.waiting)]
+        return Group(Text(), *lines, Text())
+    count = len(moment.ended)
+    head = f"  {'1 stream has' if count == 1 else f'{count} streams have'} ended; waiting for the next {awaited}"
+    rows = [
+        Text.assemble("  ", (status, STYLES.get(status, "")), f"  {escape(line)}", no_wrap=True, overflow="ellipsis")
+        for status, line in moment.ended[-MOST_ENDED:]
+    ]
+    return Group(Text(), Text(head, style="bold"), *rows, Text())
 
 
 def _connection(status: ConnectionStatus, width: int) -> RenderableType:
@@ -228,13 +269,20 @@ def _connection(status: ConnectionStatus, width: int) -> RenderableType:
     return Text.assemble((f" {sign} ", style), escape(status.text, width - 4), no_wrap=True)
 
 
-def _notices(notices: Sequence[str], width: int) -> RenderableType:
-    return Group(
-        *(
-            Text(f" {escape(notice, width - 2)}", "yellow" if notice.startswith("WARNING") else "dim", no_wrap=True)
-            for notice in notices
-        )
-    )
+def _notices(notices: Sequence[str], most: int, width: int) -> RenderableType:
+    """The last ones; of warnings only the newest, in full."""
+    warnings = [number for number, notice in enumerate(notices) if notice.startswith("WARNING")]
+    kept = [number for number in range(len(notices)) if number not in warnings[:-1]][-most:]
+    if warnings and warnings[-1] not in kept:
+        kept = [warnings[-1], *kept[1:]]
+    lines: list[RenderableType] = []
+    for number in kept:
+        if number not in warnings:
+            lines.append(Text(f" {escape(notices[number], width - 2)}", "dim", no_wrap=True))
+            continue
+        more = f" ({len(warnings) - 1} more above)" if len(warnings) > 1 else ""
+        lines.append(Padding(Text(escape(notices[number]) + more, "yellow"), (0, 0, 0, 1)))
+    return Group(*lines)
 
 
 def _head(moment: Moment, width: int) -> RenderableType:
@@ -242,18 +290,20 @@ def _head(moment: Moment, width: int) -> RenderableType:
     line.add_column(no_wrap=True, ratio=1)
     line.add_column(justify="right", no_wrap=True)
     left = Text.assemble(
-        (" rtms ", "bold reverse"), (" HELD STILL" if moment.paused else "", "bold yellow"), " ", moment.title
+        (" rtms ", "bold reverse"), (" PAUSED" if moment.paused else "", "bold yellow"), " ", moment.title
     )
     facts = []
-    if moment.views:
+    is_narrow = width < NARROW
+    if moment.views and not is_narrow:
         backlog = sum(view.recording.backlog_nbytes for view in moment.views)
         facts.append(f"backlog {size_of(backlog)}")
-    if moment.free_nbytes is not None:
+    if moment.free_nbytes is not None and not (is_narrow and moment.progress is not None):
         facts.append(f"{size_of(moment.free_nbytes)} free")
     right = Text("  ".join(facts) + " ", style="dim")
     if moment.progress is not None:
-        done = round(min(1.0, moment.progress) * 20)
-        right = Text.assemble(("━" * done, "green"), ("━" * (20 - done), "dim"), f" {moment.progress:4.0%}  ", right)
+        bar = 10 if is_narrow else 20
+        done = round(min(1.0, moment.progress) * bar)
+        right = Text.assemble(("━" * done, "green"), ("━" * (bar - done), _EMPTY), f" {moment.progress:4.0%}  ", right)
     line.add_row(left, right)
     return line
 
@@ -268,10 +318,13 @@ def _help() -> RenderableType:
 def _streams(moment: Moment, history: History, room: int, width: int) -> RenderableType:
     table = Table(box=None, header_style="dim", padding=(0, 2 if width >= WIDE else 1, 0, 0))
     table.add_column("", min_width=1, no_wrap=True)
+    left_out = {"product", "messages"} if width < NARROW else set()
     for name in ("stream", "product", "state"):
-        table.add_column(name, no_wrap=True)
+        if name not in left_out:
+            table.add_column(name, no_wrap=True)
     for name in ("for", "messages", "/s", "size", "losses"):
-        table.add_column(name, justify="right", no_wrap=True)
+        if name not in left_out:
+            table.add_column(name, justify="right", no_wrap=True)
     first = max(0, min(moment.chosen - room // 2, len(moment.views) - room))
     for number, view in list(enumerate(moment.views))[first : first + room]:
         stream, recording = view.session.stream, view.recording
@@ -279,10 +332,10 @@ def _streams(moment: Moment, history: History, room: int, width: int) -> Rendera
         table.add_row(
             "▸" if number == moment.chosen else "",
             escape(stream.stream_id, 12 if width >= WIDE else 9),
-            stream.product.title,
+            *(() if left_out else (stream.product.title,)),
             _state(view),
             clock_time(view.at_us / 1_000_000),
-            f"{sum(recording.counts.values()):,}",
+            *(() if left_out else (f"{sum(recording.counts.values()):,}",)),
             f"{rates[-1]:.0f}" if rates else "",
             size_of(sum(recording.nbytes.values())),
             Text(str(recording.losses), style="bold red") if recording.losses else Text("-", style="dim"),
@@ -325,13 +378,15 @@ def _stream_head(view: StreamSnapshot, most_steps: int) -> RenderableType:
     return Group(line, where, steps)
 
 
-def _sockets(view: StreamSnapshot) -> RenderableType:
+def _sockets(view: StreamSnapshot, width: int) -> RenderableType:
     channels = view.session.channels
-    rebuilt = any(channel.connects > 1 for channel in channels)
+    is_narrow = width < NARROW
+    rebuilt = any(channel.connects > 1 for channel in channels) and not is_narrow
     table = Table(box=None, header_style="dim", padding=(0, 1, 0, 1))
     for name in ("socket", "state"):
         table.add_column(name, no_wrap=True)
-    for name in ("for", "keep-alive", "last", "slowest", "heard", *(("tries",) if rebuilt else ())):
+    more = () if is_narrow else ("slowest", "heard")
+    for name in ("for", "keep-alive", "last", *more, *(("tries",) if rebuilt else ())):
         table.add_column(name, justify="right", no_wrap=True)
     for channel in channels:
         sign, style = _PHASES[channel.phase]
@@ -342,8 +397,11 @@ def _sockets(view: StreamSnapshot) -> RenderableType:
             _age(view.at_us, channel.since_us),
             Text(f"{answered}/{received}", style="red" if received - answered > 1 else ""),
             _keep_alive_age(view, channel),
-            "" if slowest_ms is None else f"{slowest_ms:.1f}ms",
-            _age(view.at_us, channel.last_in_us),
+            *(
+                ()
+                if is_narrow
+                else ("" if slowest_ms is None else f"{slowest_ms:.1f}ms", _age(view.at_us, channel.last_in_us))
+            ),
             *((str(channel.connects),) if rebuilt else ()),
         )
     notes: list[RenderableType] = [
@@ -367,8 +425,9 @@ def _keep_alive_age(view: StreamSnapshot, channel: ChannelSnapshot) -> Text:
 
 
 def _closed(channel: ChannelSnapshot) -> str:
-    code = "" if channel.close_code is None else f"closed with {channel.close_code} "
-    return f"{code}{escape(channel.note, 80)}"
+    code = "" if channel.close_code is None else f"closed with {channel.close_code}"
+    note = escape(channel.note, 80)
+    return note if not code or code in note else f"{code} {note}".rstrip()
 
 
 def _counts(view: StreamSnapshot, history: History) -> RenderableType:
@@ -480,17 +539,17 @@ def meter(level: float) -> Text:
     decibels = 20 * log10(level) if level > 0 else -96.0
     full = round(max(0.0, min(1.0, 1 + decibels / 48)) * _METER_WIDTH)
     style = "red" if level > 0.98 else "green"
-    return Text.assemble(("▮" * full, style), ("▯" * (_METER_WIDTH - full), "dim"))
+    return Text.assemble(("▮" * full, style), ("▯" * (_METER_WIDTH - full), _EMPTY))
 
 
 def _words(view: StreamSnapshot, room: int) -> RenderableType:
     lines: list[RenderableType] = []
     for words, sign in ((view.recording.transcript, "“"), (view.recording.chat, "✉")):
         for name, text in words[-room:]:
-            line = Text(f" {sign} ", style="dim", no_wrap=True, overflow="ellipsis")
+            line = Text(f"{sign} ", style="dim")
             line.append(f"{escape(name, 24)}: ", style="bold not dim")
-            line.append(escape(text, 200), style="not dim")
-            lines.append(line)
+            line.append(escape(text), style="not dim")
+            lines.append(Padding(line, (0, 1)))
     return Group(*lines)
 
 
@@ -507,12 +566,13 @@ def _messages(view: StreamSnapshot, frames: Sequence[Frame], room: int) -> Rende
     return Panel(Group(*lines), title="messages, without media", title_align="left", border_style="dim")
 
 
-def _remarks(view: StreamSnapshot) -> list[RenderableType]:
-    remarks: list[RenderableType] = []
-    if view.recording.losses:
-        remarks.append(Text(f" {view.recording.losses} LOSSES: see the manifest", style="bold red"))
-    remarks += [
-        Text(f" ! {escape(warning, 300)}", style="yellow", no_wrap=True, overflow="ellipsis")
-        for warning in view.recording.warnings[-3:]
-    ]
-    return remarks
+def _remarks(view: StreamSnapshot) -> RenderableType:
+    """What went wrong with a stream, in one place: how much was lost, and the newest warning."""
+    losses, warnings = view.recording.losses, view.recording.warnings
+    remark = Text()
+    if losses:
+        remark.append(f"{losses} {'LOSS' if losses == 1 else 'LOSSES'}: see the manifest  ", style="bold red")
+    if warnings:
+        more = f" ({len(warnings) - 1} more)" if len(warnings) > 1 else ""
+        remark.append(f"! {escape(warnings[-1])}{more}", style="yellow")
+    return Padding(remark, (0, 1)) if remark else Group()

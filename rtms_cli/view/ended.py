@@ -17,6 +17,9 @@ from rtms_cli.recording.manifest import Manifest, TapEntry, TrackEntry
 from rtms_cli.view.catalog import STYLES, ending_of, labelled, recording_lines
 from rtms_cli.view.text import escape, size_of
 
+NARROW = 70
+"""Below this many columns a table leaves out what matters less."""
+
 
 class Ended(Struct, frozen=True):
     """A session that has ended."""
@@ -33,6 +36,12 @@ class Ended(Struct, frozen=True):
         if self.manifest is not None:
             return ending_of(self.manifest)
         return how_it_ended(self.finish.status, self.finish.stop_reason, self.finish.said_by)
+
+    @property
+    def summary(self) -> str:
+        """The verdict and where it is, on one line."""
+        told = "" if self.manifest is None else verdict(self.manifest).removeprefix(f"{self.manifest.status}: ")
+        return f"{told}  {self.where}".strip()
 
     @property
     def where(self) -> str:
@@ -77,10 +86,8 @@ def print_ended(console: Console, ended: Sequence[Ended], *, with_details: bool 
             _print_one(console, one, with_details=with_details)
         return
     for one in ended:
-        manifest = one.manifest
-        told = "" if manifest is None else verdict(manifest).removeprefix(f"{manifest.status}: ")
-        line = Text.assemble((f"{one.finish.status:11} ", STYLES.get(one.finish.status, "")), escape(told))
-        console.print(line.append(f"  {escape(one.where)}", style="cyan"), soft_wrap=True)
+        style = STYLES.get(one.finish.status, "")
+        console.print(Text.assemble((f"{one.finish.status:11} ", style), escape(one.summary, 1_000)), soft_wrap=True)
 
 
 def _print_one(console: Console, ended: Ended, *, with_details: bool) -> None:
@@ -91,23 +98,24 @@ def _print_one(console: Console, ended: Ended, *, with_details: bool) -> None:
         console.print(line, soft_wrap=line.plain.startswith("recording"))
     if with_details and ended.manifest is not None:
         console.print()
-        console.print(_files(ended.manifest))
+        console.print(_files(ended.manifest, console.width))
 
 
-def _files(manifest: Manifest) -> Table:
+def _files(manifest: Manifest, width: int) -> Table:
+    """A row a file; in a narrow terminal without how many pieces and gaps it has."""
+    is_narrow = width < NARROW
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("file", no_wrap=True)
+    table.add_column("file", overflow="fold")
     table.add_column("who")
-    for name in ("length", "pieces", "size", "gaps"):
+    for name in ("length", "size") if is_narrow else ("length", "size", "pieces", "gaps"):
         table.add_column(name, justify="right")
     for track in manifest.tracks:
         table.add_row(
             Text(escape(track.path), style="cyan"),
             Text(escape(track.user_name or "")),
             "" if track.duration is None else clock_time(round(track.duration)),
-            f"{track.packets:,}",
             size_of(track.bytes),
-            str(track.gap_count or ""),
+            *(() if is_narrow else (f"{track.packets:,}", str(track.gap_count or ""))),
         )
     return table
 

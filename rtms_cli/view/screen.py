@@ -45,6 +45,7 @@ class Screen:
     :param mark: marks the moment in one stream's events.
     :param progress: how far it is, from 0 to 1, where the end is known.
     :param connections: gives how connections stand that belong to no stream.
+    :param waiting: gives what to do as long as nothing has come, a line each.
     :param is_verbose: whether the report at the end has all details.
     :param suggest: says what to do next; asked at the end.
     """
@@ -60,6 +61,7 @@ class Screen:
         connections: Callable[[], Sequence[ConnectionStatus]] = lambda: (),
         console: Console | None = None,
         *,
+        waiting: Callable[[], Sequence[str]] = lambda: (),
         is_verbose: bool = False,
         suggest: Suggest = lambda ended: (),
     ) -> None:
@@ -70,6 +72,7 @@ class Screen:
         self._out = out
         self._progress = progress
         self._connections = connections
+        self._waiting = waiting
         self._is_verbose = is_verbose
         self._suggest = suggest
         self._console = console or make_console(cast("TextIO", Drawing(sys.stdout)))
@@ -84,6 +87,8 @@ class Screen:
         self._showing_frames = False
         self._paused = False
         self._help = False
+        self._asked: tuple[str | None] | None = None
+        """What is to be ended if the answer is yes: a stream, or `None` for all of it."""
         self._keys: Keys | None = None
         self._live: Live | None = None
 
@@ -247,11 +252,22 @@ class Screen:
             frames=frames,
             paused=self._paused,
             help=self._help,
+            question=self._question(),
+            waiting=self._waiting(),
+            ended=[(one.finish.status, one.summary) for one in self._ended],
             keys=self._keys is not None,
             free_nbytes=free_space(self._out),
             connections=self._connections(),
         )
         return draw(moment, self._history, width, height)
+
+    def _question(self) -> str:
+        if self._asked is None:
+            return ""
+        if self._asked[0] is not None:
+            return f"End the recording of stream {escape(self._asked[0], 12)}?"
+        count = len(self._views)
+        return f"End {'the recording' if count == 1 else f'all {count} recordings'} and quit?"
 
     def _on_keys(self) -> None:
         pressed = self._keys.read() if self._keys is not None and is_ours() else ""
@@ -266,9 +282,17 @@ class Screen:
         if self._help and pressed:
             self._help = False
             return
+        if self._asked is not None and pressed:
+            (asked,), self._asked = self._asked, None
+            if pressed[0] in "yY":
+                self._end(asked)
+            pressed = pressed[1:]
         for arrow, key in (("\x1b[A", "k"), ("\x1b[B", "j"), ("\x1bOA", "k"), ("\x1bOB", "j")):
             pressed = pressed.replace(arrow, key)
-        for key in pressed:
+        for number, key in enumerate(pressed):
+            if self._asked is not None:
+                self.press(pressed[number:])
+                return
             match key:
                 case "k":
                     self._chosen -= 1
@@ -281,7 +305,9 @@ class Screen:
                 case "m" if self._views:
                     self._mark(self._views[self._chosen].session.stream.stream_id)
                 case "s" if self._views:
-                    self._end(self._views[self._chosen].session.stream.stream_id)
+                    self._asked = (self._views[self._chosen].session.stream.stream_id,)
+                case "q" if self._look():
+                    self._asked = (None,)
                 case "q":
                     self._end(None)
                 case "?" | "h":

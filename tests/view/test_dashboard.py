@@ -78,7 +78,7 @@ def test_what_is_connected_beside_streams_is_shown_below_the_title(width: int, h
             assert text.splitlines()[1].startswith(f" {sign} event WebSocket, ")
             assert not {"\x1b", "\x07"} & set(text)
             assert all(len(line) <= width for line in text.splitlines())
-    assert "waiting for an event" in drawn(Moment("listen", (), connections=[status]), width, height)
+    assert "waiting for the first event" in drawn(Moment("listen", (), connections=[status]), width, height)
 
 
 def test_nothing_from_outside_reaches_the_terminal_raw() -> None:
@@ -155,15 +155,98 @@ def test_keys(tmp_path: Path) -> None:
     screen.press("\x1b[B\x1b[B\x1b[B")
     assert "▸  stream3" in shown()
     screen.press("kms")
-    assert (marked, ended) == (["stream2"], ["stream2"])
+    assert (marked, ended) == (["stream2"], [])
+    assert "End the recording of stream stream2?" in shown()
+    screen.press("n")
+    assert "End the recording" not in shown()
+    assert ended == []
+    screen.press("sy")
+    assert ended == ["stream2"]
     screen.press("?")
     assert "finish all recordings and quit" in shown()
     screen.press("q")  # closes the help only
     assert ended == ["stream2"]
+    screen.press("q")
+    assert "End all 3 recordings and quit?" in shown()
+    screen.press("q")  # is no yes
+    assert "End all" not in shown()
+    assert ended == ["stream2"]
     screen.press("p")
     views.clear()
-    assert "HELD STILL" in shown()
+    assert "PAUSED" in shown()
     assert "▸  stream2" in shown()
     screen.press("pq")
-    assert "no stream yet" in shown()
+    assert "waiting for the first webhook" in shown()
     assert ended == ["stream2", None]
+
+
+def told(width: int, height: int, **changes: object) -> list[str]:
+    """The lines of a picture of one stream, without blanks at their ends."""
+    one = view()
+    recording = structs.replace(one.recording, **changes)
+    text = drawn(Moment("listen", [structs.replace(one, recording=recording)]), width, height)
+    return [line.rstrip() for line in text.splitlines()]
+
+
+SPEECH = "This is a sentence that is quite a lot longer than what fits into a column of forty-two letters, in full."
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_what_is_said_is_shown_in_full_and_fills_the_height(width: int, height: int) -> None:
+    transcript = tuple(("Ann", f"{number}: {SPEECH}") for number in range(60))
+    lines = told(width, height, transcript=transcript, chat=())
+    assert "".join(SPEECH.split()) in "".join("".join(lines).split())
+    assert len(lines) == height
+    assert lines[-1].endswith("? help")
+    assert not [number for number, line in enumerate(lines) if not line]
+
+
+def test_the_keys_stand_on_the_last_line() -> None:
+    lines = told(120, 40)
+    assert len(lines) == 40
+    assert lines[-1].startswith(" ↑↓ stream")
+    assert lines[-2] == ""
+
+
+WARNING = "audio payloads whose length differs from what the message says, and some more words to make it long"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_one_warning_is_shown_at_a_time_in_full(width: int) -> None:
+    lines = told(width, 40, losses=2, warnings=("the first", "the second", WARNING))
+    text = " ".join(" ".join(lines).split())
+    assert f"! {WARNING} (2 more)" in text
+    assert "the second" not in text
+    notices = ["WARNING: the first", "listening", f"WARNING: {WARNING}"]
+    drawn_ones = " ".join(drawn(Moment("listen", (), notices=notices), width, 24).split())
+    assert "the first" not in drawn_ones.replace("waiting for the first", "")
+    assert f"WARNING: {WARNING} (1 more above)" in drawn_ones
+
+
+def test_a_narrow_terminal_shows_title_and_keys_whole() -> None:
+    moment = Moment("listen on http://127.0.0.1:8080/webhook", [view(1), view(2)], free_nbytes=5_000_000_000)
+    lines = drawn(moment, 60, 24).splitlines()
+    assert "listen on http://127.0.0.1:8080/webhook" in lines[0]
+    assert "? help" in lines[-1]
+    assert "…" not in "".join(lines[1:4])
+
+
+def test_why_a_socket_was_closed_is_said_once() -> None:
+    one = view(phase=Phase.WAITING, note="closed with 1011 (no room); next try in 1 s", close_code=1011)
+    assert drawn(Moment("x", [one])).count("1011") == 1
+
+
+def test_what_is_empty_of_a_bar_is_darker() -> None:
+    out = io.StringIO()
+    Console(file=out, force_terminal=True, color_system="256", width=40).print(meter(0.1))
+    assert out.getvalue().startswith("\x1b[32m▮")
+    assert "\x1b[38;5;239m▯" in out.getvalue()
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_who_waits_again_sees_what_has_ended(width: int, height: int) -> None:
+    ended = [("complete", f"2 s, 3 people, nothing lost  recordings/{number}") for number in range(5)]
+    text = drawn(Moment("listen", (), ended=ended, waiting=["never shown"]), width, height)
+    assert "5 streams have ended; waiting for the next webhook" in text
+    assert all(f"recordings/{number}" in text for number in range(5))
+    assert "never shown" not in text

@@ -46,16 +46,18 @@ def test_what_a_person_sees_does_and_gets_back(demo: Terminal, tmp_path: Path) -
     demo.shows("messages, without media", "CLIENT_READY_ACK")
     demo.type("rp")
     in_two_columns = r"\n.*socket.* level.*\n"
-    demo.until(lambda text: "HELD STILL" in text and re.search(in_two_columns, text) is not None)
+    demo.until(lambda text: "PAUSED" in text and re.search(in_two_columns, text) is not None)
     demo.resize(80, 24)
     demo.until(
         lambda text: (
-            all(part in text for part in ("\n who ", "? help", "HELD STILL")) and not re.search(in_two_columns, text)
+            all(part in text for part in ("\n who ", "? help", "PAUSED")) and not re.search(in_two_columns, text)
         )
     )
     demo.type("pm")
     demo.shows("marked: a line in events.jsonl")
     demo.type("q")
+    demo.shows("End the recording and quit?")
+    demo.type("y")
     assert demo.end() == 0
     assert demo.is_restored()
     assert "Next: rtms show latest" in demo.text
@@ -202,6 +204,8 @@ def test_a_dashboard_comes_and_goes_with_the_foreground(shell: Terminal, tmp_pat
     shell.type("fg\n")
     shell.shows("demo of 600 seconds", "John Smith")
     shell.type("q")
+    shell.shows("End the recording and quit?")
+    shell.type("y")
     shell.until(lambda text: "complete" in text and text.rstrip().endswith(PROMPT.strip()))
     assert "nothing lost" in shell.text
     shell.type("stty -a | grep -o '.icanon' | tr ' ' '+'\n")
