@@ -83,6 +83,10 @@ class _Panel:
         """The streams that run."""
         return () if self.station is None else self.station.snapshots()
 
+    def hints(self) -> Sequence[str]:
+        """What to do as long as nothing has come."""
+        return () if self.station is None else self.station.hints
+
     def connections(self) -> Sequence[ConnectionStatus]:
         """How connections stand that belong to no stream."""
         return () if self.station is None else [look() for look in self.station.statuses]
@@ -525,6 +529,7 @@ async def _drawn(
         options.out,
         progress,
         panel.connections,
+        waiting=panel.hints,
         is_verbose=options.verbose,
         suggest=functools.partial(_next_steps, options),
     )

@@ -26,6 +26,7 @@ from rtms_cli.commands.options import (
     check_http_url,
     duration,
     given_credentials,
+    is_terminal,
     tls_options,
     worker_count,
 )
@@ -151,7 +152,11 @@ def listen(
                 hearer = station = await stack.enter_async_context(shown)
                 offer = await stack.enter_async_context(team.open(station, live, recording))
             opened = endpoint.open(hearer, recording.out, shares.connections, tls, offer)
-            await stack.enter_async_context(opened)
+            if (url := await stack.enter_async_context(opened)) is not None:
+                hearer.hints += _first_steps(url, endpoint.path)
+                if not recording.quiet and (recording.plain or not (recording.as_json or is_terminal())):
+                    for line in hearer.hints:
+                        hearer.notice(line)
             for remark in await _remarks(recording.out, max_streams, streams, endpoint):
                 hearer.notice(remark)
             tell_systemd("READY=1")
@@ -163,6 +168,14 @@ def listen(
                 await until_stopped(hearer, subscriber)
 
     run_loop(run())
+
+
+def _first_steps(url: str, path: str) -> list[str]:
+    """How webhooks get here, and how to try it without Zoom."""
+    return [
+        f"at Zoom, enter https://YOUR-HOST{path} and point a tunnel or proxy at {url}",
+        f"to try it without Zoom: rtms simulate --webhook {url}",
+    ]
 
 
 async def _remarks(out: "Path", wanted: int, streams: int, endpoint: "WebhookEndpoint") -> list[str]:

@@ -72,6 +72,8 @@ class Reception:
         """See `Station`."""
         self.statuses: list[Callable[[], ConnectionStatus]] = []
         """See `Station`."""
+        self.hints: list[str] = []
+        """See `Station`."""
         self.more_health: dict[str, Callable[[], object]] = {}
         """See `Station`."""
         self.more_readiness: list[Callable[[], str | None]] = []

@@ -16,6 +16,7 @@ class Hearer(Protocol):
     more_health: dict[str, Callable[[], object]]
     more_readiness: list[Callable[[], str | None]]
     statuses: list[Callable[[], ConnectionStatus]]
+    hints: list[str]
 
     def take(self, body: bytes, webhook: Webhook, via: str = Via.HTTP) -> None:
         """Act on a webhook that was answered already."""

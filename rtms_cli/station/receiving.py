@@ -66,14 +66,15 @@ class WebhookEndpoint(Struct, frozen=True):
         max_connections: int,
         tls: ssl.SSLContext | None,
         offer: Callable[[bytes, Webhook], Coroutine[Any, Any, None]] | None = None,
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[str | None]:
         """Listen, for as long as it is entered.
 
         :param offer: see `Listener`.
+        :returns: the URL on this machine; `None` where nothing listens.
         :raises Problem: where the address cannot be had.
         """
         if self.port is None:
-            yield
+            yield None
             return
         async with (
             nullcontext() if self.forward_to is None else Forwarder(self.forward_to, station.notice, tls) as forwarder
@@ -95,9 +96,10 @@ class WebhookEndpoint(Struct, frozen=True):
                 offer=offer,
                 not_ready=station.not_ready,
             )
-            station.notice(f"listening on http://{in_url(self.host)}:{await listener.start()}{self.path}")
+            url = f"http://{in_url(self.host)}:{await listener.start()}{self.path}"
+            station.notice(f"listening on {url}")
             try:
-                yield
+                yield url
             finally:
                 await listener.stop()
 

@@ -115,10 +115,8 @@ class Station:
         self._make_clock = make_clock
         self._revoke = revoke
         self._make_recorder = make_recorder
-        self._request = request
-        self._sign = sign
-        self._dial = dial
-        self._writer = writer
+        self._request, self._sign = request, sign
+        self._dial, self._writer = dial, writer
         self._observers = Observers(observers)
         self._listeners = listeners
         self._trusted = trusted
@@ -129,6 +127,8 @@ class Station:
         """Give what else `GET /metrics` shows."""
         self.statuses: list[Callable[[], ConnectionStatus]] = []
         """Give how connections stand that belong to no stream, for views."""
+        self.hints: list[str] = []
+        """What to do as long as nothing has come, a line each, for views."""
         self.more_health: dict[str, Callable[[], object]] = {}
         """Give what else `GET /healthz` shows, by its name there."""
         self.more_readiness: list[Callable[[], str | None]] = []

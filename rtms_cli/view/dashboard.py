@@ -253,7 +253,8 @@ def _idle(moment: Moment) -> RenderableType:
     """What stands where no stream runs: what has been recorded, or how to begin."""
     awaited = "event" if moment.connections else "webhook"
     if not moment.ended:
-        lines = [Text(f"  waiting for the first {awaited}", style="bold"), *map(Text, moment.waiting)]
+        lines = [Text(f"  waiting for the first {awaited}", style="bold")]
+        lines += [Text(f"  {escape(line)}") for line in moment.waiting]
         return Group(Text(), *lines, Text())
     count = len(moment.ended)
     head = f"  {'1 stream has' if count == 1 else f'{count} streams have'} ended; waiting for the next {awaited}"

@@ -175,6 +175,7 @@ class Station:
     def __init__(self, process: "Process") -> None:
         self._process = process
         self.statuses: list[Any] = []
+        self.hints: list[str] = []
         self.more_health: dict[str, Any] = {}
         self.more_figures: list[Any] = []
         self.more_readiness: list[Any] = []

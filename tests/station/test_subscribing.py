@@ -75,6 +75,7 @@ class FakeStation:
         self.more_figures: list[Callable[[], Any]] = []
         self.more_health: dict[str, Callable[[], Any]] = {}
         self.statuses: list[Callable[[], Any]] = []
+        self.hints: list[str] = []
         self.interrupted = ["stream 1", "stream 2"]
         self.defect: Exception | None = None
 

@@ -115,6 +115,19 @@ def test_two_interrupts_give_the_terminal_back_too(tmp_path: Path) -> None:
         terminal.close()
 
 
+@pytest.mark.parametrize("options", [[], ["--plain"]], ids=["dashboard", "plain"])
+def test_who_listens_is_told_how_webhooks_get_there(options: list[str], tmp_path: Path) -> None:
+    terminal = Terminal([*RTMS, "listen", "--port", "0", *options], tmp_path)
+    try:
+        terminal.shows("at Zoom, enter https://YOUR-HOST/webhook", "to try it without Zoom: rtms simulate --webhook")
+        [port] = set(re.findall(r"http://127\.0\.0\.1:([1-9]\d+)/webhook", terminal.text))
+        assert int(port) > 1023
+        terminal.type("\x03")
+        assert terminal.end() == 0
+    finally:
+        terminal.close()
+
+
 def test_a_crash_gives_the_terminal_back(tmp_path: Path) -> None:
     terminal = Terminal([sys.executable, "-c", CRASHING], tmp_path)
     try:
