@@ -31,7 +31,7 @@ def config(
     """
     import json
 
-    from rtms_cli.station.credentials import load_credentials
+    from rtms_cli.station.credentials import load_credentials, unused_credentials
     from rtms_cli.station.profiles import FILE, active_profile, settings_in, user_file
     from rtms_cli.view.text import escape
 
@@ -45,23 +45,28 @@ def config(
                 held.setdefault((name, option), Setting(name, option, _plain(param.default), "default"))
     shown = [_without_secrets(one) for one in held.values() if command in (None, one.command)]
     shown.sort(key=lambda one: (list(commands).index(one.command), one.option))
-    credentials = load_credentials({}).sources()
+    credentials, unused = load_credentials({}).sources(), unused_credentials()
     if as_json:
         listed = [{"command": s.command, "option": s.option, "value": s.value, "source": s.source} for s in shown]
         typer.echo(
-            json.dumps({"settings": listed, "credentials": credentials, "profile": active_profile()}, default=str)
+            json.dumps(
+                {"profile": active_profile(), "settings": listed, "credentials": credentials, "unused": unused},
+                default=str,
+            )
         )
         return
     if (profile := active_profile()) is not None:
         typer.echo(escape(f"profile {profile}"))
     for one in shown:
-        typer.echo(f"{one.command:9} {one.option:18} {escape(str(one.value)):24} {one.source}")
+        typer.echo(f"{one.command:9} {one.option:20} {escape(str(one.value)):24} {one.source}")
     if not shown:
         typer.echo(f"No option is set by {FILE}, [tool.rtms], RTMS_… variables, or your own file:")
         typer.echo(f"  {escape(str(user_file()))}")
         typer.echo("--all shows the defaults.")
     for name, source in credentials.items():
-        typer.echo(f"{'':9} {name:18} {'(hidden)' if source else '-':24} {source or 'not configured'}")
+        typer.echo(f"{'':9} {name:20} {'(hidden)' if source else '-':24} {source or 'not configured'}")
+    for place in unused:
+        typer.echo(f"{'':9} {escape(place):20} {'-':24} not used under profile {escape(str(profile))}")
 
 
 def _without_secrets(setting: Setting) -> Setting:

@@ -78,6 +78,16 @@ def test_a_profile_may_be_named_behind_the_command(tmp_path: Path, home: dict[st
     assert "There is no profile nosuch" in rtms("ls", "--profile", "nosuch", cwd=tmp_path, settings=home).stderr
 
 
+def test_config_shows_the_profile_and_what_it_keeps_out(tmp_path: Path, home: dict[str, str]) -> None:
+    lines = rtms("config", "--profile", "prod", cwd=tmp_path, settings=home).stdout.splitlines()
+    assert lines[0] == "profile prod"
+    told = [" ".join(line.split()) for line in lines]
+    for place in ("ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET", "ZOOM_SECRET_TOKEN", ".env"):
+        assert f"{place} - not used under profile prod" in told
+    assert any(line.startswith("listen port 8443 ") and line.endswith("[profiles.prod] [listen]") for line in told)
+    assert "prod-secret" not in "".join(lines)
+
+
 def test_credentials_of_a_profile_are_in_one_place(tmp_path: Path, home: dict[str, str]) -> None:
     """A folder that one is in cannot put its own beside them."""
     (tmp_path / "rtms.toml").write_text('[profiles.prod]\nenv-file = "evil.env"\n')
