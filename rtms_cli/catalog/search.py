@@ -130,6 +130,10 @@ class SearchIndex:
             for line, of, name, title, began, kind, at, who, text in rows
         ]  # fmt: skip
 
+    def speakers(self) -> list[str]:
+        """Everybody who said or wrote something, by name."""
+        return [who for (who,) in self._db.execute("SELECT DISTINCT who FROM lines WHERE who <> '' ORDER BY who")]
+
     def _near(self, line: int, recording: int, kind: str, count: int) -> list[str]:
         """So many lines of the same kind behind a line, or before it where the count is negative."""
         if not count:

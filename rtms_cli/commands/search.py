@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _WORTH_A_BAR = 20
 """So many recordings are looked at before anybody wonders."""
+_MOST_NAMED = 10
+"""Names that an error lists."""
 
 
 def search(
@@ -54,11 +56,16 @@ def search(
         text = " ".join(f'"{word}"' if " " in word and '"' not in word else word for word in words)
         hits = index.search(text, user=user, limit=limit, context=around)
         problems = index.problems
+        speakers = index.speakers() if user and not hits else []
     except sqlite3.Error as error:
         what = f"The search index {folder / SEARCH_INDEX} cannot be used: {error}."
         raise Problem(what, "Delete it: the next search makes a new one.") from None
     finally:
         index.close()
+    if speakers and not any(user.casefold() in who.casefold() for who in speakers):
+        more = f" and {len(speakers) - _MOST_NAMED:,} others" if len(speakers) > _MOST_NAMED else ""
+        what = f"--user {user}: nobody of that name said or wrote anything."
+        raise Problem(what, f"There are {', '.join(speakers[:_MOST_NAMED])}{more}.", Exit.MISMATCH)
     _show(hits, folder, text, as_json=as_json, is_cut=len(hits) == limit)
     if problems and not as_json:
         from rtms_cli.view.text import say

@@ -102,6 +102,11 @@ def test_search_says_where(place: Path) -> None:
     ]
     assert rtms("search", "invoice", "--user", "kim", "--json", cwd=place).stdout.count("\n") == 1
     assert rtms("search", "nothing", cwd=place).returncode == 1
+    nobody = rtms("search", "invoice", "--user", "Nobody", cwd=place)
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+    assert nobody.stderr.startswith(
+        "error: --user Nobody: nobody of that name said or wrote anything.\n  There are Ada,"
+    )
     (place / "recordings" / NEW / "page.html").touch()
     (hit, _) = [json.loads(line) for line in rtms("search", "invoice", "--json", cwd=place).stdout.splitlines()]
     assert hit["link"] == (place / "recordings" / NEW / "page.html").as_uri() + "#t=5.0"
