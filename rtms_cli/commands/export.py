@@ -151,7 +151,7 @@ def export(
     _check_stdout(job, as_json=as_json)
     is_drawn_over = job.takes_stdout and sys.stdout.isatty()
     exports = _exported(found, job, failed, is_quiet=as_json or is_drawn_over)
-    steps = [] if as_json or job.takes_stdout else _next(context, found, has_failed=bool(failed))
+    steps = [] if as_json or job.takes_stdout else _next(context, found, exports)
     _tell(exports, failed, steps, is_listed=not job.takes_stdout, as_json=as_json)
 
 
@@ -305,7 +305,7 @@ def _kinds(formats: list[str], *, is_plotted: bool) -> frozenset[str]:
     return frozenset(kinds | ({"audio"} if {*SOUND} & {*formats} else set()))
 
 
-def _next(context: typer.Context, found: Sequence[str], *, has_failed: bool) -> list[tuple[str, str]]:
+def _next(context: typer.Context, found: Sequence[str], exports: Sequence[Export]) -> list[tuple[str, str]]:
     """The commands that make sense now, and what they do."""
     from rtms_cli.view.next_steps import command_line
 
@@ -314,7 +314,7 @@ def _next(context: typer.Context, found: Sequence[str], *, has_failed: bool) -> 
     if len(found) != 1:
         return [("rtms ls", "all recordings")]
     name, is_capture = short_name(context, found[0]), not is_store_url(found[0]) and not is_folder(Path(found[0]))
-    if has_failed or is_capture:
+    if is_capture or any("rtms inspect" in each.remedy for export in exports for each in export.failed):
         return [(command_line("rtms", "inspect", name), "what it has")]
     return [
         (command_line("rtms", "play", name), "hear it, or open its page"),
@@ -348,8 +348,11 @@ def _tell(
         for note in notes:
             say(f"note: {note}", err=True)
     failed = list({str(each): each for each in failed}.values())
-    for each in failed if files else failed[:-1]:
-        say(f"error: {each}", err=True)
+    told = failed if files else failed[:-1]
+    for each, following in zip(told, [*failed[1:], None], strict=False):
+        say(f"error: {each.what}", err=True)
+        if following is None or following.remedy != each.remedy:  # what helps against several is said once
+            say(f"  {each.remedy}", err=True)
     if failed and not files:
         raise failed[-1]
     next_steps(make_console(), steps)

@@ -441,6 +441,18 @@ def test_what_cannot_be_made_does_not_keep_the_others_from_it(tmp_path: Path) ->
     assert sorted(Path(name).name for name in json.loads(done.stdout)["files"]) == names
 
 
+def test_what_helps_against_several_errors_is_said_once(tmp_path: Path) -> None:
+    made(tmp_path / "small", [audio(tone(440, 0), ZERO_MS)])
+    done = rtms("export", "small", "nosuch", "--to", "srt,slides,wav", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "small/export/small.wav\n")
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [
+        "error", "  `rtms ls` lists the recordings. A path works too.",
+        "error", "error", "  `rtms inspect` shows what it has.",
+    ]  # fmt: skip
+    nothing = rtms("export", "small", "--to", "srt,slides", cwd=tmp_path)
+    assert (nothing.returncode, nothing.stderr.count("rtms inspect")) == (2, 1)
+
+
 def test_what_cannot_be_read_is_not_told_as_what_cannot_be_written(tmp_path: Path) -> None:
     target = tmp_path / "out/film.mp4"
     for source in (tmp_path / "gone.wav", target.with_name("gone.wav")):
