@@ -563,7 +563,7 @@ async def composed_taps(
     :param show: shows a line that a command wrote, where the screen is ours.
     :param is_stdout_ours: whether commands may write to where our lines go.
     :param tls: for `wss://` targets.
-    :raises Problem: where they cannot all work.
+    :raises Problem: if they conflict.
     """
     taps = live.taps(is_heard=True)  # or else a command has said so by now
     if not taps:

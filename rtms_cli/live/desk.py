@@ -1,6 +1,4 @@
-"""The thread that works on the outbox: takes events in, hands messages out, and waits for the disk so that nobody else
-has to.
-"""
+"""The outbox thread: accepts events, returns messages, and waits for the disk so that no other thread has to."""
 
 import logging
 import secrets
@@ -31,23 +29,23 @@ from rtms_cli.live.outbox import Batch, BrokenOutboxError, Message, Outbox
 log = logging.getLogger(__name__)
 
 MOST_EVENTS, MOST_EVENTS_NBYTES = 10_000, 32 << 20
-"""What may wait for the disk."""
+"""How much may wait for the disk."""
 MOST_LINE_NBYTES = 256 << 10
-"""A longer line of a recording's files is not passed on."""
+"""Longer lines of a recording's files are not forwarded."""
 MOST_JOBS = 500
-"""Are done in one transaction."""
+"""Jobs per transaction."""
 MOST_LOADED, MOST_LOADED_NBYTES = 20, 256 << 10
-"""Messages of a lane that are fetched at once."""
+"""Messages of a lane that are fetched together."""
 BATCH_LINES, BATCH_NBYTES = 200, 128 << 10
-"""A batch that is so large is sealed before its time."""
+"""A batch of this size is sealed early."""
 TAKE_OVER_S = 30.0
-"""How often it is looked for what processes have left that are gone."""
+"""How often to look for messages of processes that have exited."""
 AGAIN_S = 1.0
-"""How long a disk that takes nothing is left alone."""
+"""How long to wait after a failed write before trying again."""
 
 
 class Line(Struct, frozen=True):
-    """A line of a recording's file, as it was written."""
+    """A line of a recording's file, as written."""
 
     kind: str
     """`transcript`, `chat` or `events`."""
@@ -57,7 +55,7 @@ class Line(Struct, frozen=True):
 
 
 class Ending(Struct, frozen=True):
-    """Something about a stream itself: that it began, or ended. It stays where what was said is revoked."""
+    """The start or end of a stream. It is kept even if the stream is revoked."""
 
     event: str
     at: float
@@ -66,32 +64,32 @@ class Ending(Struct, frozen=True):
 
 
 class Revoke(Struct, frozen=True):
-    """Drop what was said in a stream and is not on its way."""
+    """Drop what was said in a stream and has not been sent yet."""
 
     stream: str
     but: tuple[int, ...]
 
 
 class Seal(Struct, frozen=True):
-    """Let every batch go out."""
+    """Seal every batch, so that it is sent."""
 
 
 class Stop(Struct, frozen=True):
-    """Do what came before, and end."""
+    """Finish the earlier jobs, then stop."""
 
 
 Job = Line | Ending | Load | Remove | RemoveOld | RemoveReceiver | Revoke | Seal | Stop
 
 
 class Waits(Struct, frozen=True):
-    """A lane has messages."""
+    """A lane has messages waiting."""
 
     receiver: str
     stream: str
 
 
 class Loaded(Struct, frozen=True):
-    """What `Load` has fetched."""
+    """The messages that `Load` fetched."""
 
     receiver: str
     stream: str
@@ -100,20 +98,20 @@ class Loaded(Struct, frozen=True):
 
 
 class Dropped(Struct, frozen=True):
-    """Messages that nobody will get."""
+    """Messages that will not be delivered."""
 
     count: int
     why: str
 
 
 class Said(Struct, frozen=True):
-    """A line for people."""
+    """A line to show to the user."""
 
     text: str
 
 
 class Sealed(Struct, frozen=True):
-    """Every batch goes out."""
+    """Every batch is sealed."""
 
 
 class Done(Struct, frozen=True):
@@ -127,19 +125,19 @@ News = Waits | Loaded | Dropped | Said | Sealed | Done
 
 
 class _Open(Struct, frozen=True):
-    """A batch that grows."""
+    """A batch that is still growing."""
 
     batch: Batch
     due: float
-    """When its time is up, on the monotonic clock."""
+    """When to seal it, on the monotonic clock."""
     lines: tuple[bytes, ...]
 
 
 class Desk:
-    """Jobs go in, from any thread; news come out.
+    """Accepts jobs from any thread, and reports news.
 
-    :param outbox: is open; it is closed in the end.
-    :param tell: is given news, on the desk's thread.
+    :param outbox: an open outbox. The desk closes it at the end.
+    :param tell: called with news, on the desk's thread.
     """
 
     def __init__(self, outbox: Outbox, endpoints: Sequence[Endpoint], tell: Callable[[Sequence[News]], None]) -> None:
@@ -153,7 +151,7 @@ class Desk:
         self._refused = 0
         self._batches: dict[tuple[str, float], _Open] = {}
         self._gone: frozenset[str] = frozenset()
-        """Receivers that want nothing any more."""
+        """Receivers that want no more messages."""
         self._take_over_at = time.monotonic()
         self._is_first = True
         self._is_failing = False
@@ -161,16 +159,16 @@ class Desk:
         self._thread = threading.Thread(target=self._run, name="rtms-outbox", daemon=True)
 
     def start(self) -> None:
-        """Begin with what an earlier run has left."""
+        """Start with what an earlier run left behind."""
         self._thread.start()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the end, after `Stop`; whether it came."""
+        """Wait for the end after `Stop`, and return whether it came."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def put(self, job: Job) -> None:
-        """Have something done. Never waits; an event for which there is no room is counted as dropped."""
+        """Queue a job. Never waits; an event that does not fit is counted as dropped."""
         nbytes = len(job.line) if isinstance(job, Line) else 0
         is_event = isinstance(job, Line | Ending)
         share = 1.1 if isinstance(job, Ending) else 1.0
@@ -197,7 +195,7 @@ class Desk:
                 failures += 1
                 with self._may_work:
                     if self._may_work.wait_for(lambda: self._is_stopping, AGAIN_S) and failures > 1:
-                        self._give_up(jobs, "the disk takes nothing")
+                        self._give_up(jobs, "the disk does not accept writes")
                         break
         self._outbox.close()
 
@@ -206,7 +204,7 @@ class Desk:
             self._tell([Dropped(count, why)])
 
     def _next_jobs(self) -> list[Job]:
-        """Wait for jobs, or for the time of something else."""
+        """Wait for jobs or for the next timed task."""
         due = min((one.due for one in self._batches.values()), default=self._take_over_at)
         due = min(due, self._take_over_at)
         with self._may_work:
@@ -217,12 +215,12 @@ class Desk:
         return jobs
 
     def _do(self, jobs: Sequence[Job]) -> bool:
-        """Do jobs, all or none; whether they were done."""
+        """Do all jobs or none, and return whether they were done."""
         work = _Work(self._outbox, self._endpoints, dict(self._batches), self._gone)
         with self._may_work:
             refused, self._refused = self._refused, 0
         if refused:
-            self._tell([Dropped(refused, "there were too many at a time, or too long ones")])
+            self._tell([Dropped(refused, "too many arrived at once, or they were too long")])
         try:
             self._outbox.commit(lambda: self._work(work, jobs))
         except BrokenOutboxError as error:
@@ -231,15 +229,15 @@ class Desk:
         except sqlite3.Error as error:
             if not self._is_failing:
                 self._is_failing = True
-                self._tell([Said(f"WARNING: notifications cannot be kept: {error}; it is tried again")])
+                self._tell([Said(f"WARNING: cannot save notifications: {error}; retrying")])
             return False
-        except Exception:  # a defect of ours costs these notifications, and not all that follow
+        except Exception:  # a defect in rtms loses these notifications, but not those that follow
             log.exception("a defect in the outbox")
             self._give_up(jobs, "of a defect in rtms")
             return True
         if self._is_failing:
             self._is_failing = False
-            self._tell([Said("notifications can be kept again")])
+            self._tell([Said("notifications are being saved again")])
         self._is_first = False
         self._batches, self._gone = work.batches, work.gone
         self._tell([*work.news, Done(self._outbox.waiting)])
@@ -256,7 +254,7 @@ class Desk:
             work.seal(key)
 
     def _renew(self, error: BrokenOutboxError) -> None:
-        """Make a new file where there is none any more, or a damaged one."""
+        """Create a new file if the old one is gone or damaged."""
         lost = self._outbox.waiting
         try:
             aside = self._outbox.open()
@@ -277,7 +275,7 @@ class Desk:
 
 
 class _Work:
-    """What one transaction changes; if it fails, nothing of it was."""
+    """The changes of one transaction. If it fails, none of them happened."""
 
     def __init__(
         self,
@@ -293,14 +291,14 @@ class _Work:
         self.news: list[News] = []
 
     def take_over(self, now: float, *, is_first: bool) -> None:
-        """Take over what others have left; at first also what an earlier run has."""
+        """Take over what other processes left behind, and the first time also what an earlier run left."""
         if is_first:
             self._outbox.seal_own()
         dropped = self._outbox.take_over([endpoint.key for endpoint in self._endpoints], now)
         if dropped:
-            self.news.append(Dropped(dropped, "their URLs are not configured any more, and they are a day old"))
+            self.news.append(Dropped(dropped, "their URLs are no longer configured, and they are a day old"))
         if is_first and (left := self._outbox.waiting):
-            self.news.append(Said(f"notifications that an earlier run has left go out now: {left}"))
+            self.news.append(Said(f"sending notifications left by an earlier run: {left}"))
         self.news += [Waits(*lane) for lane in self._outbox.lanes() if lane[0] not in self.gone]
 
     def do(self, job: Job, now: float) -> None:
@@ -323,7 +321,7 @@ class _Work:
             case RemoveOld():
                 self._drop(
                     self._outbox.remove_old(job.receiver, job.stream, job.after, job.before),
-                    "nobody took them for a day",
+                    "not accepted for a day",
                 )
             case RemoveReceiver():
                 self.gone |= {job.receiver}
@@ -338,7 +336,7 @@ class _Work:
                 self._seal_all(None)
 
     def seal(self, key: tuple[str, float]) -> None:
-        """Let a batch go out."""
+        """Seal a batch, so that it is sent."""
         for message, has_room in self._outbox.seal(self.batches.pop(key).batch.id):
             if message.receiver in self.gone:
                 self._remove_receiver(message.receiver, ())
@@ -389,10 +387,10 @@ class _Work:
         if has_room:
             self.news.append(Waits(message.receiver, message.stream))
         else:
-            self._drop(1, "too many wait for their receiver already")
+            self._drop(1, "too many are already waiting for their receiver")
 
     def _remove_receiver(self, receiver: str, but: Sequence[int]) -> None:
-        self._drop(self._outbox.remove_receiver(receiver, but), "their receiver wants none any more")
+        self._drop(self._outbox.remove_receiver(receiver, but), "their receiver wants no more")
 
     def _drop(self, count: int, why: str) -> None:
         if count:
@@ -400,5 +398,5 @@ class _Work:
 
 
 def new_id() -> str:
-    """A message's id: nobody can guess it, and it has no full stop, as the specification wants."""
+    """Return an unguessable message id without full stops, as the specification requires."""
     return f"msg_{secrets.token_hex(14)}"

@@ -1,8 +1,8 @@
-"""Which message goes to whom, and when: pure, so that a test can let a day go by.
+"""Decides which message is sent to which receiver, and when. Pure, so that tests can simulate a day.
 
-Messages with the same receiver and stream make a *lane*: one goes out after the other, each until it is taken. Lanes do
-not wait for each other. A lane whose message was not taken waits, longer each time; once its receiver takes something
-again, it waits no longer.
+Messages with the same receiver and stream form a *lane*. They are sent one after the other, each until it is accepted.
+Lanes do not wait for each other. A lane backs off while its message is not accepted, and stops waiting once its
+receiver accepts any message again.
 """
 
 import heapq
@@ -16,35 +16,35 @@ from msgspec import Struct
 from rtms_cli.live.outbox import KEPT_S, Message
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 3600.0
-"""How long the first failure makes a lane wait, and how long the last one may; a part of it is left to chance."""
+"""Shortest and longest delay after a failure. Part of it is random."""
 MOST_AT_ONCE = 8
-"""Requests to one receiver."""
+"""Concurrent requests to one receiver."""
 FAILURES = 3
-"""As many in a row, and a receiver is said to fail."""
+"""Failures in a row after which a receiver is reported as failing."""
 
 
 def descriptors_for(receivers: int) -> int:
-    """The file descriptors that it takes to send to so many receivers, those of the outbox included."""
+    """Return the number of file descriptors needed for this many receivers, including the outbox's."""
     return MOST_AT_ONCE * receivers + 8 if receivers else 0
 
 
 class Verdict(StrEnum):
-    """What became of an attempt."""
+    """The result of an attempt."""
 
     DELIVERED = "delivered"
     FAILED = "failed"
     GONE = "gone"
-    """The receiver wants nothing any more (410)."""
+    """The receiver wants no more messages (410)."""
 
 
 class Post(Struct, frozen=True):
-    """Send a message, and tell `answered`."""
+    """Send a message, then call `answered`."""
 
     message: Message
 
 
 class Load(Struct, frozen=True):
-    """Fetch a lane's next messages from the outbox, and tell `loaded`."""
+    """Fetch a lane's next messages from the outbox, then call `loaded`."""
 
     receiver: str
     stream: str
@@ -58,7 +58,7 @@ class Remove(Struct, frozen=True):
 
 
 class RemoveOld(Struct, frozen=True):
-    """Remove a lane's messages from the outbox that are older than a moment; they are given up."""
+    """Give up a lane's messages that are older than a given time, and remove them from the outbox."""
 
     receiver: str
     stream: str
@@ -67,14 +67,14 @@ class RemoveOld(Struct, frozen=True):
 
 
 class RemoveReceiver(Struct, frozen=True):
-    """Remove a receiver's messages from the outbox, but for those that are on their way; they are dropped."""
+    """Drop a receiver's messages and remove them from the outbox, except those being sent."""
 
     receiver: str
     but: tuple[int, ...]
 
 
 class Report(Struct, frozen=True):
-    """What people should know of a receiver."""
+    """A change of a receiver's state, for the user."""
 
     receiver: str
     state: str
@@ -104,7 +104,7 @@ class _Lane:
         self.is_revoked = False
 
     def unload(self) -> None:
-        """Keep nothing in memory; it is in the outbox."""
+        """Drop the messages from memory. They are in the outbox."""
         if self.loaded:
             self.after = self.loaded[0].seq - 1
             self.loaded.clear()
@@ -120,16 +120,17 @@ class _Receiver:
         self.waiting: list[tuple[float, int, _Lane]] = []
         self.at_once = 0
         self.failures = 0
-        """In a row, whatever the lane."""
+        """Failures in a row, on any lane."""
         self.not_before = 0.0
         self.is_gone = False
 
 
 class Dispatch:
-    """Says what to do next, is told how it went; see the module's text. Times are in seconds, on any clock.
+    """Decides what to do next, and is informed of the results; see the module docstring. Times are in seconds, on any
+    clock.
 
-    :param receivers: the keys of those that are sent to.
-    :param chance: a number from 0 to 1, another one each time.
+    :param receivers: the keys of the receivers.
+    :param chance: returns a random number from 0 to 1.
     """
 
     def __init__(self, receivers: Iterable[str], chance: Callable[[], float]) -> None:
@@ -138,7 +139,7 @@ class Dispatch:
         self._numbers = count()
         self._commands: list[Command] = []
         self.sent = self.failed = self.given_up = 0
-        """Messages that were taken; attempts that failed; messages that nobody took in time, or wants any more."""
+        """Accepted messages; failed attempts; messages that were not accepted in time or are no longer wanted."""
 
     def wait_for(self, receiver: str, stream: str) -> None:
         """The outbox has messages for this lane."""
@@ -152,7 +153,7 @@ class Dispatch:
         lane.may_have_more = True
 
     def loaded(self, receiver: str, stream: str, messages: Sequence[Message], *, has_more: bool) -> None:
-        """What `Load` has fetched."""
+        """The messages that `Load` fetched."""
         known = self._receivers[receiver]
         known.at_once -= 1
         lane = known.lanes.get(stream)
@@ -168,11 +169,11 @@ class Dispatch:
     def answered(
         self, message: Message, verdict: Verdict, why: str, now: float, wall: float, retry_after_s: float | None = None
     ) -> None:
-        """What became of `Post`.
+        """Handle the result of `Post`.
 
-        :param why: for people.
-        :param wall: seconds since 1970.
-        :param retry_after_s: how long the receiver does not want to hear from us.
+        :param why: a readable reason.
+        :param wall: Unix time in seconds.
+        :param retry_after_s: how long the receiver asks us to wait.
         """
         known = self._receivers[message.receiver]
         known.at_once -= 1
@@ -205,14 +206,14 @@ class Dispatch:
             heapq.heappush(known.waiting, (due, next(self._numbers), lane))
 
     def on_way(self, stream: str | None = None) -> tuple[int, ...]:
-        """The places of messages that are being sent."""
+        """Return the sequence numbers of messages being sent."""
         lanes = (lane for known in self._receivers.values() for lane in known.lanes.values())
         return tuple(
             lane.loaded[0].seq for lane in lanes if lane.state is _State.BUSY and stream in (None, lane.stream)
         )
 
     def revoke(self, stream: str) -> None:
-        """What was said in a stream is not to be passed on any more."""
+        """Stop forwarding what was said in a stream."""
         for known in self._receivers.values():
             if (lane := known.lanes.get(stream)) is not None:
                 lane.is_revoked = True
@@ -220,7 +221,7 @@ class Dispatch:
                 lane.loaded = deque(one for number, one in enumerate(lane.loaded) if one.kept or number < keep)
 
     def next(self, now: float) -> list[Command]:
-        """What to do now."""
+        """Return the commands to carry out now."""
         for key, known in self._receivers.items():
             while known.waiting and known.waiting[0][0] <= now:
                 self._wake(known, heapq.heappop(known.waiting)[2])
@@ -230,7 +231,7 @@ class Dispatch:
         return commands
 
     def wake_at(self) -> float | None:
-        """When there may be something to do that nobody tells of."""
+        """Return when to call `next` again without a new event."""
         times = []
         for known in self._receivers.values():
             if known.ready and known.at_once < MOST_AT_ONCE:
@@ -241,7 +242,7 @@ class Dispatch:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is being sent or fetched."""
+        """Return whether something is being sent or fetched."""
         return any(known.at_once for known in self._receivers.values())
 
     def _start(self, key: str, known: _Receiver, lane: _Lane) -> None:
@@ -260,7 +261,7 @@ class Dispatch:
         lane.failures = 0
         lane.loaded.popleft()
         lane.state = _State.READY
-        if lane.loaded:  # few lanes have messages in memory at a time
+        if lane.loaded:  # only a few lanes have messages in memory
             known.ready.appendleft(lane)
         else:
             known.ready.append(lane)
@@ -283,7 +284,7 @@ class Dispatch:
             self._commands.append(Report(key, "failing", why))
 
     def _give_up_old(self, key: str, lane: _Lane, before: float) -> None:
-        """Give up what is too old, once it was tried in vain; what follows is as old, or younger."""
+        """Give up messages that are too old, after a failed attempt. Later messages are never older."""
         if not lane.loaded or lane.loaded[0].at >= before:
             return
         last = lane.loaded[-1].seq
@@ -296,7 +297,7 @@ class Dispatch:
         self.given_up += 1
 
     def _let_go(self, message: Message, known: _Receiver, why: str) -> None:
-        """Send a receiver nothing more."""
+        """Send nothing more to a receiver."""
         known.is_gone = True
         but = [lane.loaded[0].seq for lane in known.lanes.values() if lane.state is _State.BUSY]
         but.remove(message.seq)

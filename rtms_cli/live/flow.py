@@ -1,14 +1,13 @@
-"""Samples that have their place → sound without holes, in time for who listens (Sans-I/O).
+"""Turns positioned samples into continuous audio, in time for the listener (Sans-I/O).
 
-Theory of operation. Positions count samples on the clock of Zoom's timestamps. What follows what was handed on last is
-handed on at once. What lies further ahead waits for what may still come between: until the clock says that it comes too
-late (`hold`), or until nothing has come for so long. Then silence stands in its place. Where nothing comes at all,
-silence goes on by the clock, `hold` behind it. What comes when its place is taken is late: it is counted, and not
-squeezed in.
+Theory of operation. Positions count samples on the clock of Zoom's timestamps. Samples that directly follow the output
+are forwarded at once. Samples further ahead wait for the missing ones, at most `hold`. Then silence fills the gap. If
+nothing arrives at all, silence continues by the clock, `hold` behind it. Samples that arrive after their position was
+filled are late: they are counted and dropped.
 
-The clock is our own, set by the packets: the least time that one took to come in the last seconds. It is the least, so
-that a backlog does not set it back. It is that of the last seconds, for two clocks drift, and a network may become
-slower for good.
+The clock is our own, adjusted by the packets: it uses the shortest delay of a packet within the last seconds. The
+shortest, so that a backlog does not set it back. Of the last seconds, because clocks drift, and a network may become
+permanently slower.
 """
 
 from bisect import insort
@@ -18,35 +17,35 @@ import numpy as np
 import numpy.typing as npt
 
 WINDOW_S = 2
-"""How long the least delay holds; then that of the next so many seconds does."""
+"""Length in seconds of the window for the shortest delay."""
 LONGEST_SILENCE_S = 60
-"""Silence that may stand for packets that did not come, beyond the time that has passed: Zoom may have kept so much
-sound from before the connection (PROTOCOL §4), with holes in it. Timestamps that are further ahead have jumped."""
+"""Longest silence that may stand for missing packets, beyond the elapsed time. Zoom may have kept this much audio from
+before the connection (PROTOCOL §4), with gaps in it. Timestamps further ahead have jumped."""
 _CHUNK_S = 1
 IDLE_S = 10
-"""A voice that has said nothing for so long has no part in a mix, until it speaks again."""
+"""A voice that has been silent for this long leaves the mix until it speaks again."""
 
 
 class Flow:
-    """One sender's sound in one form.
+    """One sender's audio in one format.
 
-    :param rate_hz: samples of a channel in a second.
-    :param block: bytes of one sample of all channels.
-    :param hold_ms: how long what is missing is waited for.
-    :param first: where the sound begins, if not with the first packet; silence stands before that.
+    :param rate_hz: samples per second and channel.
+    :param block: bytes per sample of all channels.
+    :param hold_ms: how long to wait for missing samples.
+    :param first: start position, if not that of the first packet. Silence fills the time before the first packet.
     """
 
     def __init__(self, rate_hz: int, block: int, hold_ms: int, first: int | None = None) -> None:
         self.rate_hz = rate_hz
         self.block = block
         self.next: int | None = None
-        """The position that is handed on next; `None` before the first packet."""
+        """The next output position; `None` before the first packet."""
         self.late = 0
-        """Samples that came when their place was taken."""
+        """Samples that arrived too late."""
         self.silent = 0
-        """Samples of silence that stand for what did not come."""
+        """Samples of silence that replace missing audio."""
         self.active_at = 0
-        """When something was handed on last, by the clock; in samples."""
+        """When audio was last forwarded, on the clock, in samples."""
         self._hold = hold_ms * rate_hz // 1000
         self._first = first
         self._waiting: list[tuple[int, int, bytes]] = []
@@ -55,9 +54,9 @@ class Flow:
         self._lag_since = 0
 
     def place(self, position: int, pcm: bytes, at_us: int) -> None:
-        """Take samples that have their place.
+        """Accept samples at a position.
 
-        :param at_us: when they came.
+        :param at_us: when they arrived.
         """
         at = at_us * self.rate_hz // 1_000_000
         waiting = self._waiting
@@ -68,11 +67,11 @@ class Flow:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something waits for what may come before it."""
+        """Return whether samples are waiting for earlier ones."""
         return bool(self._waiting)
 
     def limit(self, now_us: int) -> int | None:
-        """The position before which nothing more is waited for; `None` while no clock is known."""
+        """Return the position before which missing samples are given up; `None` before the clock is set."""
         if self._lag is None:
             return None
         lag = self._lag if self._lag_before is None else min(self._lag, self._lag_before)
@@ -81,11 +80,11 @@ class Flow:
     def take(
         self, now_us: int, *, fills: bool = True, final: bool = False, waits: bool = False
     ) -> Iterator[tuple[int, bytes]]:
-        """What is to be handed on now, in order and without holes: position and PCM.
+        """Yield the audio to forward now, in order and without gaps, as position and PCM.
 
-        :param fills: whether silence goes on where nothing comes.
-        :param final: whether nothing more comes: then nothing waits.
-        :param waits: whether no silence stands for anything yet: we have been asleep, and more may be here unread.
+        :param fills: whether to continue with silence if nothing arrives.
+        :param final: whether this is the end, so that nothing waits.
+        :param waits: whether to hold back silence, because the process was suspended and packets may be unread.
         """
         now = now_us * self.rate_hz // 1_000_000
         waiting = self._waiting
@@ -123,7 +122,7 @@ class Flow:
         self.next = first if is_near else position
 
     def _is_due(self, position: int, at: int, now: int) -> bool:
-        """Whether what lies before a position is not waited for any more."""
+        """Return whether missing samples before a position are given up."""
         limit = self.limit(now * 1_000_000 // self.rate_hz)
         if limit is not None and limit >= position:
             return True
@@ -138,7 +137,7 @@ class Flow:
             yield start, bytes(count * self.block)
 
     def _set_clock(self, now: int, end: int) -> None:
-        """Take note of how long a packet took that ends there."""
+        """Adjust the clock to the delay of a packet with this end."""
         lag = now - end
         if self._lag is None or now - self._lag_since > WINDOW_S * self.rate_hz:
             self._lag_before, self._lag, self._lag_since = self._lag, lag, now
@@ -147,12 +146,12 @@ class Flow:
 
 
 class Mix:
-    """Everybody's sound as one, or somebody's alone; positions and PCM as in `Flow`.
+    """Mixes the audio of several voices, or forwards that of a single one. Positions and PCM as in `Flow`.
 
-    Voices are told apart by a key. All are of the same form. One alone goes through as it is. Of several, what all who
-    speak have said is handed on at once, and what one of them has not said yet is waited for as `Flow` does.
+    A key identifies each voice. All voices have the same format. A single voice is forwarded unchanged. With several,
+    audio that has arrived from all speakers is forwarded at once, and missing audio is waited for as in `Flow`.
 
-    :param first: see `Flow`; it is that of the first voice.
+    :param first: see `Flow`. It applies to the first voice.
     """
 
     def __init__(self, rate_hz: int, channels: int, hold_ms: int, first: int | None = None) -> None:
@@ -164,21 +163,21 @@ class Mix:
         self._voices: dict[Hashable, Flow] = {}
         self._sum: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         self._base: int | None = None
-        """The position of the first sample in the sum: what lies before it was handed on."""
+        """The position of the first sample in the sum. Everything before it was forwarded."""
         self._late = self._silent = 0
 
     @property
     def late_seconds(self) -> float:
-        """What came when its place was taken, of all voices."""
+        """Return the seconds of late audio of all voices."""
         return (self._late + sum(voice.late for voice in self._voices.values())) / self.rate_hz
 
     @property
     def silence_seconds(self) -> float:
-        """Silence that stands for what did not come; of a mix, where nobody spoke is not told apart."""
+        """Return the seconds of silence that replace missing audio. In a mix, this includes times when nobody spoke."""
         return (self._silent + sum(voice.silent for voice in self._voices.values())) / self.rate_hz
 
     def place(self, key: Hashable, position: int, pcm: bytes, at_us: int) -> None:
-        """Take a voice's samples that have their place."""
+        """Accept a voice's samples at a position."""
         voice = self._voices.get(key)
         if voice is None:
             voice = Flow(self.rate_hz, 2 * self.channels, self._hold_ms, None if self._voices else self._first)
@@ -217,7 +216,7 @@ class Mix:
         self._forget_silent(now)
 
     def _hand_on(self, until: int) -> Iterator[tuple[int, bytes]]:
-        """What was said before a position."""
+        """Yield the audio before a position."""
         assert self._base is not None
         if until <= self._base:
             return
@@ -227,7 +226,7 @@ class Mix:
         yield start, np.clip(mixed, -32768, 32767).astype("<i2").tobytes().ljust(count * 2, b"\0")
 
     def _until(self, now_us: int, now: int, *, final: bool, waits: bool) -> int:
-        """Up to which position nothing is waited for."""
+        """Return the position up to which missing samples are given up."""
         ends = [voice.next for voice in self._voices.values() if voice.next is not None]
         if final:
             return max(ends, default=0)

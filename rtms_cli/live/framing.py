@@ -1,4 +1,4 @@
-"""What is said over a WebSocket of a tap: our own messages, and those of Twilio's Media Streams. Pure.
+"""The messages on a tap's WebSocket: our own, and Twilio Media Streams messages. Pure.
 
 Both are described in docs/live-websocket.md, field by field.
 """
@@ -15,46 +15,46 @@ from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.strict_json import dumps, loads
 
 VERSION = 1
-"""Of our messages; in `start` and in the header of binary ones."""
+"""Version of our messages, in `start` and in the header of binary messages."""
 HEADER = struct.Struct("!BBHIQ")
-"""Before media: kind, version, length of this header, number of the user, timestamp in ms; network order."""
+"""Header of media: kind, version, header length, user number, timestamp in ms; network byte order."""
 KINDS = {AUDIO: 1, VIDEO: 2, SHARE: 3}
-"""How the header names kinds."""
+"""Codes of the kinds in the header."""
 STOP = b'{"type":"stop"}'
 MOST_USERS = 10_000
-"""Users that have a number at the same time."""
+"""Users that may have a number at the same time."""
 
 CHUNK_MS = 20
-"""Sound in one of Twilio's messages."""
+"""Audio per Twilio message, in ms."""
 MOST_MARK = 1_000
-"""Letters of a mark's name that come back."""
+"""Longest mark name that is sent back, in characters."""
 TWILIO_ENCODINGS = {"mulaw": ("audio/x-mulaw", 1), "s16le": ("audio/x-l16", 2)}
-"""What Twilio's messages call an encoding, and its bytes for each sample. Twilio itself sends the first only."""
+"""Name of each encoding in Twilio's messages, and its bytes per sample. Twilio itself only sends the first."""
 _LAST_MS = (1 << 63) - 1
 
 
 class Message(Struct, frozen=True, gc=False):
-    """One message of ours."""
+    """One of our messages."""
 
     raw: bytes
     is_text: bool
     piece: Piece | None = None
-    """What it hands on; of `user` and `stop`, nothing."""
+    """The kind of media that it carries; none for `user` and `stop`."""
     user: int = 0
-    """Whom a `user` message announces, or whose a piece is."""
+    """The user that a `user` message announces, or that a piece belongs to."""
 
 
 class _User(Struct, frozen=True):
-    """Somebody who was announced."""
+    """An announced user."""
 
     number: int
     name: str | None
     sound: SoundForm | None
-    """Of their own sound, where there is some."""
+    """Format of the user's own audio, if any."""
 
 
 class Framing:
-    """Our messages for one stream. Users get numbers, each of which is announced before it is used."""
+    """Our messages for one stream. Users get numbers, which are announced before they are used."""
 
     def __init__(self, beginning: Beginning) -> None:
         self.beginning = beginning
@@ -65,19 +65,19 @@ class Framing:
                 self._learn(user_id, user_name, None)
 
     def start(self) -> bytes:
-        """The first message, for whoever listens from now on."""
+        """Return the first message, for clients that listen from now on."""
         participants = [_described_user(user_id, user) for user_id, user in self._users.items()]
         return dumps({"type": "start", "version": VERSION, **described(self.beginning), "participants": participants})
 
     @property
     def participants(self) -> tuple[tuple[UserId, str | None], ...]:
-        """Who has been announced by now."""
+        """Return the users announced so far."""
         return tuple((user_id, user.name) for user_id, user in self._users.items())
 
     def learn(self, piece: Piece, told: Beginning) -> tuple[int, Message | None]:
-        """The number of whose a piece is, and its announcement where that is news.
+        """Return the number of a piece's user, and an announcement if the user is new or has changed.
 
-        :param told: to the target that the piece is for.
+        :param told: what the piece's target was told at its beginning.
         """
         user_id, name = piece.user_id, piece.user_name
         if user_id is None:
@@ -91,7 +91,7 @@ class Framing:
         return user.number, Message(raw, is_text=True, user=user.number)
 
     def messages(self, piece: Piece, told: Beginning) -> Iterator[Message]:
-        """A piece, behind the announcement of whose it is where that is news."""
+        """Yield a piece, preceded by the announcement of its user if needed."""
         user, announcement = self.learn(piece, told)
         if announcement is not None:
             yield announcement
@@ -102,18 +102,18 @@ class Framing:
         elif piece.kind == GAP:
             raw = b'{"type":"gap","user":%d,' % user + piece.data.strip()[1:]
             yield Message(raw, is_text=True, piece=piece, user=user)
-        else:  # a line is JSON already
+        else:  # a line is already JSON
             head = b'{"type":"%s","user":%d,"line":' % (piece.kind.encode(), user)
             yield Message(head + piece.data.strip() + b"}", is_text=True, piece=piece, user=user)
 
     def _learn(self, user_id: UserId, name: str | None, sound: SoundForm | None) -> tuple[_User, bool]:
-        """A user, and whether something about them is news."""
+        """Return a user, and whether the user is new or has changed."""
         known = self._users.get(user_id)
         if known is not None and (name is None or name == known.name) and (sound is None or sound == known.sound):
             return known, False
         if known is None:
             if len(self._users) >= MOST_USERS:
-                self._users.clear()  # who comes again gets a new number
+                self._users.clear()  # a user who returns gets a new number
             self._last += 1
             user = _User(self._last, name, sound)
         else:
@@ -133,7 +133,7 @@ def _described_sound(sound: SoundForm | None) -> dict[str, object] | None:
 
 
 def described(told: Beginning) -> dict[str, object]:
-    """What is told of a stream."""
+    """Return the description of a stream."""
     return {
         "product": told.product,
         "id": told.id,
@@ -146,15 +146,15 @@ def described(told: Beginning) -> dict[str, object]:
 
 
 def gap(kind: str, user: int, from_ms: int, to_ms: int, why: str, count: int) -> bytes:
-    """The message that says what is missing."""
+    """Return the message that reports missing media."""
     told = {"kind": kind, "from_ms": from_ms, "to_ms": to_ms, "why": why, "count": count}
     return dumps({"type": "gap", "user": user, **told})
 
 
 class Twilio:
-    """Twilio's messages for one stream: sound in chunks of 20 ms, whatever pieces it comes in.
+    """Twilio's messages for one stream: audio in chunks of 20 ms, regardless of the pieces' sizes.
 
-    :raises ValueError: where the messages have no name for the sound's form.
+    :raises ValueError: if the messages have no name for the audio format.
     """
 
     def __init__(self, beginning: Beginning) -> None:
@@ -171,16 +171,16 @@ class Twilio:
         self._taken_nbytes = self._chunks = self._sequence = 0
         self._first_ms: int | None = None
         self._skipped_ms = 0
-        """How much later sound is than its place among what was taken says: what the buffer dropped."""
+        """Offset of the audio from its position in the accepted data, caused by dropped pieces."""
         self.stream_sid = _sid("MZ", beginning.stream_id, str(beginning.user_id))
         self._call = {"accountSid": _sid("AC", beginning.product), "callSid": _sid("CA", beginning.stream_id)}
 
     def connected(self) -> bytes:
-        """The first message."""
+        """Return the first message."""
         return dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"})
 
     def start(self) -> bytes:
-        """The second message."""
+        """Return the second message."""
         told = self._beginning
         known = {
             "product": told.product,
@@ -200,7 +200,7 @@ class Twilio:
         return self._message("start", start)
 
     def take(self, piece: Piece) -> None:
-        """Take sound in; anything else is left aside."""
+        """Accept audio, and ignore anything else."""
         if piece.kind != AUDIO:
             return
         if self._first_ms is None:
@@ -212,9 +212,9 @@ class Twilio:
         self._taken_nbytes += len(piece.data)
 
     def media(self, *, rest: bool = False) -> bytes | None:
-        """The next `media` message, or nothing until more was taken.
+        """Return the next `media` message, or `None` until more audio arrives.
 
-        :param rest: whether what is less than a chunk is sent as well.
+        :param rest: whether to send an incomplete chunk, too.
         """
         chunk = bytes(self._waiting[: self._chunk_nbytes])
         if not chunk or (len(chunk) < self._chunk_nbytes and not rest):
@@ -227,18 +227,18 @@ class Twilio:
         return self._message("media", media)
 
     def mark(self, name: str) -> bytes:
-        """The message that says that what came before a mark was played."""
+        """Return the message that confirms that everything before a mark was played."""
         return self._message("mark", {"name": name})
 
     def stop(self) -> bytes:
-        """The last message."""
+        """Return the last message."""
         return self._message("stop", self._call)
 
     def _ms(self, nbytes: int) -> int:
         return nbytes // self._frame_nbytes * 1000 // self._rate_hz
 
     def _message(self, event: str, content: object) -> bytes:
-        """A message with the next number: it is to be sent before another is made."""
+        """Return a message with the next number. It must be sent before the next one is created."""
         self._sequence += 1
         return dumps(
             {"event": event, "sequenceNumber": str(self._sequence), event: content, "streamSid": self.stream_sid}
@@ -246,12 +246,12 @@ class Twilio:
 
 
 def _sid(kind: str, *of: str) -> str:
-    """An id in Twilio's form; the same for the same stream."""
+    """Return an id in Twilio's form. It is the same for the same stream."""
     return kind + hashlib.sha256("\0".join((kind, *of)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def read_mark(raw: bytes) -> str | None:
-    """The name in a bot's `mark` message; `None` of any other."""
+    """Return the name in a bot's `mark` message, or `None` for any other message."""
     if b'"mark"' not in raw:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Hooks: the user's commands that run when a recording begins or ends (docs/hooks.md).
+"""Hooks: user commands that run when a recording begins or ends (docs/hooks.md).
 
-Each runs on a thread of its own, a few at once; the others wait in order. Whatever a hook does, it costs neither a
-recording nor the event loop anything.
+Each hook runs on its own thread, a few at once; the others wait in order. A hook never delays a recording or the event
+loop.
 """
 
 import asyncio
@@ -44,41 +44,41 @@ from rtms_cli.wire.notices import Notices
 log = logging.getLogger(__name__)
 
 STARTED, INTERRUPTED, FINISHED, FAILED = EVENTS = ("started", "interrupted", "finished", "failed")
-"""When hooks run. `finished` is a stream that is over, also where it was revoked."""
+"""When hooks run. `finished` means that the stream has ended, even if it was revoked."""
 
 MOST_WAITING, MOST_WAITING_NBYTES = 1_000, 64 << 20
-"""Hooks that may wait for others to end, and what they are given in all; later ones are not run, and counted."""
+"""How many hooks may wait, and their total input. Further hooks are counted but not run."""
 MOST_LOG_NBYTES = 1 << 20
-"""What one hook may write to `hooks.log`."""
+"""How much one hook may write to `hooks.log`."""
 
 _MOST_SAID, _MOST_SAID_CHARS = 3, 200
-"""Of a hook's output that no `hooks.log` takes: the last lines, and how much of each."""
+"""Without a `hooks.log`, the last lines of output that are kept, and their length."""
 _LONGEST_LINE = 1 << 13
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LINE_ENDS = re.compile(rb"[\r\n]+")
 _OBEYED = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""What a terminal obeys or turns the writing direction by."""
+"""Control characters of terminals and of text direction."""
 
 
 class Hook(Struct, frozen=True):
-    """A command, and when it runs."""
+    """A command and the event that triggers it."""
 
     event: str
     command: Command
-    """Among its words, `{folder}`, `{stream}` and `{status}` stand for theirs."""
+    """The words `{folder}`, `{stream}` and `{status}` are replaced."""
 
     def __str__(self) -> str:
         return f"{self.event} {_harmless(self.command.name.encode('utf-8', 'surrogateescape'))}"
 
     def filled(self, values: Mapping[str, str]) -> list[str]:
-        """The command with values for the arguments that stand for them; any other argument is as it was given."""
+        """Return the command with the placeholders replaced."""
         return [as_argument(values[word]) if word in values else word for word in self.command.words]
 
 
 def parse_hook(text: str) -> Hook:
     """Read `EVENT=COMMAND`.
 
-    :raises Problem: where there is no such event, or the command cannot be run.
+    :raises Problem: if the event is unknown or the command cannot be run.
     """
     event, sign, command = text.partition("=")
     event = event.strip()
@@ -89,14 +89,14 @@ def parse_hook(text: str) -> Hook:
 
 
 class _Job(Struct, frozen=True):
-    """A hook that runs, or waits for that."""
+    """A hook that is running or waiting."""
 
     hook: Hook
     stream: Stream
     folder: Path | None
     status: str
     given: bytes
-    """What it gets on its standard input."""
+    """Its standard input."""
 
     @property
     def name(self) -> str:
@@ -105,23 +105,23 @@ class _Job(Struct, frozen=True):
 
 
 class _Report(Struct, frozen=True):
-    """What came of a hook."""
+    """The result of a hook."""
 
     ended: Ended
     log: Path | None
-    """Where its output is."""
+    """The log file with its output."""
     said: tuple[str, ...]
-    """The last lines of its output, where that is nowhere."""
+    """The last lines of its output, if there is no log file."""
 
 
 class Hooks:
-    """Subscribes to a station, and runs hooks as its streams begin and end.
+    """Observes a station and runs hooks when its streams begin and end.
 
-    :param jobs: how many run at once.
-    :param timeout_s: how long one may take.
-    :param notice: tells people that hooks are not run, or waited for; it is called on the event loop.
-    :param tell: tells of each hook that has ended, on the event loop; see `Observer.on_event`, and for the fields
-        docs/hooks.md.
+    :param jobs: how many hooks run at once.
+    :param timeout_s: time limit of a hook.
+    :param notice: called on the event loop with messages for the user, such as hooks that are not run.
+    :param tell: called on the event loop for each hook that has ended; see `Observer.on_event`, and docs/hooks.md for
+        the fields.
     :param mode: permissions of `hooks.log`.
     :param grace_s: see `Programs.run`.
     """
@@ -156,13 +156,13 @@ class Hooks:
         self._put(STARTED, stream, folder, {"status": Status.RECORDING.value})
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
-        """Nothing runs for that."""
+        """Ignore."""
 
     def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
-        """Nothing runs for that."""
+        """Ignore."""
 
     def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
-        """Run the hooks for how it ended."""
+        """Run the hooks for the stream's end."""
         if not self._hooks:
             return
         event = {Status.INTERRUPTED: INTERRUPTED, Status.FAILED: FAILED}.get(Status(finish.status), FINISHED)
@@ -182,16 +182,16 @@ class Hooks:
         )
 
     def on_notice(self, text: str) -> None:
-        """Nothing runs for that."""
+        """Ignore."""
 
     def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
-        """Nothing runs for that."""
+        """Ignore."""
 
     async def close(self) -> None:
-        """Wait until all that run or wait have run."""
+        """Wait until all running and waiting hooks have finished."""
         if left := len(self._running) + len(self._waiting):
             what = "a hook" if left == 1 else f"{left} hooks"
-            self._notice(f"waiting for {what} to end; a second Ctrl-C kills what still runs")
+            self._notice(f"waiting for {what} to end; press Ctrl-C again to kill them")
         try:
             while self._running:
                 await asyncio.wait(self._running)
@@ -203,7 +203,7 @@ class Hooks:
             self._threads.shutdown(wait=False)
 
     def kill(self) -> None:
-        """Kill what runs, with all that it has started; nothing is run any more."""
+        """Kill running hooks with all their child processes, and start no more."""
         self._programs.kill()
 
     def _put(self, event: str, stream: Stream, folder: Path | None, told: Mapping[str, object]) -> None:
@@ -239,7 +239,7 @@ class Hooks:
     async def _run(self, job: _Job) -> None:
         try:
             done = await asyncio.get_running_loop().run_in_executor(self._threads, self._execute, job)
-        except RuntimeError as error:  # the system gives no thread
+        except RuntimeError as error:  # the system has no more threads
             done = _Report(Ended(None, 0.0, error=reason_of(error)), None, ())
         ended = done.ended
         where = "" if ended.is_good or done.log is None else f"; see {done.log}"
@@ -260,7 +260,7 @@ class Hooks:
         )
 
     def _execute(self, job: _Job) -> _Report:
-        """Run a hook to its end, on a thread."""
+        """Run a hook on a thread until it ends."""
         values = _values(job)
         environment = child_environment(
             {
@@ -287,9 +287,9 @@ def _values(job: _Job) -> dict[str, str]:
 
 
 class _Log:
-    """A hook's lines in the recording's `hooks.log`; where that cannot be, the last ones are kept in `said`.
+    """A hook's lines in the recording's `hooks.log`. If that is not possible, the last ones are kept in `said`.
 
-    The file is opened once: what is written after somebody has deleted the recording is gone with it.
+    The file is opened once. What is written after the recording was deleted is lost with it.
     """
 
     def __init__(self, job: _Job, mode: int) -> None:
@@ -313,12 +313,12 @@ class _Log:
         self._close()
 
     def take(self, pid: int, data: bytes) -> None:
-        """Write what a hook has said, line by line."""
+        """Write a hook's output, line by line."""
         self._pid = pid
         if self._descriptor is None:
             self._line = (self._line + data)[-_LONGEST_LINE:]  # for its last lines
             return
-        if self._left_out:  # a flood costs as little as can be
+        if self._left_out:  # a flood of output must stay cheap
             self._left_out += len(data)
             return
         *lines, self._line = _LINE_ENDS.split(self._line + data)
@@ -328,7 +328,7 @@ class _Log:
         self._put([line for line in lines if line])
 
     def finish(self, ended: Ended) -> None:
-        """Write the last line, what was left out, and how it ended."""
+        """Write the last line, what was left out, and the hook's result."""
         self._pid = ended.pid
         rest = [line for line in _LINE_ENDS.split(self._line) if line]
         if self._descriptor is None:
@@ -375,13 +375,14 @@ class _Log:
 def _open_log(folder: Path, mode: int) -> int:
     """Open a recording's `hooks.log`.
 
-    :raises OSError: where the folder is gone, or no file can be made in it, or the recording was revoked.
+    :raises OSError: if the folder is gone, the file cannot be created, or the recording was revoked.
     """
     descriptor = os.open(folder / HOOKS_LOG, _FLAGS, mode)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is not a file")
-        # A revocation writes the manifest, and then deletes all other files: it either sees this one, or is seen here.
+        # A revocation writes the manifest and then deletes all other files: either it sees this file, or we see it
+        # here.
         if _is_deleted(folder):
             (folder / HOOKS_LOG).unlink(missing_ok=True)
             raise OSError(errno.ENOENT, "the recording was revoked")

@@ -1,4 +1,4 @@
-"""Events for other programs, as webhooks after the Standard Webhooks specification: who gets which, and what they say.
+"""Events for other programs, as webhooks by the Standard Webhooks specification: their receivers and contents.
 
 See docs/notifications.md, and https://github.com/standard-webhooks/standard-webhooks for headers and signatures.
 """
@@ -34,10 +34,10 @@ EVENTS = (STARTED, INTERRUPTED, FINISHED, FAILED, JOINED, LEFT, SPEAKER, TRANSCR
 SECRET_VARIABLE = "RTMS_NOTIFY_SECRET"  # noqa: S105
 MAKE_A_SECRET = 'echo "RTMS_NOTIFY_SECRET=whsec_$(openssl rand -base64 32)" >> .env'  # noqa: S105
 _SECRET_NBYTES = range(24, 65)
-"""What the specification wants of a secret."""
+"""The specification's limits for a secret."""
 LONGEST_BATCH_S = 60.0
 MOST_LISTED = 1000
-"""Tracks, participants, warnings and losses that an event lists, each."""
+"""How many tracks, participants, warnings and losses an event lists."""
 
 _BY_NAME = {
     MeetingEvent.PARTICIPANT_JOIN.name: JOINED,
@@ -49,10 +49,10 @@ _BY_NAME = {
     ContactCenterEvent.CONFERENCE_PARTICIPANT_LEFT.name: LEFT,
     MeetingEvent.ACTIVE_SPEAKER_CHANGE.name: SPEAKER,
 }
-"""The type of an event of events.jsonl; others are not passed on."""
+"""The type of each event of events.jsonl. Others are not forwarded."""
 
 
-# Who gets what.
+# Receivers.
 
 
 class Endpoint(Struct, frozen=True):
@@ -61,11 +61,11 @@ class Endpoint(Struct, frozen=True):
     url: str
     events: frozenset[str] = frozenset(EVENTS)
     batch_s: float = 0.0
-    """How long transcripts are gathered; 0 sends each line by itself."""
+    """How long transcript lines are batched; 0 sends each line separately."""
 
     @property
     def key(self) -> str:
-        """What stands for it in the outbox, which holds no URL: its user and query may be secrets."""
+        """Its key in the outbox, which does not store the URL, because its user and query may be secrets."""
         return hashlib.sha256(self.url.encode()).hexdigest()[:24]
 
     @property
@@ -75,12 +75,12 @@ class Endpoint(Struct, frozen=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether others on the network can read what it gets."""
+        """Whether others on the network can read what is sent to it."""
         return not self.is_local and urlsplit(self.url).scheme == "http"
 
     @property
     def label(self) -> str:
-        """What people are told: the URL without its user, query and most of its path, which may be secrets."""
+        """Its name for people: the URL without user, query and most of its path, which may be secrets."""
         parts = urlsplit(self.url)
         host = parts.netloc.rpartition("@")[2]
         first, *more = parts.path.lstrip("/").split("/")
@@ -91,14 +91,14 @@ class Endpoint(Struct, frozen=True):
 def parse_endpoint(text: str) -> Endpoint:
     """Read `URL[,events=a,b][,batch=2s]`.
 
-    :raises Problem: where it is none. It never shows the URL, which may hold a secret.
+    :raises Problem: if it is invalid. The message never shows the URL, which may contain a secret.
     """
     url, *rest = _split(text)
     options = {}
     for part in rest:
         name, _, value = part.partition("=")
         if name in options:
-            raise Problem(f"--notify has {name}= twice.", "Say it once.")
+            raise Problem(f"--notify: {name}= is given twice.", "Say it once.")
         options[name] = value
     try:
         parts = urlsplit(url)
@@ -106,15 +106,15 @@ def parse_endpoint(text: str) -> Endpoint:
     except ValueError:
         is_url = False
     if not is_url or re.search(r"[\0- \x7f]", url):
-        raise Problem("--notify is given no http:// or https:// URL.", "Give the whole URL, with its path.")
+        raise Problem("--notify needs an http:// or https:// URL.", "Give the whole URL, with its path.")
     events, batch_s = _events_in(options.get("events")), _batch_s(options.get("batch"))
     if batch_s and TRANSCRIPT not in events:
-        raise Problem("--notify: batch= is for transcripts, and events= leaves them out.", "Leave out one of them.")
+        raise Problem("--notify: batch= applies to transcripts, but events= excludes them.", "Leave out one of them.")
     return Endpoint(url.partition("#")[0], events, batch_s)
 
 
 def shown_endpoint(text: str) -> str:
-    """`URL[,events=a,b][,batch=2s]` as people may see it."""
+    """Return `URL[,events=a,b][,batch=2s]` without its secrets."""
     try:
         endpoint = parse_endpoint(text)
     except Problem:
@@ -127,17 +127,17 @@ def _split(text: str) -> list[str]:
 
 
 def _events_in(text: str | None) -> frozenset[str]:
-    """Events by their names, or a part of them: `stream`, `finished`."""
+    """Return events by name or by a part of a name, such as `stream` or `finished`."""
     if text is None:
         return frozenset(EVENTS)
     found: set[str] = set()
     for name in filter(None, (part.strip() for part in text.split(","))):
         meant = [event for event in EVENTS if name == event or name in event.split(".")]
         if not meant:
-            raise Problem(f"--notify knows no event {name[:40]!r}.", f"Use {', '.join(EVENTS)}.")
+            raise Problem(f"--notify: there is no event {name[:40]!r}.", f"Use {', '.join(EVENTS)}.")
         found.update(meant)
     if not found:
-        raise Problem("--notify: events= names none.", f"Use {', '.join(EVENTS)}.")
+        raise Problem("--notify: events= is empty.", f"Use {', '.join(EVENTS)}.")
     return frozenset(found)
 
 
@@ -147,21 +147,21 @@ def _batch_s(text: str | None) -> float:
     seconds = seconds_in(text)
     if seconds is None or seconds > LONGEST_BATCH_S:
         raise Problem(
-            f"--notify: batch={text[:20]} is not a time that it can have.",
-            f"Use for example 2s; {LONGEST_BATCH_S:g}s is the most.",
+            f"--notify: batch={text[:20]} is not a valid time.",
+            f"Use for example 2s; the maximum is {LONGEST_BATCH_S:g}s.",
         )
     return seconds
 
 
 def endpoints_of(given: Sequence[str], secrets: Sequence[bytes]) -> list[Endpoint]:
-    """The receivers that `--notify` names.
+    """Return the receivers that `--notify` names.
 
     :param secrets: see `read_secrets`.
-    :raises Problem: where one is no receiver, is named twice, or would get events that nobody signed.
+    :raises Problem: if one is invalid, is named twice, or would receive unsigned events.
     """
     endpoints = [parse_endpoint(text) for text in given]
     if len({endpoint.url for endpoint in endpoints}) < len(endpoints):
-        raise Problem("--notify names a URL twice.", "Name its events in one: --notify URL,events=…")
+        raise Problem("--notify: a URL is given twice.", "Name its events in one: --notify URL,events=…")
     for endpoint in endpoints:
         if not secrets and not endpoint.is_local:
             raise Problem(f"--notify {endpoint.label}: {SECRET_VARIABLE} is not set.", f"Make one: {MAKE_A_SECRET}")
@@ -172,10 +172,10 @@ def endpoints_of(given: Sequence[str], secrets: Sequence[bytes]) -> list[Endpoin
 
 
 def read_secrets(text: str) -> list[bytes]:
-    """The secrets to sign with: one, or several where one takes another's place.
+    """Return the secrets to sign with: one, or several during a rotation.
 
-    :param text: `whsec_` and base64, separated by blanks.
-    :raises Problem: where one is none. It never shows any of them.
+    :param text: `whsec_` followed by base64, separated by spaces.
+    :raises Problem: if one is invalid. The message never shows a secret.
     """
     secrets = []
     for word in text.split():
@@ -185,17 +185,18 @@ def read_secrets(text: str) -> list[bytes]:
             secret = b""
         if len(secret) not in _SECRET_NBYTES:
             raise Problem(
-                f"{SECRET_VARIABLE} is no secret: whsec_ and base64 of 24 to 64 bytes.", f"Make one: {MAKE_A_SECRET}"
+                f"{SECRET_VARIABLE} is not whsec_ followed by base64 of 24 to 64 bytes.",
+                f"Make one: {MAKE_A_SECRET}",
             )
         secrets.append(secret)
     return secrets
 
 
 def signed_headers(message_id: str, attempted_at: int, body: bytes, secrets: Sequence[bytes]) -> dict[str, str]:
-    """A request's headers.
+    """Return a request's headers.
 
-    :param attempted_at: when, in seconds since 1970.
-    :param secrets: each makes a signature; without any, there is none.
+    :param attempted_at: Unix time of the attempt, in seconds.
+    :param secrets: one signature is created with each. Without secrets, the request is unsigned.
     """
     headers = {
         "content-type": "application/json",
@@ -210,30 +211,30 @@ def signed_headers(message_id: str, attempted_at: int, body: bytes, secrets: Seq
     return headers
 
 
-# What events say.
+# Event bodies.
 
 
 class Subject(Struct, frozen=True):
-    """The stream of which events tell; every event's `data` begins with this."""
+    """The stream that an event is about. Every event's `data` begins with this."""
 
     product: str
     id: str
-    """Of the meeting, session, webinar, engagement or call."""
+    """Id of the meeting, session, webinar, engagement or call."""
     stream_id: str
     folder: str | None
-    """Where it is recorded; `None` where it is not."""
+    """The recording's folder, or `None` if it is not recorded."""
 
 
 def subject_of(stream: Stream, folder: Path | None) -> Subject:
-    """What events say of a stream."""
+    """Return the subject of a stream's events."""
     return Subject(stream.product.value, stream.id, stream.stream_id, None if folder is None else str(folder))
 
 
 def body_of(event: str, at: float, subject: Subject, data: Mapping[str, object]) -> bytes:
-    """A message's body.
+    """Return a message's body.
 
     :param event: one of `EVENTS`.
-    :param at: when it was, in seconds since 1970.
+    :param at: Unix time of the event, in seconds.
     """
     moment = iso_time(datetime.fromtimestamp(at, UTC))
     return dumps({"type": event, "timestamp": moment, "data": msgspec.structs.asdict(subject) | dict(data)})
@@ -247,7 +248,7 @@ _NAMED = msgspec.json.Decoder(_Named)
 
 
 def event_of(kind: str, line: bytes) -> str | None:
-    """The type of the event that a line of a recording's file is, if it is one.
+    """Return the event type of a line of a recording's file, if it is an event.
 
     :param kind: the file's: `transcript`, `chat` or `events`.
     """
@@ -260,18 +261,18 @@ def event_of(kind: str, line: bytes) -> str | None:
 
 
 def data_of(event: str, lines: Sequence[bytes]) -> dict[str, object]:
-    """What an event's `data` has of lines of a recording's files, which it holds as they are."""
+    """Return the part of an event's `data` that contains lines of a recording's files, unchanged."""
     raw = [Raw(line.rstrip(b"\n")) for line in lines]
     return {"lines": raw} if event in (TRANSCRIPT, CHAT) else {"event": raw[0]}
 
 
 def event_of_ending(status: str) -> str:
-    """The type of the event that a session's end is."""
+    """Return the event type of a session's end."""
     return {"interrupted": INTERRUPTED, "failed": FAILED}.get(status, FINISHED)
 
 
 def data_of_ending(finish: Finish, manifest: Manifest | None) -> dict[str, object]:
-    """What an event tells of a session's end: what the manifest says, without what grows with every packet."""
+    """Return an event's data about a session's end: the manifest, without the parts that grow with every packet."""
     stop, reason = None if manifest is None else manifest.stop, finish.stop_reason
     documented = None if reason is None else StopReason.member(reason)
     data: dict[str, object] = {

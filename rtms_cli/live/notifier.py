@@ -1,4 +1,4 @@
-"""Sends notifications while streams run: events in, requests out, and what cannot be sent waits in the outbox."""
+"""Sends notifications while streams run. What cannot be sent yet waits in the outbox."""
 
 import asyncio
 import contextlib
@@ -45,42 +45,42 @@ if TYPE_CHECKING:
     from rtms_cli.recording.audio import AudioTrack
     from rtms_cli.recording.tracks import PictureTrack, TextTrack
 
-logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, which may hold a secret
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs full URLs, which may contain a secret
 
 PATIENCE_S = 15.0
-"""How long a receiver may take for its answer."""
+"""How long a receiver may take to answer."""
 LAST_PATIENCE_S = 10.0
-"""How long, at the end, is spent on what still waits."""
+"""How long to keep sending waiting messages at the end."""
 TELL_S = 1.0
-"""After that, people are told what is waited for."""
+"""After this time, the user is told what we are waiting for."""
 CLOSE_S = 5.0
 MOST_ANSWER = 1 << 16
-"""Bytes of an answer that are read, so that its connection can be used again."""
+"""How many bytes of an answer are read, so that its connection can be reused."""
 MOST_INTERRUPTED = 1000
-"""Interrupted streams that are remembered."""
+"""How many interrupted streams are remembered."""
 
 Tell = Callable[[str, Mapping[str, object], str], None]
-"""Tells an event of ours: its name, its fields, and the same for people; see `Observer.on_event`."""
+"""Reports an event: its name, its fields, and a readable text; see `Observer.on_event`."""
 
 
 class Tally(Struct, frozen=True):
-    """What became of notifications."""
+    """Counts of notifications by result."""
 
     sent: int
     failed: int
     """Attempts."""
     dropped: int
-    """Messages that nobody will get."""
+    """Messages that will not be delivered."""
     waiting: int
 
 
 class Notifier:
-    """Sends events to endpoints; enter it for as long as there may be any. It is an observer of a station.
+    """Sends events to endpoints. Keep it entered while there may be events. It observes a station.
 
-    :param secrets: sign each message.
-    :param folder: where the outbox is; with `None`, what is not sent in the end is lost.
-    :param tls: how to verify https:// endpoints; `None` is the system's way.
-    :param keep_revoked: whether what was said in a stream that is revoked may be passed on.
+    :param secrets: secrets that sign each message.
+    :param folder: folder of the outbox. With `None`, unsent messages are lost at the end.
+    :param tls: how to verify https:// endpoints; `None` uses the system's store.
+    :param keep_revoked: whether to forward what was said in a revoked stream.
     """
 
     def __init__(
@@ -111,14 +111,14 @@ class Notifier:
         self._interrupted: OrderedDict[str, None] = OrderedDict()
 
     async def __aenter__(self) -> "Notifier":
-        """Begin, with what an earlier run has left.
+        """Start with what an earlier run left behind.
 
-        :raises Problem: where there can be no outbox.
+        :raises Problem: if the outbox cannot be created.
         """
         self._loop = asyncio.get_running_loop()
         aside = await asyncio.to_thread(self._outbox.open)
         if aside is not None:
-            self._say(f"WARNING: the outbox for notifications was no outbox, or damaged: it is now {aside}")
+            self._say(f"WARNING: the outbox for notifications was damaged or not an outbox; moved it to {aside}")
         self._desk = Desk(self._outbox, list(self._endpoints.values()), self._hear)
         self._desk.start()
         return self
@@ -146,12 +146,12 @@ class Notifier:
 
     @property
     def tally(self) -> Tally:
-        """What became of notifications so far."""
+        """Return the counts of notifications so far."""
         dropped = self._dropped + self._dispatch.given_up
         return Tally(self._dispatch.sent, self._dispatch.failed, dropped, self._waiting)
 
     def figures(self) -> Iterator["Metric"]:
-        """What became of notifications, for Prometheus."""
+        """Yield the counts of notifications for Prometheus."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         tally = self.tally
@@ -162,17 +162,17 @@ class Notifier:
         yield CounterMetricFamily("rtms_notification_failures", "Attempts that failed.", tally.failed)
         yield GaugeMetricFamily("rtms_notifications_waiting", "Notifications in the outbox.", tally.waiting)
 
-    # What it hears.
+    # Observer.
 
     def open_listener(self, stream: Stream, folder: Path | None) -> "Lines":
-        """Listen to a session's lines; see `OpenListener`."""
+        """Open a listener for a session's lines; see `OpenListener`."""
         subject = subject_of(stream, folder)
         continues = self._interrupted.pop(stream.stream_id, 0) is None
         self._desk.put(Ending(STARTED, time.time(), subject, {"continues": continues}))
         return Lines(subject, self._desk)
 
     def on_started(self, stream: Stream, folder: Path | None) -> None:
-        """See `Observer`; `open_listener` comes before the stream's first line, and says it."""
+        """See `Observer`. `open_listener` has already reported the start, before the stream's first line."""
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
         """See `Observer`."""
@@ -198,11 +198,11 @@ class Notifier:
     def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
         """See `Observer`."""
 
-    # How it goes on.
+    # Sending.
 
     def _hear(self, news: Sequence[News]) -> None:
-        """Take the desk's news over to the event loop."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the disk took longer than anybody waits
+        """Pass the desk's news to the event loop."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the disk took too long
             self._loop.call_soon_threadsafe(self._take, news)
 
     def _take(self, news: Sequence[News]) -> None:
@@ -253,16 +253,16 @@ class Notifier:
         )
         if count := self._dispatch.given_up - before:
             label = self._endpoints[message.receiver].label
-            text = f"WARNING: {_counted(count)} given up: {label} did not take them for a day ({result.why})"
+            text = f"WARNING: {_counted(count)} given up: {label} did not accept them for a day ({result.why})"
             self._notices.tell("warnings of notifications that were given up", text, label)
         self._go_on()
 
     def _report(self, report: Report) -> None:
         label = self._endpoints[report.receiver].label
         text = {
-            "failing": f"WARNING: {label} takes no notifications: {report.why}; they wait",
-            "working": f"{label} takes notifications again",
-            "gone": f"WARNING: {label} wants no more notifications (410): it gets none until rtms starts again",
+            "failing": f"WARNING: {label} does not accept notifications: {report.why}; they are kept for later",
+            "working": f"{label} accepts notifications again",
+            "gone": f"WARNING: {label} wants no more notifications (410): none are sent until rtms restarts",
         }[report.state]
         fields = {"url": label, "state": report.state, "why": report.why or None, "waiting": self._waiting}
         self._tell("notify", fields, text)
@@ -273,7 +273,7 @@ class Notifier:
     # The end.
 
     async def _send_rest(self) -> None:
-        """Send what is due, but not for ever."""
+        """Send what is due, for a limited time."""
         self._desk.put(Seal())
         end = time.monotonic() + LAST_PATIENCE_S
         telling = self._loop.call_later(TELL_S, self._tell_of_waiting)
@@ -289,7 +289,7 @@ class Notifier:
             telling.cancel()
 
     def _tell_of_waiting(self) -> None:
-        self._say(f"{_counted(self._waiting)} waiting: that is tried for {LAST_PATIENCE_S:.0f} s at most")
+        self._say(f"{_counted(self._waiting)} waiting: trying for {LAST_PATIENCE_S:.0f} s at most")
 
     def _may_send_before(self, end: float) -> bool:
         due = self._dispatch.wake_at()
@@ -299,13 +299,13 @@ class Notifier:
         if not self._waiting:
             return
         if self._folder is None:
-            self._say(f"WARNING: {_counted(self._waiting)} not delivered, and not kept", "left")
+            self._say(f"WARNING: {_counted(self._waiting)} not delivered and not kept", "left")
         else:
-            self._say(f"{_counted(self._waiting)} left in {self._folder / FILE}: the next run sends them", "left")
+            self._say(f"{_counted(self._waiting)} left in {self._folder / FILE}; the next run sends them", "left")
 
 
 class Lines:
-    """Hears a session's lines, and passes them on; see `StreamListener`."""
+    """Forwards a session's lines; see `StreamListener`."""
 
     def __init__(self, subject: Subject, desk: Desk) -> None:
         self._subject = subject
@@ -333,7 +333,7 @@ class Lines:
 
 
 class _Result(Struct, frozen=True):
-    """What became of one request."""
+    """The result of one request."""
 
     verdict: Verdict
     why: str = ""
@@ -341,7 +341,7 @@ class _Result(Struct, frozen=True):
 
 
 class _Poster:
-    """Posts to one endpoint, over connections that stay open. Redirects are not followed."""
+    """Posts to one endpoint over persistent connections. Does not follow redirects."""
 
     def __init__(self, endpoint: Endpoint, secrets: Sequence[bytes], tls: ssl.SSLContext | None) -> None:
         self._endpoint = endpoint
@@ -370,7 +370,7 @@ class _Poster:
                             break
         except TimeoutError:
             result = result or _Result(Verdict.FAILED, f"no answer within {PATIENCE_S:g} s")
-        except Exception as error:  # whatever a receiver or a proxy makes a client raise, its lane must go on
+        except Exception as error:  # a receiver or proxy may make the client raise anything, and the lane must go on
             result = result or _Result(Verdict.FAILED, self._said(error))
         self._client.cookies.clear()
         return result
@@ -385,20 +385,20 @@ class _Poster:
 
 
 def _judged(answer: httpx.Response) -> _Result:
-    """What an answer means, by its status."""
+    """Interpret an answer by its status."""
     status = answer.status_code
     if 200 <= status < 300:
         return _Result(Verdict.DELIVERED)
     if status == httpx.codes.GONE:
-        return _Result(Verdict.GONE, "it answers 410")
-    why = f"it answers {status}"
+        return _Result(Verdict.GONE, "it answered 410")
+    why = f"it answered {status}"
     if 300 <= status < 400:
         why += ", and redirects are not followed"
     return _Result(Verdict.FAILED, why, _retry_after(answer.headers.get("retry-after")))
 
 
 def _retry_after(text: str | None) -> float | None:
-    """Seconds, where an answer says how long to wait: a number of them, or a date."""
+    """Return the seconds to wait from a Retry-After header, which is a number or a date."""
     if text is None:
         return None
     text = text.strip()

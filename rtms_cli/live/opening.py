@@ -1,4 +1,4 @@
-"""The taps of a command: servers that are shared by all streams, and what opens a tap for each session."""
+"""The taps of a command: servers shared by all streams, and a factory of taps for each session."""
 
 import re
 import ssl
@@ -21,13 +21,13 @@ from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.names import participant_stem, tame_id
 
 _PARTICIPANTS = 10
-"""Of a stream, as far as descriptors are kept for their targets."""
+"""Participants of a stream for whose targets descriptors are reserved."""
 
 
 class Output(Struct, frozen=True):
-    """Where commands that taps run write to.
+    """Where commands that taps run write their output.
 
-    One of two: a descriptor (`None` is our own standard output), or lines that are shown among ours.
+    Either a descriptor (`None` is our own standard output), or lines shown among ours.
     """
 
     descriptor: int | None = None
@@ -35,21 +35,21 @@ class Output(Struct, frozen=True):
 
 
 class Network(Struct, frozen=True):
-    """How taps reach others, and are reached."""
+    """Network settings of taps."""
 
     host: str = LOOPBACK
-    """Where `listen:` targets listen."""
+    """The host that `listen:` targets listen on."""
     token: str | None = None
-    """What servers are told, and clients must tell."""
+    """The token that is sent to servers and required from clients."""
     tls: ssl.SSLContext | None = None
     """For `wss://`; `None` verifies against the system's store."""
 
 
 class Taps:
-    """What opens taps for sessions.
+    """Opens taps for sessions.
 
-    :param tell: hears how each fares; on the event loop.
-    :param servers: of `listen:` targets; they listen.
+    :param tell: called on the event loop with the state of each tap.
+    :param servers: listening servers of `listen:` targets.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Taps:
         self._output = output
 
     def open(self, tap: TapSpec, stream: Stream, folder: Path | None, *, is_live: bool = True) -> Tap:
-        """Open one for a session."""
+        """Open a tap for a session."""
         return Tap(tap, stream, folder, self._request, self._make_target, self._tell, is_live=is_live)
 
     def openers(self, *, is_live: bool = True) -> list[Callable[[Stream, Path | None], Tap]]:
-        """What opens each of them; see `station.listening.OpenListener`."""
+        """Return a function for each tap that opens it; see `station.listening.OpenListener`."""
 
         def opener(tap: TapSpec) -> Callable[[Stream, Path | None], Tap]:
             return lambda stream, folder: self.open(tap, stream, folder, is_live=is_live)
@@ -97,7 +97,7 @@ class Taps:
 
 
 def descriptors_for(taps: Sequence[TapSpec]) -> tuple[int, int]:
-    """The file descriptors that taps may need: once, and for each stream."""
+    """Return the number of file descriptors that taps may need: in total, and per stream."""
     once = sum(MOST_CLIENTS + MOST_ASKING + 1 for tap in taps if tap.target.kind == LISTEN)
     each = {EXEC: DESCRIPTORS, FILE: 1, WEBSOCKET: 2, TWILIO: 2}
     return once, sum(each.get(tap.target.kind, 0) * (_PARTICIPANTS if tap.user == EACH else 1) for tap in taps)
@@ -111,7 +111,7 @@ _CONNECTED: dict[str, type[WebSocketTarget]] = {WEBSOCKET: WebSocketTarget, TWIL
 
 
 def filled(path: str, beginning: Beginning) -> str:
-    """A path with `{stream}` and `{user}` in it, as names that cannot lead anywhere else."""
+    """Fill in `{stream}` and `{user}` in a path, as safe file names."""
     names = {
         "{stream}": tame_id(beginning.stream_id),
         "{user}": "mixed" if beginning.user_id is None else participant_stem(beginning.user_id, beginning.user_name),
@@ -123,15 +123,15 @@ def filled(path: str, beginning: Beginning) -> str:
 async def opened_taps(
     taps: Sequence[TapSpec], request: MediaRequest, tell: Tell, output: Output, network: Network
 ) -> AsyncIterator[Taps]:
-    """Taps with their servers, which are closed in the end.
+    """Open taps with their servers, and close the servers at the end.
 
-    :raises Problem: where one cannot listen, or a URL or the token cannot be used.
+    :raises Problem: if a server cannot listen, or a URL or the token is invalid.
     """
     async with AsyncExitStack() as stack:
         servers: dict[TapSpec, TapServer] = {}
         for tap in taps:
             if tap.target.kind in _CONNECTED:
-                _connected(tap, network)  # to be told now what is wrong with it
+                _connected(tap, network)  # to report errors in it now
             elif tap.target.kind == LISTEN and tap not in servers:
                 server = TapServer(network.host, tap.target.port, network.token, buffer_s=tap.buffer_s)
                 servers[tap] = await stack.enter_async_context(server)

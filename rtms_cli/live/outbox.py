@@ -1,11 +1,11 @@
-"""What waits to be delivered, on disk: it survives whatever ends the process.
+"""Messages that wait for delivery, on disk, so that they survive the process.
 
-An outbox is one SQLite file in the folder for recordings. Several processes may use the same one. Each holds a *slot*:
-a number whose lock file is locked for as long as the process lives. A message belongs to a slot, and only who holds the
-slot sends it; so nobody sends what another one sends. What belonged to a process that is gone is taken over by the next
-one that sends to the same receiver.
+An outbox is one SQLite file in the folder for recordings. Several processes may share it. Each holds a *slot*: a number
+with a lock file that stays locked while the process lives. A message belongs to a slot, and only the slot's holder
+sends it, so no message is sent by two processes. When a process has exited, the next process that sends to the same
+receiver takes over its messages.
 
-Everything here waits for a disk: use it on a thread of its own.
+Everything here waits for the disk. Use it on a separate thread.
 """
 
 import contextlib
@@ -31,15 +31,15 @@ T = TypeVar("T")
 
 FILE = ".rtms-outbox.sqlite3"
 MOST_MESSAGES, MOST_NBYTES = 100_000, 128 << 20
-"""What may wait for one receiver."""
+"""How much may wait for one receiver."""
 KEPT_S = 86_400.0
-"""How old a message may get whose receiver is not configured any more, or does not take it."""
+"""Maximum age of a message that its receiver does not accept, or whose receiver is no longer configured."""
 MOST_SLOTS = 1000
-"""Processes that use one outbox at a time."""
+"""How many processes may use an outbox at once."""
 
 _APPLICATION_ID, _VERSION = 0x52544D53, 1
 _NOBODYS = 0
-"""The slot of messages that whoever is configured for their receiver may take."""
+"""The slot of messages that any process configured for their receiver may take."""
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS messages (seq INTEGER PRIMARY KEY AUTOINCREMENT, slot INTEGER NOT NULL,"
     " receiver TEXT NOT NULL, stream TEXT NOT NULL, id TEXT NOT NULL, kept INTEGER NOT NULL, at REAL NOT NULL,"
@@ -60,18 +60,18 @@ class Message(Struct, frozen=True):
     stream: str
     """The stream's id: messages with the same receiver and stream are delivered in order."""
     id: str
-    """The same at each attempt, and for each receiver."""
+    """Its id, the same for each attempt and each receiver."""
     at: float
-    """When the event was, in seconds since 1970."""
+    """Unix time of the event, in seconds."""
     body: bytes
     kept: bool = False
-    """Whether it stays where the stream is revoked, and still finds room where others do not."""
+    """Whether it is kept if the stream is revoked, and still fits when the outbox is full for others."""
     seq: int = 0
-    """Its place in the order; given by the outbox."""
+    """Its sequence number, assigned by the outbox."""
 
 
 class Batch(Struct, frozen=True):
-    """A message that still grows. It is delivered once it is sealed, or once its process is gone."""
+    """A message that is still growing. It is delivered once it is sealed, or once its process has exited."""
 
     id: str
     receivers: tuple[str, ...]
@@ -81,13 +81,13 @@ class Batch(Struct, frozen=True):
 
 
 class BrokenOutboxError(Exception):
-    """The file is damaged or gone; `open` makes a new one."""
+    """The file is damaged or gone. `open` creates a new one."""
 
 
 class Outbox:
-    """Messages that wait; see the module's text.
+    """Waiting messages; see the module docstring.
 
-    :param folder: where the file is; with `None` it is in memory only.
+    :param folder: folder of the file; `None` keeps it in memory.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -99,13 +99,13 @@ class Outbox:
         self._slot = 1
         self._last_seq = 0
         self._loads: dict[str, list[int]] = {}
-        """Messages and bytes that wait, by receiver."""
+        """Waiting messages and bytes, by receiver."""
 
     def open(self) -> str | None:
-        """Open the file, or make it. One that is damaged, or is none of ours, is moved aside.
+        """Open or create the file. A damaged or foreign file is renamed.
 
-        :returns: where such a file is now.
-        :raises Problem: where no file can be made.
+        :returns: the new path of a renamed file.
+        :raises Problem: if the file cannot be created.
         """
         self._disconnect()
         aside = None
@@ -115,7 +115,7 @@ class Outbox:
                 self._connect()
             except (sqlite3.DatabaseError, BrokenOutboxError) as error:
                 if isinstance(error, sqlite3.OperationalError):
-                    raise  # busy, or no room: no fault of the file's
+                    raise  # busy, or no space: the file is not damaged
                 self._disconnect()
                 aside = self._move_aside()
                 self._connect()
@@ -123,23 +123,23 @@ class Outbox:
             self._disconnect()
             why = reason_of(error)
             raise Problem(
-                f"The outbox for notifications cannot be opened in {self._folder}: {why}.",
+                f"Cannot open the outbox for notifications in {self._folder}: {why}.",
                 "Choose another folder with --out.",
             ) from None
         return aside
 
     def close(self) -> None:
-        """Close the file. What waits, waits for the next process."""
+        """Close the file. Waiting messages are left for the next process."""
         self._disconnect()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def commit(self, work: Callable[[], T]) -> T:
-        """All that a function does with the methods below, or nothing of it.
+        """Run a function that uses the methods below, in one transaction.
 
-        :raises BrokenOutboxError: where the file is damaged or gone.
-        :raises sqlite3.Error: where it cannot be written now.
+        :raises BrokenOutboxError: if the file is damaged or gone.
+        :raises sqlite3.Error: if it cannot be written now.
         """
         self._look_for_file()
         db = self._db
@@ -162,9 +162,9 @@ class Outbox:
     # Within `commit`.
 
     def take_over(self, receivers: Collection[str], now: float) -> int:
-        """Take the messages for these receivers that nobody sends any more, and drop what is too old for others.
+        """Take over orphaned messages for these receivers, and drop messages for others that are too old.
 
-        :param now: in seconds since 1970.
+        :param now: Unix time in seconds.
         :returns: how many were dropped.
         """
         ours = json.dumps(list(receivers))
@@ -181,14 +181,14 @@ class Outbox:
         return dropped
 
     def seal_own(self) -> None:
-        """Let every batch of this process be delivered."""
+        """Seal every batch of this process."""
         for (batch,) in self._db.execute("SELECT id FROM batches WHERE slot = ?", [self._slot]).fetchall():
             self.seal(batch)
 
     def add(self, message: Message) -> bool:
-        """Put a message behind the others.
+        """Append a message.
 
-        :returns: whether there was room for it.
+        :returns: whether it fit.
         """
         load = self._loads.setdefault(message.receiver, [0, 0])
         share = 1.1 if message.kept else 1.0
@@ -200,27 +200,27 @@ class Outbox:
         return True
 
     def grow(self, batch: Batch) -> None:
-        """Keep a batch as it is now, in place of what it was."""
+        """Save a batch, replacing its earlier state."""
         row = [batch.id, self._slot, json.dumps(batch.receivers), batch.stream, batch.at, batch.body]
         self._db.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def seal(self, batch_id: str) -> list[tuple[Message, bool]]:
-        """Put a batch behind the messages that wait.
+        """Append a batch to the waiting messages.
 
-        :returns: the messages that it became, and whether there was room for them.
+        :returns: the resulting messages, and whether each fit.
         """
         return self._seal(batch_id, self._slot)
 
     def lanes(self) -> list[tuple[str, str]]:
-        """Receivers and streams for which this process has messages."""
+        """Return the receivers and streams for which this process has messages."""
         rows = self._db.execute("SELECT DISTINCT receiver, stream FROM messages WHERE slot = ?", [self._slot])
         return list(rows)
 
     def heads(self, receiver: str, stream: str, after: int, most: int, most_nbytes: int) -> tuple[list[Message], bool]:
-        """The next messages of a receiver and stream, in order, and whether there are more.
+        """Return the next messages of a receiver and stream, in order, and whether there are more.
 
-        :param after: the last one that is known.
-        :param most_nbytes: once they are so large in all, no further one is read.
+        :param after: sequence number of the last known message.
+        :param most_nbytes: stop reading at this total size.
         """
         rows = self._db.execute(
             "SELECT receiver, stream, id, at, body, kept, seq FROM messages"
@@ -238,22 +238,22 @@ class Outbox:
         return found, False
 
     def remove(self, seqs: Sequence[int]) -> None:
-        """Forget messages: they were delivered, or given up."""
+        """Delete messages that were delivered or given up."""
         for seq in seqs:
             self._delete("seq = ?", [seq])
 
     def remove_old(self, receiver: str, stream: str, after: int, before: float) -> int:
-        """Forget what is older than a moment, in seconds since 1970, of a receiver and stream.
+        """Delete messages of a receiver and stream that are older than a Unix time in seconds.
 
-        :param after: the last one that stays whatever its age.
+        :param after: messages up to this sequence number stay regardless of age.
         :returns: how many.
         """
         return self._delete("receiver = ? AND stream = ? AND seq > ? AND at < ?", [receiver, stream, after, before])
 
     def remove_receiver(self, receiver: str, but: Collection[int]) -> int:
-        """Forget everything for a receiver.
+        """Delete everything for a receiver.
 
-        :param but: places of messages that stay: they are on their way.
+        :param but: sequence numbers of messages being sent, which stay.
         :returns: how many.
         """
         return self._delete(
@@ -261,9 +261,9 @@ class Outbox:
         )
 
     def remove_stream(self, stream: str, but: Collection[int]) -> int:
-        """Forget what was said in a stream; messages that are `kept` stay.
+        """Delete what was said in a stream. Messages that are `kept` stay.
 
-        :param but: places of messages that stay: they are on their way.
+        :param but: sequence numbers of messages being sent, which stay.
         :returns: how many.
         """
         batches = self._db.execute("DELETE FROM batches WHERE slot = ? AND stream = ?", [self._slot, stream])
@@ -273,10 +273,10 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """How many messages this process has."""
+        """Return how many messages this process has."""
         return sum(count for count, _ in self._loads.values())
 
-    # How it is done.
+    # Implementation.
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -333,7 +333,7 @@ class Outbox:
         self._loads = {row[0]: [row[1], row[2]] for row in self._db.execute(sums, [self._slot])}
 
     def _look_for_file(self) -> None:
-        """Make sure that the file is still the one at its path.
+        """Check that the open file is still the one at its path.
 
         :raises BrokenOutboxError: where it is not.
         """
@@ -359,16 +359,17 @@ class Outbox:
             raise BrokenOutboxError("it is another program's file")
         if (said := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise BrokenOutboxError(said)
-        db.execute("PRAGMA auto_vacuum = FULL")  # what a receiver that was away has cost is given back
+        db.execute("PRAGMA auto_vacuum = FULL")  # returns the space that an absent receiver's messages took
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")  # survives the process's end; the machine's may cost the last moments
-        db.execute("PRAGMA secure_delete = ON")  # what people said does not stay behind
+        # survives the end of the process; a crash of the machine may lose the last moments
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA secure_delete = ON")  # leaves no traces of what people said
         db.execute("PRAGMA temp_store = MEMORY")
         db.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA:
             db.execute(statement)
         last = db.execute("SELECT MAX(seq) FROM sqlite_sequence").fetchone()[0]
-        if (last or 0) < self._last_seq:  # a number never stands for two messages, in a new file neither
+        if (last or 0) < self._last_seq:  # a number never stands for two messages, not even in a new file
             db.execute("DELETE FROM sqlite_sequence")
             db.execute("INSERT INTO sqlite_sequence VALUES ('messages', ?)", [self._last_seq])
         self._count()
@@ -390,7 +391,7 @@ class Outbox:
         return target.name
 
     def _take_slot(self) -> None:
-        """Take the lowest slot that is free: whoever had it before is gone, and left it what it could not send."""
+        """Take the lowest free slot, including any messages that its previous holder left."""
         if self._folder is None or self._lock is not None:
             return
         for slot in range(1, MOST_SLOTS):
@@ -400,11 +401,11 @@ class Outbox:
                 continue
             self._slot = slot
             return
-        raise OSError(f"{MOST_SLOTS} processes use it already")
+        raise OSError(f"{MOST_SLOTS} processes already use it")
 
     @contextmanager
     def _held(self, slot: int) -> Iterator[bool]:
-        """Whether a slot is nobody else's; while the block runs it is nobody else's."""
+        """Yield whether a slot is free, and hold it while the block runs."""
         if slot in (_NOBODYS, self._slot) or self._folder is None:
             yield slot != self._slot
             return
@@ -423,7 +424,7 @@ def _lock(folder: Path, slot: int) -> int:
     """Lock a slot.
 
     :returns: the descriptor that holds the lock until it is closed.
-    :raises BlockingIOError: where somebody else has it.
+    :raises BlockingIOError: if another process holds it.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(folder / f".rtms-outbox.{slot}.lock", flags, 0o600)
@@ -432,28 +433,28 @@ def _lock(folder: Path, slot: int) -> int:
     except BlockingIOError:
         os.close(descriptor)
         raise
-    except OSError as error:  # a file system without locks: then there is one process, as far as we can know
+    except OSError as error:  # a file system without locks: assume that there is one process
         log.debug("the outbox's folder has no locks: %s", error)
     return descriptor
 
 
 def _make_private(path: Path) -> tuple[int, int]:
-    """Have a file that its owner alone can read.
+    """Create a file that only its owner can read.
 
-    :returns: what tells it from others.
-    :raises BrokenOutboxError: where something else has its name.
+    :returns: its identity.
+    :raises BrokenOutboxError: if its name is taken by something else.
     """
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        raise BrokenOutboxError("it is no file of its own")
+        raise BrokenOutboxError("it is not a regular file")
     if found.st_mode & 0o077:
         path.chmod(0o600)
     return found.st_dev, found.st_ino
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether an error is the file's fault: what is temporary, such as a full disk, is not."""
+    """Return whether an error means that the file is damaged. Temporary errors, such as a full disk, do not."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(error).startswith("no such table")

@@ -1,7 +1,7 @@
-"""From a tap to one target: a bounded buffer between threads, and the task that opens, sends, and opens again.
+"""Connects a tap to one target: a bounded buffer between threads, and the task that opens, sends, and reopens.
 
-The buffer is filled on the writing thread and emptied on the event loop. What has waited for too long goes first, and
-is counted: a slow target costs what it does not take, and nothing else.
+The writing thread fills the buffer, and the event loop empties it. Pieces that have waited too long are dropped and
+counted: a slow target only loses what it cannot take.
 """
 
 import asyncio
@@ -16,34 +16,34 @@ from rtms_cli.protocol.messages import UserId
 from rtms_cli.recording.manifest import TapEntry
 
 MOST_NBYTES = 32 << 20
-"""What may wait for a target, whatever the time that it has waited."""
+"""Limit of waiting data for a target, regardless of its age."""
 PIECE_COST = 200
-"""Bytes that a piece takes beside its own."""
+"""Overhead of a piece in bytes."""
 MOST_GAPS = 1_000
-"""Kinds and users of which it is told apart what was dropped."""
+"""How many kinds and users have separate counts of dropped pieces."""
 BATCH_NBYTES = 1 << 16
-"""What a target is given at once: it is not in the buffer any more then."""
+"""How much a target receives at once. It then leaves the buffer."""
 FINISH_S = 10.0
-"""How long a target may take for what waits when the stream ends; then for its own end."""
+"""How long a target may take for waiting data when the stream ends, and then for its own end."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-"""Between two tries to open a target again."""
+"""Shortest and longest delay between attempts to reopen a target."""
 STEADY_S = 10.0
-"""A target that held out for so long is opened again without a long pause."""
+"""A target that ran for this long is reopened without a long pause."""
 
 Tell = Callable[[Mapping[str, object], str], None]
-"""Tells people and scripts how a tap fares; on the event loop."""
+"""Reports the state of a tap to people and scripts, on the event loop."""
 
 
 def _told(kind: str, whose: UserId, gap: Gap) -> Piece:
-    told = {"kind": kind, "from_ms": gap.from_ms, "to_ms": gap.to_ms, "why": "the target was too slow, or not there"}
+    told = {"kind": kind, "from_ms": gap.from_ms, "to_ms": gap.to_ms, "why": "the target was too slow or absent"}
     return Piece(GAP, msgspec.json.encode(told | {"count": gap.count}), whose, timestamp_ms=gap.from_ms)
 
 
 class Buffer:
-    """What waits for a target; `put` on one thread, `take` on the event loop.
+    """Data waiting for a target. `put` is called on one thread, `take` on the event loop.
 
     :param seconds: how long a piece may wait.
-    :param loop: where it is taken from it.
+    :param loop: the event loop that takes from it.
     """
 
     def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
@@ -52,7 +52,7 @@ class Buffer:
         self._pieces: deque[tuple[int, Piece]] = deque()
         self._nbytes = 0
         self._gaps: dict[tuple[str, UserId], Gap] = {}
-        """What was thrown away since the target was told of that."""
+        """What was dropped since the target was last informed of it."""
         self._loop = loop
         self._waiter: asyncio.Future[None] | None = None
         self._has_ended = False
@@ -60,50 +60,50 @@ class Buffer:
         self.dropped_seconds = 0.0
 
     def put(self, piece: Piece, at_us: int) -> None:
-        """Let a piece wait; `wake` tells who takes it."""
+        """Add a piece. `wake` notifies the consumer."""
         with self._lock:
             self._pieces.append((at_us, piece))
             self._nbytes += len(piece.data) + PIECE_COST
             self._drop_old(at_us)
 
     def drop_old(self, at_us: int) -> None:
-        """Throw away what has waited for too long by now."""
+        """Drop what has waited for too long."""
         if self._pieces:
             with self._lock:
                 self._drop_old(at_us)
 
     def wake(self) -> None:
-        """Tell who waits that there is something."""
+        """Notify the consumer that there is data."""
         if self._waiter is not None and (self._pieces or self._has_ended):
             try:
                 self._loop.call_soon_threadsafe(self._resolve)
             except RuntimeError:
-                pass  # the event loop is closed: nobody takes anything any more
+                pass  # the event loop is closed: nothing is consumed any more
 
     def lose(self, pieces: Sequence[Piece]) -> None:
-        """Count what was taken, and could not be handed on."""
+        """Count pieces that were taken but not forwarded."""
         with self._lock:
             for piece in pieces:
                 if piece.kind != GAP:
                     self._drop(piece)
 
     def lose_all(self) -> None:
-        """Count what still waits, and forget it."""
+        """Count what is still waiting, and drop it."""
         with self._lock:
             pieces, self._nbytes = [piece for _, piece in self._pieces], 0
             self._pieces.clear()
         self.lose(pieces)
 
     def end(self) -> None:
-        """Nothing more comes."""
+        """Mark the end of the data."""
         self._has_ended = True
         self.wake()
 
     async def take(self) -> list[Piece]:
-        """What waits, as much as a target is given at once; nothing where it has ended."""
+        """Wait for data, and return as much as a target receives at once; nothing at the end."""
         while not self._pieces and not self._has_ended:
             self._waiter = self._loop.create_future()
-            if not self._pieces and not self._has_ended:  # else it came in between
+            if not self._pieces and not self._has_ended:  # otherwise it arrived in between
                 await self._waiter
             self._waiter = None
         nbytes = 0
@@ -140,9 +140,9 @@ class Buffer:
 class Outlet:
     """One target of one session, or of one participant.
 
-    :param entry: is kept up to date; the manifest has it.
-    :param tell: hears how it fares.
-    :param loop: where it runs; it may be made on another thread.
+    :param entry: the manifest's entry, which is kept up to date.
+    :param tell: called with its state.
+    :param loop: the event loop that it runs on. It may be created on another thread.
     """
 
     def __init__(
@@ -165,22 +165,22 @@ class Outlet:
         self._task: asyncio.Task[None] | None = None
         self._is_ending = asyncio.Event()
         self._limit: asyncio.Timeout | None = None
-        """Of what is being done for the target."""
+        """Progress of the current operation."""
 
     def start(self) -> None:
-        """Begin to send; on the event loop."""
+        """Start sending, on the event loop."""
         self._task = asyncio.create_task(self._run(), name=f"tap {self._entry.target}")
         self._task.add_done_callback(self._look)
 
     @property
     def entry(self) -> TapEntry:
-        """How much it got."""
+        """Return how much it received."""
         self._entry.drops = self.buffer.drops
         self._entry.dropped_seconds = round(self.buffer.dropped_seconds, 3)
         return self._entry
 
     async def close(self) -> None:
-        """Hand on what waits, and end; within some seconds, whatever the target does."""
+        """Forward waiting data, and end within a few seconds, whatever the target does."""
         self.buffer.end()
         self._is_ending.set()
         if self._limit is not None:
@@ -192,10 +192,10 @@ class Outlet:
             self._task.result()
 
     def _look(self, task: asyncio.Task[None]) -> None:
-        """Tell of a defect of ours when it happens; `close` raises it."""
+        """Report a defect in rtms as it happens. `close` raises it."""
         if not task.cancelled() and (defect := task.exception()) is not None:
             self._entry.error = f"a defect in rtms: {defect!r}"
-            self._say("gone", f"{self._entry.error}; it gets nothing more")
+            self._say("gone", f"{self._entry.error}; nothing more is sent to it")
 
     async def _run(self) -> None:
         pause_s, told = FIRST_PAUSE_S, ""
@@ -211,13 +211,13 @@ class Outlet:
             if loop.time() - began > STEADY_S:
                 pause_s = FIRST_PAUSE_S
             if gone.final or not self._restarts or self._is_ending.is_set():
-                self._say("gone", f"{gone}; it gets nothing more")
+                self._say("gone", f"{gone}; nothing more is sent to it")
                 await self._throw_away()
                 return
             if gone.absent:
                 pause_s = FIRST_PAUSE_S
             if str(gone) != told or not (gone.absent or pause_s >= LONGEST_PAUSE_S):  # not for hours, again and again
-                self._say("lost", f"{gone}; it is tried again in {pause_s:g} s")
+                self._say("lost", f"{gone}; retrying in {pause_s:g} s")
             told = str(gone)
             try:
                 await asyncio.wait_for(self._is_ending.wait(), pause_s)
@@ -227,7 +227,7 @@ class Outlet:
             self._entry.restarts += 1
 
     async def _serve(self) -> TargetGoneError | None:
-        """Open the target and send until all has been sent, or the target is gone; returns why it is."""
+        """Open the target and send until everything was sent or the target is gone. Return why it is gone."""
         loop, gone = asyncio.get_running_loop(), None
         try:
             async with asyncio.timeout_at(loop.time() + FINISH_S if self._is_ending.is_set() else None) as self._limit:
@@ -238,7 +238,7 @@ class Outlet:
         except TargetGoneError as error:
             gone = error
         except TimeoutError:
-            self._entry.error = f"it did not take all within {FINISH_S:g} s of the end"
+            self._entry.error = f"it did not accept everything within {FINISH_S:g} s of the end"
         finally:
             self._limit = None
             code = await self._target.close(hurry=gone is not None)
@@ -256,7 +256,7 @@ class Outlet:
                 self.buffer.lose(pieces)
 
     async def _throw_away(self) -> None:
-        """Count what comes for a target that is gone for good."""
+        """Count the data for a target that is gone for good."""
         while pieces := await self.buffer.take():
             self.buffer.lose(pieces)
 

@@ -23,21 +23,21 @@ from rtms_cli.recording.files import write_all
 T = TypeVar("T")
 
 END_S = 10.0
-"""How long a process may go on once its input is closed, and again once it was asked to end."""
+"""How long a process may run after its input is closed, and again after SIGTERM."""
 REST_S = 1.0
-"""How long the rest of a process's output is waited for."""
+"""How long to wait for the rest of a process's output."""
 MOST_FILES = 10_000
-"""Files that are known to have been begun: many more than there are sessions that may go on."""
+"""How many started files are remembered: many more than there are sessions."""
 PIPE_NBYTES = 1 << 16
-"""What may wait in front of a pipe, as much as the pipe itself holds: each wait costs a turn of the event loop."""
+"""How much may wait for a pipe, as much as the pipe holds. Each wait takes an iteration of the event loop."""
 MOST_LINES_A_SECOND, LONGEST_LINE = 20, 500
-"""Of a command's output, where it is shown among our own lines."""
+"""How many lines of a command's output are shown among our own."""
 MOST_BYTES_A_SECOND = 1 << 18
-"""Of it that are read: to look through more would keep the event loop busy."""
+"""How many bytes of it are read. Scanning more would block the event loop."""
 
 
 def told_environment(beginning: Beginning) -> dict[str, str]:
-    """What a command is told of its stream, in `RTMS_…` variables."""
+    """Return the `RTMS_…` variables that describe the stream to a command."""
     told = {
         "RTMS_PRODUCT": beginning.product,
         "RTMS_ID": beginning.id,
@@ -60,7 +60,7 @@ def _header(beginning: Beginning) -> bytes:
 
 
 class _ByteTarget(ABC):
-    """Takes bytes, and cannot tell kinds apart; what was dropped is not told."""
+    """A target for bytes of a single kind. It is not informed of dropped data."""
 
     async def send(self, pieces: Sequence[Piece]) -> int:
         """See `Target.send`."""
@@ -72,15 +72,15 @@ class _ByteTarget(ABC):
     async def _write(self, data: bytes) -> None:
         """Write all of it.
 
-        :raises TargetGoneError: where that cannot be done any more.
+        :raises TargetGoneError: if that is no longer possible.
         """
 
 
 class ExecTarget(_ByteTarget):
-    """A process that reads from its standard input. It has a process group of its own, and no shell.
+    """A process that reads from its standard input, in its own process group and without a shell.
 
-    :param output: a descriptor for what it writes to its standard output; `None` is our own.
-    :param show: takes the lines that it writes, if they do not go to where ours go; too many are left out, and counted.
+    :param output: a descriptor for its standard output; `None` is our own.
+    :param show: called with its output lines if they are not written directly. Excess lines are dropped and counted.
     """
 
     def __init__(
@@ -119,7 +119,8 @@ class ExecTarget(_ByteTarget):
             await self._write(header)
 
     async def _listen(self, show: Callable[[str], None]) -> int:
-        """Show what comes out of a pipe; returns its other end. With one of asyncio's, its end is waited for, too."""
+        """Show what arrives on a pipe, and return its other end. asyncio's own pipe would also delay the process's
+        end."""
         reading, writing = os.pipe()
         reader = asyncio.StreamReader()
         self._pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -129,7 +130,7 @@ class ExecTarget(_ByteTarget):
         return writing
 
     async def close(self, *, hurry: bool = False) -> int | None:
-        """Close its input and wait; one that does not end is asked to, and then killed, with its whole group."""
+        """Close its input and wait. If it does not end, terminate and then kill its process group."""
         process, self._process = self._process, None
         try:
             return None if process is None else await self._end(process, hurry=hurry)
@@ -139,7 +140,7 @@ class ExecTarget(_ByteTarget):
     async def _stop_listening(self) -> None:
         reading, self._reading = self._reading, None
         if reading is not None and self._pipe is not None:
-            await asyncio.wait([reading], timeout=REST_S)  # something else may hold its output open
+            await asyncio.wait([reading], timeout=REST_S)  # another process may keep its output open
             reading.cancel()
             await asyncio.wait([reading])
             self._pipe.close()
@@ -159,7 +160,7 @@ class ExecTarget(_ByteTarget):
                 if (await asyncio.wait([ended], timeout=END_S))[0]:
                     break
         finally:
-            signal_group(process.pid, signal.SIGKILL)  # what it has left behind, too
+            signal_group(process.pid, signal.SIGKILL)  # including processes that it left behind
             groups.discard(process.pid)
         return await ended
 
@@ -183,7 +184,7 @@ class ExecTarget(_ByteTarget):
 
 
 async def _show_lines(output: asyncio.StreamReader, show: Callable[[str], None]) -> None:
-    """Show what a process writes, as far as a person can read it."""
+    """Show what a process writes, at a readable rate."""
     loop, shown, left_out, rest = asyncio.get_running_loop(), deque[float](maxlen=MOST_LINES_A_SECOND), 0, b""
     free_at = loop.time()
     try:
@@ -197,8 +198,8 @@ async def _show_lines(output: asyncio.StreamReader, show: Callable[[str], None])
                 shown.append(loop.time())
                 show(line[:LONGEST_LINE].decode(errors="replace"))
             free_at = max(free_at, loop.time()) + len(chunk) / MOST_BYTES_A_SECOND
-            await asyncio.sleep(free_at - loop.time() - 1)  # a flood waits in the pipe, and holds its writer up
-    finally:  # also where the end of a flood is not waited for
+            await asyncio.sleep(free_at - loop.time() - 1)  # a flood stays in the pipe and slows its writer down
+    finally:  # even if we do not wait for the end of a flood
         if rest:
             show(rest.decode(errors="replace"))
         if left_out:
@@ -206,14 +207,14 @@ async def _show_lines(output: asyncio.StreamReader, show: Callable[[str], None])
 
 
 class FileTarget(_ByteTarget):
-    """A file, or a pipe with a name.
+    """A file or a named pipe.
 
-    :param path: a file is made anew by the first session, and goes on in later ones; a pipe is opened once somebody
-        reads from it.
+    :param path: the first session overwrites a file, and later ones append to it. A pipe is opened once it has a
+        reader.
     """
 
     _begun: ClassVar[OrderedDict[Path, None]] = OrderedDict()
-    """Of the whole process: a session that goes on appends."""
+    """Files of the whole process. A resumed session appends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -243,7 +244,7 @@ class FileTarget(_ByteTarget):
             await self._write(header)
 
     def _open(self) -> tuple[int, bool, int]:
-        """Open it; returns the descriptor, whether it is a pipe, and how much is in it."""
+        """Open it, and return the descriptor, whether it is a pipe, and its size."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
         if self._path.is_fifo():
             flags &= ~(os.O_CREAT | os.O_APPEND)
@@ -271,12 +272,12 @@ class FileTarget(_ByteTarget):
             raise TargetGoneError(reason_of(error)) from None
 
     async def close(self, *, hurry: bool = False) -> int | None:
-        """See `Target.close`; a disk that does not answer is left alone."""
+        """See `Target.close`. Does not wait for a disk that does not respond."""
         if self._pipe is not None:
             transport, _ = self._pipe
             self._pipe = None
             if hurry or transport.get_write_buffer_size():
-                transport.abort()  # what nobody reads would be waited for, for ever
+                transport.abort()  # otherwise we would wait for ever for a reader
             else:
                 transport.close()
         worker, self._worker = self._worker, None
@@ -291,7 +292,7 @@ class FileTarget(_ByteTarget):
         return None
 
     def _finish(self, descriptor: int) -> None:
-        """Say in a WAV file's header how long it has become."""
+        """Write the final length into a WAV file's header."""
         beginning = self._beginning
         try:
             if beginning is not None and beginning.sound is not None and beginning.sound.encoding == "wav":
@@ -299,7 +300,7 @@ class FileTarget(_ByteTarget):
                 with self._path.open("r+b") as file:
                     file.write(sound_header(beginning.sound, size - len(sound_header(beginning.sound))))
         except OSError:
-            pass  # the file is gone, or no file: players take the length from its size
+            pass  # the file is gone or not a regular file: players use its size
         finally:
             os.close(descriptor)
 
@@ -322,14 +323,14 @@ class _PipeProtocol(asyncio.BaseProtocol):
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Its reader is gone."""
+        """The reader is gone."""
         self.is_lost = True
         self._wake()
 
     async def drain(self) -> None:
-        """Wait until all is in the pipe.
+        """Wait until everything is in the pipe.
 
-        :raises BrokenPipeError: where nobody reads any more.
+        :raises BrokenPipeError: if the reader is gone.
         """
         while self._is_paused and not self.is_lost:
             self._waiter = asyncio.get_running_loop().create_future()
@@ -343,7 +344,7 @@ class _PipeProtocol(asyncio.BaseProtocol):
 
 
 class StdoutTarget(_ByteTarget):
-    """Our own standard output. It may be shared with others, and must not be made non-blocking."""
+    """Our own standard output. Other processes may share it, so it must not be made non-blocking."""
 
     def __init__(self, descriptor: int = 1) -> None:
         self._descriptor = descriptor
@@ -372,10 +373,10 @@ class StdoutTarget(_ByteTarget):
 
 
 class _Worker:
-    """A thread for what may wait for ever: a file on a dead disk, an output that nobody reads.
+    """A thread for operations that may block for ever: a file on a dead disk, an output without a reader.
 
-    It is its target's own, for the threads that all share do what recordings need. It is a daemon, so that it does not
-    keep the process from its end.
+    Each target has its own, because the shared threads serve the recordings. It is a daemon thread, so that it does not
+    keep the process alive.
     """
 
     def __init__(self, name: str) -> None:
@@ -383,13 +384,13 @@ class _Worker:
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     async def do(self, work: Callable[[], T]) -> T:
-        """Do something there; raises what it raises."""
+        """Run a function on the thread, and return its result or raise its exception."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put((work, done))
         return await done
 
     def end(self) -> None:
-        """Nothing more is to be done."""
+        """Stop the thread."""
         self._jobs.put(None)
 
     def _run(self) -> None:
@@ -399,7 +400,7 @@ class _Worker:
             failure: Exception | None = None
             try:
                 result = work()
-            except Exception as error:  # whatever it is, `do` raises it
+            except Exception as error:  # `do` raises it
                 failure = error
             try:
                 done.get_loop().call_soon_threadsafe(_settle, done, result, failure)
@@ -409,7 +410,7 @@ class _Worker:
 
 def _settle(done: "asyncio.Future[Any]", result: Any, failure: Exception | None) -> None:
     if done.done():
-        return  # nobody waits any more
+        return  # the caller no longer waits
     if failure is None:
         done.set_result(result)
     else:

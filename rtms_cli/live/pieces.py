@@ -1,4 +1,4 @@
-"""What a tap hands on, and to whom: pieces, a beginning, and the targets that take them."""
+"""What a tap forwards and where to: pieces, a beginning, and targets."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,23 +12,23 @@ AUDIO, VIDEO, SHARE, TRANSCRIPT, CHAT, EVENTS, GAP = "audio", "video", "share", 
 
 
 class Piece(Struct, frozen=True, gc=False):
-    """One thing that is handed on."""
+    """One unit of forwarded data."""
 
     kind: str
     data: bytes
-    """Sound in the tap's form; a picture or an access unit as the recording keeps it; a line of the recording's JSONL
-    file, with its line break; of a gap, a JSON object `{"kind", "from_ms", "to_ms", "why"}`."""
+    """Audio in the tap's format; a picture or access unit as in the recording; a line of a JSONL file with its line
+    break; for a gap, a JSON object `{"kind", "from_ms", "to_ms", "why"}`."""
     user_id: UserId = None
-    """Whose it is; `None` is everybody's."""
+    """The user that it belongs to; `None` for mixed data."""
     user_name: str | None = None
     timestamp_ms: int = 0
     """When it began, on Zoom's clock."""
     seconds: float = 0.0
-    """How long it lasts; 0 of what is not sound."""
+    """Duration of audio; 0 for everything else."""
 
 
 class Gap(Struct):
-    """What was dropped of one kind and user."""
+    """Data of one kind and user that was dropped."""
 
     from_ms: int
     to_ms: int
@@ -36,17 +36,17 @@ class Gap(Struct):
 
     @classmethod
     def begin(cls, piece: Piece) -> "Gap":
-        """A gap that begins with a piece; nothing is in it yet."""
+        """Return an empty gap that begins at a piece."""
         return cls(piece.timestamp_ms, piece.timestamp_ms)
 
     def add(self, piece: Piece) -> None:
-        """One more piece was dropped."""
+        """Add a dropped piece."""
         self.to_ms = max(self.to_ms, piece.timestamp_ms + round(piece.seconds * 1000))
         self.count += 1
 
 
 class SoundForm(Struct, frozen=True):
-    """How the sound of a tap is coded."""
+    """The audio format of a tap."""
 
     rate_hz: int
     channels: int
@@ -55,32 +55,32 @@ class SoundForm(Struct, frozen=True):
 
 
 class Beginning(Struct, frozen=True):
-    """What a target is told before the first piece."""
+    """What a target learns before the first piece."""
 
     product: str
     id: str
-    """Of the meeting, session, webinar, engagement or call."""
+    """Id of the meeting, session, webinar, engagement or call."""
     stream_id: str
     folder: str | None
-    """Where it is recorded; `None` where it is not."""
+    """The recording's folder, or `None` if it is not recorded."""
     media: tuple[str, ...]
     """Kinds that may come."""
     sound: SoundForm | None = None
     """Of audio."""
     user_id: UserId = None
-    """Whose alone it is; `None` is everybody's."""
+    """The only user of the target; `None` for all users."""
     user_name: str | None = None
     participants: tuple[tuple[UserId, str | None], ...] = ()
-    """Who is known by then, with their names."""
+    """Users known so far, with their names."""
 
 
 class TargetGoneError(Exception):
-    """A target takes nothing any more: its process has ended, its connection is lost, it could not be reached.
+    """A target accepts no more data: its process has ended, its connection is lost, or it could not be reached.
 
-    :param why: for people.
-    :param exit_code: of a process.
-    :param final: whether to open it again would be of no use.
-    :param absent: whether it is not there yet, and may be at any moment: it is looked for often, at no cost.
+    :param why: a readable reason.
+    :param exit_code: exit code of a process.
+    :param final: whether reopening it is pointless.
+    :param absent: whether it does not exist yet, but may appear at any moment. Checking often is cheap.
     """
 
     def __init__(self, why: str, *, exit_code: int | None = None, final: bool = False, absent: bool = False) -> None:
@@ -91,24 +91,24 @@ class TargetGoneError(Exception):
 
 
 class Target(Protocol):
-    """Takes pieces, on the event loop: opened, sent to, closed. After `TargetGoneError` it may be opened anew."""
+    """A consumer of pieces, on the event loop. After `TargetGoneError` it may be opened again."""
 
     async def open(self, beginning: Beginning) -> None:
         """Start the process, connect, open the file.
 
-        :raises TargetGoneError: where that cannot be done.
+        :raises TargetGoneError: if that fails.
         """
 
     async def send(self, pieces: Sequence[Piece]) -> int:
-        """Hand pieces on, and wait while the consumer takes none. May be cancelled.
+        """Send pieces, and wait while the consumer accepts none. May be cancelled.
 
-        :returns: bytes that were handed on.
-        :raises TargetGoneError: where it takes no more.
+        :returns: number of bytes sent.
+        :raises TargetGoneError: if it accepts no more.
         """
 
     async def close(self, *, hurry: bool = False) -> int | None:
-        """Say that this was all, wait for the consumer to finish (not for ever), and free everything.
+        """Signal the end, wait a limited time for the consumer to finish, and free all resources.
 
         :param hurry: leave without waiting.
-        :returns: the exit code, of a process.
+        :returns: the exit code of a process.
         """

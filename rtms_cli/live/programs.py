@@ -1,8 +1,8 @@
-"""Programs of the user's that rtms starts: hooks, and the commands that taps feed.
+"""User programs that rtms starts: hooks, and the commands of taps.
 
-No shell is involved. Each program gets a process group of its own, so that Ctrl-C on the terminal does not reach it,
-and so that whatever it has started ends with it. What Zoom or a participant has chosen is an argument or a variable,
-never a part of a command line.
+No shell is involved. Each program gets its own process group, so that Ctrl-C on the terminal does not reach it, and its
+child processes end with it. Text from Zoom or a participant is only passed as an argument or a variable, never as part
+of a command line.
 """
 
 import os
@@ -25,20 +25,20 @@ from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.secrets import REDACTED, SECRET_ENDINGS, redact_url
 
 GRACE_S = 10.0
-"""How long a process group has to end after SIGTERM before SIGKILL follows."""
+"""How long a process group may take to end after SIGTERM before it gets SIGKILL."""
 
 DESCRIPTORS = 8
-"""What one program that runs may need of ours: pipes, also those of its start, and a file for what it says."""
+"""File descriptors that a running program may need: pipes, including those of its start, and an output file."""
 
 _LONGEST_ARGUMENT = 4096
-"""Characters of a text from outside that become an argument or a variable: the system takes no more than 128 KiB."""
+"""Longest external text in an argument or variable, in characters. The system's limit is 128 KiB."""
 _CREDENTIALS = ("ZOOM_", "ZM_")
 _CHUNK = 1 << 16
 _LOOK_S = 0.25
-"""How often to look whether a process has ended whose output something else still holds open."""
+"""How often to check whether a process has ended while another one keeps its output open."""
 
 _ENDINGS = "|".join(map(re.escape, (*SECRET_ENDINGS, "key")))
-"""How the names of options end whose values are hidden, where a command is shown."""
+"""Endings of option names whose values are hidden when a command is shown."""
 _PAIR = re.compile(
     rf"(?P<name>[^=:\s]*(?:{_ENDINGS}))(?P<sign>\s*[=:]\s*).+",
     re.IGNORECASE | re.DOTALL,
@@ -48,22 +48,22 @@ _USER_OPTIONS = ("-u", "--user", "--proxy-user")
 
 
 class Command(Struct, frozen=True):
-    """A command of the user's, split."""
+    """A user's command, split into words."""
 
     name: str
-    """The program's name, without its folder, for people."""
+    """The program's name without its folder, for display."""
     words: tuple[str, ...]
-    """What is started, and its arguments."""
+    """The program and its arguments."""
 
 
 def parse_command(option: str, text: str) -> Command:
     """Split a command as a shell would, and find its program.
 
-    :param option: what the command belongs to, for people: `--on finished`.
-    :raises Problem: where there is no command, its quotation marks do not match, or there is no such program.
+    :param option: the option that the command belongs to, for messages: `--on finished`.
+    :raises Problem: if the command is empty, has unmatched quotation marks, or names an unknown program.
     """
     if "\0" in text:
-        raise Problem(f"{option}: the command holds a NUL.", "Take it out.")
+        raise Problem(f"{option}: the command contains a NUL character.", "Take it out.")
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -72,15 +72,15 @@ def parse_command(option: str, text: str) -> Command:
             f"{option}: the command cannot be split: {what}.", "Every quotation mark needs another."
         ) from None
     if not words or not words[0]:
-        raise Problem(f"{option}: there is no command.", "Give one.")
+        raise Problem(f"{option}: the command is empty.", "Give one.")
     program = _find(words[0])
     if program is None:
-        raise Problem(f"{option}: there is no program {words[0]}.", "Give its path, or put its folder on PATH.")
+        raise Problem(f"{option}: program not found: {words[0]}.", "Give its path, or put its folder on PATH.")
     return Command(Path(words[0]).name, (*program, *words[1:]))
 
 
 def _find(name: str) -> tuple[str, ...] | None:
-    """What to start for a program's name; our own is found though its folder is not on PATH."""
+    """Return what to start for a program's name. rtms itself is found even if it is not on PATH."""
     if (found := shutil.which(name)) is not None:
         return (str(Path(found).absolute()),)
     if name != "rtms":
@@ -90,32 +90,32 @@ def _find(name: str) -> tuple[str, ...] | None:
 
 
 def as_argument(text: str) -> str:
-    """A text from outside as an argument or a variable's value: what the system cannot take is replaced or cut off."""
+    """Make external text usable as an argument or variable: replace invalid characters and shorten it."""
     safe = text[:_LONGEST_ARGUMENT].replace("\0", "\N{REPLACEMENT CHARACTER}")
     try:
         os.fsencode(safe)
-    except UnicodeEncodeError:  # lone surrogates, or what the locale's encoding lacks
+    except UnicodeEncodeError:  # lone surrogates, or characters that the locale's encoding lacks
         encoding = sys.getfilesystemencoding()
         return safe.encode(encoding, "replace").decode(encoding)
     return safe
 
 
 def child_environment(told: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment for a program, without Zoom's credentials and without secrets of ours.
+    """Return this process's environment for a program, without Zoom's credentials and our secrets.
 
-    :param told: variables that are added; their values may come from outside.
+    :param told: additional variables. Their values may be external text.
     """
     kept = {name: value for name, value in os.environ.items() if not _is_secret(name)}
     return kept | {name: as_argument(value) for name, value in told.items()}
 
 
 def _is_secret(name: str) -> bool:
-    endings = (*SECRET_ENDINGS, "_notify", "_queue")  # the URL of a receiver or a queue may hold a password
+    endings = (*SECRET_ENDINGS, "_notify", "_queue")  # the URL of a receiver or a queue may contain a password
     return name.startswith(_CREDENTIALS) or (name.startswith("RTMS_") and name.lower().endswith(endings))
 
 
 def redacted_command(command: Sequence[str]) -> list[str]:
-    """A command for people and logs, without what looks like a secret in it."""
+    """Return a command for messages and logs, without anything that looks like a secret."""
     shown: list[str] = []
     before = ""
     for word in command:
@@ -130,7 +130,7 @@ def redacted_command(command: Sequence[str]) -> list[str]:
 
 
 def shown_command(text: str) -> str:
-    """A command as it was typed, without what looks like a secret in it; of one that cannot be split, nothing."""
+    """Return a typed command without anything that looks like a secret; nothing if it cannot be split."""
     try:
         return shlex.join(redacted_command(shlex.split(text)))
     except ValueError:
@@ -141,7 +141,7 @@ class Ended(Struct, frozen=True):
     """How a program ended."""
 
     exit_code: int | None
-    """A signal's number is negative; `None` where the program could not be started, or not be killed."""
+    """Negative for a signal; `None` if the program could not be started or killed."""
     seconds: float
     pid: int | None = None
     timed_out: bool = False
@@ -150,14 +150,14 @@ class Ended(Struct, frozen=True):
 
     @property
     def is_good(self) -> bool:
-        """Whether it did what it was asked to."""
+        """Whether it succeeded."""
         return self.exit_code == 0 and not self.timed_out
 
     def __str__(self) -> str:
         if self.exit_code is None and self.error:
             return f"could not be started: {self.error}"
         if self.timed_out:
-            return f"was stopped after {self.seconds:.0f} s: it took too long"
+            return f"took too long and was stopped after {self.seconds:.0f} s"
         if self.exit_code is None:
             return "does not end"
         if self.exit_code < 0:
@@ -166,7 +166,7 @@ class Ended(Struct, frozen=True):
 
 
 def signal_name(number: int) -> str:
-    """A signal's name, where it has one."""
+    """Return a signal's name, or its number if it has none."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -174,7 +174,7 @@ def signal_name(number: int) -> str:
 
 
 class Programs:
-    """Runs programs, each on the thread that asks for it, and can kill all of them at once."""
+    """Runs programs, each on the calling thread, and can kill all of them at once."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -191,11 +191,11 @@ class Programs:
         timeout_s: float,
         grace_s: float = GRACE_S,
     ) -> Ended:
-        """Run a program to its end; what it leaves running in the background is left alone.
+        """Run a program until it ends. Background processes that it leaves are not touched.
 
-        :param given: for its standard input; it need not read it.
-        :param take: gets its process id and what it says, on both outputs, as it comes.
-        :param timeout_s: how long it may take; then its process group gets SIGTERM, and SIGKILL `grace_s` later.
+        :param given: its standard input, which it need not read.
+        :param take: called with its process id and its output as it arrives.
+        :param timeout_s: time limit. After it, the process group gets SIGTERM, and SIGKILL `grace_s` later.
         """
         began = time.monotonic()
         try:
@@ -218,7 +218,7 @@ class Programs:
 
     def kill(self) -> None:
         """Kill every process group at once, and start no more."""
-        is_held = self._lock.acquire(timeout=1)  # not for ever: a program on a dead disk may hold up its start
+        is_held = self._lock.acquire(timeout=1)  # limited, because a program on a dead disk may block its start
         try:
             self._is_over = True
             for process in list(self._running):
@@ -230,7 +230,7 @@ class Programs:
     def _start(self, command: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         with self._lock:
             if self._is_over:
-                raise ValueError("rtms is being ended")
+                raise ValueError("rtms is shutting down")
             process = subprocess.Popen(  # noqa: S603  # the user's own command
                 command,
                 stdin=subprocess.PIPE,
@@ -245,23 +245,23 @@ class Programs:
 
 
 groups: set[int] = set()
-"""The process groups of taps that run."""
+"""Process groups of running taps."""
 
 
 def kill_groups() -> None:
-    """Kill all that taps run at once: we are to end, and cannot wait."""
+    """Kill all commands of taps at once, when rtms must exit without waiting."""
     for group in tuple(groups):
         signal_group(group, signal.SIGKILL)
 
 
 def signal_group(group: int, number: int) -> None:
-    """Send a signal to a process group, if there still is one."""
-    with suppress(OSError):  # all of it has ended, or is another user's; on macOS, has only zombies
+    """Send a signal to a process group if it still exists."""
+    with suppress(OSError):  # it has ended or belongs to another user; on macOS, it has only zombies
         os.killpg(group, number)
 
 
 class _Attendant:
-    """Feeds a process, takes what it says, and sees it end."""
+    """Feeds a process, reads its output, and waits for its end."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", given: bytes, take: Callable[[bytes], None]) -> None:
         assert process.stdin is not None
@@ -283,11 +283,11 @@ class _Attendant:
         self._stdout.close()
 
     def attend(self, deadline: float, *, to_the_last: bool = False) -> bool:
-        """Attend to it until it has ended.
+        """Serve the process until it has ended.
 
-        :param deadline: of the monotonic clock.
-        :param to_the_last: until nothing that it has started holds its output open, either.
-        :returns: whether that came before the deadline.
+        :param deadline: on the monotonic clock.
+        :param to_the_last: also wait until no child process keeps its output open.
+        :returns: whether it ended before the deadline.
         """
         while (left := deadline - time.monotonic()) > 0:
             if self._stdout.closed:
@@ -308,16 +308,16 @@ class _Attendant:
     def _write(self) -> None:
         try:
             self._rest = self._rest[self._stdin.write(self._rest) or 0 :]
-        except BrokenPipeError:  # it does not want to know
+        except BrokenPipeError:  # it does not read its input
             self._rest = self._rest[:0]
         if not self._rest:
             self._selector.unregister(self._stdin)
             self._stdin.close()
 
     def _read(self) -> bool:
-        """Take what it has said.
+        """Read its output.
 
-        :returns: whether there may be more at once.
+        :returns: whether more may be available at once.
         """
         data = self._stdout.read(_CHUNK)
         if data:
@@ -328,7 +328,7 @@ class _Attendant:
         return bool(data)
 
     def _read_the_rest(self) -> None:
-        """Take what is still in the pipe; whatever else has it open may go on writing, and is not listened to."""
+        """Read what is left in the pipe. Other processes may keep writing to it, but are ignored."""
         for _ in range(1 + (1 << 20) // _CHUNK):
             if not self._read():
                 break

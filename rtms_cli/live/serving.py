@@ -1,12 +1,12 @@
-"""A server for programs on this machine: which streams run, and what they say, over WebSocket (docs/live-websocket.md).
+"""A WebSocket server for local programs: the running streams and their data (docs/live-websocket.md).
 
-Theory of operation. A stream's target never waits: it puts each message into the buffer of each client, which a task
-of the client's own sends from. The messages are the same objects for all clients. What has waited for longer than a
-buffer holds is dropped, the oldest first, and the client is told by a `gap`. So a client that reads nothing costs no
-more than its buffer.
+Theory of operation. A stream's target never waits: it puts each message into the buffer of each client, and each client
+has a task that sends from it. All clients share the same message objects. Messages that have waited too long are
+dropped, the oldest first, and a `gap` message tells the client. A client that reads nothing therefore costs no more
+than its buffer.
 
-Whoever can open a port on this machine may read, but no web page: a browser says in `Origin` which page asks, and in
-`Host` which name led here. Anywhere else, and wherever a token is set, only the token counts.
+Any local program may read, but web pages may not: browsers send the page in `Origin` and the host name in `Host`. On
+other interfaces, and whenever a token is set, only the token counts.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 MOST_CLIENTS = 100
 MOST_ASKING = 200
-"""Connections that have no WebSocket yet; the next one takes the place of the oldest. All clients may come at once."""
+"""Connections without a WebSocket yet. A further one replaces the oldest. All clients may connect at once."""
 OPEN_S = 10.0
 """How long a request may take to arrive."""
 BUFFER_S = 10.0
@@ -43,9 +43,9 @@ BUFFER_S = 10.0
 MOST_NBYTES = 16 << 20
 """Bytes that may wait for a client."""
 _MOST_HEARD = 1 << 16
-"""Bytes of the largest message that a client may send, for nothing."""
+"""Size limit of a client's message in bytes. Such messages are ignored."""
 _LEAST_NBYTES = 200
-"""What a message counts at the least: small ones take memory too."""
+"""Minimum accounted size of a message, because small ones take memory too."""
 _LAST_PORT = 65_535
 _STREAMS = "/streams"
 _NEXT = "/streams/next"
@@ -53,14 +53,14 @@ _TOO_SLOW = "this client reads too slowly"
 
 
 class TapServer:
-    """Serves streams to any number of clients, while it is entered.
+    """Serves streams to clients while it is entered.
 
-    :param host: where to listen; beyond this machine a token is needed.
+    :param host: address to listen on. Non-local addresses require a token.
     :param port: 0 lets the system choose.
-    :param token: what clients must name; `None` lets every program on this machine in.
+    :param token: the token that clients must send; `None` admits every local program.
     :param buffer_s: how long a message may wait for a client.
-    :param most_nbytes: how many bytes may.
-    :raises Problem: where there is no token and one is needed, or it or the port cannot be used.
+    :param most_nbytes: how many bytes may wait for a client.
+    :raises Problem: if a required token is missing, or the token or port is invalid.
     """
 
     def __init__(
@@ -75,8 +75,8 @@ class TapServer:
         self._token = check_token(token)
         if self._token is None and not is_loopback(host):
             raise Problem(
-                f"A tap that listens on {host} would be open to everybody there.",
-                f"Set {TOKEN_VARIABLE}, which clients then must name, or leave --tap-host out.",
+                f"A tap that listens on {host} would be open to everyone on that network.",
+                f"Set {TOKEN_VARIABLE}, which clients must then send, or omit --tap-host.",
             )
         if not 0 <= port <= _LAST_PORT:
             raise Problem(f"A tap cannot listen on port {port}.", f"Ports go from 1 to {_LAST_PORT}.")
@@ -86,16 +86,16 @@ class TapServer:
         self._clients: dict[ServerConnection, _Client] = {}
         self._watchers: set[_Client] = set()
         self._expecting: dict[ServerConnection, asyncio.Future[_Client | None]] = {}
-        """Clients of the next stream; each gets a buffer when that begins, or nothing when the server ends."""
+        """Clients that wait for the next stream. Each gets a buffer when it begins, or `None` when the server ends."""
         self._asking: OrderedDict[ServerConnection, None] = OrderedDict()
         self._server: Server | None = None
         self._dropped = 0
-        """For clients that have left."""
+        """Messages dropped for clients that have left."""
 
     async def __aenter__(self) -> "TapServer":
         """Listen.
 
-        :raises Problem: where the address cannot be had.
+        :raises Problem: if the address cannot be used.
         """
         try:
             family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -103,7 +103,7 @@ class TapServer:
         except (OSError, UnicodeError) as error:
             raise Problem(
                 f"A tap cannot listen on {in_url(self.host)}:{self.port}: {reason_of(error)}.",
-                "Choose another port in --tap …:listen:PORT, or another --tap-host.",
+                "Choose another port with --tap …:listen:PORT, or another --tap-host.",
             ) from error
         self.port = int(listening.getsockname()[1])
         self._server = await serve(
@@ -126,7 +126,7 @@ class TapServer:
         await self.close(hurry=kind is not None)
 
     async def close(self, *, hurry: bool = False) -> None:
-        """Take no more clients; those that are there have 10 s to read the rest.
+        """Accept no more clients. Connected ones have 10 s to read the rest.
 
         :param hurry: leave without waiting.
         """
@@ -150,39 +150,39 @@ class TapServer:
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """Return the URL for clients."""
         return f"ws://{in_url(self.host)}:{self.port}{_STREAMS}"
 
     @property
     def clients(self) -> int:
-        """How many clients there are."""
+        """Return the number of clients."""
         return len(self._clients) + len(self._expecting)
 
     @property
     def dropped(self) -> int:
-        """Messages that did not reach a client that was there, because it read too slowly."""
+        """Return how many messages were dropped because clients read too slowly."""
         return self._dropped + sum(client.dropped for client in self._clients.values())
 
     @property
     def waiting_nbytes(self) -> int:
-        """Bytes that wait for clients."""
+        """Return how many bytes are waiting for clients."""
         return sum(client.waiting_nbytes for client in self._clients.values())
 
     def target(self) -> "ServedTarget":
-        """A target, which clients find under its stream's id while it is open.
+        """Return a new target. Clients find it under its stream's id while it is open.
 
-        Targets of the same stream, such as one for each participant, are one stream to clients.
+        Clients see several targets of a stream, such as one per participant, as one stream.
         """
         return ServedTarget(self)
 
     def listed(self) -> bytes:
-        """The streams that run, as JSON."""
+        """Return the running streams as JSON."""
         return dumps(
             {"type": "streams", "version": VERSION, "streams": [one.entry() for one in self._streams.values()]}
         )
 
     def join(self, target: "ServedTarget", told: Beginning) -> "_Served":
-        """Serve a target's stream, which others may be part of already."""
+        """Serve a target's stream, which other targets may already belong to."""
         served = self._streams.get(told.stream_id)
         if served is None:
             served = self._streams[told.stream_id] = _Served(told)
@@ -194,7 +194,7 @@ class TapServer:
         return served
 
     def leave(self, target: "ServedTarget", served: "_Served") -> None:
-        """End a target; with its last one, a stream ends for its clients as well."""
+        """End a target. A stream ends for its clients with its last target."""
         served.targets.discard(target)
         if not served.targets:
             stream_id = served.framing.beginning.stream_id
@@ -209,7 +209,7 @@ class TapServer:
             watcher.put((message,))
 
     def arrived(self, connection: ServerConnection) -> None:
-        """Somebody has connected, and says nothing yet."""
+        """A connection was opened and has sent nothing yet."""
         self._asking[connection] = None
         if len(self._asking) > MOST_ASKING:
             oldest, _ = self._asking.popitem(last=False)
@@ -230,10 +230,10 @@ class TapServer:
             expected.set_result(None)
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer a request, or let a WebSocket be opened."""
+        """Answer a request, or accept a WebSocket."""
         try:
             return self._answer(connection, request)
-        except Exception:  # a defect of ours: the library would answer 500, and say nothing
+        except Exception:  # a defect in rtms: the library would answer 500 without a log message
             log.exception("a defect in rtms: a request to a tap could not be answered")
             raise
 
@@ -250,7 +250,7 @@ class TapServer:
             connection.served = self._streams.get(unquote(path.removeprefix(f"{_STREAMS}/")))
         connection.is_for_next = connection.served is None and path == _NEXT
         if connection.served is None and path.removesuffix("/") != _STREAMS and path != _NEXT:
-            return connection.respond(HTTPStatus.NOT_FOUND, f"no such stream; {_STREAMS} lists those that run\n")
+            return connection.respond(HTTPStatus.NOT_FOUND, f"no such stream; {_STREAMS} lists the running streams\n")
         if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
             told = dumps(connection.served.entry()) if connection.served is not None else self.listed()
             response = connection.respond(HTTPStatus.OK, told.decode())
@@ -258,19 +258,19 @@ class TapServer:
             response.headers["Content-Type"] = "application/json"
             return response
         if self.clients >= MOST_CLIENTS:
-            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"there are {MOST_CLIENTS} clients already\n")
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"there are already {MOST_CLIENTS} clients\n")
         return None
 
     def _refusal(self, request: Request) -> tuple[HTTPStatus, str] | None:
-        """Why a request is turned away, whatever it asks for."""
+        """Return why a request is rejected, if it is."""
         if self._token is not None:
             given = _tokens(request)
             if any(hmac.compare_digest(one.encode("utf-8", "replace"), self._token.encode()) for one in given):
                 return None
-            return HTTPStatus.UNAUTHORIZED, f"name the token: Authorization: Bearer …, or ?token=… ({TOKEN_VARIABLE})"
+            return HTTPStatus.UNAUTHORIZED, f"send the token: Authorization: Bearer …, or ?token=… ({TOKEN_VARIABLE})"
         hosts = request.headers.get_all("Host")
         if len(hosts) != 1 or not _is_here(f"//{hosts[0]}"):
-            return HTTPStatus.FORBIDDEN, "this server answers to localhost and 127.0.0.1 only"
+            return HTTPStatus.FORBIDDEN, "this server only answers to localhost and 127.0.0.1"
         if not all(_is_here(origin) for origin in request.headers.get_all("Origin")):
             return HTTPStatus.FORBIDDEN, f"pages from elsewhere need a token: set {TOKEN_VARIABLE}"
         return None
@@ -279,7 +279,7 @@ class TapServer:
         assert isinstance(connection, _Accepted)
         self._asking.pop(connection, None)
         if self.clients >= MOST_CLIENTS:
-            await connection.close(1013, f"there are {MOST_CLIENTS} clients already")
+            await connection.close(1013, f"there are already {MOST_CLIENTS} clients")
             return
         client = await self._client(connection)
         if client is None:
@@ -289,13 +289,13 @@ class TapServer:
             await client.run()
         except ConnectionClosed:
             pass
-        except Exception:  # a defect of ours ends this client; the library would not say it
-            log.exception("a defect in rtms: a client of a tap was told no more")
+        except Exception:  # a defect in rtms ends this client; the library would not log it
+            log.exception("a defect in rtms: a client of a tap was disconnected")
         finally:
             client.among.discard(client)
 
     async def _client(self, connection: "_Accepted") -> "_Client | None":
-        """The buffer for a connection, once there is something to tell; `None` where that never comes."""
+        """Wait for a connection's buffer, or `None` if its stream never begins."""
         served = connection.served
         if connection.is_for_next:
             expected: asyncio.Future[_Client | None] = asyncio.get_running_loop().create_future()
@@ -304,7 +304,7 @@ class TapServer:
         if served is None:
             return self._attach(_Watcher(self, connection), self._watchers)
         client = self._attach(_Hearer(served.framing, connection), served.clients)
-        if not served.targets:  # it has ended since it was asked for
+        if not served.targets:  # it has ended in the meantime
             client.finish()
         return client
 
@@ -321,17 +321,17 @@ class _Served:
     def __init__(self, told: Beginning) -> None:
         self.framing = Framing(structs.replace(told, user_id=None, user_name=None))
         self.targets: set[ServedTarget] = set()
-        """Those that are open; when there are none any more, it has ended."""
+        """Open targets. Without any, the stream has ended."""
         self.clients: set[_Client] = set()
 
     def entry(self) -> dict[str, object]:
-        """What the list of streams says of it."""
+        """Return its entry in the list of streams."""
         told = self.framing.beginning
         return {**described(told), "path": f"{_STREAMS}/{quote(told.stream_id, safe='', errors='replace')}"}
 
 
 class ServedTarget:
-    """A `Target` that hands a stream to those clients of a server that ask for it."""
+    """A `Target` that forwards a stream to the server's clients that request it."""
 
     def __init__(self, server: TapServer) -> None:
         self._server = server
@@ -343,9 +343,9 @@ class ServedTarget:
         self._open = self._server.join(self, beginning), beginning
 
     async def send(self, pieces: Sequence[Piece]) -> int:
-        """See `Target.send`; it never waits.
+        """See `Target.send`. Never waits.
 
-        :returns: bytes that were handed on; none while there is no client.
+        :returns: number of bytes sent; 0 without a client.
         """
         if self._open is None:
             raise TargetGoneError("it is not open")
@@ -360,7 +360,7 @@ class ServedTarget:
         return sum(len(piece.data) for piece in pieces)
 
     async def close(self, *, hurry: bool = False) -> int | None:
-        """See `Target.close`. Clients read the rest while other things go on."""
+        """See `Target.close`. Clients read the rest in the background."""
         if self._open is not None:
             served, self._open = self._open[0], None
             self._server.leave(self, served)
@@ -372,7 +372,7 @@ class _Accepted(Unhurried, ServerConnection):
 
     home: TapServer
     served: _Served | None = None
-    """What its client asks for; `None` is the list of streams, or the next of them."""
+    """The requested stream; `None` for the list of streams or the next stream."""
     is_for_next = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -385,12 +385,12 @@ class _Accepted(Unhurried, ServerConnection):
 
 
 class _Client:
-    """A client's buffer, from which `run` sends."""
+    """A client's buffer. `run` sends from it."""
 
     buffer_s = BUFFER_S
     most_nbytes = MOST_NBYTES
     among: "set[_Client]"
-    """Those that are told the same."""
+    """The clients that receive the same messages."""
 
     def __init__(self, connection: ServerConnection) -> None:
         self.connection = connection
@@ -403,7 +403,7 @@ class _Client:
         self._limit: asyncio.TimerHandle | None = None
 
     def put(self, messages: Iterable[Message]) -> None:
-        """Let messages wait, and drop what has waited for too long."""
+        """Add messages, and drop those that have waited for too long."""
         if self._is_over:
             return
         now = self._loop.time()
@@ -418,9 +418,9 @@ class _Client:
         self._ready.set()
 
     async def run(self) -> None:
-        """Send what waits, until all was sent after `finish`.
+        """Send waiting messages until everything was sent after `finish`.
 
-        :raises ConnectionClosed: where the client is gone.
+        :raises ConnectionClosed: if the client is gone.
         """
         await self.connection.send(self._first(), text=True)
         while True:
@@ -437,7 +437,7 @@ class _Client:
         await self.connection.close()
 
     def finish(self) -> None:
-        """That was all: the client has so much time to read it."""
+        """Mark the end. The client has a limited time to read the rest."""
         if self._is_over:
             return
         self.put(self._last())
@@ -467,12 +467,12 @@ class _Client:
         raise NotImplementedError
 
     def _missing(self) -> Iterator[bytes]:
-        """What must be said since messages were dropped."""
+        """Yield the messages that report dropped messages."""
         raise NotImplementedError
 
 
 class _Watcher(_Client):
-    """Is told which streams run."""
+    """A client that receives the list of running streams."""
 
     def __init__(self, server: TapServer, connection: ServerConnection) -> None:
         super().__init__(connection)
@@ -486,7 +486,7 @@ class _Watcher(_Client):
         self._must_list = True
 
     def _missing(self) -> Iterator[bytes]:
-        if self._must_list:  # the list says all that the changes do
+        if self._must_list:  # the list replaces the changes
             self._must_list = False
             while self._waiting:
                 self._take()
@@ -494,14 +494,14 @@ class _Watcher(_Client):
 
 
 class _Hearer(_Client):
-    """Is told what one stream says."""
+    """A client that receives one stream."""
 
     def __init__(self, framing: Framing, connection: ServerConnection) -> None:
         super().__init__(connection)
         self._framing = framing
         self._gaps: dict[tuple[str, int], Gap] = {}
         self._unannounced: dict[int, bytes] = {}
-        """Announcements of users that were dropped; they are made before the gap is told."""
+        """Dropped announcements of users. They are repeated before the gap is reported."""
 
     def _first(self) -> bytes:
         return self._framing.start()
@@ -531,7 +531,7 @@ def _nbytes(message: Message) -> int:
 
 
 def _tokens(request: Request) -> Iterator[str]:
-    """Every token that a request names."""
+    """Yield every token in a request."""
     for field in request.headers.get_all("Authorization"):
         scheme, _, token = field.partition(" ")
         if scheme.lower() == "bearer":
@@ -543,7 +543,7 @@ def _tokens(request: Request) -> Iterator[str]:
 
 
 def _is_here(url: str) -> bool:
-    """Whether a URL's host is this machine."""
+    """Return whether a URL's host is this machine."""
     try:
         return is_loopback(urlsplit(url).hostname or "")
     except ValueError:

@@ -1,9 +1,9 @@
-"""Targets that are WebSocket servers of others: we connect, tell what the stream is, and hand it on.
+"""Targets that are other programs' WebSocket servers: we connect, describe the stream, and forward it.
 
-Theory of operation. `websockets` carries these connections. Its `send` waits while the peer reads nothing; the kernel
-is told to hold little that is not sent (`TCP_NOTSENT_LOWAT`), so that what waits does so in the tap's own buffer, where
-the oldest goes first. A peer can say what it likes: what comes is read in small steps, so many frames and bytes a
-second, and thrown away. A flood then waits in the kernel, and holds its sender up.
+Theory of operation. The connections use `websockets`. Its `send` waits while the peer reads nothing. The kernel holds
+little unsent data (`TCP_NOTSENT_LOWAT`), so that data waits in the tap's own buffer, where the oldest is dropped first.
+Data from a peer is read in small steps, with a limit of frames and bytes per second, and discarded. A flood stays in
+the kernel and slows its sender down.
 """
 
 import asyncio
@@ -43,53 +43,53 @@ from rtms_cli.wire.dialer import tls_context
 from rtms_cli.wire.hosts import is_loopback
 
 TOKEN_VARIABLE = "RTMS_TAP_TOKEN"  # noqa: S105  # its name
-"""Where the token comes from that servers and clients of taps are told."""
+"""The variable with the token for servers and clients of taps."""
 OPEN_S = 10.0
-"""How long connecting may take, TLS and the upgrade included."""
+"""How long connecting may take, including TLS and the upgrade."""
 CLOSE_S = 10.0
 """How long a peer may take to read the rest and answer the closing handshake."""
 PING_S, PONG_S = 20.0, 60.0
-"""How often a peer is asked whether it is there, and how long it may take to answer: it may stall for a while."""
+"""Interval of pings, and how long a peer may take to answer. It may stall for a while."""
 STALL_S = 80.0
-"""How long a peer may read nothing of what waits for it. Then no ping gets through either."""
+"""How long a peer may read nothing. Pings do not get through in that time either."""
 MOST_HEARD = 1 << 20
-"""Bytes of the largest message that a peer may send; what bots send are seconds of sound at the most."""
+"""Size limit of a peer's message in bytes. Bots send a few seconds of audio at most."""
 _FAREWELL_S = 1.0
-"""How long a peer that broke the protocol has to read what we say of it."""
+"""How long a peer that broke the protocol may take to read our close frame."""
 _UNSENT = 1 << 16
-"""Bytes that may wait in the kernel to be sent: two seconds of sound."""
+"""Unsent bytes that the kernel may hold: two seconds of audio."""
 _STEP = 1 << 10
-"""Bytes that are read before others have their turn: 500 frames at the most, which take some milliseconds."""
+"""Bytes read per iteration of the event loop: at most 500 frames, which take a few milliseconds."""
 _FRAMES_PER_S, _BYTES_PER_S = 5_000, 8 << 20
-"""How much of what peers say is read."""
+"""Limits per second for data from peers."""
 _AHEAD_S = 0.02
-"""How much of that may come at once."""
+"""How much of that may arrive in a burst."""
 _MOST_PONGS = 1_000
-"""Pings that are answered while a peer does not read."""
+"""How many pings are answered while a peer does not read."""
 _MOST_TEXT = 1 << 16
-"""Bytes of a text that is looked into."""
+"""Size limit of a text that is parsed, in bytes."""
 _MOST_MARKS = 1_000
-"""Marks that wait to be answered; of more, the oldest are not."""
+"""How many marks may wait for an answer. The oldest excess marks are dropped."""
 _LONGEST_REASON = 120
 _PASSING = (408, 425, 429)
-"""What a server may answer differently a moment later, among the refusals."""
+"""HTTP errors that may be temporary."""
 _FINAL_CODES = {
     1000: "the server wants no more",
     1003: "the server cannot use such messages",
-    1008: "the server refuses for its policy",
+    1008: "the server refuses by policy",
 }
-"""Close codes after which connecting again is of no use."""
+"""Close codes after which reconnecting is pointless."""
 
 quiet = logging.getLogger(f"{__name__}.websockets")
-"""The library's, silent: it would tell headers, with the token, and tracebacks of peers that vanish."""
+"""The library's logger, disabled: it would log headers with the token, and tracebacks of disconnected peers."""
 quiet.setLevel(logging.CRITICAL + 1)
 
 
 class Unhurried(Connection):
-    """A connection whose peer can flood it at no cost to anybody else. What comes is not queued for `recv`."""
+    """A connection that withstands a flooding peer. Received data is not queued for `recv`."""
 
     on_text: Callable[[bytes], None] | None = None
-    """Is given text messages that are not too long."""
+    """Called with text messages that are not too long."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
@@ -99,10 +99,10 @@ class Unhurried(Connection):
         self._stall: asyncio.TimerHandle | None = None
         self.has_stalled = False
         self._free_at = 0.0
-        """When what was read so far is within what may be read a second."""
+        """When reading may continue within the limit per second."""
         self._frames = self._pongs = 0
         self._text: bytearray | None = None
-        """The text message that is coming in pieces."""
+        """The fragmented text message being received."""
         if (given := transport.get_extra_info("socket")) is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
             with suppress(OSError):
                 given.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
@@ -115,7 +115,7 @@ class Unhurried(Connection):
             self._read()
 
     def _read(self) -> None:
-        """Read what came, as far as that is not too much by now."""
+        """Read received data up to the limit."""
         self._reading = None
         now = self.loop.time()
         while self._unread and self._free_at <= now + _AHEAD_S and not self._is_clogged():
@@ -137,7 +137,7 @@ class Unhurried(Connection):
             self._reading = self.loop.call_at(self._free_at, self._read)
 
     def _is_clogged(self) -> bool:
-        """Whether the peer reads none of what its own pings are answered with."""
+        """Return whether the peer does not read the answers to its pings."""
         return self.paused and self._pongs >= _MOST_PONGS
 
     def pause_writing(self) -> None:
@@ -149,7 +149,7 @@ class Unhurried(Connection):
         self._stall = self.loop.call_later(STALL_S, self._check, nbytes)
 
     def _check(self, before_nbytes: int) -> None:
-        """Give up on a peer that has read nothing since."""
+        """Give up on a peer that has read nothing since the last check."""
         nbytes = self.transport.get_write_buffer_size()
         if nbytes < before_nbytes:
             self._watch(nbytes)
@@ -167,7 +167,7 @@ class Unhurried(Connection):
             self._reading = self.loop.call_at(self._free_at, self._read)
 
     def process_event(self, event: object) -> None:
-        """Take what the library has read: a head of HTTP, or a frame."""
+        """Handle what the library has read: an HTTP head or a frame."""
         if not isinstance(event, Frame) or event.opcode not in DATA_OPCODES:
             if isinstance(event, Frame):
                 self._frames += 1
@@ -204,14 +204,14 @@ class _Dialed(Unhurried, ClientConnection):
 
 
 class _Connect(connect):
-    """Follows no redirects: they would take the token to somebody else."""
+    """Does not follow redirects, which would send the token to another host."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
 
 
 def check_url(url: str) -> str:
-    """The URL of a target as it is dialed, without `twilio+`.
+    """Return a target's URL for connecting, without `twilio+`.
 
     :raises Problem: where it is none.
     """
@@ -223,25 +223,25 @@ def check_url(url: str) -> str:
     except (ValueError, InvalidURI):
         is_good = False
     if not is_good:
-        raise Problem("A tap's target is no WebSocket URL.", "Write it as ws://HOST:PORT/PATH or wss://HOST/PATH.")
+        raise Problem("A tap's target is not a WebSocket URL.", "Write it as ws://HOST:PORT/PATH or wss://HOST/PATH.")
     return dialed
 
 
 def check_token(token: str | None) -> str | None:
-    """A token as it can stand in a header; an empty one is none.
+    """Return a token that is valid in a header, or `None` for an empty one.
 
     :raises Problem: where it cannot.
     """
     if token and not (token.isascii() and token.isprintable() and " " not in token):
         raise Problem(
-            f"{TOKEN_VARIABLE} has white space or letters in it that a header cannot hold.",
-            "Use letters and digits, such as `openssl rand -hex 24` prints.",
+            f"{TOKEN_VARIABLE} contains spaces or characters that are not allowed in a header.",
+            "Use letters and digits, for example the output of `openssl rand -hex 24`.",
         )
     return token or None
 
 
 class _Line:
-    """One connection to a server, from its dialing to its end."""
+    """One connection to a server, from connecting to its end."""
 
     def __init__(self, connection: _Dialed, hide: Callable[[str], str]) -> None:
         self.connection = connection
@@ -255,7 +255,7 @@ class _Line:
             raise self._gone(closed) from None
 
     async def close(self, last: Iterable[bytes], *, hurry: bool) -> None:
-        """Send the last messages, and close; give up on a peer that does not answer."""
+        """Send the last messages and close. Give up on a peer that does not answer."""
         try:
             if not hurry:
                 async with asyncio.timeout(CLOSE_S):
@@ -263,7 +263,7 @@ class _Line:
                         await self.connection.send(raw, text=True)
                     await self.connection.close()
         except (TimeoutError, ConnectionClosed):
-            pass  # it had its time
+            pass  # its time is up
         finally:
             self.connection.transport.abort()
         await self.connection.wait_closed()
@@ -278,7 +278,7 @@ class _Line:
         if closed.sent is None or closed.sent.code == 1000:
             return TargetGoneError("the connection was lost")
         if closed.sent.code == 1011:
-            return TargetGoneError(f"the server answered no ping for {PONG_S:.0f} s")
+            return TargetGoneError(f"the server did not answer a ping for {PONG_S:.0f} s")
         return TargetGoneError(f"the server broke the protocol ({self._told(closed.sent)})")
 
     def _told(self, close: Close) -> str:
@@ -288,12 +288,12 @@ class _Line:
 
 
 class WebSocketTarget:
-    """A WebSocket server that gets our messages: docs/live-websocket.md.
+    """A WebSocket server that receives our messages (docs/live-websocket.md).
 
-    :param url: `ws://` or `wss://`; a user and password in it go into a header.
-    :param token: for the `Authorization` header, where the URL has no user.
-    :param tls: for `wss://`; `None` verifies against the system's store.
-    :raises Problem: where the URL or the token cannot be used.
+    :param url: `ws://` or `wss://`. A user and password in it are sent in a header.
+    :param token: for the `Authorization` header, if the URL has no user.
+    :param tls: for `wss://`; `None` uses the system's store.
+    :raises Problem: if the URL or the token is invalid.
     """
 
     def __init__(self, url: str, token: str | None = None, tls: ssl.SSLContext | None = None) -> None:
@@ -311,7 +311,7 @@ class WebSocketTarget:
     async def open(self, beginning: Beginning) -> None:
         """See `Target.open`."""
         await self._dial()
-        if self._framing is not None:  # it goes on: who is known is known
+        if self._framing is not None:  # it resumes: known users stay known
             beginning = structs.replace(beginning, participants=self._framing.participants)
         self._framing = Framing(beginning)
         await self._send(self._framing.start())
@@ -334,7 +334,7 @@ class WebSocketTarget:
 
     @property
     def unsent_nbytes(self) -> int:
-        """Bytes that wait in this process for the peer to read."""
+        """Bytes in this process that the peer has not read yet."""
         return self._line.connection.transport.get_write_buffer_size() if self._line is not None else 0
 
     async def _send(self, raw: bytes, *, text: bool = True) -> None:
@@ -391,16 +391,16 @@ class WebSocketTarget:
 
 
 class TwilioTarget(WebSocketTarget):
-    """A WebSocket server that gets Twilio's Media Streams messages: most voice bots read those.
+    """A WebSocket server that receives Twilio Media Streams messages, which most voice bots read.
 
-    It takes one participant's sound, or everybody's mixed. A bot's marks come back at once, since nobody plays what it
-    says; anything else that it sends is counted and thrown away.
+    It receives one participant's audio or the mixed audio. A bot's marks are returned at once, because its audio is not
+    played. Anything else that it sends is counted and discarded.
     """
 
     def __init__(self, url: str, token: str | None = None, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(url, token, tls)
         self.heard = 0
-        """Messages that the bot has sent."""
+        """Number of messages from the bot."""
         self._twilio: Twilio | None = None
         self._marks: deque[str] = deque(maxlen=_MOST_MARKS)
         self._answering: asyncio.Task[None] | None = None
@@ -411,7 +411,7 @@ class TwilioTarget(WebSocketTarget):
             twilio = Twilio(beginning)
         except ValueError as error:
             raise TargetGoneError(str(error), final=True) from None
-        self._twilio = None  # until both messages are out, a mark must wait
+        self._twilio = None  # a mark must wait until both messages are sent
         await self._dial(self._hear)
         await self._send(twilio.connected())
         await self._send(twilio.start())
@@ -459,14 +459,14 @@ class TwilioTarget(WebSocketTarget):
             while self._marks:
                 await self._send(twilio.mark(self._marks.popleft()))
         except TargetGoneError:
-            pass  # who sends next is told
+            pass  # the next send reports it
         finally:
             if self._answering is asyncio.current_task():
                 self._answering = None
 
 
 def _last(twilio: Twilio) -> Iterable[bytes]:
-    """The last messages: the rest of the sound, and that this was all. Each is numbered when it is sent."""
+    """Yield the last messages: the rest of the audio and `stop`. Each is numbered when it is sent."""
     while (media := twilio.media(rest=True)) is not None:
         yield media
     yield twilio.stop()
@@ -478,22 +478,22 @@ def _system_tls() -> ssl.SSLContext:
 
 
 def _why(error: Exception) -> tuple[str, bool]:
-    """Why a server could not be reached, in words, and whether to try again would be of no use."""
+    """Return why a server could not be reached, and whether retrying is pointless."""
     match error:
         case InvalidStatus():
             status = error.response.status_code
             return f"it answered HTTP {status}", 300 <= status < 500 and status not in _PASSING
         case InvalidProxyStatus():
             status = error.response.status_code
-            return f"the proxy that the environment names answered HTTP {status}", status in (401, 403, 407)
+            return f"the proxy from the environment answered HTTP {status}", status in (401, 403, 407)
         case InvalidProxy():
-            return "the proxy that the environment names is none", True
+            return "the proxy from the environment is not valid", True
         case ProxyError():
             return "the proxy could not be used", False
         case InvalidHandshake():
             return "it does not answer as a WebSocket server", False
         case InvalidURI() | UnicodeError():
-            return "it is no WebSocket URL", True
+            return "it is not a WebSocket URL", True
         case ssl.SSLCertVerificationError():
             return reason_of(error), True
         case TimeoutError():

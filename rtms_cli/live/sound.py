@@ -1,4 +1,4 @@
-"""PCM as it was sent → the form that a tap wants: rate, channels, encoding."""
+"""Converts PCM to a tap's format: rate, channels, encoding."""
 
 import struct
 from collections.abc import Callable
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     import av
 
 UNKNOWN_SIZE = 0xFFFFFFFF
-"""What a WAV header says of data whose end is not known."""
+"""The size in a WAV header for data of unknown length."""
 
 
 class Converter:
-    """Turns one stretch of sound after the other.
+    """Converts consecutive chunks of audio.
 
-    :param rate_hz: of what comes: 16-bit samples, channels interleaved.
-    :param form: what is wanted.
+    :param rate_hz: sampling rate of the input: 16-bit samples, interleaved channels.
+    :param form: the output format.
     """
 
     def __init__(self, rate_hz: int, channels: int, form: SoundForm) -> None:
@@ -30,7 +30,7 @@ class Converter:
         self._encode = _ENCODERS[form.encoding]() if form.encoding in _ENCODERS else _as_it_is
 
     def __call__(self, pcm: bytes) -> bytes:
-        """The next stretch; less comes out than went in where samples of another rate wait for the next ones."""
+        """Convert the next chunk. The output may be shorter if the resampler waits for more samples."""
         if self._from[1] != self._channels:
             pcm = _with_channels(pcm, self._channels)
         if self._resampler is not None:
@@ -38,7 +38,7 @@ class Converter:
         return self._encode(pcm)
 
     def finish(self) -> bytes:
-        """What still waited for the next samples; then the converter begins anew."""
+        """Return the remaining samples, and reset the converter."""
         if self._resampler is None:
             return b""
         rest = b"".join(out.to_ndarray().tobytes() for out in self._resampler.resample(None))
@@ -64,7 +64,7 @@ def _resampler(form: SoundForm) -> "av.AudioResampler":
 
 
 def _with_channels(pcm: bytes, channels: int) -> bytes:
-    """The same sound on both sides, or the mean of the two."""
+    """Duplicate mono to both channels, or average stereo."""
     samples = np.frombuffer(pcm, "<i2")
     if channels == 2:
         return samples.repeat(2).tobytes()
@@ -85,7 +85,7 @@ def _f32le() -> Callable[[bytes], bytes]:
 
 
 def _mulaw() -> Callable[[bytes], bytes]:
-    """G.711 µ-law, looked up: a table of all samples is made once, by FFmpeg."""
+    """Return a G.711 µ-law encoder. It uses a table of all samples, created once by FFmpeg."""
     import av
 
     context: Any = av.CodecContext.create("pcm_mulaw", "w")
@@ -102,9 +102,9 @@ _ENCODERS = {"f32le": _f32le, "mulaw": _mulaw}
 
 
 def sound_header(form: SoundForm, nbytes: int | None = None) -> bytes:
-    """What comes before the sound: of `wav` a header of 44 bytes, else nothing.
+    """Return what precedes the audio: a 44-byte header for `wav`, otherwise nothing.
 
-    :param nbytes: of the sound, where that is known.
+    :param nbytes: size of the audio, if known.
     """
     if form.encoding != "wav":
         return b""

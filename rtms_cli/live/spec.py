@@ -1,4 +1,4 @@
-"""`--tap WHAT[,KEY=VALUE…]:TARGET`: what it says, checked before anything runs."""
+"""Parses `--tap WHAT[,KEY=VALUE…]:TARGET`, and validates it before anything runs."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ _KEYS = {
     "buffer": (*KINDS, ALL),
     "restart": (*KINDS, ALL),
 }
-"""What each key is for. `all` takes those of audio, too."""
+"""The keys that each kind accepts. `all` also accepts those of audio."""
 _MEDIA = {
     AUDIO: MediaType.AUDIO,
     VIDEO: MediaType.VIDEO,
@@ -43,18 +43,18 @@ _MEDIA = {
 
 
 class TargetSpec(Struct, frozen=True):
-    """Where pieces go."""
+    """The destination of a tap."""
 
     kind: str
     argv: tuple[str, ...] = ()
     """Of `exec`."""
     address: str = ""
-    """A path, or a URL as it is connected to."""
+    """A path or a URL."""
     port: int = 0
     """Of `listen`."""
     shown: str = ""
-    """The same for people and the manifest: of a command only its program, of a URL no user and no query, for there may
-    be secrets."""
+    """The same for messages and the manifest, without secrets: only the program of a command, a URL without user and
+    query."""
 
 
 class TapSpec(Struct, frozen=True):
@@ -65,7 +65,7 @@ class TapSpec(Struct, frozen=True):
     user: str = MIXED
     """`mixed`, `each`, an id or a name."""
     rate_hz: int | None = None
-    """`None` is as it is sent."""
+    """`None` means unchanged."""
     channels: int | None = None
     encoding: str = "s16le"
     hold_ms: int = 200
@@ -75,22 +75,22 @@ class TapSpec(Struct, frozen=True):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Kinds of pieces that it wants."""
+        """Return the kinds of pieces that it wants."""
         return KINDS if self.what == ALL else (self.what,)
 
     def sound(self, rate_hz: int, channels: int) -> SoundForm:
-        """The form of its sound, where it comes in a form."""
+        """Return its audio format for audio of the given format."""
         return SoundForm(self.rate_hz or rate_hz, self.channels or channels, self.encoding)
 
     def __str__(self) -> str:
-        """For people: `audio → exec:ENGINE`."""
+        """Return it for messages: `audio → exec:ENGINE`."""
         return f"{self.what} → {self.target.shown}"
 
 
 def read_tap(text: str) -> TapSpec:
     """Read a `--tap`.
 
-    :raises Problem: where it does not say what we can do.
+    :raises Problem: if it is invalid.
     """
     head, colon, target = text.partition(":")
     what, *pairs = head.split(",")
@@ -102,9 +102,9 @@ def read_tap(text: str) -> TapSpec:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if key not in _KEYS or not equals or not value:
-            raise _problem(text, f"{pair!r} says nothing", f"Give KEY=VALUE, with {', '.join(_KEYS)} as keys.")
+            raise _problem(text, f"{pair!r} is not KEY=VALUE", f"Give KEY=VALUE, with {', '.join(_KEYS)} as keys.")
         if what not in _KEYS[key] and not (what == ALL and AUDIO in _KEYS[key]):
-            raise _problem(text, f"{key} does not go with {what}", f"It is for {', '.join(_KEYS[key])}.")
+            raise _problem(text, f"{key} cannot be used with {what}", f"It is for {', '.join(_KEYS[key])}.")
         if key in given:
             raise _problem(text, f"{key} is given twice", "Give it once.")
         given[key] = value
@@ -114,7 +114,7 @@ def read_tap(text: str) -> TapSpec:
 
 
 def shown_tap(text: str) -> str:
-    """A `--tap` as it may be shown, whether it can be read or not: without what may be secret in its target."""
+    """Return a `--tap` without possible secrets in its target, whether it is valid or not."""
     head, colon, target = text.partition(":")
     kind, _, rest = target.partition(":")
     if kind == EXEC:
@@ -125,19 +125,17 @@ def shown_tap(text: str) -> str:
 
 
 def check_taps(taps: Sequence[TapSpec], request: MediaRequest, *, many_streams: bool) -> None:
-    """Check what several taps say together, and whether what they want is asked for.
+    """Check that taps do not conflict, and that the media that they want are requested.
 
-    :param many_streams: whether more than one stream may come.
-    :raises Problem: where they cannot all work.
+    :param many_streams: whether there may be more than one stream.
+    :raises Problem: if they conflict.
     """
     for tap in taps:
         wanted = _MEDIA.get(tap.what)
         if wanted is not None and wanted not in request.types:
-            raise Problem(f"--tap {tap.what}: {tap.what} is not asked for.", f"Add {tap.what} to --media.")
+            raise Problem(f"--tap {tap.what}: {tap.what} is not requested.", f"Add {tap.what} to --media.")
         if many_streams and tap.target.kind == STDOUT:
-            raise Problem(
-                f"--tap {tap.what}:- cannot be used where many streams may come.", "Use exec:, ws: or listen:."
-            )
+            raise Problem(f"--tap {tap.what}:- cannot be used with several streams.", "Use exec:, ws: or listen:.")
         if many_streams and tap.target.kind == FILE and "{stream}" not in tap.target.address:
             raise Problem(f"--tap {tap.target.shown} would mix streams.", "Put {stream} into the path.")
     for kind in (STDOUT, LISTEN, FILE):
@@ -149,7 +147,7 @@ def check_taps(taps: Sequence[TapSpec], request: MediaRequest, *, many_streams: 
 
 
 def wants_each(taps: Sequence[TapSpec]) -> bool:
-    """Whether a tap wants the audio of each participant, so that Zoom must be asked for that."""
+    """Return whether a tap needs each participant's audio, so that it must be requested from Zoom."""
     return any(tap.user != MIXED and AUDIO in tap.kinds for tap in taps)
 
 
@@ -157,14 +155,14 @@ def _read_keys(text: str, what: str, target: TargetSpec, given: dict[str, str]) 
     is_twilio = target.kind == TWILIO
     encoding = given.get("format", "mulaw" if is_twilio else "s16le")
     if encoding not in ENCODINGS:
-        raise _problem(text, f"format={encoding} is not known", f"Use {', '.join(ENCODINGS)}.")
+        raise _problem(text, f"format={encoding} is not a known format", f"Use {', '.join(ENCODINGS)}.")
     rate = _number(text, "rate", given.get("rate"), lambda hz: hz in RATES_HZ, "8000 to 48000")
     channels = _number(text, "channels", given.get("channels"), lambda count: count in (1, 2), "1 or 2")
     if encoding == "mulaw":
         rate, channels = rate or 8000, channels or 1
     every = given.get("every")
     if given.get("restart", "yes") not in ("yes", "no"):
-        raise _problem(text, f"restart={given['restart']} is neither yes nor no", "Use restart=yes or restart=no.")
+        raise _problem(text, f"restart={given['restart']} is not yes or no", "Use restart=yes or restart=no.")
     return TapSpec(
         what,
         target,
@@ -194,7 +192,7 @@ def _read_target(text: str, target: str) -> TargetSpec:
     url = target.removeprefix("twilio+")
     if url.startswith(("ws://", "wss://")):
         return _read_url(text, url, TWILIO if url is not target and url != target else WEBSOCKET)
-    raise _problem(text, f"{target!r} is no target", f"Use {_TARGETS}.")
+    raise _problem(text, f"{target!r} is not a valid target", f"Use {_TARGETS}.")
 
 
 def _read_command(text: str, command: str) -> TargetSpec:
@@ -219,16 +217,16 @@ def _check(text: str, tap: TapSpec) -> None:
     kind = tap.target.kind
     if tap.what == ALL and kind not in (WEBSOCKET, LISTEN):
         raise _problem(
-            text, "all goes where kinds can be told apart only", "Use ws://, wss:// or listen:, or one kind."
+            text, "all needs a target that distinguishes kinds", "Use ws://, wss:// or listen:, or one kind."
         )
     if kind == TWILIO and tap.what != AUDIO:
-        raise _problem(text, f"Twilio's messages have no {tap.what}", "Use audio, or ws:// without twilio+.")
+        raise _problem(text, f"Twilio's messages do not carry {tap.what}", "Use audio, or ws:// without twilio+.")
     if tap.encoding == "wav" and kind not in (STDOUT, EXEC, FILE):
         raise _problem(text, "format=wav is for -, exec: and file:", "Use s16le, f32le or mulaw.")
     if tap.user == EACH and kind == STDOUT:
         raise _problem(text, "standard output is one", "Use user=mixed, an id or a name, or another target.")
     if tap.user == EACH and kind == FILE and "{user}" not in tap.target.address:
-        raise _problem(text, "everybody would go into one file", "Put {user} into the path.")
+        raise _problem(text, "all participants would share one file", "Put {user} into the path.")
 
 
 def _number(text: str, key: str, value: str | None, is_good: Callable[[int], bool], what: str) -> int | None:
@@ -236,16 +234,14 @@ def _number(text: str, key: str, value: str | None, is_good: Callable[[int], boo
         return None
     number = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else -1
     if not is_good(number):
-        raise _problem(text, f"{key} is {value!r}", f"Use {what}.")
+        raise _problem(text, f"{key}={value} is not valid", f"Use {what}.")
     return number
 
 
 def _seconds(text: str, key: str, value: str, least: float, most: float) -> float:
     seconds = seconds_in(value)
     if seconds is None or not least <= seconds <= most:
-        raise _problem(
-            text, f"{key}={value} is not a time that it can have", f"Use {least:g}s to {most:g}s, as 200ms or 5s."
-        )
+        raise _problem(text, f"{key}={value} is not a valid time", f"Use {least:g}s to {most:g}s, as 200ms or 5s.")
     return seconds
 
 

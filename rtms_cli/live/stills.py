@@ -1,4 +1,4 @@
-"""One JPEG every few seconds, of what may be H.264, PNG or JPG."""
+"""Creates a JPEG every few seconds from H.264, PNG or JPG."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,14 +12,14 @@ from rtms_cli.recording.pictures import read_picture
 from rtms_cli.recording.tracks import PictureTrack
 
 MOST_UNITS, MOST_NBYTES = 1_000, 16 << 20
-"""Of H.264 since the last picture at which a decoder can start."""
+"""Size limit of H.264 data since the last picture where a decoder can start."""
 MOST_PIXELS = 1 << 26
-"""Of a picture that is decoded; what claims to be larger is hostile."""
+"""Size limit of a decoded picture. Anything larger is hostile."""
 _NAMES = {Codec.H264: "h264", Codec.PNG: "png", Codec.JPG: "mjpeg"}
 _FORMAT = "yuvj420p"
 
 _workers = ThreadPoolExecutor(1, "rtms-stills")
-"""Of the whole process: what falls behind is left out, and never waits."""
+"""Concurrent jobs of the whole process. Pictures beyond that are skipped and never wait."""
 
 
 class _Camera(Struct):
@@ -29,14 +29,14 @@ class _Camera(Struct):
     units: list[bytes] = []
     nbytes: int = 0
     sets: bytes = b""
-    """The last parameter sets that came on their own."""
+    """The last parameter sets that arrived separately."""
     job: Future[bytes | None] | None = None
 
 
 class Stills:
-    """Takes pictures as they are kept, and gives a JPEG of each sender every so often.
+    """Accepts recorded pictures, and creates a JPEG of each sender at an interval.
 
-    :param give: takes the JPEG and its picture's timestamp; on another thread.
+    :param give: called on another thread with the JPEG and its picture's timestamp.
     """
 
     def __init__(self, every_s: float, give: Callable[[PictureTrack, int, bytes], None]) -> None:
@@ -44,10 +44,10 @@ class Stills:
         self._give = give
         self._cameras: dict[str, _Camera] = {}
         self.failed = 0
-        """Pictures that could not be decoded."""
+        """Number of pictures that could not be decoded."""
 
     def add(self, track: PictureTrack, timestamp: int, payload: bytes) -> None:
-        """Take a picture or an access unit; it is decoded only where a JPEG is due."""
+        """Accept a picture or an access unit. It is only decoded when a JPEG is due."""
         camera = self._cameras.setdefault(track.path, _Camera())
         is_h264 = track.codec == Codec.H264
         if is_h264:
@@ -60,7 +60,7 @@ class Stills:
         camera.job = _workers.submit(self._make, track, timestamp, units)
 
     def jobs(self) -> list[Future[bytes | None]]:
-        """What is being decoded."""
+        """Return the jobs in progress."""
         return [camera.job for camera in self._cameras.values() if camera.job is not None]
 
     def _keep(self, camera: _Camera, payload: bytes) -> None:
@@ -73,7 +73,7 @@ class Stills:
             camera.units.append(payload)
             camera.nbytes += len(payload)
         if camera.nbytes > MOST_NBYTES or len(camera.units) > MOST_UNITS:
-            camera.units, camera.nbytes = [], 0  # until the next one at which a decoder can start
+            camera.units, camera.nbytes = [], 0  # until the next picture where a decoder can start
 
     def _make(self, track: PictureTrack, timestamp: int, units: list[bytes]) -> bytes | None:
         jpeg = units[0] if track.codec == Codec.JPG else as_jpeg(track.codec, units)
@@ -85,7 +85,7 @@ class Stills:
 
 
 def as_jpeg(codec: int | None, units: list[bytes]) -> bytes | None:
-    """The last picture of some that a decoder can begin with; `None` where they are none."""
+    """Return the last of some pictures as a JPEG, or `None` if they cannot be decoded."""
     import av
 
     name = _NAMES.get(codec or 0)  # type: ignore[call-overload]
@@ -99,7 +99,7 @@ def as_jpeg(codec: int | None, units: list[bytes]) -> bytes | None:
         try:
             frame = [frame, *decoder.decode(None if unit is None else av.Packet(unit))][-1]
         except av.error.FFmpegError:
-            continue  # a damaged one: those that follow may do
+            continue  # damaged; later ones may work
     if frame is None:
         return None
     encoder: Any = av.CodecContext.create("mjpeg", "w")

@@ -1,4 +1,4 @@
-"""What a finished recording's manifest says, in short: for hooks and notifications."""
+"""Summary of a finished recording's manifest, for hooks and notifications."""
 
 from itertools import islice
 
@@ -7,27 +7,27 @@ from msgspec import Struct, structs
 from rtms_cli.recording.manifest import Loss, Manifest, Participant, TapEntry, TrackEntry, Warned
 
 MOST = 1_000
-"""Entries of each list; the manifest has them all."""
+"""Entries per list. The manifest has all of them."""
 
 
 class Summary(Struct, frozen=True):
-    """The manifest's most important parts, under its own names; `docs/recording.md` explains them."""
+    """The most important parts of the manifest, with the same names; see `docs/recording.md`."""
 
     started_at: str
     ended_at: str | None
     tracks: list[TrackEntry]
-    """Without their lists of gaps and of sizes."""
+    """Without the lists of gaps and sizes."""
     participants: list[Participant]
-    """Without their former names."""
+    """Without former names."""
     warnings: list[Warned]
     losses: list[Loss]
     taps: list[TapEntry]
     left_out: int
-    """Entries that are in the manifest only."""
+    """Number of entries that are only in the manifest."""
 
 
 def summary_of(manifest: Manifest) -> Summary:
-    """Summarize a manifest; the summary does not change with it."""
+    """Summarize a manifest. The summary does not change with it."""
     lists = (manifest.tracks, manifest.participants, manifest.warnings, manifest.losses, manifest.taps)
     return Summary(
         manifest.started_at,

@@ -1,7 +1,7 @@
-"""One `--tap` for one session: which of what is recorded it wants, in which form, and to which target it goes.
+"""One `--tap` for one session: selects recorded data, converts it, and forwards it to targets.
 
-What is heard comes on the writing thread. Each of its turns, 20 ms apart, hands on what is due. Targets run on the
-event loop, behind a buffer.
+Data arrives on the writing thread, which forwards what is due every 20 ms. Targets run on the event loop, behind a
+buffer.
 """
 
 import asyncio
@@ -27,22 +27,22 @@ from rtms_cli.recording.timeline import Segment
 from rtms_cli.recording.tracks import PictureTrack, TextTrack
 
 MOST_KNOWN = 1_000
-"""Participants that a target is told of when it is opened."""
+"""How many participants a target learns of when it is opened."""
 MOST_OUTPUTS = 100
 """Targets of one tap and session with `user=each`."""
 ASLEEP_US = 250_000
-"""Between two turns: after so long we have been asleep, and what came meanwhile may not have been read yet."""
+"""A longer pause between turns means that the process was suspended and may have unread data."""
 AWAKE_AFTER_US = 200_000
 GONE_AFTER_US = 5_000_000
-"""So long after somebody has left, and nothing of theirs has come, their target ends."""
+"""How long after a participant's last data their target ends, once they have left."""
 _PIECE_S = 1
 
 MakeTarget = Callable[[TapSpec, Beginning], Target]
-"""Makes the target of a tap; on any thread."""
+"""Creates a tap's target, on any thread."""
 
 
 class _Sound:
-    """The sound of one output: continuous, in the form that is wanted."""
+    """The audio of one output: continuous and in the requested format."""
 
     def __init__(self, tap: TapSpec, native: AudioForm, form: SoundForm, *, from_zero: bool) -> None:
         self.late_seconds = self.silence_seconds = 0.0
@@ -55,7 +55,7 @@ class _Sound:
         self._mix: Mix | None = None
 
     def place(self, whose: UserId, track: AudioTrack, start: int, chunks: Sequence[bytes], at_us: int) -> list[Piece]:
-        """Take samples that have their place; returns what goes on at once, because a new clock has begun."""
+        """Accept samples at a position. Return what must be forwarded at once because a new clock has begun."""
         rate_hz, channels = self._native
         ended: list[Piece] = []
         if track.segment is not self._segment:
@@ -73,7 +73,7 @@ class _Sound:
         return ended
 
     def take(self, at_us: int, *, final: bool = False, waits: bool = False) -> list[Piece]:
-        """What is to be handed on now."""
+        """Return what to forward now."""
         mix = self._mix
         if mix is None:
             return []
@@ -102,7 +102,7 @@ class _Sound:
 
     @property
     def totals(self) -> tuple[float, float]:
-        """Seconds that came late, and of silence that stands for what did not come."""
+        """Return the seconds of late audio, and of silence that replaces missing audio."""
         mix = self._mix
         if mix is None:
             return self.late_seconds, self.silence_seconds
@@ -123,25 +123,25 @@ class _Sound:
 
 
 class _Said:
-    """What a line of a JSONL file says of its speaker, and of others. What Zoom sent may be anything."""
+    """The speaker and other people in a line of a JSONL file. Its contents are untrusted."""
 
     def __init__(self, product: Product, line: bytes) -> None:
         try:
             value = loads(line)
-        except ValueError:  # more than can be looked into; it is handed on all the same
+        except ValueError:  # too large to parse; it is forwarded anyway
             value = None
         fields = value if isinstance(value, dict) else {}
         self._product = product
         self._people = fields.get("participants")
         event = fields.get("event")
         self.has_joined = tells_of_joining(event) if isinstance(event, str) else None
-        """Whether it tells of people who have come (true) or gone (false)."""
+        """Whether it reports people who have joined (true) or left (false)."""
         timestamp = fields.get("timestamp")
         self.timestamp_ms = timestamp if isinstance(timestamp, int) else 0
         self.whose, self.name = self._person(fields)
 
     def people(self) -> Iterator[tuple[UserId, str | None]]:
-        """Those of whom it tells, by the ids that media have."""
+        """Yield the people in it, by their ids in media."""
         for one in self._people if isinstance(self._people, list) else ():
             if isinstance(one, dict):
                 whose, name = self._person(one)
@@ -154,28 +154,28 @@ class _Said:
 
 
 class _Output:
-    """What one target gets."""
+    """The data for one target."""
 
     def __init__(self, entry: TapEntry) -> None:
         self.entry = entry
         self.sound: _Sound | None = None
         self.outlet: Outlet | None = None
         self.left_at_us: int | None = None
-        """When its participant was last heard of, once they have left."""
+        """When its participant, who has left, last sent data."""
 
     def put(self, piece: Piece, at_us: int) -> None:
-        """Let a piece wait for the target."""
+        """Add a piece to the target's buffer."""
         assert self.outlet is not None
         self.outlet.buffer.put(piece, at_us)
 
     def hand_on(self, at_us: int, *, waits: bool = False, final: bool = False) -> None:
-        """Hand on the sound that is due."""
+        """Forward the audio that is due."""
         if self.sound is not None:
             for piece in self.sound.take(at_us, waits=waits, final=final):
                 self.put(piece, at_us)
 
     def current_entry(self) -> TapEntry:
-        """How much it got by now."""
+        """Return how much it has received so far."""
         entry = self.entry if self.outlet is None else self.outlet.entry
         if self.sound is not None:
             late, silence = self.sound.totals
@@ -186,11 +186,11 @@ class _Output:
 class Tap:
     """One tap of one session: a `recording.hearing.StreamListener`.
 
-    :param folder: where it is recorded; `None` where it is not.
-    :param request: what Zoom was asked for.
-    :param make_target: makes the targets.
-    :param tell: hears how they fare.
-    :param is_live: whether what is heard comes in real time.
+    :param folder: the recording's folder, or `None` if it is not recorded.
+    :param request: the media requested from Zoom.
+    :param make_target: creates the targets.
+    :param tell: called with their state.
+    :param is_live: whether data arrives in real time.
     """
 
     def __init__(
@@ -215,12 +215,12 @@ class Tap:
         self._outputs: dict[UserId, _Output] = {}
         self._has_refused = False
         self._ended: deque[_Output] = deque(maxlen=MOST_KNOWN)
-        """Of participants who have left."""
+        """Outputs of participants who have left."""
         self._closing: set[asyncio.Task[None]] = set()
         self._people: dict[UserId, str] = {}
-        """Whom events have named by now."""
+        """Users named by events so far."""
         self._has_everybody = False
-        """Whether there is everybody's sound as one: then nothing is mixed."""
+        """Whether Zoom sends mixed audio. Then nothing is mixed here."""
         self._at_us = self._awake_us = 0
         self._stills = None if tap.every_s is None else Stills(tap.every_s, self._give_still)
         if tap.user == MIXED and tap.what != AUDIO:
@@ -244,7 +244,7 @@ class Tap:
             assert output.outlet is not None
             form = output.outlet.beginning.sound
             assert form is not None
-            begins = self._tap.user == MIXED and track.packets <= 1  # else the session goes on with a recording
+            begins = self._tap.user == MIXED and track.packets <= 1  # otherwise the session continues a recording
             output.sound = _Sound(self._tap, track.form, form, from_zero=begins)
         for piece in output.sound.place(whose, track, start, chunks, self._at_us):
             output.put(piece, self._at_us)
@@ -290,7 +290,7 @@ class Tap:
                 output.outlet.buffer.wake()
 
     def _end(self, whose: UserId) -> None:
-        """End the target of somebody who has left; who comes again gets another."""
+        """End the target of a participant who has left. One who returns gets a new target."""
         output = self._outputs.pop(whose)
         output.hand_on(self._at_us, final=True)
         if output.outlet is not None:
@@ -306,32 +306,32 @@ class Tap:
             output.put(Piece(track.kind, payload, whose, track.user_name, timestamp), self._at_us)
 
     def _give_still(self, track: PictureTrack, timestamp: int, jpeg: bytes) -> None:
-        """Hand a JPEG on; on the thread that makes them."""
+        """Forward a JPEG, on the thread that creates them."""
         self._loop.call_soon_threadsafe(self._put_picture, track, timestamp, jpeg)
 
     def _output_of(self, whose: UserId, name: str | None, native: AudioForm | None = None) -> _Output | None:
-        """Where somebody's media go; `None` where they do not."""
+        """Return the output for a user's media, or `None` if they are not forwarded."""
         wanted = self._tap.user
         if wanted == MIXED:
             return self._output(None, None, native)
         if wanted == EACH:
             output = self._output(whose, name, native)
             if output is not None and output.left_at_us is not None:
-                output.left_at_us = self._at_us  # not all had come yet
+                output.left_at_us = self._at_us  # not all have arrived yet
             return output
         if str(whose) == wanted or (name is not None and name.casefold() == wanted.casefold()):
             return self._output(wanted, name, native)
         return None
 
     def _output(self, whose: UserId, name: str | None, native: AudioForm | None = None) -> _Output | None:
-        """The output of somebody, made where there is none yet; `None` where there are too many."""
+        """Return a user's output, creating it if needed, or `None` if there are too many."""
         output = self._outputs.get(whose)
         if output is not None:
             return output
         if len(self._outputs) >= MOST_OUTPUTS:
             if not self._has_refused:
                 self._has_refused = True
-                text = f"tap {self._tap}: only {MOST_OUTPUTS} participants get a target of their own"
+                text = f"tap {self._tap}: only {MOST_OUTPUTS} participants get their own target"
                 fields = {"stream_id": self._stream.stream_id, "what": self._tap.what, "state": "refused"}
                 self._loop.call_soon_threadsafe(self._tell, fields, text)
             return None
@@ -367,14 +367,14 @@ class Tap:
     def _close_in_background(self, outlet: Outlet) -> None:
         task = asyncio.create_task(outlet.close(), name="a tap of somebody who has left")
         self._closing.add(task)
-        task.add_done_callback(self._closing.discard)  # the outlet tells of a defect itself
+        task.add_done_callback(self._closing.discard)  # the outlet reports a defect itself
 
     async def close(self) -> None:
         """See `StreamListener.close`."""
         jobs = [] if self._stills is None else [asyncio.wrap_future(job) for job in self._stills.jobs()]
         if jobs:
             await asyncio.wait(jobs, timeout=FINISH_S)
-            await asyncio.sleep(0)  # what they gave is put in the next round
+            await asyncio.sleep(0)  # the next round forwards their results
         for output in self._outputs.values():
             output.hand_on(self._at_us, final=True)
         outlets = [output.outlet for output in self._outputs.values() if output.outlet is not None]
@@ -382,7 +382,7 @@ class Tap:
         ended = await asyncio.gather(*closing, return_exceptions=True)
         for job in jobs:
             if job.done():
-                job.result()  # a defect of ours is to be seen
+                job.result()  # defects must be visible
         for defect in ended:
             if defect is not None:
                 raise defect

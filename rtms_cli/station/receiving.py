@@ -70,8 +70,8 @@ class WebhookEndpoint(Struct, frozen=True):
         """Listen, for as long as it is entered.
 
         :param offer: see `Listener`.
-        :returns: the URL on this machine; `None` where nothing listens.
-        :raises Problem: where the address cannot be had.
+        :returns: the URL on this machine, or `None` if nothing listens.
+        :raises Problem: if the address cannot be used.
         """
         if self.port is None:
             yield None
@@ -109,7 +109,7 @@ async def answering_probes(station: Hearer, out: Path, host: str, port: int | No
     """Answer `/healthz`, `/readyz` and `/metrics` for a process that takes no webhooks, for as long as it is entered.
 
     :param port: `None` listens nowhere; 0 takes a free one.
-    :raises Problem: where the address cannot be had.
+    :raises Problem: if the address cannot be used.
     """
     if port is None:
         yield

@@ -115,9 +115,9 @@ def test_who_reads_only_the_beginning_costs_nothing(tmp_path: Path) -> None:
         (["demo", "--tap", "sound:-"], "--tap sound: 'sound' cannot be tapped."),
         (["demo", "--media", "audio", "--tap", "chat:-"], "Add chat to --media."),
         (["demo", "--no-record"], "Add --tap or --notify, or leave it out."),
-        (["listen", "--tap", "audio:-"], "cannot be used where many streams may come"),
+        (["listen", "--tap", "audio:-"], "cannot be used with several streams"),
         (["replay", "capture.jsonl", "--tap", "audio:-", "--speed", "max"], "Add --speed 1"),
-        (["demo", "--tap", "audio:exec:no-such-program-here"], "there is no program"),
+        (["demo", "--tap", "audio:exec:no-such-program-here"], "program not found"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(arguments: list[str], said: str, tmp_path: Path) -> None:

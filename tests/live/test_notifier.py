@@ -160,7 +160,7 @@ async def test_who_answers_410_is_left_alone_until_the_next_run(tmp_path: Path) 
             notifier.on_finished(stream_of(), None, ENDED, None)
         assert len(receiver.got) == 1
         assert notifier.tally.sent == notifier.tally.waiting == 0
-        assert told.has("dropped: their receiver wants none any more")
+        assert told.has("dropped: their receiver wants no more")
         receiver.answer = lambda got: 200
         async with notifying(tmp_path, receiver.url) as (notifier, _):
             notifier.open_listener(stream_of(), None).on_line(CHAT, line(3))
@@ -228,7 +228,7 @@ async def test_without_a_folder_nothing_is_on_disk(tmp_path: Path, monkeypatch: 
         async with notifying(None, receiver.url) as (notifier, told):
             notifier.open_listener(stream_of(), None)
             await until(lambda: receiver.got)
-        assert told.texts[-1] == "WARNING: 1 notification is not delivered, and not kept"
+        assert told.texts[-1] == "WARNING: 1 notification is not delivered and not kept"
     assert not any(tmp_path.iterdir())  # noqa: ASYNC240
 
 
@@ -274,7 +274,7 @@ async def test_an_answer_that_is_none_is_a_failure(
     server.close()
     await server.wait_closed()
     assert result.verdict is Verdict.FAILED
-    why = {"nothing": "no answer within 0.5 s", "endless": "it answers 500"}
+    why = {"nothing": "no answer within 0.5 s", "endless": "it answered 500"}
     assert result.why == why.get(answer, result.why)
     assert result.why
 

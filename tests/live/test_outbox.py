@@ -260,7 +260,7 @@ def test_a_file_that_goes_while_it_is_open_is_made_anew(how: str, outbox: Outbox
 
 
 def test_a_folder_that_takes_no_file_is_a_problem(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="cannot be opened"):
+    with pytest.raises(Problem, match="Cannot open the outbox"):
         Outbox(tmp_path / "missing").open()
 
 

@@ -110,7 +110,7 @@ async def test_a_target_is_told_what_it_missed(monkeypatch: pytest.MonkeyPatch) 
     assert b'"from_ms":0,"to_ms":20' in gap.data
     assert b'"count":1' in gap.data
     assert number_of(rest) == 1
-    assert any("no send; it is tried again" in text for text in told)
+    assert any("no send; retrying in" in text for text in told)
 
 
 async def test_a_target_that_is_away_for_hours_is_not_told_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ async def test_a_target_that_is_away_for_hours_is_not_told_again_and_again(monke
     made = opened(target, told)
     await until(lambda: target.is_open)
     await made.close()
-    assert [text.partition("again in ")[2] for text in told if "tried again" in text] == ["0.001 s", "0.002 s"]
+    assert [text.partition("retrying in ")[2] for text in told if "retrying in" in text] == ["0.001 s", "0.002 s"]
     assert made.entry.restarts == 20
 
 

@@ -336,7 +336,7 @@ async def test_a_token_is_wanted_where_there_is_one() -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1", "example.org"])
 @pytest.mark.parametrize("token", [None, ""])
 def test_beyond_this_machine_there_must_be_a_token(host: str, token: str | None) -> None:
-    with pytest.raises(Problem, match="open to everybody"):
+    with pytest.raises(Problem, match="open to everyone"):
         TapServer(host, token=token)
 
 

@@ -64,31 +64,31 @@ def test_secrets_are_not_shown(text: str, shown: str) -> None:
         ("sound:-", "'sound' cannot be tapped", "Begin with audio"),
         ("audio", "it has no target", "Behind a colon"),
         ("audio:", "it has no target", "Behind a colon"),
-        ("audio:cat", "'cat' is no target", "exec:COMMAND"),
-        ("audio,rate:-", "'rate' says nothing", "KEY=VALUE"),
-        ("audio,speed=2:-", "'speed=2' says nothing", "rate, channels"),
-        ("audio,rate=7999:-", "rate is '7999'", "8000 to 48000"),
-        ("audio,rate=²:-", "rate is '²'", "8000 to 48000"),
-        ("audio,channels=3:-", "channels is '3'", "1 or 2"),
-        ("audio,format=mp3:-", "format=mp3 is not known", "s16le"),
+        ("audio:cat", "'cat' is not a valid target", "exec:COMMAND"),
+        ("audio,rate:-", "'rate' is not KEY=VALUE", "KEY=VALUE"),
+        ("audio,speed=2:-", "'speed=2' is not KEY=VALUE", "rate, channels"),
+        ("audio,rate=7999:-", "rate=7999 is not valid", "8000 to 48000"),
+        ("audio,rate=²:-", "rate=² is not valid", "8000 to 48000"),
+        ("audio,channels=3:-", "channels=3 is not valid", "1 or 2"),
+        ("audio,format=mp3:-", "format=mp3 is not a known format", "s16le"),
         ("audio,rate=8000,rate=8000:-", "rate is given twice", "once"),
-        ("audio,every=5s:-", "every does not go with audio", "video, share"),
-        ("transcript,rate=8000:-", "rate does not go with transcript", "audio"),
-        ("audio,hold=5x:-", "hold=5x is not a time", "200ms"),
-        ("audio,hold=31s:-", "hold=31s is not a time", "0s to 30s"),
+        ("audio,every=5s:-", "every cannot be used with audio", "video, share"),
+        ("transcript,rate=8000:-", "rate cannot be used with transcript", "audio"),
+        ("audio,hold=5x:-", "hold=5x is not a valid time", "200ms"),
+        ("audio,hold=31s:-", "hold=31s is not a valid time", "0s to 30s"),
         ("audio,restart=maybe:-", "restart=maybe", "restart=yes"),
-        ("audio:exec:", "there is no command", "Give one"),
+        ("audio:exec:", "the command is empty", "Give one"),
         ("audio:exec:'cat", "cannot be split", "Every quotation mark"),
-        ("audio:exec:no-such-program-here", "there is no program no-such-program-here", "PATH"),
-        ("all:exec:cat", "kinds can be told apart", "listen:"),
-        ("all:-", "kinds can be told apart", "listen:"),
-        ("transcript:twilio+ws://a/b", "have no transcript", "audio"),
+        ("audio:exec:no-such-program-here", "program not found: no-such-program-here", "PATH"),
+        ("all:exec:cat", "distinguishes kinds", "listen:"),
+        ("all:-", "distinguishes kinds", "listen:"),
+        ("transcript:twilio+ws://a/b", "do not carry transcript", "audio"),
         ("audio,format=wav:ws://a/b", "format=wav is for", "s16le"),
         ("audio,user=each:-", "standard output is one", "user=mixed"),
         ("audio,user=each:file:/tmp/a", "one file", "{user}"),
         ("audio:ws://", "the URL has no host", "ws://HOST"),
         ("audio:ws://a:99999/", "the URL has no host", "ws://HOST"),
-        ("audio:listen:http", "listen is 'http'", "a port"),
+        ("audio:listen:http", "listen=http is not valid", "a port"),
     ],
 )
 def test_what_cannot_be_done_is_said(text: str, what: str, remedy: str) -> None:
@@ -119,7 +119,7 @@ def test_taps_are_checked_together() -> None:
     assert "Two taps go to standard output." in fails("audio:-", "events:-")
     assert "Two taps go to file:/tmp/a." in fails("audio:file:/tmp/a", "events:file:/tmp/a")
     assert "Two taps go to listen:9000." in fails("audio:listen:9000", "all:listen:9000")
-    assert "where many streams may come" in fails("audio:-", many=True)
+    assert "with several streams" in fails("audio:-", many=True)
     assert "Put {stream} into the path." in fails("audio:file:/tmp/a", many=True)
     good = ["audio:exec:cat", "audio:exec:cat", "events:listen:0", "all:listen:0", "audio:file:/tmp/{stream}"]
     check_taps([read_tap(text) for text in good], AUDIO, many_streams=True)

@@ -196,7 +196,7 @@ async def test_a_process_that_dies_is_started_again_and_one_that_has_had_enough_
         assert entry.drops > 0
     states = [fields["state"] for fields, _ in tapped.told if fields["target"] == dies.target]
     assert {"open", "lost", "gone"} <= set(states)
-    assert any("it has ended with exit code 3; it is tried again" in text for _, text in tapped.told)
+    assert any("it has ended with exit code 3; retrying in" in text for _, text in tapped.told)
 
 
 async def test_a_consumer_that_stalls_costs_a_bounded_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

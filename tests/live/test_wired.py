@@ -107,7 +107,7 @@ async def test_each_participant_has_a_connection_and_all_are_one_stream_to_clien
 
 def test_what_cannot_be_served_is_said_before_anything_runs(tmp_path: Path) -> None:
     for arguments, settings, what in (
-        (["--tap", "all:listen:9000", "--tap-host", "0.0.0.0"], {}, "open to everybody"),
+        (["--tap", "all:listen:9000", "--tap-host", "0.0.0.0"], {}, "open to everyone"),
         (["--tap", "audio:ws://127.0.0.1:1/"], {"RTMS_TAP_TOKEN": "two words"}, "RTMS_TAP_TOKEN"),
     ):
         done = rtms("demo", *arguments, cwd=tmp_path, settings=settings)
@@ -192,7 +192,7 @@ async def test_a_server_that_refuses_is_asked_once(tmp_path: Path) -> None:
         (entry,) = await tapped.close()
     (told,) = tapped.told
     assert told[0]["state"] == "gone"
-    assert told[1] == f"tap audio → {bot.url}: it answered HTTP 401; it gets nothing more"
+    assert told[1] == f"tap audio → {bot.url}: it answered HTTP 401; nothing more is sent to it"
     assert (entry.bytes, entry.restarts, entry.error) == (0, 0, "it answered HTTP 401")
 
 

@@ -90,7 +90,7 @@ def test_what_a_receiver_has_not_taken_stands_below_the_summary(tmp_path: Path) 
         try:
             assert terminal.end() == 0
             _, _, stays = terminal.output.rpartition(ALTERNATE_OFF)
-            assert b"notifications are left in recordings/.rtms-outbox.sqlite3: the next run sends them" in stays
+            assert b"notifications are left in recordings/.rtms-outbox.sqlite3; the next run sends them" in stays
         finally:
             terminal.close()
 

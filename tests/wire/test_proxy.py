@@ -182,12 +182,12 @@ async def test_a_proxy_that_refuses_a_tap(monkeypatch: pytest.MonkeyPatch, statu
         monkeypatch.setenv("http_proxy", f"http://ann:s3cret@{proxy.address}")
         with pytest.raises(TargetGoneError) as gone:
             await WebSocketTarget("ws://x.example/").open(Beginning("meeting", "id", "stream", None, ()))
-    assert str(gone.value) == f"the proxy that the environment names answered HTTP {status}"
+    assert str(gone.value) == f"the proxy from the environment answered HTTP {status}"
     assert gone.value.final is final
 
 
 async def test_a_proxy_that_is_none_ends_a_tap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "gopher://ann:s3cret@x")
-    with pytest.raises(TargetGoneError, match="environment names is none") as gone:
+    with pytest.raises(TargetGoneError, match="environment is not valid") as gone:
         await WebSocketTarget("ws://x.example/").open(Beginning("meeting", "id", "stream", None, ()))
     assert gone.value.final
