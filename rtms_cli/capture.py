@@ -217,18 +217,18 @@ def _numbered(parent: Path, name: re.Pattern[str]) -> dict[int, Path]:
 
 
 class Capture:
-    """A capture file, opened for reading. Iterating gives its frames, in order, as often as one likes; so does `items`,
-    with media in runs.
+    """A capture file, opened for reading. Iterate it to get its frames in order, as often as you like; `items` yields
+    the same, with media in runs.
 
-    Of a recording whose capture was deleted or cut while it grew, all parts that are left are read, in order. A line
-    that cannot be read is left out, and named in `problems`; iterating raises a `Problem` only where a file is gone.
+    If the capture was deleted or truncated while it grew, all remaining parts are read, in order. A line that cannot
+    be read is left out, and named in `problems`. Iterating raises a `Problem` only if a file is gone.
 
-    The captures of a recording that had several owners are one capture: by epoch, with an `EPOCH` state between two of
-    them. It comes when the former owner was last heard of; frames of the next one that are older, because the two
+    The captures of a recording with several owners are read as one, epoch by epoch, with an `EPOCH` state between two
+    of them. Its time is the last sign of the previous owner; frames of the next owner that are older, because the two
     overlapped, get that time.
 
-    :param path: a file (also `.zst` or `.gz`), or a recording's folder; the first file of several stands for all.
-    :raises Problem: where the file cannot be read or is no capture.
+    :param path: a file (also `.zst` or `.gz`), or a recording's folder; for several files, the first one.
+    :raises Problem: if the file cannot be read or is not a capture.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -237,9 +237,9 @@ class Capture:
         self._source: IO[bytes] | None = None
         self._nbytes_before = 0
         self.problems: list[str] = []
-        """What the last iteration could not read, with line numbers. A torn last line is none."""
+        """What the last iteration could not read, with line numbers. A torn last line does not count."""
         self.gaps: list[str] = []
-        """Which pieces of it are missing, where the recording itself cannot know of that."""
+        """The missing pieces of the capture, if the recording itself cannot know of them."""
         self._lacking: list[str] = []
         """What is wrong with parts as a whole."""
         parts = _parts(path)
@@ -394,12 +394,12 @@ class Capture:
 
     @property
     def nbytes(self) -> int:
-        """How long the files are."""
+        """The length of the files."""
         return sum(map(self._nbytes_of, self.paths))
 
     @property
     def position(self) -> int:
-        """How many bytes of the files the last iteration has read; of compressed ones, compressed bytes."""
+        """How many bytes of the files the last iteration has read (compressed bytes for compressed files)."""
         if self._source is None:
             return 0
         return self._nbytes_before if self._source.closed else self._nbytes_before + self._source.tell()

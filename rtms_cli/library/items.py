@@ -16,21 +16,21 @@ TEXT_KINDS = ("transcript", "chat", "events")
 
 
 class Audio(Struct, frozen=True, eq=False):
-    """Sound that was sent, of one person or of all together. Nothing is made up where nobody sent anything."""
+    """Audio as Zoom sent it, of one participant or of all. It has no silence for times in which nothing was sent."""
 
     samples: "npt.NDArray[np.int16]"
-    """Of shape (n,), or (n, 2) of stereo; read-only. What was Opus, G.711 or G.722 is decoded."""
+    """Shape (n,), or (n, 2) for stereo; read-only. Opus, G.711 and G.722 are decoded."""
     rate: int
-    """Samples of a channel in a second."""
+    """Samples per second and channel."""
     timestamp: int
-    """When the first sample was, in ms on Zoom's clock; on ours, where the packets have no usable time."""
+    """The time of the first sample, in ms on Zoom's clock; on this machine's if the packets have no usable time."""
     user_id: UserId = None
-    """Whose it is; `None` is everybody's. In Contact Center and Phone it is the `channel_id`."""
+    """The participant; `None` means everybody. In Contact Center and Phone it is the `channel_id`."""
     user_name: str | None = None
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """The length."""
         return len(self.samples) / self.rate
 
 
@@ -42,13 +42,13 @@ class Picture(Struct, frozen=True):
     data: bytes
     """A whole JPEG or PNG, or an H.264 access unit with start codes."""
     codec: str
-    """`JPG`, `PNG` or `H264`; empty where it is none of them."""
+    """`JPG`, `PNG` or `H264`; empty if it is something else."""
     timestamp: int | None
     """In ms on Zoom's clock."""
     is_key: bool
-    """Whether a decoder can begin here: every image, and an H.264 key frame."""
+    """Whether a decoder can start here: true for every image, and for an H.264 key frame."""
     user_id: UserId = None
-    """Whose it is; `None` is nobody's in particular."""
+    """The participant; `None` if there is none in particular."""
     user_name: str | None = None
 
 
@@ -59,21 +59,21 @@ class Transcript(Struct, frozen=True):
     timestamp: int | None
     """In ms on Zoom's clock."""
     t: float | None
-    """Seconds since the recording's zero; of a stream that runs, as far as that is known by then."""
+    """Seconds since the recording's zero; `None` if a running stream does not know its zero yet."""
     user_id: UserId
     user_name: str | None
     language: str | None
     start_time: int | None
-    """When it was begun to be said, in ms; see `timestamp`."""
+    """When the sentence began, in ms; see `timestamp`."""
     end_time: int | None
     attribute: str
-    """`UPDATE` or `DELETE` where it changes or takes back what was said before; else empty."""
+    """`UPDATE` or `DELETE` if the line changes or deletes an earlier one; otherwise empty."""
     fields: Mapping[str, Any]
     """The whole line."""
 
 
 class Chat(Struct, frozen=True):
-    """A chat message, or what was done to one: a line of chat.jsonl."""
+    """A chat message, or a change of one: a line of chat.jsonl."""
 
     text: str
     timestamp: int | None
@@ -83,7 +83,7 @@ class Chat(Struct, frozen=True):
     user_id: UserId
     user_name: str | None
     operation: str
-    """`new`, `update`, `delete`, `emoji_add`, `emoji_remove`; empty where Zoom does not say."""
+    """`new`, `update`, `delete`, `emoji_add`, `emoji_remove`; empty if Zoom does not say."""
     message_id: str | None
     fields: Mapping[str, Any]
     """The whole line: receivers, files, reactions."""
@@ -93,7 +93,7 @@ class Event(Struct, frozen=True):
     """Something that happened in the meeting: a line of events.jsonl."""
 
     name: str
-    """`PARTICIPANT_JOIN`, `ACTIVE_SPEAKER_CHANGE`, …; of a mark, `MARK`."""
+    """`PARTICIPANT_JOIN`, `ACTIVE_SPEAKER_CHANGE`, …; `MARK` for a mark."""
     timestamp: int | None
     """In ms on Zoom's clock."""
     t: float | None
@@ -103,19 +103,19 @@ class Event(Struct, frozen=True):
 
 
 class State(Struct, frozen=True):
-    """What becomes of the stream's connections; told at once, before media that wait."""
+    """A change of the stream's connections. It comes at once, before media that is waiting."""
 
     name: str
-    """Of a connection `opening`, `open`, `refused`, `closed`; a `warning`; of Zoom's `session` and `stream`, what
-    `text` says: `started`, `paused`, `resumed`, …; `finished` at the end."""
+    """For a connection: `opening`, `open`, `refused`, `closed`. Also `warning`; `session` and `stream`, whose state
+    is in `text` (`started`, `paused`, `resumed`, …); and `finished` at the end."""
     channel: str
-    """`signaling`, `media`, or `media.audio` and so on where each kind has a connection of its own."""
+    """`signaling` or `media`; `media.audio` and so on if each kind has its own connection."""
     text: str = ""
-    """For people."""
+    """An explanation for people."""
 
 
 Item = Audio | Picture | Transcript | Chat | Event | State
-"""Whatever a stream gives."""
+"""An item of a stream."""
 
 Line = Transcript | Chat | Event
 """What is text among them."""

@@ -36,7 +36,7 @@ class Track:
         self.path = recorded.folder / entry.path
         """The file, which was there when the recording was opened."""
         self.user_id: UserId = recorded.party(entry)
-        """Whose it is; `None` is everybody's. In Contact Center and Phone it is the `channel_id`."""
+        """The participant; `None` means everybody. In Contact Center and Phone it is the `channel_id`."""
         self.user_name = entry.user_name
         """The first name that was known."""
         self.entry = entry
@@ -56,32 +56,32 @@ class Track:
 
 
 class AudioTrack(Track):
-    """A WAV file: one person's sound, or everybody's, on the recording's clock."""
+    """A WAV file with the audio of one participant or of everybody, on the recording's clock."""
 
     @property
     def offset(self) -> float:
-        """Where the first sample lies, in seconds since the recording's zero."""
+        """The time of the first sample, in seconds since the recording's zero."""
         return self._recorded.clock.track(self.entry)
 
     @property
     def rate(self) -> int:
-        """Samples of a channel in a second; see `samples` for errors."""
+        """Samples per second and channel; see `samples` for errors."""
         return self._form.rate
 
     @property
     def channels(self) -> int:
-        """1, or 2 of stereo; see `samples` for errors."""
+        """1, or 2 for stereo; see `samples` for errors."""
         return self._form.channels
 
     @property
     def seconds(self) -> float:
-        """How long it is; see `samples` for errors."""
+        """The length; see `samples` for errors."""
         form = self._form
         return form.nbytes / (2 * form.channels * form.rate)
 
     @cached_property
     def samples(self) -> "npt.NDArray[np.int16]":
-        """All samples, mapped into memory: read from the disk as they are looked at. Read-only.
+        """All samples, memory-mapped: they are read from disk when you access them. Read-only.
 
         Of shape (n,), or (n, channels) where there are several. The file must not be cut while the array is used: the
         system ends a process that looks at what is gone (SIGBUS). What is recorded meanwhile is not in it.
@@ -109,7 +109,7 @@ class AudioTrack(Track):
 
 
 class PictureTrack(Track):
-    """A file of pictures. Iterate it for each one in the order in which they came, as often as you like."""
+    """A file of pictures. Iterate it to get each picture in order, as often as you like."""
 
     def __iter__(self) -> Iterator[Picture]:
         """The pictures, by the file's index.
@@ -137,7 +137,7 @@ class PictureTrack(Track):
 
 
 class Recording:
-    """A recording's folder, finished or not. Nothing in it is changed, and nothing is kept open.
+    """A recording's folder, finished or not. It is never changed, and no file stays open.
 
     :param folder: what `listen`, `join`, `demo`, `replay` or `repair` has made.
     :raises Problem: where it has no manifest that can be read.
@@ -162,17 +162,17 @@ class Recording:
 
     @property
     def participants(self) -> list[Participant]:
-        """Who was there, by what events told and who sent something."""
+        """Everybody that an event named, or who sent something."""
         return self.manifest.participants
 
     @property
     def problems(self) -> list[str]:
-        """What could not be read so far, for people. It grows as more is read."""
+        """What could not be read so far, for people. The list grows as you read more."""
         return self._recorded.problems
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """The length."""
         return self._recorded.seconds
 
     @cached_property
@@ -182,7 +182,7 @@ class Recording:
         return [made.get(entry.kind, Track)(self._recorded, entry) for entry in self.manifest.tracks]
 
     def audio(self, user: int | str | None = None) -> AudioTrack:
-        """The sound of somebody.
+        """The audio of a participant.
 
         :param user: a user id or a name; `None` is everybody's as one, or else the only one's.
         :raises Problem: where there is none.
@@ -190,26 +190,26 @@ class Recording:
         return cast("AudioTrack", self._one("audio", user))
 
     def video(self, user: int | str | None = None) -> PictureTrack:
-        """The camera of somebody; see `audio`."""
+        """The camera of a participant; see `audio`."""
         return cast("PictureTrack", self._one("video", user))
 
     def share(self, user: int | str | None = None) -> PictureTrack:
-        """The shared screen of somebody; see `audio`."""
+        """The shared screen of a participant; see `audio`."""
         return cast("PictureTrack", self._one("share", user))
 
     @property
     def transcript(self) -> Iterator[Transcript]:
-        """What was said, line by line, as it came: a later line may change an earlier one."""
+        """The transcript, line by line, as it arrived: a later line may change an earlier one."""
         return cast("Iterator[Transcript]", self._lines("transcript"))
 
     @property
     def chat(self) -> Iterator[Chat]:
-        """The chat, line by line, as it came."""
+        """The chat, line by line, as it arrived."""
         return cast("Iterator[Chat]", self._lines("chat"))
 
     @property
     def events(self) -> Iterator[Event]:
-        """What happened, line by line."""
+        """The events, line by line."""
         return cast("Iterator[Event]", self._lines("events"))
 
     def _lines(self, kind: str) -> Iterator[Line]:

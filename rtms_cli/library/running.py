@@ -274,21 +274,21 @@ def join(
 ) -> AbstractAsyncContextManager[Stream]:
     """Join one stream: `async with join(payload) as stream: async for item in stream: …`.
 
-    Leaving the block, by an exception or a cancellation too, ends the session cleanly and finishes the files.
+    Leaving the block ends the session cleanly and finishes the files, even after an exception or a cancellation.
 
-    :param payload: the started webhook's JSON: an object, a text, or the path of a file.
+    :param payload: the started webhook's JSON: an object, a string, or the path of a file.
     :param media: `audio`, `video`, `share`, `transcript`, `chat`, separated by commas, or `all`.
     :param audio: as in `rtms join --audio`: `l16`, `opus`, `l16:48:2:100`, …
-    :param separate: audio of each person, and not of all as one.
+    :param separate: audio of each participant instead of mixed audio.
     :param video: as in `rtms join --video`, as is `share`: `jpg`, `h264:fhd:25`, …
-    :param language: of the transcript.
-    :param client_id: with `client_secret`, what signs the handshakes; else the environment and `.env` have it, as for
-        the commands, or the payload has a ready-made signature.
-    :param record: a folder in which the stream is recorded as well, as `rtms join --out` does.
-    :param buffer: seconds that media wait for a program that is slow; then the oldest is dropped.
-    :param allow_hosts: hosts that may be connected to beside Zoom's and the payload's.
-    :param tls: how servers are verified, if not by the system's authorities.
-    :raises Problem: where an argument is wrong; on entering the block, where the stream cannot be begun.
+    :param language: the language of the transcript.
+    :param client_id: with `client_secret`, the credentials that sign the handshakes. Default: those in the environment
+        or in `.env`, as for the commands, or the payload's own signature.
+    :param record: a folder to record the stream into as well, as `rtms join --out` does.
+    :param buffer: how many seconds media waits for a slow program; then the oldest is dropped.
+    :param allow_hosts: hosts to connect to in addition to Zoom's and the payload's.
+    :param tls: how to verify servers, if not with the system's certificate authorities.
+    :raises Problem: if an argument is wrong; on entering the block, if the stream cannot be started.
     """
     request = media_request(media=media, audio=audio, separate=separate, video=video, share=share, language=language)
     wish = _wish(request, (client_id, client_secret, None), record, buffer, allow_hosts, tls)
@@ -315,19 +315,19 @@ def listen(
     allow_hosts: Sequence[str] = (),
     tls: ssl.SSLContext | None = None,
 ) -> Streams:
-    """Take every stream that Zoom's webhooks announce.
+    """Receive every stream that Zoom's webhooks announce.
 
     `async with listen() as streams: async for stream in streams: …`
 
-    Each stream is given when it begins; let a task of its own iterate it. One that Zoom announces again after an
-    interruption is given again. Leaving the block ends every session cleanly. Without `async with` the iteration
-    listens while it lasts.
+    Each stream is yielded when it begins; iterate it in its own task. A stream that Zoom announces again after an
+    interruption is yielded again. Leaving the block ends every session cleanly. Without `async with`, the iteration
+    listens for as long as it runs.
 
     :param host: the address to listen on, with `port` (0 takes a free one) and the webhook's `path`.
-    :param secret_token: what verifies webhooks; else the environment and `.env` have it. Without one, anybody can send
-        them.
-    :param max_streams: at once; more are refused.
-    :raises Problem: where an argument is wrong; on entering the block, where the address cannot be had.
+    :param secret_token: the token that verifies webhooks. Default: the one in the environment or in `.env`. Without
+        one, anybody can send webhooks.
+    :param max_streams: how many streams to receive at once; more are refused.
+    :raises Problem: if an argument is wrong; on entering the block, if the address is not available.
 
     The other parameters are those of `join`.
     """

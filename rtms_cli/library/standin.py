@@ -31,7 +31,7 @@ ANSWER_S = 30.0
 
 
 class SimulatedStream:
-    """One stream that the stand-in has announced, or will."""
+    """One stream of the simulator."""
 
     def __init__(self, zoom: "Zoom", live: LiveStream) -> None:
         self._zoom = zoom
@@ -48,7 +48,7 @@ class SimulatedStream:
         return target
 
     def post(self, url: str) -> None:
-        """Have the webhooks posted to an endpoint, signed, as Zoom does: the start now, the stop when it ends.
+        """Post signed webhooks to an endpoint, as Zoom does: the start now, and the stop when the stream ends.
 
         It does not wait for an answer. One that is wrong or late is a finding, and an endpoint that cannot be reached
         at the start.
@@ -56,7 +56,7 @@ class SimulatedStream:
         self._zoom._begin(self._post(url))
 
     def end(self) -> None:
-        """End it now, as a host does."""
+        """End the stream now, as a host does."""
         self._zoom._do(lambda: self._live.driver.stop("the host"))
 
     def wait(self, timeout: float = 60.0) -> "SimulatedStream":
@@ -69,12 +69,12 @@ class SimulatedStream:
 
     @property
     def report(self) -> Report:
-        """What the client did by now: `joined`, `ready`, `sent` (messages by their types' names), `findings`, …"""
+        """What the client has done so far: `joined`, `ready`, `sent` (messages by their types' names), `findings`, …"""
         return self._zoom._do(self._live.report)
 
     @property
     def findings(self) -> list[str]:
-        """What the client did wrong by now; a good one's are empty."""
+        """What the client has done wrong so far; empty if it did everything right."""
         return [f"{finding.channel}: {finding.what}" for finding in self.report.mistakes]
 
     async def _done(self) -> StopReason:
@@ -93,14 +93,14 @@ class SimulatedStream:
 
 
 class Zoom:
-    """Zoom, as far as a client sees it. Use it as a context manager, or by the fixture `rtms_zoom`.
+    """A Zoom simulator. Use it as a context manager, or through the fixture `rtms_zoom`.
 
-    :param scenario: a name that `rtms simulate --list` shows, or a file.toml; empty is an ordinary meeting.
-    :param seconds: how long each stream is; else as long as its scenario says, or three seconds.
+    :param scenario: a name that `rtms simulate --list` shows, or a file.toml; empty for an ordinary meeting.
+    :param seconds: the length of each stream. Default: the length of its scenario, or three seconds.
     :param product: `meeting`, `webinar`, `session`, `contact_center` or `phone`.
     :param scopes: the media that the app may have.
-    :param speed: how many times faster than real time media come.
-    :raises Problem: where there is no such scenario.
+    :param speed: how many times faster than real time the simulator sends media.
+    :raises Problem: if there is no such scenario.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Zoom:
         self._simulator = Simulator(app, speed=speed)
         self._posting: set[asyncio.Task[None]] = set()
         self.streams: list[SimulatedStream] = []
-        """All that it has announced."""
+        """All announced streams."""
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -145,7 +145,7 @@ class Zoom:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The app's credentials as variables, for a client in another process."""
+        """The app's credentials as environment variables, for a client in another process."""
         return {
             "ZOOM_CLIENT_ID": self.client_id,
             "ZOOM_CLIENT_SECRET": self.client_secret,
@@ -155,11 +155,11 @@ class Zoom:
     def announce(
         self, scenario: str | None = None, *, seconds: float | None = None, product: str | None = None
     ) -> list[SimulatedStream]:
-        """Make more streams that clients can join: as many as the scenario needs, mostly one.
+        """Announce more streams that clients can join: as many as the scenario needs, which is usually one.
 
-        What is left out is as the stand-in has it.
+        Arguments that are left out are those of the simulator.
 
-        :raises Problem: where there is no such scenario or product.
+        :raises Problem: if there is no such scenario or product.
         """
         played = shows(self._scenario if scenario is None else scenario, seconds or self._seconds)
         chosen = self._product if product is None else _product(product)
@@ -172,7 +172,7 @@ class Zoom:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """See `SimulatedStream`; as all that follows, of the first stream."""
+        """See `SimulatedStream`; this and the following attributes are those of the first stream."""
         return self.streams[0].payload
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -198,7 +198,7 @@ class Zoom:
 
     @property
     def findings(self) -> list[str]:
-        """What the clients of all streams did wrong by now."""
+        """What the clients of all streams have done wrong so far."""
         return [finding for stream in self.streams for finding in stream.findings]
 
     async def _close(self) -> None:
@@ -239,7 +239,7 @@ class Zoom:
 def shows(scenario: str, seconds: float | None) -> list[Scenario]:
     """What is played: a scenario for each stream that it needs.
 
-    :raises Problem: where there is no such scenario.
+    :raises Problem: if there is no such scenario.
     """
     found = load(scenario).scenarios if scenario else (Scenario(seconds or SECONDS),)
     return [structs.replace(show, seconds=seconds or show.seconds) for show in found]

@@ -42,43 +42,43 @@ _LINES = msgspec.json.Decoder(dict[str, Any])
 
 
 class Outcome(Struct, frozen=True):
-    """How a stream ended, and what became of it."""
+    """How a stream ended."""
 
     status: str
-    """`complete`; `interrupted`, when the stream was lost; `failed`, when nothing ever came; `revoked`, when Zoom wants
-    deleted what was recorded."""
+    """`complete`; `interrupted` if the stream was lost; `failed` if nothing arrived; `revoked` if Zoom wants the
+    recording deleted."""
     reason: str
-    """Zoom's stop reason with its number, as in `1 STOP_BC_HOST_TRIGGERED`; empty where it gave none."""
+    """Zoom's stop reason with its number, such as `1 STOP_BC_HOST_TRIGGERED`; empty if it sent none."""
     said_by: str
-    """Who or what said that it ends, for people."""
+    """Where the news of the end came from, for people."""
     folder: Path | None
-    """Where it was recorded; `None` where it was not."""
+    """The recording's folder; `None` if the stream was not recorded."""
     losses: int
-    """What could not be kept; see `losses` in the recording's manifest."""
+    """The number of losses; see `losses` in the recording's manifest."""
     dropped: int
-    """Items that the program did not take in time."""
+    """Items that were dropped because the program was too slow."""
     dropped_seconds: float
-    """The sound among them."""
+    """Seconds of audio among them."""
     exit_code: Exit
     """What `rtms join` would exit with."""
 
 
 class Stream:
-    """One stream. Iterate it for what comes, in the order in which it comes: `async for item in stream`.
+    """One stream. Iterate it to get the items in the order in which they arrive: `async for item in stream`.
 
-    The iteration ends with the stream. Where the stream failed, because Zoom refused us or could not be reached, it
-    raises a `Problem`. What the program does not take in time is dropped: see `dropped`.
+    The iteration ends with the stream. If the stream failed, because Zoom refused the connection or could not be
+    reached, it raises a `Problem`. If the program is too slow, items are dropped: see `dropped`.
     """
 
     def __init__(self, announced: Announced, folder: Path | None, waiting: Waiting, end: Callable[[], None]) -> None:
         self.product: str = str(announced.product)
         """`meeting`, `webinar`, `session`, `contact_center` or `phone`."""
         self.id = announced.id
-        """Of the meeting, session, engagement or call: its `meeting_uuid`, `session_id`, …"""
+        """The ID of the meeting, session, engagement or call: its `meeting_uuid`, `session_id`, …"""
         self.stream_id = announced.stream_id
         """Its `rtms_stream_id`."""
         self.folder = folder
-        """Where it is recorded; `None` where it is not."""
+        """The recording's folder; `None` if the stream is not recorded."""
         self.outcome: Outcome | None = None
         """How it ended; `None` while it runs."""
         self._waiting = waiting
@@ -91,12 +91,12 @@ class Stream:
 
     @property
     def dropped(self) -> int:
-        """Items that were not taken in time by now."""
+        """Items dropped so far because the program was too slow."""
         return self._waiting.dropped
 
     @property
     def dropped_seconds(self) -> float:
-        """Seconds of sound that were not taken in time by now; of several people's, the sum."""
+        """Seconds of audio dropped so far; for several participants, the sum."""
         return self._waiting.dropped_seconds
 
     def __aiter__(self) -> AsyncIterator[Item]:
@@ -111,17 +111,17 @@ class Stream:
         raise StopAsyncIteration
 
     async def stop(self) -> Outcome:
-        """End the stream cleanly: Zoom is told, and what came by then can still be taken.
+        """End the stream cleanly, and notify Zoom. Items that have arrived can still be read.
 
-        :raises Problem: as iterating does.
+        :raises Problem: as the iteration does.
         """
         self._end()
         return await self.done()
 
     async def done(self) -> Outcome:
-        """Wait until it has ended, and its recording is finished.
+        """Wait until the stream has ended and its recording is finished.
 
-        :raises Problem: as iterating does.
+        :raises Problem: as the iteration does.
         """
         await self._over.wait()
         if self._problem is not None:

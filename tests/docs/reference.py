@@ -218,7 +218,9 @@ def library_page() -> str:
         fields = attributes(cls)
         if fields:
             lines += ["", "| attribute | type | |", "|---|---|---|"]
-            lines += [f"| `{field}` | `{kind}` | {in_table(text)} |" for field, kind, text in fields]
+            lines += [
+                f"| `{field}` | {f'`{kind}`' if kind else ''} | {in_table(text)} |" for field, kind, text in fields
+            ]
         for method, function in inspect.getmembers(cls, inspect.isfunction):
             if not method.startswith("_") and function.__module__.startswith("rtms_cli"):
                 lines += ["", f"### {name}.{method}", "", *signature(method, function), "", *docstring(function)]
@@ -262,6 +264,16 @@ def attributes(cls: type) -> list[tuple[str, str, str]]:
         (name, kind, told.get(name, ""))
         for name, kind in inspect.get_annotations(cls).items()
         if not name.startswith("_")
+    ]
+    seen = {name for name, _, _ in found}
+    assigned = re.findall(
+        r'^        self\.(\w+)(?:: ([^=\n]+?))? = [^\n]+\n        """(.+?)"""', source, re.MULTILINE | re.DOTALL
+    )
+    kinds = getattr(vars(cls).get("__init__"), "__annotations__", {})
+    found += [
+        (name, kind or kinds.get(name, ""), text)
+        for name, kind, text in assigned
+        if not name.startswith("_") and name not in seen
     ]
     found += [
         (name, inspect.signature(value.fget).return_annotation, inspect.getdoc(value) or "")
