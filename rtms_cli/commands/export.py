@@ -201,7 +201,7 @@ def _check(options: Options, formats: list[str], given: list[str], out: str | No
     if options.layout not in LAYOUTS:
         raise Problem(f"--layout {options.layout} is not a layout.", f"Use {', '.join(LAYOUTS)}.")
     if options.per_speaker and options.multichannel:
-        raise Problem("--per-speaker and --multichannel exclude each other.", "Export twice for both.")
+        raise Problem("--per-speaker and --multichannel cannot be combined.", "Export twice for both.")
     if options.layout == "side" and formats and not {*FILM} & {*formats}:
         raise Problem(f"--layout side does nothing with --to {','.join(formats)}.", "It is for mp4 and mkv.")
     if formats or is_plotted:

@@ -600,7 +600,7 @@ def test_a_device_is_written_into_and_stays_one(meeting: Path, tmp_path: Path) -
         (["--to", "frames", "--blank"], "--blank does nothing with --to frames."),
         (["--to", "frames", "--layout", "side"], "--layout side does nothing with --to frames."),
         (["--plot", "p.png", "--video-user", "Ann"], "--video-user does nothing with --plot."),
-        (["--to", "wav", "--per-speaker", "--multichannel"], "exclude each other"),
+        (["--to", "wav", "--per-speaker", "--multichannel"], "cannot be combined"),
         (["--to", "txt", "--merge-gap", "nan"], "--merge-gap nan is not a time."),
         (["--to", "txt", "--merge-gap", "-1"], "--merge-gap -1 is not a time."),
         (["--to", "frames", "--every", "inf"], "--every inf is not a time."),
