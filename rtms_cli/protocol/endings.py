@@ -80,7 +80,12 @@ def how_it_ended(status: str, reason: int | str | None, said_by: str) -> str:
         return f"{status}, reason {StopReason.explain(reason)}"
     if not said_by:
         return status
-    return f"{status}, stopped by {said_by}" if status == Status.COMPLETE else f"{status}: {said_by}"
+    is_asked = status == Status.COMPLETE or said_by in _ASKERS
+    return f"{status}, stopped by {said_by}" if is_asked else f"{status}: {said_by}"
+
+
+_ASKERS = ("Ctrl-C", "SIGTERM", "SIGHUP", "the q key", "the s key", "rtms")
+"""Who asks for the end from this side."""
 
 
 class Outlook:

@@ -42,7 +42,7 @@ async def by_webhook(station: Station, app: App, seconds: float) -> Exit:
     async with Simulator(app) as simulator:
         listener = Listener("127.0.0.1", 0, "/webhook", app.secret_token, take, station.health, station.notice)
         url = f"http://127.0.0.1:{await listener.start()}/webhook"
-        station.notice(f"the stand-in for Zoom is at port {simulator.port}, the webhook listener at {url}")
+        station.notice(f"the Zoom simulator is on port {simulator.port}; webhooks go to {url}")
         stream = simulator.announce(Product.MEETING, Scenario(seconds))
         await simulator.post(url, stream, "started")
         was_cut_short = await _or_stopped(station, stream.done())

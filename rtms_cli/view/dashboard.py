@@ -287,25 +287,26 @@ def _notices(notices: Sequence[str], most: int, width: int) -> RenderableType:
 
 
 def _head(moment: Moment, width: int) -> RenderableType:
+    """The title and, as far as there is room beside it, how far it is and how the disk stands."""
+    left = Text.assemble(
+        (" rtms ", "bold reverse"), (" PAUSED" if moment.paused else "", "bold yellow"), " ", moment.title, "  "
+    )
+    facts: list[Text] = []
+    if moment.progress is not None:
+        bar = 10 if width < NARROW else 20
+        done = round(min(1.0, moment.progress) * bar)
+        facts.append(Text.assemble(("━" * done, "green"), ("━" * (bar - done), _EMPTY), f" {moment.progress:4.0%}  "))
+    if moment.free_nbytes is not None:
+        facts.append(Text(f"{size_of(moment.free_nbytes)} free ", style="dim"))
+    if moment.views:
+        backlog = sum(view.recording.backlog_nbytes for view in moment.views)
+        facts.insert(bool(moment.progress is not None), Text(f"backlog {size_of(backlog)}  ", style="dim"))
+    while len(facts) > 1 and left.cell_len + sum(fact.cell_len for fact in facts) > width:
+        del facts[-2 if len(facts) > 2 else -1]
     line = Table.grid(expand=True)
     line.add_column(no_wrap=True, ratio=1)
     line.add_column(justify="right", no_wrap=True)
-    left = Text.assemble(
-        (" rtms ", "bold reverse"), (" PAUSED" if moment.paused else "", "bold yellow"), " ", moment.title
-    )
-    facts = []
-    is_narrow = width < NARROW
-    if moment.views and not is_narrow:
-        backlog = sum(view.recording.backlog_nbytes for view in moment.views)
-        facts.append(f"backlog {size_of(backlog)}")
-    if moment.free_nbytes is not None and not (is_narrow and moment.progress is not None):
-        facts.append(f"{size_of(moment.free_nbytes)} free")
-    right = Text("  ".join(facts) + " ", style="dim")
-    if moment.progress is not None:
-        bar = 10 if is_narrow else 20
-        done = round(min(1.0, moment.progress) * bar)
-        right = Text.assemble(("━" * done, "green"), ("━" * (bar - done), _EMPTY), f" {moment.progress:4.0%}  ", right)
-    line.add_row(left, right)
+    line.add_row(left, Text().join(facts))
     return line
 
 

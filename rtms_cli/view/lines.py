@@ -100,8 +100,8 @@ class PlainLines:
             return
         shown = self._streams.setdefault(stream_id, _Shown())
         if isinstance(message, ChannelState):
-            if message.state is State.FINISHED:
-                return  # `on_finished` tells it
+            if message.state is State.FINISHED or (message.state is State.REFUSED and not self._is_verbose):
+                return  # `on_finished` tells it, and the warning that follows
             if message.state is State.WARNING:
                 if message.reason not in shown.warnings:
                     shown.warnings.add(message.reason)

@@ -12,6 +12,7 @@ from frames import media, said, state
 from rich.console import Console
 
 from rtms_cli.machine import Finish, Frame, State
+from rtms_cli.protocol.endings import how_it_ended
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import Loss, Manifest, Stop, TrackEntry, Warned
@@ -102,6 +103,20 @@ def test_a_refusal_is_explained_once() -> None:
     assert sum("INVALID_SIGNATURE" in line for line in lines) == 1
     assert lines[1] == "12:00:07.250 stream12 failed: signaling handshake refused"
     assert not any(line.startswith("  warning") for line in lines)
+
+
+def test_a_connection_that_is_refused_is_told_once() -> None:
+    def do(lines: PlainLines) -> None:
+        why = "cannot connect to wss://127.0.0.1:1/: Connection refused"
+        lines.on_frame(STREAM.stream_id, state(State.REFUSED, reason=why))
+        lines.on_frame(STREAM.stream_id, state(State.WARNING, reason=f"no connection: {why}; next try in 3.3 s"))
+
+    assert [line.count("Connection refused") for line in shown(do)] == [1]
+
+
+def test_who_stopped_it_is_named_also_where_it_was_lost_already() -> None:
+    assert how_it_ended("interrupted", None, "SIGTERM") == "interrupted, stopped by SIGTERM"
+    assert how_it_ended("interrupted", None, "no connection came about") == "interrupted: no connection came about"
 
 
 def report(ended: list[Ended], width: int = 80, **options: bool) -> list[str]:
