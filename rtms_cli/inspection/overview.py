@@ -1,9 +1,9 @@
 """The summary on one screen: what a person looks at first. `sheets` has everything."""
 
 from rtms_cli.catalog.verdict import verdict
-from rtms_cli.inspection.sheets import Cell, Column, Sheet, reason_in_words, whose
-from rtms_cli.inspection.summary import Summary, Track
-from rtms_cli.protocol.endings import Status
+from rtms_cli.inspection.sheets import Cell, Column, Sheet, whose
+from rtms_cli.inspection.summary import Stopped, Summary, Track
+from rtms_cli.protocol.endings import Status, how_it_ended
 from rtms_cli.protocol.times import clock_time
 from rtms_cli.recording.ledger import Socket
 from rtms_cli.recording.manifest import Connection, Manifest, Participant, Stop, TrackEntry, Warned
@@ -63,7 +63,7 @@ def _facts(summary: Summary, manifest: Manifest | None) -> list[tuple[Cell, ...]
         rows.append(("people", ", ".join(names[:_MOST_NAMES]) + more))
     status = summary.status if manifest is None else manifest.status
     if status != Status.RECORDING:
-        rows.append(("ended", status if summary.stop is None else f"{status}, {reason_in_words(summary.stop)}"))
+        rows.append(("ended", _ending(status, summary.stop)))
     recorded = summary.recorded
     if recorded is not None:
         rows += [("manifest", f"cannot be read: {recorded.problem}")] if recorded.problem else []
@@ -152,3 +152,9 @@ def _as_manifest(summary: Summary) -> Manifest:
         stop=stop,
         warnings=[Warned(warned.text, 1, warned.at) for warned in summary.warnings],
     )
+
+
+def _ending(status: str, stop: Stopped | None) -> str:
+    if stop is None:
+        return status
+    return how_it_ended(status, stop.name or None if stop.reason is None else stop.reason, stop.said_by)

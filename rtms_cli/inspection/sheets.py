@@ -94,13 +94,13 @@ def sheets(summary: Summary) -> list[Sheet]:
     return [replace(sheet, legend=_LEGENDS.get(sheet.title, "")) for sheet in made if sheet.rows]
 
 
-def reason_in_words(stop: Stopped) -> str:
+def _reason(stop: Stopped) -> str:
     """Why the stream ended, as documented."""
-    return StopReason.explain(stop.reason) if stop.reason is not None else stop.name or StopReason.explain(None)
+    return StopReason.explain(stop.reason) if stop.reason is not None else stop.name or "no reason was given"
 
 
 def _facts(summary: Summary) -> Sheet:
-    stop = "nothing said so" if summary.stop is None else reason_in_words(summary.stop)
+    stop = "nothing said so" if summary.stop is None else _reason(summary.stop)
     said_by = "" if summary.stop is None else f" (said by {summary.stop.said_by})"
     rows: list[tuple[Cell, ...]] = [
         *([("title", summary.recorded.title)] if summary.recorded is not None and summary.recorded.title else []),

@@ -10,9 +10,9 @@ from processes import RTMS, rtms
 from terminals import Terminal
 
 from rtms_cli.capture import capture_lines
-from rtms_cli.inspection.overview import overview, verdict_of
+from rtms_cli.inspection.overview import _ending, overview, verdict_of
 from rtms_cli.inspection.sheets import Column, Sheet
-from rtms_cli.inspection.summary import summarize
+from rtms_cli.inspection.summary import Stopped, summarize
 from rtms_cli.machine import Frame, State
 from rtms_cli.view.inspect import plain_sheets, rich_sheets
 
@@ -47,7 +47,7 @@ def test_the_demo_fits_one_screen(columns: int, lines: int, tmp_path: Path) -> N
     assert re.fullmatch(r"12 s, 3 people, nothing lost; audio \d+ % silent", screen[1])
     text = "\n".join(screen)
     assert "recording  recordings/2" in text
-    assert "ended      complete, 6 STOP_BC_MEETING_ENDED: the meeting ended" in text
+    assert "ended      complete, reason 6 STOP_BC_MEETING_ENDED: the meeting ended" in text
     assert "audio       everybody" in text
     assert "0:00:12" in text
     assert "silent: below −60" in text
@@ -131,3 +131,9 @@ def test_no_heading_is_cut(width: int) -> None:
     assert text.count("kind") >= (1 if width > 100 else 2)
     assert "because because" in text
     assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_who_stopped_it_is_named_where_zoom_gave_no_reason() -> None:
+    assert _ending("complete", Stopped(None, "", "", "Ctrl-C")) == "complete, stopped by Ctrl-C"
+    assert _ending("complete", Stopped(None, "A_NAME", "", "Zoom")) == "complete, reason A_NAME"
+    assert _ending("recording", None) == "recording"
