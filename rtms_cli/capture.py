@@ -71,7 +71,7 @@ class Header(Struct, frozen=True, omit_defaults=True):
     verified: bool = False
     """Whether the webhooks were verified; only a verified one may have a recording deleted."""
     part: int = 1
-    """Which file of the recording's this is; a second one begins where somebody has deleted or cut the first."""
+    """Which file of the recording's this is; a second one begins where someone has deleted or cut the first."""
     epoch: int = 1
     """Which owner of the stream wrote it; a successor counts `at` from the same `created`."""
 
@@ -173,7 +173,7 @@ def part_name(part: int) -> str:
 
 
 def part_of(name: str) -> int | None:
-    """Which part of a capture a file is, by its name; `None` where it is not one."""
+    """Which part of a capture a file is, by its name; `None` if it is not one."""
     found = _PART.fullmatch(name)
     return None if found is None else int(found["number"] or 1)
 
@@ -359,11 +359,11 @@ class Capture:
             return None
         frame = read_line(line)
         if frame is None and line.endswith(b"\n"):  # else the writer was killed here
-            self.problems.append(f"{where}line {number} is no capture line")
+            self.problems.append(f"{where}line {number} is not a capture line")
         return frame
 
     def end_us(self) -> int | None:
-        """When the last frame was; `None` where that takes reading all of the file, or the tail is damaged."""
+        """When the last frame was; `None` if that takes reading all of the file, or the tail is damaged."""
         if self.paths[-1].suffix in (".gz", ".zst"):
             return None
         with self.opened(-1) as source:
@@ -385,7 +385,7 @@ class Capture:
                 following = self.paths[place].with_name(part_name(number))
                 if not lexists(following):
                     break
-                with suppress(Problem):  # somebody else's file: the recorder has passed over it
+                with suppress(Problem):  # someone else's file: the recorder has passed over it
                     self._headers[following] = _read_header(following, follows=False)
                     self.paths.append(following)
                     self._last = number
@@ -409,7 +409,7 @@ class PipedCapture(Capture):
     """A capture that comes through a pipe. It is kept in a temporary file, for it may be read several times.
 
     :param source: the whole capture, also compressed as `.gz` or `.zst`.
-    :raises Problem: where it cannot be read or is not a capture.
+    :raises Problem: if it cannot be read or is not a capture.
     """
 
     def __init__(self, source: IO[bytes]) -> None:
@@ -474,14 +474,14 @@ def read_header(source: io.BufferedReader, path: Path) -> Header:
     """A capture's first line; closes the source.
 
     :param source: the file, or its beginning, as it is stored.
-    :raises Problem: where it is none.
+    :raises Problem: if it is not valid.
     """
     try:
         with source, as_utf8(unpacked(source, path.suffix)) as lines:
             header = _HEADER.decode(lines.readline(_LONGEST_HEADER))
     except (msgspec.MsgspecError, UnicodeError, RecursionError, EOFError, OSError):
         raise Problem(
-            f"{path} is no capture: its first line is not a header.",
+            f"{path} is not a capture: its first line is not a header.",
             'A capture starts with {"rtms_capture": 1, …}; `rtms demo` makes one.',
         ) from None
     if header.rtms_capture != 1:
@@ -666,7 +666,7 @@ _SPLICED = re.compile(
 
 
 def read_line(line: bytes) -> Frame | None:
-    """Read one line of a capture; `None` where it is none."""
+    """Read one line of a capture; `None` if it is not valid."""
     try:
         parts = _LINE.decode(line)
         direction = _DIRECTIONS[parts.dir]
@@ -688,7 +688,7 @@ def read_line(line: bytes) -> Frame | None:
 
 
 def _via(given: object) -> str:
-    """By which way a webhook came; empty where a line does not say, or nothing that we know."""
+    """By which way a webhook came; empty if a line does not say, or nothing that we know."""
     return given if isinstance(given, str) and given in _VIAS else ""
 
 
@@ -718,7 +718,7 @@ def _read_spliced(line: bytes) -> Frame | None:
 
 
 def _read_rewritten(line: bytes) -> Frame | None:
-    """Read such a line where somebody else has written it, with other blanks or in another order."""
+    """Read such a line where someone else has written it, with other blanks or in another order."""
     try:
         given: Any = loads(line, lone=True)
         at, channel, direction = given["at"], given["ch"], Direction(given["dir"])
@@ -732,7 +732,7 @@ def _read_rewritten(line: bytes) -> Frame | None:
 
 
 def _unreadable(raw: bytes) -> bytes:
-    """What is no message: as data if it is JSON all the same, else as text or bytes."""
+    """What is not a message: as data if it is JSON anyway, else as text or bytes."""
     kept, is_json = redact_unreadable(raw)
     if is_json:
         return b'"data": ' + kept.replace(b"\n", b" ").replace(b"\r", b" ")

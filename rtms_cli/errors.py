@@ -16,7 +16,7 @@ class Exit(IntEnum):
     USAGE = 2
     """The command line, a payload or a setting is wrong, or a file cannot be read or made."""
     REFUSED = 3
-    """Zoom (or the stand-in) or a queue refused us, or could not be reached."""
+    """Zoom (or the simulator) or a queue refused us, or could not be reached."""
     INTERRUPTED = 4
     """The stream was lost before it ended; what had arrived is kept."""
     LOSSES = 5
@@ -51,7 +51,7 @@ def reason_of(error: BaseException) -> str:
     Texts that libraries make for programmers (`[Errno 111] Connect call failed ('::1', 80)`, `[SSL: …] (_ssl.c:1006)`)
     become what they mean. Where an error says nothing itself, as those of HTTP clients, its cause is what counts.
     """
-    told = next(filter(None, map(_told, _chain(error))), "")
+    told = next(filter(None, map(_library_reason, _chain(error))), "")
     return told or _first_line(error) or type(error).__name__
 
 
@@ -68,13 +68,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         waiting += one.exceptions[:1] if isinstance(one, BaseExceptionGroup) else [one.__cause__ or one.__context__]
 
 
-def _told(error: BaseException) -> str:
+def _library_reason(error: BaseException) -> str:
     kind = type(error).__name__
     if kind in ("SSLCertVerificationError", "SSLError", "SSLEOFError", "SSLZeroReturnError"):
         return _tls_reason(error)
     if kind == "gaierror":
-        is_passing = getattr(error, "errno", 0) == _NO_NAME_SERVER
-        return "the host name cannot be looked up now" if is_passing else "the host name is not known"
+        is_temporary = getattr(error, "errno", 0) == _NO_NAME_SERVER
+        return "the host name cannot be looked up now" if is_temporary else "the host name is not known"
     if isinstance(error, TimeoutError) and not (error.errno or str(error)):
         return "no answer in time"
     if isinstance(error, UnicodeDecodeError):

@@ -4,8 +4,8 @@ A *machine* is a state machine without sockets, clock or files. Whoever runs it 
 in order, executes the commands that come back, and calls `tick` when `deadline_us` has passed. The client's machine is
 `session.Session`, the server's `simulator.Zoom`; `wire.Driver` runs either.
 
-What influences a machine is a frame, also where it is none of Zoom's: a socket that opened, closed or was refused,
-somebody who asked for the end. So a capture tells the whole story, and a replay needs nothing beside it.
+What influences a machine is a frame, also if it is not one of Zoom's: a socket that opened, closed or was refused,
+someone who asked for the end. So a capture has the whole story, and a replay needs nothing else.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ class Via(StrEnum):
     EVENTS = "events"
     """Zoom's event WebSocket."""
     PAYLOAD = "payload"
-    """Somebody saved or pasted it."""
+    """Someone saved or pasted it."""
 
     @property
     def in_words(self) -> str:
@@ -65,11 +65,11 @@ class State(StrEnum):
     CLOSED = "closed"
     """It was up and is gone; `code` and `reason` are WebSocket's. `ours` is set where the machine had it closed."""
     STOPPING = "stopping"
-    """Somebody on this side asked for the end; `reason` says who."""
+    """Someone on this side asked for the end; `reason` says who."""
     LEAVING = "leaving"
     """This side leaves the stream to another one, without asking the server for an end; `reason` says why."""
     MARK = "mark"
-    """Somebody on this side marked the moment; `reason` is what they said of it."""
+    """Someone on this side marked the moment; `reason` is what they said of it."""
     DROPPED = "dropped"
     """`count` media frames were read and not kept, because the disk did not keep up."""
     WARNING = "warning"
@@ -128,7 +128,7 @@ class Packets(Struct, frozen=True, gc=False):
     lines: bytes = b""
     """The lines of the capture that they were read from, exactly as `packet_lines` writes them; else empty."""
     read: Sequence[Packet] | None = None
-    """What they say, where somebody has read them."""
+    """What they say, where someone has read them."""
 
     def frames(self) -> Iterator[Frame]:
         """The same as frames, each read on its own."""
@@ -146,7 +146,7 @@ def frames_of(item: Item) -> Iterable[Frame]:
 
 
 def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
-    """The items, as many at once as stand for so many frames, or for one run of packets more."""
+    """The items, as many at once as stand for this many frames, or for one run of packets more."""
     batch: list[Item] = []
     nframes = 0
     for item in items:
@@ -183,7 +183,7 @@ def state_frame(at_us: int, channel: str, state: ChannelState) -> Frame:
     """The frame of a channel's change."""
     try:
         raw = msgspec.json.encode(state)
-    except UnicodeEncodeError:  # a path in it is not text, or what somebody typed
+    except UnicodeEncodeError:  # a path in it is not text, or what someone typed
         return frame_of(at_us, channel, Direction.STATE, dumps(state))
     return Frame(at_us, channel, Direction.STATE, raw, state)
 
@@ -242,7 +242,7 @@ class Announce(Struct, frozen=True):
 
 
 class Deliver(Struct, frozen=True):
-    """Hand on a webhook that came on a channel."""
+    """Pass on a webhook that came on a channel."""
 
     body: bytes
 
@@ -301,4 +301,4 @@ class FrameSink(Protocol):
         """Whether more waits to be written than the buffer should hold."""
 
     async def room(self) -> None:
-        """Wait until the sink can take more; who reads media waits here, so that TCP holds the sender back."""
+        """Wait until the sink can take more; readers of media wait here, so that TCP slows the sender down."""

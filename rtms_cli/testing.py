@@ -1,4 +1,4 @@
-"""The pytest fixture `rtms_zoom`: a stand-in for Zoom, for tests of anybody's client (docs/library.md).
+"""The pytest fixture `rtms_zoom`: a Zoom simulator, for tests of anyone's client (docs/library.md).
 
 pytest imports this file whenever it starts, so that it imports nothing itself.
 """
@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def rtms_zoom(request: pytest.FixtureRequest) -> "Iterator[Zoom]":
-    """A stand-in for Zoom that has announced a stream: its `payload` is what a client joins."""
+    """A Zoom simulator that has announced a stream: its `payload` is what a client joins."""
     from rtms_cli.library.standin import Zoom
 
     marker = request.node.get_closest_marker("rtms_zoom")

@@ -1,4 +1,4 @@
-"""Reading what may come from somebody else: no link is followed, only files are opened, and what is read is bounded.
+"""Reading what may come from someone else: no link is followed, only files are opened, and what is read is bounded.
 
 A recording can be sent to people, and so can a trap. A manifest can name any path, a folder can hold links and pipes,
 and a small file can unpack to a large one.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MOST_LINE = 200 << 20
 """The longest line that is read: a message of 32 MiB, every byte of which became an escape."""
 MOST_RATIO, _FREE_NBYTES = 500, 32 << 20
-"""What a compressed file may unpack to: so many times its size, once it is past so many bytes."""
+"""What a compressed file may unpack to: this many times its size, once it is past this many bytes."""
 
 _LEAST_RATE, _MOST_RATE, _MOST_CHANNELS = 1_000, 384_000, 8
 """What a recording's sound can be."""
@@ -27,14 +27,14 @@ _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _BUFFER = 1 << 18
 _CHUNK = 1 << 16
 _PIECE = 512
-"""Compressed bytes that are unpacked at once: at the most some 16 MiB come of them."""
+"""Compressed bytes that are unpacked at once: at most some 16 MiB come of them."""
 
 
 def open_inside(folder: Path, name: str | Path) -> io.BufferedReader:
     """Open a file by its relative name, which a stranger may have chosen, for reading.
 
     :param folder: may be a link itself, for it is the user who names it.
-    :raises OSError: where there is none, it is not a file, or it lies outside of the folder or behind a link.
+    :raises OSError: if there is none, it is not a file, or it lies outside of the folder or behind a link.
     """
     parts = PurePosixPath(name).parts
     path = folder / name
@@ -53,7 +53,7 @@ def open_file(path: Path, *, follows: bool = False) -> io.BufferedReader:
     """Open a file for reading, if it is one: no pipe, device or folder.
 
     :param follows: whether it may be a symbolic link, because the user named it.
-    :raises OSError: where that is not so.
+    :raises OSError: if that is not so.
     """
     if not follows and path.is_symlink():
         raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
@@ -98,7 +98,7 @@ def is_folder(path: Path) -> bool:
 def open_sound(folder: Path, name: str) -> Any:
     """Open a sound file as `open_inside` does, as a `soundfile.SoundFile` that is what a recording may hold.
 
-    :raises OSError: where that is not so.
+    :raises OSError: if that is not so.
     """
     import soundfile
 
@@ -116,7 +116,7 @@ def open_sound(folder: Path, name: str) -> Any:
 def read_bounded(source: IO[bytes], most: int) -> bytes:
     """The whole of a file.
 
-    :raises ValueError: where it is larger.
+    :raises ValueError: if it is larger.
     """
     with source:
         content = source.read(most + 1)

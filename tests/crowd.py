@@ -53,7 +53,7 @@ class Measured:
     kept: int
     losses: int
     answers: Counter[int]
-    """Answers to started webhooks by status; 0 is none."""
+    """Answers to started webhooks by status; 0 is not one."""
     folders: int
     probes_ms: Sequence[float]
     """How long webhooks took meanwhile."""
@@ -64,7 +64,7 @@ class Measured:
 
 @asynccontextmanager
 async def listening(folder: Path, limit: int, *arguments: str) -> AsyncIterator[Listening]:
-    """Run `rtms listen` with so many descriptors at most; it is ended with SIGTERM."""
+    """Run `rtms listen` with this many descriptors at most; it is ended with SIGTERM."""
     settings = {"ZOOM_CLIENT_ID": "client", "ZOOM_CLIENT_SECRET": "secret", "ZOOM_SECRET_TOKEN": "token"}
     command = f'ulimit -n {limit}; exec "$@"'
     rtms = (sys.executable, "-m", "rtms_cli", "listen", "--port", "0", "--plain", "--media", "audio", "--out", "rec")
@@ -142,7 +142,8 @@ def _probe(port: int, body: bytes) -> float:
 
 
 def _post(port: int, body: bytes) -> int:
-    """Post a webhook on its own connection, at once: those that say nothing give way. The status; 0 is no answer."""
+    """Post a webhook on its own connection, at once: those that say nothing give way. The status; 0 is not an
+    answer."""
     headers = "".join(f"{name}: {value}\r\n" for name, value in signed_headers("token", int(time.time()), body).items())
     head = f"POST /webhook HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port)) as asking, suppress(ConnectionError):

@@ -53,7 +53,7 @@ class EventServer:
             yield self
 
     async def until_connected(self, times: int) -> None:
-        """Wait until so many connections were built since the beginning, and the last one is there."""
+        """Wait until this many connections were built since the beginning, and the last one is there."""
         async with self._changed:
             await self._changed.wait_for(lambda: len(self.connected) >= times and self._held is not None)
 

@@ -47,7 +47,7 @@ def speaker(second: int) -> int:
 def meeting(seconds: int = HOURS_3, alone: tuple[int, ...] = (7, 8)) -> Iterator[Frame]:
     """Everything that Zoom sends, in order.
 
-    :param alone: who has a track of their own, beside the one of everybody.
+    :param alone: who has a track of their own, beside the one of everyone.
     """
     sound = {
         user: [

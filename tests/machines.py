@@ -1,4 +1,4 @@
-"""A fleet as it is run: a listener, workers, a real Redis, a real S3 API, and a stand-in for Zoom that is watched.
+"""A fleet as it is run: a listener, workers, a real Redis, a real S3 API, and a Zoom simulator that is watched.
 
     PYTHONPATH=tests python -m machines --streams 30 --seconds 200
 

@@ -1,4 +1,4 @@
-"""Draws the README's picture of `rtms inspect --html` anew from a real run: `python tests/page_picture.py`."""
+"""Draws the README's picture of `rtms inspect --html` again from a real run: `python tests/page_picture.py`."""
 
 import asyncio
 import tempfile

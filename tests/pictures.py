@@ -1,4 +1,4 @@
-"""Draws the README's picture anew from a real run, and the screens that tests approve: `python tests/pictures.py`."""
+"""Draws the README's picture again from a real run, and the screens that tests approve: `python tests/pictures.py`."""
 
 import asyncio
 import contextlib

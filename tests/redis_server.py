@@ -15,7 +15,7 @@ WAIT_S = 30.0
 def program() -> str:
     """The server's program.
 
-    :raises RuntimeError: where there is none.
+    :raises RuntimeError: if there is none.
     """
     for name in ("redis-server", "valkey-server"):
         if (found := shutil.which(name)) is not None:

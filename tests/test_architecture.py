@@ -209,7 +209,7 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_one_module_decides_whose_a_message_is() -> None:
-    """Channel 0 of a call is somebody: who asks for the truth of a `user_id` forgets that."""
+    """Channel 0 of a call is someone: who asks for the truth of a `user_id` forgets that."""
     guess = re.compile(
         r"(?:if|not|and) \w+\.user_id\b(?! (?:is|in|not|==|!=))|user_id (?:==|or) 0|CONTACT_CENTER, Product.PHONE"
     )

@@ -56,7 +56,7 @@ def test_the_first_line() -> None:
 def test_what_is_no_capture_says_so(first: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(first)
-    with pytest.raises(Problem, match="is no capture: its first line is not a header"):
+    with pytest.raises(Problem, match="is not a capture: its first line is not a header"):
         Capture(path)
 
 
@@ -271,7 +271,7 @@ def test_a_broken_middle_line_is_reported_and_passed_over(broken: bytes, tmp_pat
     capture = Capture(path)
     for _ in range(2):
         assert [one.at_us for one in capture] == [0, 2_000]
-        assert capture.problems == ["line 3 is no capture line"]
+        assert capture.problems == ["line 3 is not a capture line"]
 
 
 def test_a_packed_file_that_was_cut_gives_what_it_has_and_says_so(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_a_packed_file_that_is_damaged_gives_what_it_has_and_says_so(tmp_path: P
     assert 0 < len(list(capture)) < 20_000
     assert "the file ends early" in capture.problems[-1]
     (tmp_path / "header.gz").write_bytes(packed[:10] + b"\xff" * 40)
-    with pytest.raises(Problem, match="is no capture"):
+    with pytest.raises(Problem, match="is not a capture"):
         Capture(tmp_path / "header.gz")
 
 
@@ -425,7 +425,7 @@ def test_no_secret_gets_by_whatever_holds_it(raw: bytes) -> None:
 def test_compressed_files_that_are_none_or_were_cut(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"capture.jsonl{suffix}"
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(Problem, match="is no capture"):
+    with pytest.raises(Problem, match="is not a capture"):
         Capture(path)
     plain = HEADER.line() + b"".join(capture_line(frame(b'{"msg_type": 12, "timestamp": %d}' % n)) for n in range(5000))
     packed = gzip.compress(plain) if suffix == ".gz" else zstandard.compress(plain)

@@ -21,7 +21,7 @@ RAW = re.compile(r"Errno|Connect call|\[SSL|_ssl|attempt|\(\)|Error\b")
 
 @contextmanager
 def taken() -> Iterator[int]:
-    """A port where somebody listens who never says a word."""
+    """A port where someone listens who never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 

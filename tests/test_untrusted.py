@@ -1,4 +1,4 @@
-"""What is opened and read of files that may come from somebody else."""
+"""What is opened and read of files that may come from someone else."""
 
 import gzip
 import os

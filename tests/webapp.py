@@ -1,4 +1,4 @@
-"""A webhook app for tests, as somebody else may have written it."""
+"""A webhook app for tests, as someone else may have written it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

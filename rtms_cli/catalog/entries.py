@@ -1,6 +1,6 @@
 """What a list of recordings says of each: from its manifest, without reading its media.
 
-A recording may come from somebody else, so that a manifest that cannot be read is an entry too, with the reason.
+A recording may come from someone else, so that a manifest that cannot be read is an entry too, with the reason.
 """
 
 import os
@@ -47,7 +47,7 @@ class Entry(Struct, frozen=True):
     ended_at: str = ""
     seconds: float = 0.0
     people: list[str] = []
-    """Names; an id where there is no name."""
+    """Names; an id if there is no name."""
     kinds: list[str] = []
     """Of media that there is: `audio`, `video`, `share`, `transcript`, `chat`."""
     losses: int = 0
@@ -59,12 +59,12 @@ class Entry(Struct, frozen=True):
 
     @property
     def began(self) -> datetime | None:
-        """When it began; `None` where that is not known."""
+        """When it began; `None` if that is not known."""
         return read_time(self.started_at)
 
 
 def read_time(text: str) -> datetime | None:
-    """A time of a manifest; `None` where it is not one."""
+    """A time of a manifest; `None` if it is not one."""
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
@@ -75,7 +75,7 @@ def read_time(text: str) -> datetime | None:
 def folders(place: Path) -> Iterator[Path]:
     """The folders in `place` that hold a recording: a manifest or a capture. Links are not followed.
 
-    :raises Problem: where `place` cannot be listed.
+    :raises Problem: if `place` cannot be listed.
     """
     if not is_folder(place):
         return
@@ -98,7 +98,7 @@ def is_recording(folder: Path) -> bool:
 def recordings_in(place: Path) -> list[Path]:
     """The same, where there must be such a folder.
 
-    :raises Problem: where there is none, or it is a recording itself.
+    :raises Problem: if there is none, or it is a recording itself.
     """
     if not is_folder(place):
         raise Problem(f"There is no folder {place}.", "`rtms demo` records a simulated meeting into recordings/.")

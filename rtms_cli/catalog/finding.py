@@ -26,7 +26,7 @@ def newest(place: Path) -> Path:
     A replay that was put beside its recording has the recording's name with a number (`…_2`), and does not count.
 
     :param place: the folder that recordings are in.
-    :raises Problem: where it has none.
+    :raises Problem: if it has none.
     """
     found = place.glob("[!.]*/capture*.jsonl*")
     captures = [path for path in found if part_of(path.name) is not None and is_file(path)]
@@ -52,7 +52,7 @@ def find_folder(text: str, place: Path) -> Path:
     begins so, of one recording's stream id, meeting id or title.
 
     :param place: the folder that recordings are in.
-    :raises Problem: where there is none, or several.
+    :raises Problem: if there is none, or several.
     """
     if os.path.lexists(text):
         return Path(text)

@@ -15,9 +15,9 @@ MOST_TITLE = 200
 
 
 def read_title(text: str) -> str | None:
-    """A title as it is stored: on one line, without blanks around it; `None` where nothing is left.
+    """A title as it is stored: on one line, without blanks around it; `None` if nothing is left.
 
-    :raises Problem: where it cannot be one.
+    :raises Problem: if it cannot be one.
     """
     title = " ".join(text.split())
     if len(title) > MOST_TITLE:
@@ -31,7 +31,7 @@ def name_folder(folder: Path, title: str | None) -> None:
     """Give a recording a title.
 
     :param title: `None` takes it away.
-    :raises Problem: where it is being recorded, or its manifest cannot be read or written.
+    :raises Problem: if it is being recorded, or its manifest cannot be read or written.
     """
     lock = FolderLock(folder)
     try:
@@ -61,7 +61,7 @@ def name_folder(folder: Path, title: str | None) -> None:
 def titled(content: bytes, title: str | None) -> bytes:
     """A manifest's file with another title.
 
-    :raises ValueError: where it is not JSON.
+    :raises ValueError: if it is not JSON.
     """
     manifest = json.loads(content)
     manifest["title"] = title

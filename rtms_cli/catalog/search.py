@@ -83,7 +83,7 @@ class SearchIndex:
         """Index what is new or has changed, and forget what is gone.
 
         :param progress: is told how many recordings of how many were looked at.
-        :raises Problem: where the folder cannot be listed.
+        :raises Problem: if the folder cannot be listed.
         """
         found = {folder.name: folder for folder in folders(self._place)}
         with self._db:
@@ -110,10 +110,10 @@ class SearchIndex:
 
         A word in quotes is a phrase, one with `*` at its end the beginning of one.
 
-        :param user: only what somebody said whose name has this in it; case makes no difference.
-        :param limit: at most so many.
+        :param user: only what someone said whose name has this in it; case makes no difference.
+        :param limit: at most this many.
         :param context: how many lines before and after each.
-        :raises Problem: where there is no word.
+        :raises Problem: if the query has no word.
         """
         wanted = _query(words)
         rows = self._db.execute(
@@ -131,7 +131,7 @@ class SearchIndex:
         ]  # fmt: skip
 
     def speakers(self) -> list[str]:
-        """Everybody who said or wrote something, by name."""
+        """Everyone who said or wrote something, by name."""
         return [who for (who,) in self._db.execute("SELECT DISTINCT who FROM lines WHERE who <> '' ORDER BY who")]
 
     def _near(self, line: int, recording: int, kind: str, count: int) -> list[str]:
@@ -176,7 +176,7 @@ class SearchIndex:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """The index's file; a new one where it is not one of ours, one in memory where it cannot be written."""
+    """The index's file; a new one if it is not one of ours, one in memory where it cannot be written."""
     if path.is_symlink():
         return _ready(sqlite3.connect(":memory:"))
     for _ in range(2):
@@ -199,7 +199,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 def _ready(db: sqlite3.Connection) -> sqlite3.Connection:
     """With its tables.
 
-    :raises sqlite3.Error: where it is not ours, or cannot be written to.
+    :raises sqlite3.Error: if it is not ours, or cannot be written to.
     """
     try:
         db.create_function("is_in", 2, _is_in, deterministic=True)
@@ -257,7 +257,7 @@ def _indexed(text: str) -> str:
 def _query(words: str) -> str:
     """What FTS5 is asked for: each word as a phrase of its own, so that nothing in it is an operator.
 
-    :raises Problem: where there is nothing to look for.
+    :raises Problem: if there is nothing to look for.
     """
     parts = []
     for phrase, word in _WORDS.findall(words):

@@ -15,9 +15,9 @@ from rtms_cli.store.urls import read_store_url
 def stored_entries(url: str, endpoint: str | None = None) -> Iterator[Entry]:
     """The recordings below a URL, in the order of their names.
 
-    One without a finished manifest is `unfinished`: the store does not say whether somebody records it.
+    One without a finished manifest is `unfinished`: the store does not say whether someone records it.
 
-    :raises Problem: where the store does not answer.
+    :raises Problem: if the store does not answer.
     """
     objects = open_store(read_store_url(url), endpoint)
     for name in sorted(objects.folders_now()):
@@ -28,7 +28,7 @@ def stored_entries(url: str, endpoint: str | None = None) -> Iterator[Entry]:
 def find_stored(text: str, url: str, endpoint: str | None = None) -> str:
     """The URL of the recording that a person means; see `catalog.finding.find_folder`.
 
-    :raises Problem: where there is none, or several, or the store does not answer.
+    :raises Problem: if there is none, or several, or the store does not answer.
     """
     if text == LATEST:
         entries = newest_first(stored_entries(url, endpoint))
@@ -58,7 +58,7 @@ def _entry(objects: Objects, name: str, path: str) -> Entry | None:
 def read_stored(url: str, endpoint: str | None = None) -> tuple[Entry, Manifest]:
     """A finished recording in a store, by its URL.
 
-    :raises Problem: where there is none, or the store does not answer.
+    :raises Problem: if there is none, or the store does not answer.
     """
     objects, stored = _finished(url, endpoint)
     nbytes = sum(info.nbytes for info in objects.listed_now(""))
@@ -69,7 +69,7 @@ def read_stored(url: str, endpoint: str | None = None) -> tuple[Entry, Manifest]
 def name_stored(url: str, title: str | None, endpoint: str | None = None) -> None:
     """Give a finished recording in a store a title; see `catalog.naming`.
 
-    :raises Problem: where there is none, it was changed meanwhile, or the store does not answer.
+    :raises Problem: if there is none, it was changed meanwhile, or the store does not answer.
     """
     objects, _ = _finished(url, endpoint)
     content, etag = objects.get_now(MANIFEST)

@@ -45,7 +45,7 @@ def ending(manifest: Manifest) -> str:
 
 
 def missing(manifest: Manifest) -> str:
-    """What was lost, for people; empty where nothing was."""
+    """What was lost, for people; empty if nothing was."""
     told = []
     if packets := lost_packets(manifest.tracks):
         told.append(_counted(packets, "packet") + " lost")

@@ -1,4 +1,4 @@
-"""Where Zoom's cloud is: the public one, the one for governments, or a stand-in."""
+"""Where Zoom's cloud is: the public one, the one for governments, or a simulator."""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -43,7 +43,7 @@ class Addresses(Struct, frozen=True):
         """The URL to connect to for a subscription, without a token.
 
         :param subscription: its id, or the whole URL that Zoom's Marketplace shows.
-        :raises Problem: where it is neither.
+        :raises Problem: if it is neither.
         """
         given = subscription.strip()
         if "://" not in given:
@@ -71,9 +71,9 @@ def find_addresses(
     """Find out where Zoom's cloud is.
 
     :param is_government: whether it is Zoom for Government; else `ZOOM_BASE` says so.
-    :param cloud_url: where a stand-in is that plays all of it; else `ZOOM_OAUTH_URL`, `ZOOM_API_URL` and
+    :param cloud_url: where a simulator is that plays all of it; else `ZOOM_OAUTH_URL`, `ZOOM_API_URL` and
         `ZOOM_EVENTS_URL` name its parts.
-    :raises Problem: for an address that is none, and for one that is not encrypted and not on this machine.
+    :raises Problem: for an address that is not valid, and for one that is not encrypted and not on this machine.
     """
     base = GOVERNMENT if is_government else environment.get(BASE_VARIABLE, "").strip().lower() or PUBLIC
     if base not in (PUBLIC, GOVERNMENT):
@@ -106,7 +106,7 @@ def _check(name: str, url: str, schemes: tuple[str, str]) -> None:
     """Check an address.
 
     :param schemes: the encrypted one, and the plain one, which is for this machine only.
-    :raises Problem: where it cannot be used.
+    :raises Problem: if it cannot be used.
     """
     try:
         parts = urlsplit(url)
@@ -116,7 +116,7 @@ def _check(name: str, url: str, schemes: tuple[str, str]) -> None:
     if not host or parts.scheme not in schemes:
         raise Problem(f"{name} {redact_url(url)[:200]} is not a {schemes[0]}:// URL.", "Give the whole URL.")
     if parts.username is not None or parts.password is not None:
-        raise Problem(f"{name} has credentials in it.", "Take them out: tokens are asked for.")
+        raise Problem(f"{name} has credentials in it.", "Remove them: rtms requests tokens.")
     if parts.scheme == schemes[1] and not is_loopback(host):
         raise Problem(
             f"{name} {redact_url(url)[:200]} is not encrypted, and not on this machine.",

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from msgspec import Struct
 
 from rtms_cli.protocol.fields import name_or_none
-from rtms_cli.protocol.numbers import whole
+from rtms_cli.protocol.numbers import as_int
 from rtms_cli.protocol.secrets import REDACTED, Secrets, redact_url
 from rtms_cli.protocol.strict_json import loads
 from rtms_cli.wire.poster import Answer
@@ -29,7 +29,7 @@ class Told(Struct, frozen=True):
 
     status: int
     fields: Mapping[str, object] = {}
-    """The JSON object that it is; empty where it is none."""
+    """The JSON object that it is; empty if it is not valid."""
     code: int | None = None
     """Zoom's own number of an error."""
     error: str = ""
@@ -46,7 +46,7 @@ class Told(Struct, frozen=True):
     """How long to wait before the next try, where it says so."""
 
     @property
-    def is_passing(self) -> bool:
+    def is_temporary(self) -> bool:
         """Whether the same request may succeed later."""
         return self.status in _PASSING or self.status >= 500
 
@@ -87,7 +87,7 @@ def read_told(answer: Answer, now_s: float, secrets: Iterable[str] = ()) -> Told
     if isinstance(errors, list) and errors and isinstance(errors[0], dict):
         levels.append(errors[0])
     words = next((text for level in levels for name in _WORDS if (text := _line(level.get(name)))), "")
-    code = next((code for level in levels for name in _CODES if (code := whole(level.get(name))) is not None), None)
+    code = next((code for level in levels for name in _CODES if (code := as_int(level.get(name))) is not None), None)
     if code is None and (found := _CODE_IN_WORDS.search(words)) is not None:
         code = int(re.sub(r"\D", "", found[0]))
     error = _line(inner) if isinstance(inner, str) else ""
@@ -113,13 +113,13 @@ def without(text: str, secrets: Iterable[str]) -> str:
 
 
 def read_retry_after(headers: Mapping[str, str], now_s: float) -> float | None:
-    """How long `Retry-After` asks to wait, from 0 s to an hour; `None` where it does not, or makes no sense.
+    """How long `Retry-After` asks to wait, from 0 s to an hour; `None` if it does not, or makes no sense.
 
     :param headers: by their names in lower case.
     :param now_s: the time, as Unix seconds, where no `Date` says what the server's is.
     """
     given = headers.get("retry-after", "").strip()
-    if (seconds := whole(given)) is not None:
+    if (seconds := as_int(given)) is not None:
         wait_s = float(seconds)
     else:
         moment = read_date(given)
@@ -131,7 +131,7 @@ def read_retry_after(headers: Mapping[str, str], now_s: float) -> float | None:
 
 
 def read_date(text: str) -> float | None:
-    """A date of HTTP as Unix seconds; `None` where it is none."""
+    """A date of HTTP as Unix seconds; `None` if it is not valid."""
     try:
         return parsedate_to_datetime(text[:100]).timestamp()
     except (ValueError, OverflowError, TypeError, IndexError):  # what the standard library raises for odd dates

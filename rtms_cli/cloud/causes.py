@@ -62,7 +62,7 @@ def _of_a_meeting(base: str, product: Product, *, is_called_for: bool) -> list[C
             "your app, on",
         )
     whose = Cause(
-        "the host's account forbids it",
+        "the host's account does not allow it",
         f"its administrator: Account Management → Account Settings → Zoom Apps → “{switch}”: on (for the user's group "
         "too); in the meeting, the host may have to approve the app",
     )
@@ -73,7 +73,9 @@ def _of_a_call(base: str, product: Product, *, is_called_for: bool) -> list[Caus
     if product is Product.CONTACT_CENTER:
         return [Cause("the app is not in the queue", f"{base} → Contact Center → the queue: your app is assigned")]
     if product is Product.PHONE:
-        return [Cause("the account forbids it", "its administrator: whether apps may stream this user's calls")]
+        return [
+            Cause("the account does not allow it", "ask its administrator whether apps may stream this user's calls")
+        ]
     if is_called_for:
         return []
     return [Cause("nothing has started it", "rtms start, or startRealTimeMediaStreams() of the Video SDK, starts it")]
@@ -84,7 +86,7 @@ def _of_the_app(base: str, product: Product, *, by_events: bool | None) -> list[
     event = f"{product}.{'voice_' if product is Product.CONTACT_CENTER else ''}rtms_started"
     method = {
         True: "method WebSocket, and the subscription of --events",
-        False: "method Webhook, and its URL leads here (rtms doctor --webhook)",
+        False: "method Webhook, and its URL points here (rtms doctor --webhook)",
         None: "method Webhook with your URL (rtms doctor --webhook), or method WebSocket (--events)",
     }[by_events]
     found = [
@@ -96,7 +98,7 @@ def _of_the_app(base: str, product: Product, *, by_events: bool | None) -> list[
     if product is not Product.VIDEO_SDK:
         missing = _MEDIA_SCOPES.get(product, "those of RTMS")
         found += [
-            Cause("the app lacks a scope", f"{app} → Scopes: {missing}; then add the app anew"),
+            Cause("the app lacks a scope", f"{app} → Scopes: {missing}; then add the app again"),
             Cause(
                 "the user has not added the app", f"{app} → Local Test → Add App Now, as the user whose stream it is"
             ),
@@ -112,14 +114,14 @@ def _of_the_account(*, by_events: bool | None) -> list[Cause]:
         Cause("the account has no credits", "Zoom Developer Pack, or the Video SDK's plan: credits are left"),
         Cause(
             "too many streams run",
-            "an account may have 2,000 at once, unless Zoom has agreed on more; rtms.concurrency_limited tells of it",
+            "an account may have 2,000 at once, unless Zoom has agreed on more; rtms.concurrency_limited reports it",
         ),
     ]
     if by_events is not False:
         found.append(
             Cause(
                 "it came while the event WebSocket was closed, or to another client",
-                "such events are lost; a subscription has one connection, so use one for each program",
+                "such events are lost; a subscription has one connection, so use one per program",
             )
         )
     return found

@@ -1,6 +1,6 @@
 """Starting and stopping streams by Zoom's REST API: what is asked, and what each answer means (PROTOCOL §12).
 
-Pure: who asks is `station.control`.
+Pure: `station.control` does the asking.
 """
 
 import base64
@@ -52,12 +52,12 @@ class Target(Struct, frozen=True):
 
 
 class Order(Struct, frozen=True):
-    """What shall happen to it."""
+    """What to do with it."""
 
     target: Target
     action: Action
     client_id: str = ""
-    """The app that shall stream, for meetings, webinars and Contact Center."""
+    """The app that streams, for meetings, webinars and Contact Center."""
     participant: str = ""
     """Whose stream it is, for meetings and webinars; empty is the token's user."""
 
@@ -84,7 +84,7 @@ class Kind(StrEnum):
 
 
 class RestError(Problem):
-    """Zoom refused an order, or somebody else answered.
+    """Zoom refused an order, or someone else answered.
 
     :param told: the answer.
     """
@@ -99,7 +99,7 @@ def read_target(given: str, product: Product) -> Target:
     """Read what a person gave for an id.
 
     :param given: for a meeting or webinar its number, with blanks or dashes, or the URL that people join by.
-    :raises Problem: where it is none.
+    :raises Problem: if it is not valid.
     """
     text = given.strip()
     if product in _NUMBERED:
@@ -113,7 +113,7 @@ def rest_call(order: Order, api: str) -> Call:
     """The request that an order takes.
 
     :param api: what the URLs of REST calls begin with.
-    :raises Problem: where there is no such request, or something is missing.
+    :raises Problem: if there is no such request, or something is missing.
     """
     target, action = order.target, order.action
     check_order(order)
@@ -134,22 +134,22 @@ def rest_call(order: Order, api: str) -> Call:
 def check_order(order: Order) -> None:
     """Check that Zoom has such a request.
 
-    :raises Problem: where it has none, or something is missing.
+    :raises Problem: if it has none, or something is missing.
     """
     product, action = order.target.product, order.action
     name = _NAMES[product]
     if action is Action.STATUS and product is not Product.PHONE:
         raise Problem(
-            f"Zoom tells no status of a {name}'s stream: it does of Phone's only.",
-            "`rtms listen` shows what Zoom's webhooks tell; for Phone, give --product phone.",
+            f"Zoom has no status for a {name}'s stream, only for Phone.",
+            "`rtms listen` shows what Zoom's webhooks say; for Phone, use --product phone.",
         )
     if action in (Action.PAUSE, Action.RESUME) and product is Product.PHONE:
-        raise Problem(f"A phone call's stream cannot be {action}d.", "Zoom has start and stop for Phone.")
+        raise Problem(f"A phone call's stream cannot be {action}d.", "Zoom supports only start and stop for Phone.")
     if order.participant and product not in _NUMBERED:
-        raise Problem(f"--participant is nothing for a {name}.", "It is for meetings and webinars: leave it out.")
+        raise Problem(f"--participant does not apply to a {name}.", "Leave it out: it is for meetings and webinars.")
     if product in _WITH_APP and not order.client_id:
         raise Problem(
-            "Which app shall stream?",
+            "Which app should stream?",
             "Give its client id: --client-id, or ZOOM_CLIENT_ID with ZOOM_CLIENT_SECRET in the environment or in .env.",
         )
 
@@ -193,7 +193,7 @@ def read_result(told: Told, order: Order, base: str = PUBLIC) -> None:
 
 
 def _is_error(told: Told) -> bool:
-    """Whether a 2xx says in its body that it is an error all the same: an API gateway may do that."""
+    """Whether a 2xx says in its body that it is an error anyway: an API gateway may do that."""
     return told.code is not None and told.code >= 300 and bool(told.words)
 
 
@@ -202,18 +202,18 @@ def _judged(told: Told, order: Order, base: str) -> tuple[str, str, Kind]:
     if told.code is not None and (known := _by_code(told.code, order, base)) is not None:
         return known
     product = order.target.product
-    if told.is_passing:
+    if told.is_temporary:
         why = "there were too many requests" if told.status == 429 else "something is wrong on Zoom's side"
         when = "later" if told.retry_after_s is None else f"in {told.retry_after_s:.0f} s"
-        return why, f"Try again {when}; --wait SECONDS does.", Kind.PASSING
+        return why, f"Try again {when}; --wait TIME does that.", Kind.PASSING
     if told.is_page or told.status < 400:
-        return "the answer is not Zoom's", "Look at proxies, ZOOM_API_URL and --cloud-url: `rtms doctor`.", Kind.FINAL
+        return "the answer is not Zoom's", "Check proxies, ZOOM_API_URL and --cloud-url: `rtms doctor`.", Kind.FINAL
     match told.status:
         case 401:
             return _token_refused(product)
         case 403:
             return (
-                "the host's or the account's settings forbid it",
+                "the host's or the account's settings do not allow it",
                 _sharing(base),
                 Kind.FINAL if product is Product.VIDEO_SDK else Kind.TOKEN,
             )
@@ -222,10 +222,10 @@ def _judged(told: Told, order: Order, base: str) -> tuple[str, str, Kind]:
         case 400 | 422:
             return (
                 "something in the request is wrong",
-                f"Look at the id: it has to be the {_ID_NAMES[product]}.",
+                f"Check the id: it has to be the {_ID_NAMES[product]}.",
                 Kind.FINAL,
             )
-    return "the answer is not documented", "Zoom's support needs its tracking id.", Kind.FINAL
+    return "the answer is not documented", "Send its tracking ID to Zoom's support.", Kind.FINAL
 
 
 def _by_code(code: int, order: Order, base: str) -> tuple[str, str, Kind] | None:
@@ -242,13 +242,13 @@ def _by_code(code: int, order: Order, base: str) -> tuple[str, str, Kind] | None
         case 2310:
             return (
                 "the account may not stream",
-                "Its Developer Pack (or trial) is missing or over; a Basic account has none. A new one takes minutes.",
+                "Its Developer Pack (or trial) is missing or has expired; Basic accounts have none.",
                 Kind.FINAL,
             )
         case 3000:
             return (
                 "it is not in progress yet",
-                "Start the meeting. --wait SECONDS goes on trying for longer.",
+                "Start the meeting. --wait TIME keeps trying for longer.",
                 Kind.NOT_YET,
             )
         case 13262:
@@ -268,17 +268,17 @@ def _by_code(code: int, order: Order, base: str) -> tuple[str, str, Kind] | None
         case 1001 | 1010:
             return (
                 "there is no such user in the account",
-                "Look at --participant; a token of another account's app sees no users of this one.",
+                "Check --participant; a token of another account's app cannot see this account's users.",
                 Kind.TOKEN,
             )
         case 3001:
-            return _not_found(order.target, "there is none, or it is over")
+            return _not_found(order.target, "there is none, or it has ended")
         case 200:
             return "the account, its plan or the user may not do that", _sharing(base), Kind.TOKEN
         case 300:
             return (
                 "something in the request is not valid",
-                f"Look at the id (the {_ID_NAMES[product]}), and at --client-id: {order.client_id or 'none'}.",
+                f"Check the id (the {_ID_NAMES[product]}), and at --client-id: {order.client_id or 'none'}.",
                 Kind.FINAL,
             )
     return None
@@ -287,14 +287,14 @@ def _by_code(code: int, order: Order, base: str) -> tuple[str, str, Kind] | None
 def _token_refused(product: Product) -> tuple[str, str, Kind]:
     if product is Product.VIDEO_SDK:
         return (
-            "Zoom does not take the JWT",
+            "Zoom does not accept the JWT",
             "Compare ZOOM_VIDEO_SDK_API_KEY and its secret (API keys, not SDK keys) with the Video SDK's account; "
             "`rtms doctor` compares the clocks.",
             Kind.FINAL,
         )
     return (
-        "the token is not valid any more, or is none",
-        "Ask again; ZOOM_ACCESS_TOKEN lives an hour. Or take another one with --token-flow.",
+        "the token is no longer valid, or never was",
+        "Ask again; ZOOM_ACCESS_TOKEN lives an hour. Or use another one with --token-flow.",
         Kind.TOKEN,
     )
 
@@ -313,7 +313,7 @@ def _sharing(base: str) -> str:
 def _number(text: str) -> str:
     """A meeting number out of what people write, copy and click.
 
-    :raises Problem: where there is none.
+    :raises Problem: if there is none.
     """
     hint = _ID_HINTS[Product.MEETING]
     if "://" in text or "." in text.partition("/")[0]:
@@ -326,8 +326,8 @@ def _number(text: str) -> str:
     if digits.isascii() and digits.isdigit() and len(digits) in _DIGITS:
         return digits
     if len(text) >= 20 and any(char.isalpha() for char in text):
-        raise Problem(f"{_shown(text)} is a meeting's UUID, and Zoom wants its number here.", hint)
-    raise Problem(f"{_shown(text)} is no meeting number.", hint)
+        raise Problem(f"{_shown(text)} is a meeting's UUID, and Zoom needs its number here.", hint)
+    raise Problem(f"{_shown(text)} is not a meeting number.", hint)
 
 
 def _number_in_url(url: str) -> str | None:
@@ -377,8 +377,8 @@ _ID_NAMES = {
     Product.PHONE: "call id",
 }
 _NUMBER_HINT = (
-    "Give the number that people join by, as 855 1234 5678, or the URL that has it: https://…/j/85512345678. In "
-    "webhooks it is meeting_id, and meeting_uuid is something else."
+    "Use the number that people join with, such as 855 1234 5678, or the URL: https://…/j/85512345678. In "
+    "webhooks it is called meeting_id; meeting_uuid is something else."
 )
 _ID_HINTS = {
     Product.MEETING: _NUMBER_HINT,

@@ -1,7 +1,7 @@
 """The client's side of Zoom's event WebSocket: a machine without sockets, clock or files (PROTOCOL §11).
 
 It has one channel, `machine.EVENTS`. Whoever opens the channel's socket asks for a token, for a fresh one each time:
-the machine never sees one. Events that occur while nothing is connected are lost, so it tells of every gap.
+the machine never sees one. Events that occur while nothing is connected are lost, so it reports every gap.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,13 +45,13 @@ MOST_WAIT_S = 60.0
 MOST_TRUCE_S = 600.0
 """The same where others take the subscription again and again: each of ours that succeeds takes it from them."""
 ANSWER_S = 5.0
-"""A heartbeat that is not answered within this tells of a connection that was dead before it ended."""
+"""A heartbeat that is not answered within this time shows a connection that was dead before it ended."""
 STEADY_S = 60.0
-"""A connection that stood for so long was a good one: the next try waits no longer than the first one did."""
+"""A connection that stood for this long was a good one: the next try waits no longer than the first one did."""
 JITTER = 0.2
 """By how much of itself a wait may be longer: clients that were cut off together must not come back together."""
 TOLD_TRIES, TOLD_EVERY = 5, 10
-"""Of failures that are all the same, the first ones are told, and then every tenth."""
+"""Of failures that are anyway, the first ones are told, and then every tenth."""
 _US = 1_000_000
 _POLICY_VIOLATION = 1008
 """The code by which Zoom closes a connection whose token it does not take any more."""
@@ -229,7 +229,7 @@ class Subscription:
                 self._be_connected(frame.at_us)
             case ConnectionBuilt(says=says):
                 self._out.append(Close(EVENTS))
-                why = f"Zoom refuses the connection: {says or 'it does not say why'}"
+                why = f"Zoom rejects the connection: {says or 'it does not say why'}"
                 if "token" in says.lower() and not self._is_renewed:
                     self._lose(frame.at_us, why, at_once=True)  # it may have ended between its use and now
                 else:
@@ -242,7 +242,7 @@ class Subscription:
             case HeartbeatAnswer(is_success=True):
                 pass  # heard, which is all that it is for
             case HeartbeatAnswer(says=says):
-                self._tell("refused heartbeat", {"says": says}, f"the event WebSocket refuses a heartbeat: {says}")
+                self._tell("refused heartbeat", {"says": says}, f"the event WebSocket rejects a heartbeat: {says}")
             case OtherModule(module=module, says=says):
                 text = f"the event WebSocket says {module}" + (f": {says}" if says else "")
                 self._tell("other module", {"module": module, "says": says}, text)
@@ -361,7 +361,7 @@ class Subscription:
         if not is_news:
             return
         head = "WARNING: the event WebSocket: " if was_connected else "WARNING: no event WebSocket: "
-        text = f"{head}{why.rstrip('.')}; the next try is in {wait_s:.0f} s"
+        text = f"{head}{why.rstrip('.')}; the next attempt is in {wait_s:.0f} s"
         self._tell(what, {"why": why, "retry_s": round(wait_s, 1)}, text)
 
     def _enter(self, phase: Phase, at_us: int) -> None:

@@ -14,7 +14,7 @@ from rtms_cli.cloud.addresses import Addresses
 from rtms_cli.cloud.answers import Told, read_told
 from rtms_cli.errors import Exit, Problem
 from rtms_cli.protocol.fields import text_or_none
-from rtms_cli.protocol.numbers import whole
+from rtms_cli.protocol.numbers import as_int
 from rtms_cli.protocol.secrets import Secret
 from rtms_cli.wire.hosts import is_zooms
 from rtms_cli.wire.poster import Answer, NoAnswerError, request
@@ -31,7 +31,7 @@ _MOST_SCOPES, _LONGEST_SCOPE = 1000, 200
 
 
 class TokenFlow(StrEnum):
-    """How a token is had."""
+    """How to obtain a token."""
 
     CLIENT = "client_credentials"
     ACCOUNT = "account_credentials"
@@ -44,9 +44,9 @@ class Token(Struct, frozen=True):
     value: Secret
     flow: TokenFlow
     expires_in_s: int | None = None
-    """For how long it is valid from when it was had; `None` where that is not said."""
+    """For how long it is valid from when it was had; `None` if that is not said."""
     scopes: tuple[str, ...] = ()
-    """What it may be used for; empty where that is not said."""
+    """What it may be used for; empty if that is not said."""
     api_url: str | None = None
     """What the URLs of REST calls begin with, where Zoom names another host than the usual one."""
 
@@ -67,7 +67,7 @@ class TokenError(Problem):
     """There is no token.
 
     :param is_final: whether a further try would end the same way.
-    :param is_passing: whether Zoom itself says that it may work later.
+    :param is_temporary: whether Zoom itself says that it may work later.
     :param retry_after_s: how long to wait before that, where Zoom says so.
     :param is_about_flow: whether the app may have tokens, but not by this flow.
     """
@@ -78,7 +78,7 @@ class TokenError(Problem):
         remedy: str = "",
         *,
         is_final: bool = True,
-        is_passing: bool = False,
+        is_temporary: bool = False,
         retry_after_s: float | None = None,
         is_about_flow: bool = False,
         exit_code: Exit = Exit.REFUSED,
@@ -86,7 +86,7 @@ class TokenError(Problem):
         super().__init__(what, remedy, exit_code)
         self.is_about_flow = is_about_flow
         self.is_final = is_final
-        self.is_passing = is_passing
+        self.is_temporary = is_temporary
         self.retry_after_s = retry_after_s
 
 
@@ -115,13 +115,13 @@ def token_request(source: TokenSource, addresses: Addresses) -> TokenRequest:
 def given_token(source: TokenSource) -> Token:
     """The token that the user gave.
 
-    :raises TokenError: where it cannot be one.
+    :raises TokenError: if it cannot be one.
     """
     if not _is_token(source.token):
         raise TokenError(
-            f"What {source.origin or 'ZOOM_ACCESS_TOKEN'} holds is no access token: a token has no blanks, line breaks "
-            "or letters with accents.",
-            "Copy it again, without what stands around it.",
+            f"{source.origin or 'ZOOM_ACCESS_TOKEN'} is not a token: it has blanks, line breaks "
+            "or characters that a token cannot have.",
+            "Copy it again, without the text around it.",
             exit_code=Exit.USAGE,
         )
     return Token(source.token, TokenFlow.GIVEN)
@@ -131,7 +131,7 @@ def read_token(answer: Answer, source: TokenSource, addresses: Addresses, now_s:
     """Read the answer to a `token_request`. Any answer gives a token or the error, and no secret is in that.
 
     :param now_s: the time, as Unix seconds.
-    :raises TokenError: where there is no token in it.
+    :raises TokenError: if there is no token in it.
     """
     basic = token_request(source, addresses).headers["authorization"].removeprefix("Basic ")
     told = read_told(answer, now_s, (source.client_secret, basic))
@@ -145,10 +145,10 @@ def read_token(answer: Answer, source: TokenSource, addresses: Addresses, now_s:
         raise TokenError(
             f"{_host(addresses.oauth)} answered {told.status}, but with no token in it"
             + (", a page of HTML." if told.is_page else "."),
-            "Look at what ZOOM_OAUTH_URL names." if is_zooms_answer else f"{_PROXY} {_LOGIN}",
+            "Check ZOOM_OAUTH_URL." if is_zooms_answer else f"{_PROXY} {_LOGIN}",
             is_final=is_zooms_answer,
         )
-    seconds = whole(told.fields.get("expires_in"))
+    seconds = as_int(told.fields.get("expires_in"))
     return Token(
         Secret(value),
         source.flow,
@@ -250,7 +250,7 @@ class Tokens:
     async def current(self) -> Token:
         """The last token while it is valid for a minute more, else a new one.
 
-        :raises TokenError: where there is none.
+        :raises TokenError: if there is none.
         """
         async with self._asking:
             if self._last is not None and self._now() < self._until:
@@ -260,7 +260,7 @@ class Tokens:
     async def fresh(self) -> Token:
         """A new token; the one that the user gave is always the same.
 
-        :raises TokenError: where there is none.
+        :raises TokenError: if there is none.
         """
         async with self._asking:
             return await self._ask()
@@ -309,16 +309,16 @@ def _host(url: str) -> str:
     return urlsplit(url).netloc
 
 
-_PROXY = "Look at the network, HTTPS_PROXY and --ca-file: `rtms doctor` tries them."
+_PROXY = "Check the network, HTTPS_PROXY and --ca-file: `rtms doctor` tries them."
 _LOGIN = "A network with a page to log in to answers like this too."
 _CREDENTIALS = "Compare {origin} and its secret with the Marketplace → your app → App Credentials."
-_SUPPORT = "Try again; where it stays, Zoom's support needs the tracking id."
+_SUPPORT = "Try again; if it persists, send the tracking ID to Zoom's support."
 _CAUSES: dict[int | str, tuple[str, str]] = {
-    4700: ("the request or a token in it is missing or wrong, or Zoom failed inside", _SUPPORT),
+    4700: ("the request or a token in it is missing or wrong, or Zoom had an internal error", _SUPPORT),
     4702: ("there is no app with this client id, or the secret is another app's", _CREDENTIALS),
     4704: ("the client id and the secret do not belong together", _CREDENTIALS),
     4705: (
-        "this kind of app has no tokens by this flow",
+        "this kind of app cannot use this flow",
         "Choose another with --token-flow: account_credentials is for Server-to-Server OAuth apps, and needs "
         "ZOOM_ACCOUNT_ID.",
     ),
@@ -326,21 +326,24 @@ _CAUSES: dict[int | str, tuple[str, str]] = {
     4709: ("the redirect URL is not the app's", "Choose a flow without one: --token-flow client_credentials."),
     4711: (
         "the token's scopes are not the app's",
-        "Look at the scopes: Marketplace → your app → Scopes; add the app again afterwards.",
+        "Check the scopes: Marketplace → your app → Scopes; add the app again afterwards.",
     ),
-    4717: ("the app is disabled", "Activate it: Marketplace → your app → Activation; else ask Zoom's support."),
-    4724: ("the JWT is not valid", "Look at the key and the secret that sign it, and at this machine's clock."),
+    4717: ("the app is disabled", "Activate it: Marketplace → your app → Activation; otherwise ask Zoom's support."),
+    4724: ("the JWT is not valid", "Check the key and the secret that sign it, and this machine's clock."),
     4732: ("Zoom could not look something up", _SUPPORT),
     4733: ("the authorization code is older than 5 minutes", "Authorize the app again, and use the token at once."),
     4734: ("the authorization code is wrong", "Authorize the app again."),
-    4735: ("the token's user does not exist any more", "Have a user who is in the account add the app again."),
+    4735: ("the token's user does not exist any more", "Ask a user in the account to add the app again."),
     4737: (
         "Zoom does not know the token any more",
         "Add the app again: Marketplace → your app → Local Test → Add App.",
     ),
-    4738: ("an admin has disabled the app's tokens", "An admin approves it: Marketplace → Manage → Apps on Account."),
+    4738: (
+        "an admin has disabled the app's tokens",
+        "Ask an admin to approve it: Marketplace → Manage → Apps on Account.",
+    ),
     4740: (
-        "the token was renewed more often than it may be",
+        "the token was renewed too often",
         "Add the app again: Marketplace → your app → Local Test.",
     ),
     4741: (
@@ -354,11 +357,14 @@ _CAUSES: dict[int | str, tuple[str, str]] = {
     ),
     "invalid_grant": (
         "what was given in exchange is wrong, used or too old",
-        "Add the app again, or take another flow.",
+        "Add the app again, or use another flow.",
     ),
     "invalid_scope": ("the app does not have what was asked for", "Add the scopes: Marketplace → your app → Scopes."),
-    "invalid_token": ("the token is wrong or too old", "Take a new one."),
-    "access_denied": ("the account forbids it", "An admin allows the app: Marketplace → Manage → Apps on Account."),
+    "invalid_token": ("the token is wrong or too old", "Get a new one."),
+    "access_denied": (
+        "the account does not allow it",
+        "Ask an admin to allow the app: Marketplace → Manage → Apps on Account.",
+    ),
 }
 _CAUSES["unsupported_grant_type"] = _CAUSES["unauthorized_client"] = _CAUSES[4705]
 _NO_CAUSE = ("Zoom's reason is not documented", _SUPPORT)
@@ -378,26 +384,26 @@ def cause_of(told: Told) -> tuple[str, str]:
 
 def _refusal(told: Told, source: TokenSource) -> TokenError:
     by = f"by {source.flow}"
-    if told.is_passing:
+    if told.is_temporary:
         why = "there were too many requests" if told.status == 429 else "something is wrong on Zoom's side"
         return TokenError(
-            f"Zoom gives no token now, {by}: {told.named()}: {why}.",
+            f"Zoom does not issue a token now, {by}: {told.named()}: {why}.",
             "Try again later." if told.retry_after_s is None else f"Try again in {told.retry_after_s:.0f} s.",
             is_final=False,
-            is_passing=True,
+            is_temporary=True,
             retry_after_s=told.retry_after_s,
         )
     if told.status < 400 and not told.is_json:
         return TokenError(
-            f"A token was asked for {by}, and the answer was not Zoom's: {told.named()}.",
+            f"A token was requested {by}, and the answer was not Zoom's: {told.named()}.",
             f"{_PROXY} {_LOGIN}",
             is_final=False,
         )
     cause, remedy = cause_of(told)
     if told.code is None and not told.error:
-        cause, remedy = ("the answer says no more", "Look at ZOOM_OAUTH_URL, and at proxies: `rtms doctor`.")
+        cause, remedy = ("the answer has no details", "Check ZOOM_OAUTH_URL and proxies: `rtms doctor`.")
     return TokenError(
-        f"Zoom gives no token {by}: {told.named()}: {cause}.",
+        f"Zoom does not issue a token {by}: {told.named()}: {cause}.",
         remedy.replace("{origin}", source.origin or "ZOOM_CLIENT_ID"),
         is_final=told.code != _LOOKUP_FAILED,
         is_about_flow=cause == _CAUSES[4705][0],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typer._click.formatting import HelpFormatter
 
 _FEW = 3
-"""A heading in help has at least so many options under it."""
+"""A heading in help has at least this many options under it."""
 _RANGE = re.compile(r"(?:; )?(?:[\d.]+<=)?x[<>]=[\d.]+(?=\])")
 
 

@@ -1,7 +1,7 @@
-"""What a shell offers for the values of options and arguments when somebody presses Tab.
+"""What a shell offers for the values of options and arguments when someone presses Tab.
 
 Each function returns the values that begin with what is written so far. None raises: a completion that fails shows a
-traceback in the middle of somebody's command line.
+traceback in the middle of someone's command line.
 """
 
 from collections.abc import MutableMapping

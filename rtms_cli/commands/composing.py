@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from rtms_cli.wire.descriptors import Shares
 
 DRAWN_S, WRITTEN_S = 0.5, 2.0
-"""How often workers tell how their streams stand, for a screen and for `/metrics`."""
+"""How often workers report their streams, for a screen and for `/metrics`."""
 LAST_S = 30.0
 """For how long a process that recorded many streams goes on storing them at its end."""
 STDOUT = "standard output"
@@ -115,7 +115,7 @@ async def shown_station(
     On a terminal it is a dashboard, elsewhere (or where the options ask for it) lines. For signals see `on_signals`.
 
     :param title: what runs, for the dashboard's first line.
-    :param live: to whom what comes is handed on.
+    :param live: to whom what comes is passed on.
     :param hook_options: what runs when recordings begin and end.
     :param max_streams: how many at once; `None` is one stream, and what it may turn into.
     :param progress: how far it is, from 0 to 1, where the end is known.
@@ -155,7 +155,7 @@ async def shown_station(
 def check_options(options: RecordingOptions, live: LiveOptions, hook_options: HookOptions) -> None:
     """Read what options say before a screen is drawn.
 
-    :raises Problem: where one cannot be done.
+    :raises Problem: if one cannot be done.
     """
     file_mode(options.mode)
     if isinstance(options, LoggedOptions):
@@ -168,7 +168,7 @@ def check_options(options: RecordingOptions, live: LiveOptions, hook_options: Ho
 
 
 class _Shown(NamedTuple):
-    """A view, and what gives the terminal back where it draws."""
+    """A view, and what restores the terminal if it draws."""
 
     view: Observer
     restore: Callable[[], None] | None
@@ -250,7 +250,7 @@ def open_log(options: RecordingOptions, out: TextIO) -> "LogLines | None":
     """The log that the options ask for, if they do.
 
     :param out: where it goes without a file.
-    :raises Problem: where there cannot be one.
+    :raises Problem: if there cannot be one.
     """
     if not isinstance(options, LoggedOptions) or (options.log_format is None and options.log_file is None):
         return None
@@ -268,15 +268,18 @@ def check_log(options: LoggedOptions) -> tuple[int, int]:
     """Read what options say about the log.
 
     :returns: the most bytes of a file, and how many old ones are kept.
-    :raises Problem: where it cannot be done.
+    :raises Problem: if it cannot be done.
     """
     if options.log_format not in (None, "json", "text"):
-        raise Problem(f"--log-format {options.log_format} is none.", "Use json or text.")
+        raise Problem(f"--log-format {options.log_format} is not a log format.", "Use json or text.")
     if options.log_format is not None and options.log_file is None and options.as_json:
         raise Problem("--log-format and --json both write to standard output.", "Give --log-file FILE too.")
     size, _, keep = options.log_rotate.partition(":")
     if not (size.isdecimal() and keep.isdecimal() and 0 < int(size) < 1 << 20 and int(keep) <= 1000):
-        raise Problem(f"--log-rotate {options.log_rotate} is no size and number.", "Give MiB and files, as 100:5.")
+        raise Problem(
+            f"--log-rotate {options.log_rotate} is not a size and a number.",
+            "Use MiB and a number of files, such as 100:5.",
+        )
     return int(size) << 20, int(keep)
 
 
@@ -365,7 +368,7 @@ async def recording_station(
 def make_shipping(options: RecordingOptions, view: Observer, *, in_fleet: bool) -> "Shipping":
     """What ships recordings to the store that the options name.
 
-    :raises Problem: where that cannot be opened.
+    :raises Problem: if that cannot be opened.
     """
     from rtms_cli.store.objects import open_store
     from rtms_cli.store.shipping import Shipping
@@ -380,9 +383,9 @@ async def _store_the_rest(shipping: "Shipping", view: Observer, timeout_s: float
     """Wait until the store has what was recorded; what it does not get in time stays in the spool."""
     if await shipping.idle(0.5):
         return
-    view.on_notice("storing what is left; a second Ctrl-C leaves it in the spool, and the next run stores it")
+    view.on_notice("storing the rest; a second Ctrl-C leaves it in the spool for the next run")
     if not await shipping.idle(timeout_s):
-        view.on_notice("WARNING: not everything is stored: the next run with the same --spool goes on")
+        view.on_notice("WARNING: not everything is stored: the next run with the same --spool continues")
 
 
 @asynccontextmanager
@@ -393,10 +396,10 @@ async def shown_reception(
     lead: "Callable[[Observer, bool], tuple[Reception, Crew]]",
     room: Room | None,
 ) -> AsyncIterator["Reception"]:
-    """What hears of streams for workers on this machine, until it is left; it shows itself as `shown_station` does.
+    """The reception for workers on this machine, until it is left; it shows itself as `shown_station` does.
 
     :param lead: makes it, and the workers, which are not started; it is told whether the screen is ours.
-    :param room: on the disk for recordings; `None` where nothing is recorded.
+    :param room: on the disk for recordings; `None` if nothing is recorded.
     """
     panel = _Panel()
     async with AsyncExitStack() as stack:
@@ -434,7 +437,7 @@ def read_events(
 ) -> EventSource | None:
     """What `--events` asks for.
 
-    :raises Problem: where it is no subscription, or nothing is set that gives a token.
+    :raises Problem: if it is not a subscription, or no credentials for a token are set.
     """
     if events is None:
         return None
@@ -486,9 +489,9 @@ def working(
 
 
 async def until_stopped(station: Hearer, subscriber: "Subscriber | None") -> None:
-    """Wait until somebody has asked for the end.
+    """Wait until someone has asked for the end.
 
-    :raises Problem: where the event WebSocket cannot be had at all.
+    :raises Problem: if the event WebSocket is not available at all.
     """
     if subscriber is None:
         await station.stopped()
@@ -518,7 +521,7 @@ async def _drawn(
     options: RecordingOptions,
     progress: Callable[[], float | None],
 ) -> tuple[Observer, Callable[[], None]]:
-    """A view that draws, and what gives the terminal back."""
+    """A view that draws, and what restores the terminal."""
     from rtms_cli.view.screen import Screen
 
     screen = Screen(
@@ -559,7 +562,7 @@ async def composed_taps(
 ) -> AsyncIterator[Sequence[OpenListener]]:
     """What opens the taps, once they are checked.
 
-    :param tell: tells how they fare.
+    :param tell: reports their state.
     :param show: shows a line that a command wrote, where the screen is ours.
     :param is_stdout_ours: whether commands may write to where our lines go.
     :param tls: for `wss://` targets.
@@ -590,7 +593,7 @@ async def composed_taps(
 def read_notify(options: RecordingOptions) -> "tuple[Sequence[Endpoint], Sequence[bytes]]":
     """Whom `--notify` sends events to, and the secrets that sign them.
 
-    :raises Problem: where a receiver or a secret is none.
+    :raises Problem: if a receiver or a secret is not valid.
     """
     if not options.notify:
         return (), ()
@@ -614,13 +617,13 @@ def make_notifier(
 
     for endpoint in endpoints:
         if endpoint.is_open:
-            view.on_notice(f"WARNING: {endpoint.label} is not encrypted: who is on the way reads what is said")
+            view.on_notice(f"WARNING: {endpoint.label} is not encrypted: anyone in between can read what is said")
     folder = None if live.no_record else options.out
     return Notifier(endpoints, secrets, folder, view.on_event, tls=tls, keep_revoked=options.keep_revoked)
 
 
 def watch_disk(hearer: Hearer, out: Path, room: Room) -> None:
-    """Have `/healthz` and `/readyz` tell of the disk for recordings, and warn where it is short already."""
+    """Let `/healthz` and `/readyz` report the disk for recordings, and warn where it is short already."""
     disk = DiskWatch(out, room.free_nbytes, room.hour_nbytes)
     hearer.more_health["disk"] = disk.health
     hearer.more_readiness.append(disk.not_ready)

@@ -56,7 +56,7 @@ class Duty(Struct, frozen=True):
 def _decode_path(kind: type, value: Any) -> Any:
     if kind is Path and isinstance(value, str):
         return Path(value)
-    raise NotImplementedError(f"a {kind.__name__} is not told")
+    raise NotImplementedError(f"a {kind.__name__} is not a message")
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=str)
@@ -67,11 +67,11 @@ _DUTY = msgspec.msgpack.Decoder(Duty, dec_hook=_decode_path)
 async def crewed_reception(
     title: str, size: int, duty: Duty, request: MediaRequest, policy: HostPolicy, choose: Choose
 ) -> AsyncIterator[Reception]:
-    """What hears of streams, and workers that record them, until it is left.
+    """The reception, and workers that record its streams, until it is left.
 
     :param size: how many workers.
     :param duty: what they are there for; what it limits is for all of them together.
-    :raises Problem: where an option cannot be done by several processes, or a worker does not come up.
+    :raises Problem: if an option cannot be done by several processes, or a worker does not come up.
     """
     options, live, hooks = duty.recording, duty.live, duty.hooks
     check_options(options, live, hooks)
@@ -133,7 +133,7 @@ def _command(descriptor: int) -> list[str]:
 def follow(descriptor: str) -> None:
     """Be a worker of the process that has the other end of a descriptor.
 
-    :raises Problem: where that cannot be.
+    :raises Problem: if that cannot be.
     """
     if not descriptor.isdecimal():
         raise Problem(f"--queue fd:{descriptor} is not a descriptor.", "`rtms listen --workers` sets it.")

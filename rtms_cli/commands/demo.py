@@ -1,4 +1,4 @@
-"""`rtms demo`: the whole way, with no account: a stand-in for Zoom, webhook, handshakes, media, files."""
+"""`rtms demo`: the whole way, with no account: a Zoom simulator, webhook, handshakes, media, files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +36,7 @@ def demo(
 ) -> None:
     """Record a simulated meeting; needs no Zoom account.
 
-    A stand-in for Zoom and a listener run in this process and talk over real sockets on this machine. With --cloud the
+    A Zoom simulator and a listener run in this process and talk over real sockets on this machine. With --cloud the
     stand-in is Zoom's cloud too: a token, the event WebSocket, a stream that is started and stopped by REST.
 
     \b

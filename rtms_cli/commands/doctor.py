@@ -1,4 +1,4 @@
-"""`rtms doctor`: what is wrong before anything runs, and how to mend it."""
+"""`rtms doctor`: what is wrong before anything runs, and how to fix it."""
 
 import sys
 from collections.abc import Iterator
@@ -38,8 +38,8 @@ def doctor(
 ) -> None:
     """Check this machine, the credentials, the webhook and the cloud.
 
-    With credentials it asks Zoom for a token; nothing else is told to anybody. Exit code 1 if something is wrong; what
-    cannot be looked at is no fault.
+    With credentials it asks Zoom for a token; it sends nothing else. Exit code 1 if something is wrong; a check that
+    cannot run does not count.
 
     \b
     Example:

@@ -128,7 +128,7 @@ def export(
 ) -> None:
     """Turn recordings into files to play, read and plot.
 
-    Without --to: mp4 (or opus, where there are no pictures), vtt and txt, as far as the recording has them.
+    Without --to: mp4 (or opus, if there are no pictures), vtt and txt, as far as the recording has them.
 
     \b
     Examples:
@@ -213,7 +213,7 @@ def _check(options: Options, formats: list[str], given: list[str], out: str | No
 def _check_stdout(job: _Job, *, as_json: bool) -> None:
     """Refuse to mix two things on standard output, or to spoil a terminal.
 
-    :raises Problem: where that would be.
+    :raises Problem: if that would be.
     """
     if not job.takes_stdout:
         return
@@ -235,7 +235,7 @@ def _span(start: str, end: str) -> "Span":
 
 def _exported(found: Sequence[str], job: _Job, failed: list[Problem], *, is_quiet: bool) -> list[Export]:
     """Export each recording. One that cannot be opened does not keep the others from it: `failed` takes the reason."""
-    from rtms_cli.export.source import opened
+    from rtms_cli.export.source import open_recording
     from rtms_cli.recording.names import Names
     from rtms_cli.view.progress import bars, reading
 
@@ -245,7 +245,7 @@ def _exported(found: Sequence[str], job: _Job, failed: list[Problem], *, is_quie
         try:
             with (
                 _source(path, job, notes) as (source, capture),
-                opened(source, reading("replaying")) as recorded,
+                open_recording(source, reading("replaying")) as recorded,
                 bars(is_quiet=is_quiet) as bar,
             ):
                 export = Export(recorded, capture, job.options, force=job.force)
@@ -332,7 +332,7 @@ def _tell(
 ) -> None:
     """Print what was made, what could not be, and what to do next.
 
-    :raises Problem: where nothing could be made.
+    :raises Problem: if nothing could be made.
     """
     from rtms_cli.view.console import make_console
     from rtms_cli.view.next_steps import next_steps

@@ -1,4 +1,4 @@
-"""`rtms fleet`: who records what, by a queue's account."""
+"""`rtms fleet`: which worker records what, according to the queue."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -40,7 +40,7 @@ def fleet(
     if queue is None:
         raise Problem("No queue.", "Give --queue redis://HOST, or set RTMS_QUEUE.")
     if (stream is not None) + (retire is not None) + watch > 1:
-        raise Problem("--stream-id, --retire and --watch do not go together.", "Give one of them.")
+        raise Problem("--stream-id, --retire and --watch exclude each other.", "Give one of them.")
 
     async def run() -> None:
         async with open_dispatch(queue) as dispatch:
@@ -60,11 +60,11 @@ async def _drain(dispatch: "Dispatch", worker: str, *, as_json: bool) -> None:
     from rtms_cli.view.text import json_line, say
 
     if not await dispatch.drain(worker):
-        raise Problem(f"The queue knows no worker {worker[:100]}.", "`rtms fleet` lists them.")
+        raise Problem(f"The queue has no worker {worker[:100]}.", "`rtms fleet` lists them.")
     if as_json:
         typer.echo(json_line({"worker": worker, "drain": True}))
     else:
-        say(f"{worker} is asked to hand its streams over, and to end.")
+        say(f"{worker} will hand over its streams and exit.")
 
 
 async def _history(dispatch: "Dispatch", stream_id: str, *, as_json: bool) -> None:
@@ -72,7 +72,7 @@ async def _history(dispatch: "Dispatch", stream_id: str, *, as_json: bool) -> No
 
     happened = await dispatch.history(stream_id)
     if not happened:
-        raise Problem(f"The queue knows no stream {stream_id[:100]}.", "It forgets a stream a day after its end.")
+        raise Problem(f"The queue has no stream {stream_id[:100]}.", "It forgets a stream a day after its end.")
     if as_json:
         typer.echo(json_line({"stream_id": stream_id, "history": happened}))
     else:

@@ -93,7 +93,7 @@ class MediaOptions(Struct, frozen=True):
         """Read the texts.
 
         :param separate: whether something else wants the audio of each person.
-        :raises Problem: where they do not make a valid request; it names the valid ones.
+        :raises Problem: if they do not make a valid request; it names the valid ones.
         """
         from msgspec import structs
 
@@ -129,9 +129,9 @@ class RecordingOptions(Struct, frozen=True):
 
     @property
     def store(self) -> "StoreUrl | None":
-        """The store that recordings go to, if that is no folder.
+        """The store that recordings go to, if that is not a folder.
 
-        :raises Problem: where the URL is none.
+        :raises Problem: if the URL is not one.
         """
         if ":/" not in self.place:
             return None
@@ -149,7 +149,7 @@ class LoggedOptions(RecordingOptions, frozen=True):
 
 
 class LiveOptions(Struct, frozen=True):
-    """To whom what comes is handed on while it comes."""
+    """To whom what comes is passed on while it comes."""
 
     tap: Tap = None
     tap_host: TapHost = "127.0.0.1"
@@ -159,7 +159,7 @@ class LiveOptions(Struct, frozen=True):
         """Read the taps.
 
         :param is_heard: whether what comes is passed on in another way too.
-        :raises Problem: where one says nothing that can be done, or nothing would come of it all.
+        :raises Problem: if one says nothing that can be done, or nothing would come of it all.
         """
         if not self.tap:
             if self.no_record and not is_heard:
@@ -188,7 +188,7 @@ class HookOptions(Struct, frozen=True):
     def hooks(self) -> "list[Hook]":
         """Read the commands.
 
-        :raises Problem: where one cannot be run.
+        :raises Problem: if one cannot be run.
         """
         if not self.on:
             return []
@@ -207,7 +207,7 @@ class CloudOptions(Struct, frozen=True):
     def addresses(self) -> "Addresses":
         """Where Zoom's cloud is.
 
-        :raises Problem: for an address that is none, or that would send tokens over the network in clear.
+        :raises Problem: for an address that is not valid, or that would send tokens over the network unencrypted.
         """
         import os
 
@@ -219,9 +219,9 @@ class CloudOptions(Struct, frozen=True):
         return find_addresses(environment, is_government=self.gov, cloud_url=self.cloud_url)
 
     def tokens(self, credentials: "Credentials", tls: "ssl.SSLContext | None" = None) -> "Tokens":
-        """What gives tokens.
+        """The source of tokens.
 
-        :raises Problem: where nothing that gives one is set, or not what `--token-flow` needs.
+        :raises Problem: if the credentials for it are not set.
         """
         from rtms_cli.cloud.tokens import Tokens
         from rtms_cli.station.token_sources import token_sources
@@ -231,7 +231,7 @@ class CloudOptions(Struct, frozen=True):
     def flow(self) -> "TokenFlow | None":
         """What `--token-flow` names, also by the beginning of its name.
 
-        :raises Problem: where it names none.
+        :raises Problem: if it names none.
         """
         from rtms_cli.cloud.tokens import TokenFlow
 
@@ -240,11 +240,11 @@ class CloudOptions(Struct, frozen=True):
         named = [flow for flow in TokenFlow if self.token_flow and flow.startswith(self.token_flow)]
         if len(named) == 1:
             return named[0]
-        raise Problem(f"--token-flow {self.token_flow} is none.", f"Use {', '.join(TokenFlow)}.")
+        raise Problem(f"--token-flow {self.token_flow} is not a token flow.", f"Use {', '.join(TokenFlow)}.")
 
 
 class ServerOptions(Struct, frozen=True):
-    """Where a stand-in for Zoom listens, whom it tells of its streams, and which app's client it expects."""
+    """Where a Zoom simulator listens, where it posts webhooks, and which app's client it expects."""
 
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1"
     cert: Cert = None

@@ -1,4 +1,4 @@
-"""`rtms inspect`: what a capture tells."""
+"""`rtms inspect`: what a capture contains."""
 
 import os
 import re
@@ -145,18 +145,18 @@ def inspect(
 def _check_modes(modes: tuple[bool, bool, bool, bool, bool], as_json: bool, filters: list[str]) -> None:
     messages, _, _, html, _ = modes
     if sum(modes) > 1:
-        raise Problem("--messages, --lint, --timeline, --html and --explain do not go together.", "Use one of them.")
+        raise Problem("--messages, --lint, --timeline, --html and --explain exclude each other.", "Use one of them.")
     if html and as_json:
-        raise Problem("--html and --json do not go together.", "Use one of them.")
+        raise Problem("--html and --json exclude each other.", "Use one of them.")
     if filters and not messages:
         goes = "goes" if len(filters) == 1 else "go"
         raise Problem(f"{' and '.join(filters)} {goes} with --messages.", "Add --messages.")
     if "--full" in filters and not (as_json or {"--raw", "--grep"} & set(filters)):
-        raise Problem("--full goes with --raw, --grep or --json.", "Add one of them.")
+        raise Problem("--full needs --raw, --grep or --json.", "Add one of them.")
 
 
 def _read(source: "Capture") -> "Iterator[Piece]":
-    """The capture's lines, media in runs, with a bar that tells how far they have been read."""
+    """The capture's lines, media in runs, with a progress bar."""
     from rtms_cli.inspection.reading import in_pieces
     from rtms_cli.view.progress import with_progress
 
@@ -168,7 +168,7 @@ def _pattern(grep: str) -> re.Pattern[str]:
         return re.compile(grep, re.IGNORECASE)
     except re.error as error:
         raise Problem(
-            f"--grep {grep!r} is no regular expression: {error}.", "Put \\ before ( [ { * + ? . | ^ $"
+            f"--grep {grep!r} is not a regular expression: {error}.", "Put \\ before ( [ { * + ? . | ^ $"
         ) from None
 
 
@@ -311,7 +311,7 @@ def _messages(
 def _explain_nothing(seen: "Seen", wanted: "Wanted", pattern: re.Pattern[str]) -> None:
     """Say why no message was listed.
 
-    :raises Problem: where a filter let nothing pass.
+    :raises Problem: if a filter let nothing pass.
     """
     if (problem := seen.why_nothing(wanted)) is not None:
         raise problem

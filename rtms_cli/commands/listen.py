@@ -94,18 +94,18 @@ def listen(
     if forward_to is not None:
         check_http_url("--forward-to", forward_to)
     if only not in tuple(Only):
-        raise Problem(f"--only {only} is none.", f"Use {', '.join(Only)}.")
+        raise Problem(f"--only {only} is not a choice.", f"Use {', '.join(Only)}.")
     credentials = given_credentials(client_id=client_id, client_secret=client_secret, secret_token=secret_token)
     tls = tls_options(recording.ca_file, insecure=recording.insecure)
-    # A token goes to who answers: that is verified, whatever is done about media.
+    # The server gets a token, so its certificate is verified, whatever is done about media.
     source = read_events(events, cloud, credentials, tls_options(recording.ca_file, insecure=False))
     port = 8080 if port is None and source is None else port
     if slots and queue is None:
-        raise Problem("--slots goes with --queue.", "Streams at once without a queue: --max-streams.")
+        raise Problem("--slots needs --queue.", "Streams at once without a queue: --max-streams.")
     if queue is not None and only != "all":
-        raise Problem("--only chooses among the streams of one process, and --queue has many.", "Leave one out.")
+        raise Problem("--only works within one process, and --queue has several.", "Leave one out.")
     if port is None and forward_to is not None:
-        raise Problem("--forward-to passes on what comes by HTTP, and nothing does.", "Add --port.")
+        raise Problem("--forward-to needs webhooks over HTTP.", "Add --port.")
     token = None if credentials.secret_token is None else credentials.secret_token.value
     endpoint = WebhookEndpoint(host, port, webhook_path(path), token, forward_to, has_events=source is not None)
     team = Alone() if queue is None else Queued(queue, slots, duration("--drain", drain))
@@ -114,10 +114,10 @@ def listen(
     title = " and ".join([*at, *(["by the event WebSocket"] if source else [])])
     size = None if workers is None else worker_count(workers)
     if queue is not None and size is not None:
-        raise Problem("--workers are for this machine alone, and --queue is for several.", "Leave one out.")
+        raise Problem("--workers is for one machine, and --queue is for several.", "Leave one out.")
     if not endpoint.is_trusted and (queue is not None or size is not None):
         option = "--queue" if size is None else "--workers"
-        raise Problem(f"{option} takes verified webhooks only.", "Set ZOOM_SECRET_TOKEN, or use --events.")
+        raise Problem(f"{option} accepts only verified webhooks.", "Set ZOOM_SECRET_TOKEN, or use --events.")
 
     async def run() -> None:
         shares = shares_of(request, max_streams, live, hooks, recording)
@@ -179,7 +179,7 @@ def _first_steps(url: str, path: str) -> list[str]:
 
 
 async def _remarks(out: "Path", wanted: int, streams: int, endpoint: "WebhookEndpoint") -> list[str]:
-    """What is told at the beginning.
+    """Remarks for the beginning.
 
     :param streams: how many of the wanted streams the limit of open files allows.
     """

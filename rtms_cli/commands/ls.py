@@ -73,7 +73,7 @@ def _entries(given: str, endpoint: str | None) -> "list[Entry]":
 def read_since(text: str, now: datetime) -> datetime:
     """Read `--since`: a date, a time, or how long ago.
 
-    :raises Problem: where it is none of them.
+    :raises Problem: if it is not one of them.
     """
     try:
         read = datetime.fromisoformat(text)

@@ -47,7 +47,7 @@ def mark(
 def _only_running(context: typer.Context) -> Path:
     """The recording that is running.
 
-    :raises Problem: where there is none, or several.
+    :raises Problem: if there is none, or several.
     """
     from rtms_cli.catalog.entries import folders
     from rtms_cli.recording.ownership import is_being_recorded
@@ -65,7 +65,7 @@ def _only_running(context: typer.Context) -> Path:
 def _leave(folder: Path, text: str) -> None:
     """Leave the mark, and wait until it is taken.
 
-    :raises Problem: where nobody takes it.
+    :raises Problem: if nobody takes it.
     """
     import time
 
@@ -83,7 +83,7 @@ def _leave(folder: Path, text: str) -> None:
             if not was_left:
                 leave_mark(held[-1], text)
                 was_left = True
-        except FileExistsError:  # somebody else's is about to be taken
+        except FileExistsError:  # someone else's is about to be taken
             pass
         except OSError as error:
             raise Problem(f"Cannot mark {folder}: {error.strerror}.") from None

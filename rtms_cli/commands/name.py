@@ -44,4 +44,4 @@ def name(
         name_folder(Path(given), read)
     else:
         raise Problem(f"{given} is not a recording's folder.", "A capture alone has no title.")
-    say(f"{given} is now called {read}" if read else f"{given} has no title any more")
+    say(f"{given} is now called {read}" if read else f"{given} no longer has a title")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def duration(option: str, text: str) -> float:
     """Read a time such as `90`, `1:30`, `5m` or `30d`, in seconds.
 
-    :raises Problem: where it is not one.
+    :raises Problem: if it is not one.
     """
     from rtms_cli.protocol.times import seconds_in
 
@@ -288,7 +288,7 @@ MOST_WORKERS = 64
 def worker_count(text: str) -> int:
     """Read `--workers`.
 
-    :raises Problem: where it is not a number of workers.
+    :raises Problem: if it is not a number of workers.
     """
     if text == "auto":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -302,7 +302,7 @@ def given_credentials(**options: str | None) -> "Credentials":
     """The credentials that are configured; options win, and a secret among them is used with a warning.
 
     :param options: values from the command line, by the credentials' names (`client_id`, …).
-    :raises Problem: where one half of a pair is missing.
+    :raises Problem: if one half of a pair is missing.
     """
     from rtms_cli.station.credentials import SECRETS, load_credentials, unused_credentials, variable_of
     from rtms_cli.station.profiles import active_profile
@@ -325,7 +325,7 @@ _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE
 def size(option: str, text: str) -> int:
     """Read a size such as `500M` or `50GiB`, in bytes; units are powers of 1,024.
 
-    :raises Problem: where it is none.
+    :raises Problem: if it is not valid.
     """
     read = _SIZE.fullmatch(text.strip())
     if read is None or float(read[1]) == 0:
@@ -336,26 +336,28 @@ def size(option: str, text: str) -> int:
 def file_mode(text: str) -> int:
     """Read `--mode`.
 
-    :raises Problem: where it is not an octal number, or its owner could not write the files.
+    :raises Problem: if it is not an octal number, or its owner could not write the files.
     """
     try:
         mode = int(text, 8)
     except ValueError:
         mode = 0
     if mode & 0o600 != 0o600 or mode & ~0o666:
-        raise Problem(f"--mode {text} makes no files that we could write.", "Use 600, 640, 644 or 660, for example.")
+        raise Problem(
+            f"--mode {text} would make files that rtms could not write.", "Use 600, 640, 644 or 660, for example."
+        )
     return mode
 
 
 def tls_options(ca_file: Path | None, *, insecure: bool) -> "ssl.SSLContext | None":
     """What `--ca-file` and `--insecure` ask for; `None` is the system's store.
 
-    :raises Problem: where the file holds no certificate.
+    :raises Problem: if the file holds no certificate.
     """
     from rtms_cli.wire.dialer import tls_context
 
     if insecure:
-        typer.echo("warning: --insecure: anybody on the way can read and change what is recorded", err=True)
+        typer.echo("warning: --insecure: anyone in between can read and change the media", err=True)
     elif ca_file is None:
         return None
     try:
@@ -369,7 +371,7 @@ def tls_options(ca_file: Path | None, *, insecure: bool) -> "ssl.SSLContext | No
 def server_tls(cert: Path | None) -> "ssl.SSLContext | None":
     """The context for `--cert`.
 
-    :raises Problem: where the file is not a certificate with its key.
+    :raises Problem: if the file is not a certificate with its key.
     """
     if cert is None:
         return None
@@ -380,7 +382,7 @@ def server_tls(cert: Path | None) -> "ssl.SSLContext | None":
         context.load_cert_chain(cert, password=_no_passphrase)
     except _EncryptedKeyError:
         raise Problem(
-            f"--cert {cert} cannot be used: its key has a passphrase.", "Take it off: openssl pkey -in KEY -out NEW."
+            f"--cert {cert} cannot be used: its key has a passphrase.", "Remove it: openssl pkey -in KEY -out NEW."
         ) from None
     except OSError as error:
         raise Problem(
@@ -402,7 +404,7 @@ def _no_passphrase() -> str:
 def check_http_url(option: str, url: str) -> None:
     """Check a URL to post to.
 
-    :raises Problem: where it is not one.
+    :raises Problem: if it is not one.
     """
     from urllib.parse import urlsplit
 
@@ -412,14 +414,14 @@ def check_http_url(option: str, url: str) -> None:
     except ValueError:
         good = False
     if not good:
-        raise Problem(f"{option} {url} is no http:// or https:// URL.", "Give the whole URL, with its path.")
+        raise Problem(f"{option} {url} is not an http:// or https:// URL.", "Give the whole URL, with its path.")
 
 
 def open_capture(text: str, endpoint: str | None = None) -> "Capture":
     """A capture by what a person calls it: a file, a recording's folder, its URL in a store, or `-` for standard input.
 
     :param endpoint: of a store that is compatible with S3.
-    :raises Problem: where it cannot be read.
+    :raises Problem: if it cannot be read.
     """
     from rtms_cli.capture import Capture, PipedCapture
     from rtms_cli.store.urls import is_store_url, read_store_url
@@ -457,7 +459,7 @@ def recording_of(context: typer.Context, text: str | None, doing: str, endpoint:
     :param text: a path, a URL, `-`, `latest`, the beginning of a name, an id or a title; `None` is `latest`.
     :param doing: what is done with it, for that line: `inspecting`; without it there is no line.
     :param endpoint: of a store that is compatible with S3.
-    :raises Problem: where there is none, or several.
+    :raises Problem: if there is none, or several.
     """
     from rtms_cli.catalog.finding import LATEST, find_folder
     from rtms_cli.store.urls import is_store_url
@@ -518,7 +520,7 @@ def short_name(context: typer.Context, given: str) -> str:
 def newest_recording(context: typer.Context, doing: str) -> Path:
     """The newest recording where `listen` is configured to put them, and a line that says which.
 
-    :raises Problem: where there is none.
+    :raises Problem: if there is none.
     """
     from rtms_cli.store.urls import is_store_url
 
@@ -535,7 +537,7 @@ MOST_INPUT_NBYTES = 64 << 20
 def read_input(name: str, instead: str) -> bytes:
     """What is in a file, or with - what comes on standard input.
 
-    :raises Problem: where it cannot be read; `instead` says what to give.
+    :raises Problem: if it cannot be read; `instead` says what to give.
     """
     from rtms_cli.untrusted import read_bounded
 
@@ -553,7 +555,7 @@ def read_input(name: str, instead: str) -> bytes:
 
 
 def pasted_json(raw: bytes) -> bytes:
-    """The JSON in what somebody saved or pasted; where that is more, a note on standard error says what it is.
+    """The JSON in what someone saved or pasted; where that is more, a note on standard error says what it is.
 
     :raises ValueError: with a reason for people.
     """

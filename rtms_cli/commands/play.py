@@ -91,7 +91,7 @@ def _installed(recorded: "Recorded") -> Player:
 
 @contextmanager
 def _sound(recorded: "Recorded") -> "Iterator[tuple[Path, float]]":
-    """One file with everybody's sound, and where its zero lies in the recording, in seconds.
+    """One file with everyone's sound, and where its zero lies in the recording, in seconds.
 
     Several tracks are mixed into a temporary file.
     """
@@ -144,7 +144,7 @@ def _open_page(folder: Path, seconds: float) -> None:
 
 
 def _page(folder: Path) -> Path:
-    """The recording's page, written anew where it is older than the recording."""
+    """The recording's page, written again where it is older than the recording."""
     from rtms_cli.catalog.entries import PAGE
     from rtms_cli.inspection.page import write_page
 

@@ -53,10 +53,10 @@ class RemoteOptions(Struct, frozen=True):
         return duration("--wait", self.wait)
 
     def order(self, given: Sequence[str], action: "Action", credentials: "Credentials") -> "Order":
-        """Read what shall be asked for.
+        """Read what should be asked for.
 
         :param given: the id; a meeting's number may come in pieces, as people write it.
-        :raises Problem: where it cannot be.
+        :raises Problem: if it cannot be.
         """
         from rtms_cli.cloud.rest import Order, check_order, read_target
         from rtms_cli.protocol import numbers
@@ -64,7 +64,9 @@ class RemoteOptions(Struct, frozen=True):
         duration("--wait", self.wait)
         name = self.product.lower().replace("-", "_")
         if name not in list(numbers.Product):
-            raise Problem(f"--product {self.product} is none of Zoom's.", f"Use {', '.join(numbers.Product)}.")
+            raise Problem(
+                f"--product {self.product} is not one of Zoom's products.", f"Use {', '.join(numbers.Product)}."
+            )
         if len(given) > 1 and numbers.Product(name) not in (numbers.Product.MEETING, numbers.Product.WEBINAR):
             raise Problem(f"{' '.join(given)[:200]!r} are several ids.", "Give one, in quotation marks if need be.")
         client_id = self.client_id or (credentials.oauth.client_id.value if credentials.oauth else "")
@@ -85,7 +87,7 @@ def ask(
     """Ask Zoom for something, and say what came of it.
 
     :param given: the id.
-    :raises Problem: where Zoom does not take it.
+    :raises Problem: if Zoom does not take it.
     """
     import asyncio
 
@@ -103,9 +105,9 @@ def ask(
             typer.echo(json_line(about | _refused(problem)))
         raise
     if as_json:
-        typer.echo(json_line(told(accepted)))
+        typer.echo(json_line(accepted_fields(accepted)))
         return
-    say(in_words(accepted))
+    say(describe(accepted))
     for name, value in accepted.told.fields.items() if order.action is Action.STATUS else ():
         say(f"  {name[:100]}: {_value(name, value)}")
     if order.action is not Action.STATUS:
@@ -119,10 +121,10 @@ def make_control(
     ca_file: Path | None,
     tokens: "Tokens | None" = None,
 ) -> "Control":
-    """What gives orders to Zoom; its certificates are always verified, because tokens go there.
+    """What sends orders to Zoom; its certificates are always verified, because tokens go there.
 
-    :param tokens: what gives tokens already, so that Zoom is not asked for two: the second may end the first.
-    :raises Problem: where what that takes is not set.
+    :param tokens: an existing source of tokens, so that Zoom does not issue two: the second may end the first.
+    :raises Problem: if what that takes is not set.
     """
     from rtms_cli.protocol.numbers import Product
     from rtms_cli.station.control import Control
@@ -137,7 +139,7 @@ def make_control(
     return control
 
 
-def told(accepted: "Accepted") -> dict[str, object]:
+def accepted_fields(accepted: "Accepted") -> dict[str, object]:
     """What Zoom took, for `--json`."""
     from rtms_cli.protocol.secrets import redact
     from rtms_cli.protocol.strict_json import dumps, loads
@@ -152,13 +154,13 @@ def told(accepted: "Accepted") -> dict[str, object]:
     }
 
 
-def in_words(accepted: "Accepted") -> str:
+def describe(accepted: "Accepted") -> str:
     """What Zoom took, for people."""
     order = accepted.order
     by = f"{accepted.told.status}, by {accepted.flow}"
     if order.action == "status":
         return f"{order.target}: Zoom says ({by}):"
-    return f"{order.action} is asked for: {order.target} ({by})"
+    return f"requested {order.action}: {order.target} ({by})"
 
 
 def _refused(problem: Problem) -> dict[str, object]:
@@ -185,8 +187,8 @@ def _value(name: str, value: object) -> str:
 
 
 _NEXT = {
-    "start": "The started webhook will prove it: `rtms listen` records what that announces.",
-    "stop": "The stopped webhook, and the end of the recording, prove it.",
-    "pause": "The stream's state in the recording's events.jsonl proves it; `rtms resume ID` lets it go on.",
-    "resume": "The stream's state in the recording's events.jsonl proves it.",
+    "start": "The started webhook confirms it; `rtms listen` records the stream.",
+    "stop": "The stopped webhook and the end of the recording confirm it.",
+    "pause": "The stream's state in events.jsonl confirms it; `rtms resume ID` resumes the stream.",
+    "resume": "The stream's state in events.jsonl confirms it.",
 }

@@ -21,7 +21,7 @@ def old_names(command: str | None) -> dict[str, str]:
 
 
 def note(where: str, old: str, new: str) -> None:
-    """Say on standard error that somebody uses an old name.
+    """Say on standard error that someone uses an old name.
 
     :param where: what holds it: `rtms inspect`, `rtms.toml`, a variable.
     """

@@ -62,7 +62,7 @@ def repair(
                 continue
             done = finish(folder, keep_revoked=keep_revoked, force=force, read=reading("repairing"))
         except Problem as error:
-            failed.append(error)  # the others are repaired all the same
+            failed.append(error)  # the others are repaired anyway
             continue
         if done.problems or done.losses:
             code = Exit.LOSSES
@@ -83,7 +83,7 @@ def repair(
 def _folder(path: str) -> Path:
     """The folder of a recording; a capture in it stands for it.
 
-    :raises Problem: where a file is not a capture in a recording's folder.
+    :raises Problem: if a file is not a capture in a recording's folder.
     """
     from rtms_cli.capture import part_of
     from rtms_cli.untrusted import is_file

@@ -65,7 +65,7 @@ def replay(
 
     The new files are those of the live session, byte for byte. They go to replays/, apart from what was recorded. With
     --speed 1 it can be watched. With --serve, any client that joins with the configured credentials gets what was
-    recorded, with the same timing; what it did wrong is told at the end (exit code 1 then).
+    recorded, with the same timing; what it did wrong is reported at the end (exit code 1 then).
 
     \b
     Examples:
@@ -76,7 +76,7 @@ def replay(
     pace = read_speed(speed or ("1" if serve or live.tap else "max"))
     taps = live.taps()
     if taps and (serve or pace is None):
-        raise Problem("--tap goes with a replay at a pace.", "Add --speed 1, and leave --serve out.")
+        raise Problem("--tap needs a replay speed.", "Add --speed 1, and leave --serve out.")
     found = recording_of(context, capture, "replaying", store_endpoint)
     if serve:
         _serve(open_capture(found, store_endpoint), pace, serving, once=once, as_json=as_json)
@@ -84,7 +84,7 @@ def replay(
     for name in (*ServerOptions.__struct_fields__, "once"):
         given_by = context.get_parameter_source(name)  # a setting may stand there for when it serves
         if given_by is not None and given_by.name == "COMMANDLINE":
-            raise Problem(f"--{name.replace('_', '-')} goes with --serve.", "Add --serve, or leave it out.")
+            raise Problem(f"--{name.replace('_', '-')} needs --serve.", "Add --serve, or leave it out.")
     from rtms_cli.commands.composing import STDOUT
     from rtms_cli.view.lines import print_summary
     from rtms_cli.view.text import say
@@ -160,7 +160,7 @@ def _suggest(folder: Path | None, name: str) -> None:
 def read_speed(text: str) -> float | None:
     """Read `--speed`: `None` is as fast as it goes.
 
-    :raises Problem: where it is neither a positive number nor `max`.
+    :raises Problem: if it is neither a positive number nor `max`.
     """
     if text == "max":
         return None
@@ -169,7 +169,7 @@ def read_speed(text: str) -> float | None:
     except ValueError:
         speed = 0
     if not 0 < speed < float("inf"):
-        raise Problem(f"--speed {text} is no speed.", "Use a number such as 1, 2 or 0.5, or max.")
+        raise Problem(f"--speed {text} is not a valid speed.", "Use a number such as 1, 2 or 0.5, or max.")
     return speed
 
 
@@ -253,7 +253,7 @@ def _play(
 
 
 def _serve(capture: "Capture", speed: float | None, options: ServerOptions, *, once: bool, as_json: bool) -> None:
-    """Serve a capture to one client after the other, until a signal ends it; tell what each did wrong.
+    """Serve a capture to one client after the other, until a signal ends it; report what each did wrong.
 
     :param speed: `None` is as fast as the client reads.
     """

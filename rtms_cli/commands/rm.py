@@ -54,9 +54,9 @@ def rm(
 
 
 def _described(one: str, endpoint: str | None) -> str:
-    """How large it is and what, before anybody says yes.
+    """How large it is and what, before anyone says yes.
 
-    :raises Problem: where it is not a recording.
+    :raises Problem: if it is not a recording.
     """
     from rtms_cli.catalog.entries import entry_of, folders
     from rtms_cli.protocol.times import clock_time

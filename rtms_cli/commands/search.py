@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rtms_cli.catalog.search import Hit, SearchIndex
 
 _WORTH_A_BAR = 20
-"""So many recordings are looked at before anybody wonders."""
+"""So many recordings are looked at before anyone wonders."""
 _MOST_NAMED = 10
 """Names that an error lists."""
 

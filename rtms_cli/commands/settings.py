@@ -7,7 +7,7 @@ see `station.profiles`. In a file, what stands before the first table is for eve
 their own names: see `station.credentials`.
 
 An option that may be given several times takes a list in a file; in the environment its values are separated by blanks,
-or, where they have blanks themselves (`RTMS_ON`), stand one on a line. What rtms tells the programs that it starts
+or, where they have blanks themselves (`RTMS_ON`), stand one on a line. The variables of programs that rtms starts
 (`RTMS_STREAM_ID`, …) sets no option.
 """
 
@@ -47,7 +47,7 @@ _TOLD = (
 _NO_SETTINGS = frozenset(
     ("RTMS_DEBUG", VARIABLE, "RTMS_NOTIFY_SECRET", "RTMS_TAP_TOKEN", *(f"RTMS_{name}" for name in _TOLD))
 )
-"""Variables that no option is read from. Programs that rtms starts are told by most of them what they run for."""
+"""Variables that do not set options. Most of them are for the programs that rtms starts."""
 
 
 class Setting(NamedTuple):
@@ -160,7 +160,7 @@ def _setting(command: "TyperCommand", name: str, key: str, value: Any, source: s
     if option not in options_of(command):
         raise _unknown(key, source, set(options_of(command)))
     if any(isinstance(one, str) and "\0" in one for one in (value if isinstance(value, list) else [value])):
-        raise Problem(f"{source}: {key} holds a NUL, which nothing can be called.", "Take the \\u0000 out of it.")
+        raise Problem(f"{source}: {key} contains a NUL character.", "Remove the \\u0000.")
     _check_kind(options_of(command)[option], key, value, source)
     if options_of(command)[option].multiple and isinstance(value, str):
         value = [value]

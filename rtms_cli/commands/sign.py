@@ -151,9 +151,9 @@ def webhook(
         age_s = round(time.time() - int(timestamp))
         if abs(age_s) > MAX_AGE_S:
             unit = "; is it in milliseconds? Zoom sends seconds" if len(timestamp) == 13 else ""
-            notes.append(f"note    the timestamp is {age_s} s old: more than {MAX_AGE_S} s is refused{unit}")
+            notes.append(f"note    the timestamp is {age_s} s old: more than {MAX_AGE_S} s is rejected{unit}")
     else:
-        notes.append("note    the timestamp is no whole number of seconds")
+        notes.append("note    the timestamp is not a whole number of seconds")
     notes += _notes_of_body(raw, right, token.value, timestamp)
     others = {name: value.value for name, value in _other_secrets(credentials, None).items()}
     if verify is None and request.signature is not None:

@@ -79,7 +79,7 @@ class ShowOptions(Struct, frozen=True):
         return wild
 
     def _material(self) -> "Material | None":
-        """The user's own files, each looked at once; `None` where there are none."""
+        """The user's own files, each looked at once; `None` if there are none."""
         if not self.audio and self.video is None and self.transcript is None:
             return None
         from rtms_cli.simulator.decoding import load_film, load_sound
@@ -122,12 +122,12 @@ def simulate(
 ) -> None:
     """Simulate Zoom for a client under test.
 
-    Announces streams, sends media, and tells what the client did wrong (exit code 1 then). The client signs with the
+    Announces streams, sends media, and reports what the client did wrong (exit code 1 then). The client signs with the
     credentials that are configured here. Without any, the simulator makes some up and shows them. Without --webhook and
     --payload-out the started webhook's body is printed.
 
-    With --cloud it gives tokens, answers Zoom's REST API, and delivers events over a WebSocket, all at --port; meetings
-    begin when a client starts them, as often as it likes.
+    With --cloud it issues tokens, answers Zoom's REST API, and delivers events over a WebSocket, all at --port;
+    meetings begin when a client starts them, as often as it likes.
 
     \b
     Examples:
@@ -211,7 +211,7 @@ def _be_the_cloud(
     *,
     as_json: bool,
 ) -> None:
-    """Be Zoom's cloud until somebody ends it.
+    """Be Zoom's cloud until someone ends it.
 
     :param shows: what each product has to show.
     """
@@ -270,7 +270,7 @@ def _be_the_cloud(
 def read_products(text: str) -> "Sequence[Product]":
     """Read `--products`.
 
-    :raises Problem: where a name is none; it names those that are.
+    :raises Problem: if a name is not valid; it names those that are.
     """
     from rtms_cli.protocol.numbers import Product
 

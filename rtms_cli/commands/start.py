@@ -73,7 +73,7 @@ def _record(
 ) -> "Outcome":
     """Hear of the stream that is asked for, and record it; see `start` for the parameters.
 
-    :raises Problem: where nothing could be heard, Zoom refuses, or no stream begins.
+    :raises Problem: if nothing could be heard, Zoom refuses, or no stream begins.
     """
     from rtms_cli.cloud.causes import numbered, usual_causes
     from rtms_cli.cloud.rest import Action
@@ -90,7 +90,7 @@ def _record(
             "--record needs to hear of the stream that begins.",
             "Add --events SUBSCRIPTION, or --port PORT for webhooks (`rtms listen --help` has more of them).",
         )
-    credentials = given_credentials()  # what gives tokens may be another app's than what signs
+    credentials = given_credentials()  # tokens may come from another app than signatures
     order = remote.order(given, Action.START, credentials)
     signing = given_credentials(client_id=remote.client_id)
     if signing.pair_for(order.target.product) is None:

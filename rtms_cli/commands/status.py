@@ -16,7 +16,7 @@ def status(
 ) -> None:
     """Show the status of a phone call's stream.
 
-    Zoom tells it for Phone only.
+    Zoom has it for Phone only.
 
     \b
     Example:

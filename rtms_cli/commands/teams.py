@@ -1,4 +1,4 @@
-"""Who records the streams that `listen` hears of: this process alone, or workers on a queue."""
+"""What records the streams of `listen`: this process alone, or workers on a queue."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -20,7 +20,7 @@ class Team(Protocol):
     """See the module."""
 
     def stop(self, station: Station, who: str) -> None:
-        """Somebody asked for the end."""
+        """Someone asked for the end."""
 
     def open(
         self, station: Station, live: LiveOptions, recording: RecordingOptions

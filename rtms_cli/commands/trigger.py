@@ -32,7 +32,7 @@ NOWHERE = "wss://127.0.0.1:1/no-server-is-here"
 OLD_S = 60
 """How much older than allowed a stale webhook is."""
 CONTROL_TIMEOUT_S = 10.0
-"""How long the stand-in's cloud may take."""
+"""How long the simulated cloud may take."""
 SHOWN = 300
 """Characters of an answer's body that are shown."""
 
@@ -203,7 +203,7 @@ async def _ask(
     try:
         answer, judgement = await probe(url, body, secret, sent, plain_token=plain, age_s=age_s, tls=tls)
     except NoAnswerError as error:
-        return Told(False, f"no answer: {error}", "Does the app run, and does the tunnel or proxy lead to it?")
+        return Told(False, f"no answer: {error}", "Does the app run, and does the tunnel or proxy point at it?")
     shown = answer.body.decode(errors="replace").strip().replace(hidden, "[redacted]")
     shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
     return Told(judgement.right, judgement.what, judgement.fix, answer.status, round(answer.took_s * 1000), shown)
@@ -212,7 +212,7 @@ async def _ask(
 def _send_over_socket(
     name: str, url: str, body: bytes, retry: int, tls: "ssl.SSLContext | None", *, as_json: bool
 ) -> None:
-    """Have the stand-in's cloud send an event over its event WebSocket, and say to how many it went."""
+    """Have the simulated cloud send an event over its event WebSocket, and say to how many it went."""
     import asyncio
 
     from rtms_cli.simulator.webhooks import VALIDATION
@@ -299,7 +299,7 @@ def _compose(event: str, saved: bytes, now_ms: int, wanted: _Wanted) -> tuple[st
     if what in STREAM_EVENTS:
         return name, webhook_body(name, now_ms, _stream_fields(name, what, payload, wanted, now_ms)), ""
     if not wanted.nothing:
-        raise Problem(f"{name} is about no stream.", "--product, --id, --stream-id and --server-url go with others.")
+        raise Problem(f"{name} is not about a stream.", "Leave out --product, --id, --stream-id and --server-url.")
     if name == VALIDATION:
         plain = str(payload.get("plainToken", f"rtms-trigger-{now_ms}"))
         return name, webhook_body(name, now_ms, {"plainToken": plain}), plain
@@ -321,7 +321,7 @@ def _object(saved: bytes) -> dict[str, object]:
     except ValueError as error:
         raise Problem(f"--payload: {error}.", "It must be a webhook's JSON.") from None
     if not isinstance(found, dict):
-        raise Problem("--payload is no JSON object.", "Give a whole webhook, or its payload.")
+        raise Problem("--payload is not a JSON object.", "Give a whole webhook, or its payload.")
     return found
 
 
@@ -340,7 +340,7 @@ def _whole_name(event: str, product: str | None, posted: Mapping[str, object], p
             try:
                 return stream_event(Product(product), plain)
             except ValueError:
-                raise Problem(f"--product {product} is no product.", f"Use {', '.join(Product)}.") from None
+                raise Problem(f"--product {product} is not a product.", f"Use {', '.join(Product)}.") from None
         before, rtms, what = str(posted.get("event")).rpartition("rtms_")
         if what in STREAM_EVENTS:
             return before + rtms + plain
@@ -351,9 +351,11 @@ def _whole_name(event: str, product: str | None, posted: Mapping[str, object], p
     if plain in NAMES:
         return f"rtms.{plain}"
     if "." not in event:
-        raise Problem(f"{event} is no event.", f"Use {', '.join(NAMES)}, or a whole name such as meeting.rtms_started.")
+        raise Problem(
+            f"{event} is not an event.", f"Use {', '.join(NAMES)}, or a whole name such as meeting.rtms_started."
+        )
     if product is not None:
-        raise Problem(f"{event} names its product itself.", "Leave --product out.")
+        raise Problem(f"{event} already names its product.", "Leave --product out.")
     return event
 
 
@@ -372,7 +374,7 @@ def _stream_fields(
     try:
         product = Product(name.partition(".")[0].replace("contactcenter", "contact_center"))
     except ValueError:
-        raise Problem(f"{name} is no product's event.", f"Products are {', '.join(Product)}.") from None
+        raise Problem(f"{name} is not an event of a product.", f"Products are {', '.join(Product)}.") from None
     digest = hashlib.sha256(str(now_ms).encode()).hexdigest()
     identity, stream_id = digest[:22] + "==", digest[24:56]
     inner = payload.get("object")

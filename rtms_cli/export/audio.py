@@ -44,19 +44,19 @@ _HEADROOM = 0.98
 _WAV_LIMIT = 4_000_000_000
 
 Progress = Callable[[float], None]
-"""Is told how far it is, from 0 to 1."""
+"""Receives the progress, from 0 to 1."""
 
 
 def opened_sound(folder: Path, path: str) -> Any:
     """A WAV file of a recording, which may be damaged, or not be one.
 
-    :raises Problem: where it cannot be read.
+    :raises Problem: if it cannot be read.
     """
     try:
         return open_sound(folder, path)
     except OSError as error:
         why = f"{folder / path} cannot be read: {reason_of(error)}."
-        raise Problem(why, "`rtms repair` may make it anew, from the capture.") from None
+        raise Problem(why, "`rtms repair` may restore it from the capture.") from None
 
 
 class _Facts(Struct, frozen=True):
@@ -73,7 +73,7 @@ def _facts(folder: Path, path: str) -> _Facts:
 
 
 class Voice(Struct, frozen=True):
-    """What goes into one channel: a participant's files, or everybody's."""
+    """What goes into one channel: a participant's files, or everyone's."""
 
     stem: str
     tracks: tuple[TrackEntry, ...]
@@ -106,7 +106,7 @@ def everybody(recorded: Recorded) -> Voice:
     Contact Center and Phone mix nothing: what has no `channel_id` there is one more voice. Elsewhere a channel's track
     is not in the mix either, nor is that of a participant who was recorded while nothing was mixed.
 
-    :raises Problem: where there is no sound.
+    :raises Problem: if there is no sound.
     """
     tracks = recorded.tracks("audio")
     if not tracks:
@@ -143,7 +143,7 @@ def export_audio(
     A part (`trim`) is as long for a voice that ends before it does, so that the files of all voices fit together.
 
     :returns: what was kept; more than one span where silences were cut.
-    :raises Problem: where the format cannot hold so many channels, or the part lies behind the end of the sound.
+    :raises Problem: if the format cannot hold this many channels, or the part lies behind the end of the sound.
     """
     with muxing(target), ExitStack() as stack:
         mixer = stack.enter_context(Mixer(recorded, channels))
@@ -169,7 +169,7 @@ def _trimmed(recorded: Recorded, trim: Span, seconds: float) -> Span:
     """The part of a recording that is wanted, as far as there is sound.
 
     :param seconds: where the sound of the voices in question ends.
-    :raises Problem: where there is none.
+    :raises Problem: if there is none.
     """
     ends = (recorded.clock.track(track) + (track.duration or 0.0) for track in recorded.tracks("audio"))
     length = max(seconds, *ends)
@@ -195,7 +195,7 @@ def cut_map(kept: Sequence[Span]) -> str:
 
 
 def speech(mixer: "Mixer", wanted: Span, gain: float, progress: Progress) -> list[Span]:
-    """Where somebody can be heard, with half a pause of silence around it."""
+    """Where someone can be heard, with half a pause of silence around it."""
     import numpy as np
 
     frame = round(mixer.rate * _FRAME_S)
@@ -398,7 +398,7 @@ class Writer(Protocol):
     def check(self) -> None:
         """Hold the closed file against what was written.
 
-        :raises Problem: where it differs.
+        :raises Problem: if it differs.
         """
 
 
@@ -414,7 +414,7 @@ def _writer(target: Path, rate: int, channels: int, seconds: float) -> Writer:
     form = target.suffix.lstrip(".")
     limit = {"wav": 1024, "flac": 8, "opus": 2, "mp3": 2}[form]
     if channels > limit:
-        raise Problem(f"{form} holds {limit} channels, and these are {channels}.", "Use wav, or --per-speaker.")
+        raise Problem(f"{form} holds {limit} channels, and there are {channels}.", "Use wav, or --per-speaker.")
     if form in _CODECS:
         return _Encoded(target, form, rate, channels)
     return _SoundFile(target, rate, channels, seconds)
@@ -447,7 +447,7 @@ class _SoundFile:
         try:
             what(*given)
         except soundfile.LibsndfileError:  # it does not say why
-            raise OSError(errno.EIO, "the system refused it, perhaps because the disk is full") from None
+            raise OSError(errno.EIO, "the system rejected it, perhaps because the disk is full") from None
 
     def check(self) -> None:
         check_sound(self._target, *self._form, self._samples)

@@ -32,7 +32,7 @@ class Sink:
 
 @contextmanager
 def muxing(path: Path) -> Iterator[None]:
-    """A muxer's or an encoder's own error tells of what it was given; that of a disk is left to others.
+    """A muxer's or an encoder's own error reports what it was given; that of a disk is left to others.
 
     :raises Problem: for the former.
     """
@@ -51,7 +51,7 @@ def check_streams(path: Path, wrote: Counter[int]) -> list[str]:
 
     :param wrote: how many packets each stream was given.
     :returns: what the user should know.
-    :raises Problem: where something is missing, or does not decode.
+    :raises Problem: if something is missing, or does not decode.
     """
     import av
 
@@ -83,7 +83,7 @@ def check_streams(path: Path, wrote: Counter[int]) -> list[str]:
 def check_sound(path: Path, rate: int, channels: int, samples: int) -> None:
     """Hold a file of PCM against what was written.
 
-    :raises Problem: where it differs.
+    :raises Problem: if it differs.
     """
     import soundfile
 
@@ -99,7 +99,7 @@ def check_picture(path: Path, size: tuple[int, int] | None = None) -> None:
     """Decode a PNG file.
 
     :param size: its width and height, where they are known.
-    :raises Problem: where that fails, or it is another picture.
+    :raises Problem: if that fails, or it is another picture.
     """
     import av
 
@@ -115,7 +115,7 @@ def check_picture(path: Path, size: tuple[int, int] | None = None) -> None:
 def check_pages(path: Path, count: int) -> None:
     """Count the pages of a PDF file.
 
-    :raises Problem: where it cannot be read, or some are missing.
+    :raises Problem: if it cannot be read, or some are missing.
     """
     from PIL import PdfParser
 
@@ -131,7 +131,7 @@ def check_pages(path: Path, count: int) -> None:
 def check_table(path: Path, columns: int, rows: int) -> None:
     """Count the rows of a CSV or Parquet file.
 
-    :raises Problem: where it cannot be read, or some are missing.
+    :raises Problem: if it cannot be read, or some are missing.
     """
     if path.suffix == ".csv":
         csv.field_size_limit((1 << 31) - 1)

@@ -13,7 +13,7 @@ from rtms_cli.protocol.times import clock_time
 from rtms_cli.recording.manifest import Manifest, TrackEntry
 
 NEAR_S = 3600.0
-"""A gap up to so long is not a jump."""
+"""A gap up to this long is not a jump."""
 _MOST_S = 14 * 86_400.0
 
 
@@ -84,13 +84,13 @@ class Clock(Struct, frozen=True):
 def check_length(seconds: float) -> None:
     """Refuse what nobody could play.
 
-    :raises Problem: where that is so.
+    :raises Problem: if that is so.
     """
     if seconds > _MOST_S:
         days, most = f"{seconds / 86_400:,.0f}", f"{_MOST_S / 86_400:.0f}"
         raise Problem(
-            f"It would be {days} days long: {most} are the most that is exported.",
-            "`rtms inspect` shows which track is so long.",
+            f"It would be {days} days long; the limit is {most}.",
+            "`rtms inspect` shows which track is that long.",
         )
 
 

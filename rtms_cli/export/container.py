@@ -30,14 +30,14 @@ LAYOUTS = ("video", "share", "side")
 _MS = Fraction(1, 1000)
 _COPIED = {"H264": "h264", "JPG": "mjpeg", "PNG": "png"}
 _OFF_S = 1.5
-"""A camera that has sent nothing for so long is off."""
+"""A camera that has sent nothing for this long is off."""
 _HALF = (960, 540)
 _LONGEST_TITLE = 200
 """Characters of a chapter's title."""
 _LOOKED_AT = 0.1
 """The part of the work that looks at the sound before it is written."""
 _CHAPTER_S = 60.0
-"""Speakers make a chapter at most so often."""
+"""Speakers make a chapter at most this often."""
 
 _Item = tuple[float, int, Callable[[], None]]
 """When, a number that keeps equal times apart, and what to write then."""
@@ -58,7 +58,7 @@ def write_container(
     """Write it, in the format of its extension.
 
     :returns: what the user should know, such as that pictures were encoded again.
-    :raises Problem: where there is nothing to put into it.
+    :raises Problem: if there is nothing to put into it.
     """
     import av
 
@@ -220,7 +220,7 @@ class _Encoded:
         user = self._options.user
         for kind in self._kinds:
             if not self._recorded.tracks(kind):
-                self._notes.append(f"nobody had a {kind}: its half stays black")
+                self._notes.append(f"there is no {kind}: its half stays black")
         found = (shots(self._recorded, kind, user if kind == "video" else None) for kind in self._kinds)
         before: float | None = None
         for shot in merge(*found, key=lambda shot: shot.at):
@@ -370,7 +370,7 @@ def _subtitle_items(
 
 
 def chapters(recorded: Recorded) -> list[tuple[float, str]]:
-    """Where something began: a share, somebody who joined, another speaker (at most once a minute)."""
+    """Where something began: a share, someone who joined, another speaker (at most once a minute)."""
     names, product = recorded.names(), recorded.manifest.product
     marks: list[tuple[float, str]] = []
     spoke = -_CHAPTER_S

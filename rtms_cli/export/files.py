@@ -18,7 +18,7 @@ def check_room(target: Path, nbytes: float) -> None:
     """Refuse what the disk has no room for.
 
     :param nbytes: about how large the file becomes.
-    :raises Problem: where that is so, with the numbers.
+    :raises Problem: if that is so, with the numbers.
     """
     free = free_space(target.parent)
     if free is not None and nbytes > _ROOM and nbytes > free:
@@ -30,17 +30,17 @@ def check_room(target: Path, nbytes: float) -> None:
 
 
 @contextmanager
-def made(target: Path, *, force: bool, form: str = "") -> Iterator[Path]:
+def atomic_file(target: Path, *, force: bool, form: str = "") -> Iterator[Path]:
     """A path to write to, which becomes `target` if nothing went wrong; into a pipe or `STDOUT`, it is copied then.
 
     :param form: the format, which is the extension of that path whatever the target is called.
-    :raises Problem: where the target is there already or cannot be written, or what goes into it cannot be read.
+    :raises Problem: if the target is there already or cannot be written, or what goes into it cannot be read.
     """
     is_taken = target == STDOUT or is_stream(target)
     if not is_taken and target.is_dir():
         raise Problem(f"{target} is a folder.", "Give the name of a file.")
     if not is_taken and os.path.lexists(target) and not force:
-        raise Problem(f"{target} is there already.", "--force replaces it; --out writes elsewhere.")
+        raise Problem(f"{target} already exists.", "--force overwrites it; --out writes elsewhere.")
     suffix = f".{form}" if form else target.suffix
     written = {target, *target.parents}
     try:

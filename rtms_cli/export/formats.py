@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from rtms_cli.errors import Problem
-from rtms_cli.export.files import STDOUT, made
+from rtms_cli.export.files import STDOUT, atomic_file
 from rtms_cli.recording.files import is_stream
 from rtms_cli.untrusted import is_folder
 
@@ -131,7 +131,7 @@ class Export:
     def usual(self) -> list[str]:
         """The formats of a recording for which none is named.
 
-        :raises Problem: where it has nothing for any.
+        :raises Problem: if it has nothing for any.
         """
         recorded, found = self._recorded, []
         if recorded.tracks("video") or recorded.tracks("share"):
@@ -143,7 +143,7 @@ class Export:
         elif recorded.tracks("chat"):
             found.append("txt")
         if not found:
-            what = f"{recorded.folder} has nothing that is usually exported."
+            what = f"{recorded.folder} has nothing to export by default."
             raise Problem(what, f"--to {','.join(TABLES)} may do.")
         return found
 
@@ -168,7 +168,7 @@ class Export:
     def _write(self, target: Path, form: str, write: Callable[[Path], object]) -> bool:
         """Make one file; `False` where that failed."""
         try:
-            with made(target, force=self._force, form=form) as temporary:
+            with atomic_file(target, force=self._force, form=form) as temporary:
                 write(temporary)
         except Problem as problem:
             self.failed.append(problem)
@@ -183,7 +183,7 @@ class Export:
         recorded, layout, user = self._recorded, self._options.layout, self._user()
         if layout == "video" and user is None and not recorded.tracks("video") and recorded.tracks("share"):
             layout = "share"
-            self.notes.append("nobody had a camera on: the share is shown")
+            self.notes.append("no camera was on: the share is shown")
         options = ContainerOptions(layout, user, self._options.blank)
 
         def write(path: Path) -> None:
@@ -192,9 +192,9 @@ class Export:
         self._write(target.main(f".{form}"), form, write)
 
     def _user(self) -> "UserId":
-        """Whose pictures are wanted; `None` is everybody's.
+        """Whose pictures are wanted; `None` is everyone's.
 
-        :raises Problem: where that is nobody, or not clear.
+        :raises Problem: if that is nobody, or not clear.
         """
         if not (wanted := self._options.video_user):
             return None
@@ -277,7 +277,7 @@ class Export:
             self.notes.append("the chat is not in it: name a file or a folder for that")
 
     def _chat(self, form: str, target: Path) -> bool:
-        """Write the chat as a document or a table; `False` where there is none, or the format cannot hold it."""
+        """Write the chat as a document or a table; `False` if there is none, or the format cannot hold it."""
         from rtms_cli.export.chat import COLUMNS, KINDS, WRITERS, conversation, rows
         from rtms_cli.export.checking import check_table
         from rtms_cli.export.tables import open_table
@@ -328,7 +328,7 @@ class Export:
         if out.is_symlink() or (os.path.lexists(out) and not is_folder(out)):
             raise Problem(f"{out} is not a folder.", "Choose another with --out.")
         if is_folder(out) and any(out.iterdir()) and not self._force:
-            raise Problem(f"{out} is there already.", "--force adds to it; --out writes elsewhere.")
+            raise Problem(f"{out} already exists.", "--force adds to it; --out writes elsewhere.")
         found: Iterator[Path]
         if form == "slides":
             found = write_slides(self._recorded, out, progress)

@@ -34,14 +34,14 @@ _INDEXED = msgspec.json.Decoder(Indexed)
 def indexed(path: Path) -> Iterator[Indexed]:
     """A picture file's index; a torn last line is left out, and what lies behind the file's end.
 
-    :raises Problem: where a line is damaged, or tells of what one before it has told of.
+    :raises Problem: if a line is damaged, or repeats an earlier one.
     """
     size = path.stat().st_size
     index = path.with_name(f"{path.name}.index.jsonl")
     try:
         source = open_file(index)
     except OSError as error:
-        raise Problem(f"Cannot read {index}: {reason_of(error)}.", "`rtms repair` may make it anew.") from None
+        raise Problem(f"Cannot read {index}: {reason_of(error)}.", "`rtms repair` may restore it.") from None
     end = 0
     with source:
         for number, line in enumerate(bounded_lines(source), 1):
@@ -59,4 +59,4 @@ def indexed(path: Path) -> Iterator[Indexed]:
 
 
 def _damaged(index: Path, number: int) -> Problem:
-    return Problem(f"{index}:{number} is damaged.", "`rtms repair` may make it anew.")
+    return Problem(f"{index}:{number} is damaged.", "`rtms repair` may restore it.")

@@ -22,7 +22,7 @@ _SEVERAL = "mul"
 
 
 def spoken(sentences: Sequence[Sentence], form: str) -> str:
-    """The language of what was said; empty where the transcript does not say it, `mul` for several.
+    """The language of what was said; empty if the transcript does not say it, `mul` for several.
 
     :param form: `mp4` or `mkv`.
     """

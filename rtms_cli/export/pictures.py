@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rtms_cli.errors import Problem
 from rtms_cli.export.checking import check_pages, check_picture
-from rtms_cli.export.files import made
+from rtms_cli.export.files import atomic_file
 from rtms_cli.export.source import Recorded
 from rtms_cli.export.video import Shot, shots
 from rtms_cli.protocol.messages import UserId
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _CODECS = {"H264": "h264", "JPG": "mjpeg", "PNG": "png"}
 _GRID = (64, 36)
 SLIDE_MEAN, SLIDE_CELL, SLIDE_SHARE = 4.0, 24, 0.02
-"""Another slide differs by so much of 255 on the mean, or by so much in so many of 64×36 cells: a mouse does not."""
+"""Another slide differs by this much of 255 on average, or by this much in this many of 64×36 cells; a mouse does
+not."""
 
 
 class Decoders:
@@ -33,7 +34,7 @@ class Decoders:
         """Pictures that could not be decoded."""
 
     def decode(self, shot: Shot) -> Any:
-        """The picture (an `av.VideoFrame`), or `None` where there is none."""
+        """The picture (an `av.VideoFrame`), or `None` if there is none."""
         import av
 
         codec = _CODECS.get(shot.track.codec or "")
@@ -110,7 +111,7 @@ def write_frames(
 def write_slides(recorded: Recorded, out: Path, progress: Callable[[float], None] = lambda _: None) -> Iterator[Path]:
     """Write the share's pictures that differ as PNG, and all of them as one PDF, which comes last.
 
-    :raises Problem: where nobody shared, or Pillow is missing.
+    :raises Problem: if nobody shared, or Pillow is missing.
     """
     try:
         from PIL import Image
@@ -137,14 +138,14 @@ def write_slides(recorded: Recorded, out: Path, progress: Callable[[float], None
         raise Problem(f"{recorded.folder} has no shared screen.", "`rtms inspect` shows what it has.")
     document = out / "slides.pdf"
     first, *others = (Image.open(path) for path in written)
-    with made(document, force=True) as temporary:
+    with atomic_file(document, force=True) as temporary:
         first.save(temporary, save_all=True, append_images=others, resolution=96)
         check_pages(temporary, len(written))
     yield document
 
 
 def _save(path: Path, frame: Any) -> None:
-    with made(path, force=True) as temporary:
+    with atomic_file(path, force=True) as temporary:
         temporary.write_bytes(as_png(frame))
         check_picture(temporary, (frame.width, frame.height))
 

@@ -38,7 +38,7 @@ class Place(Struct, frozen=True):
 
         :param recording: its path or URL.
         :param names: has given out the names of the others'.
-        :raises Problem: where its own folder may not be written to.
+        :raises Problem: if its own folder may not be written to.
         """
         folder = self.folder or _beside(recording)
         if self.file:
@@ -49,7 +49,7 @@ class Place(Struct, frozen=True):
 
 
 def format_of(out: str) -> str:
-    """The format that a file's name asks for; empty where it asks for none."""
+    """The format that a file's name asks for; empty if it asks for none."""
     extension = Path(out).suffix[1:].lower()
     return extension if extension in FORMATS and not _is_folder(out) else ""
 
@@ -57,9 +57,9 @@ def format_of(out: str) -> str:
 def place_of(out: str | None, formats: Sequence[str], count: int, *, per_speaker: bool) -> Place:
     """Read `--out`: a folder, `-`, or a file where one format makes one file.
 
-    :param formats: empty where each recording has its usual ones.
+    :param formats: empty if each recording has its usual ones.
     :param count: how many recordings there are.
-    :raises Problem: where one file is named for several.
+    :raises Problem: if one file is named for several.
     """
     if out is None:
         return Place()
@@ -89,7 +89,7 @@ def place_of(out: str | None, formats: Sequence[str], count: int, *, per_speaker
 def plot_place(plot: str | None, count: int) -> Place | None:
     """Read `--plot`: a file, `-`, or a folder that exists or ends with a slash.
 
-    :raises Problem: where one file is named for several recordings.
+    :raises Problem: if one file is named for several recordings.
     """
     if plot is None:
         return None
@@ -120,5 +120,5 @@ def _beside(recording: str) -> Path:
     path = Path(recording)
     folder = (path if is_folder(path) else path.parent) / "export"
     if folder.is_symlink():
-        raise Problem(f"{folder} is a symbolic link, which may lead anywhere.", "Name its target with --out.")
+        raise Problem(f"{folder} is a symbolic link, which may point anywhere.", "Name its target with --out.")
     return folder

@@ -24,9 +24,9 @@ def write_plot(recorded: Recorded, target: Path) -> list[str]:
     """Draw it as PNG (or what else the extension says that matplotlib knows).
 
     :returns: what the user should know.
-    :raises Problem: where matplotlib is missing, or cannot draw what a recording says.
+    :raises Problem: if matplotlib is missing, or cannot draw what a recording says.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches, too
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it reports its caches, too
     try:
         import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -30,14 +30,14 @@ _BATCH = 256
 
 
 class Recorded(Struct, frozen=True):
-    """An opened recording. Its files may come from somebody else, so that nothing in them need be as it should."""
+    """An opened recording. Its files may come from someone else, so that nothing in them need be as it should."""
 
     folder: Path
     manifest: Manifest
     clock: Clock
     """Where it has jumped."""
     parties: Parties
-    """Who is who, by its events."""
+    """The participants, by its events."""
     problems: list[str] = []
     """What could not be read so far, for people, each once."""
 
@@ -68,7 +68,7 @@ class Recorded(Struct, frozen=True):
             self.problems.append(problem)
 
     def names(self) -> dict[UserId, str]:
-        """Everybody's name, as events and media told it."""
+        """Everyone's name, by events and media."""
         names: dict[UserId, str] = {}
         for person in self.manifest.participants:
             if person.user_name:
@@ -80,16 +80,16 @@ class Recorded(Struct, frozen=True):
         return names
 
     def party(self, track: TrackEntry) -> UserId:
-        """Whose a track is; `None` for everybody's."""
+        """Whose a track is; `None` for everyone's."""
         whose = self.manifest.party(track)
         return self.parties.party(whose) if whose and track.channel_id is None else whose
 
     def label(self, whose: UserId) -> str:
-        """A party as people read it; `everybody` where it is nobody in particular."""
+        """A party as people read it; `everyone` where it is nobody in particular."""
         return label(self.manifest.product, whose, self.names().get(whose)) or "everybody"
 
     def people(self, event: dict[str, Any]) -> list[Mention]:
-        """Of whom a line of `events.jsonl` tells."""
+        """The person in a line of `events.jsonl`."""
         return self.parties.people_of(EventUpdate(None, milliseconds(event.get("timestamp")), event))
 
     def lines(self, kind: str) -> Iterator[dict[str, Any]]:
@@ -123,7 +123,7 @@ class Recorded(Struct, frozen=True):
             self.tell(f"{unread} line{'' if unread == 1 else 's'} of {name} could not be read")
 
     def speakers(self) -> list[tuple[float, UserId, str]]:
-        """Who began to speak when, as ACTIVE_SPEAKER_CHANGE told."""
+        """Who began to speak, and when, by ACTIVE_SPEAKER_CHANGE."""
         changes = []
         for event in self.lines("events"):
             if event.get("event") == "ACTIVE_SPEAKER_CHANGE" and event.get("t") is not None:
@@ -151,7 +151,7 @@ def _manifest(folder: Path) -> Manifest:
         return Manifest.read(folder)
     except (OSError, ValueError) as error:
         why = reason_of(error)
-        remedy = "Move it away, and `rtms repair` makes a new one."
+        remedy = "Move it away, and `rtms repair` writes a new one."
         raise Problem(f"{folder / MANIFEST} cannot be read: {why}.", remedy) from None
 
 
@@ -161,7 +161,7 @@ _MOST_SIDE = 1 << 14
 
 
 def _read_line(line: bytes) -> dict[str, Any] | None:
-    """A line of JSON whose values have the types that they should have; `None` where it is not one."""
+    """A line of JSON whose values have the types that they should have; `None` if it is not one."""
     try:
         read = loads(line.decode("utf-8", "replace").encode())
     except ValueError:
@@ -220,20 +220,22 @@ def _why_not(folder: Path, track: TrackEntry) -> str:
 def recorded_in(folder: Path) -> Recorded:
     """Open a recording's folder, also an unfinished one.
 
-    :raises Problem: where it has no manifest that can be read.
+    :raises Problem: if it has no manifest that can be read.
     """
     if not is_folder(folder) or not os.path.lexists(folder / MANIFEST):
-        remedy = "`rtms replay` makes a recording of a capture, and `rtms repair` a manifest where there was none."
+        remedy = "`rtms replay` builds a recording from a capture, and `rtms repair` a missing manifest."
         raise Problem(f"{folder} is not a recording: there is no {MANIFEST} in it.", remedy)
     return _recorded(folder, _manifest(folder))
 
 
 @contextmanager
-def opened(path: Path | Capture, read: Callable[[Capture], Iterable[Item]] = Capture.items) -> Iterator[Recorded]:
+def open_recording(
+    path: Path | Capture, read: Callable[[Capture], Iterable[Item]] = Capture.items
+) -> Iterator[Recorded]:
     """Open a recording's folder, also an unfinished one, or a bare capture, which is replayed into a temporary folder.
 
     :param read: returns the capture's items; it may show how far they have been read.
-    :raises Problem: where it is neither.
+    :raises Problem: if it is neither.
     """
     if isinstance(path, Path) and is_folder(path) and os.path.lexists(path / MANIFEST):
         yield _recorded(path, _manifest(path))

@@ -72,7 +72,7 @@ def write_table(path: Path | Capture, target: Path, progress: Callable[[float], 
     """Write the table of a capture, by the target's extension.
 
     :returns: what could not be read.
-    :raises Problem: where a library is missing.
+    :raises Problem: if a library is missing.
     """
     capture = path if isinstance(path, Capture) else Capture(path)
     end_us = capture.end_us() or 0
@@ -101,7 +101,7 @@ def open_table(target: Path, columns: Sequence[str], kinds: Sequence[str]) -> tu
 
     :param kinds: what is in each column: `float`, `text`, `number` or `flag`.
     :returns: what takes rows, and what completes the file.
-    :raises Problem: where a library is missing.
+    :raises Problem: if a library is missing.
     """
     return _csv(target, columns) if target.suffix == ".csv" else _parquet(target, columns, kinds)
 

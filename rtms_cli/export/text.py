@@ -81,14 +81,14 @@ def vtt(sentences: Sequence[Sentence]) -> str:
 
 
 def txt(sentences: Sequence[Sentence]) -> str:
-    """A line for each time that somebody speaks."""
+    """A line for each time that someone speaks."""
     return "".join(
         f"[{clock_time(one.start)}] {_one_line(one.name or '?')}: {_one_line(one.text)}\n" for one in sentences
     )
 
 
 def md(sentences: Sequence[Sentence]) -> str:
-    """Markdown: a paragraph for each time that somebody speaks."""
+    """Markdown: a paragraph for each time that someone speaks."""
     blocks = ["# Transcript\n\n"]
     for one in sentences:
         name = marked(one.name or "?")

@@ -46,7 +46,7 @@ class Shot(Struct, frozen=True):
 
 
 def shots(recorded: Recorded, kind: str, user: UserId = None) -> Iterator[Shot]:
-    """All pictures of a kind in the order of their timestamps, of everybody or of one user.
+    """All pictures of a kind in the order of their timestamps, of everyone or of one user.
 
     Within a track they come in order but for jitter, which is sorted out over a second's worth.
     """

@@ -1,1 +1,1 @@
-"""One stream, one owner: the dispatch between who hears of streams and who records them, on one machine or many."""
+"""One stream, one owner: the dispatch between receptions and workers, on one machine or many."""

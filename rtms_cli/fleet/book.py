@@ -1,4 +1,4 @@
-"""Who records which stream: the rules of the dispatch, without a clock, a socket or a thread.
+"""Which worker records which stream: the rules of the dispatch, without a clock, a socket or a thread.
 
 `Book` is what `local` serves to the processes of one machine, what the fleet is simulated with, and what the scripts in
 Redis are compared with. See `dispatch` for what the calls mean; each has the time as its first argument, in Unix
@@ -57,7 +57,7 @@ class _Stream:
         self.owner = ""
         self.former = ""
         self.heard_ms = 0
-        """When its owner was heard of last; while it waits, since when it does."""
+        """When its owner was last heard from; while it waits, since when it does."""
         self.recorded_ms = 0
         """When its owner last said that it was recording; at first, when it was offered."""
         self.not_before_ms = 0
@@ -114,7 +114,7 @@ class Book:
         self._has: dict[str, int] = {}
         """How many streams each said that it has."""
         self._alive_ms: int | None = None
-        """When any worker was heard of last."""
+        """When any worker was last heard from."""
         self._grace_ms = 0
         """Until when nothing is taken over: nobody could be heard for a while, and all have to renew what is theirs."""
         self._draining: set[str] = set()
@@ -206,7 +206,7 @@ class Book:
             stream.told.add((facts.kind, facts.event_ts))
             return Offered.UNKNOWN
         stream.told.add((facts.kind, facts.event_ts))
-        if not stream.is_open:  # revoked after its end: somebody has to delete its recording
+        if not stream.is_open:  # revoked after its end: someone has to delete its recording
             stream.news = []
             stream.wait(now_ms)
             stream.heard_ms = now_ms
@@ -344,7 +344,7 @@ class Book:
         return True
 
     def due_ms(self, worker: str) -> int | None:
-        """When the next stream may be taken by a worker, as it stands; `None` where there is none."""
+        """When the next stream may be taken by a worker, as it stands; `None` if there is none."""
         due = [
             stream.not_before_ms if stream.state == WAITING else stream.heard_ms + self._lease_ms
             for stream in self._open()
@@ -360,7 +360,7 @@ class Book:
         )
 
     def spread(self, now_ms: int) -> tuple[int, Counter[str]]:
-        """How many streams may be taken now by somebody who has none, and how many each worker has."""
+        """How many streams a worker without any may take now, and how many each worker has."""
         owned: Counter[str] = Counter()
         waiting = 0
         for stream in self._open():
@@ -371,7 +371,7 @@ class Book:
         return waiting, owned
 
     def state(self, stream_id: str) -> str:
-        """How a stream stands: `WAITING`, `OWNED`, `INTERRUPTED`, how it ended, or empty where it is not known."""
+        """How a stream stands: `WAITING`, `OWNED`, `INTERRUPTED`, how it ended, or empty if it is not known."""
         stream = self._streams.get(stream_id)
         return "" if stream is None else stream.state
 

@@ -17,11 +17,11 @@ from rtms_cli.fleet.worker import Worker
 from rtms_cli.station.station import Station
 
 WATCH_S = 1.0
-"""How often it is told how the streams stand, unless it is ordered otherwise."""
+"""How often it reports its streams, unless it is told otherwise."""
 LEAST_S = 0.1
 """Not more often than that, however many sessions end."""
 LOST = "the end of rtms listen"
-"""Who ends the recordings where that process is gone."""
+"""What ends the recordings if that process is gone."""
 
 
 class Parent:
@@ -39,7 +39,7 @@ class Parent:
     async def connect(cls, descriptor: int) -> "Parent":
         """Use an inherited descriptor.
 
-        :raises Problem: where it is not a socket.
+        :raises Problem: if it is not a socket.
         """
         try:
             os.set_inheritable(descriptor, False)  # what this process starts is not to keep it open
@@ -55,7 +55,7 @@ class Parent:
     async def task(self) -> bytes:
         """Wait for what this process is there for.
 
-        :raises Problem: where nobody says it.
+        :raises Problem: if nobody says it.
         """
         await asyncio.wait([self._task])
         if self._task.cancelled():
@@ -63,7 +63,7 @@ class Parent:
         return self._task.result()
 
     async def serve(self, station: Station, worker: Worker) -> None:
-        """Say that a worker is ready; tell how its streams stand and obey orders, until it is cancelled."""
+        """Announce that a worker is ready; report its streams and obey orders, until it is cancelled."""
         every_s = WATCH_S
         is_new = asyncio.Event()
 
@@ -81,7 +81,7 @@ class Parent:
                     station.mark(stream_id, text)
 
         self._send(messages.write(messages.Ready(worker.name, os.getpid())))
-        self.teller.on_end = is_new.set  # who looks sees no stream that is over
+        self.teller.on_end = is_new.set  # a reader must not see a stream that has ended
         early, self._obey = self._orders, obey
         for order in early:
             obey(order)
@@ -94,7 +94,7 @@ class Parent:
             is_new.clear()
 
     async def close(self) -> None:
-        """Close the line; what was told is on its way."""
+        """Close the line; reports are on their way."""
         if self._line is not None:
             await self._line.close()
 

@@ -4,7 +4,7 @@ Theory of operation. A claim that was renewed holds for `LEASE_S` from the momen
 whoever answered cannot have counted from an earlier one. `MARGIN_S` before that the worker stops to trust it: what
 stands goes on, since it harms nobody, but no handshake begins, for a successor may be connected by then. So a worker
 that was frozen, or is cut off from the queue, never takes a stream away from its successor; and where the queue is away
-for all, everybody goes on with what stands.
+for all, everyone goes on with what stands.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ LATE_S, VERY_LATE_S = 0.1, 0.25
 WAIT_FOR_FORMER_S = 600.0
 """For how long a stream is tried again whose server still has its former owner. It lets go of one that is silent after
 30 s (PROTOCOL §9); but one that is only cut off from the queue goes on recording until it hears that the stream is
-another's, and then somebody has to be there."""
+another's, and then someone has to be there."""
 UNREACHED_S, DEAD_S = 20.0, 55.0
-"""A stream that is not connected for so long is left to another worker, which may reach its server; but not where Zoom
-is about to give it up (PROTOCOL §9)."""
+"""A stream that is not connected for this long is left to another worker, which may reach its server; but not where
+Zoom is about to give it up (PROTOCOL §9)."""
 REST_S = 5.0
 """For how long a worker takes nothing that has left a stream so."""
 BACK_S = 5.0
@@ -66,7 +66,7 @@ class Changes(Struct, frozen=True):
     news: tuple[tuple[str, News], ...] = ()
     """What came for which stream."""
     restore: tuple[str, ...] = ()
-    """Streams that the queue has to be told of: `Dispatch.restore`."""
+    """Streams to restore in the queue: `Dispatch.restore`."""
     drain: bool = False
     """Whether the worker was asked to drain."""
 
@@ -160,7 +160,7 @@ class Claims:
         return Changes(tuple(lost), tuple(news), unknown, answer.drain)
 
     def restored(self, stream_id: str, asked_ms: int, *, is_ours: bool) -> None:
-        """The queue was told of a claim that it knew nothing of."""
+        """The queue has a claim again that it had lost."""
         one = self._all.get(stream_id)
         if one is not None and is_ours:
             one.leased_ms = asked_ms + int(1000 * (LEASE_S - MARGIN_S))

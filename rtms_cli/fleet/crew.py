@@ -37,13 +37,13 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 FROZEN_TICKS = int(LEASE_S / TICK_S)
-"""A worker that says nothing for so long is killed. Ticks do not count while this process stands still itself."""
+"""A worker that says nothing for this long is killed. Ticks do not count while this process stands still itself."""
 STARTING_TICKS = 60
 """The same, until it is ready for the first time."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 """Before a worker is started again that ended: the first time, and after many times."""
 LASTED_S = 60.0
-"""A worker that lived for so long is started again soon."""
+"""A worker that lived for this long is started again soon."""
 MOST_CALLS = 1000
 """Calls of one worker that may be under way."""
 LAST_S = 1.0
@@ -88,13 +88,13 @@ class _Member:
 
 
 class Crew:
-    """See the module; enter it for as long as there shall be workers.
+    """See the module; enter it for as long as workers are needed.
 
     :param size: how many.
     :param command: starts one.
     :param task: what each is told first.
     :param observer: hears what their observers hear.
-    :param watch_s: how often they tell how their streams stand.
+    :param watch_s: how often they report their streams.
     :param on_ended: is told when a stream's session has ended.
     """
 
@@ -131,7 +131,7 @@ class Crew:
     async def __aenter__(self) -> "Crew":
         """Start the workers, and wait until they are ready.
 
-        :raises Problem: where one ends before it is.
+        :raises Problem: if one ends before it is.
         """
         self._keeping = [
             asyncio.create_task(self._keep(member), name=f"worker {member.number}") for member in self._members
@@ -193,13 +193,13 @@ class Crew:
         self._order(stream_id, messages.Mark(stream_id, text))
 
     def watch(self, every_s: float) -> None:
-        """Be told how the streams stand so often."""
+        """Set how often workers report their streams."""
         self._watch_s = every_s
         for member in self._members:
             member.send(messages.Watch(every_s))
 
     def views(self) -> Sequence[StreamSnapshot]:
-        """The streams of all workers, as they stood when they told."""
+        """The streams of all workers, as last reported."""
         return [view for member in self._members for view in member.look.views]
 
     def worker_of(self, stream_id: str) -> int | None:
@@ -299,19 +299,19 @@ class Crew:
             self._dispatch.leave_now(member.name)
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         if member.was_frozen:
-            how = f"stood still for {FROZEN_TICKS * TICK_S:.0f} s, and was killed"
+            how = f"did not respond for {FROZEN_TICKS * TICK_S:.0f} s, and was killed"
         if code != 0 or not self.is_stopping:
             self._tell_end(member, how)
         member.forget()
 
     def _tell_end(self, member: _Member, how: str) -> None:
         left = len(member.streams)
-        goes_on = f"; its {left} streams go on elsewhere" if left and not self.is_stopping else ""
+        goes_on = f"; its {left} streams continue elsewhere" if left and not self.is_stopping else ""
         pid = None if member.process is None else member.process.pid
         fields = {"what": "ended", "worker": member.name, "number": member.number, "pid": pid, "streams": left}
         self._observer.on_event(NAME, fields, f"WARNING: worker {member.number} {how}{goes_on}")
         if not self._is_ready.is_set():
-            self._failure = Problem(f"A worker {how} before it was ready.", "Its lines say why.", Exit.FAULT)
+            self._failure = Problem(f"A worker {how} before it was ready.", "Its output says why.", Exit.FAULT)
         elif self.is_stopping:
             self.unfinished += [folder for _, folder in member.streams.values() if folder is not None]
 
@@ -333,7 +333,7 @@ class Crew:
         try:
             self._act(member, messages.read_up(raw))
         except Exception:  # whatever it is, it must not cut a worker off that records
-            log.exception("a defect in rtms: nothing came of what worker %d said", member.number)
+            log.exception("a defect in rtms: a message from worker %d was not handled", member.number)
 
     def _act(self, member: _Member, message: messages.Up) -> None:
         if member.name:

@@ -1,9 +1,9 @@
-"""The calls between who hears that a stream starts and who holds its sockets, and what they tell each other.
+"""The calls between receptions and workers, and their messages.
 
-Theory of operation. Who hears *offers* every webhook. A start of a stream that nobody records becomes an entry of the
-queue; everything about a stream that somebody records becomes *news* of it. A worker *takes* entries, as many as it has
+Theory of operation. A listener *offers* every webhook. A start of a stream that nobody records becomes an entry of the
+queue; everything about a stream that someone records becomes *news* of it. A worker *takes* entries, as many as it has
 free slots, and *renews* its claims every `RENEW_S`. A claim that was not renewed for `LEASE_S` may be taken by another
-worker, with the next *epoch*. Who holds a claim of an older epoch has lost it: no call of it changes anything any more.
+worker, with the next *epoch*. A claim of an older epoch is lost: its calls have no effect any more.
 In the end the owner *finishes* the stream, or *releases* it for the next one.
 
 `book.Book` has the rules, on a clock that is given to it; `local` serves it to the processes of one machine, and
@@ -61,7 +61,7 @@ class Facts(Struct, frozen=True):
     """What decides about a webhook."""
 
     kind: str
-    """`start`, `stop`, `interrupted`, or empty where it is about no stream."""
+    """`start`, `stop`, `interrupted`, or empty if it is not about a stream."""
     stream_id: str = ""
     product: str = ""
     event_ts: int | None = None
@@ -155,7 +155,7 @@ class Renewed(Struct, frozen=True):
     news: dict[str, tuple[News, ...]] = {}
     """What is newer than what the worker has seen, by stream."""
     drain: bool = False
-    """Whether somebody has asked the worker to drain (`rtms fleet drain`)."""
+    """Whether someone has asked the worker to drain (`rtms fleet drain`)."""
 
 
 class Finished(StrEnum):
@@ -169,13 +169,13 @@ class Finished(StrEnum):
 
 
 class FleetWorker(Struct, frozen=True):
-    """A worker, as it said when it was heard of last."""
+    """A worker, as it said when it was last heard from."""
 
     status: WorkerStatus
     streams: int
     """How many it said that it has."""
     silent_ms: int
-    """Since when nothing was heard of it."""
+    """Since when it has been silent."""
     drain: bool
 
 
@@ -239,7 +239,7 @@ class Dispatch(Protocol):
         """Put back a claim into a queue that has lost its data.
 
         :param claim: as it was taken, with all news since.
-        :returns: whether it is the worker's now; not where the stream was offered anew in between.
+        :returns: whether it is the worker's now; not where the stream was offered again in between.
         """
 
     async def finish(self, worker: str, stream_id: str, held: Held, status: str) -> Finished:
@@ -254,7 +254,7 @@ class Dispatch(Protocol):
         """
 
     async def leave(self, worker: str) -> None:
-        """A worker goes. Its claims may be taken at once; who leaves in good order has released them before."""
+        """A worker goes. Its claims may be taken at once; a worker that leaves in order has released them before."""
 
     async def changed(self, worker: str, timeout_s: float) -> None:
         """Wait until there may be something to take, or news for a worker, or the time is over."""
@@ -266,7 +266,7 @@ class Dispatch(Protocol):
         """
 
     async def history(self, stream_id: str) -> Sequence[Happening]:
-        """What happened to a stream, in order; empty where it is not known."""
+        """What happened to a stream, in order; empty if it is not known."""
 
     async def drain(self, worker: str) -> bool:
         """Ask a worker to drain.

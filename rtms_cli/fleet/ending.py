@@ -18,7 +18,7 @@ class Ending:
     """See the module.
 
     :param out: where recordings are.
-    :param notice: tells people, in a line.
+    :param notice: shows a line to people.
     """
 
     def __init__(self, out: Path, notice: Callable[[str], None], *, keep_revoked: bool) -> None:

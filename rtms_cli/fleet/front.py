@@ -1,4 +1,4 @@
-"""Who hears that streams start: puts webhooks into the queue, by whichever way they come."""
+"""Puts webhooks into the queue, whichever way they come."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ LOOK_S = 5.0
 _IN_WORDS = {
     Offered.STARTS: "offered to the workers",
     Offered.GOES_ON: "offered to the workers: its recording goes on",
-    Offered.NEWS: "told to its worker",
+    Offered.NEWS: "sent to its worker",
     Offered.AGAIN: "it came before",
     Offered.PAST: "it is older than the stream's last start",
     Offered.UNKNOWN: "nothing is recorded of that stream",
@@ -72,7 +72,7 @@ class Front:
     async def offer(self, body: bytes, webhook: Webhook, via: str = Via.HTTP) -> None:
         """Put a webhook into the queue; when that returns, it is safe.
 
-        :raises DispatchError: where the queue cannot be reached.
+        :raises DispatchError: if the queue cannot be reached.
         """
         try:
             offered = await self._dispatch.offer(body, webhook, via)
@@ -95,7 +95,10 @@ class Front:
     def put(self, body: bytes, webhook: Webhook, via: str) -> None:
         """Put an event into the queue that nobody sends again: as soon as the queue can be reached."""
         if len(self._waiting) >= MOST_WAITING:
-            self._notices.tell("events that are lost", f"{described(webhook)}: the queue is away, and too many wait")
+            self._notices.tell(
+                "events that are lost",
+                f"{described(webhook)}: the queue cannot be reached, and too many events are waiting",
+            )
             return
         self._waiting.append((body, webhook, via))
         self._has_waiting.set()

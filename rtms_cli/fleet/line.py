@@ -34,7 +34,7 @@ class Line(asyncio.Protocol):
     def send(self, message: bytes) -> bool:
         """Send a message; it never waits.
 
-        :returns: whether there was anybody to send it to.
+        :returns: whether there was anyone to send it to.
         """
         if self._transport is None or self._transport.is_closing():
             return False

@@ -1,7 +1,7 @@
 """The dispatch of one machine: a `Book` in the process that listens, and what its workers call over a line.
 
 Streams go to the worker that has the fewest. A worker's claims last as long as its process: whoever starts workers
-knows at once when one has died, and says so with `leave`. So a machine that stood still takes no stream from anybody.
+knows at once when one has died, and says so with `leave`. So a machine that stood still takes no stream from anyone.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ from rtms_cli.protocol.webhooks import Webhook, read_webhook
 
 FOR_EVER_S = 1e9
 SILENT_S = 6.0
-"""Who was not heard of for so long gets no stream that another would take: workers say something every 2 s."""
+"""A worker that was silent for this long gets no stream that another would take; workers report every 2 s."""
 LOOK_S = 1.0
-"""How often somebody who waits looks again, while a stream is kept for another worker."""
+"""How often a waiting worker looks again, while a stream is kept for another worker."""
 ANSWER_S = 10.0
 """How long an answer is waited for, over what the call takes by itself."""
 
@@ -210,7 +210,7 @@ class LocalDispatch:
 async def answer(dispatch: LocalDispatch, call: messages.Call) -> object:
     """Do what a worker asks.
 
-    :raises DispatchError: where that cannot be done.
+    :raises DispatchError: if that cannot be done.
     """
     match call:
         case messages.Offer(body, via):
@@ -241,7 +241,7 @@ async def answer(dispatch: LocalDispatch, call: messages.Call) -> object:
 class Proxy:
     """A worker's side of `LocalDispatch`; see `Dispatch`.
 
-    :param send: sends a message; says whether there is anybody to send it to.
+    :param send: sends a message; says whether there is anyone to send it to.
     """
 
     def __init__(self, send: Callable[[bytes], bool]) -> None:

@@ -1,7 +1,7 @@
-"""What `listen` and the workers of its machine tell each other: values, and how they are written and read.
+"""The messages between `listen` and the workers of its machine, and how they are written and read.
 
 A worker *asks* what `Dispatch` has, and is *answered*; it *tells* what its station's observers hear, and how its
-streams stand; it is *ordered* what somebody at the terminal wants.
+streams stand; it is *ordered* what someone at the terminal wants.
 """
 
 import os
@@ -134,7 +134,7 @@ class Seen(Struct, frozen=True, tag=True):
 
     @classmethod
     def of(cls, stream_id: str, frame: Frame) -> "Seen":
-        """A frame to tell of."""
+        """A frame to report."""
         return cls(stream_id, frame.at_us, frame.channel, frame.direction.value, frame.raw, str(frame.via))
 
     def frame(self) -> Frame:
@@ -232,7 +232,7 @@ class Answer(Struct, frozen=True, tag=True):
 
 
 class Watch(Struct, frozen=True, tag=True):
-    """Tell how the streams stand so often."""
+    """Report the streams this often."""
 
     every_s: float
 
@@ -265,7 +265,7 @@ Down = Task | Answer | Watch | StopAll | StopOne | Mark
 def _encode_path(value: Any) -> Any:
     if isinstance(value, Path):
         return os.fsencode(value)
-    raise NotImplementedError(f"a {type(value).__name__} is not told")
+    raise NotImplementedError(f"a {type(value).__name__} is not a message")
 
 
 def _decode_path(kind: type, value: Any) -> Any:
@@ -273,7 +273,7 @@ def _decode_path(kind: type, value: Any) -> Any:
         return Path(os.fsdecode(value))
     if kind is object:
         return value
-    raise NotImplementedError(f"a {kind.__name__} is not told")
+    raise NotImplementedError(f"a {kind.__name__} is not a message")
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=_encode_path)
@@ -316,7 +316,7 @@ def _small(value: Any) -> Any:
 def read_up(message: bytes) -> Up:
     """A worker's message.
 
-    :raises msgspec.MsgspecError: where it is not one.
+    :raises msgspec.MsgspecError: if it is not one.
     """
     found: Up = _UP.decode(message)
     return found
@@ -325,7 +325,7 @@ def read_up(message: bytes) -> Up:
 def read_down(message: bytes) -> Down:
     """A message to a worker.
 
-    :raises msgspec.MsgspecError: where it is not one.
+    :raises msgspec.MsgspecError: if it is not one.
     """
     found: Down = _DOWN.decode(message)
     return found

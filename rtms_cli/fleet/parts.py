@@ -18,10 +18,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
 def part_folder(recording: str, epoch: int) -> Callable[[Path, Header, int], Path]:
     """What makes the folder of a part: the recording's own, or one in it where another owner has made that here.
 
-    :raises Problem: where the name is none of ours: queues are not to be trusted.
+    :raises Problem: if the name is not one of ours: queues are not to be trusted.
     """
     if _NAME.fullmatch(recording) is None or not 0 < epoch < 1_000_000:
-        raise Problem(f"The queue names a recording {recording[:100]!r}, epoch {epoch}: that is no name of ours.")
+        raise Problem(f"The queue names a recording {recording[:100]!r}, epoch {epoch}: rtms does not use such names.")
 
     def make(out: Path, header: Header, mode: int) -> Path:
         make_folder(out, mode)
@@ -45,7 +45,7 @@ class Guard:
     """Dials for a stream only while it is ours.
 
     Only signaling counts: a successor that is connected to it makes the server refuse our media sockets, and where the
-    queue is away for all, a lost media socket has to come back all the same.
+    queue is away for all, a lost media socket has to come back anyway.
 
     :param is_ours: whether the stream is surely ours.
     :param settled: waits until it is; raises `FinalConnectionError` where it is another's.

@@ -13,7 +13,7 @@ from rtms_cli.protocol.secrets import Secret
 
 SCHEMES = ("redis", "rediss", "unix")
 USER, PASSWORD, CA_FILE = "RTMS_QUEUE_USER", "RTMS_QUEUE_PASSWORD", "RTMS_QUEUE_CA_FILE"
-"""Environment variables: who we are to the queue, and which authorities are trusted."""
+"""Environment variables: the queue's credentials, and which CAs are trusted."""
 DEFAULT_PREFIX = "rtms"
 _MOST_PREFIX = 64
 
@@ -48,7 +48,7 @@ def read_queue_url(text: str) -> QueueUrl:
 
     User and password may stand in it; better they are in the environment.
 
-    :raises Problem: where it is none; a password in it is not shown.
+    :raises Problem: if it is not valid; a password in it is not shown.
     """
     try:
         parts = urlsplit(text)
@@ -71,7 +71,7 @@ def read_queue_url(text: str) -> QueueUrl:
 
 
 def shown_queue(text: str) -> str:
-    """A queue's URL without what is secret; of what is no queue's URL, nothing is shown."""
+    """A queue's URL without what is secret; of what is not a queue's URL, nothing is shown."""
     try:
         return read_queue_url(text).shown
     except Problem:
@@ -82,8 +82,8 @@ def shown_queue(text: str) -> str:
 async def open_dispatch(url: str, warn: Callable[[str], None] | None = None) -> AsyncIterator[Dispatch]:
     """The dispatch that a URL names, for as long as it is entered.
 
-    :param warn: is told what is wrong with a server that works all the same; else the log is.
-    :raises Problem: where it is no queue's URL, the server is too old, or the client is not installed.
+    :param warn: receives what is wrong with a server that works anyway; by default the log does.
+    :raises Problem: if it is not a queue's URL, the server is too old, or the client is not installed.
     """
     where = read_queue_url(url)
     try:

@@ -1,4 +1,4 @@
-"""Who hears of streams on a machine with workers: it takes webhooks and events as a station does, and records nothing.
+"""Takes webhooks and events for the workers of a machine, as a station does, but records nothing.
 
 A stream that is announced goes to the dispatch; what workers tell of it is shown here, as if it were recorded here.
 """
@@ -82,14 +82,14 @@ class Reception:
     @property
     def crew(self) -> Crew:
         """The workers."""
-        assert self._crew is not None, "there is one before anybody listens"
+        assert self._crew is not None, "there is one before anyone listens"
         return self._crew
 
     def lead(self, crew: Crew) -> None:
-        """Let a crew record what is heard of."""
+        """Let a crew record the streams."""
         self._crew = crew
 
-    # What it hears.
+    # What it receives.
 
     def take(self, body: bytes, webhook: Webhook, via: str = Via.HTTP) -> None:
         """Act on a webhook that was verified; see `Station`."""
@@ -168,7 +168,7 @@ class Reception:
         self._observer.on_event(name, fields, text)
 
     def snapshots(self) -> Sequence[StreamSnapshot]:
-        """The streams that run, as their workers last told."""
+        """The running streams, as their workers last reported."""
         return self.crew.views()
 
     @property

@@ -1,7 +1,7 @@
 """The dispatch on Redis Streams, for as many machines as one likes; the rules are in `scripts`.
 
 Each call is one script, so that nothing comes between its steps, and has a time limit. What comes back is read as
-anything from outside: somebody else may write there.
+anything from outside: someone else may write there.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ class RedisDispatch:
     """See the module and `dispatch.Dispatch`.
 
     :param lease_s: see `LEASE_S`.
-    :param warn: is told what is wrong with a server that works all the same.
+    :param warn: receives what is wrong with a server that works anyway.
     """
 
     def __init__(self, where: QueueUrl, lease_s: float = LEASE_S, warn: Callable[[str], None] | None = None) -> None:
@@ -83,7 +83,7 @@ class RedisDispatch:
             for name in ("OFFER", "TAKE", "RENEW", "RESTORE", "FINISH", "RELEASE", "LEAVE", "REPORT", "DRAIN")
         }
         self._bells: dict[str, bytes] = {}
-        """By stream: what was heard of last."""
+        """By stream: the newest report."""
         self._places = asyncio.Semaphore(MOST_CALLS)
         self._is_checked = False
         self._warn = warn or log.warning
@@ -228,8 +228,8 @@ class RedisDispatch:
         said = await self._call(lambda: self._scripts[name](keys=[self._prefix], args=[*self._limits, *given]))
         try:
             return read(said)
-        except (AttributeError, TypeError, ValueError):  # somebody else has written there
-            what = f"The queue at {self._where.shown} holds what is not ours."
+        except (AttributeError, TypeError, ValueError):  # someone else has written there
+            what = f"The queue at {self._where.shown} contains other data."
             raise DispatchError(what, "Give it a ?prefix= of its own.", Exit.REFUSED) from None
 
     async def _call(
@@ -248,7 +248,7 @@ class RedisDispatch:
     async def _check(self) -> None:
         """See that the server can do what is asked of it.
 
-        :raises Problem: where it never will.
+        :raises Problem: if it never will.
         """
         try:
             info = await self._call(lambda: self._redis.info("everything"))
@@ -295,7 +295,7 @@ def _client(where: QueueUrl, timeout_s: float | None) -> "Redis":
 
 
 def _too_old(version: str) -> str:
-    """The version, where it is an older one than what is needed; empty where it is not, or tells nothing."""
+    """The version, where it is an older one than what is needed; empty if it is not, or if it is unknown."""
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     return version[:20] if numbers and numbers < OLDEST else ""
 
@@ -304,7 +304,7 @@ def _in_words(error: Exception) -> str:
     """What went wrong, behind the queue's name."""
     match error:
         case exceptions.AuthenticationError() | exceptions.NoPermissionError():
-            return f"refuses us: set {USER} and {PASSWORD}, or the user's permissions"
+            return f"denies access: set {USER} and {PASSWORD}, or the user's permissions"
         case exceptions.BusyLoadingError():
             return "is still loading its data"
         case exceptions.ReadOnlyError():
@@ -397,7 +397,7 @@ def _worker(status: bytes | None, has: bytes, silent: bytes, drain: int) -> Flee
     try:
         return FleetWorker(_status.decode(status or b""), _number(has), _number(silent), bool(drain))
     except msgspec.MsgspecError:
-        return None  # somebody else's
+        return None  # someone else's
 
 
 def _stream(

@@ -14,7 +14,7 @@ Keys, all behind one prefix with one hash tag, so that a cluster keeps them in o
     heard      sorted set of workers, by when; `free` by how many more streams each would take
     drain      set of workers that are asked to drain
     bell:W     stream: the worker W has something to look for
-    alive      when anybody called last; `grace`: until when no claim is taken over
+    alive      when anyone called last; `grace`: until when no claim is taken over
     looked     there while nobody has to look for silent owners
 """
 
@@ -178,7 +178,7 @@ local function hear(worker, status, free, has)
   if has then redis.call('HSET', P .. 'has', worker, has) end
   redis.call('ZADD', P .. 'heard', now, worker)
   redis.call('ZADD', P .. 'free', free, worker)
-  -- Where nobody reached the queue for a while, everybody has time to renew what is theirs.
+  -- Where nobody reached the queue for a while, everyone has time to renew what is theirs.
   local alive = tonumber(redis.call('GET', P .. 'alive') or now)
   if now - alive > 2 * RENEW then redis.call('SET', P .. 'grace', now + LEASE, 'PX', LEASE) end
   redis.call('SET', P .. 'alive', now)
@@ -322,7 +322,7 @@ local function try_idle(...)
       local entry = redis.call('XRANGE', QUEUE, one[1], one[1])[1]
       if entry then
         try(one[1], entry[2][2])
-      else -- somebody has deleted it
+      else -- someone has deleted it
         redis.call('XACK', QUEUE, GROUP, one[1])
       end
     end

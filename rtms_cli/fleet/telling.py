@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 MOST_BACKLOG_NBYTES = 4 << 20
-"""While more waits than this, only what has an end or a beginning in it is told."""
+"""While more waits than this, only beginnings and ends are reported."""
 FULL_NBYTES = 64 << 20
-"""While more waits than this, nothing is told: whoever listens stands still."""
+"""While more waits than this, nothing is reported: the listener is stuck."""
 
 
 class Teller:
-    """An `Observer` that tells it all to the process that listens. It never waits.
+    """An `Observer` that reports everything to the process that listens. It never waits.
 
     :param send: sends a message.
     :param backlog_nbytes: how much waits to be sent.
@@ -103,7 +103,7 @@ def _family(metric: "Metric") -> Family:
 
 
 def play(said: messages.Said, observer: Observer) -> None:
-    """Tell an observer what a worker's observers heard."""
+    """Repeat to an observer what a worker's observers received."""
     match said:
         case messages.Started(stream, folder):
             observer.on_started(stream, folder)

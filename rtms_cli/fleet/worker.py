@@ -49,7 +49,7 @@ EAGER_S = 1.0
 RETRY_S = 1.0
 """How soon the queue is asked again that could not be reached."""
 AWAY_S = 30.0
-"""For how long a worker that drains waits for a queue that is away, before it closes its sockets all the same."""
+"""For how long a worker that drains waits for a queue that is away, before it closes its sockets anyway."""
 LAST_TRIES_S = 15.0
 """For how long a worker that ends tries to tell the queue: after that its claims are others' anyway."""
 ENDED = "ended"
@@ -58,7 +58,7 @@ ENDED = "ended"
 MakeRecorders = Callable[[Callable[[Path, Header, int], Path]], Callable[[Header], Recorder]]
 """Gives what makes recorders, from what makes their folders."""
 OnOver = Callable[[Claim], Awaitable[tuple[Path, Manifest] | None]]
-"""Called when an owner has finished with a stream that is over for now, before anybody hears of it; see `Worker`."""
+"""Called when an owner has finished with a stream that is over for now, before anyone hears of it; see `Worker`."""
 
 
 def new_worker(slots: int) -> WorkerStatus:
@@ -201,7 +201,7 @@ class Worker:
         asked_ms = now_ms()
         for claim in await self._dispatch.take(self.claims.status(self._about), self.claims.free):
             if claim.stream_id in self.claims:  # the queue has lost its data, or the answer to what ended it is late
-                self._lose(claim.stream_id, "the queue offers it anew")
+                self._lose(claim.stream_id, "the queue offers it again")
             one = self.claims.take(claim, asked_ms, now_ms())
             self.standing.taken += 1
             if claim.epoch > 1:
@@ -221,7 +221,7 @@ class Worker:
         is_ours = await self._dispatch.restore(self.claims.status(self._about), one.claim, one.held())
         self.claims.restored(stream_id, asked_ms, is_ours=is_ours)
         if is_ours:
-            self._tell("restored", f"stream {stream_id}: the queue has lost its data, and knows it again", one.claim)
+            self._tell("restored", f"stream {stream_id}: the queue lost its data, and has it again", one.claim)
         else:
             self._lose(stream_id)
 
@@ -261,7 +261,7 @@ class Worker:
 
     def _miss(self, error: DispatchError) -> None:
         if not self.standing.away:
-            what = f"{error} {len(self.claims)} streams go on being recorded; no others are taken."
+            what = f"{error} {len(self.claims)} streams are still recorded; no others are taken."
             self._tell("queue", f"WARNING: {what}", state="away")
         self.standing.away = str(error)
 
@@ -331,7 +331,7 @@ class Worker:
     async def _settled(self, one: Holding) -> None:
         """Wait until a stream is surely ours.
 
-        :raises FinalConnectionError: where it is another's.
+        :raises FinalConnectionError: if it is another's.
         """
         self._wake.set()
         async with self._leases_changed:
@@ -369,7 +369,7 @@ class Worker:
             except DispatchError as error:
                 self._miss(error)
                 if self._end_by_ms is not None and now_ms() > self._end_by_ms:
-                    self._station.notice(f"WARNING: the queue was not told how stream {claim.stream_id} ended")
+                    self._station.notice(f"WARNING: the queue did not learn how stream {claim.stream_id} ended")
                     break
                 await asyncio.sleep(RETRY_S)
                 continue
@@ -387,7 +387,7 @@ class Worker:
             log.error("a defect in rtms: stream %s waits for another worker", claim.stream_id, exc_info=defect)
             self._station.notice(f"WARNING: a defect in rtms ended stream {claim.stream_id} here: {defect!r}")
 
-    def _lose(self, stream_id: str, why: str = "another worker has taken it over") -> None:
+    def _lose(self, stream_id: str, why: str = "another worker took it over") -> None:
         one = self.claims[stream_id]
         one.is_lost = True
         if one.state == ENDED:  # the queue has heard that, and its answer has not come yet
@@ -430,7 +430,7 @@ class Worker:
         try:
             await self._dispatch.leave(self.name)
         except DispatchError as error:
-            log.info("the queue was not told that %s has left: %s", self.name, error)
+            log.info("the queue did not learn that %s has left: %s", self.name, error)
         if self._owners:  # the loop was cancelled
             for task in self._owners.values():
                 task.cancel()

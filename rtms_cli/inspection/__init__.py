@@ -1,1 +1,1 @@
-"""What a capture tells: summary, messages, protocol findings and timeline, each in one pass with bounded memory."""
+"""Inspects captures: summary, messages, protocol findings and timeline, each in one pass with bounded memory."""

@@ -86,7 +86,7 @@ class Seen:
         self.names: dict[UserId, str | None] = {}
 
     def why_nothing(self, wanted: Wanted) -> Problem | None:
-        """What to say where a filter names something that is not there; `None` where each has its match."""
+        """What to say where a filter names something that is not there; `None` if each has its match."""
         if wanted.channel and not any(_is_on(channel, wanted.channel) for channel in self.channels):
             listed = _listed(list(self.channels))
             return Problem(f"--channel {wanted.channel}: there is no such channel.", f"There are {listed}.")
@@ -181,7 +181,7 @@ def _people(frame: Frame, parties: Parties) -> list[tuple[UserId, str | None]]:
 
 
 def shown_json(frame: Frame, *, full: bool) -> object:
-    """The frame's JSON as a value, its media payload cut short unless `full`; text where it is no JSON."""
+    """The frame's JSON as a value, its media payload cut short unless `full`; text where it is not JSON."""
     if isinstance(frame.message, Unreadable | UnreadableWebhook):
         return _text(frame)
     try:

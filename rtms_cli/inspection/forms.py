@@ -33,7 +33,7 @@ def odd_forms(body: Mapping[str, object]) -> Iterator[str]:
             if found not in ("", "ms"):
                 yield f"{place.path} {place.value} is in {found}, not in ms"
             elif isinstance(place.value, float):
-                yield f"{place.path} {place.value} is no whole number"
+                yield f"{place.path} {place.value} is not a whole number"
 
 
 class PacketForms:
@@ -43,7 +43,7 @@ class PacketForms:
         self._known: set[tuple[object, ...]] = set()
 
     def are_known(self, raws: Sequence[bytes]) -> bool:
-        """Whether there is nothing to tell of the forms of packets that `read_packets` reads."""
+        """Whether there is nothing to report about the forms of packets that `read_packets` reads."""
         try:
             return self._known.issuperset([_form_of(msgspec.json.decode(raw)) for raw in raws])
         except msgspec.MsgspecError:
@@ -89,9 +89,9 @@ def bad_payload(message: Media, codec: int | None) -> str | None:
     """
     payload = message.payload()
     if payload is None:
-        return "its data is no base64"
+        return "its data is not base64"
     if isinstance(message, Audio) and codec == Codec.L16 and len(payload) % 2:
-        return f"{len(payload)} bytes are no whole number of 16 bit samples"
+        return f"{len(payload)} bytes are not a whole number of 16-bit samples"
     if message.length is not None and message.length != len(payload):
         return f"length says {message.length}, the payload has {len(payload)} bytes"
     return None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from rtms_cli.protocol.messages import DEFINITIONS
-from rtms_cli.protocol.numbers import MeetingEvent, MessageType, Product, whole
+from rtms_cli.protocol.numbers import MeetingEvent, MessageType, Product, as_int
 
 _OF_ALL = range(MeetingEvent.FIRST_PACKET_TIMESTAMP, MeetingEvent.PARTICIPANT_VIDEO_ON)
 """Events whose fields are documented, and which Contact Center numbers in the same way."""
@@ -23,6 +23,6 @@ def unknown_fields(body: Mapping[str, object], product: str) -> Iterator[str]:
 
 def _is_documented(event: object, product: str) -> bool:
     """Whether the fields of an event are documented."""
-    number = whole(event.get("event_type")) if isinstance(event, Mapping) else None
+    number = as_int(event.get("event_type")) if isinstance(event, Mapping) else None
     known = _OF_ALL if product == Product.CONTACT_CENTER else _OF_MEETINGS
     return number in known

@@ -50,7 +50,7 @@ from rtms_cli.recording.keepalives import Asked, KeepAlives
 KEEP_ALIVE_US = 10_000_000
 HANDSHAKE_US = 60_000_000
 SILENCE_US = 60_000_000
-"""A connection on which nothing comes for so long is dead: the server asks every 10 s."""
+"""A connection on which nothing comes for this long is dead: the server asks every 10 s."""
 AROUND_THE_END_US = 2_000_000
 """How long before a stop its sockets may be closed: each is read on its own."""
 _PROPER_CLOSES = frozenset((1000, 1005))
@@ -121,7 +121,7 @@ class _Connection:
 
 
 def lint(lines: Iterable[Piece], product: str = "meeting") -> Iterator[Finding]:
-    """Read a capture once and tell what departs from the protocol, in the order in which it shows."""
+    """Read a capture once and report violations of the protocol, in order."""
     told: dict[str, int] = {}
     last: dict[str, Finding] = {}
     for finding in _Linter(product).run(lines):
@@ -136,13 +136,13 @@ def lint(lines: Iterable[Piece], product: str = "meeting") -> Iterator[Finding]:
 
 
 class _Once:
-    """What is told once for each key."""
+    """What is reported once for each key."""
 
     def __init__(self) -> None:
         self._told: set[tuple[str, object]] = set()
 
     def first(self, what: str, key: object) -> bool:
-        """Whether this was not told yet; it is now."""
+        """Whether this was not reported yet; it is now."""
         if (what, key) in self._told or len(self._told) >= 10 * MOST_TOLD:
             return False
         self._told.add((what, key))
@@ -225,7 +225,7 @@ class _Linter:
         return True
 
     def _flows(self, channel: str, at_us: int) -> bool:
-        """Whether nothing is to be told of a connection if media come up to some time."""
+        """Whether there is nothing to report about a connection if media come up to some time."""
         connection = self._left.get(channel) or self._open.get(channel)
         return (
             connection is not None
@@ -533,7 +533,7 @@ class _Linter:
         try:
             body = loads(frame.raw)
         except ValueError:
-            return  # a webhook or a state that is unreadable has been told of already
+            return  # a webhook or a state that is unreadable has already been reported
         if isinstance(body, dict) and "msg_type" in body:
             if (place := wrong_channel(message_type(body), self._channel)) and self._first(
                 "channel", (message_type(body), self._channel)

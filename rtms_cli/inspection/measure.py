@@ -108,7 +108,7 @@ class Pace:
     def add(self, timestamp: int | None, at_us: int, data: int) -> None:
         """Take a packet.
 
-        :param data: a hash of its payload, which tells a doubled picture from a second one of the same moment.
+        :param data: a hash of its payload, which distinguishes a repeated picture from a second one of the same moment.
         """
         if timestamp is None or not is_sane(timestamp):
             self.untimed += 1

@@ -19,7 +19,7 @@ _LEGEND = (
 def verdict_of(summary: Summary, manifest: Manifest | None) -> str:
     """The verdict on what was looked at, with the silence that was measured.
 
-    :param manifest: the recording's; `None` where there is only a capture.
+    :param manifest: the recording's; `None` if there is only a capture.
     """
     told = manifest if manifest is not None else _as_manifest(summary)
     return verdict(told, silent=_silent(summary, None))
@@ -113,7 +113,7 @@ def _row(summary: Summary, track: Track) -> tuple[Cell, ...]:
 
 
 def _silent(summary: Summary, track: Track | None) -> float | None:
-    """The share of the sound files that is silent: those of a track, or all; `None` where that was not measured."""
+    """The share of the sound files that is silent: those of a track, or all; `None` if that was not measured."""
     sounds = [one for one in (summary.recorded.sounds if summary.recorded else ()) if one.silence is not None]
     if track is not None:
         party = track.channel_id if track.channel_id is not None else track.user_id or None

@@ -62,7 +62,7 @@ class Said(Struct, frozen=True):
 
 
 Link = Callable[[Path], str | None]
-"""The URL by which a page reaches a file; `None` where there is none."""
+"""The URL by which a page reaches a file; `None` if there is none."""
 
 
 def write_page(recording: Path, target: Path) -> int:

@@ -68,7 +68,7 @@ def follow(capture: Capture, wait: Callable[[], object]) -> Iterator[Line]:
     """The same for a capture that is still being written; ends with the frame that says `finished`.
 
     :param wait: called whenever the file has no further whole line.
-    :raises Problem: where the capture is compressed: such a file does not grow.
+    :raises Problem: if the capture is compressed: such a file does not grow.
     """
     if capture.path.suffix in (".gz", ".zst"):
         raise Problem(f"{capture.path} is compressed: nobody is writing it.", "Leave out --follow.")
@@ -85,8 +85,8 @@ def follow(capture: Capture, wait: Callable[[], object]) -> Iterator[Line]:
                     continue
                 number += 1
                 frame = read_line(line)
-                line = b""  # of one that is too long, the rest is no capture line either
-                yield number, f"line {number} is no capture line" if frame is None else frame
+                line = b""  # of one that is too long, the rest is not a capture line either
+                yield number, f"line {number} is not a capture line" if frame is None else frame
                 if frame and isinstance(frame.message, ChannelState) and frame.message.state is State.FINISHED:
                     return
         part, line = part + 1, b""

@@ -55,7 +55,7 @@ class Sender(Struct, gc=False):
         return len({content.user_name for content in self.contents}) == 1
 
     def data_hash(self, place: int) -> int:
-        """What tells a payload from another."""
+        """What distinguishes a payload from another."""
         return hash(self.contents[place].data.encode())
 
     def message(self, place: int = 0) -> Media:
@@ -131,7 +131,7 @@ class Run(Struct, frozen=True, gc=False):
 
 
 def run_of(line: int, packets: Sequence[Packets], product: str) -> Run | None:
-    """Packets that follow each other as a run; `None` where they are to be taken one by one.
+    """Packets that follow each other as a run; `None` if they are to be taken one by one.
 
     :param line: the number of the first one's line.
     """

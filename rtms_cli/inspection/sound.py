@@ -30,7 +30,7 @@ class Sound(Struct, frozen=True):
 
     path: str
     party: UserId
-    """Whose it is; `None` is everybody's."""
+    """Whose it is; `None` is everyone's."""
     user_name: str | None
     rate: int = 0
     channels: int = 0
@@ -167,7 +167,7 @@ class _Ear:
             self._peaks.append(peaks.astype(np.float32))
 
     def outline(self) -> Outline:
-        """Of everything that was heard."""
+        """Of all audio."""
         import numpy as np
 
         peaks = np.concatenate([*self._peaks, np.zeros(0, np.float32)])

@@ -57,7 +57,7 @@ class Stopped(Struct, frozen=True):
 
 
 class Track(Struct, frozen=True):
-    """What one participant sent of one kind; `user_id` 0 without a `channel_id` is everybody's mixed audio."""
+    """What one participant sent of one kind; `user_id` 0 without a `channel_id` is everyone's mixed audio."""
 
     kind: str
     user_id: UserId

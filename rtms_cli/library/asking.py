@@ -53,7 +53,7 @@ def media_request(
     """Read what is asked for, in the words of the command line.
 
     :param prefix: what stands before the name of an option in a problem.
-    :raises Problem: where it is no valid request; it names the valid ones.
+    :raises Problem: if it is not a valid request; it names the valid ones.
     """
     option = "media"
     try:
@@ -78,8 +78,8 @@ def media_request(
 def announced(raw: bytes, note: Callable[[str], None] = lambda form: None) -> tuple[Stream, bytes | None]:
     """Read what announces a stream, as people save and paste it; the webhook's body too where it is a whole one.
 
-    :param note: is told what it is, where it is more than JSON.
-    :raises Problem: where it announces none.
+    :param note: receives what it is, if it is more than JSON.
+    :raises Problem: if it announces none.
     """
     try:
         pasted = read_pasted(raw)
@@ -95,9 +95,9 @@ def announced(raw: bytes, note: Callable[[str], None] = lambda form: None) -> tu
 
 
 def read_payload_of(given: Payload) -> bytes:
-    """A payload's text, whichever way it is given; a text with a `{` in it is no path.
+    """A payload's text, whichever way it is given; a text with a `{` in it is not a path.
 
-    :raises Problem: where there is none.
+    :raises Problem: if there is none.
     """
     if isinstance(given, bytes):
         return given
@@ -105,7 +105,9 @@ def read_payload_of(given: Payload) -> bytes:
         try:
             return msgspec.json.encode(dict(given))
         except (TypeError, ValueError, RecursionError) as error:
-            raise Problem(f"The payload is no JSON object: {error}.", "Give the webhook's body as it came.") from None
+            raise Problem(
+                f"The payload is not a JSON object: {error}.", "Give the webhook's body as it came."
+            ) from None
     if isinstance(given, str) and "{" in given:
         return given.encode("utf-8", "replace")
     path = Path(given)
@@ -119,7 +121,7 @@ def read_payload_of(given: Payload) -> bytes:
 def credentials_of(client_id: str | None, client_secret: str | None, secret_token: str | None = None) -> Credentials:
     """The app's credentials: those that are given, else those of the environment and of `.env`.
 
-    :raises Problem: where one half of a pair is missing.
+    :raises Problem: if one half of a pair is missing.
     """
     if (client_id is None) != (client_secret is None):
         given, missing = ("client_id", "client_secret") if client_secret is None else ("client_secret", "client_id")
@@ -132,5 +134,5 @@ def credentials_of(client_id: str | None, client_secret: str | None, secret_toke
 
 
 def join_policy(stream: Stream, allowed: Sequence[str] = ()) -> HostPolicy:
-    """Where to connect to: who gave the payload chose the signaling server, and that one names the media servers."""
+    """Where to connect to: the payload chose the signaling server, which names the media servers."""
     return HostPolicy(tuple(allowed), given=(urlsplit(stream.server_url).hostname or "",))

@@ -25,7 +25,7 @@ class Audio(Struct, frozen=True, eq=False):
     timestamp: int
     """The time of the first sample, in ms on Zoom's clock; on this machine's if the packets have no usable time."""
     user_id: UserId = None
-    """The participant; `None` means everybody. In Contact Center and Phone it is the `channel_id`."""
+    """The participant; `None` means everyone. In Contact Center and Phone it is the `channel_id`."""
     user_name: str | None = None
 
     @property
@@ -127,7 +127,7 @@ def line_of(kind: str, fields: Mapping[str, Any], whose: Callable[[UserId, UserI
     :param kind: one of `TEXT_KINDS`.
     :param whose: the party that a user id and a channel id stand for.
     """
-    timestamp, t = _whole(fields.get("timestamp")), fields.get("t")
+    timestamp, t = _as_int(fields.get("timestamp")), fields.get("t")
     t = float(t) if isinstance(t, int | float) and not isinstance(t, bool) else None
     if kind == "events":
         return Event(_text(fields.get("event")), timestamp, t, fields)
@@ -145,8 +145,8 @@ def line_of(kind: str, fields: Mapping[str, Any], whose: Callable[[UserId, UserI
         who,
         name,
         _text(fields.get("language")) or None,
-        _whole(fields.get("start_time")),
-        _whole(fields.get("end_time")),
+        _as_int(fields.get("start_time")),
+        _as_int(fields.get("end_time")),
         _text(fields.get("attribute")),
         fields,
     )
@@ -156,7 +156,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _whole(value: object) -> int | None:
+def _as_int(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,4 +1,4 @@
-"""A recording's folder as an object. It may come from somebody else, so that nothing in it is taken on trust."""
+"""A recording's folder as an object. It may come from someone else, so that nothing in it is taken on trust."""
 
 import os
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class Track:
         self.path = recorded.folder / entry.path
         """The file, which was there when the recording was opened."""
         self.user_id: UserId = recorded.party(entry)
-        """The participant; `None` means everybody. In Contact Center and Phone it is the `channel_id`."""
+        """The participant; `None` means everyone. In Contact Center and Phone it is the `channel_id`."""
         self.user_name = entry.user_name
         """The first name that was known."""
         self.entry = entry
@@ -56,7 +56,7 @@ class Track:
 
 
 class AudioTrack(Track):
-    """A WAV file with the audio of one participant or of everybody, on the recording's clock."""
+    """A WAV file with the audio of one participant or of everyone, on the recording's clock."""
 
     @property
     def offset(self) -> float:
@@ -86,7 +86,7 @@ class AudioTrack(Track):
         Of shape (n,), or (n, channels) where there are several. The file must not be cut while the array is used: the
         system ends a process that looks at what is gone (SIGBUS). What is recorded meanwhile is not in it.
 
-        :raises Problem: where the file cannot be read, or is no 16-bit WAV file.
+        :raises Problem: if the file cannot be read, or is not a 16-bit WAV file.
         """
         from rtms_cli.library.sound import map_samples
 
@@ -105,7 +105,7 @@ class AudioTrack(Track):
             try:
                 return read_form(source)
             except (OSError, ValueError) as error:
-                raise Problem(f"Cannot read {self.path}: {error}.", "`rtms repair` may make it anew.") from None
+                raise Problem(f"Cannot read {self.path}: {error}.", "`rtms repair` may restore it.") from None
 
 
 class PictureTrack(Track):
@@ -114,7 +114,7 @@ class PictureTrack(Track):
     def __iter__(self) -> Iterator[Picture]:
         """The pictures, by the file's index.
 
-        :raises Problem: where the file or its index cannot be read; what comes before a damaged line is given first.
+        :raises Problem: if the file or its index cannot be read; what comes before a damaged line is given first.
         """
         with self._opened() as source:
             lines = indexed(self.path)
@@ -140,7 +140,7 @@ class Recording:
     """A recording's folder, finished or not. It is never changed, and no file stays open.
 
     :param folder: what `listen`, `join`, `demo`, `replay` or `repair` has made.
-    :raises Problem: where it has no manifest that can be read.
+    :raises Problem: if it has no manifest that can be read.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -162,7 +162,7 @@ class Recording:
 
     @property
     def participants(self) -> list[Participant]:
-        """Everybody that an event named, or who sent something."""
+        """Everyone that an event named, or who sent something."""
         return self.manifest.participants
 
     @property
@@ -184,8 +184,8 @@ class Recording:
     def audio(self, user: int | str | None = None) -> AudioTrack:
         """The audio of a participant.
 
-        :param user: a user id or a name; `None` is everybody's as one, or else the only one's.
-        :raises Problem: where there is none.
+        :param user: a user id or a name; `None` is everyone's as one, or else the only one's.
+        :raises Problem: if there is none.
         """
         return cast("AudioTrack", self._one("audio", user))
 

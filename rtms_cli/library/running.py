@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 logging.getLogger("rtms_cli").addHandler(logging.NullHandler())  # what nobody wants to see is not printed
 
 UNVERIFIED = (
-    "webhooks are not verified, anybody can send them: give secret_token, or set ZOOM_SECRET_TOKEN; connecting to "
+    "webhooks are not verified, anyone can send them: give secret_token, or set ZOOM_SECRET_TOKEN; connecting to "
     "*.zoom.us, *.zoomgov.com and loopback only"
 )
 
@@ -54,7 +54,7 @@ class _Wish(Struct, frozen=True):
     def credentials(self) -> Credentials:
         """What signs, and what verifies webhooks; reads `.env`. The folder for recordings is made as well.
 
-        :raises Problem: where half of a pair is missing, or nothing can be written to the folder.
+        :raises Problem: if half of a pair is missing, or nothing can be written to the folder.
         """
         if self.record is not None and check_out(self.record, self.request).is_short:
             log.warning("%s has room for less than an hour of one stream", self.record)
@@ -93,7 +93,7 @@ class _Engine(ABC):
 
     def _start(self) -> None:
         if self._task is not None:
-            raise RuntimeError("this was begun before: call join() or listen() again")
+            raise RuntimeError("this was used before: call join() or listen() again")
         self._task = asyncio.create_task(self._run(), name="rtms")
 
     async def _run(self) -> None:
@@ -104,7 +104,7 @@ class _Engine(ABC):
             self._hub.close()
 
     async def _stop(self) -> None:
-        """End it, and wait until all is in order; who is cancelled meanwhile does not disturb that."""
+        """End it, and wait until everything is closed, also if the caller is cancelled meanwhile."""
         task = self._task
         assert task is not None
         self._is_stopping.set()
@@ -139,7 +139,7 @@ class _Joining(_Engine):
         if stream is None:
             await self._stop()
             self._raise()
-            raise Problem("The stream was not begun.")  # what went wrong was raised
+            raise Problem("The stream was not started.")  # what went wrong was raised
         return stream
 
     async def __aexit__(
@@ -325,7 +325,7 @@ def listen(
 
     :param host: the address to listen on, with `port` (0 takes a free one) and the webhook's `path`.
     :param secret_token: the token that verifies webhooks. Default: the one in the environment or in `.env`. Without
-        one, anybody can send webhooks.
+        one, anyone can send webhooks.
     :param max_streams: how many streams to receive at once; more are refused.
     :raises Problem: if an argument is wrong; on entering the block, if the address is not available.
 
@@ -347,12 +347,12 @@ def _wish(
     """Check what is left to check.
 
     :param app: client id, client secret and secret token.
-    :raises Problem: where something is wrong.
+    :raises Problem: if something is wrong.
     """
     if not buffer >= 0:
-        raise Problem(f"buffer: {buffer} is no number of seconds.", "Give 10, for example.")
+        raise Problem(f"buffer: {buffer} is not a number of seconds.", "Give 10, for example.")
     if isinstance(allow_hosts, str):
-        raise Problem("allow_hosts: one text is no list of hosts.", f"Give [{allow_hosts!r}].")
+        raise Problem("allow_hosts: a single text is not a list of hosts.", f"Give [{allow_hosts!r}].")
     client_id, client_secret, token = app
     folder = None if record is None else Path(record)
     return _Wish(request, client_id, _secret(client_secret), _secret(token), folder, buffer, tuple(allow_hosts), tls)

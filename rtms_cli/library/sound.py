@@ -28,12 +28,12 @@ class WavForm(Struct, frozen=True):
 def read_form(source: IO[bytes]) -> WavForm:
     """Read the header of a RIFF or RF64 file, of which nothing need be true.
 
-    :raises ValueError: where it has no 16-bit PCM; the text goes on a sentence about the file.
+    :raises ValueError: if it has no 16-bit PCM; the text goes on a sentence about the file.
     """
     size = os.fstat(source.fileno()).st_size
     head = source.read(12)
     if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-        raise ValueError("it is no WAV file")
+        raise ValueError("it is not a WAV file")
     rate = channels = block = 0
     large = _UNKNOWN
     for _ in range(_MOST_CHUNKS):

@@ -1,4 +1,4 @@
-"""A stand-in for Zoom that a test starts and forgets: the simulator, in a thread with an event loop of its own."""
+"""A Zoom simulator that a test starts and forgets: the simulator, in a thread with an event loop of its own."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ T = TypeVar("T")
 SECONDS = 3.0
 """How long a stream is where nothing else is said."""
 ANSWER_S = 30.0
-"""How long the stand-in's thread may take for what takes no time."""
+"""How long the simulator's thread may take for what takes no time."""
 
 
 class SimulatedStream:
@@ -62,7 +62,7 @@ class SimulatedStream:
     def wait(self, timeout: float = 60.0) -> "SimulatedStream":
         """Wait until the stream has ended: its time is over, or the client has left. Blocks; not on an event loop.
 
-        :raises TimeoutError: where it has not by then.
+        :raises TimeoutError: if it has not by then.
         """
         self._zoom._call(self._done(), timeout)
         return self
@@ -209,7 +209,7 @@ class Zoom:
         await self._simulator.__aexit__()
 
     def _call(self, work: Coroutine[Any, Any, T], timeout: float = ANSWER_S) -> T:
-        """Have something done by the stand-in's thread."""
+        """Have something done by the simulator's thread."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(timeout)
@@ -218,7 +218,7 @@ class Zoom:
             raise
 
     def _do(self, work: Callable[[], T]) -> T:
-        """Have something done by the stand-in's thread that takes no time."""
+        """Have something done by the simulator's thread that takes no time."""
 
         async def do() -> T:
             return work()
@@ -226,7 +226,7 @@ class Zoom:
         return self._call(do())
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have something begun by the stand-in's thread."""
+        """Have something begun by the simulator's thread."""
 
         async def begin() -> None:
             task = asyncio.create_task(work)

@@ -37,7 +37,7 @@ US = "the program"
 MOST_UNTAKEN = 100
 """Streams that may wait for a program that takes none; their items wait with them."""
 _LONGEST_S = 1
-"""Sound that came at once is given in pieces of so many seconds at the most."""
+"""Sound that came at once is given in pieces of this many seconds at most."""
 _LINES = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -210,7 +210,7 @@ class Hub:
         self._running[announced.stream_id] = stream, waiting
         while self.streams.qsize() >= MOST_UNTAKEN:
             if (forgotten := self.streams.get_nowait()) is not None:
-                log.warning("%r is given to nobody: too many wait to be taken", forgotten)
+                log.warning("%r is dropped: too many are waiting", forgotten)
                 forgotten._waiting.close()
         self.streams.put_nowait(stream)
         return Feed(stream, waiting)
@@ -231,7 +231,7 @@ class Hub:
         if self.station is not None:
             self.station.end(stream_id, US)
 
-    # What the station tells.
+    # What the station reports.
 
     def on_started(self, stream: Announced, folder: Path | None) -> None:
         """See `Observer`."""
@@ -268,7 +268,7 @@ class Hub:
 
 
 def state_of(frame: Frame) -> State | None:
-    """What a frame says of the stream's connections; `None` where it says nothing of them."""
+    """What a frame says of the stream's connections; `None` if it says nothing of them."""
     match frame.message:
         case ChannelState(state=Change.MARK | Change.DROPPED):
             return None
@@ -309,7 +309,7 @@ def _problem(ended: Ended) -> Problem | None:
     """What to raise of a stream of which nothing ever came."""
     if ended.finish.status != "failed":
         return None
-    why = ended.finish.said_by.rstrip(".") or "no connection came about"
+    why = ended.finish.said_by.rstrip(".") or "no connection was made"
     remedy = "`rtms doctor` finds what is wrong with credentials and connections."
     if ended.nothing_granted:
         remedy = "Give the app the scopes of the media that it asks for: in Zoom's App Marketplace, your app → Scopes."

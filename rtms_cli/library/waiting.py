@@ -1,4 +1,4 @@
-"""What waits between the thread that hears a stream and the program that takes it: bounded in time and in memory."""
+"""The buffer between the thread that receives a stream and the program that consumes it: bounded in time and memory."""
 
 import asyncio
 import threading
@@ -88,7 +88,7 @@ class Waiting:
         self._wake()
 
     async def take(self) -> Item | None:
-        """Wait for the next item; `None` where there will be none. May be cancelled, which loses nothing."""
+        """Wait for the next item; `None` if there will be none. May be cancelled, which loses nothing."""
         await asyncio.sleep(0)  # the loop has other work, also where there is always one more item
         while (item := self._next()) is None and not self._has_ended:
             waiter = self._loop.create_future()

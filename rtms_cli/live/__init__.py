@@ -1,1 +1,1 @@
-"""Live: what comes in, handed on while it is recorded: taps, hooks, notifications (docs/live.md)."""
+"""Live: what comes in, passed on while it is recorded: taps, hooks, notifications (docs/live.md)."""

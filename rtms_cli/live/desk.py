@@ -341,7 +341,7 @@ class _Work:
             if message.receiver in self.gone:
                 self._remove_receiver(message.receiver, ())
             else:
-                self._told(message, has_room)
+                self._announce_waiting(message, has_room)
 
     def _seal_all(self, stream: str | None) -> None:
         for key in [key for key in self.batches if stream in (None, key[0])]:
@@ -362,7 +362,7 @@ class _Work:
         for endpoint in self._wanting(event):
             if not (event == TRANSCRIPT and endpoint.batch_s):
                 message = Message(endpoint.key, subject.stream_id, message_id, at, body, kept)
-                self._told(message, self._outbox.add(message))
+                self._announce_waiting(message, self._outbox.add(message))
 
     def _gather(self, job: Line, batch_s: float, now: float) -> None:
         key = job.subject.stream_id, batch_s
@@ -383,7 +383,7 @@ class _Work:
     def _wanting(self, event: str) -> list[Endpoint]:
         return [one for one in self._endpoints if event in one.events and one.key not in self.gone]
 
-    def _told(self, message: Message, has_room: bool) -> None:
+    def _announce_waiting(self, message: Message, has_room: bool) -> None:
         if has_room:
             self.news.append(Waits(message.receiver, message.stream))
         else:

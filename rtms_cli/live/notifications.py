@@ -98,7 +98,7 @@ def parse_endpoint(text: str) -> Endpoint:
     for part in rest:
         name, _, value = part.partition("=")
         if name in options:
-            raise Problem(f"--notify: {name}= is given twice.", "Say it once.")
+            raise Problem(f"--notify: {name}= is given twice.", "Use it once.")
         options[name] = value
     try:
         parts = urlsplit(url)

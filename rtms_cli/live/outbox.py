@@ -335,7 +335,7 @@ class Outbox:
     def _look_for_file(self) -> None:
         """Check that the open file is still the one at its path.
 
-        :raises BrokenOutboxError: where it is not.
+        :raises BrokenOutboxError: if it is not.
         """
         if self._path is None:
             return

@@ -34,7 +34,7 @@ Tell = Callable[[Mapping[str, object], str], None]
 """Reports the state of a tap to people and scripts, on the event loop."""
 
 
-def _told(kind: str, whose: UserId, gap: Gap) -> Piece:
+def _gap_piece(kind: str, whose: UserId, gap: Gap) -> Piece:
     told = {"kind": kind, "from_ms": gap.from_ms, "to_ms": gap.to_ms, "why": "the target was too slow or absent"}
     return Piece(GAP, msgspec.json.encode(told | {"count": gap.count}), whose, timestamp_ms=gap.from_ms)
 
@@ -108,7 +108,7 @@ class Buffer:
             self._waiter = None
         nbytes = 0
         with self._lock:
-            taken = [_told(kind, whose, gap) for (kind, whose), gap in self._gaps.items()]
+            taken = [_gap_piece(kind, whose, gap) for (kind, whose), gap in self._gaps.items()]
             self._gaps.clear()
             while self._pieces and nbytes < BATCH_NBYTES:
                 _, piece = self._pieces.popleft()

@@ -262,7 +262,7 @@ class FileTarget(_ByteTarget):
             if self._pipe is not None:
                 transport, protocol = self._pipe
                 if protocol.is_lost:
-                    raise BrokenPipeError(errno.EPIPE, "nobody reads from the pipe any more")
+                    raise BrokenPipeError(errno.EPIPE, "nobody reads from the pipe now")
                 transport.write(data)
                 await protocol.drain()
             else:
@@ -336,7 +336,7 @@ class _PipeProtocol(asyncio.BaseProtocol):
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         if self.is_lost:
-            raise BrokenPipeError(errno.EPIPE, "nobody reads from the pipe any more")
+            raise BrokenPipeError(errno.EPIPE, "nobody reads from the pipe now")
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -368,7 +368,7 @@ class StdoutTarget(_ByteTarget):
         try:
             await self._worker.do(partial(write_all, self._descriptor, data))
         except OSError as error:
-            why = "nobody reads it any more" if isinstance(error, BrokenPipeError) else reason_of(error)
+            why = "nobody reads it now" if isinstance(error, BrokenPipeError) else reason_of(error)
             raise TargetGoneError(why, final=True) from None
 
 

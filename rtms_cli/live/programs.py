@@ -63,14 +63,12 @@ def parse_command(option: str, text: str) -> Command:
     :raises Problem: if the command is empty, has unmatched quotation marks, or names an unknown program.
     """
     if "\0" in text:
-        raise Problem(f"{option}: the command contains a NUL character.", "Take it out.")
+        raise Problem(f"{option}: the command contains a NUL character.", "Remove it.")
     try:
         words = shlex.split(text)
     except ValueError as error:
         what = str(error).lower().rstrip(".")
-        raise Problem(
-            f"{option}: the command cannot be split: {what}.", "Every quotation mark needs another."
-        ) from None
+        raise Problem(f"{option}: the command cannot be split: {what}.", "Close every quotation mark.") from None
     if not words or not words[0]:
         raise Problem(f"{option}: the command is empty.", "Give one.")
     program = _find(words[0])

@@ -272,7 +272,7 @@ class TapServer:
         if len(hosts) != 1 or not _is_here(f"//{hosts[0]}"):
             return HTTPStatus.FORBIDDEN, "this server only answers to localhost and 127.0.0.1"
         if not all(_is_here(origin) for origin in request.headers.get_all("Origin")):
-            return HTTPStatus.FORBIDDEN, f"pages from elsewhere need a token: set {TOKEN_VARIABLE}"
+            return HTTPStatus.FORBIDDEN, f"pages from other origins need a token: set {TOKEN_VARIABLE}"
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:

@@ -74,8 +74,8 @@ _LONGEST_REASON = 120
 _PASSING = (408, 425, 429)
 """HTTP errors that may be temporary."""
 _FINAL_CODES = {
-    1000: "the server wants no more",
-    1003: "the server cannot use such messages",
+    1000: "the server does not want more",
+    1003: "the server cannot read such messages",
     1008: "the server refuses by policy",
 }
 """Close codes after which reconnecting is pointless."""
@@ -213,7 +213,7 @@ class _Connect(connect):
 def check_url(url: str) -> str:
     """Return a target's URL for connecting, without `twilio+`.
 
-    :raises Problem: where it is none.
+    :raises Problem: if it is not valid.
     """
     dialed = url.removeprefix("twilio+")
     try:
@@ -230,7 +230,7 @@ def check_url(url: str) -> str:
 def check_token(token: str | None) -> str | None:
     """Return a token that is valid in a header, or `None` for an empty one.
 
-    :raises Problem: where it cannot.
+    :raises Problem: if it cannot.
     """
     if token and not (token.isascii() and token.isprintable() and " " not in token):
         raise Problem(
@@ -272,16 +272,16 @@ class _Line:
         if closed.rcvd is not None and closed.rcvd_then_sent is not False:
             why = _FINAL_CODES.get(closed.rcvd.code, "the server closed the connection")
             final = closed.rcvd.code in _FINAL_CODES
-            return TargetGoneError(f"{why} ({self._told(closed.rcvd)})", final=final)
+            return TargetGoneError(f"{why} ({self._close_reason(closed.rcvd)})", final=final)
         if self.connection.has_stalled:
-            return TargetGoneError(f"the server read nothing for {STALL_S:.0f} s")
+            return TargetGoneError(f"the server did not read for {STALL_S:.0f} s")
         if closed.sent is None or closed.sent.code == 1000:
             return TargetGoneError("the connection was lost")
         if closed.sent.code == 1011:
             return TargetGoneError(f"the server did not answer a ping for {PONG_S:.0f} s")
-        return TargetGoneError(f"the server broke the protocol ({self._told(closed.sent)})")
+        return TargetGoneError(f"the server broke the protocol ({self._close_reason(closed.sent)})")
 
-    def _told(self, close: Close) -> str:
+    def _close_reason(self, close: Close) -> str:
         reason = cut(self._hide(close.reason), _LONGEST_REASON)
         shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in reason)
         return f"{close.code} {shown}".strip()
@@ -355,7 +355,7 @@ class WebSocketTarget:
             proxy = f"http://{proxy}"
         headers = {"Authorization": f"Bearer {self._token}"} if self._token and uri.username is None else {}
 
-        def made(*arguments: Any, **options: Any) -> _Dialed:
+        def make_connection(*arguments: Any, **options: Any) -> _Dialed:
             opened = _Dialed(*arguments, **options)
             opened.on_text = on_text  # a bot may speak first
             return opened
@@ -373,7 +373,7 @@ class WebSocketTarget:
             ping_timeout=PONG_S,
             max_size=MOST_HEARD,
             logger=quiet,
-            create_connection=cast("type[_Dialed]", made),
+            create_connection=cast("type[_Dialed]", make_connection),
             ssl=tls,
         )
         try:

@@ -97,7 +97,7 @@ def read_tap(text: str) -> TapSpec:
     if what not in (*KINDS, ALL):
         raise _problem(text, f"{what or 'nothing'!r} cannot be tapped", f"Begin with {', '.join(KINDS)} or {ALL}.")
     if not colon or not target:
-        raise _problem(text, "it has no target", f"Behind a colon, give {_TARGETS}.")
+        raise _problem(text, "it has no target", f"After a colon, use {_TARGETS}.")
     given: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -143,7 +143,7 @@ def check_taps(taps: Sequence[TapSpec], request: MediaRequest, *, many_streams: 
         twice = next((place for place in places if places.count(place) > 1 and (place[1] or kind != LISTEN)), None)
         if twice is not None:
             shown = next(tap.target.shown for tap in taps if (tap.target.address, tap.target.port) == twice)
-            raise Problem(f"Two taps go to {shown}.", "Give each a target of its own.")
+            raise Problem(f"Two taps go to {shown}.", "Give each its own target.")
 
 
 def wants_each(taps: Sequence[TapSpec]) -> bool:
@@ -224,7 +224,7 @@ def _check(text: str, tap: TapSpec) -> None:
     if tap.encoding == "wav" and kind not in (STDOUT, EXEC, FILE):
         raise _problem(text, "format=wav is for -, exec: and file:", "Use s16le, f32le or mulaw.")
     if tap.user == EACH and kind == STDOUT:
-        raise _problem(text, "standard output is one", "Use user=mixed, an id or a name, or another target.")
+        raise _problem(text, "there is only one standard output", "Use user=mixed, an id or a name, or another target.")
     if tap.user == EACH and kind == FILE and "{user}" not in tap.target.address:
         raise _problem(text, "all participants would share one file", "Put {user} into the path.")
 

@@ -365,7 +365,7 @@ class Tap:
     # On the event loop.
 
     def _close_in_background(self, outlet: Outlet) -> None:
-        task = asyncio.create_task(outlet.close(), name="a tap of somebody who has left")
+        task = asyncio.create_task(outlet.close(), name="a tap of someone who has left")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)  # the outlet reports a defect itself
 

@@ -1,6 +1,6 @@
 """A chat as people read it: what its operations make of its messages (PROTOCOL §4, "Chat messages since July 2026").
 
-The operations are lines as `chat.jsonl` has them, from us or from anybody. Nothing is trusted, and nothing is dropped:
+The operations are lines as `chat.jsonl` has them, from us or from anyone. Nothing is trusted, and nothing is dropped:
 what belongs to no message that is known stands for itself, and says so. Time decides between operations, not arrival.
 """
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from rtms_cli.protocol.fields import UserId, id_or_none, name_or_none, text_or_none, user_id, words_or_none
 from rtms_cli.protocol.messages import Chat
-from rtms_cli.protocol.numbers import ChatOperation, ChatSessionType, whole
+from rtms_cli.protocol.numbers import ChatOperation, ChatSessionType, as_int
 from rtms_cli.protocol.strict_json import loads
 from rtms_cli.protocol.webhooks import is_older
 
@@ -63,7 +63,7 @@ class Post(Struct):
     message_id: str | None = None
     parent_id: str | None = None
     to: str = ""
-    """Who could read it, where that was not everyone."""
+    """Who could read it, if not everyone."""
     named: list[tuple[str | None, str]] = []
     """Id and name of each file that it came with."""
     gone: set[str | None] = set()
@@ -96,7 +96,7 @@ class Post(Struct):
 
     @property
     def reactions(self) -> dict[str, list[str]]:
-        """Who reacted with what."""
+        """The reactions, with their senders."""
         found: dict[str, list[str]] = {}
         for (emoji, _), (_, is_there, name) in self.votes.items():
             if is_there:
@@ -185,7 +185,7 @@ class Conversation:
         return post
 
     def _change(self, post: Post, operation: ChatOperation, line: Mapping[str, Any]) -> None:
-        stamp = whole(line.get("timestamp"))
+        stamp = as_int(line.get("timestamp"))
         if operation is ChatOperation.UPDATE:
             post.gone |= _deleted(line)
             if not is_older(stamp, post.changed):
@@ -219,7 +219,7 @@ def file_names(files: object) -> list[str]:
 
 def _fill(post: Post, line: Mapping[str, Any]) -> None:
     _sign(post, line)
-    post.stamp = whole(line.get("timestamp"))
+    post.stamp = as_int(line.get("timestamp"))
     post.text = words_or_none(line.get("text")) or ""
     post.parent_id = _id(line.get("parent_message_id"))
     post.named = _files(line.get("files"))
@@ -254,7 +254,7 @@ def _readers(line: Mapping[str, Any]) -> str:
 
 
 def _emoji(line: Mapping[str, Any]) -> str:
-    """What somebody reacted with: a text, or an object that has it; where it stands is not public."""
+    """What someone reacted with: a text, or an object that has it; where it stands is not public."""
     extra = line.get("extra")
     found: object = line.get("text")
     if isinstance(found, str) and found.lstrip()[:1] == "{" and len(found) <= _LONGEST_EMOJI:

@@ -15,9 +15,9 @@ _FORMS = ("-F", "--form", "--form-string")
 
 
 def posted_by(text: str) -> str | None:
-    """The body that the first command in a text posts; `None` where there is no command.
+    """The body that the first command in a text posts; `None` if there is no command.
 
-    :raises ValueError: where it posts a file, a form, or nothing.
+    :raises ValueError: if it posts a file, a form, or nothing.
     """
     found = _COMMAND.search(text)
     if found is None:

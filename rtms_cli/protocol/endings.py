@@ -35,14 +35,14 @@ class Status(StrEnum):
 
 
 class Speaker(StrEnum):
-    """Who said that a stream ended."""
+    """What announced the end of a stream."""
 
     ZOOM = "zoom"
     """Zoom, over one of the stream's sockets or by a webhook that was verified."""
     STRANGER = "stranger"
-    """A webhook that was not verified: anybody may have sent it."""
+    """A webhook that was not verified: anyone may have sent it."""
     US = "us"
-    """Our own session: it was refused, or no connection came about."""
+    """Our own session: it was refused, or no connection was made."""
     NOBODY = "nobody"
     """Nobody: the recording was ended from this side, or its process died."""
 
@@ -53,7 +53,7 @@ def judge_ending(
     """Decide how a recording ended.
 
     :param reason: the stop reason, where one was given.
-    :param said_by: who gave it.
+    :param said_by: where it came from.
     :param asked: whether we asked the server for the end while it could hear us.
     :param begun: whether media came, or would have come: we were ready for it.
     :param is_over: whether the stream was said to be over.
@@ -73,7 +73,7 @@ def how_it_ended(status: str, reason: int | str | None, said_by: str) -> str:
 
     For example `complete, reason 6 STOP_BC_MEETING_ENDED: the meeting ended` or `complete, stopped by Ctrl-C`.
 
-    :param reason: the stop reason, or the name of one without a number; `None` where there is none.
+    :param reason: the stop reason, or the name of one without a number; `None` if there is none.
     :param said_by: who said so, or why; may come from outside.
     """
     if reason is not None and reason != "":
@@ -114,7 +114,7 @@ class Outlook:
         """The reason's name, where it has no number."""
         self.said_by = Speaker.NOBODY
         self.how = ""
-        """Who said so and how, in words: `9 SESSION_STATE_UPDATE on signaling`."""
+        """What said so and how, in words: `9 SESSION_STATE_UPDATE on signaling`."""
 
     def judge(self, *, gave_up: bool = False, asked: bool = False, begun: bool = False) -> Status:
         """How a recording that ends now ended; see `judge_ending`.
@@ -158,7 +158,7 @@ class Outlook:
         return self._stream is not None and is_older(webhook.event_ts, self._stream.event_ts)
 
     def announce(self, stream: Stream | None = None) -> None:
-        """The stream was announced (anew): whatever was said of an end before is past."""
+        """The stream was announced (again): whatever was said of an end before is past."""
         self._stream = self._stream if stream is None else stream.after(self._stream)
         self._going_on.clear()
         self.session_state = None
@@ -183,7 +183,7 @@ class Outlook:
 
     def _end(self, how: str, speaker: Speaker, reason: int | str | None, *, is_final: bool) -> None:
         if speaker is Speaker.STRANGER and reason == StopReason.STOP_BC_STREAM_REVOKED:
-            reason = None  # anybody may have sent it: nothing is deleted for it
+            reason = None  # anyone may have sent it: nothing is deleted for it
         if not self.is_over or (reason is not None and self._gives_way(speaker)):
             self.reason = reason if isinstance(reason, int) else None
             self.unknown_reason = reason if isinstance(reason, str) else ""

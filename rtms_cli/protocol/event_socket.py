@@ -63,7 +63,7 @@ def read_event_message(raw: bytes) -> EventMessage | Unreadable:
     except ValueError as error:
         return Unreadable(str(error))
     if not isinstance(told, dict) or not isinstance(module := told.get("module"), str):
-        return Unreadable("no message of the event WebSocket: a JSON object with a 'module' is expected")
+        return Unreadable("not a message of the event WebSocket: a JSON object with a 'module' is expected")
     content = told.get("content")
     says = (words_or_none(content) or "")[:_MOST_SHOWN]
     # Whether it worked is said with a truth value, or with a text; where nothing is said, it did.
@@ -84,7 +84,7 @@ def read_event_message(raw: bytes) -> EventMessage | Unreadable:
 
 
 def _unquoted(content: str) -> str:
-    """An event's text, also where somebody on the way has quoted it once more, or put a byte order mark in front."""
+    """An event's text, also where someone on the way has quoted it once more, or put a byte order mark in front."""
     content = content.removeprefix("\ufeff")
     if not content.lstrip().startswith('"'):
         return content

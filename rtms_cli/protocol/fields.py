@@ -9,13 +9,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from rtms_cli.protocol.numbers import Numbered, whole
+from rtms_cli.protocol.numbers import Numbered, as_int
 from rtms_cli.protocol.strict_json import dumps
 from rtms_cli.protocol.texts import utf8
 from rtms_cli.protocol.times import milliseconds
 
 UserId = int | str | None
-"""A participant: a number, or whatever else a server used; `None` where there was none."""
+"""A participant: a number, or whatever else a server used; `None` if there was none."""
 LONGEST_ID = 200
 """Letters of an id."""
 _LONGEST_NUMBER = 40
@@ -26,7 +26,7 @@ class Kind(Struct, frozen=True):
     """How a value is read and written."""
 
     read: Callable[[Any], Any]
-    """Never raises; `None` where the value cannot be read."""
+    """Never raises; `None` if the value cannot be read."""
     write: Callable[[Any], object] | None = None
     """Turns an attribute into JSON, or into `None` to leave the key out. Without it, the attribute is written as is."""
     is_number: bool = False
@@ -44,7 +44,7 @@ def user_id(value: object) -> UserId:
     if isinstance(value, float) and value.is_integer():
         return user_id(int(value))
     text = value if isinstance(value, str) else dumps(value).decode()
-    if text.isascii() and len(text) < _LONGEST_NUMBER and (number := whole(text)) is not None and str(number) == text:
+    if text.isascii() and len(text) < _LONGEST_NUMBER and (number := as_int(text)) is not None and str(number) == text:
         return number
     if len(text) <= LONGEST_ID:
         return text
@@ -53,12 +53,12 @@ def user_id(value: object) -> UserId:
 
 
 def text_or_none(value: object) -> str | None:
-    """A text, or `None` where the value is something else."""
+    """A text, or `None` if the value is something else."""
     return value if isinstance(value, str) else None
 
 
 def name_or_none(value: object) -> str | None:
-    """A name, which may be a number; `None` where the value is neither."""
+    """A name, which may be a number; `None` if the value is neither."""
     return (
         str(value)
         if isinstance(value, float) or (type(value) is int and abs(value) < _MOST_ID)
@@ -74,7 +74,7 @@ def id_or_none(value: object) -> str | None:
 
 
 def truth_or_none(value: object) -> bool | None:
-    """A truth value, which may come as a text or as 1 or 0; `None` where it is something else."""
+    """A truth value, which may come as a text or as 1 or 0; `None` if it is something else."""
     if isinstance(value, str):
         return {"true": True, "1": True, "false": False, "0": False}.get(value[:10].strip().lower())
     return bool(value) if isinstance(value, bool | int | float) and value in (0, 1) else None
@@ -82,7 +82,7 @@ def truth_or_none(value: object) -> bool | None:
 
 def number_or_text(value: object) -> int | str | None:
     """A number, also one that came as text, or else the text."""
-    number = whole(value)
+    number = as_int(value)
     return text_or_none(value) if number is None else number
 
 
@@ -92,21 +92,21 @@ def one_of(table: type[Numbered]) -> Kind:
 
 
 def words_or_none(value: object) -> str | None:
-    """What somebody said or wrote: what is not a text stays as JSON."""
+    """What someone said or wrote: what is not a text stays as JSON."""
     return value if isinstance(value, str) or value is None else dumps(value).decode()
 
 
 AS_IS = Kind(lambda value: value)
-NUMBER = Kind(whole, is_number=True)
+NUMBER = Kind(as_int, is_number=True)
 TIME = Kind(milliseconds, is_number=True)
-"""A moment: milliseconds, or what its size tells."""
+"""A moment: milliseconds, or the unit that its size implies."""
 NUMBER_AS_IS = Kind(lambda value: value, is_number=True)
 NUMBER_OR_NAME = Kind(number_or_text, is_number=True)
 TEXT = Kind(text_or_none)
 ID = Kind(id_or_none)
 """An id of the stream, or of what is streamed: documented as a text."""
 NAME = Kind(name_or_none)
-"""What somebody is called: documented as a text."""
+"""What someone is called: documented as a text."""
 FLAG = Kind(lambda value: value if isinstance(value, bool) else None)
 WHO = Kind(user_id)
 """Who it is about: documented as a number, but a text is as good."""
@@ -212,7 +212,7 @@ class Field(Key, frozen=True):
     """A key with an attribute."""
 
     empty: Callable[[], object] | None = None
-    """Makes the attribute where no value can be read; `None` where that is `None`."""
+    """Makes the attribute where no value can be read; `None` if that is `None`."""
 
     def read(self, given: Mapping[str, object], found: dict[str, object]) -> None:
         """See `Key.read`."""
@@ -295,7 +295,7 @@ USER = (USER_ID, Field("user_name", NAME))
 PERSON = (Key("user_id", WHO), Key("user_name", NAME))
 """The same two in an object whose keys have no attributes."""
 WORDS = Words("data", name="text", also=("text",), odd=("content", "message"))
-"""What somebody said or wrote, wherever it stands."""
+"""What someone said or wrote, wherever it stands."""
 
 
 class Place(Struct, frozen=True):

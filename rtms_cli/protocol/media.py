@@ -19,7 +19,7 @@ from rtms_cli.protocol.numbers import (
     Resolution,
     SampleRate,
     StatusCode,
-    whole,
+    as_int,
 )
 
 _KINDS = {
@@ -49,7 +49,7 @@ class _Params(Struct, frozen=True):
 
     @classmethod
     def read(cls, given: object) -> Self | None:
-        """Read what came over the wire, in any tolerated shape; `None` where it is not an object."""
+        """Read what came over the wire, in any tolerated shape; `None` if it is not an object."""
         return cls(**cls.shape().read(given)) if isinstance(given, Mapping) else None
 
     def to_json(self) -> dict[str, object]:
@@ -247,16 +247,16 @@ _PICTURE_FORMS = {"jpg": (Codec.JPG, None), "png": (Codec.PNG, None), "h264": (C
 def parse_audio(text: str, *, separate: bool = False, rtp: bool = False) -> AudioParams:
     """Read `--audio CODEC[:RATE[:CHANNELS[:SEND_RATE]]]`; the rate is in Hz or kHz.
 
-    :raises ValueError: where a part is no such thing; whether the whole is a valid row is for `audio_fault` to say.
+    :raises ValueError: if a part is no such thing; whether the whole is a valid row is for `audio_fault` to say.
     """
     codec, *parts = text.lower().split(":")
     if codec not in _AUDIO_FORMS or len(parts) > 3:
-        raise ValueError(f"'{text}' is no audio form: use CODEC[:RATE[:CHANNELS[:SEND_RATE]]]. {_audio_rows()}")
-    rate, channels, send_rate = (whole(part.removesuffix("k")) if part else None for part in (parts + [""] * 3)[:3])
+        raise ValueError(f"'{text}' is not an audio format: use CODEC[:RATE[:CHANNELS[:SEND_RATE]]]. {_audio_rows()}")
+    rate, channels, send_rate = (as_int(part.removesuffix("k")) if part else None for part in (parts + [""] * 3)[:3])
     wrong = [part for part, number in zip(parts, (rate, channels, send_rate), strict=False) if part and number is None]
     rates = {each.hz: each for each in SampleRate} | {each.hz // 1000: each for each in SampleRate}
     if wrong or (rate is not None and rate not in rates):
-        raise ValueError(f"'{(wrong or parts)[0]}' in '{text}' is no number that goes there. {_audio_rows()}")
+        raise ValueError(f"'{(wrong or parts)[0]}' in '{text}' is not a number that fits there. {_audio_rows()}")
     return AudioParams(
         content_type=ContentType.RTP if rtp else None,
         sample_rate=None if rate is None else rates[rate],
@@ -270,18 +270,22 @@ def _parse_picture(text: str) -> tuple[Codec, int | None, int | None]:
     codec, *parts = text.lower().split(":")
     sizes = {size.name.lower(): size for size in Resolution}
     if codec not in _PICTURE_FORMS or len(parts) > 2:
-        raise ValueError(f"'{text}' is no picture form: use h264|jpg|png[:{'|'.join(sizes)}[:FPS]]. {_PICTURE_ROWS}")
+        raise ValueError(
+            f"'{text}' is not a picture format: use h264|jpg|png[:{'|'.join(sizes)}[:FPS]]. {_PICTURE_ROWS}"
+        )
     size, fps = (parts[0] if parts else ""), (parts[1] if len(parts) > 1 else "")
-    if (size and size not in sizes) or (fps and whole(fps) is None):
-        raise ValueError(f"'{text}' is no picture form: sizes are {', '.join(sizes)}, then a number. {_PICTURE_ROWS}")
+    if (size and size not in sizes) or (fps and as_int(fps) is None):
+        raise ValueError(
+            f"'{text}' is not a picture format: sizes are {', '.join(sizes)}, then a number. {_PICTURE_ROWS}"
+        )
     known, pace = _PICTURE_FORMS[codec]
-    return known, sizes.get(size), whole(fps) if fps else pace
+    return known, sizes.get(size), as_int(fps) if fps else pace
 
 
 def parse_video(text: str, *, one_participant: bool = False) -> VideoParams:
     """Read `--video CODEC[:SIZE[:FPS]]`.
 
-    :raises ValueError: where a part is no such thing.
+    :raises ValueError: if a part is no such thing.
     """
     codec, size, fps = _parse_picture(text)
     data_opt = DataOption.VIDEO_SINGLE_INDIVIDUAL_STREAM if one_participant else None
@@ -291,7 +295,7 @@ def parse_video(text: str, *, one_participant: bool = False) -> VideoParams:
 def parse_share(text: str) -> ShareParams:
     """Read `--share CODEC[:SIZE[:FPS]]`.
 
-    :raises ValueError: where a part is no such thing.
+    :raises ValueError: if a part is no such thing.
     """
     codec, size, fps = _parse_picture(text)
     return ShareParams(codec=codec, resolution=size, fps=fps).or_else(DEFAULT_PARAMS.share)
@@ -307,7 +311,7 @@ def parse_language(text: str) -> Language:
         names = (language.gist, language.name.removeprefix("LANGUAGE_ID_"), str(int(language)))
         if sought in [re.sub("[^a-z0-9-]", "", name.lower()) for name in names]:
             return language
-    raise ValueError(f"'{text}' is no language of Zoom's: use {', '.join(each.gist for each in Language)}.")
+    raise ValueError(f"'{text}' is not one of Zoom's languages: use {', '.join(each.gist for each in Language)}.")
 
 
 class _AudioRow(Struct, frozen=True):
@@ -349,7 +353,9 @@ def audio_fault(params: AudioParams) -> Fault | None:
     rows = _audio_rows()
     row = next((row for row in AUDIO_ROWS if row.codec == full.codec), None)
     if row is None:
-        return Fault(StatusCode.STATUS_INVALID_MEDIA_AUDIO_CODEC, f"audio codec {full.codec} is no audio codec. {rows}")
+        return Fault(
+            StatusCode.STATUS_INVALID_MEDIA_AUDIO_CODEC, f"audio codec {full.codec} is not an audio codec. {rows}"
+        )
     checks: tuple[tuple[bool, StatusCode, str], ...] = (
         (
             full.content_type in row.contents,
@@ -379,7 +385,7 @@ def audio_fault(params: AudioParams) -> Fault | None:
     )
     for good, status, what in checks:
         if not good:
-            return Fault(status, f"audio {what} does not go with {row.codec.name}. {rows}")
+            return Fault(status, f"audio {what} does not fit {row.codec.name}. {rows}")
     return None
 
 
@@ -399,7 +405,7 @@ def _picture_fault(
     if full.content_type not in (ContentType.RTP, ContentType.RAW_VIDEO):
         return Fault(content_type, f"{name} content_type {ContentType.label(full.content_type)}: use 3 RAW_VIDEO.")
     if full.codec not in (Codec.JPG, Codec.PNG, Codec.H264):
-        return Fault(codec, f"{name} codec {Codec.label(full.codec)} is no picture codec. {_PICTURE_ROWS}")
+        return Fault(codec, f"{name} codec {Codec.label(full.codec)} is not a picture codec. {_PICTURE_ROWS}")
     if full.resolution not in tuple(Resolution):
         sizes = ", ".join(f"{int(size)} {size.name}" for size in Resolution)
         return Fault(resolution, f"{name} resolution {full.resolution}: use one of {sizes}.")
@@ -407,7 +413,7 @@ def _picture_fault(
         return Fault(fps, f"{name} fps {full.fps}: use 1 to 30. {_PICTURE_ROWS}")
     slow = full.codec in (Codec.JPG, Codec.PNG)
     if (slow and full.fps > 5) or (not slow and full.fps <= 5 and name == "video"):
-        return Fault(codec, f"{name} codec {Codec.label(full.codec)} does not go with {full.fps} fps. {_PICTURE_ROWS}")
+        return Fault(codec, f"{name} codec {Codec.label(full.codec)} does not fit {full.fps} fps. {_PICTURE_ROWS}")
     return None
 
 

@@ -54,7 +54,7 @@ from rtms_cli.protocol.numbers import (
     StatusCode,
     StopReason,
     StreamState,
-    whole,
+    as_int,
 )
 from rtms_cli.protocol.signatures import Signature as Signature
 from rtms_cli.protocol.strict_json import MAX_DEPTH as MAX_DEPTH
@@ -90,7 +90,7 @@ class Definition(Struct, frozen=True):
     shape: Shape
     """The fields beside `msg_type`."""
     make: "Callable[..., Message] | None" = None
-    """Its class; `None` where no field is documented."""
+    """Its class; `None` if no field is documented."""
 
 
 class Message(Struct, frozen=True):
@@ -135,7 +135,7 @@ def _read_urls(given: object) -> dict[str, str] | None:
 
 
 def _read_event_type(given: object) -> int | str | None:
-    number = whole(given)
+    number = as_int(given)
     if number is not None or not isinstance(given, str):
         return number
     name = given.strip().upper()
@@ -282,7 +282,7 @@ class SignalingHandshakeResponse(Message, frozen=True):
     MessageType.DATA_HAND_SHAKE_REQ,
     Route.TO_MEDIA,
     *_REQUEST,
-    Field("media_type", Kind(whole, int, is_number=True)),
+    Field("media_type", Kind(as_int, int, is_number=True)),
     Constant("payload_encryption", FLAG, value=False),
     _PARAMS,
 )
@@ -421,7 +421,7 @@ class Media(Message, frozen=True, gc=False):
     user_id: UserId
     user_name: str | None
     timestamp: int | None
-    """Milliseconds on Zoom's clock, whatever the unit was; `None` where it was missing or not a number."""
+    """Milliseconds on Zoom's clock, whatever the unit was; `None` if it was missing or not a number."""
     data: str | bytes | Raw
     """The payload as it came: the letters of the base64; of a packet that was read, where they lie in its frame, in
     the quotes of JSON: so that hundreds of waiting packets are not in memory twice."""
@@ -430,7 +430,7 @@ class Media(Message, frozen=True, gc=False):
     channel_id: UserId = None
 
     def payload(self) -> bytes | None:
-        """The decoded payload; `None` where it is not base64 in any tolerated spelling."""
+        """The decoded payload; `None` if it is not base64 in any tolerated spelling."""
         data = self.data
         try:
             # By position: keywords cost as much as the decoding.
@@ -486,7 +486,7 @@ class Transcript(Message, frozen=True):
     user_name: str | None
     timestamp: int | None
     text: str | None
-    """`None` where there was no text at all; empty for an interim result."""
+    """`None` if there was no text at all; empty for an interim result."""
     start_time: int | None = None
     end_time: int | None = None
     language: int | str | None = None
@@ -583,7 +583,7 @@ class Unknown(Message, frozen=True):
 
 
 class Unreadable(Message, frozen=True):
-    """A frame that is no message; its bytes are in the capture."""
+    """A frame that is not a message; its bytes are in the capture."""
 
     msg_type: ClassVar[int] = -2
     problem: str
@@ -676,7 +676,7 @@ class DocumentedPacket(Packet, gc=False, forbid_unknown_fields=True):
 
 
 def read_packets(raws: Sequence[bytes], *, whole: bool = False) -> Sequence[Packet] | None:
-    """Read media packets, all in one go; `None` where `read` must look at each of them.
+    """Read media packets, all in one go; `None` if `read` must look at each of them.
 
     Otherwise each is what `read` makes of it: `Media` with the same fields.
 
@@ -711,7 +711,7 @@ def _read_large_packet(raw: bytes) -> Packet:
 
     In their place stands a letter that is nowhere else. Where the decoder finds it, the data were.
 
-    :raises ValueError: where that cannot be done so; msgspec's own errors are such.
+    :raises ValueError: if that cannot be done so; msgspec's own errors are such.
     """
     key = raw.find(b'"data":')
     start = raw.find(b'"', key + 7) + 1
@@ -743,7 +743,7 @@ MEDIA_KINDS: dict[int, type[Media]] = {14: Audio, 15: Video, 16: Share}
 
 
 MEDIA_HEADS = tuple(b'{"msg_type":%b%d,' % (blank, number) for number in MEDIA_KINDS for blank in (b"", b" "))
-"""How a media packet begins, as Zoom and nearly everybody writes it: what begins otherwise may be one as well."""
+"""How a media packet begins, as Zoom and nearly everyone writes it: what begins otherwise may be one as well."""
 
 
 def _read_slowly(raw: bytes) -> Message:
@@ -753,9 +753,9 @@ def _read_slowly(raw: bytes) -> Message:
     except ValueError as error:
         return Unreadable(str(error))
     if len(raw) > MAX_TEXT and not (isinstance(body, dict) and MessageType.find(body.get("msg_type")) in MEDIA_KINDS):
-        return Unreadable(f"{len(raw)} bytes, and no media packet")
+        return Unreadable(f"{len(raw)} bytes, and not a media packet")
     if not isinstance(body, dict):
-        return Unreadable(f"JSON, but no object: {type(body).__name__}")
+        return Unreadable(f"JSON, but not an object: {type(body).__name__}")
     if "msg_type" not in body:
         return Unreadable("a JSON object without msg_type")
     number = MessageType.find(body["msg_type"])

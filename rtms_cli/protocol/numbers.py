@@ -35,7 +35,7 @@ class Numbered(IntEnum):
         Servers in the wild give states and reasons as names, in full (`STOP_BC_MEETING_ENDED`) or without their
         common beginning (`MEETING_ENDED`), or with a longer one (`RTMS_STREAM_STATE_TERMINATED`).
         """
-        number = whole(value)
+        number = as_int(value)
         if number is not None:
             return cls.member(number)
         if not isinstance(value, str) or len(value) > _LONGEST_NAME:
@@ -83,7 +83,7 @@ class Numbered(IntEnum):
         return f"{cls.label(number)}: {known.gist}" if isinstance(known, cls) else cls.label(number)
 
 
-def whole(value: object) -> int | None:
+def as_int(value: object) -> int | None:
     """Read an integer that may come as a number, a string of digits or a float without fraction; not a huge one."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -137,9 +137,9 @@ class MessageType(Numbered):
     """`msg_type` (PROTOCOL §4)."""
 
     SIGNALING_HAND_SHAKE_REQ = 1, "client asks to join on the signaling socket"
-    SIGNALING_HAND_SHAKE_RESP = 2, "server accepts or refuses, and names the media URLs"
+    SIGNALING_HAND_SHAKE_RESP = 2, "server accepts or rejects, and names the media URLs"
     DATA_HAND_SHAKE_REQ = 3, "client asks for media on a media socket"
-    DATA_HAND_SHAKE_RESP = 4, "server grants or refuses media"
+    DATA_HAND_SHAKE_RESP = 4, "server grants or denies media"
     EVENT_SUBSCRIPTION = 5, "client subscribes to events"
     EVENT_UPDATE = 6, "an event of the session"
     CLIENT_READY_ACK = 7, "client is ready for media"
@@ -470,20 +470,20 @@ class StatusCode(Numbered):
     STATUS_MEDIA_DATA_ALL_CONNECTION_EXIST = 15, "all media connections of this stream exist already"
     STATUS_DUPLICATE_MEDIA_DATA_CONNECTION = 16, "another connection for this media type exists already"
     STATUS_INVALID_MEDIA_PARAMS = 17, "media_params are not valid"
-    STATUS_INVALID_MEDIA_AUDIO_PARAMS = 18, "the audio parameters do not go together"
+    STATUS_INVALID_MEDIA_AUDIO_PARAMS = 18, "the audio parameters do not fit together"
     STATUS_INVALID_MEDIA_AUDIO_CONTENT_TYPE = 19, "the audio content_type is not valid"
     STATUS_INVALID_MEDIA_AUDIO_SAMPLE_RATE = 20, "the audio sample_rate is not valid"
     STATUS_INVALID_MEDIA_AUDIO_CHANNEL = 21, "the audio channel is not valid"
     STATUS_INVALID_MEDIA_AUDIO_CODEC = 22, "the audio codec is not valid"
     STATUS_INVALID_MEDIA_AUDIO_DATA_OPT = 23, "the audio data_opt is not valid"
     STATUS_INVALID_MEDIA_AUDIO_SEND_RATE = 24, "the audio send_rate is not valid"
-    STATUS_INVALID_MEDIA_VIDEO_PARAMS = 25, "the video parameters do not go together"
+    STATUS_INVALID_MEDIA_VIDEO_PARAMS = 25, "the video parameters do not fit together"
     STATUS_INVALID_MEDIA_VIDEO_CONTENT_TYPE = 26, "the video content_type is not valid"
     STATUS_INVALID_MEDIA_VIDEO_CODEC = 27, "the video codec is not valid, or not at this frame rate"
     STATUS_INVALID_MEDIA_VIDEO_RESOLUTION = 28, "the video resolution is not valid"
     STATUS_INVALID_MEDIA_VIDEO_DATA_OPT = 29, "the video data_opt is not valid"
     STATUS_INVALID_MEDIA_VIDEO_FPS = 30, "the video fps is not valid"
-    STATUS_INVALID_MEDIA_DESKSHARE_PARAMS = 31, "the share parameters do not go together"
+    STATUS_INVALID_MEDIA_DESKSHARE_PARAMS = 31, "the share parameters do not fit together"
     STATUS_INVALID_MEDIA_DESKSHARE_CONTENT_TYPE = 32, "the share content_type is not valid"
     STATUS_INVALID_MEDIA_DESKSHARE_CODEC = 33, "the share codec is not valid, or not at this frame rate"
     STATUS_INVALID_MEDIA_DESKSHARE_RESOLUTION = 34, "the share resolution is not valid"

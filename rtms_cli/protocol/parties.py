@@ -1,7 +1,7 @@
-"""Who a message belongs to, and what they are called: the one place that knows (PROTOCOL §5, §6).
+"""Which participant a message belongs to, and their name: the one place that knows (PROTOCOL §5, §6).
 
 A party is a participant, by the id that its product tells participants by: `channel_id` in Contact Center and Phone,
-where 0 is a party like any other, and `user_id` elsewhere. `None` is nobody in particular: everybody's mixed sound, or
+where 0 is a party like any other, and `user_id` elsewhere. `None` is nobody in particular: everyone's mixed sound, or
 a line that does not say who it comes from.
 """
 
@@ -16,14 +16,14 @@ from rtms_cli.protocol.messages import Chat, EventUpdate, Media, Transcript
 from rtms_cli.protocol.numbers import ContactCenterEvent, MeetingEvent, Product, event_name
 
 BY_CHANNEL = frozenset((Product.CONTACT_CENTER, Product.PHONE))
-"""The products that tell parties by `channel_id`."""
+"""The products that identify parties by `channel_id`."""
 MOST_PEOPLE = 10_000
-"""Of how many people one event can tell."""
+"""How many people one event can mention."""
 LONGEST_NAME = 200
 """Letters of a name that are shown, and kept beside the capture."""
 _MOST_OBJECTS = 1_000
 _HOLDERS = ("participants", "participant_info", "paticipant_info")
-"""Where events tell of people, at any depth; the last is how Zoom's own sample spells it."""
+"""Where events mention people, at any depth; the last is the spelling of Zoom's own sample."""
 _IDS = ("user_id", "channel_id")
 _NAMES = ("display_name", "user_name", "name")
 _BETWEEN = r"\s()\[\]./_\u00ad\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060-\u2069\u2212\uff0d-"
@@ -48,7 +48,7 @@ _LEFT = frozenset(
 
 
 class Mention(Struct, frozen=True):
-    """Somebody of whom an event tells. Who has only a name has no party, because parties are told by ids."""
+    """A person in an event. A person with only a name has no party, because ids identify parties."""
 
     party: UserId
     name: str | None = None
@@ -57,7 +57,7 @@ class Mention(Struct, frozen=True):
 
 
 class Parties:
-    """Who is who in one stream.
+    """The people in one stream.
 
     Where parties are told by channel, events say which user has which, and so does what has both ids. What has only
     the user's id then belongs to that channel's party. An id that was told of two channels belongs to neither. A
@@ -71,7 +71,7 @@ class Parties:
         self._named = 0
 
     def people_of(self, event: EventUpdate) -> list[Mention]:
-        """Everybody of whom an event tells; see `people_of`."""
+        """Everyone in an event; see `people_of`."""
         people = people_of(event, self.product)
         for who in people:
             self.tie(who.user_id, who.party)
@@ -166,7 +166,7 @@ def event_label(event: EventUpdate, product: str) -> str:
 
 
 def people_of(event: EventUpdate, product: str) -> list[Mention]:
-    """Everybody of whom an event tells, each once, whatever its shape."""
+    """Everyone in an event, each once, whatever its shape."""
     found: dict[object, Mention] = {}
     for who in _mentions(event.fields, product):
         key = who.name if who.party is None else (type(who.party), who.party)
@@ -179,17 +179,17 @@ def people_of(event: EventUpdate, product: str) -> list[Mention]:
 
 
 def speaker_of(event: EventUpdate, product: str) -> Mention | None:
-    """Who speaks from now on, by ACTIVE_SPEAKER_CHANGE."""
+    """The new active speaker, by ACTIVE_SPEAKER_CHANGE."""
     return next(iter(people_of(event, product)), None)
 
 
 def is_speaker_change(event: EventUpdate, product: str) -> bool:
-    """Whether an event tells who speaks."""
+    """Whether an event says who speaks."""
     return event_label(event, product) == MeetingEvent.ACTIVE_SPEAKER_CHANGE.name
 
 
 def has_joined(event: EventUpdate, product: str) -> bool | None:
-    """Whether those of whom an event tells have come (true) or gone (false)."""
+    """Whether the people in an event have come (true) or gone (false)."""
     return tells_of_joining(event_label(event, product))
 
 

@@ -28,9 +28,9 @@ class Pasted(Struct, frozen=True):
 
 
 def read_pasted(raw: bytes) -> Pasted:
-    """The JSON in what somebody saved or pasted, with the headers that verify it where those are there.
+    """The JSON in what someone saved or pasted, with the headers that verify it where those are there.
 
-    :raises ValueError: where there is none, with a reason that names what the text is.
+    :raises ValueError: if there is none, with a reason that names what the text is.
     """
     text, form = decode_text(raw)
     if not _is_plain(text):

@@ -64,7 +64,7 @@ def redact(raw: bytes) -> bytes:
 
 
 def redact_unreadable(raw: bytes) -> tuple[bytes, bool]:
-    """What is not a message, without secrets, and whether it is JSON all the same."""
+    """What is not a message, without secrets, and whether it is JSON anyway."""
     if len(raw) <= MAX_TEXT and is_json(raw):
         return redact(raw), True
     kept = redact_text(raw)

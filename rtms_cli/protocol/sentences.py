@@ -1,6 +1,6 @@
 """Lines of a transcript → what was said, in order, as it stood in the end.
 
-The lines may be anybody's: what has no text, or no time, is counted, and the rest is kept. A line that changes or takes
+The lines may be anyone's: what has no text, or no time, is counted, and the rest is kept. A line that changes or takes
 back an earlier one names it by its speaker and its start. Two new lines with one start are two sentences.
 """
 
@@ -27,7 +27,7 @@ _MOST_AT_ONCE = 200
 
 
 class Sentence(Struct, frozen=True):
-    """What somebody said."""
+    """What someone said."""
 
     start: float
     end: float
@@ -59,7 +59,7 @@ class _Said(Struct):
 class SentenceReader:
     """Takes the lines of one transcript.
 
-    :param parties: has heard of whom the stream's events tell.
+    :param parties: has seen the stream's events.
     :param origin_ms: the recording's zero.
     :param speakers: who began to speak when, for lines that do not say whose they are.
     :param place: a time of the recording in what is exported, as those of the speakers are.
@@ -109,7 +109,7 @@ class SentenceReader:
             at_start = self._by_start.setdefault(said.start_time, at_start)
         earlier = [one for one in at_start if one.whose == said.whose]
         if change in (Attribute.UPDATE, Attribute.DELETE):
-            # A line that does not say whose it is may be about anybody's.
+            # A line that does not say whose it is may be about anyone's.
             about = earlier or [one for one in at_start if one.whose is None or not says_whose]
             same_end = [one for one in about if one.end_time == said.end_time]
             one = next(reversed(same_end or about), None)

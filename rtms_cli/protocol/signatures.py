@@ -47,7 +47,7 @@ def challenge_answer(secret_token: str, plain_token: str) -> dict[str, str]:
 
 
 MAX_REWRITTEN = 1 << 16
-"""A wrong signature is looked at again for bodies of at most so many bytes, so that forgeries stay cheap."""
+"""A wrong signature is looked at again for bodies of at most this many bytes, so that forgeries stay cheap."""
 
 
 class WebhookCheck(StrEnum):
@@ -55,7 +55,7 @@ class WebhookCheck(StrEnum):
 
     GOOD = "good"
     MISSING = "x-zm-signature or x-zm-request-timestamp is missing"
-    MALFORMED = "x-zm-request-timestamp is no number of seconds"
+    MALFORMED = "x-zm-request-timestamp is not a number of seconds"
     STALE = "x-zm-request-timestamp is more than 300 s off: an old webhook sent again, or a wrong clock"
     REWRITTEN = (
         "x-zm-signature fits the body as JSON.stringify writes it, not the bytes that came: does something on the way, "
@@ -82,7 +82,7 @@ def check_webhook(
 def rewritten_json(body: bytes) -> bytes:
     """A body as JSON.stringify writes it: what some of Zoom's own sources sign in place of the raw bytes.
 
-    :raises ValueError: where it is not JSON.
+    :raises ValueError: if it is not JSON.
     """
     return utf8(json.dumps(loads(body), separators=(",", ":"), ensure_ascii=False))
 

@@ -136,4 +136,4 @@ def _is_deeper(value: object, limit: int) -> bool:
 
 
 def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

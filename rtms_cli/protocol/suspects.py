@@ -1,7 +1,7 @@
 """Why a signature is wrong: the mistakes that people make (PROTOCOL §3), tried one by one and two by two.
 
 A signature is a key, a text and a way to write the result down. Each of the three has one right form and a list of
-wrong ones; the combination that gives the signature in question names the mistake.
+wrong ones; the combination that produces the signature in question identifies the mistake.
 """
 
 import base64
@@ -42,7 +42,7 @@ def handshake_mistakes(
     """What was done to get this handshake signature.
 
     :param other_secrets: what else may have been used as the key, by its name for people.
-    :returns: the mistakes, none where the signature is right; `None` where nothing explains it.
+    :returns: the mistakes, none where the signature is right; `None` if nothing explains it.
     """
     texts = [
         *_handshake_texts(client_id, ids),
@@ -92,7 +92,7 @@ def _explain(given: str, keys: Iterable[Variant], texts: Iterable[Variant], pref
     prefix_mistake = "" if start == prefix else _PREFIXES.get(start, f"'{prefix}' is missing in front")
     bare = utf8(given.removeprefix(start).rstrip(".…"))
     if bare.decode(errors="replace") in _NOTHING:
-        return [f"it is {bare.decode() or 'empty'}: the app made no signature"]
+        return [f"it is {bare.decode() or 'empty'}: the app did not make a signature"]
     all_keys = list(keys)
     if bare in [key for _, key in all_keys]:
         return ["it is a secret itself, not a signature: nobody may see it"]
@@ -120,7 +120,7 @@ _PREFIXES = {
     "b'": "it is Python's bytes as print() shows them",
 }
 _SHORTEST = 12
-"""From so many characters on, a cut signature is not a coincidence."""
+"""From this many characters on, a cut signature is not a coincidence."""
 
 
 def _digests(key: bytes, text: bytes) -> Iterator[Variant]:
@@ -266,7 +266,7 @@ def _webhook_texts(timestamp: str, body: bytes) -> Iterator[Variant]:
             yield f"this file is in {form}, which Zoom's body was not", head + utf8(plain)
             body = utf8(plain)
         if body.endswith(b"\n"):
-            what = "this file has a line break at its end that the body had not"
+            what = "this file has a line break at its end that the body did not have"
             yield f"{what}{f', and is in {form}' if form else ''}", head + body.rstrip(b"\r\n")
         elif not form:
             yield "a line break follows the body", head + body + b"\n"

@@ -9,7 +9,7 @@ import math
 import re
 from datetime import datetime
 
-from rtms_cli.protocol.numbers import whole
+from rtms_cli.protocol.numbers import as_int
 
 FIRST_MS = 10**12
 """The first moment that is told by its size, in 2001."""
@@ -22,7 +22,7 @@ def milliseconds(value: object) -> int | None:
 
     A fraction is rounded. A whole number may also come as digits, as `whole` has it.
     """
-    number = whole(value)
+    number = as_int(value)
     if number is not None:
         return number if FIRST_MS <= number < LAST_MS else _by_size(number)
     if isinstance(value, str) and len(value) < 40:
@@ -36,7 +36,7 @@ def milliseconds(value: object) -> int | None:
 
 
 def unit(number: float) -> str:
-    """The unit that a timestamp's size tells: `s`, `ms`, `µs` or `ns`; empty where it tells none."""
+    """The unit that a timestamp's size tells: `s`, `ms`, `µs` or `ns`; empty if it tells none."""
     for name, per_s in (("ms", 10**3), ("s", 1), ("µs", 10**6), ("ns", 10**9)):
         if FIRST_MS * per_s <= number * 1000 < LAST_MS * per_s:
             return name
@@ -66,7 +66,7 @@ _UNITS_S = (604800.0, 86400.0, 3600.0, 60.0, 1.0, 0.001)
 
 
 def seconds_in(text: str) -> float | None:
-    """A time that a person wrote, in seconds; `None` where it is not one.
+    """A time that a person wrote, in seconds; `None` if it is not one.
 
     It is a number of seconds (`90`, `0.5`), a clock (`1:30`, `1:02:03.5`), or numbers with units, the largest unit
     first: `90s`, `1m30s`, `200ms`, `2h`, `30d`, `1w`.

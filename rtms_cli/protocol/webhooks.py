@@ -6,7 +6,7 @@ from hashlib import sha256
 from msgspec import Struct, structs
 
 from rtms_cli.protocol.fields import LONGEST_ID, id_or_none, name_or_none, truth_or_none
-from rtms_cli.protocol.numbers import Product, StopReason, whole
+from rtms_cli.protocol.numbers import Product, StopReason, as_int
 from rtms_cli.protocol.signatures import Signature
 from rtms_cli.protocol.strict_json import dumps, loads
 from rtms_cli.protocol.times import LAST_MS, milliseconds
@@ -37,7 +37,7 @@ class Stream(Struct, frozen=True):
     session_key: str | None = None
     """What the Video SDK's app calls the session, where the webhook says so."""
     is_original_host: bool | None = None
-    """Whether it is the stream of the meeting's host; `None` where the webhook does not say."""
+    """Whether it is the stream of the meeting's host; `None` if the webhook does not say."""
     operator_id: str | None = None
     """Whose app it streams to, where the webhook says so; at most 200 characters."""
     number: str | None = None
@@ -116,7 +116,7 @@ class OtherWebhook(Struct, frozen=True):
 
 
 class UnreadableWebhook(Struct, frozen=True):
-    """A body that is no webhook, with the reason for people."""
+    """A body that is not a webhook, with the reason for people."""
 
     problem: str
 
@@ -155,7 +155,7 @@ def read_webhook(body: bytes) -> Webhook:
     except ValueError as error:
         return UnreadableWebhook(str(error))
     if not isinstance(posted, dict) or not isinstance(event := posted.get("event"), str):
-        return UnreadableWebhook("no webhook: a JSON object with an 'event' is expected")
+        return UnreadableWebhook("not a webhook: a JSON object with an 'event' is expected")
     payload = _flat(posted.get("payload"))
     if event == "endpoint.url_validation":
         token = payload.get("plainToken")
@@ -186,17 +186,17 @@ def _in_words(event: str, payload: dict[str, object]) -> str:
     fields = payload | named if isinstance(named, dict) else payload
     names = ("meeting_uuid", "webinar_uuid", "session_id", "engagement_id", "call_id", "rtms_stream_id", "operator_id")
     whose = " ".join(f"{name} {text[:200]}" for name in names if (text := id_or_none(fields.get(name))))
-    number, limit = whole(fields.get("concurrency_number")), whole(fields.get("concurrency_limit"))
+    number, limit = as_int(fields.get("concurrency_number")), as_int(fields.get("concurrency_limit"))
     percentage = (name_or_none(fields.get("percentage")) or "").rstrip("% ")[:20]
     share = f" ({percentage} %)" if percentage else ""
     match event:
         case "rtms.concurrency_limited":
             running = "" if number is None else f", {number} are running"
-            said = f"a stream does not start: the account may have no more streams at once{running}"
+            said = f"a stream does not start: the account may not have more streams at once{running}"
         case "rtms.concurrency_near_limit" if number is not None and limit is not None:
-            said = f"{number} of {limit} streams at once{share}: further ones will soon not start"
+            said = f"{number} of {limit} streams at once{share}: more will soon not start"
         case "rtms.concurrency_near_limit":
-            said = "the account will soon have as many streams at once as it may"
+            said = "the account will soon reach its limit of streams at once"
         case "rtms.start_failed":
             why = next((text for name in ("reason", "error", "message") if (text := id_or_none(fields.get(name)))), "")
             said = "a stream could not be started" + (f": {why[:200]}" if why else "")
@@ -246,7 +246,7 @@ def read_payload(text: bytes) -> Stream:
 
 
 def event_ms(given: object) -> int | None:
-    """Read an `event_ts` to milliseconds, whatever its unit; `None` where it names no moment."""
+    """Read an `event_ts` to milliseconds, whatever its unit; `None` if it names no moment."""
     found = milliseconds(given)
     return found if found is not None and 0 < found < LAST_MS else None
 
@@ -346,7 +346,7 @@ def _text(payload: dict[str, object], name: str) -> str:
 
 
 def _guess_product(payload: dict[str, object]) -> Product:
-    """The product of a payload without its event: told by the id that it has. One that is null or empty is none."""
+    """The product of a payload without its event: told by the id that it has. One that is null or empty is not one."""
     if payload.get("webinar_uuid") or payload.get("webinar_id"):
         return Product.WEBINAR
     for product, names in reversed(_ID_FIELDS.items()):
@@ -364,15 +364,15 @@ def answer_fix(status: int) -> str:
 
 _STATUS_FIXES = {
     204: "Answer a challenge with 200 and both tokens.",
-    3: "Zoom follows no redirect: give the URL that it leads to, with https:// and the right slash at its end.",
+    3: "Zoom does not follow redirects: use the URL that it points to, with https:// and the right trailing slash.",
     401: "Is the secret token the same there?",
     403: "Does something in front of the app, such as a firewall or a login, keep Zoom out?",
     404: "Is the path right?",
     405: "Does that path take POST?",
     4: "Is the path right, and the secret token the same there?",
-    502: "Does the app run, and does the tunnel or proxy lead to it?",
-    504: "Does the app run, and does the tunnel or proxy lead to it?",
-    **dict.fromkeys((521, 522, 523, 530), "Does the app run, and does Cloudflare's tunnel lead to it?"),
+    502: "Does the app run, and does the tunnel or proxy point at it?",
+    504: "Does the app run, and does the tunnel or proxy point at it?",
+    **dict.fromkeys((521, 522, 523, 530), "Does the app run, and does Cloudflare's tunnel point at it?"),
     5: "The app failed: its log says why.",
 }
 """What to do about a status, or about those with its first digit."""

@@ -38,9 +38,9 @@ _HEADER = re.compile(
 
 
 def unwrap(text: str) -> Pasted:
-    """The JSON in a text, with the headers that verify it where those are there; `form` is empty where it is all.
+    """The JSON in a text, with the headers that verify it where those are there; `form` is empty if it is all.
 
-    :raises ValueError: where there is none, with a reason that names what the text is.
+    :raises ValueError: if there is none, with a reason that names what the text is.
     """
     found = _read(text)
     if not found.form:
@@ -128,9 +128,9 @@ def _as(found: Pasted, form: str) -> Pasted:
 
 
 def _only(found: Iterable[Pasted]) -> Pasted | None:
-    """The only webhook among some, or the only one that starts a stream; `None` where there is none.
+    """The only webhook among some, or the only one that starts a stream; `None` if there is none.
 
-    :raises ValueError: where it is not sure which one is meant.
+    :raises ValueError: if it is not sure which one is meant.
     """
     webhooks: dict[bytes, tuple[str, Pasted]] = {}
     for one in found:
@@ -252,7 +252,7 @@ _RECORD_KEYS = ("log", "message", "MESSAGE", "textPayload", "line")
 
 
 def _joined_records(lines: list[str]) -> str:
-    """The text whose lines are in a log's records, a JSON object a line; empty where it is something else."""
+    """The text whose lines are in a log's records, a JSON object a line; empty if it is something else."""
     parts = []
     for line in lines:
         try:

@@ -1,4 +1,5 @@
-"""What Zoom's clock says, as far as Zoom told: by it a webhook is older or newer than what happened here."""
+"""What Zoom's clock says, as far as it is known: it shows whether a webhook is older or newer than what happened
+here."""
 
 from rtms_cli.protocol.webhooks import event_ms
 
@@ -9,7 +10,7 @@ MOST_LATE_MS = 60_000
 class ZoomClock:
     """Counts from the start webhook's `event_ts`, by our clock's *length*, never by what our clock says.
 
-    Somebody has to be compared with us, because no message tells when Zoom took a connection for made. What is compared
+    Someone has to be compared with us, because no message tells when Zoom took a connection for made. What is compared
     are two spans since the same event, the start: ours and Zoom's. A start that was under way for a while makes this
     clock slow by as much, so that a webhook is rather taken for news than for history: what is ignored is surely old.
     Keep-alives carry Zoom's clock, and take that delay away; one that is further off than a start can be late (its URLs
@@ -38,5 +39,5 @@ class ZoomClock:
                 self._ahead_ms = max(self._ahead_ms, ahead_ms)
 
     def ms(self, at_us: int) -> int | None:
-        """What it says at a moment of ours; `None` where the start told no time."""
+        """What it says at a moment of ours; `None` if the start had no time."""
         return None if self._ahead_ms is None else self._ahead_ms + at_us // 1000

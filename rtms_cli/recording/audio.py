@@ -83,7 +83,7 @@ def is_decoded(form: AudioForm) -> bool:
 
 
 def body_of(form: AudioForm, payload: bytes) -> bytes | None:
-    """A packet without its RTP header, where it should have one; `None` where it has none."""
+    """A packet without its RTP header, where it should have one; `None` if it has none."""
     if form.content_type != ContentType.RTP:
         return payload
     rtp = read_rtp(payload)
@@ -246,7 +246,7 @@ class AudioTrack(Track):
                 payload = payload[skip * self._block : (skip + kept) * self._block]
             if kept:
                 self._put(start, [payload])
-        return ("bytes at the end of a packet that make no whole sample", odd) if odd else None
+        return ("bytes at the end of a packet that are not a whole sample", odd) if odd else None
 
     def add_run(self, timestamps: list[int], payloads: list[bytes]) -> None:
         """Place packets of plain PCM: what `add` does for each of them.
@@ -339,7 +339,7 @@ class AudioTrack(Track):
     def flush(self, files: Files) -> None:
         """Write what has come since the last flush, and then the sizes in the header.
 
-        :raises OSError: what was to be written is lost; the file is valid all the same, and the next flush goes on.
+        :raises OSError: what was to be written is lost; the file is valid anyway, and the next flush goes on.
         """
         runs, self._runs, self._run_end, self._waiting = self._runs, [], -1, 0
         self.dirty = self._shift > 0  # until that has worked

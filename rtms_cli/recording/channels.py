@@ -39,11 +39,11 @@ class Channel:
         self._settle()
 
     def open(self) -> None:
-        """Begin anew; whatever was granted before holds until the server says otherwise."""
+        """Begin again; whatever was granted before holds until the server says otherwise."""
         self.has_granted = self.warned = False
 
     def _settle(self) -> None:
-        """Work out the audio's form anew: granted, else asked, else Zoom's default."""
+        """Work out the audio's form again: granted, else asked, else Zoom's default."""
         params = self.granted.or_else(self.asked).audio
         self.audio: AudioForm = audio_form(params)
         self.expected = expected_size(self.audio, params)
@@ -66,7 +66,7 @@ class Channels:
         channel = self.known.get(name)
         if channel is None:
             if len(self.known) >= MOST_CHANNELS:
-                self._warn(f"more than {MOST_CHANNELS} channels: the others are taken for one")
+                self._warn(f"more than {MOST_CHANNELS} channels: the others are merged into one")
                 name = ""
             channel = self.known.setdefault(name, Channel())
         return channel
@@ -85,7 +85,7 @@ class Channels:
         channel = self.known.get(name)
         if channel is None or message.media_type not in channel.aside:
             return False
-        self._warn(f"{name}: {MEDIA_NAMES[message.media_type]} that was not asked for is left aside")
+        self._warn(f"{name}: {MEDIA_NAMES[message.media_type]} was not requested, and is ignored")
         return True
 
     def params(self) -> tuple[MediaParams, MediaParams]:

@@ -38,11 +38,11 @@ class Decoder(Protocol):
     def decode(self, payload: bytes) -> bytes:
         """The packet's interleaved 16-bit PCM, little-endian.
 
-        :raises DecodeError: where it cannot be decoded.
+        :raises DecodeError: if it cannot be decoded.
         """
 
     def conceal(self, count: int) -> bytes:
-        """PCM for `count` samples that were lost, as the codec guesses them; empty where it cannot."""
+        """PCM for `count` samples that were lost, as the codec guesses them; empty if it cannot."""
 
 
 def decodes(codec: int) -> bool:
@@ -142,7 +142,7 @@ class RtpPacket(Struct, frozen=True):
 
 
 def read_rtp(packet: bytes) -> RtpPacket | None:
-    """Take the header, extensions and padding off; `None` where it is no RTP packet."""
+    """Take the header, extensions and padding off; `None` if it is not an RTP packet."""
     if len(packet) < 12 or packet[0] >> 6 != 2:
         return None
     start, end = 12 + 4 * (packet[0] & 0x0F), len(packet)
@@ -159,7 +159,7 @@ class SequenceCount:
     """How many RTP packets are missing by their sequence numbers (RFC 3550, A.1 and A.3)."""
 
     MOST_AHEAD = 3000
-    """A number further on than this is no loss: the sender has begun anew."""
+    """A number further on than this is not a loss: the sender has begun again."""
 
     def __init__(self) -> None:
         self._first = self._latest = self._received = 0

@@ -36,7 +36,7 @@ def folder_mode(file_mode: int) -> int:
 def make_folder(folder: Path, mode: int = 0o700) -> None:
     """Make a folder and the parents that it lacks, all with the same permissions, less what the umask takes away.
 
-    :raises OSError: where that fails, or something else has the name.
+    :raises OSError: if that fails, or something else has the name.
     """
     missing = takewhile(lambda place: not place.exists(), (folder, *folder.parents))
     for place in reversed(list(missing)):
@@ -52,7 +52,7 @@ def atomic_path(target: Path, mode: int = 0o600, suffix: str = "") -> Iterator[P
     that write the same target at once do not get in each other's way: the last one's file stays.
 
     :param suffix: what the new file's name ends with, where that is not the target's suffix: `.mp4`.
-    :raises OSError: where the target cannot be written, or is a symbolic link.
+    :raises OSError: if the target cannot be written, or is a symbolic link.
     """
     if target.is_symlink():
         raise OSError(errno.ELOOP, "it is a symbolic link", str(target))
@@ -74,7 +74,7 @@ def atomic_write(target: Path, data: bytes, mode: int = 0o600) -> None:
     :raises OSError: as `atomic_path` does.
     """
     if str(target) == "/dev/stdout":
-        write_all(1, data)  # which may be a file: opened anew, it would be overwritten by what is printed next
+        write_all(1, data)  # which may be a file: opened again, it would be overwritten by what is printed next
         return
     if is_stream(target):
         with target.open("wb") as sink:
@@ -96,7 +96,7 @@ def is_stream(path: Path) -> bool:
 def forget_search(place: Path) -> None:
     """Delete the search index of a folder with recordings: something in it was deleted, which nobody may find now.
 
-    :raises OSError: where that fails.
+    :raises OSError: if that fails.
     """
     for name in (SEARCH_INDEX, f"{SEARCH_INDEX}-journal", f"{SEARCH_INDEX}-wal", f"{SEARCH_INDEX}-shm"):
         (place / name).unlink(missing_ok=True)
@@ -117,8 +117,8 @@ def free_space(folder: Path) -> int | None:
 class Files:
     """The files of one folder, by their relative names (`audio/mixed.wav`). Folders are made as needed.
 
-    It knows how long each file is that it has written. Where somebody else has deleted, cut or replaced one, writing
-    goes on in its place, what is gone reads as zeros but for lines, and `changed` tells of it.
+    It knows how long each file is that it has written. Where someone else has deleted, cut or replaced one, writing
+    goes on in its place, what is gone reads as zeros but for lines, and `changed` reports it.
 
     :param folder: exists.
     :param mode: the permissions of files that are made; who may read a file may enter its folder. The user's umask
@@ -138,7 +138,7 @@ class Files:
         self._sizes: dict[str, int] = {}
 
     def marks(self, names: Iterable[str]) -> tuple[Mark | None, ...]:
-        """What tells whether anybody has touched some files in between; `None` of one that is not there."""
+        """What tells whether anyone has touched some files in between; `None` of one that is not there."""
         found: list[Mark | None] = []
         for name in names:
             try:
@@ -149,8 +149,8 @@ class Files:
                 found.append((known.st_ino, known.st_size, known.st_mtime_ns))
         return tuple(found)
 
-    def gone(self, name: str) -> int | None:
-        """How many bytes of a file are gone that were written; `None` where it is as it was left.
+    def missing_nbytes(self, name: str) -> int | None:
+        """How many bytes of a file are gone that were written; `None` if it is as it was left.
 
         A folder that is not there any more says nothing about its files.
         """
@@ -213,7 +213,7 @@ class Files:
             os.close(descriptor)
 
     def replace(self, name: str, data: bytes) -> None:
-        """Put a whole file in the place of another, or where there was none, in one step."""
+        """Put a whole file in the place of another, or if there was none, in one step."""
         with _Replacement(self, name) as descriptor:
             write_all(descriptor, data)
         self._sizes[name] = len(data)
@@ -289,7 +289,7 @@ class Files:
         except FileNotFoundError:
             if not parent or not flags & os.O_CREAT:
                 raise
-            self._make(parent)  # again: somebody has deleted it
+            self._make(parent)  # again: someone has deleted it
             descriptor = os.open(self._root + name, flags | _FLAGS | _AT_ONCE, self._mode)
         except OSError as error:
             raise _no_file() if error.errno == errno.ENXIO else error from None
@@ -307,7 +307,7 @@ class Files:
 
 
 class NoFiles(Files):
-    """Nothing is kept: a recorder that only tells its listener."""
+    """Nothing is kept: a recorder that only notifies its listener."""
 
     is_kept = False
 
@@ -318,7 +318,7 @@ class NoFiles(Files):
         """See `Files`: nobody can touch what is not there."""
         return tuple((0, 0, 0) for _ in names)
 
-    def gone(self, name: str) -> int | None:
+    def missing_nbytes(self, name: str) -> int | None:
         """See `Files`."""
         return None
 
@@ -354,28 +354,28 @@ def _no_file() -> OSError:
 
 
 class _Replacement:
-    """A file under a passing name; takes its real name if nothing went wrong."""
+    """A file under a temporary name; takes its real name if nothing went wrong."""
 
     def __init__(self, files: Files, name: str) -> None:
-        self._files, self._name, self._passing = files, name, f"{name}.part"
+        self._files, self._name, self._temporary = files, name, f"{name}.part"
 
     def __enter__(self) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         try:
-            self._descriptor, _ = self._files._open(self._passing, flags)
+            self._descriptor, _ = self._files._open(self._temporary, flags)
         except FileExistsError:  # a process was killed here, or it was put there
-            (self._files.folder / self._passing).unlink()
-            self._descriptor, _ = self._files._open(self._passing, flags)
+            (self._files.folder / self._temporary).unlink()
+            self._descriptor, _ = self._files._open(self._temporary, flags)
         return self._descriptor
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         os.close(self._descriptor)
-        passing = self._files.folder / self._passing
+        temporary = self._files.folder / self._temporary
         try:
             if kind is None:
-                passing.replace(self._files.folder / self._name)
+                temporary.replace(self._files.folder / self._name)
         finally:
-            passing.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:

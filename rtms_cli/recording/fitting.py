@@ -36,7 +36,7 @@ MOST_NBYTES = 1 << 18
 _STEPS = 6
 _FEW = 3
 _MANY = 10
-"""No network sends a packet so many times."""
+"""No network sends a packet this many times."""
 _LONG_MS = 2_500
 _TOLERANCE = 0.2
 _FORM_TOLERANCE = 0.12
@@ -62,9 +62,9 @@ class Fit(Struct, frozen=True):
 
     form: AudioForm
     loose_ms: int = 0
-    """Up to so much ahead of the sound, a packet stands right behind the one before it; 0 where its time is exact."""
+    """Up to this much ahead of the sound, a packet stands right behind the one before it; 0 where its time is exact."""
     why: str = ""
-    """What was assumed, for people; empty where nothing was."""
+    """What was assumed, for people; empty if nothing was."""
 
 
 class _Group(Struct):
@@ -82,7 +82,7 @@ class _Group(Struct):
 
 
 def size_in(form: AudioForm, payload: bytes) -> int:
-    """How long a packet is, to be held against others: bytes of raw L16, samples of all else; 0 where it is not one."""
+    """How long a packet is, to be held against others: bytes of raw L16, samples of all else; 0 if it is not one."""
     if form.is_plain:
         return len(payload) - len(payload) % form.block
     body = body_of(form, payload)
@@ -107,7 +107,7 @@ def fit(
     :param granted: what they should be: it is preferred where two forms fit.
     :param proven: whether the form is known to be right so far.
     :param final: judge by what is there.
-    :returns: `None` where more packets are needed.
+    :returns: `None` if more packets are needed.
     """
     if not proven and not final and len(packets) % _PROOF and len(packets) < MOST_PACKETS:
         return None
@@ -129,7 +129,7 @@ def fit(
     if not steps:
         if len(groups[0].payloads) < 4:
             return Fit(form)
-        return Fit(form, LOOSE_MS, "its timestamps stand still; packets stand one after the other")
+        return Fit(form, LOOSE_MS, "its timestamps do not change; packets follow one another")
     return _judged(packets, steps, form, usual, granted, proven=proven or is_full)
 
 
@@ -166,7 +166,7 @@ def _judged(
     several = median_high(len(group.payloads) for group, _ in steps)
     repeats = all(group.samples > group.own_samples for group, _ in steps)
     loose_ms = max(LOOSE_MS, step_ms * 3 // 2) if several > 1 else 0
-    why = f"{several} packets have one timestamp; they stand one after the other" if several > 1 else ""
+    why = f"{several} packets have one timestamp; they follow one another" if several > 1 else ""
     bodies = [body_of(form, group.payloads[0]) or b"" for group, _ in steps]
     steps_ms = [step for _, step in steps]
     wanted = _wanted_codec(form, bodies, steps_ms)
@@ -177,7 +177,7 @@ def _judged(
         return Fit(form, loose_ms, why)
     many = median_high(group.count for group, _ in steps)
     if sounds_right and repeats and (len(steps) >= _STEPS or many >= _MANY) and abs(whole - 1) <= _TOLERANCE:
-        why = f"{many} packets have one timestamp; they stand one after the other"
+        why = f"{many} packets have one timestamp; they follow one another"
         return Fit(form, max(LOOSE_MS, step_ms * 3 // 2), why)
     other = None
     if not sounds_right or (form.codec != Codec.OPUS and not _fits_arrival(packets, form)):
@@ -192,13 +192,13 @@ def _judged(
         return Fit(
             form,
             max(1000, loose_ms),
-            f"packets have {ratio:.2g} times as much sound as their timestamps say; they stand one after the other",
+            f"packets have {ratio:.2g} times as much sound as their timestamps say; they follow one another",
         )
     return Fit(form)
 
 
 def _wanted_codec(form: AudioForm, bodies: Sequence[bytes], steps_ms: Sequence[int]) -> int | None:
-    """The codec that packets of an encoded form have; -1 where it is another one, `None` where they do not tell."""
+    """The codec that packets of an encoded form have; -1 where it is another one, `None` if that is unclear."""
     if form.codec == Codec.OPUS:
         return Codec.OPUS if may_be_opus(bodies) else -1
     if form.codec not in ALIKE and len(set(map(len, bodies))) < _FEW:
@@ -267,7 +267,7 @@ def _fits(group: _Group, step: int, per_ms: float, usual: set[int]) -> bool:
 
 
 def _form_of(bytes_per_ms: float, packets: Sequence[Packet], form: AudioForm, granted: AudioForm) -> AudioForm | None:
-    """The form that has so many bytes in a millisecond: the one that is nearest to what was granted."""
+    """The form that has this many bytes in a millisecond: the one that is nearest to what was granted."""
     found = [
         AudioForm(Codec.L16, rate_hz, channels, form.content_type)
         for rate_hz in _RATES_HZ

@@ -9,7 +9,7 @@ START_CODE = b"\0\0\0\1"
 IDR, SPS, PPS = 5, 7, 8
 """NAL unit types; 1 to 5 are slices (table 7-1)."""
 MOST_UNITS = 4096
-"""NAL units of one message that are told apart; an access unit of level 6.2 has fewer slices."""
+"""NAL units of one message that are distinguished; an access unit of level 6.2 has fewer slices."""
 _MOST_ZEROS = 16
 _HIGH_PROFILES = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135))
 
@@ -26,7 +26,7 @@ def begins_with_start_code(payload: bytes) -> bool:
 def from_lengths(payload: bytes) -> bytes | None:
     """The same NAL units with start codes, where each has its length before it in four bytes (ISO/IEC 14496-15).
 
-    `None` where the lengths do not fit exactly. What comes out is as long as what went in.
+    `None` if the lengths do not fit exactly. What comes out is as long as what went in.
     """
     starts: list[int] = []
     position = 0
@@ -70,7 +70,7 @@ class Bits:
         self._left = 8 * len(clean)
 
     def take(self, count: int) -> int:
-        """An unsigned number of so many bits.
+        """An unsigned number of this many bits.
 
         :raises ValueError: behind the end.
         """
@@ -99,7 +99,7 @@ class Sps(Struct, frozen=True):
 
     id: int
     size: Size | None
-    """The size of the pictures, cropped; `None` where it cannot be."""
+    """The size of the pictures, cropped; `None` if it cannot be."""
     has_planes: bool
     """Whether a slice is of one colour plane."""
     frame_num_bits: int
@@ -119,7 +119,7 @@ class Pps(Struct, frozen=True):
 
 
 def sps_size(sps: bytes) -> Size | None:
-    """The size of the pictures that an SPS is for; `None` where it cannot be read.
+    """The size of the pictures that an SPS is for; `None` if it cannot be read.
 
     :param sps: the NAL unit behind its first byte.
     """
@@ -195,7 +195,7 @@ class Slice(Struct, frozen=True):
     """Its first macroblock."""
     is_intra: bool
     picture: tuple[int, ...]
-    """Differs between two pictures that follow each other (7.4.1.2.4); empty where it cannot be read."""
+    """Differs between two pictures that follow each other (7.4.1.2.4); empty if it cannot be read."""
 
 
 SLICE_HEADER = 64

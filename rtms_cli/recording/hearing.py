@@ -1,6 +1,6 @@
-"""Who listens while a recording is made: what its files get, at the moment when its place is known.
+"""Listens while a recording is made: gets what its files get, as soon as its place is known.
 
-A listener is told on the thread that folds, in the order in which things came. So what is handed on live is what the
+A listener is told on the thread that folds, in the order in which things came. So what is passed on live is what the
 files hold, and nothing is read or decoded twice.
 """
 

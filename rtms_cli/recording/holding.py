@@ -34,7 +34,7 @@ def holds(new: Path, old: Path, most_ms: int | None = None) -> bool:
     does not count. All else: the old file is how the new one begins.
 
     :param most_ms: by how much a new WAV may begin earlier, where that is known: a tone is like itself at many places.
-    :raises OSError: where one cannot be read.
+    :raises OSError: if one cannot be read.
     """
     if old.suffix == ".wav":
         return _wav_holds(new, old, most_ms)
@@ -44,10 +44,10 @@ def holds(new: Path, old: Path, most_ms: int | None = None) -> bool:
 def pictures_hold(new: Path, old: Path, index: str) -> bool:
     """Whether the new file holds every picture or packet of the old one, in order, by both files' index lines.
 
-    The old file may lack some in its middle. Where its index does not tell of all of it, the answer is no.
+    The old file may lack some in its middle. Where its index does not report all of it, the answer is no.
 
     :param index: what the index's name has behind the file's.
-    :raises OSError: where one cannot be read.
+    :raises OSError: if one cannot be read.
     """
     try:
         there = _spans(new.with_name(new.name + index))

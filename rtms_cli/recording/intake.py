@@ -41,7 +41,7 @@ class Owner(Struct, frozen=True):
     """What an intake asks for."""
 
     make: Callable[[AudioForm], AudioTrack | None]
-    """The track of the same sender for another form; `None` where there can be none."""
+    """The track of the same sender for another form; `None` if there can be none."""
     reform: Callable[[AudioTrack, AudioForm], None]
     """Begin a track again, all of whose packets are given to it once more."""
     lose: Callable[[str, str, int], None]
@@ -106,7 +106,7 @@ class Intake:
             self._take(timestamp, self._completed(timestamp, payload), at_us)
 
     def steady(self) -> tuple[int, int, int] | None:
-        """What each next packet must be like for nothing but its place to be open; `None` where there is more to it.
+        """What each next packet must be like for nothing but its place to be open; `None` if there is more to it.
 
         :returns: how long it is, from which time on it comes, and the least time between two of them, in ms.
         """
@@ -315,7 +315,7 @@ class Intake:
 
 
 def expected_size(form: AudioForm, params: AudioParams | None) -> int:
-    """How long a packet is by its parameters, as `size_in` has it; 0 where they do not tell."""
+    """How long a packet is by its parameters, as in `size_in`; 0 if they do not say."""
     send_rate_ms = (None if params is None else params.send_rate) or _SEND_RATE_MS
     if not 0 < send_rate_ms <= 10_000:
         return 0

@@ -1,4 +1,4 @@
-"""What happened to a stream, folded once from its frames and read by all who tell of it.
+"""What happened to a stream, folded once from its frames and read by all reports.
 
 The manifest, the recorder's snapshot and `rtms inspect` read the same ledger, live and from a capture. Every list and
 table has a bound. What is in the media is not its affair; see `placing`.
@@ -127,7 +127,7 @@ class Ledger:
         self.audio = Tally(int(MessageType.MEDIA_DATA_AUDIO))
         """Audio that came in."""
         self.counts_audio = False
-        """Whether more audio is only to be counted; who speaks is the recorder's affair, then."""
+        """Whether more audio is only counted; the recorder then handles speakers."""
         self.tallies: dict[Direction, dict[str, Tally]] = {direction: {} for direction in Direction}
         """Messages by direction and the type's name; `UNKNOWN <type>` and `UNREADABLE` are names too."""
         self.webhooks: dict[tuple[str, Direction], Tally] = {}
@@ -179,7 +179,7 @@ class Ledger:
         self.audio.nbytes += nbytes
 
     def media_tally(self, kind: type[Media]) -> Tally | None:
-        """The tally of media that came in; `None` where none of that kind have."""
+        """The tally of media that came in; `None` if none of that kind have."""
         return self.tallies[Direction.IN].get(_MEDIA_NAMES[kind])
 
     @property
@@ -256,7 +256,7 @@ class Ledger:
     # What else happened.
 
     def epochs(self, *, is_over: bool) -> list[Epoch]:
-        """The owners of the stream, one after the other; empty where there was only the first one.
+        """The owners of the stream, one after the other; empty if there was only the first one.
 
         :param is_over: whether nothing more will come.
         """
@@ -312,7 +312,7 @@ class Ledger:
         loss.last_error = text
 
     def forget_content(self) -> None:
-        """Forget what tells of people: the stream was revoked."""
+        """Forget everything about people: the stream was revoked."""
         self.people = People(self._product, self.warn)
         self.warnings, self.losses = {}, {}
 
@@ -391,7 +391,7 @@ class Ledger:
                 self._missing.discard(frame.channel)
             elif not self._is_greeted:
                 self._is_greeted = True
-                self._missing.clear()  # it asks anew for what it wants
+                self._missing.clear()  # it asks again for what it wants
             self._step("media_handshake" if is_media else "signaling_handshake", frame)
 
     def _on_ready(self, frame: Frame) -> None:

@@ -21,7 +21,7 @@ HOOKS_LOG = "hooks.log"
 SCHEMA = 1
 """Goes up only when an old reader would misread a new manifest."""
 MOST_NBYTES, MOST_OBJECTS, MOST_VALUES = 256 << 20, 200_000, 4_000_000
-"""What a manifest that is read may be: it may come from somebody else."""
+"""What a manifest that is read may be: it may come from someone else."""
 MOST_GAPS = 10_000
 """Gaps that a track lists; `gap_count` has the whole number."""
 
@@ -33,7 +33,7 @@ class TrackEntry(Struct):
     """`audio`, `video`, `share`, `transcript`, `chat` or `events`."""
     path: str
     user_id: UserId = None
-    """Whose it is; 0 is everybody's, where `channel_id` does not say otherwise."""
+    """Whose it is; 0 is everyone's, where `channel_id` does not say otherwise."""
     user_name: str | None = None
     """The first name, which is the file's as well; `participants` has the others."""
     channel_id: UserId = None
@@ -56,9 +56,9 @@ class TrackEntry(Struct):
     overlap: float = 0.0
     """Seconds that had no place between packets that had come before."""
     lost: int | None = None
-    """RTP packets that are missing by their sequence numbers; `null` where there are none."""
+    """RTP packets that are missing by their sequence numbers; `null` if there are none."""
     concealed: float = 0.0
-    """Seconds of lost audio that the codec guessed; they are among the gaps all the same."""
+    """Seconds of lost audio that the codec guessed; they are among the gaps anyway."""
     assumed: str | None = None
     """What was assumed of the packets, because they are not as granted."""
     sizes: list[tuple[int | None, int, int]] = []
@@ -95,14 +95,14 @@ class Connection(Struct):
 
 
 class Named(Struct):
-    """What somebody was called from some moment on."""
+    """What someone was called from some moment on."""
 
     name: str
     at: float
 
 
 class Participant(Struct):
-    """Somebody who was there; times of coming and going as far as events told."""
+    """Someone who was there; times of coming and going as far as events told."""
 
     user_id: UserId
     """The participant's id, which is the `channel_id` in Contact Center and Phone."""
@@ -153,7 +153,7 @@ class Epoch(Struct):
     generator: str
     started: float | None = None
     ended: float | None = None
-    """When it was last heard of."""
+    """When it was last heard from."""
     why: str = ""
     """How its session ended (`complete`, `interrupted`, …), or that its process did."""
 
@@ -166,7 +166,7 @@ class TapEntry(Struct):
     target: str
     """Where it went; without what may be secret in a URL."""
     user_id: UserId = None
-    """Whose alone it was; `null` is everybody's."""
+    """Whose alone it was; `null` is everyone's."""
     user_name: str | None = None
     bytes: int = 0
     """Handed on."""
@@ -179,7 +179,7 @@ class TapEntry(Struct):
     """Silence that stands for what nobody sent."""
     restarts: int = 0
     exit_code: int | None = None
-    """Of the last process; `null` where there was none. A signal's number is negative."""
+    """Of the last process; `null` if there was none. A signal's number is negative."""
     error: str = ""
     """Why it last failed."""
 
@@ -216,12 +216,12 @@ class Manifest(Struct):
     losses: list[Loss] = field(default_factory=list)
     taps: list[TapEntry] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
-    """The owners of the stream one after the other, where it had several; empty where the first one kept it."""
+    """The owners of the stream one after the other, where it had several; empty if the first one kept it."""
     title: str | None = None
     """What a person has called the recording (`rtms name`)."""
 
     def party(self, track: TrackEntry) -> UserId:
-        """Whose a track is; `None` for everybody's."""
+        """Whose a track is; `None` for everyone's."""
         is_mixed = track.path.rpartition("/")[2].startswith("mixed")
         if track.channel_id is not None:
             return track.channel_id
@@ -233,8 +233,8 @@ class Manifest(Struct):
     def read(cls, folder: Path) -> "Manifest":
         """A recording's manifest.
 
-        :raises OSError: where there is none.
-        :raises ValueError: where it is not a manifest of ours, or one that a newer version wrote.
+        :raises OSError: if there is none.
+        :raises ValueError: if it is not a manifest of ours, or one that a newer version wrote.
         """
         return cls.decode(read_bounded(open_inside(folder, MANIFEST), MOST_NBYTES))
 
@@ -242,7 +242,7 @@ class Manifest(Struct):
     def decode(cls, content: bytes) -> "Manifest":
         """A manifest by the file's bytes.
 
-        :raises ValueError: where it is not a manifest of ours, or one that a newer version wrote.
+        :raises ValueError: if it is not a manifest of ours, or one that a newer version wrote.
         """
         if content.count(b"{") > MOST_OBJECTS:
             raise ValueError(f"it has more than {MOST_OBJECTS:,} tracks, participants and the like")

@@ -21,8 +21,8 @@ def leave_mark(folder: Path, text: str) -> None:
 
     :param folder: the recording's, or that of the epoch that is being recorded.
     :param text: at most `LONGEST` characters.
-    :raises FileExistsError: where another mark waits there.
-    :raises OSError: where it cannot be written.
+    :raises FileExistsError: if another mark waits there.
+    :raises OSError: if it cannot be written.
     """
     descriptor, name = tempfile.mkstemp(prefix=MARK, dir=folder)
     try:
@@ -39,7 +39,7 @@ def is_left(folder: Path) -> bool:
 
 
 def take_mark(folder: Path) -> str | None:
-    """Take the mark that somebody has left; `None` where there is none that can be read."""
+    """Take the mark that someone has left; `None` if there is none that can be read."""
     path = folder / MARK
     if not os.path.lexists(path):
         return None

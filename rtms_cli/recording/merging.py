@@ -6,7 +6,7 @@ up to the third are here"): before it, the parts are the recording, and after it
 files: the parts go, then the whole's files take their place, its capture and its manifest last. A process that dies in
 between leaves one or the other complete, readers read that, and the next merge finishes.
 
-Nothing is lost by it: where a capture could not be read to the end, where a part has losses, or where somebody has put
+Nothing is lost by it: where a capture could not be read to the end, where a part has losses, or where someone has put
 files of his own into one, that part stays as it was, in `kept/`.
 """
 
@@ -61,7 +61,7 @@ def finish(
 
     :param force: go on where the file system has no locks, so that nobody can tell whether it is being recorded.
     :param read: gives the capture's items; it may show how far they have been read.
-    :raises Problem: where it is not a recording, or is being recorded.
+    :raises Problem: if it is not a recording, or is being recorded.
     """
     if has_parts(folder):
         return merge(folder, keep_revoked=keep_revoked, force=force, read=read)

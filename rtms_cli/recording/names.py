@@ -107,7 +107,7 @@ def new_folder(parent: Path, header: Header, mode: int = 0o700) -> Path:
     """Make the folder of a new recording: `<started, UTC>_<product>_<stream id>`, `_2`, … where there is one.
 
     :param mode: its permissions, and those of parents that have to be made, less what the user's umask takes away.
-    :raises OSError: where it cannot be made.
+    :raises OSError: if it cannot be made.
     """
     make_folder(parent, mode)
     number, name = 1, folder_name(header.created, header.product, header.rtms_stream_id)

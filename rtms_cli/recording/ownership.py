@@ -1,4 +1,4 @@
-"""Who works on a recording: a lock that ends with the process that holds it.
+"""The owner of a recording: a lock that ends with the process that holds it.
 
 The lock is a `flock` on `.lock` in the recording's folder. A process id or a host name would not do: a recorder in a
 container has process id 1, and another host name after each start.
@@ -30,7 +30,7 @@ disk is full by then, and no more files can be made."""
 
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)
-"""Opening a pipe that somebody has put there doesn't block."""
+"""Opening a pipe that someone has put there doesn't block."""
 _NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL))
 
 
@@ -57,9 +57,9 @@ class FolderLock:
     def acquire(self) -> None:
         """Take the lock; it is held until `release`, or until this process ends.
 
-        :raises BlockingIOError: where another process, or another part of this one, holds it.
-        :raises NoLocksError: where there are no locks.
-        :raises OSError: where the folder is gone, or cannot be written to.
+        :raises BlockingIOError: if another process, or another part of this one, holds it.
+        :raises NoLocksError: if there are no locks.
+        :raises OSError: if the folder is gone, or cannot be written to.
         """
         if not _HAS_LOCKS:
             self._folder.stat()
@@ -83,9 +83,9 @@ class FolderLock:
                     os.close(descriptor)
 
     def keep(self, nbytes: int) -> None:
-        """See to it that the lock's file is there and has at least so much room, if the disk has it.
+        """See to it that the lock's file is there and has at least this much room, if the disk has it.
 
-        If somebody has removed it, or replaced the folder, it is made again.
+        If someone has removed it, or replaced the folder, it is made again.
         """
         held = self._descriptor
         if held is None:
@@ -96,7 +96,7 @@ class FolderLock:
                 self.acquire()
                 os.close(held)
         except OSError as error:
-            log.debug("%s is gone, and cannot be had again yet: %s", self._path, error)
+            log.debug("%s is gone, and cannot be taken again yet: %s", self._path, error)
         self._descriptor = self._descriptor or held
         if max(ROOM_NBYTES, nbytes) > os.fstat(self._descriptor).st_size:
             _reserve(self._descriptor, max(ROOM_NBYTES, nbytes))
@@ -106,7 +106,7 @@ class FolderLock:
 
         That takes no room on the disk beyond what was kept, and no new file.
 
-        :raises OSError: where even that failed, or there is no lock.
+        :raises OSError: if even that failed, or there is no lock.
         """
         if self._descriptor is None or not _is_at(self._path, self._descriptor):
             raise OSError(errno.ENOENT, "The lock is gone")
@@ -184,7 +184,7 @@ def _reserve(descriptor: int, nbytes: int = ROOM_NBYTES) -> None:
 
 
 def _is_own(descriptor: int) -> bool:
-    """Whether it is a file that has no other name: one that somebody put there leads to another one's content."""
+    """Whether it is a file that has no other name: one that someone put there leads to another one's content."""
     found = os.fstat(descriptor)
     return stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
 

@@ -1,4 +1,4 @@
-"""Who takes part in a stream: what they are called, when that changed, when they came and went."""
+"""The participants of a stream: their names, when those changed, when people came and went."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ _NEWEST = "event"
 class People:
     """The participants of one stream, by party.
 
-    What calls somebody by one name all the time says nothing new: who is renamed by an event keeps that name although
+    What calls someone by one name all the time says nothing new: who is renamed by an event keeps that name although
     their packets go on with the old one, until the packets have another.
 
     :param warn: takes what a person should know.
@@ -28,7 +28,7 @@ class People:
         self._warn = warn
         self.parties = Parties(product)
         self.participants: dict[UserId, Participant] = {}
-        """Those that were heard of. Who came back has not left."""
+        """The participants. One that came back has not left."""
         self.speaker: UserId = None
         """The active speaker, as the last event named it."""
         self._users: set[UserId] = set()
@@ -40,14 +40,14 @@ class People:
         self._renamed = 0
 
     def names(self) -> dict[UserId, str]:
-        """Everybody's newest name; it is replaced, never changed, so that snapshots may share it."""
+        """Everyone's newest name; it is replaced, never changed, so that snapshots may share it."""
         if self._has_news:
             self._has_news = False
             self._names = {who: one.user_name for who, one in self.participants.items() if one.user_name}
         return self._names
 
     def listed(self) -> list[Participant]:
-        """Everybody, with the user ids that are theirs beside a channel."""
+        """Everyone, with the user ids that are theirs beside a channel."""
         users = self.parties.users()
         return [
             structs.replace(one, user_ids=users[one.user_id]) if one.user_id in users else one
@@ -74,7 +74,7 @@ class People:
             self._users.discard(whose)
 
     def take(self, event: EventUpdate, at_us: int) -> None:
-        """Take note of whom an event tells of."""
+        """Note the people in an event."""
         if is_speaker_change(event, self._product):
             speaker = speaker_of(event, self._product)
             self.speaker = None if speaker is None else speaker.party
@@ -92,7 +92,7 @@ class People:
         person = self.participants.get(whose)
         if person is None:
             if len(self.participants) >= MOST_PARTICIPANTS:
-                self._warn(f"more than {MOST_PARTICIPANTS} participants: who else was told of is not listed")
+                self._warn(f"more than {MOST_PARTICIPANTS} participants: the others are not listed")
                 return None
             person = self.participants[whose] = Participant(whose)
         if name is None:

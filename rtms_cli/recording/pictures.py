@@ -37,14 +37,14 @@ class Picture(Struct, frozen=True):
     has_parameter_sets: bool = False
     """Whether an SPS or PPS is in it (H.264)."""
     size: Size | None = None
-    """`None` where it does not say: an H.264 access unit without an SPS, or a damaged header."""
+    """`None` if it does not say: an H.264 access unit without an SPS, or a damaged header."""
 
 
 _PLAIN = Picture(False)
 
 
 def sniff_codec(payload: bytes) -> int | None:
-    """Tell a picture's codec from its first bytes; `None` where it is not one that RTMS has."""
+    """Tell a picture's codec from its first bytes; `None` if it is not one that RTMS has."""
     if payload.startswith(b"\xff\xd8\xff"):
         return Codec.JPG
     if payload.startswith(b"\x89PNG"):
@@ -128,7 +128,7 @@ _SLICE_HEADERS = (b"\x01", b"\x21", b"\x41", b"\x61")
 
 
 def _uncovered(payload: bytes) -> tuple[int | None, bytes, str]:
-    """An image with white space in front, or in base64 twice; its codec is `None` where it is neither."""
+    """An image with white space in front, or in base64 twice; its codec is `None` if it is neither."""
     bare = payload.lstrip(b" \t\r\n")
     if (codec := sniff_codec(bare)) in _IMAGES:
         return codec, bare, "white space before its pictures"

@@ -60,7 +60,7 @@ class _Whose(NamedTuple):
 
     @property
     def user_id(self) -> UserId:
-        """What the manifest has: 0 for everybody's."""
+        """What the manifest has: 0 for everyone's."""
         return 0 if self.party is None else self.party
 
     def stem(self, name: str | None) -> str:
@@ -114,7 +114,7 @@ class Placer:
         """What takes a frame, by its message's type; audio goes to `place_audio`."""
 
     def hear(self, listener: Listener | None) -> None:
-        """Tell somebody what the files get from now on."""
+        """Tell someone what the files get from now on."""
         self._listener = listener
         for track in self.tracks:
             track.listener = listener
@@ -218,7 +218,7 @@ class Placer:
         return self._time.arrival(frame.at_us)
 
     def _intake(self, message: Audio, channel: Channel, segment: Segment) -> Intake | None:
-        """What takes a sender's packets; `None` where there are too many tracks."""
+        """What takes a sender's packets; `None` if there are too many tracks."""
         whose, form = self._whose(message), channel.audio
         name = None if whose.party is None else self._name_of(message)
         intake = self._intakes.get((whose, form, segment))
@@ -338,7 +338,7 @@ class Placer:
     def _picture_track(self, kind: str, message: Media, codec: int | None, wanted: int | None) -> PictureTrack | None:
         """A file for another sender, or for a known one's that turns to what was not granted (`…_2`).
 
-        `None` where there are too many.
+        `None` if there are too many.
         """
         if len(self.tracks) >= MOST_TRACKS:
             return None
@@ -423,7 +423,7 @@ class Placer:
         return track
 
     def _name_of(self, message: Media | Transcript | Chat) -> str | None:
-        """The name as it was sent, or as it was told before."""
+        """The name as it was sent, or as known before."""
         told = self._ledger.people.name(parties.party_of(message, self._product))
         return parties.name_of(message, self._product) or told
 

@@ -42,10 +42,10 @@ class Candidate(Struct, frozen=True):
     ended_at: str
     nbytes: int
     mark: str = ""
-    """What tells whether it has changed since."""
+    """What shows whether it has changed since."""
 
     def ended(self) -> datetime | None:
-        """When it ended; `None` where that is no time."""
+        """When it ended; `None` if that is not a time."""
         try:
             read = datetime.fromisoformat(self.ended_at or self.started_at)
         except ValueError:
@@ -69,7 +69,7 @@ class Place(Protocol):
     def delete(self, candidate: Candidate) -> str:
         """Delete a recording, unless it has changed since it was found.
 
-        :returns: why not; empty where it was deleted.
+        :returns: why not; empty if it was deleted.
         """
 
 
@@ -92,7 +92,7 @@ def plan(
 
     :param older_than_s: since the recording ended.
     :param statuses: only those that ended so; empty are all.
-    :param keep: so many of the newest recordings stay, whatever their age.
+    :param keep: this many of the newest recordings stay, whatever their age.
     """
     left, dated, chosen = list[Left](), list[tuple[datetime, Candidate]](), list[Candidate]()
     for one in found:
@@ -114,7 +114,7 @@ def plan(
 class Folder:
     """A folder with recordings in it.
 
-    :raises Problem: where there is none.
+    :raises Problem: if there is none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -152,7 +152,7 @@ class Folder:
         return delete_recording(folder, is_same)
 
     def _look_at(self, folder: Path, *, is_ours: bool = False) -> Candidate | Left | None:
-        """A folder as it stands; `None` where it is not a recording.
+        """A folder as it stands; `None` if it is not a recording.
 
         :param is_ours: whether we hold its lock.
         """
@@ -177,7 +177,7 @@ def delete_recording(folder: Path, is_same: Callable[[], bool] = lambda: True) -
     """Delete a recording that nobody records or repairs at this moment, finished or not.
 
     :param is_same: asked once its lock is ours, right before it goes.
-    :returns: why not; empty where it was deleted.
+    :returns: why not; empty if it was deleted.
     """
     lock = FolderLock(folder)
     try:

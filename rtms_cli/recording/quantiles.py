@@ -46,7 +46,7 @@ class Quantiles:
         self._largest = max(self._largest, max(values))
 
     def spread(self, unit: int = 1000) -> Spread | None:
-        """The percentiles, divided by `unit`; `None` where nothing was counted."""
+        """The percentiles, divided by `unit`; `None` if nothing was counted."""
         if not self._count:
             return None
         p50, p95, p99 = (self._at(percent) / unit for percent in (50, 95, 99))

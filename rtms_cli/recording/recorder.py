@@ -66,7 +66,7 @@ class TrackSnapshot(Struct, frozen=True):
     path: str
     kind: str
     user_id: UserId
-    """Whose it is; `None` is everybody's."""
+    """Whose it is; `None` is everyone's."""
     user_name: str | None
     seconds: float
     packets: int
@@ -116,7 +116,7 @@ class Recorder:
     :param process: who records, for the manifest of a recording that is not finished; see `ownership.this_process`.
     :param lock: the folder's lock; it is held while the recorder is open.
     :param origin_ms: the recording's zero, where it is known from before.
-    :raises Problem: where another process has that lock.
+    :raises Problem: if another process has that lock.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Recorder:
         self._unwritten: list[Frame | Run] = []
         """What was taken, and is not in the capture yet."""
         self._part = 1
-        """Of the capture; a new one begins where somebody has deleted, cut or replaced the last one."""
+        """Of the capture; a new one begins where someone has deleted, cut or replaced the last one."""
         self._has_manifest = False
         self._written = 0
         self._snapshot = RecorderSnapshot(folder, self._status)
@@ -175,11 +175,11 @@ class Recorder:
 
     @property
     def is_heard(self) -> bool:
-        """Whether somebody listens."""
+        """Whether someone listens."""
         return self._listener is not None
 
     def listen(self, listener: StreamListener | None) -> None:
-        """Tell somebody what the files get from now on, in `fold`, `turn` and `close`; who listened before is done."""
+        """Tell someone what the files get from now on, in `fold`, `turn` and `close`; who listened before is done."""
         if self._listener is not None:
             self._taps = joined_taps(self._taps, self._listener.entries())
         self._listener = listener
@@ -194,7 +194,7 @@ class Recorder:
         """Take a batch of frames and packets, in order, and write what they bring.
 
         :param writes: whether to write: a listener wants to hear at once what can be written with more of its kind.
-        :raises ClosedRecorderError: where the recorder is closed.
+        :raises ClosedRecorderError: if the recorder is closed.
         """
         if not self.is_open:
             raise ClosedRecorderError(f"{self.folder} is closed, and {len(items)} frames came")
@@ -269,7 +269,7 @@ class Recorder:
     def reopen(self) -> None:
         """Go on with a recording that was closed after its session's last word; the tracks reopen with the next frame.
 
-        :raises Problem: where that cannot be done: its stream needs a recording of its own.
+        :raises Problem: if that cannot be done: its stream needs a recording of its own.
         """
         if self.is_open:
             return
@@ -302,7 +302,7 @@ class Recorder:
         self._files_left = self._files.marks((part_name(self._part), MANIFEST))
 
     def note_loss(self, what: str, why: str) -> None:
-        """Put into `losses` what the capture lacks, and does not tell of itself."""
+        """Put into `losses` what the capture lacks, and does not report itself."""
         self._ledger.lose(what, CAPTURE, 0, why)
 
     def write_failures(self) -> int:
@@ -425,7 +425,7 @@ class Recorder:
     # Writing.
 
     def _delete(self) -> None:
-        """Take away everything that was recorded, and all that tells of it by name; the manifest remains.
+        """Take away everything that was recorded, and everything that names it; the manifest remains.
 
         The manifest says so first: then `repair` can finish a deletion that was not.
         """
@@ -442,7 +442,7 @@ class Recorder:
         units, self._unwritten = self._unwritten, []
         lines = capture_lines(one if isinstance(one, Frame) else one.packets for one in units)
         count_of = sum(1 if isinstance(one, Frame) else len(one.packets.raws) for one in units)
-        gone = self._files.gone(part_name(self._part))
+        gone = self._files.missing_nbytes(part_name(self._part))
         if gone is not None:
             self._ledger.lose(_CHANGED, part_name(self._part), gone)
             self._part = next(part for part in count(self._part + 1) if not lexists(self.folder / part_name(part)))
@@ -517,7 +517,7 @@ def _connection(socket: Socket) -> Connection:
 
 
 def _later(created: str, at_us: int) -> str | None:
-    """An ISO time some microseconds after another; `None` where that is no time."""
+    """An ISO time some microseconds after another; `None` if that is not a time."""
     try:
         ended = datetime.fromisoformat(created) + timedelta(microseconds=at_us)
     except (ValueError, OverflowError):

@@ -1,7 +1,7 @@
 """Finishes recordings whose process died: whatever the capture knows and the other files do not is put there.
 
 The capture is written before the files that are made from it, so it knows at least as much, unless a disk refused it
-something. Repair makes everything anew beside the recording, from the capture, and takes over each file that holds all
+something. Repair makes everything again beside the recording, from the capture, and takes over each file that holds all
 that the one in the recording does. It only adds: files that hold more stay, and so do losses and what the manifest
 knew of the end. Doing it again changes nothing.
 """
@@ -40,7 +40,7 @@ from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.tracks import EXTENSIONS as PICTURE_EXTENSIONS
 
 WORKSHOP = ".repair"
-"""Where a recording is made anew, in its folder."""
+"""Where a recording is made again, in its folder."""
 _BATCH = 1024
 _CLOCKS_MS = 60_000
 """By how much our clock may be ahead of Zoom's."""
@@ -96,7 +96,7 @@ def revoke(out: Path, stream_id: str, event_ts: int | None, stop: Stop) -> list[
     :param out: where recordings are; those that are being recorded see to it themselves.
     :param event_ts: when Zoom said so; a recording that began later is another one's.
     :returns: the recordings that were deleted.
-    :raises OSError: where something could not be deleted; `repair` can finish that.
+    :raises OSError: if something could not be deleted; `repair` can finish that.
     """
     deleted = []
     for path in sorted(out.glob(f"*/{MANIFEST}")):
@@ -129,7 +129,7 @@ def _is_after(started_at: str, event_ts: int | None) -> bool:
 
 
 def may_go(manifest: Manifest) -> bool:
-    """Whether what a manifest tells of is to be deleted; one that lists its tracks is kept on purpose."""
+    """Whether what a manifest reports is to be deleted; one that lists its tracks is kept on purpose."""
     return manifest.status == Status.REVOKED and not manifest.tracks
 
 
@@ -154,7 +154,7 @@ def repair(
 
     :param force: go on where the file system has no locks, so that nobody can tell whether it is being recorded.
     :param read: gives the capture's items; it may show how far they have been read.
-    :raises Problem: where it is not a recording, or is being recorded.
+    :raises Problem: if it is not a recording, or is being recorded.
     """
     lock = acquired(folder, force=force)
     try:
@@ -169,7 +169,7 @@ def acquired(folder: Path, *, force: bool) -> FolderLock:
     """A recording's lock, which the caller releases.
 
     :param force: go on without one where the file system has none.
-    :raises Problem: where it cannot be had.
+    :raises Problem: if it is not available.
     """
     lock = FolderLock(folder)
     try:
@@ -180,7 +180,7 @@ def acquired(folder: Path, *, force: bool) -> FolderLock:
     except NoLocksError:
         if not force:
             raise Problem(
-                f"{folder} is on a file system without locks: whether it is being recorded cannot be told.",
+                f"{folder} is on a file system without locks: rtms cannot tell whether it is still recording.",
                 f"When{_by(folder) or ' its process'} has ended: rtms repair --force {folder}",
             ) from None
     except OSError as error:
@@ -256,7 +256,7 @@ def _finish_without(folder: Path, before: Manifest, problem: Problem, *, keep_re
     manifest.status, manifest.process = (told or Status.INTERRUPTED).value, None
     written = datetime.fromtimestamp((folder / MANIFEST).stat().st_mtime, UTC)
     manifest.ended_at = iso_time(written)
-    manifest.losses = [*before.losses, Loss("cannot be read: repair had the manifest alone", part_name(1), 1)]
+    manifest.losses = [*before.losses, Loss("cannot be read: repair only had the manifest", part_name(1), 1)]
     Files(folder, mode_of(folder / MANIFEST)).replace(MANIFEST, manifest.encode())
     kept = tuple(sorted(name for name in files_in(folder) if _is_recorded(name, before)))
     return Repaired(folder, manifest.status, (MANIFEST,), kept, (problem.what,), len(manifest.losses))
@@ -279,7 +279,7 @@ def ending_by(stop: Stop) -> Status:
 
 
 def clear_workshop(workshop: Path) -> None:
-    """Take away what a repair that was killed has left, or what somebody has put there."""
+    """Take away what a repair that was killed has left, or what someone has put there."""
     if workshop.is_dir() and not workshop.is_symlink():
         shutil.rmtree(workshop, ignore_errors=True)
     else:
@@ -293,7 +293,9 @@ def manifest_of(folder: Path) -> Manifest | None:
         return None
     except (OSError, ValueError) as error:
         why = reason_of(error)
-        raise Problem(f"{folder / MANIFEST} cannot be read: {why}.", "Move it away to have a new one made.") from None
+        raise Problem(
+            f"{folder / MANIFEST} cannot be read: {why}.", "Move it away, and rtms writes a new one."
+        ) from None
 
 
 def has_encoded(folder: Path, before: Manifest | None) -> bool:
@@ -307,7 +309,7 @@ def _finish_deletion(folder: Path, manifest: Manifest, *, keep_revoked: bool) ->
     """Delete what is left of a revoked recording; one that lists its tracks is kept on purpose."""
     if not may_go(manifest) or keep_revoked or not files_in(folder) - {MANIFEST}:
         return Repaired(folder, manifest.status, (), (), (), len(manifest.losses))
-    manifest.warnings.append(Warned("the stream was revoked: repair deleted what was left of its recording", 1, 0.0))
+    manifest.warnings.append(Warned("the stream was revoked: repair deleted the rest of its recording", 1, 0.0))
     return delete_content(folder, manifest, ())
 
 
@@ -358,7 +360,7 @@ def _take_over(
 
 
 _MOST_S = 1e12
-"""What an offset can be; a manifest may come from somebody else."""
+"""What an offset can be; a manifest may come from someone else."""
 
 
 def _most_moved_ms(before: Manifest | None, made: Manifest) -> dict[str, int]:
@@ -381,7 +383,7 @@ def _all_hold(unit: list[str], there: set[str], workshop: Path, folder: Path, mo
 
 
 def _has_place(folder: Path, name: str) -> bool:
-    """Whether a file can be put where there is none: not through a link, and in the place of nothing else."""
+    """Whether a file can be put there: not through a link, and not in the place of something else."""
     path = folder / name
     between = list(path.relative_to(folder).parents)[:-1]
     ways = (folder / parent for parent in between)

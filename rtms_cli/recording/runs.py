@@ -118,12 +118,12 @@ class Runs:
         self._heard: dict[tuple[int, UserId], str | None] = {}
         self._flows: dict[tuple[str, UserId, UserId], _Flow] = {}
         self._senders: dict[Intake, tuple[str, UserId, UserId]] = {}
-        """Whose flow goes into an intake: everybody's sound may come with several ids, and on several channels."""
+        """Whose flow goes into an intake: everyone's sound may come with several ids, and on several channels."""
         self._segment: Segment | None = None
         """Where the flows are."""
 
     def settle(self) -> None:
-        """Place what was put off, and look at everything anew: a frame comes, or the files are written."""
+        """Place what was put off, and look at everything again: a frame comes, or the files are written."""
         for flow in self._flows.values():
             flow.settle()
         self._flows.clear()
@@ -170,7 +170,7 @@ class Runs:
         self._ledger.count_audio(count, nbytes, packets.at_us[-1])
 
     def _standing(self, name: str) -> tuple[Channel | None, Segment | None]:
-        """What packets on a channel can go by; `None` where each is to be taken as a frame."""
+        """What packets on a channel can go by; `None` if each is to be taken as a frame."""
         segment, channel = self._time.flowing, self._placer.channels.known.get(name)
         if segment is not self._segment:
             self.settle()

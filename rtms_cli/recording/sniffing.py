@@ -18,7 +18,7 @@ ALIKE = (Codec.G711, Codec.G722)
 
 
 def is_rtp(payloads: Sequence[bytes]) -> bool | None:
-    """Whether payloads have RTP headers: one source, whose numbers go up; `None` where that is not clear."""
+    """Whether payloads have RTP headers: one source, whose numbers go up; `None` if that is not clear."""
     if len(payloads) < 3:
         return None
     heads = [
@@ -91,7 +91,7 @@ def _sound(codec: int, payloads: Sequence[bytes]) -> _Sound:
 
 
 def of_8_kbyte(payloads: Sequence[bytes], granted: int) -> int | None:
-    """Which of the codecs of 64 kbit/s packets are of; `None` where they do not tell.
+    """Which of the codecs of 64 kbit/s packets are of; `None` if that is unclear.
 
     :param granted: what to stay with where that is possible; nothing of both otherwise.
     """
@@ -107,7 +107,7 @@ def of_8_kbyte(payloads: Sequence[bytes], granted: int) -> int | None:
 
 
 def is_stereo(payloads: Sequence[bytes]) -> bool | None:
-    """Whether 16-bit samples are of two channels in turn; `None` where they do not tell.
+    """Whether 16-bit samples are of two channels in turn; `None` if that is unclear.
 
     In one channel, neighbours are most alike, the more so the closer they are. In two, every other one is.
     """
@@ -124,7 +124,7 @@ def is_stereo(payloads: Sequence[bytes]) -> bool | None:
 
 
 def is_smoother(one: bytes, other: bytes, audio_channels: int) -> bool | None:
-    """Whether bytes are rather 16-bit samples than other ones are; `None` where that is not clear."""
+    """Whether bytes are rather 16-bit samples than other ones are; `None` if that is not clear."""
     first, second = _steps(one, audio_channels), _steps(other, audio_channels)
     if 4 * first < second:
         return True

@@ -293,7 +293,7 @@ class Timeline:
 
         :param offset_ms: the first one's timestamp from the segment's zero.
         :param step_ms: what each of them lasts, so that `count`, its samples, are exactly as long.
-        :returns: the position of the first sample; `None` where each of them must be placed on its own. Then nothing
+        :returns: the position of the first sample; `None` if each of them must be placed on its own. Then nothing
             was taken.
         """
         lead = offset_ms * self._per_ms - self.end

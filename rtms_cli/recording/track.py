@@ -30,7 +30,7 @@ class Track(ABC):
     can_reopen: ClassVar[bool] = True
     """Whether the file can be appended to once it was closed."""
     listener: "Listener | None" = None
-    """Who is told what the file gets."""
+    """The listener that gets what the file gets."""
     level = 0.0
     """About the peak of the last audio that was written, 0 to 1."""
 
@@ -74,8 +74,8 @@ class Track(ABC):
     def add(self, timestamp: int | None, content: Any) -> tuple[str, int] | None:
         """Take one packet, picture or line.
 
-        :returns: why a part of it could not be kept, and how many bytes; `None` where all was kept.
-        :raises ClosedTrackError: where the track is closed.
+        :returns: why a part of it could not be kept, and how many bytes; `None` if all was kept.
+        :raises ClosedTrackError: if the track is closed.
         """
 
     @abstractmethod
@@ -101,7 +101,7 @@ class Track(ABC):
     def reopen(self) -> None:
         """Go on with the same file.
 
-        :raises ClosedTrackError: where it cannot be appended to.
+        :raises ClosedTrackError: if it cannot be appended to.
         """
         if not self.can_reopen:
             raise ClosedTrackError(f"{self.path} was closed and cannot be appended to")

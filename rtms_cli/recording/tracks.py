@@ -18,7 +18,7 @@ from rtms_cli.recording.timeline import is_sane
 from rtms_cli.recording.track import ClosedTrackError, Track
 
 EXTENSIONS: dict[int | None, str] = {Codec.H264: "h264", Codec.JPG: "mjpeg", Codec.PNG: "pngs"}
-"""File extensions by codec; what is none of these is kept as `.bin`."""
+"""File extensions by codec; what is not one of these is kept as `.bin`."""
 
 MOST_SIZES = 1_000
 """Changes of resolution that a track lists."""
@@ -141,7 +141,7 @@ class TextTrack(Track):
         """The same, as another owner of the stream left it."""
 
     def begin_epoch(self) -> None:
-        """Another owner of the stream recorded what comes now; what both of them heard is kept once.
+        """Another owner of the stream recorded what comes now; what both of them received is kept once.
 
         That is a line with a timestamp of its own, all of which is the same.
         """

@@ -4,7 +4,7 @@ Theory of operation. `Sink.put` appends to its stream's queue and counts bytes; 
 `SLICE` bytes of a stream at a time so that one cannot keep the others waiting, and folds it. Each stream has its turn
 once in a period, so that small frames are written in batches, and the turns are spread over the period: while the
 thread works, the event loop gets on slowly, and many short delays are better than a long one. A prompt stream, to which
-somebody listens, has more turns of its own. Only where more waits than real time brings, or somebody waits for room,
+someone listens, has more turns of its own. Only where more waits than real time brings, or someone waits for room,
 all streams have their turn at once.
 
 Each counter has one writer: the event loop's thread adds, the writing thread takes off. A `deque` may be appended to
@@ -36,23 +36,23 @@ PROMPT_S = 0.02
 MANIFEST_S = 2.0
 MANIFEST_PER_STREAM_S = 0.05
 STREAMS_PER_MANIFEST = 80
-"""One manifest is renewed for so many streams that have their turn together: a renamed file is written out by ext4, and
-frames must not wait for that."""
+"""One manifest is renewed for this many streams that have their turn together: a renamed file is written out by ext4,
+and frames must not wait for that."""
 MANIFEST_BYTES_PER_S = 50_000
 """A large manifest is renewed less often."""
 SLICE = 1 << 19
 """Of larger batches less would still be in the processor's cache when it is written, and their memory would be asked of
-the system anew each time."""
+the system again each time."""
 WAKE, WAKE_PER_STREAM = SLICE, 32 << 10
-"""What waits before all streams have their turn at once: somebody sends faster than in real time."""
+"""What waits before all streams have their turn at once: someone sends faster than in real time."""
 FRAME_COST = 300
 """Bytes that a waiting frame may take beside its own; those are there twice, as they came and read, but in packets."""
 PACKET_COST = 50
 """The same of each packet of a run."""
 SOFT_LIMIT, SOFT_LIMIT_PER_STREAM = 16 << 20, 64 << 10
-"""What may wait while the thread gets on: who sends faster than it writes is held back from here on."""
+"""How much may wait while the thread is writing; beyond it, a faster sender is slowed down."""
 STALLED_S = 0.25
-"""A thread that has not got on for so long waits for a disk: then more may wait, so that keep-alives are read."""
+"""A thread that has not got on for this long waits for a disk: then more may wait, so that keep-alives are read."""
 
 
 class Writer:
@@ -98,7 +98,7 @@ class Writer:
     def open(self, recorder: Recorder, now_us: Callable[[], int] | None = None) -> "Sink":
         """Start to write a recording; close the sink when its stream is done.
 
-        A recorder to which somebody listens has its turn every `PROMPT_S`. The turns of the others stay as they are.
+        A recorder to which someone listens has its turn every `PROMPT_S`. The turns of the others stay as they are.
 
         :param now_us: the stream's clock, for who listens.
         """
@@ -134,11 +134,11 @@ class Writer:
     async def room(self) -> None:
         """Wait until clearly less is waiting than makes sinks full."""
         loop = asyncio.get_running_loop()
-        while self.full:  # again: what was let go may have been full anew by then
+        while self.full:  # again: what was let go may have been full again by then
             future = loop.create_future()
             self._waiters.append((loop, future))
             self._wake.set()  # in case the thread came by before it could see this waiter
-            # A thread that waits for a disk tells nobody: then there is room after all.
+            # A thread that waits for a disk cannot report: then there is room after all.
             await asyncio.wait([future], timeout=STALLED_S)
 
     # The writing thread.
@@ -344,17 +344,17 @@ class Sink:
         try:
             work()
         except Exception as defect:
-            log.exception("a defect in rtms has cost a part of %s; its capture has the frames", self._recorder.folder)
+            log.exception("a defect in rtms damaged a part of %s; its capture has the frames", self._recorder.folder)
             self._recorder.note_loss("a defect in rtms", repr(defect))
 
 
 def _may_be_dropped(frame: Frame) -> bool:
-    """Whether nothing depends on a frame; who reads media waits for room, so there are few of those."""
+    """Whether nothing depends on a frame; readers of media wait for room, so there are few of those."""
     return not isinstance(frame.message, Media) and frame.direction is not Direction.STATE and frame.channel != WEBHOOK
 
 
 def _cost(item: Item) -> int:
-    """What waits counts for so much: the same when it is put as when it is taken."""
+    """What waits counts for this much: the same when it is put as when it is taken."""
     if type(item) is Packets:
         return item.nbytes + PACKET_COST * len(item.raws) + FRAME_COST
     assert isinstance(item, Frame)

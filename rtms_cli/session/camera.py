@@ -40,7 +40,7 @@ class Camera:
                 self.switch(who.party, on=what == _ON)
 
     def name(self, user: UserId, name: str) -> None:
-        """Somebody is called so."""
+        """Someone is called so."""
         if user in self._names or len(self._names) < _MOST:
             self._names[user] = name
 

@@ -100,7 +100,7 @@ class Channel:
         self.lost_us: int | None = None
         """Since when it has been without a working connection."""
         self.doubt: tuple[int, str] | None = None
-        """When somebody said late that it is lost, and how."""
+        """When someone said late that it is lost, and how."""
         self.later_doubt: tuple[int, str] | None = None
         """The same of the last one who said so since: what was heard before that proves nothing about it."""
         self.has_been_up = False
@@ -146,7 +146,7 @@ class Channel:
     def enter(self, phase: Phase, at_us: int, due_us: int | None = None) -> None:
         """Move to a phase.
 
-        :raises IllegalMoveError: where the table does not have the move.
+        :raises IllegalMoveError: if the table does not have the move.
         """
         if phase not in PHASES[self.phase]:
             raise IllegalMoveError(f"{self.name} cannot go from {self.phase} to {phase}")
@@ -170,7 +170,7 @@ class Channel:
         return (self.since_us if last_us is None else max(last_us, self.since_us)) + SILENCE_S * US
 
     def suspect(self, at_us: int, how: str) -> None:
-        """Note that somebody said, late, that it is lost."""
+        """Note that someone said, late, that it is lost."""
         if self.doubt is None:
             self.doubt = at_us, how
         else:

@@ -111,7 +111,7 @@ class Connections:
     def connect(self, channel: Channel, at_us: int, *, anew: bool = False) -> None:
         """Open a channel's socket.
 
-        :param anew: whether it begins a new life, for which the server waits anew.
+        :param again: whether it begins a new life, for which the server waits again.
         """
         if anew:
             channel.lost_us = at_us
@@ -260,7 +260,7 @@ class Connections:
             channel.enter(Phase.IDLE, at_us)
 
     def leave(self) -> None:
-        """Let go of all sockets, so that the server waits for us to come back: somebody else will."""
+        """Let go of all sockets, so that the server waits for us to come back: someone else will."""
         channels = reversed(self.channels.values())  # media first: they would end with signaling
         self.out += [Close(channel.name, _GOING_AWAY, "") for channel in channels if channel.has_socket]
 
@@ -319,7 +319,7 @@ class Connections:
         offered = {kind: name for kind, name in own.items() if name in self._urls}
         has_others = any(other.is_media and other is not channel for other in self.channels.values())
         if len(offered) < len(own) and not has_others and not channel.asks_for_all:
-            self.warn(channel.name, f"{why} Asking for everything, and leaving aside what is not wanted")
+            self.warn(channel.name, f"{why} Requesting everything, and ignoring the rest")
             channel.wants_all = True
             self.connect(channel, at_us)
             return
@@ -390,6 +390,6 @@ class Connections:
         return None if asks else self.heard_us
 
     def _was_lost_lately(self, at_us: int, loss_us: int | None) -> bool:
-        """Whether a sign that comes now may tell of that loss."""
+        """Whether a sign that comes now may report that loss."""
         is_known = loss_us is not None and self._last_loss_us is not None
         return is_known and at_us - (loss_us or 0) < rules.LATE_SIGNAL_S * US

@@ -55,7 +55,7 @@ class Life:
         self.end_us: int | None = None
         """When an end that nothing takes back is reached; `None` while there is none."""
         self.asked_by = ""
-        """Who on our side asked for the end."""
+        """What on our side asked for the end."""
         self._was_heard = False
         self._ended_as: Status | None = None
 
@@ -76,13 +76,13 @@ class Life:
 
     @property
     def why(self) -> str:
-        """Why the end is near, for people; empty where it is not."""
+        """Why the end is near, for people; empty if it is not."""
         return (self.outlook.how or f"asked to stop by {self.asked_by}") if self.is_ending else ""
 
     def enter(self, stage: Stage) -> None:
         """Move to a stage; nothing where it is there.
 
-        :raises IllegalMoveError: where the table does not have the move.
+        :raises IllegalMoveError: if the table does not have the move.
         """
         if stage is self.stage:
             return
@@ -93,7 +93,7 @@ class Life:
             self.end_us = None
 
     def ask(self, who: str, end_us: int) -> None:
-        """Somebody asked for the end, and the server, which could hear us, was told."""
+        """Someone asked for the end, and the server, which was connected, was notified."""
         self.asked_by, self._was_heard, self.end_us = who, True, end_us
         self.enter(Stage.ENDING)
 

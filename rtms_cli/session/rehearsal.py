@@ -25,7 +25,7 @@ _PROLOGUE = 1000
 
 
 class Rehearsal:
-    """A session that hears what another heard.
+    """A session that receives what another received.
 
     :param frames: the capture's frames from its beginning; only the handshakes are looked at.
     """

@@ -34,7 +34,7 @@ MEDIA_DEADLINE_S = 65
 """How long the server waits for a lost media connection (PROTOCOL §9)."""
 
 SILENCE_S = 65
-"""A connection with neither keep-alive nor data for so long is dead, whatever TCP says (PROTOCOL §9)."""
+"""A connection with neither keep-alive nor data for this long is dead, whatever TCP says (PROTOCOL §9)."""
 
 HANDSHAKE_S = 15
 """How long an answer to a handshake may take."""
@@ -43,7 +43,7 @@ BACK_OFF_S = (3, 30)
 """First and longest wait between two tries (PROTOCOL §9)."""
 
 LATE_SIGNAL_S = 30
-"""How long after a loss was mended a sign of a loss is taken to mean that one."""
+"""How long after a loss was repaired a sign of a loss is taken to mean that one."""
 
 DOUBT_S = 5
 """How long a connection may be silent after such a sign. One that only had nothing to say is rebuilt in vain: that
@@ -53,7 +53,7 @@ UNDER_WAY_S = 2
 """What comes so soon after such a sign may have been under way already, and proves nothing."""
 
 QUIET_S = 2
-"""How long a media socket must be silent to be the one that an `8` or an event 7 means, where it names none."""
+"""How long a media socket must be silent to be the one that an `8` or an event 7 means, where it names no event."""
 
 LINGER_S = 1
 """How long media that is still under way may take to arrive after the end was announced."""
@@ -143,7 +143,7 @@ _REBUILD = {sign: failure.rebuild for failure in FAILURES for sign in failure.si
 
 
 def sign_of(message: Message | Webhook) -> Sign | None:
-    """What a message or a webhook is a sign of; `None` where it is a sign of nothing."""
+    """What a message or a webhook is a sign of; `None` if it is a sign of nothing."""
     match message:
         case StreamStart():
             return Sign.NEW_START
@@ -267,7 +267,7 @@ def events_to_subscribe(product: Product) -> tuple[int, ...]:
 
 
 def back_off_s(tries: int, stream_id: str) -> float:
-    """Seconds to wait after so many failed tries: 3, 6, 12, 24, 30, 30, … and up to a quarter more.
+    """Seconds to wait after this many failed tries: 3, 6, 12, 24, 30, 30, … and up to a quarter more.
 
     The jitter comes from the stream's id, not from chance: many streams lost at once come back spread out, and a
     replay waits as long as the live session did.

@@ -56,7 +56,7 @@ from rtms_cli.protocol.messages import (
     VideoSubscriptionRequest,
     VideoSubscriptionResponse,
 )
-from rtms_cli.protocol.numbers import StatusCode, StopReason, whole
+from rtms_cli.protocol.numbers import StatusCode, StopReason, as_int
 from rtms_cli.protocol.urls import other_urls
 from rtms_cli.protocol.webhooks import Stream, StreamInterrupted, StreamStart, StreamStop, is_older
 from rtms_cli.protocol.zoom_clock import ZoomClock
@@ -271,7 +271,7 @@ class Session:
                 connections.lose_signaling("an interrupted webhook came", at_us, is_late=True)
 
     def _is_about_former_connection(self, webhook: StreamInterrupted) -> bool:
-        """Whether a loss that is told late is one that was mended since: it is older than the rebuilt connection."""
+        """Whether a loss that is told late is one that was repaired since: it is older than the rebuilt connection."""
         up_ms = None
         signaling = self._connections.signaling
         if signaling.phase is Phase.UP and self._connections.was_rebuilt:
@@ -295,7 +295,7 @@ class Session:
         if is_early:
             self._connections.signaling.url = stream.server_url  # nothing is connected yet
             return
-        self._connections.warn(SIGNALING, "the stream is announced anew: connecting to its new server")
+        self._connections.warn(SIGNALING, "the stream is announced again: connecting to its new server")
         self._connections.step("failover", at_us)
         self._life.outlook.announce(stream)
         self._connections.rebuilds = True
@@ -404,7 +404,7 @@ class Session:
     # What it means.
 
     def _on_said(self, message: Message | StreamStop, channel: str, at_us: int) -> None:
-        """Somebody spoke of the stream's or a session's state: an end, one that is taken back, or neither."""
+        """Someone spoke of the stream's or a session's state: an end, one that is taken back, or neither."""
         life, outlook = self._life, self._life.outlook
         was_over, was_final = outlook.is_over, outlook.is_final
         if not outlook.take(message, channel):
@@ -428,7 +428,7 @@ class Session:
         if sign is None:
             return
         if isinstance(message, EventUpdate):
-            how, media_type = "event 7 MEDIA_CONNECTION_INTERRUPTED", whole(message.fields.get("media_type"))
+            how, media_type = "event 7 MEDIA_CONNECTION_INTERRUPTED", as_int(message.fields.get("media_type"))
         else:
             how, media_type = f"8 STREAM_STATE_UPDATE says {StopReason.label(message.reason)}", None
         match rules.rebuild_after(sign):

@@ -36,7 +36,7 @@ class Subscriptions:
         return [EventSubscription(tuple((event, True) for event in events)) for events in lists]
 
     def refused(self, message: Message, at_us: int) -> tuple[str, list[EventSubscription]] | None:
-        """What to tell, and to send instead, where a message refuses what was sent; `None` where it does not."""
+        """What to tell, and to send instead, where a message refuses what was sent; `None` if it does not."""
         status, reason = _answer(message)
         if self._sent_us is None or not (status in EVENTS_REFUSED or isinstance(message, EventSubscription)):
             return None
@@ -46,12 +46,12 @@ class Subscriptions:
         if self._one_by_one:
             return f"an event is not sent: {why}", []
         self._one_by_one = True
-        return f"events are refused: {why} Asking for them one by one", self.ask(at_us)
+        return f"events are rejected: {why} Requesting them one by one", self.ask(at_us)
 
     def closed(self, at_us: int, code: int | None) -> str:
         """Take note of a signaling socket that was closed.
 
-        :returns: what to tell; empty where it is not for the events.
+        :returns: what to tell; empty if it is not for the events.
         """
         sent_us, self._sent_us = self._sent_us, None
         if sent_us is None or code not in _ON_PURPOSE or at_us - sent_us > SUBSCRIBED_S * US:

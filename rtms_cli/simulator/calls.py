@@ -38,7 +38,7 @@ def call_events(scenario: Scenario, schedule: Schedule, product: str) -> list[tu
     """
     end_ms, is_contact_center = scenario.duration_ms, product == Product.CONTACT_CENTER
     cues: list[tuple[int, int, dict[str, object]]] = []
-    told = [_told(who, person.name) for who, person in enumerate(scenario.people)]
+    told = [_participant_info(who, person.name) for who, person in enumerate(scenario.people)]
     for who, spans in enumerate(schedule.present):
         come: int = MeetingEvent.PARTICIPANT_JOIN
         go: int = MeetingEvent.PARTICIPANT_LEAVE
@@ -55,7 +55,7 @@ def call_events(scenario: Scenario, schedule: Schedule, product: str) -> list[tu
     return cues
 
 
-def _told(who: int, name: str) -> dict[str, object]:
+def _participant_info(who: int, name: str) -> dict[str, object]:
     info: dict[str, object] = {"channel_id": who, "participant_mode": "agent" if who else "consumer"}
     info["display_name"] = name
     if who:

@@ -53,14 +53,14 @@ def all_scopes(media: MediaType) -> tuple[str, ...]:
     )
 
 
-def told(status: int, fields: object, headers: Fields = ()) -> Answer:
+def json_answer(status: int, fields: object, headers: Fields = ()) -> Answer:
     """Return a JSON answer."""
     return Answer(status, dumps(fields), JSON, headers)
 
 
-def refused(status: int, code: int, message: str, headers: Fields = ()) -> Answer:
+def error_answer(status: int, code: int, message: str, headers: Fields = ()) -> Answer:
     """Return an error in the REST API's form."""
-    return told(status, {"code": code, "message": message}, headers)
+    return json_answer(status, {"code": code, "message": message}, headers)
 
 
 def form_fields(form: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hmac
 
-from rtms_cli.simulator.cloud_app import CloudApp, Find, form_fields, told
+from rtms_cli.simulator.cloud_app import CloudApp, Find, form_fields, json_answer
 from rtms_cli.simulator.cloud_tokens import TokenOffice
 from rtms_cli.wire.http import Answer, Request
 
@@ -52,7 +52,7 @@ def token_answer(request: Request, app: CloudApp, tokens: TokenOffice, at_us: in
         "scope": " ".join(scopes),
         "api_url": api_url,
     }
-    return told(200, fields, ((b"cache-control", b"no-store"),))
+    return json_answer(200, fields, ((b"cache-control", b"no-store"),))
 
 
 def _has_admin(scope: str, flow: str) -> bool:
@@ -88,4 +88,4 @@ def _refused(reason: str, error: str, code: int | None, status: int = 400) -> An
     fields: dict[str, object] = {"reason": reason, "error": error}
     if code is not None:
         fields["errorCode"] = code
-    return told(status, fields)
+    return json_answer(status, fields)

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from rtms_cli.protocol.numbers import Product, whole
+from rtms_cli.protocol.numbers import Product, as_int
 from rtms_cli.protocol.strict_json import loads
 from rtms_cli.simulator.cloud_app import (
     CONTACT_CENTER_SCOPE,
@@ -24,8 +24,8 @@ from rtms_cli.simulator.cloud_app import (
     PHONE_WRITE_SCOPE,
     CloudApp,
     Find,
-    refused,
-    told,
+    error_answer,
+    json_answer,
 )
 from rtms_cli.simulator.cloud_tokens import TokenOffice, Worth
 from rtms_cli.simulator.host import Action
@@ -145,7 +145,7 @@ class RestApi:
         route, match = next(((route, match) for route, match in matches if match is not None), (None, None))
         if route is None or match is None:
             self._find("rest", f"{request.method[:10]} {_shown(path)} is not a call about streams", True)
-            return refused(404, 404, "No such API.")
+            return error_answer(404, 404, "No such API.")
         is_read = request.method == "GET" and bool(route.read_scope)
         if not is_read and request.method != route.method:
             self._find("rest", f"{request.method[:10]} {_shown(path)}: use {route.method}", True)
@@ -157,16 +157,18 @@ class RestApi:
             return _failure(self._failures.popleft())
         subject = self._subject(route, match[1])
         if subject is None:
-            return refused(404, 3001, f"{'Meeting' if Product.MEETING in route.products else 'It'} does not exist.")
+            return error_answer(
+                404, 3001, f"{'Meeting' if Product.MEETING in route.products else 'It'} does not exist."
+            )
         if is_read:
-            return told(200, {"id": subject.identity, "status": subject.status})
+            return json_answer(200, {"id": subject.identity, "status": subject.status})
         return self._do(request, route, subject)
 
     def _do(self, request: Request, route: _Route, subject: Subject) -> Answer:
         action, participant, wrong = self._read(request.body, route)
         if action is None:
             self._find("rest", wrong, True)
-            return told(400, {"code": 300, "message": "Validation Failed.", "errors": [{"message": wrong}]})
+            return json_answer(400, {"code": 300, "message": "Validation Failed.", "errors": [{"message": wrong}]})
         wanted = {Action.START: "started", Action.STOP: "stopped", Action.PAUSE: "paused", Action.RESUME: "started"}
         if subject.status == wanted[action]:
             self._find("rest", f"{action} was called on a stream that is {subject.status}", False)
@@ -219,21 +221,23 @@ class RestApi:
         kind, _, token = (request.field(b"authorization") or "").partition(" ")
         if kind.lower() != "bearer" or not token:
             self._find("rest", "a call has no Authorization: Bearer", True)
-            return refused(401, 124, "This API does not support client authentication without an access token.")
+            return error_answer(401, 124, "This API does not support client authentication without an access token.")
         if not scope:
             wrong = check_jwt(token, self._app.video_sdk_api, wall_s)
             if wrong:
                 self._find("rest", f"the JWT {wrong}", True)
-                return refused(401, 124, "Invalid access token.")
+                return error_answer(401, 124, "Invalid access token.")
             return None
         worth = self._tokens.worth(token, at_us)
         if worth is not Worth.GOOD:
             self._find("rest", f"a call used a token that is {worth}", worth is not Worth.EXPIRED)
-            return refused(401, 124, "Access token is expired." if worth is Worth.EXPIRED else "Invalid access token.")
+            return error_answer(
+                401, 124, "Access token is expired." if worth is Worth.EXPIRED else "Invalid access token."
+            )
         grant = self._tokens.grant(token)
         if grant is None or not {scope, f"{scope}:admin"} & set(grant.scopes):
             self._find("rest", f"a call used a token without the scope {scope}", False)
-            return refused(400, 4711, f"Invalid access token, does not contain scopes:[{scope}, {scope}:admin].")
+            return error_answer(400, 4711, f"Invalid access token, does not contain scopes:[{scope}, {scope}:admin].")
         return None
 
 
@@ -259,7 +263,7 @@ def check_jwt(token: str, pair: tuple[str, str] | None, wall_s: float) -> str:
         return "is not signed with the API secret"
     if claims.get("iss") != key:
         return "has an iss other than the API key"
-    iat, exp = whole(claims.get("iat")), whole(claims.get("exp"))
+    iat, exp = as_int(claims.get("iat")), as_int(claims.get("exp"))
     if iat is None or exp is None:
         return "lacks iat or exp"
     if iat > wall_s + CLOCKS_APART_S:
@@ -279,7 +283,7 @@ def _decoded(part: str) -> bytes:
 def _failure(error: int) -> Answer:
     status, code, words = _ERRORS.get(error, (error if 400 <= error < 600 else 400, error, "As the scenario requests."))
     headers: Fields = ((b"retry-after", b"%d" % RETRY_AFTER_S),) if status in (429, 503) else ()
-    return refused(status, code, words, headers)
+    return error_answer(status, code, words, headers)
 
 
 def _shown(path: str) -> str:

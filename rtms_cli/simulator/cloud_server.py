@@ -19,7 +19,7 @@ from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.strict_json import loads
 from rtms_cli.protocol.webhooks import StreamStart, read_webhook
 from rtms_cli.simulator.client import FIRST_CONTACT_S, Finding
-from rtms_cli.simulator.cloud_app import CloudApp, form_fields, refused, told
+from rtms_cli.simulator.cloud_app import CloudApp, error_answer, form_fields, json_answer
 from rtms_cli.simulator.cloud_events import MOST_FINDINGS, EventServer
 from rtms_cli.simulator.cloud_faults import CloudFaultAt
 from rtms_cli.simulator.cloud_oauth import token_answer
@@ -223,10 +223,10 @@ class Cloud:
         except ValueError:
             is_object = False
         if not is_object:
-            return refused(400, 400, "The body is not a JSON object.")
+            return error_answer(400, 400, "The body is not a JSON object.")
         listeners = self._events.listeners
         self.happen(request.body)
-        return told(200, control_answer(listeners, self._events.delay_s))
+        return json_answer(200, control_answer(listeners, self._events.delay_s))
 
     def _find(self, channel: str, what: str, is_wrong: bool) -> None:
         if len(self._findings) < MOST_FINDINGS:

@@ -69,7 +69,7 @@ def load(name: str) -> ScenarioFile:
             raise Problem(f"Cannot read {path}: {error}.", _LIST) from None
         return read(text, path.stem, name)
     if name not in _names():
-        raise Problem(f"There is no scenario '{name}'.", f"There are {', '.join(_names())}; or give a file.toml.")
+        raise Problem(f"There is no scenario '{name}'.", f"Use {', '.join(_names())}, or a file.toml.")
     return read((_FOLDER / f"{name}.toml").read_text("utf-8"), name, f"{name}.toml")
 
 

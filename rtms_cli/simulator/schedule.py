@@ -187,7 +187,7 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
-def touched(spans: Sequence[Span], start_ms: int, end_ms: int) -> Sequence[Span]:
+def overlapping(spans: Sequence[Span], start_ms: int, end_ms: int) -> Sequence[Span]:
     """Return the merged spans that overlap an interval."""
     first = bisect_right(spans, start_ms, key=lambda span: span[1])
     last = bisect_left(spans, end_ms, key=lambda span: span[0])
@@ -196,4 +196,4 @@ def touched(spans: Sequence[Span], start_ms: int, end_ms: int) -> Sequence[Span]
 
 def within(at_ms: int, spans: Sequence[Span]) -> bool:
     """Return whether a time lies within one of the merged spans."""
-    return bool(touched(spans, at_ms, at_ms + 1))
+    return bool(overlapping(spans, at_ms, at_ms + 1))

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from rtms_cli.errors import Problem, reason_of
-from rtms_cli.protocol.numbers import Attribute, Language, whole
+from rtms_cli.protocol.numbers import Attribute, Language, as_int
 from rtms_cli.protocol.saved import decode_text
 from rtms_cli.protocol.times import milliseconds
 from rtms_cli.simulator.schedule import Span
@@ -177,7 +177,7 @@ def _ms(seconds: object) -> int | None:
 
 def read_language(given: object) -> int | None:
     """Read a transcript language, given by number or name: 14, "14", "German", "LANGUAGE_ID_GERMAN"."""
-    number = whole(given)
+    number = as_int(given)
     for language in Language:
         names = (language.gist.lower(), language.name.lower(), language.name.removeprefix("LANGUAGE_ID_").lower())
         if number == language or (isinstance(given, str) and given.strip().lower() in names):

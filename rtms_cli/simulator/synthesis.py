@@ -23,7 +23,7 @@ from rtms_cli.simulator.codecs import (
 from rtms_cli.simulator.cues import Cue
 from rtms_cli.simulator.decoding import Film, Sound
 from rtms_cli.simulator.scenario import Person, Scenario
-from rtms_cli.simulator.schedule import Schedule, touched, within
+from rtms_cli.simulator.schedule import Schedule, overlapping, within
 
 
 def make_media(
@@ -61,7 +61,7 @@ class _Voice:
         """Return samples (count, channels), silent while the participant does not speak."""
         heard = np.zeros(count, bool)
         span = start * 1000 // self._rate, (start + count) * 1000 // self._rate + 1
-        for from_ms, until_ms in touched(self._schedule.talking[self._who], *span):
+        for from_ms, until_ms in overlapping(self._schedule.talking[self._who], *span):
             first, last = from_ms * self._rate // 1000 - start, until_ms * self._rate // 1000 - start
             if first < count and last > 0:
                 heard[max(first, 0) : last] = True

@@ -1,4 +1,4 @@
-"""Which webhooks are acted on: not what is old, not what somebody repeats, and not more than a server could mean."""
+"""Which webhooks are acted on: not what is old, not what someone repeats, and not more than a server could mean."""
 
 import time
 from collections import Counter, OrderedDict, deque
@@ -23,7 +23,7 @@ from rtms_cli.protocol.webhooks import (
 MOST_A_MINUTE = 10
 """Webhooks of one kind about one stream: Zoom sends one, and three more within 80 minutes.
 
-Those that tell the same again are counted by themselves: who repeats what he has overheard keeps no news out.
+Repetitions are counted apart, so that replayed webhooks do not keep new ones out.
 """
 MINUTE_S = 60.0
 MOST_STREAMS = 1_000
@@ -65,7 +65,7 @@ class Admission:
     def refusal(self, webhook: StreamStart | StreamStop | StreamInterrupted, *, may_be_old: bool) -> str | None:
         """Why a webhook about a stream is not acted on; it is counted.
 
-        :param may_be_old: whether somebody else looks at its time.
+        :param may_be_old: whether someone else looks at its time.
         """
         match webhook:
             case StreamStart(Stream(stream_id=stream_id, event_ts=event_ts)):

@@ -103,8 +103,8 @@ async def started_and_recorded(
     :param wait_s: how long to go on asking; see `Control.give`.
     :param causes: lines that are told where no stream begins for some time after Zoom took the order.
     :param subscriber: what has to be connected before Zoom is asked.
-    :returns: how it ended; `None` where the station was stopped before it began.
-    :raises Problem: where Zoom does not take the order, or the event WebSocket cannot be had.
+    :returns: how it ended; `None` if the station was stopped before it began.
+    :raises Problem: if Zoom does not take the order, or the event WebSocket is not available.
     """
     station.subscribe(awaited)
     async with AsyncExitStack() as stack:

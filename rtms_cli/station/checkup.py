@@ -1,4 +1,4 @@
-"""What can be wrong before anything runs: one line each, with what mends it."""
+"""What can be wrong before anything runs: one line each, with what fixes it."""
 
 import re
 import socket
@@ -38,7 +38,7 @@ def credential_checks(credentials: Credentials, *, by_events: bool = False) -> I
         fix = f"Set ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET. {MARKETPLACE} → App Credentials."
         yield Check("client id and secret", "wrong", "not set", fix)
     if credentials.secret_token is None and not by_events:
-        fix = f"Set ZOOM_SECRET_TOKEN, or anybody can send webhooks. {MARKETPLACE} → Feature → Event Subscriptions."
+        fix = f"Set ZOOM_SECRET_TOKEN, or anyone can send webhooks. {MARKETPLACE} → Feature → Event Subscriptions."
         yield Check("secret token", "wrong", "not set", fix)
     for name, value in values.items():
         yield _plausible(name, value, {n: v.value for n, v in values.items() if n != name and not _may_equal(n, name)})
@@ -80,9 +80,9 @@ def _plausible(name: str, credential: Credential, others: dict[str, str]) -> Che
     twin = next((other for other, its in others.items() if its == value), None)
     foreign = sorted({character for character in value if not (character.isascii() and character.isprintable())})
     remarks = (
-        (value.strip() != value, "There is white space around it: paste it again without."),
-        (any(quote in value for quote in "\"'`“”„‘’"), "There are quotation marks in it: take them away."),
-        (value.endswith((";", ",")), f"There is a {value[-1:]} at its end: take it away."),
+        (value.strip() != value, "There is white space around it: paste it again without it."),
+        (any(quote in value for quote in "\"'`“”„‘’"), "There are quotation marks in it: remove them."),
+        (value.endswith((";", ",")), f"There is a {value[-1:]} at its end: remove it."),
         (any(character.isspace() for character in value), "There is white space in it: paste it again without."),
         (bool(foreign), f"There are characters in it that Zoom never uses ({', '.join(map(ascii, foreign[:3]))})."),
         (_PLACEHOLDER.search(value) is not None, "It looks like a placeholder: paste your app's own value."),
@@ -91,7 +91,7 @@ def _plausible(name: str, credential: Credential, others: dict[str, str]) -> Che
         (len(value) < 16, "Zoom's are at least 20 characters long: was all of it pasted?"),
         (
             bool(credential.left_out),
-            f"In .env it has {credential.left_out}: rtms leaves that out, other programs do not. Take it away.",
+            f"In .env it has {credential.left_out}: rtms ignores that, other programs do not. Remove it.",
         ),
     )
     fix = next((remark for is_wrong, remark in remarks if is_wrong), "")
@@ -114,7 +114,7 @@ def installation_checks() -> Iterator[Check]:
                 missing.append(name)
     fix = f"Install them: pip install {' '.join(missing)}" if missing else ""
     if missing == ["uvloop"]:
-        fix += ". Without it rtms works, but hundreds of streams need twice the CPU."
+        fix += ". rtms works without it, but hundreds of streams need twice the CPU."
     said = f"{', '.join(missing)} not installed" if missing else ", ".join(versions)
     yield Check("libraries", "wrong" if missing else "ok", said, fix)
 
@@ -124,7 +124,9 @@ def port_check(port: int) -> Check:
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
-        return Check(f"port {port}", "wrong", reason_of(error), "Stop what runs there, or listen --port N.")
+        return Check(
+            f"port {port}", "wrong", reason_of(error), "Stop the program that uses it, or use listen --port N."
+        )
     return Check(f"port {port}", "ok", "free")
 
 
@@ -132,7 +134,7 @@ def descriptor_check() -> Check:
     """How many streams the limit of open files allows."""
     limit = raise_limit()
     if limit is None:
-        return Check("open files", "unknown", "this system does not tell")
+        return Check("open files", "unknown", "this system does not say")
     streams = share_out(limit, in_use(), for_a_stream(MediaRequest()), limit, MAX_CONNECTIONS).streams
     said = f"at most {limit}: enough for {streams} streams at once"
     if streams < 100:

@@ -54,30 +54,30 @@ async def way_checks(addresses: Addresses, tls: ssl.SSLContext) -> list[Check]:
     try:
         proxy = proxy_named(f"{'wss' if is_encrypted else 'ws'}://{parts.netloc}/")
     except FinalConnectionError as error:
-        fix = "Mend http_proxy, https_proxy or all_proxy in the environment."
+        fix = "Fix http_proxy, https_proxy or all_proxy in the environment."
         return [Check("proxy", "wrong", str(error), fix)]
     via = f" through the proxy {proxy}" if proxy else ""
     try:
         answer = await request("HEAD", f"{parts.scheme}://{parts.netloc}/", b"", {}, NETWORK_TIMEOUT_S, tls)
     except NoAnswerError as error:
         if isinstance(error.__cause__, ValueError | ImportError):
-            fix = "Mend http_proxy, https_proxy or all_proxy in the environment."
+            fix = "Fix http_proxy, https_proxy or all_proxy in the environment."
             return [Check("proxy", "wrong", str(error), fix)]
         if "certificate is not trusted" in str(error):
-            fix = "Is there a proxy that opens TLS? --ca-file names its authority."
+            fix = "Is there a proxy that intercepts TLS? Give its CA with --ca-file."
             return [Check(name, "wrong", f"{error}{via}", fix)]
         return [Check(name, "unknown", f"not reached{via}: {error}")]
-    said = f"verified{via}; outgoing wss:// goes the same way" if is_encrypted else "not encrypted: a stand-in"
+    said = f"verified{via}; outgoing wss:// goes the same way" if is_encrypted else "not encrypted: a simulator"
     return [Check(name, "ok", said), _clock(parts.netloc, answer.headers.get("date", ""))]
 
 
 def _clock(host: str, date: str) -> Check:
     there_s = read_date(date)
     if there_s is None:
-        return Check("clock", "unknown", f"{host} tells no time")
+        return Check("clock", "unknown", f"{host} does not send the time")
     skew_s = time.time() - there_s
     late = abs(skew_s) > MOST_SKEW_S
-    fix = "Set it (NTP): webhooks whose timestamp is more than 300 s off are refused." if late else ""
+    fix = "Set it (NTP): webhooks whose timestamp is more than 300 s off are rejected." if late else ""
     return Check("clock", "wrong" if late else "ok", f"{abs(skew_s):.0f} s from {host}", fix)
 
 
@@ -86,7 +86,7 @@ async def token_checks(
 ) -> tuple[list[Check], list[Token]]:
     """Whether each way to a token works, and what each token is good for.
 
-    :param is_needed: whether somebody asked for something that needs one; webhooks over HTTP do not.
+    :param is_needed: whether someone asked for something that needs one; webhooks over HTTP do not.
     :returns: the checks, and the tokens.
     """
     tried: list[tuple[TokenFlow, Token | TokenError]] = []
@@ -108,9 +108,9 @@ async def token_checks(
 def _of_token(token: Token) -> list[Check]:
     name = f"token by {token.flow}"
     if token.flow is TokenFlow.GIVEN:
-        return [Check(name, "unknown", "it is set; only its use tells whether Zoom takes it")]
+        return [Check(name, "unknown", "set; only use shows whether Zoom accepts it")]
     life = "" if token.expires_in_s is None else f", valid for {token.expires_in_s / 60:.0f} min"
-    return [Check(name, "ok", f"Zoom gave one{life}"), _scopes(token)]
+    return [Check(name, "ok", f"Zoom issued one{life}"), _scopes(token)]
 
 
 def _refused(flow: TokenFlow, error: TokenError, others: Sequence[Token], *, is_needed: bool) -> Check:
@@ -118,7 +118,7 @@ def _refused(flow: TokenFlow, error: TokenError, others: Sequence[Token], *, is_
     if not error.is_final:
         return Check(name, "unknown", error.what, fix)
     if others:
-        return Check(name, "unknown", error.what, f"The one by {others[0].flow} will do.")
+        return Check(name, "unknown", error.what, f"The one by {others[0].flow} works.")
     if error.is_about_flow and not is_needed:
         return Check(name, "unknown", error.what, f"Webhooks need no token; --events and rtms start do. {fix}")
     return Check(name, "wrong", error.what, fix)
@@ -127,32 +127,32 @@ def _refused(flow: TokenFlow, error: TokenError, others: Sequence[Token], *, is_
 def _scopes(token: Token) -> Check:
     name = f"scopes by {token.flow}"
     if not token.scopes:
-        return Check(name, "unknown", "Zoom's answer names none")
+        return Check(name, "unknown", "Zoom's answer lists none")
     missing = missing_scopes(token.scopes)
     if not missing:
         return Check(name, "ok", "all of RTMS for meetings and webinars")
     uses = {scope: kind for kind, scope in MEDIA_SCOPES.items()} | {CONTROL_SCOPE: "rtms start"}
     lacking = ", ".join(f"{scope} ({uses[scope]})" for scope in missing)
-    fix = "Add those that you want: Marketplace → your app → Scopes; then add the app anew."
+    fix = "Add those that you want: Marketplace → your app → Scopes; then add the app again."
     if len(missing) < len(uses):
         return Check(name, "ok", f"{len(token.scopes)} in all; without {lacking}", fix)
-    fix += " Scopes of media matter for the app that streams, and not for one that only starts it."
+    fix += " The streaming app needs the media scopes; an app that only starts the stream does not."
     return Check(name, "unknown", f"{len(token.scopes)} in all, none of RTMS: without {lacking}", fix)
 
 
 async def subscription_check(
     dial: Dial, url: str, tokens: Sequence[Token], hold_s: float = HOLD_S, answer_s: float = ANSWER_S
 ) -> Check:
-    """Whether an event subscription can be connected to, and whether somebody else wants it.
+    """Whether an event subscription can be connected to, and whether someone else wants it.
 
-    This takes it over from whoever holds it. Zoom does not say whether somebody did, but who comes back takes it over
+    This takes it over from whoever holds it. Zoom does not say whether someone did, but who comes back takes it over
     from us.
 
     :param url: of the subscription, without a token.
     :param tokens: are tried in their order until one is taken.
     """
     if not tokens:
-        return Check(SUBSCRIPTION, "unknown", "it cannot be connected to without a token")
+        return Check(SUBSCRIPTION, "unknown", "a connection needs a token")
     check = Check("", "", "")
     refused: list[str] = []
     for token in tokens:
@@ -162,7 +162,7 @@ async def subscription_check(
             break
         refused.append(token.flow)
     if refused and check.verdict == "ok":
-        fix = f"The token by {' and by '.join(refused)} was not taken; --token-flow {token.flow} leaves it out."
+        fix = f"The token by {' and by '.join(refused)} was not accepted; --token-flow {token.flow} skips it."
         return Check(SUBSCRIPTION, "ok", check.found, f"{fix} {check.fix}".rstrip())
     return check
 
@@ -206,7 +206,7 @@ async def _look(socket: Socket, heard: "_Heard", token: Token, hold_s: float, an
         is_token = code == _TOKEN_CODE or "token" in says.lower()
         why = f" ({says})" if says else ""
         said = f"refused {by}{why}, closed with code {code}" if code else f"refused {by}{why}"
-        fix = "Is the token of the same app, and in its time? Or try another --token-flow." if is_token else _COMPARE
+        fix = "Is the token from the same app, and still valid? Or try another --token-flow." if is_token else _COMPARE
         return Check(SUBSCRIPTION, "wrong", said, fix), is_token
     since = asyncio.get_running_loop().time()
     socket.send(HEARTBEAT, binary=False)
@@ -218,7 +218,7 @@ async def _look(socket: Socket, heard: "_Heard", token: Token, hold_s: float, an
         return Check(
             SUBSCRIPTION, "unknown", f"connected {by}, but a heartbeat had no answer", heard.events_lost()
         ), False
-    said = f"connected {by}; for {hold_s:g} s nobody else took it"
+    said = f"connected {by}; for {hold_s:g} s no other client took it over"
     return Check(SUBSCRIPTION, "ok", said, heard.events_lost()), False
 
 
@@ -226,8 +226,8 @@ def _closed(code: int, held_s: float, heard: "_Heard") -> Check:
     if code in _FAULTS:
         return Check(SUBSCRIPTION, "unknown", f"connected, but the connection broke after {held_s:.0f} s (code {code})")
     if code == _TOKEN_CODE:
-        fix = "Was a newer token asked for, by this app elsewhere? Each process needs an app of its own then."
-        return Check(SUBSCRIPTION, "wrong", f"connected, but the token was refused after {held_s:.0f} s", fix)
+        fix = "Did this app request a newer token elsewhere? Each process then needs its own app."
+        return Check(SUBSCRIPTION, "wrong", f"connected, but the token was rejected after {held_s:.0f} s", fix)
     said = f"another client holds this subscription: it took it back after {held_s:.0f} s (code {code})"
     fix = f"Stop it, or give each an event subscription of its own. {heard.events_lost()}".rstrip()
     return Check(SUBSCRIPTION, "wrong", said, fix)
@@ -278,7 +278,7 @@ class _Heard:
         return await _in_time(self._over, at_most_s)
 
     def events_lost(self) -> str:
-        """What came for whoever listens to this subscription, and did not get there; empty where nothing did."""
+        """What came for whoever listens to this subscription, and did not get there; empty if nothing did."""
         if not self._events:
             return ""
         more = ", …" if self._events > len(self._named) else ""

@@ -20,12 +20,12 @@ from rtms_cli.wire.poster import NoAnswerError, request
 TIMEOUT_S = 20.0
 """How long an answer may take."""
 WAIT_S = 60.0
-"""How long to go on trying, unless somebody says otherwise: a meeting that was opened a moment ago is in progress for
+"""How long to go on trying, unless someone says otherwise: a meeting that was opened a moment ago is in progress for
 Zoom within seconds, and who waits longer for one that never begins wants to know."""
 _FIRST_S = 1.0
 _NOT_YET_S, _PASSING_S = 5.0, 30.0
-"""The longest time between tries; before that it doubles from a second. Who waits for a meeting for longer than a
-minute hears of it by a tenth of that time later, and Zoom, which counts requests, is asked less often."""
+"""The longest time between tries; before that it doubles from a second. A client that waits for a meeting for longer
+than a minute hears of it by a tenth of that time later, and Zoom, which counts requests, is asked less often."""
 
 
 class Accepted(Struct, frozen=True):
@@ -45,7 +45,7 @@ class Control:
     :param sdk: API key and secret of the Video SDK.
     :param tls: how to verify Zoom's servers; `None` is the system's way.
     :param now: seconds on a clock that never jumps.
-    :param sleep: waits for so many seconds of it.
+    :param sleep: waits for this many seconds of it.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Control:
     def check(self, order: Order) -> None:
         """Check that there is such a request, and that everything is set that it takes.
 
-        :raises Problem: where it is not.
+        :raises Problem: if it is not.
         """
         rest_call(order, self._addresses.api)
         if order.target.product is Product.VIDEO_SDK and self._sdk is None:
@@ -88,7 +88,7 @@ class Control:
 
         :param wait_s: for how many seconds; 0 tries once.
         :param tell: is told, in a line, what is waited for.
-        :raises Problem: where Zoom does not take it: `TokenError`, `RestError`, or `Problem` where nobody answers.
+        :raises Problem: if Zoom does not take it: `TokenError`, `RestError`, or `Problem` where nobody answers.
         """
         self.check(order)
         began, tries, was_answered = self._now(), 0, False
@@ -101,7 +101,7 @@ class Control:
                 if error.is_final:
                     raise refused[0] if refused else error from None
                 problem: Problem = error
-                was_answered = was_answered or error.is_passing
+                was_answered = was_answered or error.is_temporary
             except RestError as error:
                 was_answered, problem = True, error
                 if error.kind is Kind.TOKEN and self._take_another(error, tell):
@@ -126,7 +126,7 @@ class Control:
         except NoAnswerError as error:
             raise Problem(
                 f"{api} cannot be reached: {error}.",
-                "Look at the network, HTTPS_PROXY and --ca-file: `rtms doctor` tries them.",
+                "Check the network, HTTPS_PROXY and --ca-file: `rtms doctor` tries them.",
                 Exit.REFUSED,
             ) from None
         secrets = [
@@ -141,7 +141,7 @@ class Control:
     async def _bearer(self, order: Order) -> tuple[Secret, str, str]:
         """A token, how it was had, and what the URL begins with.
 
-        :raises TokenError: where there is none.
+        :raises TokenError: if there is none.
         """
         if order.target.product is Product.VIDEO_SDK:
             assert self._sdk is not None, "it was checked"
@@ -172,7 +172,7 @@ class Control:
     ) -> None:
         """Wait for the next try.
 
-        :raises Problem: the problem, where there is no time for one.
+        :raises Problem: the problem, if there is no time for one.
         """
         left_s, asked_s, most_s = wait_s - passed_s, None, _PASSING_S
         match problem:
@@ -183,11 +183,11 @@ class Control:
                 asked_s = retry_after_s
         if left_s <= 0 or (asked_s is not None and asked_s > left_s):
             raise problem
-        if asked_s is None or asked_s < _FIRST_S:  # `Retry-After: 0` is no leave to ask without a pause
+        if asked_s is None or asked_s < _FIRST_S:  # `Retry-After: 0` does not allow requests without a pause
             delay_s = min(_FIRST_S * 2 ** min(tries - 1, 10), most_s, left_s)
         else:
             delay_s = asked_s
-        tell(f"{problem.what} The next try is in {delay_s:.0f} s, the last one in {left_s:.0f} s.")
+        tell(f"{problem.what} The next attempt is in {delay_s:.0f} s, the last one in {left_s:.0f} s.")
         await self._sleep(delay_s)
 
 

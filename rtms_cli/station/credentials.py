@@ -75,9 +75,9 @@ class Credentials(Struct, frozen=True):
         return self.oauth or self.video_sdk
 
     def sign(self, stream: Stream) -> Signature:
-        """A stream's handshake signature: made with the secret, or the payload's own where there is none.
+        """A stream's handshake signature: made with the secret, or the payload's own if there is none.
 
-        :raises Problem: where there is neither.
+        :raises Problem: if there is neither.
         """
         pair = self.pair_for(stream.product)
         if pair is not None:
@@ -139,7 +139,7 @@ def load_credentials(options: Mapping[str, str | None] | None = None, env_file: 
     """Find the credentials.
 
     :param options: values given on the command line, by their names (`client_id`, …).
-    :raises Problem: where one half of a pair is missing.
+    :raises Problem: if one half of a pair is missing.
     """
     found: dict[str, Credential] = {}
     profile = active_profile()
@@ -200,11 +200,11 @@ def name_place(problem: Problem, env_file: Path = Path(".env")) -> None:
 
 
 def find_secret(variable: str, env_file: Path = Path(".env")) -> Secret | None:
-    """A secret that is none of Zoom's: from the environment, or `.env`.
+    """A secret that is not one of Zoom's: from the environment, or `.env`.
 
     Where a profile was chosen, it comes from there, or from the environment; a credential of Zoom's from there alone.
 
-    :raises Problem: where `.env` cannot be read.
+    :raises Problem: if `.env` cannot be read.
     """
     if (profile := active_profile()) is not None:
         name = next((name for name, variables in _IN_PROFILES.items() if variable in variables), "")

@@ -1,4 +1,4 @@
-"""What `rtms demo` does: a station and the stand-in for Zoom in one process, over sockets of this machine."""
+"""What `rtms demo` does: a station and the Zoom simulator in one process, over sockets of this machine."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -25,7 +25,7 @@ from rtms_cli.wire.hosts import HostPolicy
 from rtms_cli.wire.listener import Listener
 
 MORE_S = 3600
-"""How much longer the meeting is than its recording, which ends because somebody stops it."""
+"""How much longer the meeting is than its recording, which ends because someone stops it."""
 
 
 async def by_webhook(station: Station, app: App, seconds: float) -> Exit:
@@ -60,13 +60,13 @@ async def through_the_cloud(station: Station, app: App, seconds: float) -> Exit:
     :param app: what the station signs with.
     :param seconds: how long the recording is.
     :returns: what the command that does so exits with.
-    :raises Problem: where a step fails.
+    :raises Problem: if a step fails.
     """
     async with (
         Simulator(app) as simulator,
         Cloud(simulator, _known(app), [(Product.MEETING, _meeting(seconds))]) as cloud,
     ):
-        station.notice(f"the stand-in for Zoom's cloud is at {cloud.url}, its streams at port {simulator.port}")
+        station.notice(f"the simulated Zoom cloud is at {cloud.url}, its streams at port {simulator.port}")
         addresses = find_addresses({}, cloud_url=cloud.url)
         source = TokenSource(TokenFlow.CLIENT, app.client_id, Secret(app.client_secret), origin="the demo")
         tokens = Tokens([source], addresses)
@@ -74,7 +74,7 @@ async def through_the_cloud(station: Station, app: App, seconds: float) -> Exit:
         async def ask() -> Token:
             token = await tokens.fresh()
             life = f"{token.expires_in_s} s, {len(token.scopes)} scopes"
-            station.notice(f"token: asked for by {token.flow}, and given ({life})")
+            station.notice(f"token: requested by {token.flow}, and issued ({life})")
             return token
 
         dialer = Dialer(HostPolicy())
@@ -91,7 +91,7 @@ async def through_the_cloud(station: Station, app: App, seconds: float) -> Exit:
 
 
 async def _record(station: Station, control: Control, target: Target, app: App, seconds: float) -> bool:
-    """Start, wait, and stop; whether somebody asked for the end of it all before that."""
+    """Start, wait, and stop; whether someone asked for the end of it all before that."""
     awaited = Awaited(target)
     station.subscribe(awaited)
     for action in (Action.START, Action.STOP):
@@ -105,11 +105,11 @@ async def _record(station: Station, control: Control, target: Target, app: App, 
 
 
 def _judged(station: Station, findings: Sequence[Finding], *, was_cut_short: bool) -> Exit:
-    """What to exit with; what the stand-in has found is told, unless somebody ended it all."""
+    """What to exit with; what the simulator has found is told, unless someone ended it all."""
     was_cut_short = was_cut_short or station.is_stopping  # also while the stream was ending by itself
     if findings and not was_cut_short:
         for finding in findings:
-            station.notice(f"the stand-in found fault with us: {finding.channel}: {finding.what}")
+            station.notice(f"the simulator found a mistake in rtms: {finding.channel}: {finding.what}")
         return Exit.MISMATCH
     nothing = Exit.INTERRUPTED if was_cut_short else Exit.FAULT
     return max((outcome.exit_code for outcome in station.outcomes), default=nothing)
@@ -118,11 +118,11 @@ def _judged(station: Station, findings: Sequence[Finding], *, was_cut_short: boo
 async def _give(station: Station, control: Control, order: Order) -> None:
     accepted = await control.give(order)
     by = f"{accepted.told.status}, by {accepted.flow}"
-    station.notice(f"REST: {order.action} is asked for: {order.target} ({by})")
+    station.notice(f"REST: requested {order.action}: {order.target} ({by})")
 
 
 async def _or_stopped(station: Station, work: Coroutine[None, None, object], timeout_s: float | None = None) -> bool:
-    """Do something until it is done, or the time is over, or somebody asks for the end of it all; whether they did."""
+    """Do something until it is done, or the time is over, or someone asks for the end of it all; whether they did."""
     doing = asyncio.create_task(work, name="a step of the demo")
     stopped = asyncio.create_task(station.stopped(), name="stopped")
     try:

@@ -8,11 +8,11 @@ from rtms_cli.errors import reason_of
 from rtms_cli.wire.clock import Clock
 
 SILENT_US = 30_000_000
-"""A disk that has not answered for so long is said to hang."""
+"""A disk that has not answered for this long is said to hang."""
 
 
 class DiskWatch:
-    """Knows how many bytes were free when somebody asked last. Each question starts the next look, in a thread.
+    """Knows how many bytes were free when someone asked last. Each question starts the next look, in a thread.
 
     :param out: the folder for recordings.
     :param hour_nbytes: what an hour of one stream may take: with less than that, no stream should be taken.

@@ -38,8 +38,8 @@ class Judgement(Struct, frozen=True):
 
 _REFUSALS = (400, 401, 403)
 _LET_IN = {
-    Sent.FORGED: "Anybody can send webhooks there: verify x-zm-signature.",
-    Sent.STALE: "Who has seen a webhook can send it again: refuse timestamps that are more than 300 s off.",
+    Sent.FORGED: "Anyone can send webhooks there: verify x-zm-signature.",
+    Sent.STALE: "Anyone who has seen a webhook can send it again: reject timestamps that are more than 300 s off.",
 }
 
 
@@ -59,7 +59,7 @@ async def probe(
     :param plain_token: that of a challenge.
     :param age_s: how old the webhook says that it is.
     :param signed: what is signed in place of the body.
-    :raises NoAnswerError: where there is no answer within `PATIENCE_S`.
+    :raises NoAnswerError: if there is no answer within `PATIENCE_S`.
     """
     headers = signed_headers(secret_token, int(time.time()) - age_s, body if signed is None else signed)
     answer = await post(url, body, headers, PATIENCE_S, tls)
@@ -73,17 +73,17 @@ def judge(sent: Sent, answer: Answer, secret_token: str, plain_token: str) -> Ju
     """
     if sent in _LET_IN:
         if 200 <= answer.status < 300:
-            return Judgement(False, f"the {sent} webhook was let in", _LET_IN[sent])
+            return Judgement(False, f"the {sent} webhook was accepted", _LET_IN[sent])
         if answer.status not in _REFUSALS:
-            return Judgement(False, f"the {sent} webhook was not refused with 401", "Is the path right?")
-        return Judgement(True, f"the {sent} webhook was refused")
+            return Judgement(False, f"the {sent} webhook was not rejected with 401", "Is the path right?")
+        return Judgement(True, f"the {sent} webhook was rejected")
     if answer.status not in (ACCEPTED[:1] if sent is Sent.CHALLENGE else ACCEPTED):
         again = "" if sent is Sent.CHALLENGE else ", and sends the webhook again"
         return Judgement(False, f"Zoom wants 200{again}", answer_fix(answer.status))
     if sent is Sent.CHALLENGE and (wrong := _wrong_answer(answer.body, secret_token, plain_token)) is not None:
         return wrong
     if answer.took_s > ANSWER_S:
-        fix = "Answer first, and work then."
+        fix = "Answer first, then do the work."
         return Judgement(False, f"too late: Zoom waits {ANSWER_S:.0f} s", fix)
     return Judgement(True, "the challenge was answered correctly" if sent is Sent.CHALLENGE else "accepted")
 
@@ -95,17 +95,23 @@ def _wrong_answer(body: bytes, secret_token: str, plain_token: str) -> Judgement
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        return Judgement(False, f"the challenge's answer is {_not_an_object(body)}", "Answer with JSON: both tokens.")
+        return Judgement(
+            False, f"the answer to the challenge is {_not_an_object(body)}", "Answer with JSON: both tokens."
+        )
     for name, inner in found.items():
         if isinstance(inner, str) and "oken" in inner:
             inner = _object_in(inner)
         if isinstance(inner, dict) and "plainToken" not in found and (_misnamed(inner, right) or "plainToken" in inner):
-            return Judgement(False, f"the answer has its tokens inside {name!r}", "Answer them at the top.")
+            return Judgement(False, f"the answer has its tokens inside {name!r}", "Put them at the top level.")
     if misnamed := _misnamed(found, right):
         names = " and ".join(f"{wrong} instead of {wanted}" for wrong, wanted in misnamed.items())
-        return Judgement(False, f"the answer has {names}", "Zoom wants plainToken and encryptedToken, written so.")
+        return Judgement(
+            False, f"the answer has {names}", "Zoom expects plainToken and encryptedToken, spelled like this."
+        )
     if found.get("plainToken") != right["plainToken"]:
-        return Judgement(False, "the answer's plainToken is not the challenge's", "Answer with the one that came.")
+        return Judgement(
+            False, "the answer's plainToken is not the challenge's", "Answer with the one from the challenge."
+        )
     given = found.get("encryptedToken")
     if given == right["encryptedToken"]:
         return None
@@ -116,7 +122,7 @@ def _wrong_answer(body: bytes, secret_token: str, plain_token: str) -> Judgement
         why = "it is the plainToken"
     else:
         mistakes = challenge_mistakes(given, secret_token, plain_token)
-        why = "; and ".join(mistakes or ()) or "has the app another secret token?"
+        why = "; and ".join(mistakes or ()) or "does the app have another secret token?"
     return Judgement(False, f"the answer's encryptedToken is wrong: {why}", fix)
 
 
@@ -125,9 +131,9 @@ def _not_an_object(body: bytes) -> str:
     if not body.strip():
         return "empty"
     try:
-        return f"no JSON object, but {read_pasted(body).form or 'another value'}"
+        return f"not a JSON object, but {read_pasted(body).form or 'another value'}"
     except ValueError as error:
-        return f"no JSON object: {error}"
+        return f"not a JSON object: {error}"
 
 
 def _object_in(text: str) -> object:

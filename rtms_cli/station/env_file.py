@@ -19,7 +19,7 @@ def read_env_file(path: Path, names: Iterable[str]) -> dict[str, tuple[str, str]
     (`NAME = value;`), or as lines of a shell, PowerShell, YAML or JSON. A credential of Zoom's is one word of letters
     and digits, so the meaning is sure.
 
-    :param names: of the credentials: only what stands beside one of them is mended.
+    :param names: of the credentials: only what stands beside one of them is repaired.
     :raises Problem: when it cannot be read.
     """
     try:
@@ -27,7 +27,9 @@ def read_env_file(path: Path, names: Iterable[str]) -> dict[str, tuple[str, str]
     except ValueError as error:
         raise Problem(f"{path} cannot be read: {error}.", "Save it as UTF-8.") from None
     except OSError as error:
-        raise Problem(f"{path} cannot be read: {reason_of(error)}.", "Let who runs rtms read it.") from None
+        raise Problem(
+            f"{path} cannot be read: {reason_of(error)}.", "Make it readable for the user who runs rtms."
+        ) from None
     logging.getLogger("dotenv").disabled = logging.getLogger("dotenv.main").disabled = True  # it reports other lines
     credential = re.compile(rf"\b(?:{'|'.join(names)})\b", re.IGNORECASE)
     lines, left_out = [], {}

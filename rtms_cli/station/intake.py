@@ -99,7 +99,7 @@ class Intake:
         return self._choose(stream, [run.stream for run in (*self.runs.values(), *waiting)])
 
     def _unproven(self) -> Run | None:
-        """The oldest stream that gives way to a newer one: anybody may have announced it, and it never connected."""
+        """The oldest stream that gives way to a newer one: anyone may have announced it, and it never connected."""
         if self._trusted:
             return None
         return next((run for run in self.runs.values() if run.may_give_way and run.driver is not None), None)

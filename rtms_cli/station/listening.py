@@ -1,4 +1,4 @@
-"""Who listens to a stream while it is recorded: whatever goes wrong in one listener costs nobody else anything."""
+"""The listeners of a stream while it is recorded: an error in one does not affect the others."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 OpenListener = Callable[[Stream, Path | None], StreamListener]
 """Makes a listener for a session, on the event loop; where it raises, the session goes on without it.
 
-The folder is where the stream is recorded; `None` where it is not.
+The folder is where the stream is recorded; `None` if it is not.
 """
 
 
@@ -96,7 +96,7 @@ def open_listeners(
 
     def go_on_without(why: Exception) -> None:
         what = str(why) if isinstance(why, Problem) else repr(why)
-        loop.call_soon_threadsafe(notice, f"stream {stream.stream_id} goes on without one of its taps: {what}")
+        loop.call_soon_threadsafe(notice, f"stream {stream.stream_id} continues without one of its taps: {what}")
 
     for open_one in openers:
         try:

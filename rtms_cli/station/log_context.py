@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class About(Struct, frozen=True):
-    """What a line is about; empty where there is none."""
+    """What a line is about; empty if there is none."""
 
     stream: str = ""
     meeting: str = ""

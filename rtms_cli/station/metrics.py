@@ -104,7 +104,7 @@ class Figures:
         phases = Counter(channel.phase.value for channel in sockets)
         yield _gauges("rtms_sockets", "Sockets of the streams that run, by state.", "state", phases.items())
         retries = sum(max(0, channel.connects - 1) for channel in sockets)
-        yield Gauge("rtms_reconnects", "Connections made anew, of the streams that run.", retries)
+        yield Gauge("rtms_reconnects", "Reconnections of the running streams.", retries)
         if self._free_nbytes is not None:
             yield Gauge("rtms_disk_free_bytes", "Bytes free where recordings go.", self._free_nbytes)
         for figures in self.more:

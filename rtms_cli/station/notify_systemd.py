@@ -35,7 +35,7 @@ def tell_systemd(*assignments: str) -> bool:
 
 
 def watchdog_period_s() -> float | None:
-    """How often the service manager wants to hear that we live; `None` where it does not."""
+    """How often the service manager wants to hear that we live; `None` if it does not."""
     usec, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     if not usec.isdecimal() or int(usec) == 0 or (pid and pid != str(os.getpid())):
         return None

@@ -24,7 +24,7 @@ class StreamSnapshot(Struct, frozen=True):
     """One stream as it stands, copied, so that looking never disturbs the data."""
 
     folder: Path | None
-    """`None` where nothing is recorded."""
+    """`None` if nothing is recorded."""
     at_us: int
     """The session's clock."""
     session: SessionSnapshot
@@ -54,7 +54,7 @@ class ConnectionStatus(Struct, frozen=True):
 class Observer(Protocol):
     """Subscribes to a station: the dashboard, plain lines, JSON lines. Called on the event loop; must be quick.
 
-    A folder is `None` where nothing is recorded.
+    A folder is `None` if nothing is recorded.
     """
 
     def on_started(self, stream: Stream, folder: Path | None) -> None:

@@ -49,7 +49,7 @@ class Profile(Struct, frozen=True):
 
 
 def active_profile() -> str | None:
-    """The name of the profile that was chosen; `None` where none was."""
+    """The name of the profile that was chosen; `None` if none was."""
     return os.environ.get(VARIABLE) or None
 
 
@@ -63,7 +63,7 @@ def user_file() -> Path:
 def settings_files(folder: Path) -> Iterator[SettingsFile]:
     """The files that there are, the ones that win last.
 
-    :param folder: the one that one is in; the files in it may be somebody else's.
+    :param folder: the one that one is in; the files in it may be someone else's.
     :raises Problem: for one that cannot be read; where pyproject.toml cannot, that is its own tools' trouble.
     """
     users = user_file()
@@ -90,7 +90,7 @@ def read_profile(name: str, names: Mapping[str, tuple[str, ...]], folder: Path =
     """A profile, with its credentials.
 
     :param names: the variables that set each credential in an `env-file`, by the credential's name.
-    :raises Problem: where it is not there, or holds what it cannot.
+    :raises Problem: if it is not there, or holds what it cannot.
     """
     return _profile(name, list(settings_files(folder)), names)
 
@@ -169,7 +169,7 @@ def _read(path: Path, source: str, keys: tuple[str, ...]) -> dict[str, Any]:
     try:
         content = read_bounded(open_file(path, follows=True), _MOST_NBYTES)
         if keys and keys[-1].encode() not in content.replace(b"\0", b""):
-            return {}  # to be told so by a parser takes long
+            return {}  # parsing it just for that takes long
         from rtms_cli.protocol.saved import read_toml
 
         table: Any = read_toml(content)
@@ -177,7 +177,7 @@ def _read(path: Path, source: str, keys: tuple[str, ...]) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         if keys:
-            return {}  # somebody else's file, and somebody else's trouble
+            return {}  # someone else's file, and someone else's trouble
         if isinstance(error, OSError):
             raise Problem(f"{source} cannot be read: {reason_of(error)}.", "Move it away.") from None
         raise Problem(f"{source} cannot be read: {error}.", "It is TOML, as in https://toml.io.") from None

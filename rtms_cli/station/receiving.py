@@ -18,11 +18,11 @@ from rtms_cli.wire.listener import Listener
 from rtms_cli.wire.probes import Probes, ProbeServer
 
 UNVERIFIED = (
-    "webhooks are not verified, anybody can send them: set ZOOM_SECRET_TOKEN "
+    "webhooks are not verified, anyone can send them: set ZOOM_SECRET_TOKEN "
     "(Marketplace → your app → Feature → Event Subscriptions). "
     "Connecting to *.zoom.us, *.zoomgov.com and loopback only."
 )
-CLOSED = "webhooks by HTTP are turned away: beside --events they are let in with ZOOM_SECRET_TOKEN only"
+CLOSED = "webhooks over HTTP are rejected: with --events they need ZOOM_SECRET_TOKEN"
 
 
 class WebhookEndpoint(Struct, frozen=True):
@@ -53,7 +53,7 @@ class WebhookEndpoint(Struct, frozen=True):
 
     @property
     def warning(self) -> str:
-        """What somebody who relies on it has to know, if anything."""
+        """What its users have to know, if anything."""
         if not self.is_trusted:
             return UNVERIFIED
         return "" if self.port is None else self.closed

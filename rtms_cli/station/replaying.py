@@ -26,14 +26,14 @@ from rtms_cli.station.observing import Observer, Observers, StreamSnapshot
 BATCH = 1024
 """Frames that are folded together where nobody waits for them."""
 STEP_S = 0.05
-"""Frames that are due within so long are folded together."""
+"""Frames that are due within this long are folded together."""
 
 
 class Aside:
     """Where a replay's recording is made: a hidden folder, which gets its name when the recording is complete.
 
     :param parent: the folder that the recording is to be in; it is made where it is missing.
-    :raises Problem: where no folder can be made there.
+    :raises Problem: if no folder can be made there.
     """
 
     def __init__(self, parent: Path, header: Header) -> None:
@@ -51,7 +51,7 @@ class Aside:
         """Give the finished recording its name.
 
         :returns: the folder that the recording is in from now on.
-        :raises Problem: where that fails.
+        :raises Problem: if that fails.
         """
         try:
             place = new_folder(self._parent, self._header)
@@ -191,7 +191,7 @@ class Replay:
                 await self._fold(batch)
                 batch = []
             while (wait_s := due - loop.time()) > step_s:
-                # Who listens wants to know that time passes.
+                # Listeners need to know that time passes.
                 if await self._is_stopped_within(min(wait_s, step_s) if self._recorder.is_heard else wait_s):
                     return
                 await self._turn(int((loop.time() - start) * speed * 1_000_000))

@@ -39,7 +39,7 @@ class Part(Struct, frozen=True):
     dialing: Callable[[Dial], Dial] = lambda dial: dial
     """Dials as before, or only while the stream is ours."""
     settle: "Callable[[Outcome, Manifest | None], Awaitable[tuple[Path | None, Manifest | None]]] | None" = None
-    """Sees to the part when it is finished, before anybody hears of that; gives the folder and the manifest that are
+    """Sees to the part when it is finished, before anyone hears of that; gives the folder and the manifest that are
     told of then: the whole recording's, where the parts were merged."""
 
     def clock(self) -> Clock:

@@ -70,7 +70,7 @@ def check_out(out: Path, request: MediaRequest, mode: int = 0o600) -> Room:
     """Make the folder for recordings, and see how much room it has for what is asked for.
 
     :param mode: the permissions of the recordings' files; a folder that has to be made gets those that go with it.
-    :raises Problem: where nothing can be written.
+    :raises Problem: if nothing can be written.
     """
     try:
         make_folder(out, folder_mode(mode))
@@ -141,7 +141,7 @@ async def running_station(
 def run_loop(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine, on uvloop where there is one: it halves what a wake-up costs.
 
-    :raises Problem: where the system does not give this process the threads that it will need.
+    :raises Problem: if the system does not give this process the threads that it will need.
     """
     import gc
 
@@ -154,7 +154,7 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
     raise_limit()
     gc.freeze()  # what was imported stays: no need to look through it again and again
     sys.setswitchinterval(SWITCH_S)
-    gc.set_threshold(20_000, 20, 50)  # a packet is no cycle, and hundreds of streams make many objects
+    gc.set_threshold(20_000, 20, 50)  # a packet is not a cycle, and hundreds of streams make many objects
     try:
         import uvloop
     except ImportError:
@@ -163,9 +163,9 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _try_threads() -> None:
-    """Start as many threads as may be needed: one that cannot be had later costs a recording, or the process.
+    """Start as many threads as may be needed: one that cannot be started later costs a recording, or the process.
 
-    :raises RuntimeError: where one cannot be started.
+    :raises RuntimeError: if one cannot be started.
     """
     may_end = threading.Event()
     try:

@@ -1,4 +1,4 @@
-"""What a stand-in for Zoom needs that is set up for somebody's client: an app, payloads, and a capture to serve."""
+"""What a Zoom simulator needs that is set up for someone's client: an app, payloads, and a capture to serve."""
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -44,7 +44,7 @@ def simulated_app(credentials: Credentials, scopes: MediaType) -> tuple[App, Seq
 
 
 def simulated_cloud(app: App, credentials: Credentials) -> tuple[CloudApp, Sequence[str]]:
-    """Whom the stand-in's cloud takes for whom; and the lines that tell what is made up.
+    """Whom the simulated cloud takes for whom; and the lines that tell what is made up.
 
     :param app: the app that streams.
     """
@@ -75,10 +75,10 @@ def _values(pair: Pair) -> tuple[str, str]:
 
 
 def cloud_lines(cloud: Cloud) -> Sequence[str]:
-    """Where a client finds the stand-in's cloud, and what there is to start."""
+    """Where a client finds the simulated cloud, and what there is to start."""
     events = f"ws{cloud.url.removeprefix('http')}"
     lines = [
-        f"the stand-in for Zoom's cloud is at {cloud.url}: --cloud-url, or",
+        f"the simulated Zoom cloud is at {cloud.url}: use --cloud-url, or",
         f"  export ZOOM_OAUTH_URL={cloud.url} ZOOM_API_URL={cloud.url} ZOOM_EVENTS_URL={events}",
         f"its event subscription is {cloud.subscription}: {cloud.events_url}",
     ]

@@ -53,7 +53,7 @@ from rtms_cli.wire.driver import Dial, Driver
 from rtms_cli.wire.notices import Notices
 
 _NOT_RECORDED = "streams that are not recorded"
-_UNSHOWN = "starts that anybody may have sent, not shown unless they connect,"
+_UNSHOWN = "starts that anyone may have sent, not shown unless they connect,"
 MOST_INTERRUPTED = 100
 """Interrupted recordings that a later webhook may continue; older ones stay as they are."""
 
@@ -63,7 +63,7 @@ class Outcome(Struct, frozen=True):
 
     stream: Stream
     folder: Path | None
-    """`None` where nothing is recorded."""
+    """`None` if nothing is recorded."""
     finish: Finish
     nothing_granted: bool
     snapshot: RecorderSnapshot
@@ -203,14 +203,14 @@ class Station:
 
         :param body: the saved webhook that announces it, for the capture.
         :param at_once: make its folder now, and not when the server has accepted the client.
-        :raises Problem: where it cannot even begin.
+        :raises Problem: if it cannot even begin.
         """
         return await self._record(self._enter(stream, body, Via.PAYLOAD), at_once=at_once)
 
     def record_part(self, stream: Stream, body: bytes, via: str, part: Part) -> Coroutine[None, None, Outcome]:
         """Take one stream in, and return what records it to its end, or until `leave`.
 
-        :raises Problem: where it cannot even begin; what it returns may raise that too.
+        :raises Problem: if it cannot even begin; what it returns may raise that too.
         """
         return self._record(self._enter(stream, body, via, part))
 
@@ -260,11 +260,11 @@ class Station:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether somebody has asked for the end."""
+        """Whether someone has asked for the end."""
         return bool(self._stopping)
 
     async def stopped(self) -> None:
-        """Wait until somebody has asked for the end, and it has come."""
+        """Wait until someone has asked for the end, and it has come."""
         await self._stopped.wait()
 
     async def idle(self) -> None:

@@ -30,7 +30,7 @@ NAME = "events"
 """What `--json` and `/healthz` call it."""
 TOKEN_TIMEOUT_S = 20.0
 MOST_HELD_S = 20.0
-"""A try that comes earlier than Zoom wants is held back for so long at most; else it fails without asking."""
+"""A try that comes earlier than Zoom wants is held back for this long at most; else it fails without asking."""
 MOST_NAMED = 3
 """Streams that a line for people names."""
 _OFTEN = ("other module", "unreadable", "refused heartbeat")
@@ -48,7 +48,7 @@ class AccessToken(Protocol):
 
 
 AskToken = Callable[[], Awaitable[AccessToken]]
-"""Gets a fresh token; raises `Problem` where there is none, with `is_final` where another try would end the same."""
+"""Gets a fresh token; raises `Problem` if there is none, with `is_final` where another try would end the same."""
 
 
 class EventDialer:
@@ -71,7 +71,7 @@ class EventDialer:
     async def __call__(self, url: str) -> Socket:
         """See `Dial`."""
         if (left_s := self._not_before - self._now()) > MOST_HELD_S:
-            raise ConnectionError(f"Zoom wants to be asked for no token for {left_s:.0f} s more")
+            raise ConnectionError(f"Zoom allows no token request for another {left_s:.0f} s")
         await asyncio.sleep(max(0.0, left_s))
         try:
             async with asyncio.timeout(TOKEN_TIMEOUT_S):
@@ -129,7 +129,7 @@ class Subscriber:
     async def connected(self) -> None:
         """Wait until it was connected once.
 
-        :raises Problem: where it never will be.
+        :raises Problem: if it never will be.
         """
         assert self._running is not None, "it has been started"
         connected = asyncio.create_task(self._is_connected.wait())
@@ -175,7 +175,7 @@ class Subscriber:
                 # The reason stands last: it may be longer than a terminal's line.
                 return ConnectionStatus(f"event WebSocket, next try in {left_s:.0f} s: {seen.note}", False)
             case Phase.ENDED:
-                return ConnectionStatus(f"event WebSocket not connected: {seen.note or 'it is over'}", False)
+                return ConnectionStatus(f"event WebSocket not connected: {seen.note or 'it has ended'}", False)
             case _:
                 return ConnectionStatus("event WebSocket: connecting", False)
 
@@ -216,7 +216,7 @@ class Subscriber:
             return
         if finish.status == "failed":
             self._failure = Problem(
-                f"Zoom's event WebSocket cannot be had: {finish.said_by}{'' if finish.said_by[-1:] in '.?!' else '.'}",
+                f"The event WebSocket is not available: {finish.said_by}{'' if finish.said_by[-1:] in '.?!' else '.'}",
                 "`rtms doctor --events ID` looks at what is wrong.",
                 Exit.REFUSED,
             )
@@ -227,7 +227,7 @@ class Subscriber:
                 try:
                     self._deliver(body)
                 except Exception:  # whatever it is, the next event is another one
-                    log.exception("a defect in rtms: nothing came of an event")
+                    log.exception("a defect in rtms: an event was not handled")
             case Tell(what, fields, text):
                 if what == "connected":
                     self._is_connected.set()

@@ -16,7 +16,7 @@ def token_sources(credentials: Credentials, flow: TokenFlow | None = None) -> li
     """The ways to a token for which everything is set, in the order in which they are tried.
 
     :param flow: the only one to try; `None` tries all.
-    :raises Problem: where something is missing for that one, or nothing is set at all.
+    :raises Problem: if something is missing for that one, or nothing is set at all.
     """
     found: list[TokenSource] = []
     if (app := credentials.oauth) is not None:

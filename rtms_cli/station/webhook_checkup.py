@@ -33,17 +33,17 @@ def _signed_form(raw: bool, rewritten: bool) -> Check:
     if raw:
         both = ", and the body as JSON.stringify writes it" if rewritten else ""
         return Check(name, "ok", f"the app accepts a signature of the raw body{both}")
-    fix = "Verify the bytes as they came, before any parser: a body with other blanks or escapes is refused now."
+    fix = "Verify the bytes as they came, before any parser: a body with other blanks or escapes is rejected now."
     if rewritten:
         return Check(name, "wrong", "the app accepts a signature of the body as JSON.stringify writes it, only", fix)
-    return Check(name, "wrong", "the app refuses a body that has blanks, whichever way it is signed", fix)
+    return Check(name, "wrong", "the app rejects a body with blanks, however it is signed", fix)
 
 
 async def _ask(name: str, url: str, body: bytes, secret_token: str, sent: Sent, signed: bytes | None = None) -> Check:
     try:
         answer, judgement = await probe(url, body, secret_token, sent, plain_token=_PLAIN, signed=signed)
     except NoAnswerError as error:
-        fix = "Does `rtms listen` run, and does the tunnel or proxy lead to it?"
+        fix = "Does `rtms listen` run, and does the tunnel or proxy point at it?"
         return Check(name, "wrong", f"no answer: {error}", fix)
     said = f"answered {answer.status} after {answer.took_s:.2f} s: {judgement.what}"
     return Check(name, "ok" if judgement.right else "wrong", said, judgement.fix)

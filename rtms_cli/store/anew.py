@@ -1,4 +1,4 @@
-"""Makes a recording anew from its captures, in a process of its own: what is recorded meanwhile must not wait."""
+"""Makes a recording again from its captures, in a process of its own: what is recorded meanwhile must not wait."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ class Remaker:
     async def remake(self, folder: Path) -> None:
         """Repair or merge a recording.
 
-        :raises Problem: where that fails.
+        :raises Problem: if that fails.
         """
         async with self._turn:
             process = await asyncio.create_subprocess_exec(
@@ -35,4 +35,4 @@ class Remaker:
             said, _ = await process.communicate()
         if process.returncode not in (Exit.OK, Exit.LOSSES):
             lines = said.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
-            raise Problem(f"{folder} could not be made anew: {lines[-1][:_MOST_SHOWN]}")
+            raise Problem(f"{folder} could not be rebuilt: {lines[-1][:_MOST_SHOWN]}")

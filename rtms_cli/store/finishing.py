@@ -65,7 +65,7 @@ _stored = msgspec.json.Decoder(_Stored)
 class Finisher:
     """See the module.
 
-    :param spool: where recordings are made anew.
+    :param spool: where recordings are made again.
     """
 
     def __init__(self, objects: Objects, spool: Path, *, keep_revoked: bool) -> None:
@@ -77,7 +77,7 @@ class Finisher:
     async def claim(self, part: SpoolPart) -> None:
         """Say in the manifest that this epoch writes the recording; nothing where it says so already.
 
-        :raises FencedError: where a later one does.
+        :raises FencedError: if a later one does.
         """
         while True:
             known, etag = await self._known(part.recording)
@@ -105,8 +105,8 @@ class Finisher:
         """Finish a recording whose last owner is here; all its segments are stored.
 
         :returns: how it ended.
-        :raises FencedError: where a later owner has it.
-        :raises Problem: where it cannot be finished.
+        :raises FencedError: if a later owner has it.
+        :raises Problem: if it cannot be finished.
         """
         if revoked and not self._keep_revoked:
             await self.delete(part)
@@ -121,7 +121,7 @@ class Finisher:
         return await self._store(part.recording, part.epoch, part.folder, segments, [])
 
     async def finish_again(self, recording: str) -> str:
-        """Finish a recording anew that was finished before all of its segments were there."""
+        """Finish a recording again that was finished before all of its segments were there."""
         known, _ = await self._known(recording)
         if known is not None and self._is_gone(known):
             raise FencedError
@@ -138,7 +138,7 @@ class Finisher:
     async def finish_from_segments(self, recording: str, epoch: int) -> str:
         """Finish a recording that several owners have made, from what the store has of it.
 
-        :raises NoObjectError: where it has nothing.
+        :raises NoObjectError: if it has nothing.
         """
         segments = await self._segments(recording)
         if not segments:
@@ -162,7 +162,7 @@ class Finisher:
             known, etag = await self._known(part.recording)
             if known is not None and known.store.epoch > part.epoch:
                 raise FencedError
-            with contextlib.suppress(ConditionError):  # somebody has written it in between
+            with contextlib.suppress(ConditionError):  # someone has written it in between
                 entry = msgspec.to_builtins(StoreEntry(part.epoch))
                 why = await delete_all(self._objects, part.recording, {**manifest, "store": entry}, etag)
                 if why:
@@ -180,11 +180,11 @@ class Finisher:
         except msgspec.MsgspecError as error:
             raise Problem(f"{self._objects.url}/{key} is not a manifest: {error}.", "Move it away.") from None
         if not etag:
-            raise Problem(f"{self._objects.url} gives no ETags.", "Choose a store with conditional writes.")
+            raise Problem(f"{self._objects.url} does not send ETags.", "Choose a store with conditional writes.")
         return known, etag
 
     async def _put_manifest(self, recording: str, manifest: dict[str, Any], entry: StoreEntry, etag: str) -> bool:
-        """Write the manifest, unless somebody else has in between."""
+        """Write the manifest, unless someone else has in between."""
         data = msgspec.json.encode({**manifest, "store": entry})
         try:
             await self._objects.put(f"{recording}/{MANIFEST}", data, is_new=not etag, etag=etag)
@@ -204,7 +204,7 @@ class Finisher:
     async def _verify(self, part: SpoolPart, state: Shipped, there: dict[int, Info]) -> None:
         """See that the store has each segment that it has confirmed, whole.
 
-        :raises StoreError: where it has not; then they are shipped anew.
+        :raises StoreError: if it has not; then they are shipped again.
         """
         sizes = {number: info.nbytes for number, info in there.items()}
         wrong = [one.number for one in state.segments if sizes.get(one.number) != one.nbytes]

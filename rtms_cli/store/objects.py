@@ -84,11 +84,11 @@ class Objects:
     async def put(self, key: str, data: bytes, *, is_new: bool = False, etag: str = "") -> str:
         """Write an object.
 
-        :param is_new: only where there is none.
+        :param is_new: only if there is none.
         :param etag: only where it still has this one.
         :returns: its new ETag.
-        :raises ConditionError: where that does not hold.
-        :raises StoreError: where it could not be written.
+        :raises ConditionError: if that does not hold.
+        :raises StoreError: if it could not be written.
         """
         import obstore
 
@@ -99,7 +99,7 @@ class Objects:
     async def put_file(self, key: str, path: Path) -> Info:
         """Write a file, in parts where it is large, and look at what arrived.
 
-        :raises StoreError: where it could not be written, or did not arrive whole.
+        :raises StoreError: if it could not be written, or did not arrive whole.
         """
         import obstore
 
@@ -114,7 +114,7 @@ class Objects:
     async def arrived(self, key: str, nbytes: int) -> Info:
         """Look whether an object is as long as what was written.
 
-        :raises StoreError: where it is not.
+        :raises StoreError: if it is not.
         """
         info = await self.head(key)
         if info.nbytes != nbytes:
@@ -125,7 +125,7 @@ class Objects:
         """Read an object.
 
         :returns: what is in it, and its ETag.
-        :raises NoObjectError: where there is none.
+        :raises NoObjectError: if there is none.
         """
         import obstore
 
@@ -138,7 +138,7 @@ class Objects:
     async def head(self, key: str) -> Info:
         """What a store says of an object.
 
-        :raises NoObjectError: where there is none.
+        :raises NoObjectError: if there is none.
         """
         import obstore
 
@@ -158,7 +158,7 @@ class Objects:
                 raise StoreError(f"{self.url}/{prefix} has more than {MOST_LISTED:,} objects.")
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; what is gone already is no error."""
+        """Delete objects; what is gone already is not an error."""
         import obstore
 
         for start in range(0, len(keys), 1000):
@@ -177,7 +177,7 @@ class Objects:
         return self._call_now(read, key)
 
     def put_now(self, key: str, data: bytes, etag: str) -> None:
-        """Write an object anew, where it still has this ETag; see `put`."""
+        """Write an object again, where it still has this ETag; see `put`."""
         import obstore
 
         mode: Any = _condition(etag)
@@ -194,7 +194,7 @@ class Objects:
 
         :param most: how many bytes it may have; the rest is left out.
         :returns: how long the file is.
-        :raises OSError: where the file cannot be written.
+        :raises OSError: if the file cannot be written.
         """
         import obstore
 
@@ -256,7 +256,7 @@ def open_store(url: StoreUrl, endpoint: str | None = None) -> Objects:
     """Open a place in a store; nothing is asked of it yet.
 
     :param endpoint: of a store that is compatible with S3; may be plain HTTP.
-    :raises Problem: where the library is not installed, or what is configured makes no sense.
+    :raises Problem: if the library is not installed, or what is configured makes no sense.
     """
     try:
         from obstore.store import AzureStore, GCSStore, S3Store
@@ -281,9 +281,7 @@ def open_store(url: StoreUrl, endpoint: str | None = None) -> Objects:
             common["endpoint"] = endpoint
         return Objects(AzureStore(url.bucket, **common), url)
     except Exception as error:  # whatever it makes of what is configured
-        raise Problem(
-            f"{url} cannot be opened: {_line(error)}.", "Look at the cloud's environment variables."
-        ) from None
+        raise Problem(f"{url} cannot be opened: {_line(error)}.", "Check the cloud's environment variables.") from None
 
 
 async def _next_chunk(stream: Any) -> Any:
@@ -316,14 +314,14 @@ def _in_words(error: Exception, url: StoreUrl, key: str) -> Exception:
         case FileNotFoundError() | exceptions.NotFoundError():
             if "NoSuchBucket" in str(error):
                 return StoreRefusesError(f"There is no bucket {url.bucket}.", "Make it, or choose another with --out.")
-            return NoObjectError(f"{where} is not there.")
+            return NoObjectError(f"{where} does not exist.")
         case exceptions.AlreadyExistsError() | exceptions.PreconditionError():
-            return ConditionError(f"{where} was written by somebody else.")
+            return ConditionError(f"{where} was written by another process.")
         case exceptions.PermissionDeniedError() | exceptions.UnauthenticatedError():
-            what = f"The store refuses us {where}: {_line(error)}."
-            return StoreRefusesError(what, "Look at the credentials, and at what they may do.")
+            what = f"The store denies access {where}: {_line(error)}."
+            return StoreRefusesError(what, "Check the credentials and their permissions.")
         case exceptions.NotSupportedError() | NotImplementedError():
-            return StoreRefusesError(f"The store cannot do what is asked of it at {where}: {_line(error)}.")
+            return StoreRefusesError(f"The store does not support a request at {where}: {_line(error)}.")
         case exceptions.BaseError() | OSError():
             if "NoSuchBucket" in str(error):
                 return StoreRefusesError(f"There is no bucket {url.bucket}.", "Make it, or choose another with --out.")

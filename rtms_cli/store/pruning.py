@@ -25,7 +25,7 @@ class StorePlace:
     def find(self) -> Iterator[Candidate | Left]:
         """See `recording.pruning.Place`. What has neither a manifest nor segments is not a recording.
 
-        :raises StoreError: where the store does not answer.
+        :raises StoreError: if the store does not answer.
         """
         for name in sorted(self._objects.folders_now()):
             try:

@@ -62,11 +62,11 @@ class Segment(NamedTuple):
 
 
 def finished(objects: Objects, prefix: str = "") -> StoredManifest | None:
-    """The manifest of a recording that is finished; `None` where it is not, or not yet.
+    """The manifest of a recording that is finished; `None` if it is not, or not yet.
 
     :param prefix: where the recording is below the place that was opened, with a slash at its end.
-    :raises ValueError: where it has a manifest that is not one of ours.
-    :raises StoreError: where the store does not answer.
+    :raises ValueError: if it has a manifest that is not one of ours.
+    :raises StoreError: if the store does not answer.
     """
     try:
         if objects.head_now(f"{prefix}{MANIFEST}").nbytes > MOST_NBYTES:
@@ -115,7 +115,7 @@ def gaps(segments: list[Segment]) -> list[str]:
 class StoredCapture(Capture):
     """A capture in a store, in segments; see `Capture`.
 
-    :raises Problem: where there is none that can be read, or the store does not answer.
+    :raises Problem: if there is none that can be read, or the store does not answer.
     """
 
     def __init__(self, objects: Objects) -> None:
@@ -230,7 +230,7 @@ class StoredCapture(Capture):
         """A segment, of which the next ones are downloaded meanwhile."""
         pool = self._pool = self._pool or ThreadPoolExecutor(_AHEAD, "segments")
         waiting = self._ahead.pop(path, None)
-        if waiting is None:  # somebody reads from the beginning again
+        if waiting is None:  # someone reads from the beginning again
             for other in self._ahead.values():
                 other.cancel()
             self._ahead.clear()
@@ -259,7 +259,7 @@ def fetched(text: str, endpoint: str | None, kinds: Collection[str]) -> Iterator
     """A recording by its URL; what was downloaded of it is there as long as the block runs.
 
     :param kinds: of the tracks whose files are wanted; empty are all of them.
-    :raises Problem: where it cannot be read.
+    :raises Problem: if it cannot be read.
     """
     objects = open_store(read_store_url(text), endpoint)
     try:
@@ -283,7 +283,7 @@ def fetched(text: str, endpoint: str | None, kinds: Collection[str]) -> Iterator
 
 
 SILENT_S = 60.0
-"""A recording to which nobody has added for so long has no owner: one that lives adds something every 10 s."""
+"""A recording to which nobody has added for this long has no owner: one that lives adds something every 10 s."""
 
 
 def repair_stored(text: str, endpoint: str | None, *, keep_revoked: bool, force: bool) -> tuple[str, bool]:
@@ -291,7 +291,7 @@ def repair_stored(text: str, endpoint: str | None, *, keep_revoked: bool, force:
 
     :param force: also where its last segment is new.
     :returns: how it ended, and whether there was something to repair.
-    :raises Problem: where it is not a recording, is being recorded, or could not be finished.
+    :raises Problem: if it is not a recording, is being recorded, or could not be finished.
     """
     url = read_store_url(text)
     objects = open_store(url, endpoint)
@@ -308,7 +308,7 @@ def repair_stored(text: str, endpoint: str | None, *, keep_revoked: bool, force:
     if silent_s < SILENT_S and not force:
         raise Problem(
             f"{url} may be being recorded: its last segment came {max(0, silent_s):.0f} s ago.",
-            f"Repair it when nobody records it any more, or with --force. It waits for {SILENT_S:.0f} s.",
+            f"Repair it when nothing records it, or use --force. It waits for {SILENT_S:.0f} s.",
         )
     parent = StoreUrl(url.scheme, url.bucket, url.prefix.rpartition("/")[0])
     with tempfile.TemporaryDirectory(prefix="rtms-store-") as spool:
@@ -334,7 +334,7 @@ def download(objects: Objects, entry: StoreEntry, names: list[str], folder: Path
         try:
             nbytes = objects.download_now(stored.key, target, stored.nbytes)
         except NoObjectError:
-            yield f"{name} is not in the store any more"
+            yield f"{name} is no longer in the store"
             continue
         if nbytes != stored.nbytes:
             yield f"{name} has {nbytes} bytes in the store, and the manifest says {stored.nbytes}"

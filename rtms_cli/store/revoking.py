@@ -27,7 +27,7 @@ async def delete_all(objects: Objects, recording: str, manifest: Mapping[str, An
     """Delete what a store has of a recording; the manifest, which says so first, stays.
 
     :returns: why old versions could not be deleted, if so.
-    :raises ConditionError: where somebody else has written the manifest.
+    :raises ConditionError: if someone else has written the manifest.
     """
     data = msgspec.json.encode(manifest)
     await objects.put(f"{recording}/{MANIFEST}", data, is_new=not etag, etag=etag)

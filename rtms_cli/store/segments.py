@@ -13,9 +13,9 @@ from msgspec import Struct
 from rtms_cli.capture import part_name
 
 SEGMENT_NBYTES = 5 << 20
-"""Of lines; a segment is closed when it has so many."""
+"""Of lines; a segment is closed when it has this many."""
 SEGMENT_S = 10.0
-"""A segment is closed after so long at the latest: what a lost machine may take along."""
+"""A segment is closed after this long at the latest: what a lost machine may take along."""
 MOST_SEGMENT_NBYTES = 256 << 20
 """A line can be long; a segment is never longer than that."""
 _LEVEL = 3
@@ -35,7 +35,7 @@ def segment_name(epoch: int, number: int) -> str:
 
 
 def epoch_and_number(key: str) -> tuple[int, int] | None:
-    """What a segment's key says; `None` where it is not one."""
+    """What a segment's key says; `None` if it is not one."""
     found = _KEY.fullmatch(key.rpartition("/")[2])
     return None if found is None else (int(found[1]), int(found[2]))
 
@@ -52,9 +52,9 @@ def waiting_nbytes(folder: Path, mark: Mark) -> int:
 
 
 def next_segment(folder: Path, mark: Mark, most: int = SEGMENT_NBYTES) -> tuple[bytes, Mark] | None:
-    """Cut the next segment; `None` where there is no whole line behind the mark.
+    """Cut the next segment; `None` if there is no whole line behind the mark.
 
-    :raises OSError: where the capture cannot be read.
+    :raises OSError: if the capture cannot be read.
     """
     while True:
         lines, end = _lines_behind(folder / part_name(mark.part), mark.offset, most)
@@ -73,7 +73,7 @@ def packed(lines: bytes) -> bytes:
 def unpacked_segment(data: bytes) -> bytes:
     """A segment's lines.
 
-    :raises ValueError: where it is damaged, or larger than any of ours.
+    :raises ValueError: if it is damaged, or larger than any of ours.
     """
     try:
         nbytes = zstandard.get_frame_parameters(data).content_size

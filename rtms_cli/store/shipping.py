@@ -6,7 +6,7 @@ the rest goes up; then, where the stream is over, the finished files, and the ma
 confirmed is remembered as shipped, and only what is all there is removed from the spool.
 
 Whoever begins to write a recording puts its epoch into the manifest, on the condition that nobody has changed that in
-between. Who finds a later epoch there stops: it has lost the stream.
+between. An owner that finds a later epoch there stops: it has lost the stream.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 SURE_S = 12.0
 """After a longer pause than that between two writes, a look at the manifest says whether the stream is still ours."""
 MAY_GO_ON_S = 600.0
-"""An interrupted recording may go on in this process: so long it stays in the spool."""
+"""An interrupted recording may go on in this process: this long it stays in the spool."""
 
 
 class _Part:
@@ -160,7 +160,7 @@ class _Standing(DeafObserver):
     def not_ready(self) -> str | None:
         """Why no stream should be taken now."""
         if self._away and self._spooled > self._most_nbytes:
-            return f"the spool is full, and the store is away: {self._away}"
+            return f"the spool is full, and the store cannot be reached: {self._away}"
         return None
 
     def figures(self) -> "Iterable[Metric]":
@@ -184,7 +184,7 @@ class Shipping(_Standing):
     :param spool: where the station records.
     :param most_nbytes: what the spool may hold.
     :param tell: tells scripts and people; see `Observer.on_event`.
-    :param in_fleet: whether recordings have several owners, so that somebody else says when one is over; see `finish`.
+    :param in_fleet: whether recordings have several owners, so that someone else says when one is over; see `finish`.
     """
 
     def __init__(
@@ -288,7 +288,7 @@ class Shipping(_Standing):
                 try:
                     await self._adopt()
                     await self._keep_bound()
-                except OSError as error:  # a part that vanishes, a full disk: what runs is shipped all the same
+                except OSError as error:  # a part that vanishes, a full disk: what runs is shipped anyway
                     log.warning("%s could not be looked through: %s", self._spool, error)
             ready = [one for one in self._parts.values() if not one.busy and not one.ended.is_set()]
             sizes = await asyncio.to_thread(_waiting, ready)
@@ -470,7 +470,7 @@ class Shipping(_Standing):
     async def _claim(self, one: _Part) -> None:
         """Say in the manifest that we write the recording now.
 
-        :raises FencedError: where a later owner does.
+        :raises FencedError: if a later owner does.
         """
         await self._finisher.claim(one.part)
         self._reach()
@@ -504,7 +504,7 @@ class Shipping(_Standing):
     def _miss(self, error: StoreError) -> None:
         self._counts["failures"] += 1
         if not self._away:
-            text = f"WARNING: {error} Recordings go on, in {self._spool}, until the store is back."
+            text = f"WARNING: {error} Recordings continue in {self._spool} until the store is back."
             self._tell("store", {"state": "away"}, text)
         self._away = str(error)
         self._not_before = time.monotonic() + self._wait_s
@@ -565,7 +565,7 @@ _COUNTERS = {
     "segments": "Segments of captures that were stored.",
     "recordings": "Recordings that were finished in the store.",
     "failures": "Calls to the store that failed.",
-    "dropped": "Files that were deleted from a full spool, and can be made again.",
+    "dropped": "Files deleted from a full spool; their captures can restore them.",
 }
 
 

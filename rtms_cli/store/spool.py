@@ -75,7 +75,7 @@ class SpoolPart(Struct, frozen=True):
     def remember(self, state: Shipped) -> None:
         """Remember how far it was shipped.
 
-        :raises OSError: where that cannot be written.
+        :raises OSError: if that cannot be written.
         """
         Files(self.spool).replace(self.state_name, msgspec.json.encode(state))
 
@@ -95,7 +95,7 @@ class SpoolPart(Struct, frozen=True):
                 empty.rmdir()
 
     def is_quiet(self, seconds: float) -> bool:
-        """Whether nothing was written to it for so long: else its process may only just have let go of it."""
+        """Whether nothing was written to it for this long: else its process may only just have let go of it."""
         newest = 0.0
         for name in (MANIFEST, part_name(1)):
             with contextlib.suppress(OSError):
@@ -108,7 +108,7 @@ class SpoolPart(Struct, frozen=True):
 
 
 def part_at(spool: Path, folder: Path) -> SpoolPart | None:
-    """The part of a recording that a folder in a spool is; `None` where it has no capture."""
+    """The part of a recording that a folder in a spool is; `None` if it has no capture."""
     try:
         header = Capture(folder).header
     except Problem:
@@ -153,10 +153,10 @@ def nbytes_in(spool: Path) -> int:
 def drop_least_valuable(
     spool: Path, nbytes: int, ours: Container[Path] = (), busy: Container[Path] = ()
 ) -> tuple[int, int]:
-    """Delete finished files that a capture can make again, until so many bytes are free; never a capture.
+    """Delete finished files that a capture can make again, until this many bytes are free; never a capture.
 
     :param ours: parts whose locks this process holds, and whose recorders have closed.
-    :param busy: parts whose files are made anew or stored at this moment: nothing of theirs is deleted.
+    :param busy: parts whose files are made again or stored at this moment: nothing of theirs is deleted.
     :returns: how many files, and how many bytes.
     """
     candidates: list[tuple[int, int, SpoolPart, str]] = []

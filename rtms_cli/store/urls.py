@@ -45,7 +45,7 @@ def is_store_url(text: str) -> bool:
 def read_store_url(text: str) -> StoreUrl:
     """Take a store's URL apart.
 
-    :raises Problem: where it is none.
+    :raises Problem: if it is not valid.
     """
     try:
         parts = urlsplit(text)

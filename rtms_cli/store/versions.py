@@ -44,7 +44,7 @@ class Version(Struct, frozen=True):
 class Versions:
     """The versions of the objects below a place in a store.
 
-    :raises CannotSeeVersionsError: where it is not S3, or there are no credentials in the environment.
+    :raises CannotSeeVersionsError: if it is not S3, or there are no credentials in the environment.
     """
 
     def __init__(self, url: StoreUrl, endpoint: str | None) -> None:
@@ -60,7 +60,7 @@ class Versions:
         """Delete the versions below a prefix that are wanted.
 
         :returns: how many there were.
-        :raises StoreError: where one could not be deleted.
+        :raises StoreError: if one could not be deleted.
         """
         import httpx
 
@@ -77,7 +77,7 @@ class Versions:
             try:
                 root = ElementTree.fromstring(await self._ask(client, "GET", "", query))  # noqa: S314 — bounded
             except ElementTree.ParseError as error:
-                raise StoreError(f"{self._url} answers what is no list of versions: {error}.") from None
+                raise StoreError(f"{self._url} does not answer with a list of versions: {error}.") from None
             found += [one for one in _read(root) if one.key.startswith(whole) and is_safe_key(one.key)]
             markers = {name: _text(root, f"Next{name}") for name in ("KeyMarker", "VersionIdMarker")}
             if _text(root, "IsTruncated") != "true" or not markers["KeyMarker"]:

@@ -146,7 +146,7 @@ def _shared(one: str, other: str) -> int:
 
 
 def what_of(listed: Listed) -> str:
-    """The title, or the id where there is none."""
+    """The title, or the id if there is none."""
     return listed.title or (f"{listed.product} {listed.id}".strip() or "?")
 
 

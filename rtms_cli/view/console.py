@@ -22,14 +22,14 @@ def has_color(out: TextIO | None = None) -> bool:
 
 
 def forced_color() -> bool | None:
-    """What the environment says about colours; `None` where it says nothing."""
+    """What the environment says about colours; `None` if it says nothing."""
     if os.environ.get("NO_COLOR"):
         return False
     return True if os.environ.get("FORCE_COLOR") else None
 
 
 def is_for_people(out: TextIO | None = None) -> bool:
-    """Whether somebody looks: tables and hints are for a terminal, or for a pager that was promised colours."""
+    """Whether someone looks: tables and hints are for a terminal, or for a pager that was promised colours."""
     out = out or sys.stdout
     return out.isatty() or forced_color() is True
 

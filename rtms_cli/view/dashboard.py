@@ -156,7 +156,7 @@ KEYS = (
 
 
 class _Part(Struct, frozen=True):
-    """A piece of the picture; the highest rank gives way first where there is no room for all."""
+    """A piece of the picture; the highest rank gives way first if there is no room for all."""
 
     rank: int
     least: int
@@ -167,7 +167,7 @@ class _Part(Struct, frozen=True):
 
 
 class _Fitted:
-    """Parts one below the other, cut to so many lines. Each is rendered once.
+    """Parts one below the other, cut to this many lines. Each is rendered once.
 
     :param has_foot: whether the last part stands on the last line.
     """
@@ -242,7 +242,7 @@ def draw(moment: Moment, history: History, width: int, height: int) -> Renderabl
 
 
 def _foot(width: int) -> Text:
-    """The keys; where there is no room for all, the last ones, of which one shows the others."""
+    """The keys; if there is no room for all, the last ones, of which one shows the others."""
     keys = ["↑↓ stream", "r messages", "p pause", "m mark", "s stop", "q quit", "? help"]
     while len(keys) > 1 and len("  ".join(keys)) + 1 > width:
         del keys[0]
@@ -464,7 +464,7 @@ def _counts(view: StreamSnapshot, history: History) -> RenderableType:
 
 
 def _taps(view: StreamSnapshot, history: History) -> list[RenderableType]:
-    """To whom what comes is handed on, how fast, and what they did not take; nothing where nobody listens."""
+    """To whom what comes is passed on, how fast, and what they did not take; nothing where nobody listens."""
     taps = view.recording.taps
     if not taps:
         return []

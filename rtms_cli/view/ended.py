@@ -25,10 +25,10 @@ class Ended(Struct, frozen=True):
     """A session that has ended."""
 
     folder: Path | None
-    """`None` where nothing is kept."""
+    """`None` if nothing is kept."""
     finish: Finish
     manifest: Manifest | None
-    """`None` where no recording had begun."""
+    """`None` if no recording had begun."""
 
     @property
     def how(self) -> str:

@@ -21,7 +21,7 @@ class Column(Protocol):
 
     @property
     def name(self) -> str:
-        """Its heading; empty where it needs none."""
+        """Its heading; empty if it needs none."""
 
     @property
     def unit(self) -> str:
@@ -41,7 +41,7 @@ class Sheet(Protocol):
 
     @property
     def rows(self) -> Sequence[Sequence[Cell]]:
-        """The cells; `None` where there is nothing to say."""
+        """The cells; `None` if there is nothing to say."""
 
     @property
     def legend(self) -> str:

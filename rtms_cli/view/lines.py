@@ -54,7 +54,7 @@ class PlainLines:
     :param is_quiet: shows warnings and how recordings end, nothing else.
     :param is_verbose: shows keep-alives too, and every file of a recording at its end.
     :param shows_text: shows transcripts and chat.
-    :param suggest: says what to do next; asked at the end, where somebody looks.
+    :param suggest: says what to do next; asked at the end, where someone looks.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class PlainLines:
             self._say(f"{_short(stream.stream_id)} {doing}")
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
-        """A frame that is no media packet."""
+        """A frame that is not a media packet."""
         message = frame.message
         if self._is_quiet or (isinstance(message, KeepAliveRequest | KeepAliveResponse) and not self._is_verbose):
             return
@@ -191,7 +191,7 @@ class JsonLines:
         )
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
-        """A frame that is no media packet."""
+        """A frame that is not a media packet."""
         self._say(
             {
                 "event": "frame",
@@ -263,7 +263,7 @@ def print_summary(
 ) -> None:
     """What was written, and where: a table on a terminal, lines elsewhere, or the manifest as JSON.
 
-    :param folder: `None` where nothing is kept.
+    :param folder: `None` if nothing is kept.
     :param out: where it goes, if not to standard output.
     :param with_details: whether each file has a line.
     """

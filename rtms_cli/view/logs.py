@@ -3,7 +3,7 @@
 A JSON line has `time` (ISO 8601, UTC), `level`, `event` (`notice`, `started`, `finished`, `log`, or an event's name as
 `--json` has it), `stream`, `meeting`, `worker`, `epoch`, `logger`, `message`; all of them on every line, empty where
 there is none. A text line has the same, for people. Nothing that comes from outside can begin a line of its own, and
-known secrets are hidden. Who logs never waits: a thread writes, and what it cannot keep up with is dropped and counted.
+known secrets are hidden. Logging never waits: a thread writes, and what it cannot keep up with is dropped and counted.
 """
 
 import logging
@@ -80,7 +80,7 @@ class RotatingFile:
 
     :param most_nbytes: of one file.
     :param keep: how many old ones there are.
-    :raises Problem: where it cannot be written.
+    :raises Problem: if it cannot be written.
     """
 
     def __init__(self, path: Path, most_nbytes: int, keep: int) -> None:
@@ -95,7 +95,7 @@ class RotatingFile:
     def write(self, text: str) -> None:
         """Append lines.
 
-        :raises OSError: where the disk does not take them.
+        :raises OSError: if the disk does not take them.
         """
         data = text.encode("utf-8", "replace")
         if self._nbytes and self._nbytes + len(data) > self._most_nbytes:
@@ -108,7 +108,7 @@ class RotatingFile:
     def reopen(self) -> None:
         """Open the file by its name again: another program has moved it.
 
-        :raises OSError: where that cannot be done; lines go on into the old one.
+        :raises OSError: if that cannot be done; lines go on into the old one.
         """
         former = self._descriptor
         self._open()

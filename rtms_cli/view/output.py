@@ -30,7 +30,7 @@ class _Telling(io.TextIOWrapper):
 
     error: OSError | None = None
     ends_with_reader = False
-    """Whether a reader that goes is a `BrokenPipeError` all the same."""
+    """Whether a reader that goes is a `BrokenPipeError` anyway."""
 
     def write(self, text: str, /) -> int:
         try:
@@ -211,7 +211,7 @@ class LineOutput:
 
 
 class Drawing(io.TextIOBase):
-    """A terminal that never makes who draws wait: whole pictures, between two flushes, are written by a thread."""
+    """A terminal that never makes the caller wait: a thread writes whole pictures."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -252,7 +252,7 @@ class Drawing(io.TextIOBase):
         return self._put > self._written
 
     def drain(self, timeout_s: float) -> None:
-        """Wait until all is written, or so long."""
+        """Wait until all is written, or this long."""
         with self._has_written:
             self._has_written.wait_for(lambda: not self.busy, timeout_s)
 

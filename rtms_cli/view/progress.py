@@ -13,7 +13,7 @@ from rtms_cli.view.console import make_console
 Line = TypeVar("Line")
 
 WORTH_A_BAR = 32 << 20
-"""Smaller files are read before anybody wonders."""
+"""Smaller files are read before anyone wonders."""
 _EVERY = 32
 """How many lines, or runs of them, come between two looks at the position."""
 

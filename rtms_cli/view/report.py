@@ -23,7 +23,7 @@ def suggest_join(payload: Path) -> None:
 def print_reports(
     reports: Sequence[Report], *, as_json: bool, cloud: CloudReport | None = None, payload: Path | None = None
 ) -> None:
-    """What the clients did, and what they did wrong, on standard output, if anybody can still read it.
+    """What the clients did, and what they did wrong, on standard output, if anyone can still read it.
 
     :param cloud: what they did with the cloud beside the streams, where there was one.
     :param payload: the file that announced the first stream, if there is one.
@@ -84,7 +84,7 @@ def _print_cloud(report: CloudReport) -> None:
         f"event connections: {events.connections} built, {events.refused} refused, {events.replaced} replaced",
         f"heartbeats: {events.heartbeats} answered",
         f"events: {events.delivered} delivered, {events.lost} lost"
-        + (f", {events.elsewhere} to somebody else" if events.elsewhere else ""),
+        + (f", {events.elsewhere} to someone else" if events.elsewhere else ""),
     ]
     typer.echo(f"cloud: {'; '.join(parts)}")
     _print_findings(report.findings)

@@ -37,7 +37,7 @@ _LAST_FRAMES = 200
 
 
 class Screen:
-    """An observer that draws; enter it for as long as it shall own the terminal.
+    """An observer that draws; enter it for as long as it owns the terminal.
 
     :param title: what runs, for the first line.
     :param look: gives the streams as they stand.
@@ -109,7 +109,7 @@ class Screen:
         self._frames[stream.stream_id] = deque(maxlen=_LAST_FRAMES)
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
-        """A frame that is no media packet."""
+        """A frame that is not a media packet."""
         frames = self._frames.get(stream_id)
         if frames is not None and not isinstance(frame.message, KeepAliveRequest | KeepAliveResponse):
             frames.append(frame)
@@ -212,15 +212,15 @@ class Screen:
             self._console.file.drain(CLOSE_TIMEOUT_S)
 
     def _on_suspend(self) -> None:
-        """Ctrl-Z: stop as everybody does, but leave the terminal as it was."""
+        """Ctrl-Z: stop as everyone does, but leave the terminal as it was."""
         self.restore()
         self._loop.remove_signal_handler(signal.SIGTSTP)
-        os.kill(os.getpid(), signal.SIGTSTP)  # here it stops, until somebody has it go on
+        os.kill(os.getpid(), signal.SIGTSTP)  # here it stops, until someone has it go on
         self._loop.add_signal_handler(signal.SIGTSTP, self._on_suspend)
         self._look_whose_it_is()
 
     def draw(self) -> None:
-        """Draw a picture of this moment, unless the terminal is somebody else's or has not shown the last one yet.
+        """Draw a picture of this moment, unless the terminal is someone else's or has not shown the last one yet.
 
         Where the terminal was closed, recording goes on without one.
         """

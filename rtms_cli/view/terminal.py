@@ -1,6 +1,6 @@
 """A terminal that is shared with a shell: whose it is at the moment, its keys, and how it is given back.
 
-A process in the background touches no terminal: it would be stopped for it, or garble what somebody else draws there.
+A process in the background touches no terminal: it would be stopped for it, or garble what someone else draws there.
 So whoever draws asks `is_ours` before each picture, and takes the terminal when it is.
 """
 

@@ -29,7 +29,7 @@ class Shares(Struct, frozen=True):
 
 
 def raise_limit() -> int | None:
-    """Raise the soft limit as far as the hard one allows; `None` where there are no such limits."""
+    """Raise the soft limit as far as the hard one allows; `None` if there are no such limits."""
     try:
         import resource
     except ImportError:  # Windows
@@ -47,7 +47,7 @@ def raise_limit() -> int | None:
 
 
 def soft_limit() -> int | None:
-    """The limit as it is, for who may not change it; `None` where there is none."""
+    """The limit as it is, for who may not change it; `None` if there is none."""
     try:
         import resource
     except ImportError:  # Windows

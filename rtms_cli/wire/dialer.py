@@ -48,8 +48,8 @@ _HANDSHAKE, _CERTIFICATE_REQUEST = 22, 13
 _ALERTS = {
     "CERTIFICATE_REQUIRED": _NO_CERTIFICATE,
     "BAD_CERTIFICATE": _NO_CERTIFICATE,
-    "HANDSHAKE_FAILURE": "the server refuses the TLS handshake: it may demand a client certificate, and rtms has none",
-    "PROTOCOL_VERSION": "the server speaks no TLS version that rtms does (1.2 and 1.3)",
+    "HANDSHAKE_FAILURE": "the server rejects the TLS handshake: it may demand a client certificate, and rtms has none",
+    "PROTOCOL_VERSION": "the server does not support TLS 1.2 or 1.3",
     "UNRECOGNIZED_NAME": "the server does not know the host's name",
     "ACCESS_DENIED": "the server denies access in TLS",
 }
@@ -59,7 +59,7 @@ _ALERTS = {
 class UpgradeRefusedError(ConnectionError):
     """The server answered, but opened no WebSocket.
 
-    :param status: of its answer; 0 where that was no HTTP.
+    :param status: of its answer; 0 if that was not HTTP.
     """
 
     def __init__(self, text: str, status: int) -> None:
@@ -101,7 +101,7 @@ class Dialer:
         except picows.WSHandshakeError as error:
             raise UpgradeRefusedError(f"{_place(url)} {_answer(error)}", _status_of(error)) from None
         except (InvalidURI, picows.WSInvalidURL, UnicodeError):  # the last: of what cannot be a host's name
-            raise FinalConnectionError(f"{redact_url(url)[:200]!r} is no WebSocket URL") from None
+            raise FinalConnectionError(f"{redact_url(url)[:200]!r} is not a WebSocket URL") from None
         except ssl.SSLCertVerificationError as error:
             raise FinalConnectionError(f"cannot connect to {_place(url)}{via}: {_why(error)}") from error
         except ProxyError as error:
@@ -139,7 +139,7 @@ class Dialer:
                 socket_factory=reach,
                 ssl_shutdown_timeout=CLOSE_TIMEOUT_S if target.secure else None,
             )
-            if not opened.has_opened:  # picows returns all the same when the connection ends in the upgrade
+            if not opened.has_opened:  # picows returns anyway when the connection ends in the upgrade
                 raise _EndedError("the connection ended before the server answered the WebSocket upgrade")
             if opened.refusal:
                 raise ConnectionError(f"the server {opened.refusal}")
@@ -221,7 +221,7 @@ class Dialer:
 def tls_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SSLContext:
     """TLS 1.2 or newer, verified against the system's store or against one file.
 
-    :raises OSError: where the file cannot be read or holds no certificate.
+    :raises OSError: if the file cannot be read or holds no certificate.
     """
     context = ssl.create_default_context(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -234,7 +234,7 @@ def tls_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SSLCo
 def proxy_named(url: str) -> str | None:
     """The proxy that the environment names for a `ws://` or `wss://` URL, without its password: `proxy:3128`.
 
-    :raises FinalConnectionError: where it is no proxy's URL.
+    :raises FinalConnectionError: if it is not a proxy's URL.
     """
     proxy = _proxy_of(parse_uri(url))
     return None if proxy is None else _place_of(proxy)
@@ -248,14 +248,14 @@ def _proxy_of(target: WebSocketURI) -> str | None:
 def _place_of(proxy: str) -> str:
     """Where a proxy is, without the password that its URL may hold.
 
-    :raises FinalConnectionError: where it is no proxy's URL.
+    :raises FinalConnectionError: if it is not a proxy's URL.
     """
     try:
         parsed = parse_proxy(proxy)
     except (InvalidProxy, ValueError) as error:
         why = error.msg if isinstance(error, InvalidProxy) else "it cannot be read"
         raise FinalConnectionError(
-            f"the proxy that the environment names (http_proxy, https_proxy, all_proxy) is none: {why}"
+            f"the proxy in the environment (http_proxy, https_proxy, all_proxy) is not valid: {why}"
         ) from None
     return f"{parsed.host}:{parsed.port}"
 
@@ -307,6 +307,6 @@ def _why(error: Exception) -> str:
         case TimeoutError():
             return f"no answer within {OPEN_TIMEOUT_S:.0f} s"
         case ssl.SSLCertVerificationError():
-            return f"{reason_of(error)}; --ca-file names another authority"
+            return f"{reason_of(error)}; --ca-file sets another CA"
         case _:
             return reason_of(error)

@@ -1,4 +1,4 @@
-"""What a driver hides before anybody sees it: so that what is recorded live is what a replay reads in the capture."""
+"""What a driver hides before anyone sees it: so that what is recorded live is what a replay reads in the capture."""
 
 from msgspec import structs
 

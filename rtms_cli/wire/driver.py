@@ -11,7 +11,7 @@ end the connection. After `STALL_LIMIT_S` reading goes on, media is dropped and 
 drop is a frame of its own, so that capture, manifest and replay know of it.
 
 A socket that the machine has closed is gone at once, whatever its closing handshake does: what still arrives on it is
-kept, and the machine hears no more of it. So a channel can be opened anew in the same breath.
+kept, and the machine hears no more of it. So a channel can be opened again in the same breath.
 """
 
 import asyncio
@@ -69,14 +69,14 @@ class Dial(Protocol):
         """Connect.
 
         :raises ConnectionError: with a line for people that says why it did not work.
-        :raises FinalConnectionError: where another try would end the same way.
+        :raises FinalConnectionError: if another try would end the same way.
         """
 
 
 class Driver:
     """Runs one machine. Give it frames from elsewhere with `post`, accepted sockets with `attach`; `run` ends with it.
 
-    :param sink: where frames are kept, or `None` where nobody keeps them.
+    :param sink: where frames are kept, or `None` if nobody keeps them.
     :param dial: opens sockets for a machine that commands `Open`.
     :param on_frame: is told of every frame that is not a media packet; for views, so it must be quick.
     :param outward: does what a machine commands that concerns others: posts webhooks, hands them on, tells.
@@ -163,7 +163,7 @@ class Driver:
             self._state(SIGNALING, ChannelState(State.MARK, reason=text))
 
     def attach(self, channel: str, socket: Socket) -> None:
-        """Take over a socket that somebody else opened."""
+        """Take over a socket that someone else opened."""
         self._opened(_Link(channel), socket)
 
     # Frames in.
@@ -205,7 +205,7 @@ class Driver:
                 case Warn(channel, text):
                     self._keep(state_frame(at_us, channel, ChannelState(State.WARNING, reason=text)))
                 case Announce() | Deliver() | Tell():
-                    assert self._outward is not None, "a machine that commands such needs somebody who does it"
+                    assert self._outward is not None, "a machine that commands such needs someone who does it"
                     self._outward(command)
                 case Finish():
                     self._finish = self._finish or command

@@ -1,4 +1,5 @@
-"""Passes webhooks on to an app under development. Who asked is answered long before: nothing here delays that."""
+"""Passes webhooks on to an app under development. The sender has been answered long before: nothing here delays
+that."""
 
 import asyncio
 import ssl

@@ -14,7 +14,7 @@ ZOOM = ("zoom.us", "*.zoom.us", "zoomgov.com", "*.zoomgov.com")
 
 
 class HostPolicy(Struct, frozen=True):
-    """What a URL from outside may lead to. Pure: who resolves names asks again for the address.
+    """What a URL from outside may point to. Pure: after a name is resolved, its address is checked as well.
 
     `allowed` are host names, or patterns such as `*.example.org`, that the user vouches for; their addresses are not
     checked. `given` are the hosts of URLs that the user gave, exactly as they are.
@@ -32,14 +32,14 @@ class HostPolicy(Struct, frozen=True):
         except ValueError:
             host = None
         if not host or parts.scheme not in ("ws", "wss"):
-            return f"{redact_url(url)[:200]!r} is no ws:// or wss:// URL"
+            return f"{redact_url(url)[:200]!r} is not a ws:// or wss:// URL"
         if parts.username is not None or parts.password is not None:
             return f"the URL of {host!r} has credentials in it"
         if self._vouched_for(host) or _matches(host, ZOOM):
             return None
         if self.loopback and is_loopback(host):
             return None
-        return f"{host!r} is no host of Zoom's; --allow-host {host} allows it"
+        return f"{host!r} is not one of Zoom's hosts; --allow-host {host} allows it"
 
     def check_address(self, host: str, address: str) -> str | None:
         """Why the address that a host resolved to must not be connected to, or `None`."""
@@ -48,11 +48,11 @@ class HostPolicy(Struct, frozen=True):
         try:
             found = _without_tunnel(ipaddress.ip_address(address.partition("%")[0]))
         except ValueError:
-            return f"{host!r} resolved to {address!r}, which is no address"
+            return f"{host!r} resolved to {address!r}, which is not an address"
         if found is not None and found.is_loopback:
-            return None if self.loopback and is_loopback(host) else f"{host!r} leads to this machine ({address})"
+            return None if self.loopback and is_loopback(host) else f"{host!r} points to this machine ({address})"
         if found is None or not found.is_global or found.is_multicast or _is_special(found):
-            return f"{host!r} leads to the internal address {address}; --allow-host {host} allows it"
+            return f"{host!r} points to the internal address {address}; --allow-host {host} allows it"
         return None
 
     def _vouched_for(self, host: str) -> bool:
@@ -82,7 +82,7 @@ def _is_special(found: "_Address") -> bool:
 
 
 def _without_tunnel(found: _Address) -> _Address | None:
-    """Where packets to an address end up: the IPv4 address in it, or itself; `None` where no public server can be."""
+    """Where packets to an address end up: the IPv4 address in it, or itself; `None` if no public server can be."""
     if isinstance(found, ipaddress.IPv4Address) or found == ipaddress.IPv6Address("::1"):
         return found
     inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)

@@ -45,7 +45,7 @@ AT_A_TIME = 64
 EVENTS_AT_A_TIME = 32
 """Of h11, that are read of one connection before others have their turn."""
 _CHUNK = 1 << 14
-"""Bytes that are read at once: h11 takes a whole header apart before anybody can count its fields."""
+"""Bytes that are read at once: h11 takes a whole header apart before anyone can count its fields."""
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -92,7 +92,7 @@ class Handler(Struct, frozen=True):
 
 
 class _Rank(IntEnum):
-    """Who gives way first."""
+    """Which one gives way first."""
 
     ANSWERED = 0
     SILENT = 1
@@ -176,7 +176,7 @@ class HttpServer:
         return 2 * sum(map(len, self._ranks)) >= self._most
 
     def _has_room(self) -> bool:
-        """Whether there is room for one more, or somebody has given way."""
+        """Whether there is room for one more, or someone has given way."""
         return sum(map(len, self._ranks)) < self._most or self._make_room()
 
     def _make_room(self) -> bool:
@@ -293,11 +293,11 @@ class _Connection:
                 return
         except h11.RemoteProtocolError as error:
             status = error.error_status_hint
-            why = f"no HTTP request: {_in_words(error)}"
+            why = f"not an HTTP request: {_in_words(error)}"
             if self._has_ended:
                 why = "the connection ended within a request"
             elif data[:1] == _TLS and self._request is None:
-                why = "somebody speaks TLS, and this is plain HTTP: put a tunnel or a proxy in front of it"
+                why = "the client speaks TLS, and this is plain HTTP: put a tunnel or a proxy in front of it"
             self._end(self._handler.refuse(status if status in _STATUSES else 400, why))
         if self._has_ended and not self._out and self._waiting is None:
             self.close()
@@ -323,7 +323,7 @@ class _Connection:
         length, refuse = request.field(b"content-length"), self._handler.refuse
         size = sum(len(name) + len(value) for name, value in request.fields) + len(request.target)
         if request.method == "PRI":
-            return refuse(505, "somebody speaks HTTP/2 without asking, and this is HTTP/1.1")
+            return refuse(505, "the client speaks HTTP/2 without negotiation, and this is HTTP/1.1")
         if len(request.fields) > MAX_FIELDS or size > MAX_HEADER:
             return refuse(431, "the header is too large")
         if length is not None and request.field(b"transfer-encoding") is not None:
@@ -433,7 +433,7 @@ class _Connection:
             while self._out:
                 del self._out[: self._socket.send(self._out)]
         except (BlockingIOError, InterruptedError):
-            self._loop.remove_reader(self._socket)  # who does not read is not read from
+            self._loop.remove_reader(self._socket)  # a peer that does not read is not read from
             self._loop.add_writer(self._socket, self._on_writable)
         except OSError:
             self._out.clear()

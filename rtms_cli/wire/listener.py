@@ -1,4 +1,4 @@
-"""The webhook endpoint: raw body → verify → answer → hand on. It knows nothing of sessions.
+"""The webhook endpoint: raw body → verify → answer → pass on. It knows nothing of sessions.
 
 Zoom waits about 3 s for an answer and sends again what failed, so the answer goes out first; the work begins when it
 is on its way. People who "get no rtms_started" look here: every request that is not let in is shown.
@@ -29,7 +29,7 @@ MAX_BODY = 1 << 20
 """Real webhooks stay under 10 KiB."""
 
 REQUEST_TIMEOUT_S = 10.0
-"""How long a request, header and body, may take to arrive: who drips is cut off."""
+"""How long a request, header and body, may take to arrive; a slower client is cut off."""
 
 MAX_CONNECTIONS = 256
 """At once; the next one takes the place of one that says nothing."""
@@ -52,7 +52,7 @@ class Listener:
     :param on_notice: is told, in a line, why a request was not let in, and what the listener saw to by itself.
     :param metrics: what `GET /metrics` answers with, given how often a webhook was answered, by HTTP status.
     :param forward: is given the raw body and headers of everything that was let in, after it was answered.
-    :param may_repeat: says of a webhook whose very signature came before whether it is handed on.
+    :param may_repeat: says of a webhook whose very signature came before whether it is passed on.
     :param closed: why no webhook is let in at all, if so; probes are answered.
     :param not_now: says why a webhook can be acted on later only, or nothing: Zoom sends it again.
     :param offer: puts a webhook where it is safe, instead of `on_webhook`, before it is answered; where it raises
@@ -101,7 +101,7 @@ class Listener:
         """Listen.
 
         :returns: the port, which was chosen by the system where 0 was asked for.
-        :raises Problem: where the address cannot be had.
+        :raises Problem: if the address is not available.
         """
         listening = listen_on(self._host, self._port)
         self._server.serve(listening)
@@ -167,7 +167,7 @@ class Listener:
                 )
             case _:
                 if is_again and not self._may_repeat(webhook):
-                    self._notices.tell("repeated requests", "a request came again, byte for byte: left aside")
+                    self._notices.tell("repeated requests", "a request came again, byte for byte: ignored")
                     return answer
                 if (busy := self._not_now(webhook)) is not None:
                     return self._refuse(503, busy, ((b"retry-after", b"%d" % RETRY_AFTER_S),))
@@ -211,7 +211,7 @@ class Listener:
             if self._forward is not None:
                 self._forward(body, fields)
         except Exception:  # Zoom was answered already
-            log.exception("a defect in rtms: nothing came of a webhook")
+            log.exception("a defect in rtms: a webhook was not handled")
 
     def _turn_away(self, request: Request, status: int, why: str, fields: Fields = ()) -> Answer:
         what = f"{request.method[:20]} {_shown(path_of(request.target))}"
@@ -226,7 +226,7 @@ class Listener:
 def webhook_path(given: str) -> str:
     """The path as requests are compared with it: `webhook`, `/webhook/` and `//webhook` are `/webhook`.
 
-    :raises Problem: where it cannot be the webhook's.
+    :raises Problem: if it cannot be the webhook's.
     """
     path = path_of(given if given.startswith("/") else f"/{given}")
     if "://" in given or "?" in given or "#" in given or path in PATHS:

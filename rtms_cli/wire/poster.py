@@ -53,7 +53,7 @@ async def request(
     """Send a request once. Redirects are not followed, as Zoom follows none; a proxy is used, but to this machine
     itself.
 
-    :raises NoAnswerError: where nobody answers, or not in time.
+    :raises NoAnswerError: if nobody answers, or not in time.
     """
     parts = urlsplit(url)
     through_proxy = not is_loopback(parts.hostname or "")
@@ -72,5 +72,10 @@ async def request(
                     return Answer(answer.status_code, took_s, bytes(got[:MOST_ANSWER]), named)
     except TimeoutError:
         raise NoAnswerError(f"nothing within {timeout_s:g} s") from None
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:  # the last two: a proxy that is none
+    except (
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        ValueError,
+        ImportError,
+    ) as error:  # the last two: a proxy that is not valid
         raise NoAnswerError(reason_of(error)) from error

@@ -52,7 +52,7 @@ def listen_on(host: str, port: int, option: str = "--port") -> socket.socket:
 
     :param port: 0 takes a free one.
     :param option: what chooses another port.
-    :raises Problem: where the address cannot be had.
+    :raises Problem: if the address is not available.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -79,7 +79,7 @@ class ProbeServer:
         """Listen.
 
         :returns: the port, which the system has chosen where 0 was asked for.
-        :raises Problem: where the address cannot be had.
+        :raises Problem: if the address is not available.
         """
         listening = listen_on(self._host, self._port, "--health-port")
         self._server.serve(listening)
@@ -100,7 +100,7 @@ class ProbeServer:
         path = path_of(request.target)
         try:
             return self._probes.answer(path, {})
-        except Exception:  # a defect of ours must not end the server that tells of it
+        except Exception:  # a defect of ours must not end the server that reports it
             log.exception("a defect in rtms: a request to %s could not be answered", path)
             return Answer(500, b"a defect in rtms\n")
 

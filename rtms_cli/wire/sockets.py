@@ -73,7 +73,7 @@ class Socket(Protocol):
         """Send a message, or queue it."""
 
     async def drain(self, limit: int) -> None:
-        """Wait until at most so many messages are queued, and no more than 16 MiB, or it is closed."""
+        """Wait until at most this many messages are queued, and no more than 16 MiB, or it is closed."""
 
     @property
     def undelivered(self) -> int:
@@ -169,7 +169,7 @@ class ClientSocket(picows.WSListener):
         self._tell_closed()
 
     def _tell_closed(self) -> None:
-        """Tell of the end; who was told is let go of, for the transport and this refer to each other for a while."""
+        """Report the end, and drop the receiver: the transport and this object refer to each other for a while."""
         if self._closed is not None and self._on_closed is not None and not self._waiting:
             on_closed, self._on_closed, self._on_messages = self._on_closed, None, None
             on_closed(*self._closed)
@@ -180,7 +180,7 @@ class ClientSocket(picows.WSListener):
         if transport is None or self._failure is not None:
             return
         if (waiting := transport.underlying_transport.get_write_buffer_size()) > MOST_UNREAD:
-            self._failure = BROKEN, f"the server reads nothing: {waiting} bytes wait for it"
+            self._failure = BROKEN, f"the server does not read: {waiting} bytes are waiting"
             self.abort()
             return
         transport.send(_BINARY if binary else _TEXT, raw)
@@ -312,7 +312,7 @@ class ClientSocket(picows.WSListener):
         if self._failure is not None:
             self._closed = self._failure
         elif self._timer is None and not self._is_echo and sent is not None and _number(sent.code) in _FAULTS:
-            self._closed = _number(sent.code), _told(sent.reason)  # picows has found it
+            self._closed = _number(sent.code), _protocol_error(sent.reason)  # picows has found it
         elif received is not None:
             self._closed = _number(received.code) or _NO_CODE, received.reason or ""
         else:
@@ -320,7 +320,7 @@ class ClientSocket(picows.WSListener):
         self._tell_closed()
 
     def _watch(self) -> None:
-        """Have the loop look anew whether there is something to read.
+        """Have the loop look again whether there is something to read.
 
         uvloop ceases to look at a socket that was reset while bytes of it wait: it reads once, and neither the other
         bytes nor the reset would be noticed.
@@ -377,7 +377,7 @@ class ClientSocket(picows.WSListener):
         self._fragments = None
         if self._failure is not None or self._transport is None:
             return
-        self._failure, self._is_over = (code, _told(rule)), True
+        self._failure, self._is_over = (code, _protocol_error(rule)), True
         self._transport.send_close(_close_code(code), rule.encode()[:123])
         self._transport.disconnect()
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._cut)
@@ -388,7 +388,7 @@ _NEVER_SENT = frozenset((1004, 1005, 1006, 1015))
 _FAULTS = frozenset((_PROTOCOL_ERROR, _NOT_UTF8, _TOO_BIG))
 
 
-def _told(rule: str | None) -> str:
+def _protocol_error(rule: str | None) -> str:
     return f"protocol error: {(rule or '').partition(', opcode=')[0]}"
 
 

@@ -193,7 +193,7 @@ class UpgradedSocket(asyncio.Protocol):
     # Frames.
 
     def _begin(self) -> None:
-        """Hand over what came before somebody took it."""
+        """Hand over what came before someone took it."""
         received, self._received, self._is_waiting = self._received, b"", False
         self.data_received(received)
 

@@ -73,7 +73,7 @@ async def picows_floor() -> int:
 
 
 async def script() -> int:
-    """The script that everybody writes first: `websockets`, json, base64, wave, one file a kind."""
+    """The script that everyone writes first: `websockets`, json, base64, wave, one file a kind."""
 
     async def one(number: int) -> int:
         count = 0

@@ -1,4 +1,4 @@
-"""A neutral load source: WebSocket frames that were made before anybody connects, so that the server costs nothing.
+"""A neutral load source: WebSocket frames that were made before anyone connects, so that the server costs nothing.
 
     python load.py SHAPE COUNT STREAMS
 

@@ -30,7 +30,7 @@ CLIENTS = ("floor", "picows", "ours", "script", "node", "node+capture", "sdk")
 
 
 def one_run(client: str, shape: str, count: int, streams: int) -> dict[str, float] | None:
-    """Run a client against a load of its own; `None` where the client cannot run here."""
+    """Run a client against a load of its own; `None` if the client cannot run here."""
     load = subprocess.Popen(
         [sys.executable, HERE / "load.py", shape, str(count), str(streams)],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {0}),

@@ -31,7 +31,7 @@ SETTINGS = {"ZOOM_CLIENT_ID": "client", "ZOOM_CLIENT_SECRET": "secret", "ZOOM_SE
 
 
 def measure(workers: int, streams: int) -> dict[str, float]:
-    """Record so many streams for `SECONDS` each."""
+    """Record this many streams for `SECONDS` each."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ZOOM_", "RTMS_"))}
     with tempfile.TemporaryDirectory() as folder:
         load = subprocess.Popen(

@@ -8,7 +8,14 @@ from rtms_cli.protocol.numbers import Product
 
 
 def test_the_order() -> None:
-    sought = ["auto-start is off", "host's account forbids", "lacks the event", "lacks a scope", "credits", "2,000"]
+    sought = [
+        "auto-start is off",
+        "host's account does not allow",
+        "lacks the event",
+        "lacks a scope",
+        "credits",
+        "2,000",
+    ]
     said = " ".join(numbered(usual_causes()))
     places = [said.index(text) for text in sought]
     assert places == sorted(places)

@@ -1,7 +1,7 @@
 """A day of the event WebSocket on the virtual clock: drops, tokens that end, a rival, and events late and repeated.
 
-The real station, sessions and driver on one side, the stand-in's event server and streams on the other. The truth about
-each gap is told by what the network delivered, not by what the machine says.
+The real station, sessions and driver are on one side, the simulator's event server and streams on the other. What the
+network delivered is the truth about each gap, not what the machine says.
 """
 
 import asyncio

@@ -133,7 +133,7 @@ async def test_a_connection_that_breaks_is_made_again_with_a_fresh_token(cloud: 
         async with listening(there, tmp_path, "--port", "0", settings=CREDENTIALS) as listen:
             await there.events.until_connected(1)
             await there.events.cut()
-            assert "the next try is in" in (await state(listen, "lost"))["text"]
+            assert "the next attempt is in" in (await state(listen, "lost"))["text"]
             assert "503" in (await state(listen, "not connected"))["text"]
             again = await state(listen, "connected")
             assert again["gap_seconds"] >= 15

@@ -54,9 +54,9 @@ def test_a_meeting_number_is_read_as_people_write_it(text: str) -> None:
     [
         ("4444AAAiAAAAAiAiAiiAii==", "is a meeting's UUID"),
         ("/ajXp112QmuoKj4854875==", "is a meeting's UUID"),
-        ("123", "is no meeting number"),
-        ("", "is no meeting number"),
-        ("1" * 16, "is no meeting number"),
+        ("123", "is not a meeting number"),
+        ("", "is not a meeting number"),
+        ("1" * 16, "is not a meeting number"),
         ("https://zoom.us/my/somebody?pwd=hidden", "a personal link has none"),
         ("https://[::1", "no meeting number in it"),
     ],
@@ -114,12 +114,15 @@ def test_whose_stream_it_is_can_be_said() -> None:
 @pytest.mark.parametrize(
     ("order", "says"),
     [
-        (Order(MEETING, Action.STATUS, "an-app"), "no status of a meeting's stream"),
-        (Order(Target(Product.VIDEO_SDK, "s"), Action.STATUS), "no status of a session's stream"),
+        (Order(MEETING, Action.STATUS, "an-app"), "no status for a meeting's stream"),
+        (Order(Target(Product.VIDEO_SDK, "s"), Action.STATUS), "no status for a session's stream"),
         (Order(Target(Product.PHONE, "c"), Action.PAUSE), "cannot be paused"),
         (Order(Target(Product.PHONE, "c"), Action.RESUME), "cannot be resumed"),
-        (Order(Target(Product.PHONE, "c"), Action.START, participant="u"), "--participant is nothing for a phone call"),
-        (Order(MEETING, Action.START), "Which app shall stream"),
+        (
+            Order(Target(Product.PHONE, "c"), Action.START, participant="u"),
+            "--participant does not apply to a phone call",
+        ),
+        (Order(MEETING, Action.START), "Which app should stream"),
     ],
 )
 def test_what_zoom_does_not_have_is_not_asked_for(order: Order, says: str) -> None:

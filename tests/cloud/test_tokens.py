@@ -101,7 +101,7 @@ async def test_no_way_at_all_is_a_mistake_in_the_settings() -> None:
 
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "é", "", "x" * 20_000])
 async def test_a_given_token_that_is_none_is_refused_without_being_shown(token: str) -> None:
-    with pytest.raises(TokenError, match="ZOOM_ACCESS_TOKEN holds is no access token") as caught:
+    with pytest.raises(TokenError, match="ZOOM_ACCESS_TOKEN is not a token") as caught:
         await Tokens([TokenSource(TokenFlow.GIVEN, token=Secret(token))], ZOOM).fresh()
     assert not token or token not in str(caught.value)
 

@@ -78,7 +78,7 @@ def test_bash_offers(words: str, values: list[str], place: Path) -> None:
 def test_recordings_are_looked_for_where_listen_puts_them(place: Path) -> None:
     (place / "recordings").rename(place / "kept")
     assert offered(place, "rtms", "show", "") == []
-    (place / "rtms.toml").write_text('out = "kept"\nlive = true\n')  # an old name: no note in somebody's command line
+    (place / "rtms.toml").write_text('out = "kept"\nlive = true\n')  # an old name: no note in someone's command line
     assert offered(place, "rtms", "show", "")[:2] == ["latest", NEWEST]
     (place / "rtms.toml").write_text("out = [")
     assert offered(place, "rtms", "show", "") == []

@@ -65,7 +65,7 @@ def test_commands_obey_and_options_win(tmp_path: Path) -> None:
 
 
 def test_what_is_for_every_command_stays_with_those_that_mean_it(tmp_path: Path) -> None:
-    """A form of audio is no file, and a folder of recordings not where their films go."""
+    """A form of audio is not a file, and a folder of recordings not where their films go."""
     (tmp_path / "rtms.toml").write_text(
         'out = "kept"\naudio = "opus"\nport = 9000\nwebhook = "http://127.0.0.1:9/"\n[export]\nto = ["csv"]\n'
     )
@@ -79,7 +79,7 @@ def test_what_is_for_every_command_stays_with_those_that_mean_it(tmp_path: Path)
     # What serves only is set for when it serves; given here, it is a mistake.
     assert rtms("replay", f"kept/{folder.name}", cwd=tmp_path).returncode == 0
     refused = rtms("replay", f"kept/{folder.name}", "--webhook", "http://127.0.0.1:9/", cwd=tmp_path)
-    assert (refused.returncode, refused.stderr.splitlines()[0]) == (2, "error: --webhook goes with --serve.")
+    assert (refused.returncode, refused.stderr.splitlines()[0]) == (2, "error: --webhook needs --serve.")
 
 
 @pytest.mark.parametrize(

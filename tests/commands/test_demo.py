@@ -221,4 +221,4 @@ async def test_ctrl_c_ends_the_demo_by_way_of_the_cloud(tmp_path: Path) -> None:
         process.process.send_signal(signal.SIGINT)
         assert await process.exit_code() == 0, process.lines
     assert json.loads((only(tmp_path / "recordings") / "manifest.json").read_text())["status"] == "complete"
-    assert not any("found fault" in line for line in process.lines)
+    assert not any("found a mistake" in line for line in process.lines)

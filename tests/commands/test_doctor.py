@@ -1,4 +1,4 @@
-"""`rtms doctor`: each thing that can be wrong, with what mends it; the webhook of a real listener."""
+"""`rtms doctor`: each thing that can be wrong, with what fixes it; the webhook of a real listener."""
 
 import hashlib
 import hmac

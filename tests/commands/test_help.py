@@ -14,7 +14,7 @@ from rtms_cli.commands import listing
 SCREEN = 60
 """Lines of a terminal on a whole screen."""
 LONGER = {"listen": 92, "work": 80, "start": 82, "join": 80}
-"""They take streams in, record, hand on and store, or have others do it: there is an option for each."""
+"""They take streams in, record, pass on and store, or have others do it: there is an option for each."""
 
 
 @pytest.fixture(scope="module")

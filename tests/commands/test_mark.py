@@ -1,4 +1,4 @@
-"""`rtms mark`: what somebody says of a moment, in a recording that is running, and wherever it is shown later."""
+"""`rtms mark`: what someone says of a moment, in a recording that is running, and wherever it is shown later."""
 
 import asyncio
 import os

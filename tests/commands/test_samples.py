@@ -1,4 +1,4 @@
-"""Every line of docs/samples.md does what it says, against the stand-in for Zoom."""
+"""Every line of docs/samples.md does what it says, against the Zoom simulator."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def rows() -> list[str]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with `rtms`, and programs of somebody's on the PATH."""
+    """A folder with `rtms`, and programs of someone's on the PATH."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "got").mkdir()
     for name in ("ENGINE", "NOTES", "VISION", "UPLOAD"):
@@ -68,7 +68,7 @@ async def zoom() -> AsyncIterator[Simulator]:
 
 
 async def shell(line: str, place: Path) -> str:
-    """Run a line in a shell, as somebody would; returns its standard output."""
+    """Run a line in a shell, as someone would; returns its standard output."""
     process = await asyncio.create_subprocess_shell(
         line,
         cwd=place,

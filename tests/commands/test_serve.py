@@ -206,10 +206,10 @@ async def test_a_client_by_hand_gets_the_bytes(speed: str, demo: Path, tmp_path:
 
 def test_what_makes_no_sense(demo: Path, tmp_path: Path) -> None:
     for arguments, said in [
-        (["--once"], "--once goes with --serve."),
-        (["--port", "1"], "--port goes with --serve."),
+        (["--once"], "--once needs --serve."),
+        (["--port", "1"], "--port needs --serve."),
         (["--serve", "--speed", "0"], "--speed 0 is no speed."),
-        (["--serve", "--webhook", "host"], "--webhook host is no http:// or https:// URL."),
+        (["--serve", "--webhook", "host"], "--webhook host is not an http:// or https:// URL."),
     ]:
         done = rtms("replay", demo, *arguments, cwd=tmp_path, settings=CREDENTIALS)
         assert (done.returncode, said in done.stderr) == (2, True)

@@ -183,7 +183,11 @@ GSON = '{"b":"a/b \\u003cé\\u003e \\u0026 \\u0027c\\u0027 +1","a":{"payload":"x
     [
         (MADE.encode("utf-8-sig"), MADE, "this file is in UTF-8 with a byte order mark"),
         (MADE.encode("utf-16"), MADE, "this file is in UTF-16, which"),
-        ((MADE + "\r\n").encode("utf-16"), MADE, "a line break at its end that the body had not, and is in UTF-16"),
+        (
+            (MADE + "\r\n").encode("utf-16"),
+            MADE,
+            "a line break at its end that the body did not have, and is in UTF-16",
+        ),
         (MADE.replace(", ", ",\r\n").encode(), MADE.replace(", ", ",\n"), "CR LF where the body had LF"),
         (MADE.encode(), str(json.loads(MADE)), "str(dict) in Python"),
         (MADE.encode(), PHP, "PHP's json_encode: \\/ and \\u escapes"),

@@ -240,7 +240,7 @@ async def test_under_nohup_it_goes_on(tmp_path: Path) -> None:
 
 
 async def test_a_stand_in_that_is_hung_up_still_reports(in_terminal: Callable[..., Terminal], tmp_path: Path) -> None:
-    """Nobody reads the report, but the exit code is that of a stand-in without findings."""
+    """Nobody reads the report, but the exit code is that of a simulator without findings."""
     terminal = in_terminal(*RTMS, "simulate", "--seconds", "600", "--payload-out", "payload.json")
     await until((tmp_path / "payload.json").exists)
     terminal.close_window()
@@ -320,7 +320,7 @@ def test_an_interrupt_while_it_is_imported_is_no_traceback(tmp_path: Path) -> No
 
 
 async def test_a_demo_that_is_stopped_while_it_begins(tmp_path: Path) -> None:
-    """The stand-in does not wait for a client that will not come back."""
+    """The simulator does not wait for a client that will not come back."""
     async with running("demo", "--plain", "--seconds", "60", "--out", "recordings", cwd=tmp_path) as demo:
         await demo.line_with("the webhook listener at")
         demo.process.terminate()

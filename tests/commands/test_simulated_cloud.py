@@ -19,7 +19,7 @@ SETTINGS = CREDENTIALS | {"ZOOM_ACCOUNT_ID": "account"}
 
 
 class Cloud:
-    """The stand-in's cloud, as its output describes it."""
+    """The simulated cloud, as its output describes it."""
 
     def __init__(self, process: Running) -> None:
         self.process = process

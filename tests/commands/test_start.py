@@ -131,7 +131,7 @@ REFUSALS = [
     (Reply(400, {"code": 2310, "message": "Failed."}), f"{BAD}2310", "Developer Pack"),
     (Reply(400, {"code": 3000, "message": "Not yet."}), f"{BAD}3000", "not in progress"),
     (Reply(400, {"code": 13262, "message": "No."}), f"{BAD}13262", "Share realtime meeting content with apps"),
-    (Reply(401, {"code": 124, "message": "Invalid access token."}), "401 with error 124", "not valid any more"),
+    (Reply(401, {"code": 124, "message": "Invalid access token."}), "401 with error 124", "no longer valid"),
     (Reply(400, {"code": 4711, "message": "No scopes."}), f"{BAD}4711", "meeting:update:participant_rtms_app_status"),
     (Reply(400, {"code": 300, "message": "Validation."}), f"{BAD}300", "--client-id: an-app"),
     (Reply(404, {"code": 3001, "message": "Gone."}), "404 with error 3001", "https://…/j/"),
@@ -196,7 +196,7 @@ def test_what_is_not_in_progress_yet_is_tried_again(cloud: Cloud, tmp_path: Path
     done = asked(cloud, "start", NUMBER, "--json", cwd=tmp_path)
     assert done.returncode == 0
     assert json.loads(done.stdout)["tries"] == 2
-    assert "not in progress yet. The next try is in 1 s" in done.stderr
+    assert "not in progress yet. The next attempt is in 1 s" in done.stderr
     assert len(cloud.asked_for_tokens) == 1
 
 
@@ -204,8 +204,8 @@ def test_what_passes_is_waited_for_as_long_as_zoom_says(cloud: Cloud, tmp_path: 
     cloud.rest = [Reply(429, b"", {"Retry-After": "0"}), Reply(503, b"", {"Retry-After": "1"}), Reply(204)]
     done = asked(cloud, "start", NUMBER, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "429: there were too many requests. The next try is in 1 s" in done.stderr
-    assert "503: something is wrong on Zoom's side. The next try is in 1 s" in done.stderr
+    assert "429: there were too many requests. The next attempt is in 1 s" in done.stderr
+    assert "503: something is wrong on Zoom's side. The next attempt is in 1 s" in done.stderr
 
 
 def test_a_refused_token_is_replaced_and_then_the_next_way_is_tried(cloud: Cloud, tmp_path: Path) -> None:
@@ -223,12 +223,12 @@ def test_a_refused_token_is_replaced_and_then_the_next_way_is_tried(cloud: Cloud
 @pytest.mark.parametrize(
     ("arguments", "settings", "says"),
     [
-        (["start", "abc"], APP, "is no meeting number"),
-        (["start", NUMBER, "--product", "party"], APP, "is none of Zoom's"),
+        (["start", "abc"], APP, "is not a meeting number"),
+        (["start", NUMBER, "--product", "party"], APP, "is not one of Zoom's products"),
         (["start", NUMBER, "--wait", "nan"], APP, "--wait nan is not a time."),
         (["start", NUMBER, "--wait", "inf"], APP, "--wait inf is not a time."),
         (["stop", NUMBER], {"ZOOM_CLIENT_ID": "an-app"}, "ZOOM_CLIENT_SECRET is not"),
-        (["status", NUMBER], APP, "no status of a meeting's stream"),
+        (["status", NUMBER], APP, "no status for a meeting's stream"),
     ],
 )
 def test_json_is_printed_too_where_zoom_is_not_asked(
@@ -267,9 +267,9 @@ def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:
     [
         (["start", "4444AAAiAAAAAiAiAiiAii=="], "is a meeting's UUID"),
         (["start", NUMBER, "--product", "party"], "Use meeting, webinar, session, contact_center, phone"),
-        (["status", NUMBER], "no status of a meeting's stream"),
+        (["status", NUMBER], "no status for a meeting's stream"),
         (["pause", "1", "--product", "phone"], "cannot be paused"),
-        (["start", "e", "--product", "contact-center", "--participant", "u"], "--participant is nothing"),
+        (["start", "e", "--product", "contact-center", "--participant", "u"], "--participant does not apply"),
         (["start", NUMBER, "--token-flow", "magic"], "--token-flow magic"),
         (["start", NUMBER, "--token-flow", "access_token"], "Set ZOOM_ACCESS_TOKEN"),
         (["start", NUMBER, "--cloud-url", "http://example.org"], "not encrypted"),
@@ -305,7 +305,7 @@ def files_in(folder: Path) -> list[Path]:
 
 @asynccontextmanager
 async def recording_place(cloud: Cloud) -> AsyncIterator[tuple[EventServer, Simulator, dict[str, str]]]:
-    """An event WebSocket, a stand-in for the streams, and the settings that lead there."""
+    """An event WebSocket, a simulator for the streams, and the settings that lead there."""
     app = App(APP["ZOOM_CLIENT_ID"], SECRET, "the-secret-token-of-the-app")
     async with EventServer("sub", tokens={TOKEN}).listening() as events, Simulator(app) as simulator:
         yield (
@@ -321,7 +321,7 @@ async def recording_place(cloud: Cloud) -> AsyncIterator[tuple[EventServer, Simu
 
 
 def started_event(body: bytes, number: object, **more: object) -> dict[str, Any]:
-    """A started webhook of the stand-in's, as that of a meeting with a number."""
+    """A started webhook of the simulator's, as that of a meeting with a number."""
     event: dict[str, Any] = json.loads(body)
     event["payload"].update({"meeting_id": number, **more} if number is not None else more)
     return event

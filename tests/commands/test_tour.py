@@ -38,7 +38,7 @@ class Shell(Terminal):
     def suggested(self, begin: str) -> str:
         """A command on the screen that begins so.
 
-        It is an error where there is none: nobody would know what to type.
+        It is an error if there is none: nobody would know what to type.
         """
         found = re.search(rf"(?:Next:|^) +({re.escape(begin)}.*?)(?:   |$)", self.text, re.MULTILINE)
         assert found is not None, f"nothing suggests {begin}:\n{self.text}"

@@ -69,7 +69,7 @@ def again(body: bytes, key: str = "a token", what: str = "sha256", text: str = "
     ("arguments", "answer", "code", "what"),
     [
         (["url-validation"], correct, 0, "the challenge was answered correctly"),
-        (["url_validation"], always(200, "no json"), 1, "no JSON object"),
+        (["url_validation"], always(200, "no json"), 1, "not a JSON object"),
         (["url_validation"], always(200, '{"plainToken": "x"}'), 1, "plainToken is not the challenge's"),
         (
             ["url_validation"],
@@ -90,15 +90,20 @@ def again(body: bytes, key: str = "a token", what: str = "sha256", text: str = "
         (["url_validation"], encrypted(str.upper), 1, "it is in upper case"),
         (["url_validation"], encrypted(lambda t: base64.b64encode(bytes.fromhex(t)).decode()), 1, "base64, not hex"),
         (["url_validation"], encrypted(lambda t: "v0=" + t), 1, "it begins with v0="),
-        (["url_validation"], lambda body: (200, '["x"]'), 1, "no JSON object"),
+        (["url_validation"], lambda body: (200, '["x"]'), 1, "not a JSON object"),
         (["url_validation"], always(200, ""), 1, "the challenge's answer is empty"),
         (["url_validation"], lambda body: (200, str(json.loads(correct(body)[1]))), 1, "but a Python dict"),
         (["url_validation"], lambda body: (200, json.dumps(correct(body)[1])), 1, "but JSON in a JSON string"),
-        (["url_validation"], always(200, "[" * 20_000), 1, "no JSON object: JSON nested deeper"),
+        (["url_validation"], always(200, "[" * 20_000), 1, "not a JSON object: JSON nested deeper"),
         (["url_validation"], renamed(hashToken="encryptedToken"), 1, "hashToken instead of encryptedToken"),
         (["url_validation"], lambda body: (200, json.dumps({"body": correct(body)[1]})), 1, "its tokens inside 'body'"),
         (["url_validation"], renamed(encryptedToken="plainToken"), 1, "plainToken is not the challenge's"),
-        (["url_validation"], encrypted(lambda t: sha(b"rtms", "a token\n")), 1, "has the app another secret token?"),
+        (
+            ["url_validation"],
+            encrypted(lambda t: sha(b"rtms", "a token\n")),
+            1,
+            "does the app have another secret token?",
+        ),
         (
             ["url_validation"],
             lambda body: again(body, "a token\n"),
@@ -108,14 +113,14 @@ def again(body: bytes, key: str = "a token", what: str = "sha256", text: str = "
         (["url_validation"], lambda body: again(body, what="sha1"), 1, "SHA-1, not SHA-256"),
         (["url_validation"], lambda body: again(body, text="undefined"), 1, "the plainToken was undefined in the app"),
         (["url_validation"], always(204), 1, "Zoom wants 200"),
-        (["url_validation", "--forge"], correct, 1, "the forged webhook was let in"),
+        (["url_validation", "--forge"], correct, 1, "the forged webhook was accepted"),
         (["started"], always(200), 0, "accepted"),
         (["started"], always(204), 0, "accepted"),
         (["started"], always(302), 1, "Zoom wants 200, and sends the webhook again"),
-        (["started", "--forge"], always(401, "who are you?"), 0, "the forged webhook was refused"),
-        (["stopped", "--forge"], always(404), 1, "not refused with 401"),
-        (["interrupted", "--stale"], always(401), 0, "the stale webhook was refused"),
-        (["interrupted", "--stale"], always(200), 1, "the stale webhook was let in"),
+        (["started", "--forge"], always(401, "who are you?"), 0, "the forged webhook was rejected"),
+        (["stopped", "--forge"], always(404), 1, "not rejected with 401"),
+        (["interrupted", "--stale"], always(401), 0, "the stale webhook was rejected"),
+        (["interrupted", "--stale"], always(200), 1, "the stale webhook was accepted"),
     ],
 )
 async def test_verdicts(
@@ -207,9 +212,9 @@ async def test_nobody_there_and_what_makes_no_sense(tmp_path: Path, unused_tcp_p
     for arguments, settings, said in [
         (["sarted", *to], TOKEN, "sarted is no event."),
         (["started", *to], {}, "no secret token"),
-        (["started", "--webhook", "ftp://x"], TOKEN, "no http:// or https:// URL"),
+        (["started", "--webhook", "ftp://x"], TOKEN, "not an http:// or https:// URL"),
         (["started", "--product", "zoom", *to], TOKEN, "no product"),
-        (["concurrency_limited", "--id", "x", *to], TOKEN, "about no stream"),
+        (["concurrency_limited", "--id", "x", *to], TOKEN, "not about a stream"),
         (["started", "--payload", "missing.json", *to], TOKEN, "Cannot read missing.json"),
     ]:
         async with running("trigger", *arguments, cwd=tmp_path, settings=settings) as process:

@@ -30,7 +30,7 @@ class Block(NamedTuple):
     line: int
     script: str
     reason: str
-    """Why it is not run; empty where it is."""
+    """Why it is not run; empty if it is."""
 
     @property
     def name(self) -> str:

@@ -49,7 +49,7 @@ def runs() -> list[list[Block]]:
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a recording in it, as somebody has who reads on."""
+    """A folder with a recording in it, as someone has who reads on."""
     folder = tmp_path_factory.mktemp("recorded")
     done = rtms("demo", "--seconds", "4", "--plain", cwd=folder)
     assert done.returncode == 0, done.stderr

@@ -27,8 +27,8 @@ from terminals import Terminal
 
 from rtms_cli.errors import Problem
 from rtms_cli.export.audio import everybody, export_audio
-from rtms_cli.export.files import made as whole
-from rtms_cli.export.source import opened
+from rtms_cli.export.files import atomic_file as whole
+from rtms_cli.export.source import open_recording
 from rtms_cli.machine import Frame
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.simulator.media import mixed
@@ -467,7 +467,7 @@ def test_what_cannot_be_read_is_not_told_as_what_cannot_be_written(tmp_path: Pat
 
 
 def write_sound(recording: Path, target: Path) -> None:
-    with opened(recording) as recorded, whole(target, force=False) as passing:
+    with open_recording(recording) as recorded, whole(target, force=False) as passing:
         export_audio(recorded, [everybody(recorded)], passing)
 
 

@@ -24,7 +24,7 @@ DAY_MS = 86_400_000
 
 
 def jumping(jumps: list[int], each_ms: int = 2000) -> list[Frame]:
-    """Stretches of two seconds, each of which begins so much later (or earlier) than the one before has ended."""
+    """Stretches of two seconds, each of which begins this much later (or earlier) than the one before has ended."""
     frames: list[Frame] = []
     at, begin = 0, ZERO_MS + 100 * DAY_MS
     for number, jump in enumerate([0, *jumps]):

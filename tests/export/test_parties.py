@@ -227,7 +227,7 @@ def test_recordings_from_before_channels_were_written_still_export(call: Path) -
 def test_what_is_not_in_the_mix_is_heard_beside_it(tmp_path: Path) -> None:
     frames = [granted()]
     for at_ms in range(0, 1000, 20):
-        frames.append(audio(tone(440, at_ms), ZERO_MS + at_ms, at_us=at_ms * 1000))  # everybody's
+        frames.append(audio(tone(440, at_ms), ZERO_MS + at_ms, at_us=at_ms * 1000))  # everyone's
         frames.append(audio(tone(660, at_ms), ZERO_MS + at_ms, at_us=at_ms * 1000, user_id=0, channel_id=1))
         frames.append(audio(tone(550, at_ms), ZERO_MS + at_ms, at_us=at_ms * 1000, user_id=7))  # is in the mix
     for at_ms in range(1000, 2000, 20):  # separate streams were granted when it came back

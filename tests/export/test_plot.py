@@ -9,7 +9,7 @@ from processes import rtms
 
 from rtms_cli.export.fonts import Lettering, lettering
 from rtms_cli.export.plot import write_plot
-from rtms_cli.export.source import opened
+from rtms_cli.export.source import open_recording
 from rtms_cli.recording.recorder import Recorder
 
 CJK = ["山田 太郎", "김철수", "张伟", "陳大文"]
@@ -38,7 +38,7 @@ def recording(tmp_path: Path) -> Path:
 
 def test_names_are_drawn_without_a_warning(recording: Path, tmp_path: Path) -> None:
     """A warning is an error here: see `filterwarnings`."""
-    with opened(recording) as recorded:
+    with open_recording(recording) as recorded:
         notes = write_plot(recorded, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 20_000
     missing = lettering([*CJK, *OTHERS, *RARE]).missing
@@ -68,7 +68,7 @@ def test_without_a_font_letters_are_told_by_their_numbers(
     assert found.shown("Ann 🎉") == "Ann :party popper:"
     assert found.shown("\x1b[2J\u202e") == "�[2J�"
     assert len(found.shown("山" * 100)) == 60
-    with opened(recording) as recorded:
+    with open_recording(recording) as recorded:
         [note] = write_plot(recorded, tmp_path / "plot.png")
     assert note.startswith("no font here has ")
 

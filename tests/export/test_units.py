@@ -1,4 +1,4 @@
-"""Messages that are not access units, or not in the codec that was granted: what is exported plays all the same."""
+"""Messages that are not access units, or not in the codec that was granted: what is exported plays anyway."""
 
 from collections.abc import Callable
 from fractions import Fraction

@@ -149,7 +149,7 @@ class Hand:
         self.worker, self.station, self.way, self.seen, self.task = worker, station, way, seen, task
 
     async def has(self, count: int) -> None:
-        """Wait until it records so many streams."""
+        """Wait until it records this many streams."""
         snapshots = self.station.snapshots
         await until(lambda: sum(view.session.stage == Stage.STREAMING for view in snapshots()) == count, "it records")
 

@@ -57,7 +57,7 @@ class Machine:
         return min((sum(view.recording.counts.values()) for view in self.crew.views()), default=0)
 
     async def records(self, count: int) -> None:
-        """Wait until so many streams have sound."""
+        """Wait until this many streams have sound."""
         await until(lambda: len(self.crew.views()) == count and self.messages() > 20, "sound of all")
 
     async def ends(self) -> None:
@@ -127,7 +127,7 @@ def holes(out: Path, streams: list[LiveStream], seconds: int = SECONDS) -> list[
 
 
 def check_ends(out: Path, count: int, said_by: str) -> None:
-    """Look at recordings that somebody on this side ended."""
+    """Look at recordings that someone on this side ended."""
     manifests = [Manifest.read(folder) for folder in out.glob("*_meeting_*")]
     assert [(one.status, one.losses) for one in manifests] == [("complete", [])] * count
     assert {one.stop.said_by for one in manifests if one.stop is not None} == {said_by}

@@ -148,7 +148,7 @@ async def test_the_streams_of_a_worker_that_died_are_the_others_at_once() -> Non
     machine = Machine()
     await machine.start("s1", "s2")
     assert len(await machine.dispatch.take(status("a"), 10)) == 2
-    machine.clock.ms += 3_600_000  # the machine slept: that is no death
+    machine.clock.ms += 3_600_000  # the machine slept: that is not a death
     assert await machine.dispatch.take(status("b"), 10) == []
     machine.dispatch.leave_now("a")
     claims = await machine.dispatch.take(status("b"), 10)

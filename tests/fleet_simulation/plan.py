@@ -17,7 +17,7 @@ class Show(Struct, frozen=True):
     at: float
     lasts_s: float
     refuses_with: int | None
-    """What a second client is refused with; `None` where it kicks the first one out."""
+    """What a second client is refused with; `None` if it kicks the first one out."""
     reason: int
     again_after_s: float | None
     """When another session of it starts, after its end."""

@@ -115,7 +115,7 @@ class Session:
     async def _try(self) -> int | None:
         """Send a `1`.
 
-        :returns: how it was answered; `None` where it was not.
+        :returns: how it was answered; `None` if it was not.
         """
         socket: Any = await self._dial(self.url)
         assert not socket.is_aborted

@@ -19,7 +19,7 @@ Break = Callable[[pytest.MonkeyPatch], None]
 
 
 def _no_epoch_check(patch: pytest.MonkeyPatch) -> None:
-    """Whoever speaks of a stream that somebody owns is its owner."""
+    """Whoever speaks of a stream that someone owns is its owner."""
     patch.setattr(book, "_is_owner", lambda stream, worker, epoch: stream.state == OWNED)
 
 

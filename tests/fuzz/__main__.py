@@ -70,7 +70,7 @@ class _Worker:
         self.heard = time.monotonic()
 
     def hear(self) -> list[str] | None:
-        """The violations of a seed that is done; `None` where there is no word of one."""
+        """The violations of a seed that is done; `None` if there is no word of one."""
         self.heard = time.monotonic()
         seed, violations, count = self.source.recv()
         self.seed = seed

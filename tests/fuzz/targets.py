@@ -139,7 +139,7 @@ def _tree(folder: Path) -> dict[str, bytes | None]:
 
 
 def manifests(rng: random.Random, box: Box) -> None:
-    """A manifest from somebody else."""
+    """A manifest from someone else."""
     folder = box.recording(rng)
     path = folder / "manifest.json"
     value = json.loads(path.read_bytes())
@@ -155,7 +155,7 @@ def manifests(rng: random.Random, box: Box) -> None:
 
 
 def captures(rng: random.Random, box: Box) -> None:
-    """A capture from somebody else, perhaps compressed, perhaps on its own."""
+    """A capture from someone else, perhaps compressed, perhaps on its own."""
     folder = box.recording(rng)
     path = folder / "capture.jsonl"
     content = path.read_bytes()
@@ -221,7 +221,7 @@ def _serve(path: Path, *, at_once: bool) -> None:
 
 
 def requests(rng: random.Random, box: Box) -> None:
-    """What somebody sends to the webhook's port."""
+    """What someone sends to the webhook's port."""
     body = written(mutated_json(rng, STARTED))
     head = b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     signed = "".join(f"{name}: {value}\r\n" for name, value in signed_headers("t", 1_738_394_112, body).items())
@@ -400,7 +400,7 @@ def _again(folder: Path, again: Path) -> None:
 
 
 def webhooks(rng: random.Random, box: Box) -> None:
-    """Bodies that somebody posts, or keeps in a file."""
+    """Bodies that someone posts, or keeps in a file."""
     value: object = STARTED | {
         "event": rng.choice(("meeting.rtms_started", "meeting.rtms_stopped", "x", "phone.rtms_started"))
     }
@@ -432,7 +432,7 @@ def webhooks(rng: random.Random, box: Box) -> None:
 
 
 def scenarios(rng: random.Random, box: Box) -> None:
-    """A scenario that somebody wrote."""
+    """A scenario that someone wrote."""
     folder = resources.files("rtms_cli.simulator") / "scenarios"
     every = sorted((one for one in folder.iterdir() if one.name.endswith(".toml")), key=lambda one: one.name)
     content = mutated_text(rng, rng.choice(every).read_bytes())
@@ -441,7 +441,7 @@ def scenarios(rng: random.Random, box: Box) -> None:
 
 
 def subtitles(rng: random.Random, box: Box) -> None:
-    """A transcript that somebody brings."""
+    """A transcript that someone brings."""
     name, content = rng.choice(_SUBTITLES)
     content = mutated_lines(rng, content) if name.endswith("jsonl") else mutated_text(rng, content)
     Path(name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""Recordings from somebody else: damaged, or made to lead out of their folder. Each ends with a line for people."""
+"""Recordings from someone else: damaged, or made to lead out of their folder. Each ends with a line for people."""
 
 import gzip
 import json
@@ -176,7 +176,7 @@ def test_a_table_of_a_damaged_capture_says_so(meeting: Path) -> None:
     lines = capture.read_bytes().splitlines(keepends=True)
     capture.write_bytes(b"".join([*lines[:5], *[b"?\n"] * 1000, *lines[5:]]))
     said = told(0, "export", meeting, "--to", "csv")
-    assert "note: capture.jsonl: line 6 is no capture line" in said
+    assert "note: capture.jsonl: line 6 is not a capture line" in said
     assert "980 more" in said
     capture.unlink()
     (meeting / "capture.jsonl.gz").write_bytes(gzip.compress(b"".join(lines))[:-500])
@@ -213,7 +213,7 @@ def test_times_that_cannot_be_in_a_capture(meeting: Path, at: str) -> None:
     for options in ((), ("--all",), ("--messages",), ("--lint",), ("--timeline",), ("--json",)):
         done = rtms("inspect", meeting, *options, cwd=meeting)
         assert done.returncode in (0, 1), done.stderr
-    assert "is no capture line" in told(5, "replay", meeting, "--out", meeting.parent / "out")
+    assert "is not a capture line" in told(5, "replay", meeting, "--out", meeting.parent / "out")
 
 
 def test_a_manifest_of_a_million_tracks(meeting: Path) -> None:

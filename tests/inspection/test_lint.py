@@ -249,7 +249,7 @@ HAND_MADE: list[tuple[str, Sequence[Frame], list[str]]] = [
      ["packet-twice 13 media: audio of 0: 1738394112345 came before",
       "packet-order 15 media: audio of 0: 1738394112365 comes after later ones",
       "payload 16 media: audio of 0: length says 3, the payload has 640 bytes",
-      "payload 17 media: audio of 0: 1 bytes are no whole number of 16 bit samples"]),
+      "payload 17 media: audio of 0: 1 bytes are not a whole number of 16-bit samples"]),
     ("mixed sound with a hole", [*begun(), packet(0), packet(5), STOP],
      ["packets-lost 14 : audio of 0: 4 packets (0.08 s) are missing in 1 gap"]),
     ("one's own sound may pause", [*begun(), packet(0, user_id=5), packet(500, user_id=5), STOP], []),
@@ -324,7 +324,7 @@ def said_of(finding: Finding) -> str:
 
 def test_a_rule_that_is_broken_all_the_time_is_counted() -> None:
     lines: list[Line] = [*enumerate([*begun(), *(answers(0) for _ in range(MOST_TOLD + 5)), STOP], 2)]
-    lines += [(1020, "line 1020 is no capture line")] * (MOST_TOLD + 2)
+    lines += [(1020, "line 1020 is not a capture line")] * (MOST_TOLD + 2)
     found = list(lint(lines))
     assert len(found) == 2 * MOST_TOLD + 2
     rests = [(finding.rule, finding.line, finding.text) for finding in found[-2:]]
@@ -343,7 +343,7 @@ def test_findings_end_with_1_and_are_json_lines_too(tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
     messages = sections()["§4"]
     assert done.stdout.splitlines()[1:] == [
-        "line 4 at 0.000: unreadable (Messages): line 4 is no capture line",
+        "line 4 at 0.000: unreadable (Messages): line 4 is not a capture line",
         f"Messages: {messages.link}",
         "2 findings",
     ]

@@ -41,7 +41,7 @@ FRAMES: list[Frame] = [
 
 @pytest.fixture
 def capture(tmp_path: Path) -> Path:
-    """The frames above, and in line 13 something that is no line."""
+    """The frames above, and in line 13 something that is not a line."""
     path = tmp_path / "capture.jsonl"
     path.write_bytes(HEADER.line() + capture_lines(FRAMES) + b"{}\n")
     return path
@@ -95,7 +95,7 @@ def test_how_lines_are_written(capture: Path) -> None:
         "11 4.000 media ← unknown message type 99",
         "12 5.000 media ← unreadable: not JSON: Expecting property name enclosed in double quotes: "
         "line 1 column 2 (char 1)",
-        "13 line 13 is no capture line",
+        "13 line 13 is not a capture line",
     ]
     message = json.loads(rtms("inspect", capture, "--messages", "--json", "--limit", "5", cwd=capture.parent)
                          .stdout.splitlines()[-1])  # fmt: skip
@@ -138,14 +138,14 @@ def test_what_no_message_is_called_is_a_problem(capture: Path) -> None:
         read_types(["sound"])
     for options, words in (
         (["--messages", "--type", "sound"], "no message type"),
-        (["--messages", "--grep", "["], "no regular expression"),
+        (["--messages", "--grep", "["], "not a regular expression"),
         (["--type", "audio"], "--type goes with --messages"),
         (["--follow"], "--follow goes with --messages"),
         (["--user", "7", "--limit", "3"], "--user and --limit go with --messages"),
-        (["--messages", "--full"], "--full goes with --raw"),
+        (["--messages", "--full"], "--full needs --raw"),
         (["--messages", "--from", "30", "--until", "0:10"], "--from 30 --until 10 ends before it begins"),
         (["--messages", "--from", "-1"], "--from -1 is not a time"),
-        (["--messages", "--lint"], "do not go together"),
+        (["--messages", "--lint"], "exclude each other"),
     ):
         done = rtms("inspect", capture, *options, cwd=capture.parent)
         assert (done.returncode, done.stdout) == (2, "")

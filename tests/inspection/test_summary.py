@@ -121,7 +121,7 @@ AWKWARD: list[Frame] = [
 
 
 def test_of_an_awkward_session() -> None:
-    summary = summarize("x", HEADER, [*enumerate(AWKWARD, 2), (40, "line 40 is no capture line")])
+    summary = summarize("x", HEADER, [*enumerate(AWKWARD, 2), (40, "line 40 is not a capture line")])
     assert (summary.seconds, summary.lines, summary.status) == (46, len(AWKWARD) + 2, "unfinished")
     assert (summary.unreadable, summary.unknown, summary.dropped, summary.unlisted) == (2, 1, 4, 0)
     assert [(one.at, one.text) for one in summary.warnings] == [(43, "the disk is slow")]

@@ -1,4 +1,4 @@
-"""Every example in docs/library.md and in examples/ is run as its reader would run it, against the stand-in."""
+"""Every example in docs/library.md and in examples/ is run as its reader would run it, against the simulator."""
 
 import re
 import signal

@@ -30,7 +30,7 @@ LONG_S = 600
 async def announced(
     seconds: float = 1, count: int = 1, scopes: MediaType | None = None
 ) -> AsyncIterator[list[LiveStream]]:
-    """Streams of the stand-in; those that run in the end are ended."""
+    """Streams of the simulator; those that run in the end are ended."""
     app = App("client", "secret", "token") if scopes is None else App("client", "secret", "token", scopes)
     async with Simulator(app) as simulator:
         yield [simulator.announce(Product.MEETING, Scenario(seconds), number) for number in range(count)]
@@ -271,9 +271,9 @@ WRONG: list[tuple[str, Callable[[Path], dict[str, Any]]]] = [
     ("Cannot read .*nowhere", lambda tmp: {"payload": tmp / "nowhere"}),
     ("announces no stream", lambda tmp: {"payload": b"{}"}),
     ("announces no stream", lambda tmp: {"payload": {"event": "meeting.rtms_stopped", "payload": {}}}),
-    ("is no JSON object", lambda tmp: {"payload": {"event": object()}}),
+    ("is not a JSON object", lambda tmp: {"payload": {"event": object()}}),
     ("media: 'smell' is not a kind of media", lambda tmp: {"media": "smell"}),
-    ("audio: 'mp3' is no audio form", lambda tmp: {"audio": "mp3"}),
+    ("audio: 'mp3' is not an audio format", lambda tmp: {"audio": "mp3"}),
     ("client_secret is not", lambda tmp: {"client_secret": None}),
     ("no credentials", lambda tmp: {"client_id": None, "client_secret": None}),
     ("buffer: -1 is no number", lambda tmp: {"buffer": -1}),

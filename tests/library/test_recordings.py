@@ -156,8 +156,8 @@ def test_a_wav_file_that_was_cut_has_what_is_left(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "it is no WAV file"),
-        (b"RIFF\0\0\0\0AVI ", "it is no WAV file"),
+        (b"", "it is not a WAV file"),
+        (b"RIFF\0\0\0\0AVI ", "it is not a WAV file"),
         (b"RIFF\0\0\0\0WAVE", "it has no samples"),
         (b"RIFF\0\0\0\0WAVEdata\4\0\0\0\0\0\0\0", "it has no samples"),
         (b"RIFF\0\0\0\0WAVE" + b"JUNK\0\0\0\0" * 1000, "it has no samples"),

@@ -17,7 +17,7 @@ from rtms_cli.live.framing import HEADER
 class Bot:
     """A server that remembers what it is sent.
 
-    :param says: what it says as soon as somebody has connected.
+    :param says: what it says as soon as someone has connected.
     """
 
     def __init__(self, says: tuple[str | bytes, ...] = ()) -> None:

@@ -149,7 +149,7 @@ def test_at_the_end_nothing_waits() -> None:
 def test_whatever_comes_nothing_is_lost_without_being_counted(
     packets: list[tuple[int, int, int]], hold_ms: int
 ) -> None:
-    """Each sample is handed on in its place, or counted as late; between them is silence, and no hole."""
+    """Each sample is passed on in its place, or counted as late; between them is silence, and no hole."""
     flow, out, at_ms, sent, placed = Flow(RATE, 2, hold_ms), list[tuple[int, bytes]](), 0, 0, set[int]()
     for wait_ms, offset_ms, length_ms in packets:
         at_ms += wait_ms

@@ -200,7 +200,7 @@ def test_old_messages_of_a_lane_and_those_of_a_stream_or_receiver_can_be_removed
 
 
 def spoil(path: Path, how: str) -> None:
-    """Put something into the outbox's place that is none."""
+    """Put something into the outbox's place that is not valid."""
     if how == "noise":
         path.write_bytes(b"no database " * 1000)
     elif how == "another program's":

@@ -1,4 +1,4 @@
-"""Between threads, and to a target that comes and goes: each piece is handed on in order, or counted."""
+"""Between threads, and to a target that comes and goes: each piece is passed on in order, or counted."""
 
 import asyncio
 import threading

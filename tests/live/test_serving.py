@@ -225,7 +225,7 @@ async def test_a_stream_is_found_under_its_id_whatever_that_is(stream_id: str) -
     async with TapServer() as server, stream(server, structs.replace(BEGINNING, stream_id=stream_id)):
         listed = json.loads(server.listed())["streams"]
         if stream_id in ("", "\ud83d"):
-            return  # nobody can ask for it, and the list is JSON all the same
+            return  # nobody can ask for it, and the list is JSON anyway
         async with connect(server.url.removesuffix("/streams") + listed[0]["path"]) as client:
             assert json.loads(await client.recv())["type"] == "start"
 

@@ -156,7 +156,7 @@ async def test_send_waits_while_the_peer_reads_nothing_and_little_piles_up() -> 
         await until(lambda: target.unsent_nbytes > 32_768)
         assert target.unsent_nbytes < 32_768 + 2 * 10_000
         before = sent
-        for _ in range(100):  # so often has it had its turn, and sent nothing
+        for _ in range(100):  # this often has it had its turn, and sent nothing
             await asyncio.sleep(0)
         assert sent == before < 16 << 20
         peer.transport.resume_reading()
@@ -310,7 +310,7 @@ async def test_who_breaks_the_protocol_ends_the_target(says: bytes) -> None:
 async def test_a_flood_of_tiny_messages_is_read_a_little_at_a_time(
     frame: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Most of it waits with the sender: everybody has a turn in between."""
+    """Most of it waits with the sender: everyone has a turn in between."""
     turns = [0]
     read, process_event = Unhurried._read, Unhurried.process_event
 

@@ -84,7 +84,7 @@ def test_secrets_are_not_shown(text: str, shown: str) -> None:
         ("all:-", "distinguishes kinds", "listen:"),
         ("transcript:twilio+ws://a/b", "do not carry transcript", "audio"),
         ("audio,format=wav:ws://a/b", "format=wav is for", "s16le"),
-        ("audio,user=each:-", "standard output is one", "user=mixed"),
+        ("audio,user=each:-", "there is only one standard output", "user=mixed"),
         ("audio,user=each:file:/tmp/a", "one file", "{user}"),
         ("audio:ws://", "the URL has no host", "ws://HOST"),
         ("audio:ws://a:99999/", "the URL has no host", "ws://HOST"),

@@ -1,4 +1,4 @@
-"""What taps hand on, and to whom: real processes, files and pipes; the clock is the test's."""
+"""What taps pass on, and to whom: real processes, files and pipes; the clock is the test's."""
 
 import asyncio
 import json
@@ -386,7 +386,7 @@ async def test_who_reads_standard_output_may_go() -> None:
     assert await target.send([Piece(AUDIO, b"abc")]) == 3
     assert os.read(reading, 10) == b"abc"
     os.close(reading)
-    with pytest.raises(TargetGoneError, match="nobody reads it any more") as caught:
+    with pytest.raises(TargetGoneError, match="nobody reads it now") as caught:
         await target.send([Piece(AUDIO, b"abc")])
     assert caught.value.final
     await target.close()

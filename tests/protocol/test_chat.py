@@ -101,7 +101,7 @@ def test_an_operation_in_json_needs_no_text() -> None:
         ('{"price": 3}', {}),
         ("{not JSON", {}),
         ('{"message_id": "m1"}', {}),  # not enough to be sure
-        ('{"operation_type": 2, "message_id": "m9"}', NEW),  # somebody wrote that
+        ('{"operation_type": 2, "message_id": "m9"}', NEW),  # someone wrote that
         ('{"operation_type": 1, "message_id": "m1", "data": "\\ud800"', {}),
         ('["operation_type", "message_id"]', {}),
         (json.dumps({**NEW, "body": "where the text may be"}), {}),

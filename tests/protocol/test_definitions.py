@@ -169,7 +169,7 @@ def spoilt(raw: bytes, at: int) -> bytes:
         ({"msg_type": 18, "content": {"timestamp": 1783000000123000}}, [],
          ["content.timestamp 1783000000123000 is in µs, not in ms"]),
         ({"msg_type": 17, "content": {"start_time": 12.5, "end_time": 1783000000123}}, [],
-         ["content.start_time 12.5 is no whole number"]),
+         ["content.start_time 12.5 is not a whole number"]),
     ],
 )  # fmt: skip
 def test_what_lint_knows(body: dict[str, object], unknown: list[str], odd: list[str]) -> None:

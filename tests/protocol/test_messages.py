@@ -447,11 +447,11 @@ def test_fast_and_thorough_reading_agree(kind: int, who: int | str, name: str | 
     [
         (b"", "not JSON: Expecting value"),
         (b"\xff\xfe{}", "not UTF-8 (byte 0)"),
-        (b"[1]", "JSON, but no object: list"),
-        (b"null", "JSON, but no object: NoneType"),
+        (b"[1]", "JSON, but not an object: list"),
+        (b"null", "JSON, but not an object: NoneType"),
         (b"{}", "a JSON object without msg_type"),
-        (b'{"msg_type": NaN}', "not JSON: NaN is no JSON"),
-        (b'{"msg_type": 14, "content": {"data": "AAAA", "timestamp": -Infinity}}', "not JSON: -Infinity is no JSON"),
+        (b'{"msg_type": NaN}', "not JSON: NaN is not JSON"),
+        (b'{"msg_type": 14, "content": {"data": "AAAA", "timestamp": -Infinity}}', "not JSON: -Infinity is not JSON"),
         (b'{"msg_type": 7}{', "not JSON: Extra data"),
         (b'{"msg_type": 7, "x": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}", "JSON nested deeper than 64"),
         (b"[" * MAX_MEMBERS, "JSON nested deeper than 64"),
@@ -460,7 +460,7 @@ def test_fast_and_thorough_reading_agree(kind: int, who: int | str, name: str | 
         (b"[]," * 15_001 + b"," * 15_000, "JSON of more than 30000 members"),
         (b"\n" * (2 << 20), "not JSON: Input data was truncated"),
         (b'{"msg_type": 14, "content": {"data": "' + rb"\ud83d" * 200_000 + b'"}}', "not JSON: JSON is malformed"),
-        (b'{"msg_type": 18, "content": {"data": "' + b"x" * MAX_TEXT + b'"}}', "1048617 bytes, and no media packet"),
+        (b'{"msg_type": 18, "content": {"data": "' + b"x" * MAX_TEXT + b'"}}', "1048617 bytes, and not a media packet"),
     ],
 )
 def test_what_cannot_be_read_says_why(raw: bytes, problem: str) -> None:
@@ -504,7 +504,7 @@ def finite(value: object) -> bool:
 
 
 def changed(case: str, path: tuple[str | int, ...], *value: object) -> object:
-    """The fixture with one field replaced, or dropped where there is no value for it."""
+    """The fixture with one field replaced, or dropped if there is no value for it."""
     body = at = json.loads(json.dumps(CASES[case]))
     for key in path[:-1]:
         at = at[key]

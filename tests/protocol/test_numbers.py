@@ -23,8 +23,8 @@ from rtms_cli.protocol.numbers import (
     StatusCode,
     StopReason,
     StreamState,
+    as_int,
     event_name,
-    whole,
 )
 
 # Each table is its first number and its names in order; none has a hole.
@@ -206,7 +206,7 @@ def test_what_else_a_number_can_look_like(value: object, expected: int | None) -
     ],
 )
 def test_whole(value: object, expected: int | None) -> None:
-    assert whole(value) == expected
+    assert as_int(value) == expected
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def event(kind: object, **fields: object) -> EventUpdate:
         ("meeting", 0, None, None),
         ("meeting", None, None, None),
         ("meeting", "", None, None),
-        ("meeting", 0, 0, None),  # everybody's sound, whatever else it says
+        ("meeting", 0, 0, None),  # everyone's sound, whatever else it says
         ("meeting", 0, 1, 1),
         ("meeting", None, 0, 0),
         ("meeting", 7, 1, 7),

@@ -31,7 +31,7 @@ HANDSHAKES = {
     "bytes in Python": (f"b'{RIGHT.hex()}'", "Python's bytes"),
     "Integer.toHexString in Java": ("".join(f"{byte:x}" for byte in RIGHT), "zeros are missing"),
     "its end only": (RIGHT.hex()[1:], "only 63 of its 64"),
-    "none": ("undefined", "made no signature"),
+    "none": ("undefined", "did not make a signature"),
     "the secret": (SECRET, "a secret itself"),
     "MD5": (digest(SECRET, TEXT, "md5").hex(), "MD5"),
     "no secret": (digest("undefined", TEXT).hex(), "client secret was undefined"),

@@ -77,11 +77,11 @@ EXPECTED: dict[str, Webhook] = {
     "concurrency_limited": OtherWebhook(
         "rtms.concurrency_limited",
         None,
-        "a stream does not start: the account may have no more streams at once, 2000 are running; "
+        "a stream does not start: the account may not have more streams at once, 2000 are running; "
         "meeting_uuid AbC123== operator_id op1",
     ),
     "concurrency_near_limit": OtherWebhook(
-        "rtms.concurrency_near_limit", None, "1601 of 2000 streams at once (80 %): further ones will soon not start"
+        "rtms.concurrency_near_limit", None, "1601 of 2000 streams at once (80 %): more will soon not start"
     ),
     "start_failed": OtherWebhook("rtms.start_failed", None, "a stream could not be started; meeting_uuid AbC123=="),
     "session_started_both": start(Product.VIDEO_SDK, "Ses123==", own="session_id", key="Key123"),
@@ -113,8 +113,8 @@ def hook(event: object = "meeting.rtms_started", **changes: object) -> bytes:
         (b"", "not JSON: Expecting value"),
         (b"\xff", "not UTF-8 (byte 0)"),
         (b"[" * 1000, "JSON nested deeper than 64"),
-        (b"[]", "no webhook: a JSON object with an 'event' is expected"),
-        (b'{"event": 5}', "no webhook: a JSON object with an 'event' is expected"),
+        (b"[]", "not a webhook: a JSON object with an 'event' is expected"),
+        (b'{"event": 5}', "not a webhook: a JSON object with an 'event' is expected"),
         (b'{"event": "endpoint.url_validation"}', "endpoint.url_validation without payload.plainToken"),
         (b'{"event": "meeting.rtms_started"}', "meeting.rtms_started: no meeting_uuid or webinar_uuid"),
         (b'{"event": "meeting.rtms_stopped", "payload": 7}', "meeting.rtms_stopped: no rtms_stream_id in the payload"),
@@ -149,10 +149,10 @@ def test_unknown_events_are_kept_by_name(event: str) -> None:
 @pytest.mark.parametrize(
     ("payload", "says"),
     [
-        ({}, "a stream does not start: the account may have no more streams at once"),
-        ({"id_field": 7, "concurrency_number": "2000"}, "a stream does not start: the account may have no more streams "
-         "at once, 2000 are running"),
-        ({"object": {"id_field": {"session_id": 12}}}, "a stream does not start: the account may have no more streams "
+        ({}, "a stream does not start: the account may not have more streams at once"),
+        ({"id_field": 7, "concurrency_number": "2000"}, "a stream does not start: the account may not have more "
+         "streams at once, 2000 are running"),
+        ({"object": {"id_field": {"session_id": 12}}}, "a stream does not start: the account may not have more streams "
          "at once; session_id 12"),
     ],
 )  # fmt: skip
@@ -171,7 +171,7 @@ def test_how_near_a_limit_is_is_told_whatever_the_shape(percentage: object, shar
     payload = {"concurrency_limit": 2000, "concurrency_number": 1601, "percentage": percentage}
     webhook = read_webhook(json.dumps({"event": "rtms.concurrency_near_limit", "payload": payload}).encode())
     assert isinstance(webhook, OtherWebhook)
-    assert webhook.says == f"1601 of 2000 streams at once{share}: further ones will soon not start"
+    assert webhook.says == f"1601 of 2000 streams at once{share}: more will soon not start"
 
 
 def test_a_failed_start_says_why_where_the_payload_does() -> None:

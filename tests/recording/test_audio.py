@@ -125,7 +125,7 @@ def test_the_file_is_valid_after_every_flush(tmp_path: Path) -> None:
 
 
 class ThinFiles(Files):
-    """A disk that fills up in the middle of a flush: so many parts are written, the rest is not."""
+    """A disk that fills up in the middle of a flush: this many parts are written, the rest is not."""
 
     room = 0
 

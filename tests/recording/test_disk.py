@@ -160,7 +160,7 @@ def test_a_capture_that_somebody_touches_goes_on_in_another_file(harm: str, tmp_
         case "cut":
             assert (len(read), said) == (3 * 4 - 1 + len(later), "")
         case _:
-            assert said == "capture.jsonl: line 14 is no capture line"
+            assert said == "capture.jsonl: line 14 is not a capture line"
     assert newest(tmp_path) == folder
     before = tree(folder)
     assert repair(folder).status == "complete"

@@ -175,7 +175,7 @@ def test_a_sample_is_not_completed_over_a_pause(tmp_path: Path) -> None:
     first, second = voice(16_000, 1, 1)[0], voice(16_000, 1, 1, begin=9)[0]
     frames = [grant(), *packets([first + b"x", second[1:]], lambda n: ZERO_MS + 5_000 * n)]
     [loss] = recorded(tmp_path / "r", frames).losses[:1]
-    assert loss.what == "bytes at the end of a packet that make no whole sample"
+    assert loss.what == "bytes at the end of a packet that are not a whole sample"
 
 
 @pytest.mark.parametrize("length", [640, 1, 9_999, 0, -5, "640", "x"])

@@ -242,7 +242,7 @@ def test_the_manifest_tells_the_story(session_folder: Path) -> None:
     assert [(loss["what"].split(";")[0], loss["where"], loss["count"]) for loss in manifest["losses"]] == [
         ("frame could not be read", "media", 1),
         ("payload is not base64", "media", 1),
-        ("bytes at the end of a packet that make no whole sample", "audio/7_ann.wav", 1),
+        ("bytes at the end of a packet that are not a whole sample", "audio/7_ann.wav", 1),
     ]
     sound = next(track for track in manifest["tracks"] if track["kind"] == "audio")
     assert sound["path"] == "audio/7_ann.wav"
@@ -252,7 +252,7 @@ def test_the_manifest_tells_the_story(session_folder: Path) -> None:
 
 
 def test_tracks_start_together(tmp_path: Path) -> None:
-    """A video packet comes first, then audio that was buffered before it; and somebody joins later."""
+    """A video packet comes first, then audio that was buffered before it; and someone joins later."""
     record(
         tmp_path,
         [

@@ -730,7 +730,7 @@ def test_repair_only_adds_whatever_a_disk_refused(seed: int, close: bool, tmp_pa
 
 
 def test_what_began_earlier_than_the_capture_knows_keeps_its_zero(tmp_path: Path) -> None:
-    """The capture lacks the beginning, the sound its middle: what is made anew still begins where it began."""
+    """The capture lacks the beginning, the sound its middle: what is made again still begins where it began."""
     folder = spoilt(tmp_path / "r", lambda number: {0: {"capture.jsonl"}, 5: {"transcript.jsonl"}}.get(number, set()))
     (folder / "transcript.jsonl").unlink()
     repair(folder)

@@ -219,7 +219,7 @@ async def test_every_stream_has_its_turn_though_nobody_asks(tmp_path: Path) -> N
         await until(lambda: not any(sink.snapshot().backlog_nbytes for sink in sinks))
         kept = [sink.snapshot().counts["MEDIA_DATA_AUDIO"] for sink in sinks]
         assert kept == [2 * (round_ + 1)] * len(sinks)
-    # One that is closed does not wait for its turn, nor takes somebody else's away.
+    # One that is closed does not wait for its turn, nor takes someone else's away.
     for sink in sinks[::2]:
         await sink.close()
     for sink in sinks[1::2]:

@@ -1,4 +1,4 @@
-"""Zoom's own SDK joins the stand-in over TLS, and gets every byte. Skipped where there is no wheel of it."""
+"""Zoom's own SDK joins the simulator over TLS, and gets every byte. Skipped if there is no wheel of it."""
 
 import asyncio
 import base64
@@ -55,7 +55,7 @@ async def joined(
     seconds: int = SECONDS,
     events: Sequence[int] = (),
 ) -> tuple[Got, Report, LiveStream]:
-    """Let the SDK join a stream, and give what it said that it got, what the stand-in says of it, and the stream."""
+    """Let the SDK join a stream, and give what it said that it got, what the simulator says of it, and the stream."""
     await asyncio.to_thread(made_certificate, folder)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(folder / "both.pem")
@@ -105,7 +105,7 @@ async def joined(
 def sent(
     kind: MediaType, params: MediaParams, epoch_ms: int, seconds: int = SECONDS
 ) -> list[tuple[bytes, int, object]]:
-    """What the stand-in's scenario has of a kind: payload, timestamp, user."""
+    """What the simulator's scenario has of a kind: payload, timestamp, user."""
     messages = [cue.message for cue in make_cues(Scenario(seconds), params, epoch_ms, kind)]
     found: list[tuple[bytes, int, object]] = []
     for message in messages:
@@ -117,7 +117,7 @@ def sent(
 
 
 def heard(got: Got, kind: str) -> list[tuple[bytes, int, object]]:
-    """The same as the SDK gave it; everybody's user id, 0, is -1 there."""
+    """The same as the SDK gave it; everyone's user id, 0, is -1 there."""
     return [(base64.b64decode(one["data"]), one["timestamp"], max(0, one["user_id"])) for one in got[kind]]
 
 
@@ -129,7 +129,7 @@ async def test_all_media_arrive_byte_for_byte(tmp_path: Path, product: Product) 
     assert report.findings == ()
     assert report.ready
     audio = heard(got, "audio")
-    if product is Product.CONTACT_CENTER:  # the SDK hands on no media without a user_id, which calls do not have
+    if product is Product.CONTACT_CENTER:  # the SDK passes on no media without a user_id, which calls do not have
         assert (audio, report.sent["MEDIA_DATA_AUDIO"]) == ([], 2 * 50 * SECONDS)
         return
     epoch_ms = audio[0][1]

@@ -48,7 +48,7 @@ AGAIN = """
 {t}.4  media {{"msg_type": 4, "status_code": 0}}
 <<     send signaling 7
 """
-"""Both sockets come up anew after the second `t`."""
+"""Both sockets come up again after the second `t`."""
 
 REBUILT = f"""
 5    signaling closed 1006
@@ -88,7 +88,7 @@ OLDER = STARTED.replace('"event_ts": 1000', '"event_ts": 999').replace("ws://s",
 
 MOVED = f"""
 5  {FAILOVER.replace("2000", "6000")}
-<< warn signaling: the stream is announced anew
+<< warn signaling: the stream is announced again
 << close signaling
 << close media
 << open signaling ws://s2
@@ -177,7 +177,7 @@ FAILURES = [
         "a failover whose webhook was under way for a minute does not set Zoom's clock back",
         f"""
         65 {FAILOVER.replace("2000", "6000")}
-        << warn signaling: the stream is announced anew
+        << warn signaling: the stream is announced again
         << close signaling
         << close media
         << open signaling ws://s2
@@ -292,7 +292,7 @@ FAILURES = [
         "server failover: another event_ts and URL rebuild both at once",
         f"""
         5  {FAILOVER}
-        << warn signaling: the stream is announced anew
+        << warn signaling: the stream is announced again
         << close signaling
         << close media
         << open signaling ws://s2
@@ -390,7 +390,7 @@ FAILURES = [
         << close media
         << warn signaling: lost
         6  {STARTED}
-        << warn signaling: the stream is announced anew
+        << warn signaling: the stream is announced again
         << open signaling ws://s
         """
         + AGAIN.format(t=6),
@@ -741,7 +741,7 @@ def test_a_close_with_1000_right_after_1_is_explained_and_not_tried_for_ever() -
 
 
 def test_only_refusals_as_a_duplicate_are_counted_as_such() -> None:
-    """What never came to a `1` is none of its tries."""
+    """What never came to a `1` is not one of its tries."""
     machine = session()
     play(machine, "0 tick\n<< open signaling ws://s")
     lost = "<< warn signaling: no connection"

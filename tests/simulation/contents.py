@@ -47,7 +47,7 @@ class Packets:
         self.pictures: dict[tuple[str, object], list[tuple[int, bytes]]] = defaultdict(list)
         self.lines: dict[str, list[tuple[int | None, str]]] = defaultdict(list)
         self.names: dict[int, list[str]] = defaultdict(list)
-        """Everything that somebody was called."""
+        """Everything that someone was called."""
         self.origin: int | None = None
         self.spoilt = self.odd = self.unreadable = 0
         by_channel = plan.product in (Product.CONTACT_CENTER, Product.PHONE)
@@ -95,7 +95,7 @@ class Packets:
                     self._name(said, by_channel=by_channel)
 
     def _name(self, said: Said, *, by_channel: bool) -> None:
-        """Somebody is called so; in calls an event says that, elsewhere everything does, and always the same."""
+        """Someone is called so; in calls an event says that, elsewhere everything does, and always the same."""
         held = said.fields.get("participant_info") or said.fields.get("paticipant_info")
         told = Said(said.msg_type, held) if isinstance(held, dict) else said
         who = told.number("channel_id" if by_channel else "user_id")

@@ -26,7 +26,7 @@ class MemoryFiles(Files):
         self.refused = 0
         """Writes that failed."""
         self.operations_left: int | None = None
-        """After so many operations the process is dead; of the last one, a part is done."""
+        """After this many operations the process is dead; of the last one, a part is done."""
 
     @property
     def is_dead(self) -> bool:

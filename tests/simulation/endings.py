@@ -57,12 +57,12 @@ class Heard:
         return "interrupted" if self.begun else "failed"
 
     def end(self, reason: int | None, *, by_zoom: bool, is_final: bool) -> None:
-        """Somebody says that it is over.
+        """Someone says that it is over.
 
         A stranger's word never takes back what Zoom said of the whole stream, or why; nothing takes reason 8 back.
         """
         if reason == REVOKED and not by_zoom:
-            reason = None  # anybody may have sent it
+            reason = None  # anyone may have sent it
         known, zoom_said = self.over or (None, False)
         if zoom_said and not by_zoom and self.is_final:
             return
@@ -149,7 +149,7 @@ def check_endings(plan: Plan, entries: Sequence[Entry], manifest: Manifest) -> I
             if state.status not in allowed:
                 yield f"status {state.status} ({state.code}, {state.reason}), not {' or '.join(sorted(allowed))}"
             status = state.status
-            begun = heard.begun or status == "interrupted"  # what is continued was no failure
+            begun = heard.begun or status == "interrupted"  # what is continued was not a failure
             heard, allowed, is_closed = Heard(plan.trusted, begun), set(), False
             continue
         if state is not None and state.state is State.CLOSED and state.ours and not state.reason and not is_closed:

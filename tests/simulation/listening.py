@@ -1,4 +1,4 @@
-"""A listener in every simulated session: what it is handed on must be what the WAV files have, in its place."""
+"""A listener in every simulated session: what it is passed on must be what the WAV files have, in its place."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,7 +17,7 @@ HOLD_MS = 200
 
 
 class Heard(Struct):
-    """The sound of one file, as it was handed on."""
+    """The sound of one file, as it was passed on."""
 
     track: AudioTrack
     flow: Flow
@@ -79,7 +79,7 @@ class Ear:
 
 
 def check_heard(ears: Sequence[Ear], contents: Mapping[str, bytes | bytearray]) -> Iterator[str]:
-    """Compare what was handed on with the files; a recording that goes on has a listener for each session."""
+    """Compare what was passed on with the files; a recording that goes on has a listener for each session."""
     files: dict[str, list[Heard]] = {}
     for ear in ears:
         for one in ear.heard.values():

@@ -8,7 +8,7 @@ from rtms_cli.wire.clock import Clock
 
 
 class StuckError(Exception):
-    """Nothing will ever happen again, and somebody still waits."""
+    """Nothing will ever happen again, and someone still waits."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -29,7 +29,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def select(self, timeout: float | None) -> tuple[()]:
         """Jump to the next event.
 
-        :raises StuckError: where there is none.
+        :raises StuckError: if there is none.
         """
         if timeout is None:
             raise StuckError

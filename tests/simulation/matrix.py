@@ -235,7 +235,7 @@ CASES = (
     Case("revoked, by signaling", (at(10, Fault.STOP, 8),), status="revoked", sound=False),
     Case("revoked, by a verified webhook", (at(10, Fault.STOP_WEBHOOK_ONLY, 8),), status="revoked", sound=False),
     Case(
-        "revoked, by a webhook that anybody may have sent",
+        "revoked, by a webhook that anyone may have sent",
         (at(10, Fault.STOP_WEBHOOK_ONLY, 8),),
         trusted=False,
         untaken=range(500),

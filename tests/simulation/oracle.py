@@ -41,7 +41,7 @@ BATCH = 256
 LONG_WAIT_S = 20
 """A wait between two tries that may outlast the calm stretch at the end of a plan."""
 RENEWED_S = 25
-"""A manifest is renewed at least so often while frames come."""
+"""A manifest is renewed at least this often while frames come."""
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -71,7 +71,7 @@ def check(world: World) -> Stats:
 
 
 def _with_secrets_hidden(raw: bytes) -> bytes:
-    """A message with URLs is put without the secrets in them, written anew."""
+    """A message with URLs is put without the secrets in them, written again."""
     if b"://" not in raw:
         return raw
     plain = json.dumps(json.loads(raw), separators=(",", ":"))
@@ -161,7 +161,7 @@ def _is_before_keep_alives(plan: Plan, hit: Hit) -> bool:
 
 
 def _ended_early(world: World) -> bool:
-    """Whether our side has ended by itself, by its own will or for somebody's word.
+    """Whether our side has ended by itself, by its own will or for someone's word.
 
     Closed sockets after a `9` STOPPED are the end (PROTOCOL §9), also where another session would have begun.
     """

@@ -49,7 +49,7 @@ class Hit(Struct, frozen=True, kw_only=True):
 
 
 class ZoomHit(Hit, frozen=True):
-    """A fault of the stand-in's, on the show's clock."""
+    """A fault of the simulator's, on the show's clock."""
 
     fault: Fault
     number: int = 0
@@ -200,8 +200,8 @@ def plan_of(seed: int) -> Plan:
     )
     has_signs = any(isinstance(hit, ZoomHit) and hit.fault in SIGNS for hit in hits)
     if has_signs and (plan.slow or (split and len(hits) > 1)):
-        # What is under way for so long looks like a sign of life after the sign of a loss; and a sign that names no
-        # socket is taken for the loss of the one that was mended a while ago.
+        # What is under way for this long looks like a sign of life after the sign of a loss; and a sign that names no
+        # socket is taken for the loss of the one that was repaired a while ago.
         return structs.replace(plan, calm_ms=1000 * CALM_AFTER_SILENCE_S)
     return plan
 

@@ -33,7 +33,7 @@ for _table in (StreamState, SessionState):
 
 @lru_cache(maxsize=8192)
 def read(raw: bytes) -> Said | None:
-    """Read a message; `None` where it is none."""
+    """Read a message; `None` if it is not valid."""
     try:
         body = msgspec.json.decode(raw)
         named = body["msg_type"]

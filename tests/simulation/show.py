@@ -165,7 +165,7 @@ class CheapCues:
         return (None, None) if self.by_channel else (user_id(who), f"Person {who}")
 
     def _told(self, at_ms: int, who: int, epoch_ms: int) -> EventUpdate:
-        """Who speaks; in a call that somebody takes part, whose name changes as time goes by."""
+        """Who speaks; in a call that someone takes part, whose name changes as time goes by."""
         if not self.by_channel:
             fields: dict[str, object] = {"user_id": user_id(who), "user_name": f"Person {who}"}
             return EventUpdate(MeetingEvent.ACTIVE_SPEAKER_CHANGE, epoch_ms + at_ms, fields)

@@ -139,7 +139,7 @@ class FullCapture(MemoryFiles):
 
 
 def test_repair_adds_only(tmp_path: Path) -> None:
-    """A recording whose capture lacks a stretch is complete and has losses: repaired, it is no poorer."""
+    """A recording whose capture lacks a stretch is complete and has losses: repaired, it is not a poorer."""
     world = run(Case("capture full", (FullHit(at_ms=8_000, seconds=5),)).plan(), FullCapture)
     (recording,) = world.recordings
     recording.files.put_on_disk(tmp_path)

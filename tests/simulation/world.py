@@ -330,7 +330,7 @@ class World:
             case LateHit():
                 self._late.append(hit)
             case _:
-                pass  # the show's, or the stand-in's
+                pass  # the show's, or the simulator's
 
     def _webhook(self, hit: WebhookHit, stream: Served) -> None:
         match hit.what:

@@ -1,10 +1,10 @@
-"""Counts what exports of recordings hold against what the stand-in for Zoom sent.
+"""Counts what exports of recordings hold against what the Zoom simulator sent.
 
 Parties, sentences, pictures and packets are counted:
 
     PYTHONPATH=tests python -m simulator.counted --products all --chaos 7 --seconds 30
 
-`rtms listen` records and `rtms export` exports, as processes. The truth is taken where the stand-in writes to its
+`rtms listen` records and `rtms export` exports, as processes. The truth is taken where the simulator writes to its
 sockets. What it wrote in the last moments of a connection that then broke may be missing, and nothing else: not what
 came before a connection was closed as it should be.
 """

@@ -1,4 +1,4 @@
-"""The stand-in's cloud over real sockets, with clients that are not ours."""
+"""The simulated cloud over real sockets, with clients that are not ours."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""The stand-in's event WebSocket, on a clock that the test moves."""
+"""The simulator's event WebSocket, on a clock that the test moves."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the stand-in sends, decoded by FFmpeg: every form of PROTOCOL §5 is what was asked for, in the right place."""
+"""What the simulator sends, decoded by FFmpeg: every form of PROTOCOL §5 is what was asked for, in the right place."""
 
 import struct
 from collections.abc import Sequence
@@ -134,7 +134,7 @@ def see(codec: int, packets: Sequence[bytes]) -> list[npt.NDArray[np.uint8]]:
     frames = []
     for data in packets:
         packet = av.Packet(data)
-        packet.is_keyframe = codec != 7  # FFmpeg adds a PNG that is none to the one before it
+        packet.is_keyframe = codec != 7  # FFmpeg adds a PNG that is not valid to the one before it
         frames += decoder.decode(packet)
     frames += decoder.decode(None)
     planes = [frame.to_ndarray(format="yuv420p" if codec == 7 else "gray") for frame in frames]

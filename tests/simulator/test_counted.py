@@ -1,4 +1,4 @@
-"""Every party, sentence and picture that the stand-in sends is in the exports; see `counted`, which does more of it."""
+"""Every party, sentence and picture that the simulator sends is in the exports; `counted` does more of it."""
 
 from pathlib import Path
 

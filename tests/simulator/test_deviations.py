@@ -1,4 +1,4 @@
-"""The newest events, and other ways to say them and webhooks: what the stand-in says is read as it was meant."""
+"""The newest events, and other ways to say them and webhooks: what the simulator says is read as it was meant."""
 
 import json
 

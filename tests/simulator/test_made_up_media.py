@@ -1,4 +1,4 @@
-"""What the stand-in makes up: pure, decodable, and what a test may hold a recording against."""
+"""What the simulator makes up: pure, decodable, and what a test may hold a recording against."""
 
 import shutil
 import struct

@@ -1,4 +1,4 @@
-"""The user's own sound, film and transcript, as the stand-in sends them."""
+"""The user's own sound, film and transcript, as the simulator sends them."""
 
 import json
 import wave

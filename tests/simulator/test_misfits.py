@@ -1,4 +1,4 @@
-"""Media that is not as granted, from the stand-in into a recording: every sample and every picture is there."""
+"""Media that is not as granted, from the simulator into a recording: every sample and every picture is there."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The stand-in encodes, the recorder decodes: what was said and shown comes out again, in every form of PROTOCOL §5."""
+"""The simulator encodes, the recorder decodes: what was said and shown comes out, in every format of PROTOCOL §5."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ SPEECH = sorted((Path(__file__).parents[2] / "fixtures/speech").glob("*.flac"))
 
 
 async def recorded(out: Path, *, scenario: Scenario = SESSION, **options: Any) -> tuple[Path, Manifest]:
-    """Record a session of the stand-in with what these options ask for."""
+    """Record a session of the simulator with what these options ask for."""
     app, writer, observer = App("client", "secret", "token"), Writer(), Silent()
     request = MediaOptions(**options).request()
     station = make_station(out, writer, request, sign=app.sign_stream, observer=observer)

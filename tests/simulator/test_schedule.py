@@ -10,7 +10,7 @@ from rtms_cli.protocol.numbers import MediaType, MeetingEvent
 from rtms_cli.simulator.cues import make_cues
 from rtms_cli.simulator.deviations import Deviation, spoken
 from rtms_cli.simulator.scenario import PEOPLE, Scenario
-from rtms_cli.simulator.schedule import Event, EventKind, Span, both, merged, touched, within, without
+from rtms_cli.simulator.schedule import Event, EventKind, Span, both, merged, overlapping, within, without
 
 EVENTS = (
     Event(1000, EventKind.JOIN, 1),
@@ -97,7 +97,9 @@ def test_spans() -> None:
     for at_ms in range(-3, 1010):
         assert within(at_ms, many) == any(start <= at_ms < end for start, end in many)
         stretch = at_ms, at_ms + 17
-        assert list(touched(many, *stretch)) == [span for span in many if span[0] < stretch[1] and span[1] > stretch[0]]
+        assert list(overlapping(many, *stretch)) == [
+            span for span in many if span[0] < stretch[1] and span[1] > stretch[0]
+        ]
 
 
 def test_a_made_up_chat_has_every_operation() -> None:

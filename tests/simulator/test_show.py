@@ -1,4 +1,4 @@
-"""The stand-in as parts: a show with cues from elsewhere, and faults as a table."""
+"""The simulator as parts: a show with cues from elsewhere, and faults as a table."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""What the stand-in says beside media: states while it pauses, events of each product, and the hosts in its URLs."""
+"""What the simulator says beside media: states while it pauses, events of each product, and the hosts in its URLs."""
 
 import asyncio
 import json

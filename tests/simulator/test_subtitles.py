@@ -1,4 +1,4 @@
-"""Transcripts from files, as people have them and as somebody hostile may write them."""
+"""Transcripts from files, as people have them and as someone hostile may write them."""
 
 import json
 import time

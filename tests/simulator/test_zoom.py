@@ -1,4 +1,4 @@
-"""The stand-in's machine: right handshakes, every refusal with its documented status code, and who is at fault."""
+"""The simulator's machine: right handshakes, every refusal with its documented status code, and who is at fault."""
 
 import json
 from collections.abc import Sequence

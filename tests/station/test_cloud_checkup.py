@@ -57,7 +57,7 @@ async def test_each_flow_is_tried_and_one_that_works_will_do(cloud: Cloud) -> No
     checks, flows = await tokens_of(cloud, APP, SERVER, GIVEN, is_needed=True)
     assert flows == [TokenFlow.ACCOUNT, TokenFlow.GIVEN]
     refused = checks["token by client_credentials"]
-    assert (refused.verdict, refused.fix) == ("unknown", "The one by account_credentials will do.")
+    assert (refused.verdict, refused.fix) == ("unknown", "The one by account_credentials works.")
     assert "the client id or the secret is wrong" in refused.found
     assert checks["token by account_credentials"].found == "Zoom gave one, valid for 60 min"
     assert checks["scopes by account_credentials"].verdict == "ok"
@@ -88,8 +88,8 @@ async def test_a_refused_token(reply: Reply, is_needed: bool, verdict: str, fix:
         (f"meeting:read:meeting_audio {SCOPE}", "ok", "meeting:read:meeting_screenshare (share)", "meeting_audio"),
         ("meeting:read:meeting_audio", "ok", f"{CONTROL_SCOPE} (rtms start)", "meeting_audio"),
         ("user:read:user", "unknown", "1 in all, none of RTMS", "user:read"),
-        ("", "unknown", "names none", "without"),
-        (None, "unknown", "names none", "without"),
+        ("", "unknown", "lists none", "without"),
+        (None, "unknown", "lists none", "without"),
     ],
 )
 async def test_scopes(scope: str | None, verdict: str, there: str, not_there: str, cloud: Cloud) -> None:
@@ -182,7 +182,7 @@ async def test_a_subscription_that_nobody_else_wants() -> None:
     async with EventServer("sub 1", tokens={"a/token+of=ours"}).listening() as server:
         check = await subscription_check(DIAL, f"{server.url}?subscriptionId=sub%201", [token()], 0.5, LONG_S)
         assert (check.verdict, check.fix) == ("ok", "")
-        assert "nobody else took it" in check.found
+        assert "no other client took it over" in check.found
         assert server.connected == ["a/token+of=ours"]
         assert server.heard == [{"module": "heartbeat"}]
 
@@ -217,7 +217,7 @@ async def test_a_token_that_is_not_taken_leads_to_the_next() -> None:
         tokens = [token(value="bad"), token(TokenFlow.ACCOUNT, "good")]
         check = await subscription_check(DIAL, f"{server.url}?subscriptionId=sub", tokens, 0.5, LONG_S)
         assert check.verdict == "ok"
-        assert "The token by client_credentials was not taken; --token-flow account_credentials" in check.fix
+        assert "The token by client_credentials was not accepted; --token-flow account_credentials" in check.fix
         check = await subscription_check(DIAL, f"{server.url}?subscriptionId=sub", tokens[:1], 0.5, LONG_S)
         assert (server.refused, server.connected) == (["bad", "bad"], ["good"])
     assert check.verdict == "wrong"

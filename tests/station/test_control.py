@@ -78,7 +78,7 @@ async def test_the_time_between_tries_grows_and_the_last_one_is_at_the_end(
         await control(cloud.url, watch=watch).give(START, 20, told.append)
     assert watch.slept == delays
     assert len(cloud.calls) == len(delays) + 1
-    assert f"The next try is in {delays[0]} s, the last one in 20 s." in told[0]
+    assert f"The next attempt is in {delays[0]} s, the last one in 20 s." in told[0]
 
 
 async def test_a_long_wait_asks_less_often(cloud: Cloud) -> None:
@@ -93,7 +93,7 @@ async def test_a_long_wait_asks_less_often(cloud: Cloud) -> None:
 
 async def test_a_users_token_that_is_refused_is_not_asked_for_again(cloud: Cloud) -> None:
     cloud.rest = [Reply(401, {"code": 124, "message": "Invalid access token."})]
-    with pytest.raises(RestError, match="not valid any more"):
+    with pytest.raises(RestError, match="no longer valid"):
         await control(cloud.url, GIVEN).give(START)
     assert len(cloud.calls) == 1
 

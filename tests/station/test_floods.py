@@ -73,7 +73,7 @@ async def test_starts_whose_server_is_refused_leave_nothing(url: str, tmp_path: 
     await writer.close()
     assert await files_in(tmp_path) == []
     assert len(observer.notices) == MOST + 1
-    assert "is no host of Zoom's" in observer.notices[0]
+    assert "is not one of Zoom's hosts" in observer.notices[0]
     assert observer.notices[-1].startswith(f"{246 - MOST} more ")
     assert not observer.finished
 
@@ -93,7 +93,7 @@ async def test_a_start_whose_handshake_is_refused_leaves_nothing(tmp_path: Path)
 
 
 async def test_a_server_that_accepts_and_ends_before_any_media_is_recorded(tmp_path: Path) -> None:
-    """What it said of its end is in the capture: somebody will ask why there is no media."""
+    """What it said of its end is in the capture: someone will ask why there is no media."""
     observer, writer = Silent(), Writer()
     station = make_station(tmp_path, writer, trusted=True, observer=observer)
 
@@ -185,7 +185,7 @@ async def test_a_stream_that_runs_leaves_its_server_for_none_that_is_refused(tmp
         await station.idle()
     await writer.close()
     assert [finish.status for finish in observer.finished] == ["complete"]
-    assert sum("is no host of Zoom's" in notice for notice in observer.notices) == 2
+    assert sum("is not one of Zoom's hosts" in notice for notice in observer.notices) == 2
     assert len(await folders_in(tmp_path)) == 1
 
 
@@ -475,7 +475,7 @@ async def test_starts_that_anybody_may_send_and_that_never_connect_give_way(tmp_
     assert len(await folders_in(tmp_path)) == 2
     assert len(observer.finished) <= MOST_NEW + 2
     assert len(observer.frames) < 1000
-    assert "starts that anybody may have sent" in observer.notices[-1]
+    assert "starts that anyone may have sent" in observer.notices[-1]
 
 
 async def test_verified_starts_give_way_to_none(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def files_in(folder: Path) -> list[Path]:
 async def follow(
     out: Path, listeners: Sequence[OpenListener], observers: Sequence[Silent] = (), *, recorded: bool
 ) -> tuple[Outcome, int, Station]:
-    """Run one stream of the stand-in; the outcome, how many packets were sent, and the station."""
+    """Run one stream of the simulator; the outcome, how many packets were sent, and the station."""
     app, writer = App("client", "secret", "token"), Writer()
     station = Station(
         make_recorder=recorder_in(out) if recorded else recorder_nowhere if listeners else None,
@@ -119,7 +119,7 @@ async def test_a_listener_with_a_defect_costs_nothing_else(what: str, tmp_path: 
     assert heard.is_closed
     (notice,) = observer.notices
     why = "The address is taken." if what == "open" else f"RuntimeError('{what}')"
-    assert f"goes on without one of its taps: {why}" in notice
+    assert f"continues without one of its taps: {why}" in notice
 
 
 @pytest.mark.parametrize("what", ["on_started", "on_frame", "on_finished"])

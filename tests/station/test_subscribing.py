@@ -115,7 +115,7 @@ async def test_events_come_to_the_station_and_a_defect_costs_one_event_only(capl
         assert urls == [f"{URL}&access_token=a%2Ftoken%2Bthat%20is%3Dours"]
         station.defect = RuntimeError("a defect in taking it")
         socket.on_messages([delivery(EVENT)])
-        assert "nothing came of an event" in caplog.text
+        assert "an event was not handled" in caplog.text
         station.defect = None
         socket.on_messages([delivery(EVENT), delivery(b"not JSON"), delivery(b'{"event":"meeting.ended"}')])
         assert [via for _, via in station.taken] == [Via.EVENTS, Via.EVENTS]
@@ -181,7 +181,7 @@ async def test_no_token_is_asked_for_before_zoom_wants_it() -> None:
         raise AssertionError("there is no token")
 
     dialer = EventDialer(ask, cast("Any", dial), lambda: now_s)
-    for at_s, says, times in ((0, "Too many", 1), (5, "for 55 s more", 1), (39, "for 21 s more", 1), (61, "Too", 2)):
+    for at_s, says, times in ((0, "Too many", 1), (5, "another 55 s", 1), (39, "another 21 s", 1), (61, "Too", 2)):
         now_s = at_s
         with pytest.raises(ConnectionError, match=says) as raised:
             await dialer(URL)

@@ -168,7 +168,7 @@ def test_keys(tmp_path: Path) -> None:
     assert ended == ["stream2"]
     screen.press("q")
     assert "End all 3 recordings and quit?" in shown()
-    screen.press("q")  # is no yes
+    screen.press("q")  # is not a yes
     assert "End all" not in shown()
     assert ended == ["stream2"]
     screen.press("p")

@@ -116,7 +116,7 @@ def test_a_connection_that_is_refused_is_told_once() -> None:
 
 def test_who_stopped_it_is_named_also_where_it_was_lost_already() -> None:
     assert how_it_ended("interrupted", None, "SIGTERM") == "interrupted, stopped by SIGTERM"
-    assert how_it_ended("interrupted", None, "no connection came about") == "interrupted: no connection came about"
+    assert how_it_ended("interrupted", None, "no connection was made") == "interrupted: no connection was made"
 
 
 def report(ended: list[Ended], width: int = 80, **options: bool) -> list[str]:

@@ -136,7 +136,7 @@ def test_a_file_that_cannot_be_had(tmp_path: Path) -> None:
     [
         (["--log-format", "xml"], "Use json or text"),
         (["--log-format", "json", "--json"], "Give --log-file FILE too"),
-        (["--log-rotate", "0:5"], "Give MiB and files"),
+        (["--log-rotate", "0:5"], "Use MiB and a number of files"),
         (["--log-file", "no/such/folder"], "Choose another file with --log-file"),
     ],
 )

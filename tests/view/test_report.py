@@ -1,4 +1,4 @@
-"""What the stand-in says of a client: a note is no mistake."""
+"""What the simulator says of a client: a note is not a mistake."""
 
 import pytest
 

@@ -68,7 +68,7 @@ def test_what_a_person_sees_does_and_gets_back(demo: Terminal, tmp_path: Path) -
 
 
 def test_what_became_of_a_hook_stands_below_the_summary(tmp_path: Path) -> None:
-    """The dashboard is gone by the time that somebody reads."""
+    """The dashboard is gone by the time that someone reads."""
     hooks = ["--on", "finished=sh -c 'exit 3'", "--on", "started=true"]
     terminal = Terminal([*RTMS, "demo", "--seconds", "1", *hooks], tmp_path)
     try:

@@ -1,4 +1,4 @@
-"""Few descriptors and a crowd of connections that say nothing: recordings lose nothing, and everybody is answered."""
+"""Few descriptors and a crowd of connections that say nothing: recordings lose nothing, and everyone is answered."""
 
 import sys
 from collections import Counter

@@ -303,5 +303,5 @@ async def test_a_session_backs_off_from_a_server_that_closes(reset: bool) -> Non
 
 @pytest.mark.parametrize("host", ["a..zoom.us", "é\ufffd.zoom.us", "a" * 64 + ".zoom.us", ".zoom.us"])
 async def test_a_host_that_can_be_none_is_not_tried_again(host: str) -> None:
-    with pytest.raises(FinalConnectionError, match="is no WebSocket URL"):
+    with pytest.raises(FinalConnectionError, match="is not a WebSocket URL"):
         await Dialer(HostPolicy())(f"wss://{host}/x")

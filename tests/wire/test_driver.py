@@ -176,7 +176,7 @@ async def test_frames_are_kept_in_order_and_what_is_sent_after_it_was_sent(run: 
 
 @pytest.mark.parametrize("is_known", [False, True])
 async def test_media_that_need_not_be_read_are_put_as_they_came(run: Run, is_known: bool) -> None:
-    """Everything stays in order, and the signature is hidden all the same."""
+    """Everything stays in order, and the signature is hidden anyway."""
     others = ['{"msg_type":17,"content":{}}', PACKET[:-1], PACKET, '{"content":{},"msg_type":14}', "{"]
     told = PACKET.replace("AAAA", "s3cret" * 8)
 
@@ -410,7 +410,7 @@ async def test_a_stall_that_lasts_drops_media_counts_it_and_still_answers(
 
 
 async def test_what_was_sent_before_a_connection_breaks_arrives() -> None:
-    """The stand-in sends and breaks at one go; a capture that is served again has both, in this order."""
+    """The simulator sends and breaks at one go; a capture that is served again has both, in this order."""
 
     async def handle(connection: ServerConnection) -> None:
         socket = TaskSocket(connection)

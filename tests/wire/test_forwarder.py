@@ -71,7 +71,7 @@ async def test_listen_passes_on_what_is_verified_as_it_came(tmp_path: Path) -> N
                 forged = signed(BODY, "another")
                 assert (await zoom.post(hook, content=BODY, headers=forged)).status_code == 401
                 app.may_answer.clear()
-                for _ in range(3):  # the app is stuck with the first, and Zoom has its answers all the same
+                for _ in range(3):  # the app is stuck with the first, and Zoom has its answers anyway
                     assert (await zoom.post(hook, content=BODY, headers=headers)).status_code == 200
                 answered = (await zoom.post(hook, content=challenge, headers=signed(challenge))).json()
                 assert answered["plainToken"] == "p"

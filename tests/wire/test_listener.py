@@ -113,7 +113,7 @@ async def test_what_is_no_request_is_shown_without_its_secrets(sent: bytes, show
     endpoint = Endpoint()
     async with endpoint.listening():
         await endpoint.raw(sent)
-    assert endpoint.refused == [f"a request was answered 400: no HTTP request: {shown}"]
+    assert endpoint.refused == [f"a request was answered 400: not an HTTP request: {shown}"]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ async def test_what_is_no_request_is_shown_without_its_secrets(sent: bytes, show
     [(request() * 200, 50), (POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 5000 + b"0\r\n\r\n", 0)],
 )
 async def test_who_sends_much_at_once_does_not_hold_the_others_up(sent: bytes, before: int) -> None:
-    """Both wait in the kernel before anybody is read; the one who came first has much more to be read."""
+    """Both wait in the kernel before anyone is read; the one who came first has much more to be read."""
     endpoint = Endpoint()
     async with endpoint.listening():
         address = ("127.0.0.1", endpoint.port)

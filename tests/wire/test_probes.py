@@ -49,7 +49,7 @@ async def test_each_reason_not_to_be_ready_is_told() -> None:
     assert ready.status_code == 503
     assert ready.json()["reasons"] == ["stopping (SIGTERM)", "the queue cannot be reached: it is away"]
     assert not ready.json()["ready"]
-    assert (await get(port, "/healthz")).status_code == 200  # it is alive all the same
+    assert (await get(port, "/healthz")).status_code == 200  # it is alive anyway
     assert (await get(port, "/metrics")).status_code == 404
     await probes.stop()
 

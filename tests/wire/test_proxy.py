@@ -159,7 +159,7 @@ async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch, proxy:
 @pytest.mark.parametrize("proxy", ["ftp://ann:s3cret@proxy", "http://ann:s3cret@proxy:99999", "http://ann@proxy"])
 async def test_what_is_no_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("http_proxy", proxy)
-    with pytest.raises(FinalConnectionError, match=r"the proxy that the environment names .* is none: ") as refused:
+    with pytest.raises(FinalConnectionError, match=r"the proxy in the environment .* is not valid: ") as refused:
         await Dialer(HostPolicy())("ws://rtms.zoom.us:8443/x")
     assert "s3cret" not in str(refused.value)
 

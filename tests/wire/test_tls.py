@@ -39,7 +39,7 @@ async def server(certificate: Path, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv
 
 async def test_an_unknown_authority_is_refused_for_good_with_what_to_do(certificate: Path) -> None:
     async with server(certificate) as url:
-        with pytest.raises(FinalConnectionError, match=r"not trusted .*; --ca-file names another authority"):
+        with pytest.raises(FinalConnectionError, match=r"not trusted .*; --ca-file sets another CA"):
             await Dialer(HostPolicy())(url)
 
 
@@ -102,7 +102,7 @@ async def test_a_server_that_only_ends_connections_is_tried_again(certificate: P
 async def test_nobody_there_and_no_websocket_there(unused_tcp_port: int) -> None:
     with pytest.raises(ConnectionError, match="Connection refused"):
         await Dialer(HostPolicy())(f"ws://127.0.0.1:{unused_tcp_port}/x")
-    with pytest.raises(FinalConnectionError, match="no host of Zoom's"):
+    with pytest.raises(FinalConnectionError, match="not one of Zoom's hosts"):
         await Dialer(HostPolicy())("ws://example.org/x")
 
 
