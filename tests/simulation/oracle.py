@@ -26,10 +26,9 @@ from simulation.world import Entry, Recording, World
 from rtms_cli.capture import read_line
 from rtms_cli.errors import Problem
 from rtms_cli.machine import ChannelState, Direction, Frame, State
-from rtms_cli.protocol.messages import KeepAliveRequest
-from rtms_cli.protocol.numbers import (
-    MediaType,
-)
+from rtms_cli.protocol import messages
+from rtms_cli.protocol.messages import KeepAliveRequest, SignalingHandshakeResponse
+from rtms_cli.protocol.numbers import MediaType, StatusCode
 from rtms_cli.recording.manifest import CAPTURE, MANIFEST, Manifest
 from rtms_cli.recording.ownership import LOCK
 from rtms_cli.recording.recorder import Recorder
@@ -78,11 +77,17 @@ def _with_secrets_hidden(raw: bytes) -> bytes:
     return re.sub(r'(passphrase=)[^&"]*|(passphrase":)"[^"]*"', r"\1\2", plain).encode()
 
 
+def _accepts(raw: bytes) -> bool:
+    """Whether a message is the answer to a signaling handshake that the server accepts."""
+    message = messages.read(raw)
+    return isinstance(message, SignalingHandshakeResponse) and message.status_code == StatusCode.STATUS_OK
+
+
 def _deliveries(world: World) -> Iterator[str]:
     """Every message that arrived was put, or dropped and counted."""
     for process in world.processes:
-        if process.is_dead:
-            continue
+        if process.is_dead or not (process.recordings or any(map(_accepts, process.delivered))):
+            continue  # a recording begins when a handshake is accepted
         put: Counter[bytes] = Counter()
         dropped = 0
         for recording in process.recordings:
