@@ -173,8 +173,9 @@ def listen(
 def _first_steps(url: str, path: str) -> list[str]:
     """How webhooks get here, and how to try it without Zoom."""
     return [
-        f"at Zoom, enter https://YOUR-HOST{path} and point a tunnel or proxy at {url}",
-        f"to try it without Zoom: rtms simulate --webhook {url}",
+        f"In your app at Zoom, enter the webhook URL https://YOUR-HOST{path}",
+        f"Point a tunnel or proxy at {url}",
+        f"Try it without Zoom: rtms simulate --webhook {url}",
     ]
 
 

@@ -210,7 +210,7 @@ def draw(moment: Moment, history: History, width: int, height: int) -> Renderabl
     if len(moment.views) > 1:
         parts.append(_Part(4, 3, _streams(moment, history, max(3, height // 4), width)))
     if chosen is None:
-        parts.append(_Part(1, 3, _idle(moment)))
+        parts.append(_Part(1, 6, _idle(moment)))
     else:
         parts.append(_Part(1, 3, _stream_head(chosen, 8 if width >= WIDE else 4)))
         if moment.frames is not None:
@@ -253,9 +253,8 @@ def _idle(moment: Moment) -> RenderableType:
     """What stands where no stream runs: what has been recorded, or how to begin."""
     awaited = "event" if moment.connections else "webhook"
     if not moment.ended:
-        lines = [Text(f"  waiting for the first {awaited}", style="bold")]
-        lines += [Text(f"  {escape(line)}") for line in moment.waiting]
-        return Group(Text(), *lines, Text())
+        hints = [Padding(Text(escape(line)), (0, 2)) for line in moment.waiting]
+        return Group(Text(), Text(f"  waiting for the first {awaited}", style="bold"), Text(), *hints, Text())
     count = len(moment.ended)
     head = f"  {'1 stream has' if count == 1 else f'{count} streams have'} ended; waiting for the next {awaited}"
     rows = [

@@ -119,7 +119,7 @@ def test_two_interrupts_give_the_terminal_back_too(tmp_path: Path) -> None:
 def test_who_listens_is_told_how_webhooks_get_there(options: list[str], tmp_path: Path) -> None:
     terminal = Terminal([*RTMS, "listen", "--port", "0", *options], tmp_path)
     try:
-        terminal.shows("at Zoom, enter https://YOUR-HOST/webhook", "to try it without Zoom: rtms simulate --webhook")
+        terminal.shows("the webhook URL https://YOUR-HOST/webhook", "Try it without Zoom: rtms simulate --webhook")
         [port] = set(re.findall(r"http://127\.0\.0\.1:([1-9]\d+)/webhook", terminal.text))
         assert int(port) > 1023
         terminal.type("\x03")
