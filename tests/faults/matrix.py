@@ -171,28 +171,31 @@ async def play(case: Case, out: Path) -> Result:
     await listener.stop()
     report = stream.report()
     folders = await asyncio.to_thread(lambda: list(out.iterdir()))
+    if case.status == "failed":  # a recording begins when the server accepts the handshake
+        wrong = () if not folders and station.outcomes[-1].finish.status == "failed" else (f"{folders} were recorded",)
+        return Result(0, 0, 0, 0.0, "failed", wrong)
     assert len(folders) == 1, f"{len(folders)} recordings of one stream"
     manifest = Manifest.read(folders[0])
     sent = report.sent.get("MEDIA_DATA_AUDIO", 0)
     untaken = report.untaken.get("MEDIA_DATA_AUDIO", 0)
     kept = sum(track.packets for track in manifest.tracks if track.kind == "audio")
-    wrong = list(look(case, manifest))
+    found = list(look(case, manifest))
     findings = report.findings if case.status == "complete" else ()
     for finding in findings:
         waits = case.pushes_back(finding.channel) and finding.what.endswith("keep-alives were not answered")
         if "no client connected" not in finding.what and not waits:
-            wrong.append(f"the server found: {finding.what}")
+            found.append(f"the server found: {finding.what}")
     missing_ms = 0.0
     if case.sound:
         missing_ms, faults = compare(folders[0], manifest)
-        wrong += faults
+        found += faults
         if case.unkept >= 0 and not 0 <= sent - kept - case.unkept <= case.in_flight:
-            wrong.append(f"{sent} audio packets were sent, {kept} kept")
+            found.append(f"{sent} audio packets were sent, {kept} kept")
         if untaken not in case.untaken:
-            wrong.append(f"{untaken} audio packets found nobody")
+            found.append(f"{untaken} audio packets found nobody")
     elif kept:
-        wrong.append(f"{kept} audio packets, where there should be none")
-    return Result(sent, untaken, kept, missing_ms, manifest.status, tuple(wrong))
+        found.append(f"{kept} audio packets, where there should be none")
+    return Result(sent, untaken, kept, missing_ms, manifest.status, tuple(found))
 
 
 def look(case: Case, manifest: Manifest) -> Sequence[str]:
