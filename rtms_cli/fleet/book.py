@@ -1,8 +1,8 @@
 """Which worker records which stream: the rules of the dispatch, without a clock, a socket or a thread.
 
-`Book` is what `local` serves to the processes of one machine, what the fleet is simulated with, and what the scripts in
-Redis are compared with. See `dispatch` for what the calls mean; each has the time as its first argument, in Unix
-milliseconds that never go back.
+`local` serves a `Book` to the processes of one machine, the fleet simulation uses it, and tests compare the Redis
+scripts with it. `dispatch` documents the calls. Each takes the time as its first argument, in monotonic Unix
+milliseconds.
 """
 
 from collections import Counter, deque
@@ -36,20 +36,20 @@ from rtms_cli.recording.names import unique_name
 WAITING = "waiting"
 OWNED = "owned"
 INTERRUPTED = "interrupted"
-"""The recording ended without an end of the stream: a later start goes on with it."""
+"""The recording ended before the stream did. A later start continues it."""
 MOST_ENDED = 1000
-"""Streams that are remembered after their end."""
+"""How many ended streams are remembered."""
 
 
 class _Stream:
-    """What is known of one stream."""
+    """The state of one stream."""
 
     def __init__(self, stream_id: str) -> None:
         self.stream_id = stream_id
         self.state = ""
         """`WAITING`, `OWNED`, `INTERRUPTED`, or how it ended."""
         self.said = ""
-        """What its owner says."""
+        """The state that its owner reports."""
         self.recording = ""
         self.created = ""
         self.offered_ms = 0
@@ -57,18 +57,18 @@ class _Stream:
         self.owner = ""
         self.former = ""
         self.heard_ms = 0
-        """When its owner was last heard from; while it waits, since when it does."""
+        """When its owner last called. While the stream waits: since when."""
         self.recorded_ms = 0
-        """When its owner last said that it was recording; at first, when it was offered."""
+        """When its owner last reported that it was recording; at first, when the stream was offered."""
         self.not_before_ms = 0
         self.start: Facts | None = None
         """The newest start."""
         self.ways: Counter[str] = Counter()
-        """How often that came by which way."""
+        """How often it arrived by each channel."""
         self.told: set[tuple[str, int | None]] = set()
         """Ends and losses since the recording began."""
         self.past_ms: int | None = None
-        """The newest end or loss from before: what is not newer is about an earlier recording."""
+        """The newest end or loss of earlier recordings. Anything that is not newer belongs to them."""
         self.last_start = 0
         """The number of the newest start."""
         self.number = 0
@@ -77,18 +77,18 @@ class _Stream:
 
     @property
     def is_open(self) -> bool:
-        """Whether it waits or is recorded."""
+        """Whether it is waiting or being recorded."""
         return self.state in (WAITING, OWNED)
 
     def add(self, body: bytes, via: str) -> None:
         """Add news."""
         self.number += 1
         self.news.append(News(self.number, body, via))
-        if len(self.news) > MOST_NEWS:  # all but the start and the newest ones
+        if len(self.news) > MOST_NEWS:  # keep the start and the newest ones
             del self.news[1]
 
     def wait(self, now_ms: int, after_ms: int = 0) -> None:
-        """Let the next owner have it."""
+        """Make it available to the next owner."""
         if self.owner:
             self.former = self.owner
         self.state, self.owner, self.said = WAITING, "", ""
@@ -100,7 +100,7 @@ class _Stream:
 
 
 class Book:
-    """See the module and `Dispatch`.
+    """See the module docstring and `Dispatch`.
 
     :param lease_s: see `LEASE_S`.
     """
@@ -110,13 +110,13 @@ class Book:
         self._streams: dict[str, _Stream] = {}
         """In the order in which they were offered."""
         self._workers: dict[str, tuple[WorkerStatus, int]] = {}
-        """What each said, and when."""
+        """The last status of each worker, and its time."""
         self._has: dict[str, int] = {}
-        """How many streams each said that it has."""
+        """How many streams each worker reported."""
         self._alive_ms: int | None = None
-        """When any worker was last heard from."""
+        """When any worker last called."""
         self._grace_ms = 0
-        """Until when nothing is taken over: nobody could be heard for a while, and all have to renew what is theirs."""
+        """Until when nothing is taken over. After an outage, all workers first need time to renew their claims."""
         self._draining: set[str] = set()
 
     def offer(self, now_ms: int, body: bytes, webhook: Webhook, via: str) -> Offered:
@@ -136,16 +136,16 @@ class Book:
         if stream is None:
             self._begin(now_ms, facts, body, via)
             return Offered.STARTS
-        assert stream.start is not None, "whatever is offered or restored has one"
+        assert stream.start is not None, "every offered or restored stream has one"
         is_same = (facts.event_ts, facts.urls) == (stream.start.event_ts, stream.start.urls)
         if is_older(facts.event_ts, stream.start.event_ts):
-            stream.note(now_ms, "past", "a start that is older than the last one")
+            stream.note(now_ms, "past", "a start older than the last one")
             return Offered.PAST
         if is_same:
             stream.ways[via] += 1
             if stream.is_open:
                 return Offered.AGAIN
-            # One event may come both by HTTP and by the event WebSocket, the second time when the stream is over.
+            # One event may arrive by HTTP and by the event WebSocket, the second time after the stream has ended.
             if any(count >= stream.ways[via] for other, count in stream.ways.items() if other != via):
                 return Offered.AGAIN
         else:
@@ -163,7 +163,7 @@ class Book:
         return Offered.GOES_ON
 
     def _begin(self, now_ms: int, facts: Facts, body: bytes, via: str, before: _Stream | None = None) -> None:
-        """Let a stream wait for the first owner of a new recording."""
+        """Make a stream available to the first owner of a new recording."""
         stream = self._streams[facts.stream_id] = _Stream(facts.stream_id)
         stream.created, stream.offered_ms, stream.recorded_ms = _iso(now_ms), now_ms, now_ms
         stream.recording = unique_name(stream.created, facts.product, facts.stream_id)
@@ -182,19 +182,19 @@ class Book:
         stream.note(now_ms, "offered", stream.recording)
 
     def _go_on(self, now_ms: int, stream: _Stream, facts: Facts, body: bytes, via: str) -> None:
-        """Let a stream whose recording was interrupted wait for the next owner."""
+        """Make a stream with an interrupted recording available to the next owner."""
         stream.past_ms, stream.told = _newest(stream), set()
         stream.start, stream.news = facts, []
         stream.add(body, via)
         stream.last_start = stream.number
         stream.wait(now_ms)
         stream.heard_ms = stream.recorded_ms = now_ms
-        stream.note(now_ms, "offered", "its recording goes on")
+        stream.note(now_ms, "offered", "its recording continues")
 
     def _offer_end(self, now_ms: int, facts: Facts, stream: _Stream | None, body: bytes, via: str) -> Offered:
         if stream is None:
             return Offered.UNKNOWN
-        assert stream.start is not None, "whatever is offered or restored has one"
+        assert stream.start is not None, "every offered or restored stream has one"
         if is_older(facts.event_ts, stream.start.event_ts):
             stream.note(now_ms, "past", f"{facts.kind}, from before the last start")
             return Offered.PAST
@@ -206,7 +206,7 @@ class Book:
             stream.told.add((facts.kind, facts.event_ts))
             return Offered.UNKNOWN
         stream.told.add((facts.kind, facts.event_ts))
-        if not stream.is_open:  # revoked after its end: someone has to delete its recording
+        if not stream.is_open:  # revoked after its end: a worker has to delete its recording
             stream.news = []
             stream.wait(now_ms)
             stream.heard_ms = now_ms
@@ -245,7 +245,7 @@ class Book:
     def _may_be_taken(self, now_ms: int, stream: _Stream) -> bool:
         if stream.state == WAITING:
             return stream.not_before_ms <= now_ms
-        # Also what is the same worker's: it renews before it takes, so it never heard that it has this one.
+        # Including the worker's own streams: it renews before it takes, so it never learned that it has this one.
         return stream.state == OWNED and now_ms >= self._grace_ms and now_ms - stream.heard_ms >= self._lease_ms
 
     def renew(self, now_ms: int, status: WorkerStatus, held: Mapping[str, Held]) -> Renewed:
@@ -256,7 +256,7 @@ class Book:
         for stream_id, claim in held.items():
             stream = self._streams.get(stream_id)
             if stream is None or (stream.state == OWNED and claim.epoch > stream.epoch):
-                unknown.append(stream_id)  # or put back by a former owner, which did not know that it was one
+                unknown.append(stream_id)  # or put back by a former owner that did not know that it had lost it
             elif not _is_owner(stream, status.worker, claim.epoch):
                 lost.append(stream_id)
             else:
@@ -280,7 +280,7 @@ class Book:
         stream.state, stream.owner, stream.epoch, stream.said = OWNED, status.worker, claim.epoch, held.state
         stream.recording, stream.created = claim.recording, claim.created
         stream.offered_ms = stream.heard_ms = stream.recorded_ms = now_ms
-        stream.start = Facts("")  # of a stream that was revoked after its end, no start is told any more
+        stream.start = Facts("")  # a stream that was revoked after its end has no start in its news
         for one in claim.news:
             facts = facts_of(read_webhook(one.body))
             if facts.kind == "start":
@@ -344,7 +344,7 @@ class Book:
         return True
 
     def due_ms(self, worker: str) -> int | None:
-        """When the next stream may be taken by a worker, as it stands; `None` if there is none."""
+        """Return when a worker may take the next stream, or `None` if there is none."""
         due = [
             stream.not_before_ms if stream.state == WAITING else stream.heard_ms + self._lease_ms
             for stream in self._open()
@@ -353,14 +353,14 @@ class Book:
         return min(due, default=None)
 
     def has_news(self, worker: str, held: Mapping[str, Held]) -> bool:
-        """Whether a worker would hear something new, or is asked to drain."""
+        """Return whether there is news for a worker, or a request to drain."""
         return worker in self._draining or any(
             stream is not None and stream.owner == worker and stream.number > claim.seen
             for stream, claim in ((self._streams.get(stream_id), claim) for stream_id, claim in held.items())
         )
 
     def spread(self, now_ms: int) -> tuple[int, Counter[str]]:
-        """How many streams a worker without any may take now, and how many each worker has."""
+        """Return how many streams a worker without streams could take now, and how many each worker has."""
         owned: Counter[str] = Counter()
         waiting = 0
         for stream in self._open():
@@ -371,7 +371,7 @@ class Book:
         return waiting, owned
 
     def state(self, stream_id: str) -> str:
-        """How a stream stands: `WAITING`, `OWNED`, `INTERRUPTED`, how it ended, or empty if it is not known."""
+        """Return a stream's state: `WAITING`, `OWNED`, `INTERRUPTED`, how it ended, or empty for an unknown stream."""
         stream = self._streams.get(stream_id)
         return "" if stream is None else stream.state
 
@@ -419,7 +419,7 @@ class Book:
         self._workers[status.worker] = status, now_ms
 
     def _forget(self, now_ms: int) -> None:
-        """Forget what ended long ago, and workers that are silent."""
+        """Forget streams that ended long ago, and silent workers."""
         kept_ms = int(KEPT_S * 1000)
         ended = [stream for stream in self._streams.values() if not stream.is_open]
         too_many = len(ended) - MOST_ENDED
@@ -436,17 +436,17 @@ def _is_owner(stream: _Stream, worker: str, epoch: int) -> bool:
 
 
 def _is_older(stream: _Stream, claim: Claim) -> bool:
-    """Whether a former owner has put a stream back, before its owner did."""
+    """Return whether a former owner put a stream back before its last owner did."""
     return stream.state == OWNED and stream.recording == claim.recording and stream.epoch < claim.epoch
 
 
 def _has_begun(stream: _Stream, seen: int) -> bool:
-    """Whether what was said is about this recording, not about an earlier one, in which epochs counted from 1, too."""
+    """Return whether a call is about this recording, and not about an earlier one with the same epochs."""
     return not stream.news or stream.news[0].number <= seen
 
 
 def _newest(stream: _Stream) -> int | None:
-    """The newest end or loss that was told of a stream."""
+    """Return the newest end or loss of a stream."""
     times = [event_ts for _, event_ts in stream.told if event_ts is not None]
     return max(times, default=stream.past_ms)
 

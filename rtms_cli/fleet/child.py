@@ -1,4 +1,4 @@
-"""A worker process's line to the process that listens."""
+"""A worker process's connection to the process that listens."""
 
 import asyncio
 import contextlib
@@ -17,15 +17,15 @@ from rtms_cli.fleet.worker import Worker
 from rtms_cli.station.station import Station
 
 WATCH_S = 1.0
-"""How often it reports its streams, unless it is told otherwise."""
+"""Default interval of reports about the streams."""
 LEAST_S = 0.1
-"""Not more often than that, however many sessions end."""
+"""Shortest interval of reports, however many sessions end."""
 LOST = "the end of rtms listen"
-"""What ends the recordings if that process is gone."""
+"""The stop reason of recordings if that process is gone."""
 
 
 class Parent:
-    """What a worker knows of the process that started it; see `connect`."""
+    """The connection to the process that started a worker; see `connect`."""
 
     def __init__(self) -> None:
         self._line: Line | None = None
@@ -42,7 +42,7 @@ class Parent:
         :raises Problem: if it is not a socket.
         """
         try:
-            os.set_inheritable(descriptor, False)  # what this process starts is not to keep it open
+            os.set_inheritable(descriptor, False)  # child processes must not keep it open
             end = socket.socket(fileno=descriptor)
         except OSError as error:
             raise Problem(
@@ -53,17 +53,17 @@ class Parent:
         return parent
 
     async def task(self) -> bytes:
-        """Wait for what this process is there for.
+        """Wait for this process's task.
 
-        :raises Problem: if nobody says it.
+        :raises Problem: if the parent process is gone.
         """
         await asyncio.wait([self._task])
         if self._task.cancelled():
-            raise Problem("The process that started this worker is gone.")
+            raise Problem("The process that started this worker has exited.")
         return self._task.result()
 
     async def serve(self, station: Station, worker: Worker) -> None:
-        """Announce that a worker is ready; report its streams and obey orders, until it is cancelled."""
+        """Report that the worker is ready, then report its streams and obey orders until cancelled."""
         every_s = WATCH_S
         is_new = asyncio.Event()
 
@@ -81,7 +81,7 @@ class Parent:
                     station.mark(stream_id, text)
 
         self._send(messages.write(messages.Ready(worker.name, os.getpid())))
-        self.teller.on_end = is_new.set  # a reader must not see a stream that has ended
+        self.teller.on_end = is_new.set  # the report has no ended streams
         early, self._obey = self._orders, obey
         for order in early:
             obey(order)
@@ -94,7 +94,7 @@ class Parent:
             is_new.clear()
 
     async def close(self) -> None:
-        """Close the line; reports are on their way."""
+        """Close the connection, after sending pending messages."""
         if self._line is not None:
             await self._line.close()
 
@@ -106,7 +106,7 @@ class Parent:
             message = messages.read_down(raw)
         except msgspec.MsgspecError:
             assert self._line is not None
-            self._line.abort()  # it is not who started us
+            self._line.abort()  # it is not the process that started us
             return
         match message:
             case messages.Answer():

@@ -1,8 +1,8 @@
-"""The workers of one machine, each a process that is started again when it dies.
+"""The workers of one machine. Each is a process that is restarted when it dies.
 
-Each has a line to this process (see `messages`), and a session of its own: a Ctrl-C in the terminal reaches this
-process alone, which asks them to finish. A worker whose process has ended, or was killed because it stood still, leaves
-its streams to the others at once.
+Each has a connection to this process (see `messages`) and its own session, so that Ctrl-C in the terminal only reaches
+this process, which asks the workers to finish. When a worker's process ends, or is killed because it is frozen, the
+other workers take its streams at once.
 """
 
 import asyncio
@@ -37,65 +37,65 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 FROZEN_TICKS = int(LEASE_S / TICK_S)
-"""A worker that says nothing for this long is killed. Ticks do not count while this process stands still itself."""
+"""A worker that is silent for this many ticks is killed. Ticks do not count while this process is frozen itself."""
 STARTING_TICKS = 60
 """The same, until it is ready for the first time."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
-"""Before a worker is started again that ended: the first time, and after many times."""
+"""Delay before a worker is restarted: the first time, and after many times."""
 LASTED_S = 60.0
-"""A worker that lived for this long is started again soon."""
+"""A worker that ran for this long is restarted soon."""
 MOST_CALLS = 1000
-"""Calls of one worker that may be under way."""
+"""How many calls of a worker may be in progress."""
 LAST_S = 1.0
 """How long workers may take to end at once."""
 NAME = "fleet"
-"""What `--json` calls what happens to workers; they call it that, too."""
+"""The name of workers' events in `--json`. Workers use it, too."""
 
 Command = Callable[[int], Sequence[str]]
-"""Gives the command of a worker, which inherits a descriptor."""
+"""Returns the command of a worker that inherits a descriptor."""
 
 
 class _Member:
-    """One of the workers: its process now, and what is known of it."""
+    """One of the workers: its current process and state."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.process: asyncio.subprocess.Process | None = None
         self.line: Line | None = None
         self.name = ""
-        """The worker's, once it is ready."""
+        """The worker's name, once it is ready."""
         self.silent_ticks = 0
         self.starts = 0
         self.look = messages.Look()
         self.streams: dict[str, tuple[Stream, Path | None]] = {}
-        """Those that have started there, and not ended."""
+        """Streams that have started there and not ended."""
         self.calls: set[asyncio.Task[None]] = set()
         self.waiting: asyncio.Task[None] | None = None
-        """Its call that waits for something to do."""
+        """Its pending `changed` call."""
         self.was_frozen = False
 
     def forget(self) -> None:
-        """Its process is gone."""
+        """Reset it after its process has exited."""
         for call in self.calls:
             call.cancel()
         self.process = self.line = self.waiting = None
         self.name, self.look, self.streams, self.was_frozen = "", messages.Look(), {}, False
 
     def send(self, message: messages.Down) -> None:
-        """Tell it something, if it is there."""
+        """Send it a message, if it is running."""
         if self.line is not None:
             self.line.send(messages.write(message))
 
 
 class Crew:
-    """See the module; enter it for as long as workers are needed.
+    """See the module docstring. The workers run while it is entered.
 
-    :param size: how many.
-    :param command: starts one.
-    :param task: what each is told first.
-    :param observer: hears what their observers hear.
+    :param size: number of workers.
+    :param command: returns the command that starts a worker.
+    :param task: the first message to each worker.
+    :param observer: receives the events of all workers.
     :param watch_s: how often they report their streams.
-    :param on_ended: is told when a stream's session has ended.
+    :param on_ended: called when a stream's session has ended.
     """
 
     def __init__(
@@ -117,10 +117,10 @@ class Crew:
         self._watch_s = watch_s
         self._on_ended = on_ended
         self._past = Totals()
-        """What workers had counted that are gone."""
+        """Totals of workers that have exited."""
         self._ended: Counter[str] = Counter()
         self.unfinished: list[Path] = []
-        """Recordings whose workers died while they finished them."""
+        """Recordings whose workers died while finishing them."""
         self._stopping = asyncio.Event()
         self._who = ""
         self._is_ready = asyncio.Event()
@@ -131,7 +131,7 @@ class Crew:
     async def __aenter__(self) -> "Crew":
         """Start the workers, and wait until they are ready.
 
-        :raises Problem: if one ends before it is.
+        :raises Problem: if one ends before it is ready.
         """
         self._keeping = [
             asyncio.create_task(self._keep(member), name=f"worker {member.number}") for member in self._members
@@ -149,10 +149,10 @@ class Crew:
         if self._ticking is not None:
             self._ticking.cancel()
 
-    # What is asked of it.
+    # Requests.
 
     def stop(self, who: str) -> None:
-        """Have the workers finish their recordings, and end; `stopped` waits for it."""
+        """Ask the workers to finish their recordings and end. `stopped` waits for that."""
         if not self._stopping.is_set():
             self._who = who
             self._stopping.set()
@@ -172,7 +172,8 @@ class Crew:
             await asyncio.wait(self._keeping)
 
     def end_at_once(self) -> None:
-        """End them now, with what they run; it holds up the event loop, and is for who ends at once too."""
+        """Kill the workers and their child processes now. Blocks the event loop; for a process that exits at once,
+        too."""
         self._stopping.set()
         left = [member.process.pid for member in self._members if member.process is not None]
         for pid in left:
@@ -199,15 +200,15 @@ class Crew:
             member.send(messages.Watch(every_s))
 
     def views(self) -> Sequence[StreamSnapshot]:
-        """The streams of all workers, as last reported."""
+        """Return the streams of all workers, as last reported."""
         return [view for member in self._members for view in member.look.views]
 
     def worker_of(self, stream_id: str) -> int | None:
-        """Which worker records a stream."""
+        """Return the number of the worker that records a stream."""
         return next((member.number for member in self._members if stream_id in member.streams), None)
 
     def totals(self) -> Totals:
-        """What finished recordings had counted."""
+        """Return the totals of finished recordings."""
         totals = Totals()
         totals.merge(self._past)
         for member in self._members:
@@ -215,11 +216,11 @@ class Crew:
         return totals
 
     def ended(self) -> Counter[str]:
-        """How often recordings have ended, by status."""
+        """Return the number of ended recordings, by status."""
         return sum((Counter(member.look.ended) for member in self._members), self._ended.copy())
 
     def health(self) -> list[dict[str, object]]:
-        """How the workers stand, for `GET /healthz`."""
+        """Return the workers' state for `GET /healthz`."""
         return [
             {
                 "worker": member.number,
@@ -232,18 +233,18 @@ class Crew:
         ]
 
     def figures(self) -> "Iterable[Metric]":
-        """How the workers stand, for `GET /metrics`."""
+        """Yield the workers' metrics for `GET /metrics`."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         yield GaugeMetricFamily("rtms_workers", "Workers that are ready.", sum(bool(one.name) for one in self._members))
         restarts = sum(max(0, member.starts - 1) for member in self._members)
-        yield CounterMetricFamily("rtms_worker_restarts", "Workers that were started again.", restarts)
+        yield CounterMetricFamily("rtms_worker_restarts", "Workers that were restarted.", restarts)
         yield from labelled({str(member.number): member.look.more for member in self._members})
 
-    # Their lives.
+    # Processes.
 
     async def _keep(self, member: _Member) -> None:
-        """Have one worker run, again and again, until all are to end."""
+        """Keep one worker running until all are asked to end."""
         pause_s = FIRST_PAUSE_S
         while not self.is_stopping:
             began = time.monotonic()
@@ -279,7 +280,7 @@ class Crew:
             return
         finally:
             theirs.close()
-        # One that closes its line and does not end is silent from then on.
+        # A worker that closes its connection but does not end counts as silent.
         member.line = await Line.connect(ours, lambda raw: self._take(member, raw), lambda: None)
         for message in (messages.Task(self._task), messages.Watch(self._watch_s)):
             member.send(message)
@@ -290,7 +291,7 @@ class Crew:
         self._bury(member, code)
 
     def _bury(self, member: _Member, code: int) -> None:
-        """A worker's process has ended: its streams are the others'."""
+        """Release the streams of a worker whose process has ended."""
         self._past.merge(totals_of(member.look.past))
         for view in member.look.views:
             self._past.add(view.recording)
@@ -299,14 +300,14 @@ class Crew:
             self._dispatch.leave_now(member.name)
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         if member.was_frozen:
-            how = f"did not respond for {FROZEN_TICKS * TICK_S:.0f} s, and was killed"
+            how = f"did not respond for {FROZEN_TICKS * TICK_S:.0f} s and was killed"
         if code != 0 or not self.is_stopping:
             self._tell_end(member, how)
         member.forget()
 
     def _tell_end(self, member: _Member, how: str) -> None:
         left = len(member.streams)
-        goes_on = f"; its {left} streams continue elsewhere" if left and not self.is_stopping else ""
+        goes_on = f"; its {left} streams continue on other workers" if left and not self.is_stopping else ""
         pid = None if member.process is None else member.process.pid
         fields = {"what": "ended", "worker": member.name, "number": member.number, "pid": pid, "streams": left}
         self._observer.on_event(NAME, fields, f"WARNING: worker {member.number} {how}{goes_on}")
@@ -316,7 +317,7 @@ class Crew:
             self.unfinished += [folder for _, folder in member.streams.values() if folder is not None]
 
     async def _tick(self) -> None:
-        """Kill those that stand still."""
+        """Kill workers that do not respond."""
         while True:
             await asyncio.sleep(TICK_S)
             for member in self._members:
@@ -326,14 +327,14 @@ class Crew:
                     member.was_frozen = True
                     _send(member.process.pid, signal.SIGKILL)
 
-    # What they say.
+    # Messages.
 
     def _take(self, member: _Member, raw: bytes) -> None:
         member.silent_ticks = 0
         try:
             self._act(member, messages.read_up(raw))
-        except Exception:  # whatever it is, it must not cut a worker off that records
-            log.exception("a defect in rtms: a message from worker %d was not handled", member.number)
+        except Exception:  # an error here must not disconnect a worker that is recording
+            log.exception("a defect in rtms: a message of worker %d was lost", member.number)
 
     def _act(self, member: _Member, message: messages.Up) -> None:
         if member.name:
@@ -364,13 +365,13 @@ class Crew:
 
     def _call(self, member: _Member, asked: messages.Ask) -> None:
         if len(member.calls) >= MOST_CALLS:
-            return  # its time-out tells it
+            return  # its time-out handles that
         task = asyncio.create_task(self._answer(member.line, asked), name=f"call of worker {member.number}")
         member.calls.add(task)
         task.add_done_callback(member.calls.discard)
         if isinstance(asked.call, messages.Await):
             if member.waiting is not None:
-                member.waiting.cancel()  # it has stopped to wait for that
+                member.waiting.cancel()  # it no longer waits for that
             member.waiting = task
 
     async def _answer(self, line: Line | None, asked: messages.Ask) -> None:

@@ -1,14 +1,13 @@
-"""The calls between receptions and workers, and their messages.
+"""The calls between the process that receives webhooks and the workers that record streams.
 
-Theory of operation. A listener *offers* every webhook. A start of a stream that nobody records becomes an entry of the
-queue; everything about a stream that someone records becomes *news* of it. A worker *takes* entries, as many as it has
-free slots, and *renews* its claims every `RENEW_S`. A claim that was not renewed for `LEASE_S` may be taken by another
-worker, with the next *epoch*. A claim of an older epoch is lost: its calls have no effect any more.
-In the end the owner *finishes* the stream, or *releases* it for the next one.
+Theory of operation. The receiver *offers* every webhook. The start of an unrecorded stream becomes an entry in the
+queue; everything about a recorded stream becomes *news* of it. A worker *takes* entries while it has free slots, and
+*renews* its claims every `RENEW_S`. Another worker may take a claim that was not renewed for `LEASE_S`, with the next
+*epoch*. The holder of a claim with an older epoch has lost it: its calls have no effect any more. At the end, the
+owner *finishes* the stream or *releases* it for the next worker.
 
-`book.Book` has the rules, on a clock that is given to it; `local` serves it to the processes of one machine, and
-`redis` has the same rules as scripts that run in Redis or Valkey. The tests in `tests/fleet/test_dispatch.py` hold for
-both.
+`book.Book` implements the rules on a given clock. `local` serves it to the processes of one machine, and `redis`
+implements the same rules as scripts for Redis or Valkey. The tests in `tests/fleet/test_dispatch.py` cover both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,55 +24,55 @@ from rtms_cli.protocol.webhooks import StreamInterrupted, StreamStart, StreamSto
 RENEW_S = 5.0
 """How often a worker renews its claims."""
 LEASE_S = 15.0
-"""How long a claim is its owner's without being renewed."""
+"""How long a claim lasts without a renewal."""
 MARGIN_S = 3.0
-"""How much earlier an owner stops to trust its lease: clocks do not run alike, and what is sent takes a while."""
+"""How much earlier an owner stops trusting its lease, because clocks differ and messages take time."""
 KEPT_S = 24 * 3600.0
 """How long a stream is remembered after its end."""
 RECORDING = "recording"
-"""What an owner says of a stream whose connections stand."""
+"""The reported state of a stream with open connections."""
 MOST_NEWS = 1000
-"""How much is remembered of what happened to one stream."""
+"""Length of a stream's history."""
 
 
 class DispatchError(Problem):
-    """The dispatch cannot be reached, or refuses to work; it may work later."""
+    """The dispatch cannot be reached or refuses a call. It may work later."""
 
 
 class Offered(StrEnum):
-    """What became of a webhook that was offered."""
+    """The result of offering a webhook."""
 
     STARTS = "starts"
-    """A stream that nobody records: the next worker with a free slot does."""
+    """Starts an unrecorded stream. The next worker with a free slot records it."""
     GOES_ON = "goes on"
-    """A stream whose recording was interrupted: it goes on in the same recording."""
+    """Continues an interrupted recording."""
     NEWS = "news"
-    """Something about a stream that waits or is recorded: its owner hears it."""
+    """Concerns a waiting or recorded stream. Its owner is informed."""
     AGAIN = "again"
-    """The same came before: a retry."""
+    """A retry of an earlier webhook."""
     PAST = "past"
-    """Older than the start that the stream now runs by (PROTOCOL §2)."""
+    """Older than the stream's current start (PROTOCOL §2)."""
     UNKNOWN = "unknown"
-    """About no stream that waits or is recorded."""
+    """Concerns no waiting or recorded stream."""
 
 
 class Facts(Struct, frozen=True):
-    """What decides about a webhook."""
+    """The facts about a webhook that decide what to do with it."""
 
     kind: str
-    """`start`, `stop`, `interrupted`, or empty if it is not about a stream."""
+    """`start`, `stop`, `interrupted`, or empty if it does not concern a stream."""
     stream_id: str = ""
     product: str = ""
     event_ts: int | None = None
     """Zoom's time, ms."""
     urls: str = ""
-    """The start's `server_urls`, in a form that can be compared."""
+    """The start's `server_urls`, in a comparable form."""
     is_revoked: bool = False
-    """Whether what was recorded has to be deleted (stop reason 8)."""
+    """Whether the recording has to be deleted (stop reason 8)."""
 
 
 def facts_of(webhook: Webhook) -> Facts:
-    """What decides about a webhook."""
+    """The facts about a webhook that decide what to do with it."""
     match webhook:
         case StreamStart(stream):
             urls = dumps(stream.server_urls).decode("utf-8", "replace")
@@ -91,96 +90,96 @@ class News(Struct, frozen=True):
     """A webhook about a stream."""
 
     number: int
-    """Counts from 1 within a stream, over all its epochs."""
+    """Number within the stream, from 1, over all epochs."""
     body: bytes
     """As it came."""
     via: str
-    """By which way it came; see `machine.Via`."""
+    """How it arrived; see `machine.Via`."""
 
 
 class Claim(Struct, frozen=True):
-    """That one worker records one stream."""
+    """A worker's claim on a stream."""
 
     stream_id: str
     epoch: int
-    """Counts the owners of a recording from 1."""
+    """Number of the recording's owner, from 1."""
     recording: str
-    """The name of its folder, or of the objects' prefix: the same for all its epochs."""
+    """The name of its folder or object prefix, the same for all epochs."""
     created: str
-    """When the recording was first offered, in ISO 8601: its captures count from then, in all epochs."""
+    """When the recording was first offered, in ISO 8601. Captures of all epochs count from then."""
     news: tuple[News, ...]
-    """Everything about the stream that a successor has to know; the start is the first one. Where several starts came,
+    """Everything about the stream that a successor must know, beginning with the start. If there were several starts,
     the last one has the newest URLs."""
     waited_ms: int
-    """For how long nobody has recorded it: since it was offered, or since an owner last said `RECORDING`."""
+    """How long it has not been recorded: since it was offered, or since an owner last reported `RECORDING`."""
     former: str = ""
     """The worker that owned it before, if any."""
 
 
 class Held(Struct, frozen=True):
-    """What a worker says of a claim when it renews it."""
+    """What a worker reports about a claim when it renews it."""
 
     epoch: int
     seen: int
     """The number of the last news that it has."""
     state: str = ""
-    """How it stands: `RECORDING`, or another word for people: `connecting`, `ending`."""
+    """Its state: `RECORDING`, or another word for display, such as `connecting` or `ending`."""
 
 
 class WorkerStatus(Struct, frozen=True):
-    """What a worker says of itself when it renews its claims; also when it has none."""
+    """What a worker reports about itself when it renews its claims, even without any."""
 
     worker: str
-    """Its name, unique: `<host>-<process id>-<four random characters>`."""
+    """Its unique name: `<host>-<process id>-<four random characters>`."""
     slots: int
-    """How many streams it may have, in all."""
+    """How many streams it may hold in total."""
     free: int
-    """How many more it would take now; fewer than `slots` allow where its loop is late."""
+    """How many more it would take now. Fewer than `slots` allows if its event loop is late."""
     load: float = 0.0
-    """By how many seconds its event loop was late at most, lately."""
+    """Greatest recent delay of its event loop, in seconds."""
     state: str = "working"
-    """`working`, `draining`, `full`, or `late` where the load takes slots."""
+    """`working`, `draining`, `full`, or `late` if load reduces its slots."""
     version: str = ""
     since: str = ""
     """When it started, in ISO 8601."""
 
 
 class Renewed(Struct, frozen=True):
-    """What a worker hears when it renews its claims."""
+    """The answer to a renewal."""
 
     lost: tuple[str, ...] = ()
-    """Streams whose claims are another's by now, or that are over."""
+    """Streams that now belong to another worker or are over."""
     unknown: tuple[str, ...] = ()
-    """Streams that the queue knows nothing of: it has lost its data. See `Dispatch.restore`."""
+    """Streams that the queue does not know, because it has lost its data. See `Dispatch.restore`."""
     news: dict[str, tuple[News, ...]] = {}
-    """What is newer than what the worker has seen, by stream."""
+    """News that the worker has not seen, by stream."""
     drain: bool = False
-    """Whether someone has asked the worker to drain (`rtms fleet drain`)."""
+    """Whether the worker was asked to drain (`rtms fleet drain`)."""
 
 
 class Finished(StrEnum):
-    """What became of a claim that its owner has finished."""
+    """The result of finishing a claim."""
 
     DONE = "done"
     LOST = "lost"
-    """It was another's: nothing has changed."""
+    """It belonged to another worker. Nothing has changed."""
     STARTS_AGAIN = "starts again"
-    """A newer start had come that the owner has not seen: the stream waits for its next owner."""
+    """There was a newer start that the owner has not seen. The stream waits for its next owner."""
 
 
 class FleetWorker(Struct, frozen=True):
-    """A worker, as it said when it was last heard from."""
+    """A worker, as it last reported itself."""
 
     status: WorkerStatus
     streams: int
-    """How many it said that it has."""
+    """How many streams it reported."""
     silent_ms: int
-    """Since when it has been silent."""
+    """Seconds since its last call."""
     drain: bool
 
 
 class FleetStream(Struct, frozen=True):
-    """A stream that waits, is recorded, or was."""
+    """A waiting, recorded or ended stream."""
 
     stream_id: str
     recording: str
@@ -188,7 +187,7 @@ class FleetStream(Struct, frozen=True):
     owner: str
     """Empty while it waits."""
     state: str
-    """`waiting`, what its owner says (`recording`, …), `interrupted`, or how it ended: `complete`, `failed`, …"""
+    """`waiting`, the state that its owner reports (`recording`, …), `interrupted`, or how it ended (`complete`, …)."""
     created: str
     age_ms: int
     """Since it was offered."""
@@ -197,19 +196,19 @@ class FleetStream(Struct, frozen=True):
 
 
 class FleetReport(Struct, frozen=True):
-    """The fleet as it stands."""
+    """The state of the fleet."""
 
     workers: tuple[FleetWorker, ...]
     streams: tuple[FleetStream, ...]
-    """Those that wait or are recorded, and the last ones that ended."""
+    """Waiting and recorded streams, and the last ones that ended."""
     waiting: int
     """How many have no owner."""
     slots_free: int
-    """How many streams the workers would take now: the figure to scale by."""
+    """How many more streams the workers would take now. Use this number for scaling."""
 
 
 class Happening(Struct, frozen=True):
-    """One line of a stream's history."""
+    """An entry of a stream's history."""
 
     at: str
     """ISO 8601."""
@@ -217,62 +216,63 @@ class Happening(Struct, frozen=True):
     """`offered`, `taken`, `taken over`, `news`, `released`, `finished`, …"""
     epoch: int
     who: str
-    """A worker, or nobody."""
+    """A worker's name, or empty."""
     text: str
 
 
 class Dispatch(Protocol):
-    """See the module. Any call may raise `DispatchError`; then nothing is known of what became of it, and it may be
-    called again: no call does harm twice.
+    """See the module docstring. Any call may raise `DispatchError`. Then its result is unknown, and it may be repeated:
+    all calls are idempotent.
     """
 
     async def offer(self, body: bytes, webhook: Webhook, via: str) -> Offered:
-        """Tell of a webhook that was let in. When it returns, the webhook is safe, and may be answered."""
+        """Offer a verified webhook. When this returns, the webhook is stored and may be answered."""
 
     async def take(self, status: WorkerStatus, most: int) -> list[Claim]:
-        """Take up to `most` streams: those that were released or offered, and those whose owners are silent."""
+        """Take up to `most` streams: released or offered ones, and those of silent owners."""
 
     async def renew(self, status: WorkerStatus, held: Mapping[str, Held]) -> Renewed:
-        """Say that a worker is there, and which claims it holds, by stream id."""
+        """Report that a worker is alive, and renew its claims, by stream id."""
 
     async def restore(self, status: WorkerStatus, claim: Claim, held: Held) -> bool:
-        """Put back a claim into a queue that has lost its data.
+        """Put a claim back into a queue that has lost its data.
 
-        :param claim: as it was taken, with all news since.
-        :returns: whether it is the worker's now; not where the stream was offered again in between.
+        :param claim: the claim as taken, with all news since.
+        :returns: whether it belongs to the worker now. Not if the stream was offered again in the meantime.
         """
 
     async def finish(self, worker: str, stream_id: str, held: Held, status: str) -> Finished:
-        """Say how a recording ended: `complete`, `interrupted`, `failed`, `revoked`."""
+        """Report how a recording ended: `complete`, `interrupted`, `failed`, `revoked`."""
 
     async def release(self, worker: str, stream_id: str, held: Held, *, after_s: float = 0.0, why: str = "") -> bool:
         """Let another worker take a stream, at once or later.
 
-        :param after_s: nobody takes it before.
-        :param why: for its history.
-        :returns: whether it was the worker's.
+        :param after_s: delay before it can be taken.
+        :param why: the reason, for its history.
+        :returns: whether it belonged to the worker.
         """
 
     async def leave(self, worker: str) -> None:
-        """A worker goes. Its claims may be taken at once; a worker that leaves in order has released them before."""
+        """Remove a worker. Its remaining claims can be taken at once. A worker that leaves in good order has released
+        them."""
 
     async def changed(self, worker: str, timeout_s: float) -> None:
-        """Wait until there may be something to take, or news for a worker, or the time is over."""
+        """Wait until there may be something to take or news for a worker, or until the time-out."""
 
     async def report(self, *, with_streams: bool = True) -> FleetReport:
-        """The fleet as it stands.
+        """Return the state of the fleet.
 
-        :param with_streams: whether each stream is named; of ten thousand that takes a while.
+        :param with_streams: whether to list the streams. Ten thousand of them take a while.
         """
 
     async def history(self, stream_id: str) -> Sequence[Happening]:
-        """What happened to a stream, in order; empty if it is not known."""
+        """Return a stream's history in order; empty if it is unknown."""
 
     async def drain(self, worker: str) -> bool:
         """Ask a worker to drain.
 
-        :returns: whether it is known.
+        :returns: whether the worker is known.
         """
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""

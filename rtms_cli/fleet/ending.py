@@ -1,4 +1,4 @@
-"""What a worker does with files when a stream is over: merges the parts of its owners, deletes what was revoked."""
+"""A worker's work on files when a stream is over: merge the parts of its owners, delete revoked recordings."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from rtms_cli.store.anew import Remaker
 class Ending:
     """See the module.
 
-    :param out: where recordings are.
-    :param notice: shows a line to people.
+    :param out: the folder of recordings.
+    :param notice: called with a line for the user.
     """
 
     def __init__(self, out: Path, notice: Callable[[str], None], *, keep_revoked: bool) -> None:
@@ -28,11 +28,11 @@ class Ending:
         self._remaker = Remaker(keep_revoked=keep_revoked)
 
     async def on_over(self, claim: Claim) -> tuple[Path, Manifest] | None:
-        """Merge the parts of a recording, where several owners have made some here.
+        """Merge the parts of a recording if several owners have created some here.
 
-        It is done in a process of its own: what is recorded meanwhile must not wait.
+        This runs in a separate process, so that other recordings do not wait.
 
-        :returns: the whole, where there was something to merge, or to finish for an owner that died.
+        :returns: the recording, if there was something to merge, or to finish for an owner that died.
         """
         folder = self._out / claim.recording
         if not await asyncio.to_thread(_is_unfinished, folder, claim.epoch):
@@ -47,7 +47,7 @@ class Ending:
         return None if manifest is None else (folder, manifest)
 
     async def revoke(self, claim: Claim, told: StreamStop) -> None:
-        """Delete what was recorded of a stream that is over."""
+        """Delete the recording of a stream that is over."""
         if self._keep_revoked:
             return
         for folder in await asyncio.to_thread(revoke_in(self._out), told):
@@ -55,7 +55,7 @@ class Ending:
 
 
 def _is_unfinished(folder: Path, epoch: int) -> bool:
-    """Whether there are parts to merge, or a former owner has died here, and nobody has recorded after it."""
+    """Return whether there are parts to merge, or the last owner died here."""
     if (folder / EPOCHS).is_dir():
         return True
     manifest = _manifest(folder) if epoch > 1 else None

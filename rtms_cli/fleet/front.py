@@ -1,4 +1,4 @@
-"""Puts webhooks into the queue, whichever way they come."""
+"""Puts webhooks into the queue, however they arrive."""
 
 import asyncio
 import logging
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
-"""How soon the queue is tried again for what nobody sends again."""
+"""Retry delay for events that are not sent again."""
 MOST_WAITING = 1000
-"""Events that wait for a queue that is away; each concerns one stream."""
+"""How many events may wait while the queue is unreachable. Each concerns one stream."""
 LOOK_S = 5.0
-"""How often the fleet is looked at, for the screen and for metrics."""
+"""How often the state of the fleet is queried, for the screen and for metrics."""
 _IN_WORDS = {
     Offered.STARTS: "offered to the workers",
-    Offered.GOES_ON: "offered to the workers: its recording goes on",
+    Offered.GOES_ON: "offered to the workers: its recording continues",
     Offered.NEWS: "sent to its worker",
-    Offered.AGAIN: "it came before",
+    Offered.AGAIN: "a repeated webhook",
     Offered.PAST: "it is older than the stream's last start",
-    Offered.UNKNOWN: "nothing is recorded of that stream",
+    Offered.UNKNOWN: "the stream is not being recorded",
 }
 
 
 class Front:
-    """Puts webhooks into a queue, and says what became of them; `async with` it."""
+    """Puts webhooks into a queue, and reports the results. Use it with `async with`."""
 
     def __init__(self, dispatch: Dispatch, station: Station) -> None:
         self._dispatch = dispatch
@@ -66,11 +66,11 @@ class Front:
             task.cancel()
         await asyncio.wait(self._tasks)
         if self._waiting:
-            self._station.notice(f"WARNING: {len(self._waiting)} events did not get into the queue")
+            self._station.notice(f"WARNING: {len(self._waiting)} events were not put into the queue")
         self._notices.close()
 
     async def offer(self, body: bytes, webhook: Webhook, via: str = Via.HTTP) -> None:
-        """Put a webhook into the queue; when that returns, it is safe.
+        """Put a webhook into the queue. When this returns, it is stored.
 
         :raises DispatchError: if the queue cannot be reached.
         """
@@ -93,7 +93,7 @@ class Front:
             self._notices.tell("webhooks that start nothing", told, told[:100])
 
     def put(self, body: bytes, webhook: Webhook, via: str) -> None:
-        """Put an event into the queue that nobody sends again: as soon as the queue can be reached."""
+        """Put an event that is not sent again into the queue, as soon as the queue can be reached."""
         if len(self._waiting) >= MOST_WAITING:
             self._notices.tell(
                 "events that are lost",
@@ -127,19 +127,19 @@ class Front:
 
     def _miss(self, error: DispatchError) -> None:
         if not self._away:
-            text = f"WARNING: {error} Webhooks are answered with 503 until it is back: Zoom sends them again."
+            text = f"WARNING: {error} Webhooks are answered with 503 until it is reachable. Zoom retries them."
             self._station.tell("fleet", {"what": "queue", "state": "away"}, text)
         self._away = str(error)
 
     def _reach(self) -> None:
         if self._away:
             self._away = ""
-            self._station.tell("fleet", {"what": "queue", "state": "reached"}, "the queue is reached again")
+            self._station.tell("fleet", {"what": "queue", "state": "reached"}, "the queue is reachable again")
 
-    # How it stands.
+    # State.
 
     def connection_status(self) -> ConnectionStatus:
-        """How the fleet stands, in a line."""
+        """Return the state of the fleet in a line."""
         if self._away or self._report is None:
             return ConnectionStatus(f"queue: {self._away or 'connecting'}", is_good=False)
         report = self._report
@@ -152,7 +152,7 @@ class Front:
         )
 
     def health(self) -> dict[str, object]:
-        """How the fleet stands, for `GET /healthz`."""
+        """Return the state of the fleet for `GET /healthz`."""
         state: dict[str, object] = {"state": self._away or "reached", "events_waiting": len(self._waiting)}
         if self._report is not None:
             report = self._report
@@ -160,20 +160,22 @@ class Front:
         return state
 
     def not_ready(self) -> str | None:
-        """Why no stream could be taken now, for `GET /readyz`."""
+        """Return why no stream could be taken now, for `GET /readyz`."""
         return f"the queue cannot be reached: {self._away}" if self._away else None
 
     def figures(self) -> "Iterable[Metric]":
-        """How the fleet stands, for `GET /metrics`."""
+        """Yield the fleet's metrics for `GET /metrics`."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         offers = CounterMetricFamily("rtms_fleet_offers", "Webhooks that were offered.", labels=("became",))
         for became, count in self._offers.items():
             offers.add_metric((became,), count)
         yield offers
-        yield GaugeMetricFamily("rtms_queue_reached", "Whether the queue is reached.", float(not self._away))
+        yield GaugeMetricFamily("rtms_queue_reached", "Whether the queue can be reached.", float(not self._away))
         if self._report is not None:
             report = self._report
-            yield GaugeMetricFamily("rtms_queue_waiting", "Streams that no worker has.", report.waiting)
+            yield GaugeMetricFamily("rtms_queue_waiting", "Streams without a worker.", report.waiting)
             yield GaugeMetricFamily("rtms_queue_workers", "Workers.", len(report.workers))
-            yield GaugeMetricFamily("rtms_queue_slots_free", "Streams that all workers would take.", report.slots_free)
+            yield GaugeMetricFamily(
+                "rtms_queue_slots_free", "Streams that all workers could take now.", report.slots_free
+            )

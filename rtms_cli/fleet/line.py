@@ -1,4 +1,4 @@
-"""Messages between processes of one machine, over a pair of sockets: each is its length and then its bytes."""
+"""Messages between processes of one machine over a socket pair. Each is a length followed by its bytes."""
 
 import asyncio
 import socket
@@ -7,14 +7,14 @@ from typing import cast
 
 HEAD_NBYTES = 4
 MOST_NBYTES = 256 << 20
-"""Of one message: a claim with a thousand long webhooks stays below."""
+"""Size limit of a message. A claim with a thousand long webhooks stays below it."""
 
 
 class Line(asyncio.Protocol):
     """One end of the pair; see `connect`.
 
-    :param take: is given each message, in order, on the event loop.
-    :param lost: is called once, when the other end is gone.
+    :param take: called with each message, in order, on the event loop.
+    :param lost: called once, when the other end is gone.
     """
 
     def __init__(self, take: Callable[[bytes], None], lost: Callable[[], None]) -> None:
@@ -26,15 +26,15 @@ class Line(asyncio.Protocol):
 
     @classmethod
     async def connect(cls, end: socket.socket, take: Callable[[bytes], None], lost: Callable[[], None]) -> "Line":
-        """Use a connected socket; it is closed with the line."""
+        """Use a connected socket, which is closed with the line."""
         end.setblocking(False)
         _, line = await asyncio.get_running_loop().create_unix_connection(lambda: cls(take, lost), sock=end)
         return line
 
     def send(self, message: bytes) -> bool:
-        """Send a message; it never waits.
+        """Send a message. Never waits.
 
-        :returns: whether there was anyone to send it to.
+        :returns: whether the other end was still connected.
         """
         if self._transport is None or self._transport.is_closing():
             return False
@@ -43,17 +43,17 @@ class Line(asyncio.Protocol):
 
     @property
     def backlog_nbytes(self) -> int:
-        """What was sent, and not taken by the system yet."""
+        """Return the bytes that the system has not accepted yet."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     async def close(self) -> None:
-        """Close this end, once what was sent is on its way."""
+        """Close this end, after sending pending messages."""
         if self._transport is not None:
             self._transport.close()
             await self._gone.wait()
 
     async def ended(self, within_s: float) -> None:
-        """Wait for the other end's last word; after that time the line is closed."""
+        """Wait until the other end closes. After the given time, close the line."""
         try:
             async with asyncio.timeout(within_s):
                 await self._gone.wait()
@@ -65,7 +65,7 @@ class Line(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # What the event loop calls.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""

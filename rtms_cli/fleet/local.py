@@ -1,7 +1,7 @@
-"""The dispatch of one machine: a `Book` in the process that listens, and what its workers call over a line.
+"""The dispatch of one machine: a `Book` in the process that listens, which its workers call over a line.
 
-Streams go to the worker that has the fewest. A worker's claims last as long as its process: whoever starts workers
-knows at once when one has died, and says so with `leave`. So a machine that stood still takes no stream from anyone.
+Streams go to the worker that has the fewest. A worker's claims last as long as its process: the process that starts
+workers notices at once when one dies, and calls `leave`. A frozen machine therefore never takes over its own streams.
 """
 
 import asyncio
@@ -30,21 +30,21 @@ from rtms_cli.protocol.webhooks import Webhook, read_webhook
 
 FOR_EVER_S = 1e9
 SILENT_S = 6.0
-"""A worker that was silent for this long gets no stream that another would take; workers report every 2 s."""
+"""A worker that was silent for this long gets no stream that another would take. Workers call every 2 s."""
 LOOK_S = 1.0
-"""How often a waiting worker looks again, while a stream is kept for another worker."""
+"""How often a waiting worker checks again while a stream is kept for another one."""
 ANSWER_S = 10.0
-"""How long an answer is waited for, over what the call takes by itself."""
+"""How long to wait for an answer, in addition to the call's own duration."""
 
 T = TypeVar("T")
 
 
 class LocalDispatch:
-    """See the module and `Dispatch`.
+    """See the module docstring and `Dispatch`.
 
-    :param lease_s: how long a claim lasts that nobody renews.
-    :param is_even: whether the streams are spread evenly; else whoever asks first takes them.
-    :param now_ms: gives Unix milliseconds that never go back.
+    :param lease_s: how long a claim lasts without a renewal.
+    :param is_even: whether to spread streams evenly. Otherwise, the first worker that asks takes them.
+    :param now_ms: returns monotonic Unix milliseconds.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class LocalDispatch:
         return self.offer_now(body, webhook, via)
 
     def offer_now(self, body: bytes, webhook: Webhook, via: str) -> Offered:
-        """See `offer`; nothing is waited for."""
+        """See `offer`. Does not wait."""
         offered = self.book.offer(self._now_ms(), body, webhook, via)
         self._wake()
         return offered
@@ -113,7 +113,7 @@ class LocalDispatch:
         self.leave_now(worker)
 
     def leave_now(self, worker: str) -> None:
-        """See `leave`; nothing is waited for."""
+        """See `leave`. Does not wait."""
         self.book.leave(self._now_ms(), worker)
         for known in (self._workers, self._heard_ms, self._held):
             known.pop(worker, None)
@@ -144,7 +144,7 @@ class LocalDispatch:
         return self.report_now()
 
     def report_now(self) -> FleetReport:
-        """See `report`; nothing is waited for."""
+        """See `report`. Does not wait."""
         return self.book.report(self._now_ms())
 
     async def history(self, stream_id: str) -> Sequence[Happening]:
@@ -158,10 +158,10 @@ class LocalDispatch:
         return is_known
 
     async def close(self) -> None:
-        """See `Dispatch`; there is nothing to let go of."""
+        """See `Dispatch`. There is nothing to close."""
 
     def heard_of(self, worker: str) -> None:
-        """A worker has said something."""
+        """Note that a worker has called."""
         self._heard_ms[worker] = self._now_ms()
 
     def _hear(self, status: WorkerStatus) -> None:
@@ -173,7 +173,7 @@ class LocalDispatch:
         self._change = asyncio.Event()
 
     def _has_something(self, worker: str) -> bool:
-        if self.book.has_news(worker, {}):  # it is to drain
+        if self.book.has_news(worker, {}):  # it has to drain
             return worker not in self._told_to_drain or self._has_news(worker)
         due_ms = self.book.due_ms(worker)
         is_due = due_ms is not None and due_ms <= self._now_ms()
@@ -184,7 +184,7 @@ class LocalDispatch:
         return worker not in self._told_to_drain and self.book.has_news(worker, held)
 
     def _allowed(self, worker: str, most: int) -> int:
-        """How many streams a worker may take now, so that all have about as many."""
+        """Return how many streams a worker may take now, so that all have about as many."""
         if not self._is_even:
             return most
         now_ms = self._now_ms()
@@ -208,9 +208,9 @@ class LocalDispatch:
 
 
 async def answer(dispatch: LocalDispatch, call: messages.Call) -> object:
-    """Do what a worker asks.
+    """Carry out a worker's call.
 
-    :raises DispatchError: if that cannot be done.
+    :raises DispatchError: if that fails.
     """
     match call:
         case messages.Offer(body, via):
@@ -241,7 +241,7 @@ async def answer(dispatch: LocalDispatch, call: messages.Call) -> object:
 class Proxy:
     """A worker's side of `LocalDispatch`; see `Dispatch`.
 
-    :param send: sends a message; says whether there is anyone to send it to.
+    :param send: sends a message, and returns whether the other end is connected.
     """
 
     def __init__(self, send: Callable[[bytes], bool]) -> None:
@@ -267,13 +267,13 @@ class Proxy:
         return await self._ask(messages.Restore(status, claim, held), messages.YES_OR_NO)
 
     async def finish(self, worker: str, stream_id: str, held: Held, status: str) -> Finished:
-        """See `Dispatch`; where nobody is there any more to be told, it is done."""
+        """See `Dispatch`. Without a connection, it counts as done."""
         if self._is_gone:
             return Finished.DONE
         return await self._ask(messages.End(worker, stream_id, held, status), messages.FINISHED)
 
     async def release(self, worker: str, stream_id: str, held: Held, *, after_s: float = 0.0, why: str = "") -> bool:
-        """See `Dispatch`; and `finish`."""
+        """See `Dispatch` and `finish`."""
         if self._is_gone:
             return True
         return await self._ask(messages.Release(worker, stream_id, held, after_s, why), messages.YES_OR_NO)
@@ -299,13 +299,13 @@ class Proxy:
         return await self._ask(messages.Drain(worker), messages.YES_OR_NO)
 
     async def close(self) -> None:
-        """See `Dispatch`; the line is its owner's."""
+        """See `Dispatch`. The line belongs to its owner."""
 
     def answered(self, given: messages.Answer) -> None:
-        """Take an answer."""
+        """Process an answer."""
         asked = self._asked.get(given.number)
         if asked is None or asked.done():
-            return  # nobody waits for it any more
+            return  # the caller no longer waits
         if given.problem:
             asked.set_exception(DispatchError(given.problem))
         else:
@@ -327,14 +327,14 @@ class Proxy:
             async with asyncio.timeout(takes_s + ANSWER_S):
                 return decoder.decode(await asked)
         except TimeoutError:
-            raise DispatchError(f"The process that listens gave no answer within {ANSWER_S:.0f} s.") from None
+            raise DispatchError(f"The process that listens did not answer within {ANSWER_S:.0f} s.") from None
         finally:
             del self._asked[number]
 
 
-GONE = "The process that listens is gone."
+GONE = "The process that listens has exited."
 
 
 def answer_of(number: int, value: Any) -> bytes:
-    """The message that answers an ask."""
+    """Return the message that answers an `Ask`."""
     return messages.write(messages.Answer(number, Raw(messages.write(value))))

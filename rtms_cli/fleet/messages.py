@@ -1,7 +1,7 @@
-"""The messages between `listen` and the workers of its machine, and how they are written and read.
+"""Messages between `listen` and the workers of its machine, and their encoding.
 
-A worker *asks* what `Dispatch` has, and is *answered*; it *tells* what its station's observers hear, and how its
-streams stand; it is *ordered* what someone at the terminal wants.
+A worker *asks* for calls of `Dispatch` and receives *answers*. It *reports* the events of its station and the state of
+its streams. It receives *orders* from the user at the terminal.
 """
 
 import os
@@ -104,12 +104,12 @@ class Ask(Struct, frozen=True, tag=True):
     """A call of `Dispatch`."""
 
     number: int
-    """Counts what one worker asks."""
+    """Number of the worker's call."""
     call: Call
 
 
 class Ready(Struct, frozen=True, tag=True):
-    """A worker records from now on."""
+    """A worker is ready to record."""
 
     worker: str
     pid: int
@@ -123,7 +123,7 @@ class Started(Struct, frozen=True, tag=True):
 
 
 class Seen(Struct, frozen=True, tag=True):
-    """See `Observer.on_frame`; the frame is read again from its bytes."""
+    """See `Observer.on_frame`. The frame is parsed again from its bytes."""
 
     stream_id: str
     at_us: int
@@ -134,7 +134,7 @@ class Seen(Struct, frozen=True, tag=True):
 
     @classmethod
     def of(cls, stream_id: str, frame: Frame) -> "Seen":
-        """A frame to report."""
+        """Return the message for a frame."""
         return cls(stream_id, frame.at_us, frame.channel, frame.direction.value, frame.raw, str(frame.via))
 
     def frame(self) -> Frame:
@@ -172,7 +172,7 @@ class Happened(Struct, frozen=True, tag=True):
 
 
 class Sample(Struct, frozen=True):
-    """One figure of a family; see `Family`."""
+    """A sample of a metric; see `Family`."""
 
     name: str
     labels: dict[str, str]
@@ -180,7 +180,7 @@ class Sample(Struct, frozen=True):
 
 
 class Family(Struct, frozen=True):
-    """Figures as Prometheus has them."""
+    """A metric in Prometheus's form."""
 
     name: str
     what: str
@@ -190,7 +190,7 @@ class Family(Struct, frozen=True):
 
 
 class Sums(Struct, frozen=True):
-    """What finished recordings had counted; see `metrics.Totals`."""
+    """Totals of finished recordings; see `metrics.Totals`."""
 
     messages: dict[str, int] = {}
     nbytes: dict[str, int] = {}
@@ -201,14 +201,14 @@ class Sums(Struct, frozen=True):
 
 
 class Look(Struct, frozen=True, tag=True):
-    """How a worker's streams stand; again and again."""
+    """A periodic report of a worker's streams."""
 
     views: tuple[StreamSnapshot, ...] = ()
     past: Sums = Sums()
     ended: dict[str, int] = {}
-    """How often its recordings have ended, by status."""
+    """Number of ended recordings, by status."""
     more: tuple[Family, ...] = ()
-    """Figures of what its station knows nothing of."""
+    """Metrics from outside its station."""
 
 
 Said = Ready | Started | Seen | Progressed | Ended | Noticed | Happened | Look
@@ -217,28 +217,28 @@ Up = Ask | Ready | Started | Seen | Progressed | Ended | Noticed | Happened | Lo
 
 
 class Task(Struct, frozen=True, tag=True):
-    """What a worker is there for, in the words of whoever starts it; the first message."""
+    """The first message: a worker's task, in a form that its parent defines."""
 
     raw: bytes
 
 
 class Answer(Struct, frozen=True, tag=True):
-    """What came of an `Ask`."""
+    """The result of an `Ask`."""
 
     number: int
     value: Raw
     problem: str = ""
-    """Why nothing did."""
+    """The error, if it failed."""
 
 
 class Watch(Struct, frozen=True, tag=True):
-    """Report the streams this often."""
+    """Set how often to report the streams."""
 
     every_s: float
 
 
 class StopAll(Struct, frozen=True, tag=True):
-    """Finish all recordings, and end."""
+    """Finish all recordings and exit."""
 
     who: str
 
@@ -265,7 +265,7 @@ Down = Task | Answer | Watch | StopAll | StopOne | Mark
 def _encode_path(value: Any) -> Any:
     if isinstance(value, Path):
         return os.fsencode(value)
-    raise NotImplementedError(f"a {type(value).__name__} is not a message")
+    raise NotImplementedError(f"a {type(value).__name__} cannot be sent")
 
 
 def _decode_path(kind: type, value: Any) -> Any:
@@ -273,7 +273,7 @@ def _decode_path(kind: type, value: Any) -> Any:
         return Path(os.fsdecode(value))
     if kind is object:
         return value
-    raise NotImplementedError(f"a {kind.__name__} is not a message")
+    raise NotImplementedError(f"a {kind.__name__} cannot be sent")
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=_encode_path)
@@ -290,7 +290,7 @@ HISTORY = msgspec.msgpack.Decoder(list[Happening])
 
 
 def write(message: object) -> bytes:
-    """A message's bytes. Text that is not text becomes U+FFFD."""
+    """Encode a message. Invalid text becomes U+FFFD."""
     try:
         return _ENCODER.encode(message)
     except (UnicodeError, OverflowError):
@@ -299,7 +299,7 @@ def write(message: object) -> bytes:
 
 
 def _small(value: Any) -> Any:
-    """The same without integers of more than 64 bits, which a server may send."""
+    """Return a copy without integers of more than 64 bits, which a server may send."""
     match value:
         case bool():
             return value
@@ -314,18 +314,18 @@ def _small(value: Any) -> Any:
 
 
 def read_up(message: bytes) -> Up:
-    """A worker's message.
+    """Decode a worker's message.
 
-    :raises msgspec.MsgspecError: if it is not one.
+    :raises msgspec.MsgspecError: if it is invalid.
     """
     found: Up = _UP.decode(message)
     return found
 
 
 def read_down(message: bytes) -> Down:
-    """A message to a worker.
+    """Decode a message to a worker.
 
-    :raises msgspec.MsgspecError: if it is not one.
+    :raises msgspec.MsgspecError: if it is invalid.
     """
     found: Down = _DOWN.decode(message)
     return found

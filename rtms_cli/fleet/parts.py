@@ -1,4 +1,4 @@
-"""Where a worker records its part of a recording, and what lets it connect only while the stream is its own."""
+"""The folder of a worker's part of a recording, and a guard that lets it connect only while it owns the stream."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -16,12 +16,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
 
 
 def part_folder(recording: str, epoch: int) -> Callable[[Path, Header, int], Path]:
-    """What makes the folder of a part: the recording's own, or one in it where another owner has made that here.
+    """Return a function that creates the folder of a part: the recording's own folder, or a subfolder if another owner
+    has already created that here.
 
-    :raises Problem: if the name is not one of ours: queues are not to be trusted.
+    :raises Problem: if the name is invalid, because queues are not trusted.
     """
     if _NAME.fullmatch(recording) is None or not 0 < epoch < 1_000_000:
-        raise Problem(f"The queue names a recording {recording[:100]!r}, epoch {epoch}: rtms does not use such names.")
+        raise Problem(f"The queue names a recording {recording[:100]!r}, epoch {epoch}, which is not a valid name.")
 
     def make(out: Path, header: Header, mode: int) -> Path:
         make_folder(out, mode)
@@ -33,7 +34,7 @@ def part_folder(recording: str, epoch: int) -> Callable[[Path, Header, int], Pat
             for path in (folder, parts):
                 path.mkdir(mode=mode, exist_ok=True)
                 if path.is_symlink():
-                    raise Problem(f"{path} is a symbolic link; a recording does not go on behind one.") from None
+                    raise Problem(f"{path} is a symbolic link; recordings do not follow symbolic links.") from None
             folder = parts / epoch_name(epoch)
             folder.mkdir(mode=mode)
         return folder
@@ -42,13 +43,13 @@ def part_folder(recording: str, epoch: int) -> Callable[[Path, Header, int], Pat
 
 
 class Guard:
-    """Dials for a stream only while it is ours.
+    """Connects for a stream only while it is ours.
 
-    Only signaling counts: a successor that is connected to it makes the server refuse our media sockets, and where the
-    queue is away for all, a lost media socket has to come back anyway.
+    Only signaling matters: once a successor is connected to it, the server refuses our media sockets. And if the queue
+    is down for all workers, a lost media socket must still be able to reconnect.
 
-    :param is_ours: whether the stream is surely ours.
-    :param settled: waits until it is; raises `FinalConnectionError` where it is another's.
+    :param is_ours: returns whether the stream is certainly ours.
+    :param settled: waits until it is ours, or raises `FinalConnectionError` if it belongs to another worker.
     """
 
     def __init__(self, is_ours: Callable[[], bool], settled: Callable[[], Awaitable[None]]) -> None:
@@ -57,12 +58,12 @@ class Guard:
         self._signaling: set[str] = set()
 
     def learn(self, body: bytes) -> None:
-        """Learn from a webhook which URLs are signaling servers'."""
+        """Learn the URLs of signaling servers from a webhook."""
         if (url := server_of(read_webhook(body))) is not None:
             self._signaling.add(url)
 
     def dialing(self, dial: Dial) -> Dial:
-        """Dial as before, while the stream is ours."""
+        """Return a dial function that only connects while the stream is ours."""
 
         async def connect(url: str) -> Socket:
             if url not in self._signaling:
@@ -70,7 +71,7 @@ class Guard:
             if not self._is_ours():
                 await self._settled()
             socket = await dial(url)
-            if not self._is_ours():  # that took too long: a successor may be connected by now
+            if not self._is_ours():  # it took too long: a successor may be connected by now
                 socket.abort()
                 raise ConnectionError("the claim on the stream ran out while connecting")
             return socket
@@ -79,5 +80,5 @@ class Guard:
 
 
 def lost() -> FinalConnectionError:
-    """What ends a connection attempt of a stream that is another's by now."""
+    """Return the error that ends a connection attempt after another worker has taken the stream."""
     return FinalConnectionError("another worker has this stream now")

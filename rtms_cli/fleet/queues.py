@@ -1,4 +1,4 @@
-"""Which queue a URL names, and what it is shown as."""
+"""Queue URLs: parsing them, and showing them without secrets."""
 
 import os
 from collections.abc import AsyncIterator, Callable
@@ -13,29 +13,29 @@ from rtms_cli.protocol.secrets import Secret
 
 SCHEMES = ("redis", "rediss", "unix")
 USER, PASSWORD, CA_FILE = "RTMS_QUEUE_USER", "RTMS_QUEUE_PASSWORD", "RTMS_QUEUE_CA_FILE"
-"""Environment variables: the queue's credentials, and which CAs are trusted."""
+"""Environment variables: credentials for the queue, and trusted certificate authorities."""
 DEFAULT_PREFIX = "rtms"
 _MOST_PREFIX = 64
 
 
 class QueueUrl(Struct, frozen=True):
-    """A queue, taken apart."""
+    """A parsed queue URL."""
 
     scheme: str
     host: str
-    """Of `unix`, empty."""
+    """Empty for `unix`."""
     port: int
     path: str
-    """Of `unix`, the socket."""
+    """The socket, for `unix`."""
     database: int
     user: str
     password: Secret
     prefix: str
-    """What all keys begin with: several fleets can share a server."""
+    """Prefix of all keys, so that several fleets can share a server."""
 
     @property
     def shown(self) -> str:
-        """The URL without what is secret."""
+        """Return the URL without secrets."""
         prefix = "" if self.prefix == DEFAULT_PREFIX else f"?prefix={self.prefix}"
         if self.scheme == "unix":
             return f"unix://{self.path}{prefix}"
@@ -44,11 +44,11 @@ class QueueUrl(Struct, frozen=True):
 
 
 def read_queue_url(text: str) -> QueueUrl:
-    """Take a queue's URL apart: `redis://HOST[:PORT]/[DATABASE][?prefix=NAME]`, `rediss://…`, `unix://PATH`.
+    """Parse a queue's URL: `redis://HOST[:PORT]/[DATABASE][?prefix=NAME]`, `rediss://…`, `unix://PATH`.
 
-    User and password may stand in it; better they are in the environment.
+    It may contain user and password, but the environment is a better place for them.
 
-    :raises Problem: if it is not valid; a password in it is not shown.
+    :raises Problem: if it is invalid. The message does not show a password in it.
     """
     try:
         parts = urlsplit(text)
@@ -62,28 +62,28 @@ def read_queue_url(text: str) -> QueueUrl:
     except ValueError:
         is_good = False
     if not is_good:
-        raise Problem("--queue is not a queue's URL.", "Give redis://HOST, rediss://HOST:6380/0 or unix:///PATH.")
+        raise Problem("--queue is not a valid queue URL.", "Give redis://HOST, rediss://HOST:6380/0 or unix:///PATH.")
     if len(prefix) > _MOST_PREFIX or not prefix.isprintable() or set(prefix) & set("{} "):
-        raise Problem("The queue's prefix is not a name.", "Give ?prefix=NAME, with letters and digits.")
+        raise Problem("The queue's prefix is not a valid name.", "Give ?prefix=NAME, with letters and digits.")
     user = os.environ.get(USER) or unquote(parts.username or "")
     password = os.environ.get(PASSWORD) or unquote(parts.password or "")
     return QueueUrl(scheme, host, port, path, int(database), user, Secret(password), prefix)
 
 
 def shown_queue(text: str) -> str:
-    """A queue's URL without what is secret; of what is not a queue's URL, nothing is shown."""
+    """Return a queue's URL without secrets. An invalid URL is not shown at all."""
     try:
         return read_queue_url(text).shown
     except Problem:
-        return "(not a queue's URL)"
+        return "(not a queue URL)"
 
 
 @asynccontextmanager
 async def open_dispatch(url: str, warn: Callable[[str], None] | None = None) -> AsyncIterator[Dispatch]:
-    """The dispatch that a URL names, for as long as it is entered.
+    """Open the dispatch that a URL names, and close it at the end.
 
-    :param warn: receives what is wrong with a server that works anyway; by default the log does.
-    :raises Problem: if it is not a queue's URL, the server is too old, or the client is not installed.
+    :param warn: called with warnings about a server that still works. By default, they are logged.
+    :raises Problem: if the URL is invalid, the server is too old, or the client library is not installed.
     """
     where = read_queue_url(url)
     try:

@@ -1,6 +1,6 @@
-"""Takes webhooks and events for the workers of a machine, as a station does, but records nothing.
+"""Receives webhooks and events on a machine with workers, as a station does, but records nothing.
 
-A stream that is announced goes to the dispatch; what workers tell of it is shown here, as if it were recorded here.
+Announced streams go to the dispatch. The workers' reports are shown here as if the streams were recorded here.
 """
 
 import asyncio
@@ -33,17 +33,17 @@ from rtms_cli.station.observing import ConnectionStatus, Observer, StreamSnapsho
 from rtms_cli.wire.notices import Notices
 
 MOST_STREAMS = 2_000
-"""That are remembered, to choose among those of one meeting."""
+"""How many streams are remembered, to choose among those of one meeting."""
 
 
 class Reception:
-    """See the module. It is to a listener and to a view what a `Station` is.
+    """See the module docstring. It has the interface of a `Station` for listeners and views.
 
-    :param observer: hears what happens.
-    :param max_streams: how many may wait or be recorded at once.
-    :param check_url: says why a start's server is not connected to, if so.
-    :param choose: says why a stream is not recorded beside others of the same meeting, if so.
-    :param revoke: deletes what was recorded of a stream that is over; `None` keeps it.
+    :param observer: receives all events.
+    :param max_streams: how many streams may wait or be recorded at once.
+    :param check_url: returns why a start's server must not be connected to, if so.
+    :param choose: returns why a stream is not recorded next to others of the same meeting, if so.
+    :param revoke: deletes the recording of a stream that is over; `None` keeps it.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Reception:
         self._revoke = revoke
         self._admission = Admission()
         self._streams: dict[str, Stream] = {}
-        """Those that were announced and taken, in that order."""
+        """Streams that were announced and taken, in that order."""
         self._notices = Notices(self.notice)
         self._tasks: set[asyncio.Task[None]] = set()
         self._crew: Crew | None = None
@@ -82,17 +82,17 @@ class Reception:
     @property
     def crew(self) -> Crew:
         """The workers."""
-        assert self._crew is not None, "there is one before anyone listens"
+        assert self._crew is not None, "the crew is set before listening starts"
         return self._crew
 
     def lead(self, crew: Crew) -> None:
-        """Let a crew record the streams."""
+        """Set the crew that records streams."""
         self._crew = crew
 
-    # What it receives.
+    # Webhooks and events.
 
     def take(self, body: bytes, webhook: Webhook, via: str = Via.HTTP) -> None:
-        """Act on a webhook that was verified; see `Station`."""
+        """Act on a verified webhook; see `Station`."""
         if not isinstance(webhook, StreamStart | StreamStop | StreamInterrupted):
             self._leave_aside(webhook)
             return
@@ -120,30 +120,30 @@ class Reception:
                 pass
 
     def not_now(self, webhook: Webhook) -> str | None:
-        """Why a webhook should be sent again later, or `None`."""
+        """Return why a webhook should be sent again later, or `None`."""
         if not isinstance(webhook, StreamStart) or self._is_open(webhook.stream.stream_id):
             return None
         if self.crew.is_stopping:
             return "rtms is stopping"
         if self._count() < self._max_streams or self._not_chosen(webhook.stream) is not None:
             return None
-        return f"{self._count()} streams run already (--max-streams)"
+        return f"{self._count()} streams are already running (--max-streams)"
 
     def may_repeat(self, webhook: Webhook) -> bool:
-        """Whether a webhook whose very signature came before may be acted on."""
+        """Return whether a webhook with a repeated signature may be acted on."""
         if not isinstance(webhook, StreamStart) or self._is_open(webhook.stream.stream_id):
             return True
         return self._admission.may_repeat(webhook.stream.stream_id)
 
     def on_ended(self, ended: Ended) -> None:
-        """A worker's session has ended."""
+        """Handle the end of a worker's session."""
         by_zoom = ended.finish.stop_reason is not None or ended.finish.status == Status.REVOKED
         self._admission.end(ended.stream.stream_id, by_zoom=by_zoom)
 
-    # What is asked of it.
+    # Requests.
 
     def request_stop(self, who: str) -> None:
-        """Begin to stop; `stopped` waits for it."""
+        """Begin to stop. `stopped` waits for the end."""
         self.crew.stop(who)
 
     async def stopped(self) -> None:
@@ -160,24 +160,24 @@ class Reception:
         self.crew.mark(stream_id, text)
 
     def notice(self, text: str) -> None:
-        """Tell the observers something that concerns no running stream."""
+        """Notify the observers of something that does not concern a running stream."""
         self._observer.on_notice(text)
 
     def tell(self, name: str, fields: Mapping[str, object], text: str) -> None:
-        """Tell the observers something that scripts may want to know of."""
+        """Notify the observers of an event for scripts."""
         self._observer.on_event(name, fields, text)
 
     def snapshots(self) -> Sequence[StreamSnapshot]:
-        """The running streams, as their workers last reported."""
+        """Return the running streams, as last reported by their workers."""
         return self.crew.views()
 
     @property
     def interrupted(self) -> Sequence[str]:
-        """Ids of the streams whose recordings go on when they are announced again."""
+        """Return the ids of streams whose recordings continue when they are announced again."""
         return [stream_id for stream_id in self._streams if self._dispatch.book.state(stream_id) == INTERRUPTED]
 
     def health(self) -> dict[str, object]:
-        """What runs, for `GET /healthz`."""
+        """Return the state for `GET /healthz`."""
         streams = [
             one.health() | {"worker": self.crew.worker_of(one.session.stream.stream_id)} for one in self.snapshots()
         ]
@@ -187,23 +187,23 @@ class Reception:
         return {"status": status, "streams": streams, "waiting": waiting, "workers": self.crew.health(), **more}
 
     def not_ready(self) -> Sequence[str]:
-        """Why no stream would be taken now; see `Station.not_ready`."""
+        """Return why no stream would be taken now; see `Station.not_ready`."""
         own = []
         if self.crew.is_stopping:
             own.append("stopping")
         elif self._count() >= self._max_streams:
-            own.append(f"{self._count()} streams run already (--max-streams)")
+            own.append(f"{self._count()} streams are already running (--max-streams)")
         return [*own, *(why for look in self.more_readiness if (why := look()) is not None)]
 
     def figures(self, answers: Mapping[int, int], free_nbytes: int | None) -> Figures:
-        """All figures, for `GET /metrics`; see `Station.figures`."""
+        """Return all metrics for `GET /metrics`; see `Station.figures`."""
         more = [*self.more_figures, self.crew.figures]
         return Figures(self.snapshots(), self.crew.totals(), self.crew.ended(), answers, free_nbytes, more)
 
-    # How it decides.
+    # Decisions.
 
     def _why_not(self, webhook: StreamStart | StreamStop | StreamInterrupted) -> str | None:
-        """Why nothing comes of a webhook about a stream."""
+        """Return why a webhook about a stream is ignored, or `None`."""
         stream_id = stream_id_of(webhook) or ""
         is_open = self._is_open(stream_id)
         if isinstance(webhook, StreamStart) and not is_open:
@@ -212,7 +212,7 @@ class Reception:
             if (why := self._not_chosen(webhook.stream)) is not None:
                 return why
             if self._count() >= self._max_streams:
-                return f"{self._count()} streams run already (--max-streams)"
+                return f"{self._count()} streams are already running (--max-streams)"
         if (url := server_of(webhook)) is not None and (refused := self._check_url(url)) is not None:
             return refused
         return self._admission.refusal(webhook, may_be_old=is_open)
@@ -237,7 +237,7 @@ class Reception:
         return self._dispatch.book.state(stream_id) in (WAITING, OWNED)
 
     def _count(self) -> int:
-        """How many streams wait or are recorded."""
+        """Return how many streams are waiting or being recorded."""
         return sum(map(self._is_open, self._streams))
 
     def _leave_aside(self, webhook: Webhook) -> None:
@@ -247,7 +247,7 @@ class Reception:
         standing = "nothing to be done"
         if stream_id:
             is_known = self._admission.knows(stream_id)
-            standing = "its session is over already" if is_known else "nothing is recorded of that stream"
+            standing = "its session has already ended" if is_known else "the stream is not being recorded"
         self._notices.tell(f"webhooks of other {of}", f"{told}: {standing}", told)
 
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
@@ -256,13 +256,13 @@ class Reception:
         task.add_done_callback(self._tasks.discard)
 
     async def _delete_revoked(self, told: StreamStop) -> None:
-        """Delete what an earlier process has recorded of a stream."""
+        """Delete the recording of a stream by an earlier process."""
         if self._revoke is None:
             return
         try:
             deleted = await asyncio.to_thread(self._revoke, told)
         except OSError as error:
-            self.notice(f"WARNING: stream {told.stream_id} was revoked, and could not be deleted: {reason_of(error)}")
+            self.notice(f"WARNING: stream {told.stream_id} was revoked but could not be deleted: {reason_of(error)}")
             return
         for folder in deleted:
             self.notice(f"stream {told.stream_id} was revoked: {folder} was deleted")

@@ -1,7 +1,6 @@
-"""The dispatch on Redis Streams, for as many machines as one likes; the rules are in `scripts`.
+"""The dispatch on Redis Streams, for any number of machines. The rules are in `scripts`.
 
-Each call is one script, so that nothing comes between its steps, and has a time limit. What comes back is read as
-anything from outside: someone else may write there.
+Each call is one atomic script with a time limit. Answers are not trusted, because others may write to the server.
 """
 
 import asyncio
@@ -49,13 +48,13 @@ from rtms_cli.recording.names import unique_name
 log = logging.getLogger(__name__)
 
 CALL_S = 2.0
-"""How long one call may take: Zoom waits 3 s for the answer to a webhook."""
+"""Time limit of a call. Zoom waits 3 s for the answer to a webhook."""
 OLDEST = (6, 2)
-"""The oldest Redis whose streams can do what the scripts ask of them."""
+"""The oldest Redis version that supports the scripts."""
 MOST_CALLS = 16
-"""Calls, and so connections, at once; more wait for their turn."""
+"""Concurrent calls, each with a connection. Further calls wait."""
 MOST_SHOWN = 2000
-"""Streams in a report."""
+"""How many streams a report lists."""
 _STAMP = len("20261128T061500Z")
 
 _T = TypeVar("_T")
@@ -68,7 +67,7 @@ class RedisDispatch:
     """See the module and `dispatch.Dispatch`.
 
     :param lease_s: see `LEASE_S`.
-    :param warn: receives what is wrong with a server that works anyway.
+    :param warn: called with warnings about a server that still works.
     """
 
     def __init__(self, where: QueueUrl, lease_s: float = LEASE_S, warn: Callable[[str], None] | None = None) -> None:
@@ -77,13 +76,13 @@ class RedisDispatch:
         self._limits = [int(1000 * lease_s), int(1000 * RENEW_S), int(1000 * KEPT_S), MOST_NEWS]
         self._redis = _client(where, CALL_S)
         self._waiter = _client(where, None)
-        """Waits for news; a blocked connection can do nothing else."""
+        """Waits for news on its own connection, because that call blocks."""
         self._scripts = {
             name: self._redis.register_script(scripts.COMMON + getattr(scripts, name))
             for name in ("OFFER", "TAKE", "RENEW", "RESTORE", "FINISH", "RELEASE", "LEAVE", "REPORT", "DRAIN")
         }
         self._bells: dict[str, bytes] = {}
-        """By stream: the newest report."""
+        """The last known data, by stream."""
         self._places = asyncio.Semaphore(MOST_CALLS)
         self._is_checked = False
         self._warn = warn or log.warning
@@ -220,7 +219,7 @@ class RedisDispatch:
     async def _run(self, read: Callable[[Any], _T], name: str, *arguments: str | bytes | float) -> _T:
         """Run a script.
 
-        :param read: makes of its answer what is returned.
+        :param read: converts its answer to the result.
         """
         if not self._is_checked:
             await self._check()
@@ -228,9 +227,9 @@ class RedisDispatch:
         said = await self._call(lambda: self._scripts[name](keys=[self._prefix], args=[*self._limits, *given]))
         try:
             return read(said)
-        except (AttributeError, TypeError, ValueError):  # someone else has written there
-            what = f"The queue at {self._where.shown} contains other data."
-            raise DispatchError(what, "Give it a ?prefix= of its own.", Exit.REFUSED) from None
+        except (AttributeError, TypeError, ValueError):  # another program has written there
+            what = f"The queue at {self._where.shown} contains foreign data."
+            raise DispatchError(what, "Use a different ?prefix=.", Exit.REFUSED) from None
 
     async def _call(
         self,
@@ -246,9 +245,9 @@ class RedisDispatch:
             raise DispatchError(what, exit_code=Exit.REFUSED) from None
 
     async def _check(self) -> None:
-        """See that the server can do what is asked of it.
+        """Check that the server supports what we need.
 
-        :raises Problem: if it never will.
+        :raises Problem: if it does not.
         """
         try:
             info = await self._call(lambda: self._redis.info("everything"))
@@ -289,30 +288,30 @@ def _client(where: QueueUrl, timeout_s: float | None) -> "Redis":
         socket_connect_timeout=CALL_S,
         socket_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
-        protocol=2,  # what answers look like does not depend on the client's version
+        protocol=2,  # makes the form of answers independent of the client's version
         **more,
     )
 
 
 def _too_old(version: str) -> str:
-    """The version, where it is an older one than what is needed; empty if it is not, or if it is unknown."""
+    """Return the version if it is too old; empty if it is not, or cannot be parsed."""
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     return version[:20] if numbers and numbers < OLDEST else ""
 
 
 def _in_words(error: Exception) -> str:
-    """What went wrong, behind the queue's name."""
+    """Describe an error, as a phrase that follows the queue's name."""
     match error:
         case exceptions.AuthenticationError() | exceptions.NoPermissionError():
-            return f"denies access: set {USER} and {PASSWORD}, or the user's permissions"
+            return f"denies access: check {USER} and {PASSWORD}, or the user's permissions"
         case exceptions.BusyLoadingError():
             return "is still loading its data"
         case exceptions.ReadOnlyError():
-            return "is a replica, which cannot be written to"
+            return "is a read-only replica"
         case exceptions.OutOfMemoryError():
             return "is full (maxmemory)"
         case TimeoutError() | exceptions.TimeoutError():
-            return f"does not answer within {CALL_S:.0f} s"
+            return f"did not answer within {CALL_S:.0f} s"
         case exceptions.ConnectionError() | OSError():
             said = reason_of(error)
             return f"cannot be reached: {_printable(said)}"
@@ -330,7 +329,7 @@ def _created() -> str:
 
 
 def _name_of(facts: Facts) -> tuple[str, str, str]:
-    """When a recording that begins now was created, the stamp for its name, and the rest of the name."""
+    """Return the creation time of a new recording, the timestamp for its name, and the rest of the name."""
     created = _created()
     name = unique_name(created, facts.product, facts.stream_id)
     return created, name[:_STAMP], name[_STAMP:]
@@ -397,7 +396,7 @@ def _worker(status: bytes | None, has: bytes, silent: bytes, drain: int) -> Flee
     try:
         return FleetWorker(_status.decode(status or b""), _number(has), _number(silent), bool(drain))
     except msgspec.MsgspecError:
-        return None  # someone else's
+        return None  # foreign data
 
 
 def _stream(

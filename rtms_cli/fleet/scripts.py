@@ -1,6 +1,6 @@
-"""The dispatch's rules as scripts that run in Redis or Valkey; `book.Book` has the same ones, and says why.
+"""The dispatch's rules as scripts for Redis or Valkey. `book.Book` has the same rules, and explains them.
 
-Keys, all behind one prefix with one hash tag, so that a cluster keeps them in one slot:
+Keys. All share a prefix with one hash tag, so that a cluster keeps them in one slot:
 
     queue      stream: an entry for each stream that waits or is recorded. The entry that is pending for a worker in the
                group `workers` is that worker's claim, and its idle time is the claim's age; what nobody owns is pending
@@ -109,7 +109,7 @@ local function go_on(id, body, via)
   redis.call('ZADD', P .. 'open', 'NX', now, id)
   redis.call('HSET', s, 'recorded', now, 'last_start', add(id, body, via))
   enter(id)
-  note(id, 'offered', redis.call('HGET', s, 'epoch'), '', 'its recording goes on')
+  note(id, 'offered', redis.call('HGET', s, 'epoch'), '', 'its recording continues')
 end
 
 local function let_go(id, after)
@@ -219,7 +219,7 @@ if kind == 'start' then
     return 'starts'
   end
   if older(ts, start_ts) then
-    note(id, 'past', epoch, '', 'a start that is older than the last one')
+    note(id, 'past', epoch, '', 'a start older than the last one')
     return 'past'
   end
   local ways = {'w:http', 'w:events', 'w:payload'}

@@ -1,4 +1,4 @@
-"""How a worker stands, for screens and probes, and how late its event loop is."""
+"""A worker's state for screens and probes, and the delay of its event loop."""
 
 import asyncio
 from collections.abc import Iterable
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 LATE_EVERY_S, LATE_FOR_S = 0.05, 10.0
-"""How often the loop's delay is measured, and for how long the greatest one counts."""
+"""How often the loop's delay is measured, and how long the greatest one counts."""
 
 
 class Standing:
-    """How a worker stands.
+    """A worker's state.
 
-    :param name: the worker's.
+    :param name: the worker's name.
     """
 
     def __init__(self, name: str, claims: Claims) -> None:
@@ -28,7 +28,7 @@ class Standing:
         self._claims = claims
 
     async def watch_loop(self) -> None:
-        """Measure how late the event loop is: as late as keep-alives are."""
+        """Measure the event loop's delay, which also delays keep-alives."""
         loop, seen = asyncio.get_running_loop(), list[tuple[float, float]]()
         while True:
             due = loop.time() + LATE_EVERY_S
@@ -39,21 +39,21 @@ class Standing:
             self._claims.late_s = seen[0][1]
 
     def connection_status(self) -> ConnectionStatus:
-        """How the worker stands, in a line."""
+        """Return the worker's state in a line."""
         if self.away:
-            return ConnectionStatus(f"queue away: {self.away}", is_good=False)
+            return ConnectionStatus(f"queue unreachable: {self.away}", is_good=False)
         return ConnectionStatus(
             f"{self.name}: {len(self._claims)} of {self._claims.slots} slots taken, {self._claims.state}", is_good=True
         )
 
     def not_ready(self) -> str | None:
-        """Why the worker takes no stream now, for `GET /readyz`."""
+        """Return why the worker takes no stream now, for `GET /readyz`."""
         if self.away:
             return f"the queue cannot be reached: {self.away}"
         return None if self._claims.free else f"the worker has no free slot: it is {self._claims.state}"
 
     def health(self) -> dict[str, object]:
-        """How the worker stands, for `GET /healthz`."""
+        """Return the worker's state for `GET /healthz`."""
         claims = self._claims
         return {
             "worker": self.name,
@@ -65,13 +65,13 @@ class Standing:
         }
 
     def figures(self) -> "Iterable[Metric]":
-        """How the worker stands, for `GET /metrics`."""
+        """Yield the worker's metrics for `GET /metrics`."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         claims = self._claims
-        yield GaugeMetricFamily("rtms_fleet_slots", "Streams that this worker may have.", claims.slots)
-        yield GaugeMetricFamily("rtms_fleet_slots_free", "Streams that this worker would take now.", claims.free)
-        yield GaugeMetricFamily("rtms_fleet_queue_reached", "Whether the queue is reached.", float(not self.away))
-        yield GaugeMetricFamily("rtms_loop_late_seconds", "How late the event loop was, lately.", claims.late_s)
+        yield GaugeMetricFamily("rtms_fleet_slots", "Streams that this worker may hold.", claims.slots)
+        yield GaugeMetricFamily("rtms_fleet_slots_free", "Streams that this worker could take now.", claims.free)
+        yield GaugeMetricFamily("rtms_fleet_queue_reached", "Whether the queue can be reached.", float(not self.away))
+        yield GaugeMetricFamily("rtms_loop_late_seconds", "Recent delay of the event loop.", claims.late_s)
         yield CounterMetricFamily("rtms_fleet_taken", "Streams that this worker has taken.", self.taken)
         yield CounterMetricFamily("rtms_fleet_lost", "Streams that another worker has taken over.", self.lost)

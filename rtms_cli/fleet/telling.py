@@ -1,4 +1,4 @@
-"""What a worker's station tells its observers, over the line to the process that listens, and there once more."""
+"""Forwards the events of a worker's station over the line to the process that listens, and replays them there."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 MOST_BACKLOG_NBYTES = 4 << 20
-"""While more waits than this, only beginnings and ends are reported."""
+"""Above this backlog, only starts and ends are sent."""
 FULL_NBYTES = 64 << 20
-"""While more waits than this, nothing is reported: the listener is stuck."""
+"""Above this backlog, nothing is sent, because the other process is frozen."""
 
 
 class Teller:
-    """An `Observer` that reports everything to the process that listens. It never waits.
+    """An `Observer` that forwards everything to the process that listens. Never waits.
 
     :param send: sends a message.
-    :param backlog_nbytes: how much waits to be sent.
+    :param backlog_nbytes: returns how many bytes are waiting to be sent.
     """
 
     def __init__(self, send: Callable[[bytes], bool], backlog_nbytes: Callable[[], int]) -> None:
@@ -37,7 +37,7 @@ class Teller:
         self._backlog_nbytes = backlog_nbytes
         self._untold = 0
         self.on_end: Callable[[], None] = lambda: None
-        """Is called when a session has ended."""
+        """Called when a session has ended."""
 
     def on_started(self, stream: Stream, folder: Path | None) -> None:
         """See `Observer`."""
@@ -65,7 +65,7 @@ class Teller:
         self._tell(messages.Happened(name, dict(fields), text))
 
     def look(self, station: Station) -> None:
-        """Tell how the streams of a station stand."""
+        """Report the streams of a station."""
         figures = station.figures({}, None)
         past = figures.past
         views = [
@@ -89,7 +89,9 @@ class Teller:
             return
         if self._untold:
             count, self._untold = self._untold, 0
-            self._send(messages.write(messages.Noticed(f"{count} lines of a worker were not shown: too many waited")))
+            self._send(
+                messages.write(messages.Noticed(f"{count} lines of a worker were not shown: too many were waiting"))
+            )
         self._send(messages.write(said))
 
 
@@ -103,7 +105,7 @@ def _family(metric: "Metric") -> Family:
 
 
 def play(said: messages.Said, observer: Observer) -> None:
-    """Repeat to an observer what a worker's observers received."""
+    """Replay a worker's event to an observer."""
     match said:
         case messages.Started(stream, folder):
             observer.on_started(stream, folder)
@@ -118,11 +120,11 @@ def play(said: messages.Said, observer: Observer) -> None:
         case messages.Happened(name, fields, text):
             observer.on_event(name, fields, text)
         case _:
-            raise AssertionError(f"{type(said).__name__} is not an observer's")
+            raise AssertionError(f"{type(said).__name__} is not an observer's message")
 
 
 def totals_of(sums: Sums) -> Totals:
-    """The same sums, to add to."""
+    """Convert to mutable totals."""
     totals = Totals()
     totals.messages.update(sums.messages)
     totals.nbytes.update(sums.nbytes)
@@ -134,9 +136,9 @@ def totals_of(sums: Sums) -> Totals:
 
 
 def labelled(families: Mapping[str, Iterable[Family]]) -> "Iterator[Metric]":
-    """The figures of several workers, each with the worker that it is of.
+    """Yield the metrics of several workers, with a label for the worker.
 
-    :param families: by worker.
+    :param families: metrics by worker.
     """
     from prometheus_client.metrics_core import Metric
 

@@ -1,8 +1,8 @@
 """A worker: takes streams from a dispatch, has a station record them, and renews its claims until they end.
 
 Theory of operation. One loop talks to the queue: it renews every `RENEW_S` and whenever there may be news, and takes
-streams while there are free slots. Each stream has a task of its own, which records it and then says what became of it.
-Where the queue cannot be reached the loop tries again, and what is recorded goes on; see `claims` for what that allows.
+streams while there are free slots. Each stream has its own task, which records it and then reports the result. While
+the queue cannot be reached, the loop retries and recordings continue; see `claims` for what that allows.
 """
 
 import asyncio
@@ -45,30 +45,30 @@ from rtms_cli.station.station import Outcome, Station
 log = logging.getLogger(__name__)
 
 EAGER_S = 1.0
-"""How soon after a renewal the next one may come: where streams start all the time, there is always something new."""
+"""Shortest time between renewals. If streams start all the time, there is always something new."""
 RETRY_S = 1.0
-"""How soon the queue is asked again that could not be reached."""
+"""Retry delay if the queue cannot be reached."""
 AWAY_S = 30.0
-"""For how long a worker that drains waits for a queue that is away, before it closes its sockets anyway."""
+"""How long a draining worker waits for an unreachable queue before it closes its sockets anyway."""
 LAST_TRIES_S = 15.0
-"""For how long a worker that ends tries to tell the queue: after that its claims are others' anyway."""
+"""How long an ending worker tries to reach the queue. After that, its claims have expired anyway."""
 ENDED = "ended"
-"""How a claim stands whose recording has ended here, and of which the queue has to hear."""
+"""The state of a claim whose recording has ended here but has not been reported to the queue."""
 
 MakeRecorders = Callable[[Callable[[Path, Header, int], Path]], Callable[[Header], Recorder]]
-"""Gives what makes recorders, from what makes their folders."""
+"""Returns a factory of recorders, given a factory of their folders."""
 OnOver = Callable[[Claim], Awaitable[tuple[Path, Manifest] | None]]
-"""Called when an owner has finished with a stream that is over for now, before anyone hears of it; see `Worker`."""
+"""Called when an owner has finished a stream that is over for now, before this is reported; see `Worker`."""
 
 
 def new_worker(slots: int) -> WorkerStatus:
-    """What a new worker says of itself."""
+    """Return the status of a new worker."""
     name = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(2)}"
     return WorkerStatus(name, slots, slots, version=__version__, since=iso_time(datetime.now(UTC)))
 
 
 def now_ms() -> int:
-    """Milliseconds that count while the machine sleeps, too."""
+    """Return milliseconds of a clock that includes sleep."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime_ns(clock) // 1_000_000
 
@@ -76,11 +76,11 @@ def now_ms() -> int:
 class Worker:
     """See the module.
 
-    :param about: the worker's name, and how many streams it may have.
-    :param make_recorders: what records into a part's folder.
-    :param on_over: sees to a recording whose stream is over for now: merges its parts, and gives the whole where there
-        were some.
-    :param revoke: deletes what was recorded of a stream that is over; called with the claim and the stop.
+    :param about: the worker's name and number of slots.
+    :param make_recorders: returns recorders for a part's folder.
+    :param on_over: handles a recording whose stream is over for now: merges its parts, and returns the merged
+        recording if there were any.
+    :param revoke: deletes the recording of a stream that is over. Called with the claim and the stop.
     """
 
     def __init__(
@@ -102,16 +102,16 @@ class Worker:
         self._revoke = revoke
         self._owners: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, tuple[Held, Verdict]] = {}
-        """What becomes of claims whose sessions have ended, and what those had heard."""
+        """Results of ended sessions and the news that they had seen, by claim."""
         self._left: dict[str, str] = {}
-        """Streams that are left to another worker, and why."""
+        """Streams left to other workers, and why."""
         self._guards: dict[str, Guard] = {}
         self._leases_changed = asyncio.Condition()
         self._wake = asyncio.Event()
         self._renewed_ms = -int(1000 * RENEW_S)
         self._stopping = False
         self._end_by_ms: int | None = None
-        """Until when the queue is told of ends, where it is away and this worker is to end."""
+        """Until when to retry reporting ends to an unreachable queue, if this worker has to end."""
         self.standing = standing = Standing(self.name, self.claims)
         station.statuses.append(standing.connection_status)
         station.more_health["fleet"] = standing.health
@@ -123,12 +123,12 @@ class Worker:
         """The worker's name."""
         return self._about.worker
 
-    # From outside.
+    # Public interface.
 
     async def run(self) -> None:
-        """Work until `drain` or `stop` has come to its end."""
+        """Work until `drain` or `stop` has finished."""
         log_context.worker.set(self.name)
-        watching = asyncio.create_task(self.standing.watch_loop(), name="how late the loop is")
+        watching = asyncio.create_task(self.standing.watch_loop(), name="the event loop's delay")
         try:
             while not (self._stopping and not self._owners):
                 pause_s = await self._turn()
@@ -138,19 +138,19 @@ class Worker:
             await self._last_words()
 
     def drain(self, why: str, *, wait_s: float = 0.0) -> None:
-        """Take no more streams; leave those that run to other workers, and end.
+        """Take no more streams, leave running ones to other workers, and end.
 
-        :param wait_s: how long to wait before for streams to end by themselves.
+        :param wait_s: how long to wait first for streams to end by themselves.
         """
         if self.claims.is_draining:
             return
         self.claims.is_draining = True
-        self._tell("draining", f"draining ({why}): {len(self.claims)} streams are left to other workers")
+        self._tell("draining", f"draining ({why}): {len(self.claims)} streams go to other workers")
         self._draining = asyncio.create_task(self._drain(why, wait_s), name="drain")
         self._wake.set()
 
     def stop(self, who: str) -> None:
-        """Take no more streams, end those that run, and end."""
+        """Take no more streams, end the running ones, and end."""
         self.claims.is_draining = True
         self._begin_end()
         self._station.request_stop(who)
@@ -200,7 +200,7 @@ class Worker:
     async def _take(self) -> None:
         asked_ms = now_ms()
         for claim in await self._dispatch.take(self.claims.status(self._about), self.claims.free):
-            if claim.stream_id in self.claims:  # the queue has lost its data, or the answer to what ended it is late
+            if claim.stream_id in self.claims:  # the queue has lost its data, or the answer to its end is late
                 self._lose(claim.stream_id, "the queue offers it again")
             one = self.claims.take(claim, asked_ms, now_ms())
             self.standing.taken += 1
@@ -216,12 +216,14 @@ class Worker:
 
     async def _restore(self, stream_id: str) -> None:
         if stream_id not in self.claims or self.claims[stream_id].state == ENDED:
-            return  # what is over nobody has to know
+            return  # an ended stream need not be restored
         asked_ms, one = now_ms(), self.claims[stream_id]
         is_ours = await self._dispatch.restore(self.claims.status(self._about), one.claim, one.held())
         self.claims.restored(stream_id, asked_ms, is_ours=is_ours)
         if is_ours:
-            self._tell("restored", f"stream {stream_id}: the queue lost its data, and has it again", one.claim)
+            self._tell(
+                "restored", f"stream {stream_id}: the queue had lost its data; the stream was restored", one.claim
+            )
         else:
             self._lose(stream_id)
 
@@ -233,7 +235,7 @@ class Worker:
         return self.claims.held()
 
     async def _pause(self, seconds: float) -> None:
-        """Wait until the next turn is due, or there is something to do before."""
+        """Wait until the next turn is due or there is something to do."""
         if seconds <= 0 or self._wake.is_set():
             self._wake.clear()
             return
@@ -257,20 +259,20 @@ class Worker:
     def _reached(self) -> None:
         if self.standing.away:
             self.standing.away = ""
-            self._tell("queue", "the queue is reached again", state="reached")
+            self._tell("queue", "the queue is reachable again", state="reached")
 
     def _miss(self, error: DispatchError) -> None:
         if not self.standing.away:
-            what = f"{error} {len(self.claims)} streams are still recorded; no others are taken."
+            what = f"{error} {len(self.claims)} running streams continue; no new ones are taken."
             self._tell("queue", f"WARNING: {what}", state="away")
         self.standing.away = str(error)
 
     # One stream.
 
     async def _own(self, one: Holding, former: "asyncio.Task[None] | None") -> None:
-        """Record a stream, and say what became of it.
+        """Record a stream, and report the result.
 
-        :param former: what still sees to an earlier claim of the same stream here.
+        :param former: the task of an earlier claim of the same stream here.
         """
         if former is not None:
             await asyncio.wait([former])
@@ -295,8 +297,8 @@ class Worker:
     async def _settle(
         self, one: Holding, outcome: Outcome | None, manifest: Manifest | None
     ) -> tuple[Path | None, Manifest | None]:
-        """Decide what becomes of a claim whose session has ended, and see to the recording where it is over."""
-        claim, held = one.claim, one.held()  # what is heard from now on, no session has heard
+        """Decide what to do with a claim whose session has ended, and finish the recording if it is over."""
+        claim, held = one.claim, one.held()  # later news has not been seen by a session
         folder = None if outcome is None else outcome.folder
         if one.is_lost:
             return folder, manifest
@@ -329,9 +331,9 @@ class Worker:
         return recording
 
     async def _settled(self, one: Holding) -> None:
-        """Wait until a stream is surely ours.
+        """Wait until a stream is certainly ours.
 
-        :raises FinalConnectionError: if it is another's.
+        :raises FinalConnectionError: if it belongs to another worker.
         """
         self._wake.set()
         async with self._leases_changed:
@@ -341,7 +343,7 @@ class Worker:
                 await self._leases_changed.wait()
 
     async def _delete(self, one: Holding) -> None:
-        """Delete what was recorded of a stream that was revoked after its end."""
+        """Delete the recording of a stream that was revoked after its end."""
         held = one.held()
         for news in one.claim.news:
             webhook = read_webhook(news.body)
@@ -352,9 +354,9 @@ class Worker:
         await self._give_back(one, held, Verdict(finishes=True, status="revoked"), "")
 
     async def _give_back(self, one: Holding, held: Held, verdict: Verdict, why: str) -> None:
-        """Tell the queue what becomes of a stream, as soon as it can be reached.
+        """Report the result of a stream to the queue, as soon as it can be reached.
 
-        :param held: how the claim stood when its recording ended.
+        :param held: the state of the claim when its recording ended.
         """
         claim, one.state = one.claim, ENDED
         while not one.is_lost:
@@ -369,12 +371,12 @@ class Worker:
             except DispatchError as error:
                 self._miss(error)
                 if self._end_by_ms is not None and now_ms() > self._end_by_ms:
-                    self._station.notice(f"WARNING: the queue did not learn how stream {claim.stream_id} ended")
+                    self._station.notice(f"WARNING: could not report to the queue how stream {claim.stream_id} ended")
                     break
                 await asyncio.sleep(RETRY_S)
                 continue
             if not is_ours and not self.standing.away:
-                log.info("stream %s was another's when it ended here", claim.stream_id)
+                log.info("stream %s belonged to another worker when it ended here", claim.stream_id)
             break
 
     def _owned(self, one: Holding, task: "asyncio.Task[None]") -> None:
@@ -390,7 +392,7 @@ class Worker:
     def _lose(self, stream_id: str, why: str = "another worker took it over") -> None:
         one = self.claims[stream_id]
         one.is_lost = True
-        if one.state == ENDED:  # the queue has heard that, and its answer has not come yet
+        if one.state == ENDED:  # the queue has received that, and its answer is on the way
             return
         self.standing.lost += 1
         self._tell("lost", f"WARNING: stream {stream_id}: {why}", one.claim)
@@ -407,7 +409,7 @@ class Worker:
     async def _drain(self, why: str, wait_s: float) -> None:
         if wait_s and self._owners:
             await asyncio.wait(set(self._owners.values()), timeout=wait_s)
-        # While the queue is away nobody can take a stream over, and what is recorded here would be lost.
+        # While the queue is unreachable, no worker can take a stream over, and data would be lost.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(AWAY_S), self._leases_changed:
                 while self.standing.away:
@@ -430,7 +432,7 @@ class Worker:
         try:
             await self._dispatch.leave(self.name)
         except DispatchError as error:
-            log.info("the queue did not learn that %s has left: %s", self.name, error)
+            log.info("could not report to the queue that %s has left: %s", self.name, error)
         if self._owners:  # the loop was cancelled
             for task in self._owners.values():
                 task.cancel()

@@ -46,4 +46,4 @@ async def test_what_cannot_be_put_there_is_refused_and_what_starts_nothing_is_sh
         fleet.front.is_away = False
         await front.offer(body, read_webhook(body))
         await front.offer(body, read_webhook(body))
-    assert any("it came before" in notice for notice in seen.notices)
+    assert any("a repeated webhook" in notice for notice in seen.notices)

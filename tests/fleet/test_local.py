@@ -162,9 +162,9 @@ async def test_a_line_that_is_gone_is_told_to_who_asks() -> None:
     asked = asyncio.create_task(proxy.report())
     await asyncio.sleep(0)
     theirs.close()
-    with pytest.raises(DispatchError, match="is gone"):
+    with pytest.raises(DispatchError, match="has exited"):
         await asked
-    with pytest.raises(DispatchError, match="is gone"):
+    with pytest.raises(DispatchError, match="has exited"):
         await proxy.report()
 
 

@@ -82,5 +82,5 @@ async def test_zoom_is_asked_to_send_again_while_the_queue_is_away(tmp_path: Pat
         await zoom.post(fleet.webhook, stream, "started")
         await stream.done()
         await fleet.finished([stream])
-        await until(lambda: "the queue is reached again" in listener.log.read_text(), "the listener")
+        await until(lambda: "the queue is reachable again" in listener.log.read_text(), "the listener")
     assert len(list((tmp_path / "recordings").iterdir())) == 1

@@ -68,7 +68,7 @@ async def test_what_starts_waits_for_a_worker_and_what_comes_again_does_not() ->
     assert desk.states() == {"s1": "waiting"}
     assert sum("older than the stream's last start" in text for text in desk.seen.notices) == 1
     desk.take("stopped", MS + 1, "s9")
-    assert "nothing is recorded of that stream" in desk.seen.notices[-1]
+    assert "the stream is not being recorded" in desk.seen.notices[-1]
 
 
 async def test_no_more_than_allowed_and_none_at_the_end() -> None:
@@ -76,7 +76,7 @@ async def test_no_more_than_allowed_and_none_at_the_end() -> None:
     for number in range(3):
         late = desk.take("started", stream=f"s{number}")
     assert desk.states() == {"s0": "waiting", "s1": "waiting"}
-    assert desk.reception.not_now(late) == "2 streams run already (--max-streams)"
+    assert desk.reception.not_now(late) == "2 streams are already running (--max-streams)"
     assert desk.reception.not_now(read_webhook(body("started", MS, "s1"))) is None, "it runs"
     desk.reception.request_stop("the test")
     assert desk.reception.not_now(late) == "rtms is stopping"
