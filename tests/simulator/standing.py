@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 from simulation.matrix import Case
-from simulation.world import run
+from simulation.world import World, run
 
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.simulator.scenario import Scenario
@@ -37,14 +37,20 @@ class Played(Struct, frozen=True):
         return sum(end - start for track in self.manifest.tracks for start, end in track.gaps)
 
 
+def play(scenario: Scenario, media: str = "all", send_rate: int = 20) -> World:
+    """Play a scenario, whether it is recorded or not."""
+    case = Case("a scenario", seconds=scenario.seconds, media=media, step_ms=send_rate)
+    plan = structs.replace(case.plan(), webhook_after_s=scenario.webhook_after_s)
+    world = run(plan, scenario=scenario)
+    assert world.violations == []
+    return world
+
+
 def record(scenarios: Sequence[Scenario], out: Path, media: str = "all", send_rate: int = 20) -> Sequence[Played]:
     """Record every scenario as a stream of its own; in the order of the scenarios."""
     played = []
     for number, scenario in enumerate(scenarios):
-        case = Case(f"{number}", seconds=scenario.seconds, media=media, step_ms=send_rate)
-        plan = structs.replace(case.plan(), webhook_after_s=scenario.webhook_after_s)
-        world = run(plan, scenario=scenario)
-        assert world.violations == []
+        world = play(scenario, media, send_rate)
         (recording,), (stream,) = world.recordings, world.zoom.streams
         folder = out / str(number)
         recording.files.put_on_disk(folder)
