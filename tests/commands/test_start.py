@@ -58,7 +58,7 @@ def asked(
 def test_zoom_is_asked_and_what_proves_it_is_named(action: str, cloud: Cloud, tmp_path: Path) -> None:
     done = asked(cloud, action, NUMBER, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"{action} is asked for: meeting 85512345678 (204, by client_credentials)" in done.stdout
+    assert f"requested {action}: meeting 85512345678 (204, by client_credentials)" in done.stdout
     assert "prove" in done.stdout
     call = cloud.calls[0]
     assert (call.method, call.path) == ("PATCH", "/v2/live_meetings/85512345678/rtms_app/status")
