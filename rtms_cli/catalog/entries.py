@@ -84,7 +84,7 @@ def folders(place: Path) -> Iterator[Path]:
     except OSError as error:
         raise Problem(f"Cannot list {place}: {reason_of(error)}.") from None
     for path in found:
-        if path.name.startswith(".") or path.is_symlink() or not path.is_dir():
+        if path.name.startswith(".") or os.path.islink(path) or not is_folder(path):  # noqa: PTH114  # which raise nothing
             continue
         if is_recording(path):
             yield path

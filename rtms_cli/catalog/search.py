@@ -8,6 +8,7 @@ Scripts without blanks are indexed letter by letter, and a word of theirs is a p
 difference.
 """
 
+import os
 import re
 import sqlite3
 import unicodedata
@@ -23,17 +24,17 @@ from rtms_cli.errors import Problem
 from rtms_cli.export.chat import conversation
 from rtms_cli.export.source import Recorded, recorded_in
 from rtms_cli.protocol.endings import Status
-from rtms_cli.recording.files import SEARCH_INDEX
+from rtms_cli.recording.files import SEARCH_INDEX, forget_search
 from rtms_cli.recording.manifest import MANIFEST
 
 MOST_HITS = 1_000
-_VERSION = 1
+_VERSION = 2
 _WAIT_S = 30
 _AT_ONCE = 100
 """Recordings that are indexed in one transaction."""
 _SOURCES = (MANIFEST, "transcript.jsonl", "chat.jsonl")
 _SCHEMA = f"""
-CREATE TABLE recordings(id INTEGER PRIMARY KEY, name TEXT UNIQUE, stamp TEXT, began TEXT, title TEXT, problem TEXT);
+CREATE TABLE recordings(id INTEGER PRIMARY KEY, name BLOB UNIQUE, stamp TEXT, began TEXT, title TEXT, problem TEXT);
 CREATE TABLE lines(id INTEGER PRIMARY KEY, recording INTEGER, kind TEXT, at REAL, who TEXT, text TEXT);
 CREATE INDEX lines_of ON lines(recording, kind, id);
 CREATE VIRTUAL TABLE words USING fts5(said, tokenize="unicode61 remove_diacritics 2 categories 'L* N* Co M*'");
@@ -67,7 +68,10 @@ class Hit(Struct, frozen=True):
 
 
 class SearchIndex:
-    """The index of one folder's recordings; close it after use."""
+    """The index of one folder's recordings; close it after use.
+
+    :raises Problem: where this Python's SQLite has no full-text search.
+    """
 
     def __init__(self, place: Path) -> None:
         self._place = place
@@ -87,7 +91,7 @@ class SearchIndex:
         """
         found = {folder.name: folder for folder in folders(self._place)}
         with self._db:
-            known = dict(self._db.execute("SELECT name, stamp FROM recordings"))
+            known = {os.fsdecode(name): stamp for name, stamp in self._db.execute("SELECT name, stamp FROM recordings")}
             gone = [name for name in known if name not in found]
             for name in gone:
                 self._forget(name)
@@ -103,7 +107,7 @@ class SearchIndex:
                         self._forget(name)
                         self._take(found[name], stamp)
         rows = self._db.execute("SELECT name, problem FROM recordings WHERE problem != '' ORDER BY name")
-        self.problems = [f"{name}: {problem}" for name, problem in rows]
+        self.problems = [f"{os.fsdecode(name)}: {problem}" for name, problem in rows]
 
     def search(self, words: str, *, user: str = "", limit: int = 100, context: int = 0) -> list[Hit]:
         """The lines that hold all words, newest recording first, each recording's in order.
@@ -120,11 +124,11 @@ class SearchIndex:
             "SELECT lines.id, recordings.id, name, coalesce(title, ''), began, kind, at, who, text FROM words"
             " JOIN lines ON lines.id = words.rowid JOIN recordings ON recordings.id = lines.recording"
             " WHERE words MATCH ? AND is_in(?, who) ORDER BY began DESC, name DESC, at, lines.id LIMIT ?",
-            (wanted, user, min(limit, MOST_HITS)),
+            (wanted, _storable(user), min(limit, MOST_HITS)),
         ).fetchall()
         return [
             Hit(
-                name, title, began, kind, at, who, text,
+                os.fsdecode(name), title, began, kind, at, who, text,
                 self._near(line, of, kind, -context), self._near(line, of, kind, context),
             )
             for line, of, name, title, began, kind, at, who, text in rows
@@ -154,7 +158,7 @@ class SearchIndex:
             problem = error.what
         cursor = self._db.execute(
             "INSERT INTO recordings(name, stamp, began, title, problem) VALUES(?, ?, ?, ?, ?)",
-            (_storable(folder.name), stamp, _storable(entry.started_at), _storable(entry.title or ""), problem),
+            (os.fsencode(folder.name), stamp, *map(_storable, (entry.started_at, entry.title or "", problem))),
         )
         for kind, at, who, text in lines:
             line = self._db.execute(
@@ -164,10 +168,10 @@ class SearchIndex:
             self._db.execute("INSERT INTO words(rowid, said) VALUES(?, ?)", (line.lastrowid, _indexed(text)))
 
     def _forget(self, name: str) -> None:
-        of = "(SELECT id FROM recordings WHERE name = ?)"
-        self._db.execute(f"DELETE FROM words WHERE rowid IN (SELECT id FROM lines WHERE recording = {of})", (name,))  # noqa: S608
-        self._db.execute(f"DELETE FROM lines WHERE recording = {of}", (name,))  # noqa: S608
-        self._db.execute("DELETE FROM recordings WHERE name = ?", (name,))
+        of, stored = "(SELECT id FROM recordings WHERE name = ?)", (os.fsencode(name),)
+        self._db.execute(f"DELETE FROM words WHERE rowid IN (SELECT id FROM lines WHERE recording = {of})", stored)  # noqa: S608
+        self._db.execute(f"DELETE FROM lines WHERE recording = {of}", stored)  # noqa: S608
+        self._db.execute("DELETE FROM recordings WHERE name = ?", stored)
 
     def _scrub(self) -> None:
         """Leave nothing of deleted lines in the index: FTS5 only marks them, until its parts are merged."""
@@ -178,7 +182,7 @@ class SearchIndex:
 def _opened(path: Path) -> sqlite3.Connection:
     """The index's file; a new one if it is not one of ours, one in memory where it cannot be written."""
     if path.is_symlink():
-        return _ready(sqlite3.connect(":memory:"))
+        return _in_memory()
     for _ in range(2):
         with suppress(OSError):
             path.touch(0o600)
@@ -190,10 +194,18 @@ def _opened(path: Path) -> sqlite3.Connection:
         except sqlite3.DatabaseError:
             pass  # damaged, or not a database
         try:
-            path.unlink(missing_ok=True)
+            forget_search(path.parent)
         except OSError:
             break
-    return _ready(sqlite3.connect(":memory:"))
+    return _in_memory()
+
+
+def _in_memory() -> sqlite3.Connection:
+    try:
+        return _ready(sqlite3.connect(":memory:"))
+    except sqlite3.Error as error:
+        what = f"This Python's SQLite cannot search text: {error}."
+        raise Problem(what, "Use a Python whose SQLite has FTS5.") from None
 
 
 def _ready(db: sqlite3.Connection) -> sqlite3.Connection:

@@ -58,13 +58,13 @@ def config(
     if (profile := active_profile()) is not None:
         typer.echo(escape(f"profile {profile}"))
     for one in shown:
-        typer.echo(f"{one.command:9} {one.option:20} {escape(str(one.value)):24} {one.source}")
+        typer.echo(f"{one.command:9} {one.option:20} {escape(str(one.value)):24} {escape(one.source)}")
     if not shown:
         typer.echo(f"No option is set by {FILE}, [tool.rtms], RTMS_… variables, or your own file:")
         typer.echo(f"  {escape(str(user_file()))}")
         typer.echo("--all shows the defaults.")
     for name, source in credentials.items():
-        typer.echo(f"{'':9} {name:20} {'(hidden)' if source else '-':24} {source or 'not configured'}")
+        typer.echo(f"{'':9} {name:20} {'(hidden)' if source else '-':24} {escape(source or 'not configured')}")
     for place in unused:
         typer.echo(f"{'':9} {escape(place):20} {'-':24} not used under profile {escape(str(profile))}")
 

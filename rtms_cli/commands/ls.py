@@ -84,7 +84,10 @@ def read_since(text: str, now: datetime) -> datetime:
             raise Problem(f"--since {text} is not a time.", "Give 7d, 12h, 2026-11-01 or 2026-11-01T09:00.") from None
         except OverflowError:
             return datetime.min.replace(tzinfo=UTC)
-    return read if read.tzinfo is not None else read.astimezone()
+    try:
+        return read if read.tzinfo is not None else read.astimezone()
+    except (OverflowError, ValueError):  # at the edges of what a date can be, where zones make no difference
+        return read.replace(tzinfo=UTC)
 
 
 def _check_statuses(statuses: list[str]) -> None:

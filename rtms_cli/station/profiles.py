@@ -129,9 +129,12 @@ def _from_env_file(
 ) -> dict[str, tuple[str, str, str]]:
     if not isinstance(name, str):
         raise Problem(f"{source}: {_ENV_FILE} is not a file's name.", f'{_ENV_FILE} = "prod.env"')
-    path = one.folder / Path(name).expanduser()
     if not names:
         return {}
+    try:
+        path = one.folder / Path(name).expanduser()
+    except RuntimeError:  # ~nobody
+        path = one.folder / name
     if not path.is_file():
         raise Problem(f"{source}: {_ENV_FILE} {path} is not there.", "Name a file of lines such as ZOOM_CLIENT_ID=…")
     from rtms_cli.station.env_file import read_env_file

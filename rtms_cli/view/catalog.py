@@ -128,7 +128,10 @@ class Found(Protocol):
 
 def local_time(began: datetime | None) -> str:
     """A time in this machine's zone, to the minute; `?` where it is not known."""
-    return "?" if began is None else began.astimezone().strftime("%Y-%m-%d %H:%M")
+    try:
+        return "?" if began is None else began.astimezone().strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, ValueError):  # at the edges of what a date can be
+        return "?"
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """What a list says of recordings, whatever lies in the folder."""
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -7,11 +9,12 @@ from catalog.shelf import put
 
 from rtms_cli.catalog.entries import entry_of, folders, newest_first
 from rtms_cli.catalog.naming import name_folder, read_title
+from rtms_cli.commands.ls import read_since
 from rtms_cli.errors import Problem
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.ownership import FolderLock
 from rtms_cli.recording.pruning import delete_recording
-from rtms_cli.view.catalog import short_names
+from rtms_cli.view.catalog import local_time, short_names
 
 
 def test_every_recording_is_listed_and_nothing_else(tmp_path: Path) -> None:
@@ -80,3 +83,22 @@ def test_short_names_are_unique_beginnings() -> None:
         others = [other for other in names if other.startswith(short[name])]
         assert others == [name] or short[name] == name
     assert short["20261129T090000Z_x"] == "20261129T090000Z"
+
+
+@pytest.mark.parametrize("edge", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_time_at_the_edge_of_what_a_date_can_be_is_shown_as_unknown(tmp_path: Path, edge: str) -> None:
+    entry = entry_of(put(tmp_path, "a", started_at=edge))
+    assert local_time(entry.began) == "?"
+    assert newest_first(iter([entry])) == [entry]
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "9999-12-31T23:59"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_since_may_be_at_the_edge_too(monkeypatch: pytest.MonkeyPatch, text: str, zone: str) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert read_since(text, datetime.now(UTC)).year == int(text[:4])
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -1,6 +1,7 @@
 """What was said and written, found again; and what was deleted, not."""
 
 import json
+import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -163,3 +164,26 @@ def test_the_index_is_as_private_as_the_recordings(place: Path) -> None:
     assert (place / SEARCH_INDEX).stat().st_mode & 0o077 == 0
     forget_search(place)
     forget_search(place)
+
+
+def test_a_folder_may_be_called_anything(place: Path) -> None:
+    names = [os.fsdecode(name) for name in (b"\xff\xfe", b"\xff\xfd")]
+    try:
+        for name in names:
+            say(put(place, name, title="\ud800"), (1.0, "Eve", "A cuckoo."))
+    except OSError:
+        pytest.skip("this file system wants UTF-8")
+    assert {hit.recording for hit in search(place, "cuckoo")} == set(names)
+    assert search(place, "cuckoo", user="\udcff") == []
+    done = rtms("search", "cuckoo", "--in", place, cwd=place)
+    assert done.returncode == 0, done.stderr
+    delete_recording(place / names[0])
+    assert {hit.recording for hit in search(place, "cuckoo")} == {names[1]}
+    (place / names[1] / "transcript.jsonl").write_text("")
+    assert search(place, "cuckoo") == []
+
+
+def test_an_sqlite_that_cannot_search_text_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtms_cli.catalog.search._SCHEMA", "CREATE VIRTUAL TABLE words USING nosuch(said);")
+    with pytest.raises(Problem, match="cannot search text"):
+        SearchIndex(place)

@@ -157,6 +157,8 @@ def test_what_is_wrong_with_a_profile_is_named(tmp_path: Path, home: dict[str, s
     users.write_text('[profiles.prod.credentials]\nclient = "x"\n[profiles.dev]\nenv-file = "gone.env"\n')
     assert "there is no credential client" in told("--profile", "prod")
     assert "gone.env is not there" in told("--profile", "dev")
+    users.write_text('[profiles.dev]\nenv-file = "~nosuchuser/dev.env"\n')
+    assert "dev.env is not there" in told("--profile", "dev")
     users.write_text("[profiles.prod]\nport = 1\nnosuch = 2\n")
     assert "there is no option nosuch" in told("--profile", "prod")
 
