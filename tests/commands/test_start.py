@@ -59,7 +59,7 @@ def test_zoom_is_asked_and_what_proves_it_is_named(action: str, cloud: Cloud, tm
     done = asked(cloud, action, NUMBER, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"requested {action}: meeting 85512345678 (204, by client_credentials)" in done.stdout
-    assert "prove" in done.stdout
+    assert "confirm" in done.stdout
     call = cloud.calls[0]
     assert (call.method, call.path) == ("PATCH", "/v2/live_meetings/85512345678/rtms_app/status")
     assert call.headers["authorization"] == f"Bearer {TOKEN}"
