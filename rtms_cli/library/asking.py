@@ -1,4 +1,4 @@
-"""What a program asks for: a stream by its payload, media by their names, and what signs for them."""
+"""A program's request: a stream by its payload, media by name, and credentials."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -29,10 +29,10 @@ from rtms_cli.untrusted import open_file, read_bounded
 from rtms_cli.wire.hosts import HostPolicy
 
 MOST_PAYLOAD_NBYTES = 64 << 20
-"""How large a payload may be."""
+"""Size limit of a payload in bytes."""
 
 Payload = Mapping[str, object] | str | bytes | os.PathLike[str]
-"""What announces a stream: the webhook's JSON as an object, as text, or in a file."""
+"""The announcement of a stream: the webhook's JSON as an object, as text, or in a file."""
 
 
 def media_request(
@@ -50,10 +50,10 @@ def media_request(
     split: bool = False,
     prefix: str = "",
 ) -> MediaRequest:
-    """Read what is asked for, in the words of the command line.
+    """Parse a media request in the terms of the command line.
 
-    :param prefix: what stands before the name of an option in a problem.
-    :raises Problem: if it is not a valid request; it names the valid ones.
+    :param prefix: text before an option's name in a problem.
+    :raises Problem: if it is invalid. The message lists the valid values.
     """
     option = "media"
     try:
@@ -76,10 +76,10 @@ def media_request(
 
 
 def announced(raw: bytes, note: Callable[[str], None] = lambda form: None) -> tuple[Stream, bytes | None]:
-    """Read what announces a stream, as people save and paste it; the webhook's body too where it is a whole one.
+    """Read the announcement of a stream, as people save and paste it. Also return the webhook's body if it is complete.
 
-    :param note: receives what it is, if it is more than JSON.
-    :raises Problem: if it announces none.
+    :param note: called with its form if it is not plain JSON.
+    :raises Problem: if it does not announce a stream.
     """
     try:
         pasted = read_pasted(raw)
@@ -88,16 +88,16 @@ def announced(raw: bytes, note: Callable[[str], None] = lambda form: None) -> tu
         stream = read_payload(pasted.body)
     except ValueError as error:
         raise Problem(
-            f"The payload announces no stream: {error}.",
+            f"The payload does not announce a stream: {error}.",
             "Give the JSON that Zoom posted, for example what `rtms simulate --payload-out FILE` writes.",
         ) from None
     return stream, pasted.body if isinstance(read_webhook(pasted.body), StreamStart) else None
 
 
 def read_payload_of(given: Payload) -> bytes:
-    """A payload's text, whichever way it is given; a text with a `{` in it is not a path.
+    """Return a payload's text. A string that contains `{` is JSON and not a path.
 
-    :raises Problem: if there is none.
+    :raises Problem: if it cannot be read.
     """
     if isinstance(given, bytes):
         return given
@@ -119,7 +119,7 @@ def read_payload_of(given: Payload) -> bytes:
 
 
 def credentials_of(client_id: str | None, client_secret: str | None, secret_token: str | None = None) -> Credentials:
-    """The app's credentials: those that are given, else those of the environment and of `.env`.
+    """Return the app's credentials, by default from the environment and `.env`.
 
     :raises Problem: if one half of a pair is missing.
     """
@@ -134,5 +134,6 @@ def credentials_of(client_id: str | None, client_secret: str | None, secret_toke
 
 
 def join_policy(stream: Stream, allowed: Sequence[str] = ()) -> HostPolicy:
-    """Where to connect to: the payload chose the signaling server, which names the media servers."""
+    """Return the hosts that may be connected to. The payload names the signaling server, which names the media
+    servers."""
     return HostPolicy(tuple(allowed), given=(urlsplit(stream.server_url).hostname or "",))

@@ -1,4 +1,4 @@
-"""Reading a WAV file of a recording without copying it: its header, and its samples where they lie on the disk."""
+"""Reads a recording's WAV file without copying it: the header, and the samples as a memory map."""
 
 import mmap
 import os
@@ -15,20 +15,20 @@ _UNKNOWN = 0xFFFFFFFF
 
 
 class WavForm(Struct, frozen=True):
-    """Where a WAV file's samples lie."""
+    """The position and format of a WAV file's samples."""
 
     rate: int
     channels: int
     start: int
     """The first byte of the data."""
     nbytes: int
-    """Of whole samples that are there; less than the header says where the file was cut."""
+    """Size of the complete samples, which is less than in the header if the file was truncated."""
 
 
 def read_form(source: IO[bytes]) -> WavForm:
-    """Read the header of a RIFF or RF64 file, of which nothing need be true.
+    """Read the header of a RIFF or RF64 file. The file is untrusted.
 
-    :raises ValueError: if it has no 16-bit PCM; the text goes on a sentence about the file.
+    :raises ValueError: if it is not 16-bit PCM. The text continues a sentence about the file.
     """
     size = os.fstat(source.fileno()).st_size
     head = source.read(12)
@@ -53,17 +53,17 @@ def read_form(source: IO[bytes]) -> WavForm:
         if name == b"fmt " and len(body) >= 16:
             form, channels, rate, _, block, bits = struct.unpack("<HHIIHH", body[:16])
             if (form, bits) != (1, 16) or not 0 < channels <= _MOST_CHANNELS or block != 2 * channels:
-                raise ValueError(f"it says {bits} bits of {channels} channels in form {form}, and not 16-bit PCM")
+                raise ValueError(f"it has {bits} bits, {channels} channels and format {form} instead of 16-bit PCM")
             if not _LEAST_RATE <= rate <= _MOST_RATE:
-                raise ValueError(f"it says {rate} samples a second")
+                raise ValueError(f"its sampling rate is {rate} Hz")
         source.seek(start + length + length % 2)
     raise ValueError("it has no samples")
 
 
 def map_samples(source: IO[bytes], form: WavForm) -> npt.NDArray[np.int16]:
-    """The samples, read from the disk as they are looked at; read-only. The file may be closed afterwards.
+    """Map the samples, read-only. They are read from the disk on access. The file may be closed afterwards.
 
-    :returns: of shape (n,), or (n, channels) where there are several.
+    :returns: an array of shape (n,), or (n, channels) with several channels.
     """
     if not form.nbytes:
         flat: npt.NDArray[np.int16] = np.zeros(0, "<i2")

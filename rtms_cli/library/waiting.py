@@ -1,4 +1,4 @@
-"""The buffer between the thread that receives a stream and the program that consumes it: bounded in time and memory."""
+"""The queue between the thread that receives a stream and the program: bounded in time and memory."""
 
 import asyncio
 import threading
@@ -10,11 +10,11 @@ from typing import NamedTuple
 from rtms_cli.library.items import Audio, Item, Picture
 
 MOST_NBYTES = 64 << 20
-"""Media that may wait, whatever the time that it has waited."""
+"""Limit of waiting media in bytes, regardless of age."""
 MOST_TEXTS, MOST_TEXT_NBYTES = 10_000, 16 << 20
-"""Lines and states that may wait."""
+"""Limit of waiting lines and states."""
 ITEM_COST = 300
-"""Bytes that an item takes beside its own."""
+"""Overhead of an item in bytes."""
 
 
 class _Waiting(NamedTuple):
@@ -25,13 +25,13 @@ class _Waiting(NamedTuple):
 
 
 class Waiting:
-    """A stream's items, in the order in which they came. Media that has waited for too long goes first, the oldest
-    before the others, and is counted; texts stay as long as there is memory for them.
+    """A stream's items in order. Media that have waited too long are dropped and counted, the oldest first. Text stays
+    as long as there is memory for it.
 
     `put` and `end` may be called on any thread, `take` on the event loop.
 
-    :param seconds: how long media may wait while more comes.
-    :param loop: where items are taken.
+    :param seconds: how long media may wait while more arrive.
+    :param loop: the event loop that takes items.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class Waiting:
         self._is_awaited = False
         self._has_ended = self._is_closed = False
         self.put_nbytes = 0
-        """What came, in all."""
+        """Number of items received."""
         self.dropped = 0
-        """Items that went because nobody took them in time."""
+        """Number of items dropped because they were not taken in time."""
         self.dropped_seconds = 0.0
-        """The sound among them."""
+        """Seconds of dropped audio."""
 
     def put(self, item: Item, nbytes: int) -> None:
-        """Let an item wait; `nbytes` is what it takes."""
+        """Add an item of `nbytes` bytes."""
         with self._lock:
             if self._is_closed:
                 return
@@ -74,12 +74,12 @@ class Waiting:
         self._wake()
 
     def end(self) -> None:
-        """Nothing more comes; what waits can still be taken."""
+        """Mark the end. Waiting items can still be taken."""
         self._has_ended = True
         self._wake()
 
     def close(self) -> None:
-        """Nobody takes anything any more: forget what waits, and what still comes."""
+        """Drop all waiting and future items."""
         with self._lock:
             self._is_closed = self._has_ended = True
             self._media.clear()
@@ -88,13 +88,13 @@ class Waiting:
         self._wake()
 
     async def take(self) -> Item | None:
-        """Wait for the next item; `None` if there will be none. May be cancelled, which loses nothing."""
-        await asyncio.sleep(0)  # the loop has other work, also where there is always one more item
+        """Wait for the next item, or return `None` at the end. Cancelling loses nothing."""
+        await asyncio.sleep(0)  # let the loop do other work, even if there is always another item
         while (item := self._next()) is None and not self._has_ended:
             waiter = self._loop.create_future()
             self._waiters.append(waiter)
             self._is_awaited = True
-            item = self._next()  # it may have come in between
+            item = self._next()  # it may have arrived in between
             if item is not None or self._has_ended:
                 self._waiters.remove(waiter)
                 break
@@ -119,7 +119,7 @@ class Waiting:
         return found.item
 
     def _drop_media(self, before: float) -> None:
-        """Throw away what is too old or too much; the newest stays."""
+        """Drop what is too old or too much, except the newest item."""
         media = self._media
         while len(media) > 1 and (media[0].came_at < before or self._media_nbytes > MOST_NBYTES):
             oldest = media.popleft()
@@ -141,7 +141,7 @@ class Waiting:
         try:
             self._loop.call_soon_threadsafe(self._resolve)
         except RuntimeError:
-            pass  # the event loop is closed: nobody takes anything any more
+            pass  # the event loop is closed: nothing is taken any more
 
     def _resolve(self) -> None:
         for waiter in self._waiters:

@@ -4,10 +4,10 @@ import time
 
 
 class Clock:
-    """Counts microseconds from its making, never backward.
+    """Counts microseconds from its creation, monotonically.
 
-    :param speed: how many of its microseconds pass in a real one; the simulator plays faster by it.
-    :param ahead_us: what it shows when it is made.
+    :param speed: its microseconds per real microsecond. The simulator uses it to run faster.
+    :param ahead_us: its initial value.
     """
 
     __slots__ = ("_ahead_us", "_speed", "_start_ns")
@@ -18,9 +18,9 @@ class Clock:
         self._ahead_us = ahead_us
 
     def now_us(self) -> int:
-        """The time now."""
+        """Return the current time."""
         return self._ahead_us + int((time.monotonic_ns() - self._start_ns) * self._speed) // 1000
 
     def seconds_until(self, at_us: int) -> float:
-        """How long to wait, in real seconds, until a time on this clock; 0 where it has passed."""
+        """Return the real seconds until a time on this clock; 0 if it has passed."""
         return max(0.0, (at_us - self.now_us()) / 1_000_000 / self._speed)

@@ -1,7 +1,7 @@
-"""File descriptors, which a process has few of: recordings come first, and webhooks get what is left.
+"""Shares out the limited file descriptors: recordings come first, and webhooks get the rest.
 
-A recording without a descriptor loses what cannot be written or connected; a webhook that is turned away with 503 is
-sent again. So the limit is shared out in advance, and neither can take what the other needs.
+A recording without a descriptor loses data, whereas Zoom retries a webhook that is rejected with 503. The limit is
+therefore shared out in advance, and neither can take what the other needs.
 """
 
 from contextlib import suppress
@@ -12,11 +12,11 @@ from msgspec import Struct
 from rtms_cli.protocol.media import MediaRequest, media_names
 
 MOST = 65_536
-"""More are of no use; macOS gives 10,240 to most processes and calls that unlimited."""
+"""The highest useful limit. macOS allows most processes 10,240 and calls that unlimited."""
 _MACOS_MOST = 10_240
 
 SPARE = 20
-"""For what comes and goes: files that are written, names that are looked up, a terminal, a proxy."""
+"""Reserve for short-lived descriptors: files being written, name look-ups, a terminal, a proxy."""
 FEWEST_CONNECTIONS = 8
 
 
@@ -25,11 +25,11 @@ class Shares(Struct, frozen=True):
 
     streams: int
     connections: int
-    """Of the webhook listener."""
+    """Connections of the webhook listener."""
 
 
 def raise_limit() -> int | None:
-    """Raise the soft limit as far as the hard one allows; `None` if there are no such limits."""
+    """Raise the soft limit to the hard limit, and return it; `None` on systems without limits."""
     try:
         import resource
     except ImportError:  # Windows
@@ -47,7 +47,7 @@ def raise_limit() -> int | None:
 
 
 def soft_limit() -> int | None:
-    """The limit as it is, for who may not change it; `None` if there is none."""
+    """Return the current limit without changing it; `None` without a limit."""
     try:
         import resource
     except ImportError:  # Windows
@@ -57,23 +57,23 @@ def soft_limit() -> int | None:
 
 
 def in_use() -> int:
-    """How many descriptors the process has now; a guess where the system does not tell."""
+    """Return how many descriptors the process uses; an estimate if the system does not report it."""
     for folder in ("/proc/self/fd", "/dev/fd"):
         with suppress(OSError):
-            return sum(1 for _ in Path(folder).iterdir()) - 1  # less the one that looks
+            return sum(1 for _ in Path(folder).iterdir()) - 1  # without the one used for this check
     return 32
 
 
 def for_a_stream(request: MediaRequest) -> int:
-    """What one stream may need: its sockets, those that are being closed while others are made, and its lock.
+    """Return how many descriptors a stream may need: its sockets, including those being closed, and its lock.
 
-    A server that has no socket for all media makes us ask for one of each kind.
+    If a server has no socket for all media, we open one per kind.
     """
     return 4 + len(media_names(request.types))
 
 
 def share_out(limit: int | None, used: int, a_stream: int, max_streams: int, max_connections: int) -> Shares:
-    """Share out what a limit leaves: a quarter of it for the listener, the rest for streams; each has its minimum."""
+    """Share out the free descriptors: a quarter for the listener, the rest for streams, with a minimum for each."""
     if limit is None:
         return Shares(max_streams, max_connections)
     left = max(0, limit - used - SPARE)

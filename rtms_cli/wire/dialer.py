@@ -1,11 +1,11 @@
-"""Opens client sockets: resolves, checks where the address leads, connects, and says in one line why it did not work.
+"""Opens client sockets: resolves the name, checks the address, connects, and describes failures in one line.
 
-No redirects are followed: they would lead past the check of the address. No compression is offered: it spends CPU to
-win back a quarter of base64, and opens the door to bombs. No pings are sent: they would be a second, invisible
-keep-alive that can close a socket for a reason no capture would show.
+It does not follow redirects, which would bypass the address check. It does not offer compression, which costs CPU for
+little gain and permits decompression bombs. It sends no pings: they would be a second keep-alive that could close a
+socket for a reason that no capture shows.
 
-Where the environment names a proxy, it is used, but to this machine itself. It resolves names, so only those can be
-checked then.
+A proxy from the environment is used, except for connections to this machine. The proxy resolves names, so only names
+can be checked in that case.
 """
 
 import asyncio
@@ -33,33 +33,35 @@ from rtms_cli.wire.sockets import CLOSE_TIMEOUT_S, MAX_MESSAGE, ClientSocket
 logging.getLogger("picows.client").setLevel(logging.CRITICAL)  # we report how each connection ended
 OPEN_TIMEOUT_S = 10.0
 READ_BUFFER = 1 << 12
-"""Bytes of memory that a connection begins with: four audio packets. It grows as messages need it, and there are two
-connections for each of hundreds of streams."""
+"""Initial buffer of a connection in bytes: four audio packets. It grows as needed. There are two connections for each
+of hundreds of streams."""
 _REFUSED_BY_PROXY = (401, 403, 407)
-"""What a proxy answers that will answer the same the next time."""
+"""Permanent errors of a proxy."""
 _STATUS_LINE = re.compile(rb"HTTP/\d\.\d (\d{3})\b")
 _SWITCHING_PROTOCOLS = 101
 
 
 _MOST_ASKED = 1_000
-_NO_CERTIFICATE = "the server demands a client certificate, and rtms has none: a proxy or a firewall may stand between"
+_NO_CERTIFICATE = (
+    "the server requires a client certificate, and rtms has none: there may be a proxy or firewall in between"
+)
 _HANDSHAKE, _CERTIFICATE_REQUEST = 22, 13
-"""Of TLS: a kind of record, and a message in one."""
+"""TLS constants: a record type and a message type."""
 _ALERTS = {
     "CERTIFICATE_REQUIRED": _NO_CERTIFICATE,
     "BAD_CERTIFICATE": _NO_CERTIFICATE,
-    "HANDSHAKE_FAILURE": "the server rejects the TLS handshake: it may demand a client certificate, and rtms has none",
-    "PROTOCOL_VERSION": "the server does not support TLS 1.2 or 1.3",
+    "HANDSHAKE_FAILURE": "the server refuses the TLS handshake: it may require a client certificate, and rtms has none",
+    "PROTOCOL_VERSION": "the server supports neither TLS 1.2 nor TLS 1.3",
     "UNRECOGNIZED_NAME": "the server does not know the host's name",
     "ACCESS_DENIED": "the server denies access in TLS",
 }
-"""Alerts that every further try would end with."""
+"""Alerts that every further attempt would repeat."""
 
 
 class UpgradeRefusedError(ConnectionError):
-    """The server answered, but opened no WebSocket.
+    """The server answered, but did not open a WebSocket.
 
-    :param status: of its answer; 0 if that was not HTTP.
+    :param status: HTTP status of its answer; 0 if it was not HTTP.
     """
 
     def __init__(self, text: str, status: int) -> None:
@@ -68,21 +70,21 @@ class UpgradeRefusedError(ConnectionError):
 
 
 class _EndedError(ConnectionError):
-    """The server ended the connection without a word."""
+    """The server closed the connection without an explanation."""
 
 
 class Dialer:
     """Opens sockets for a `Driver`.
 
-    :param policy: where we may connect to.
-    :param tls: the context for `wss://`; `None` verifies against the system's store.
+    :param policy: the hosts that we may connect to.
+    :param tls: the context for `wss://`; `None` uses the system's store.
     """
 
     def __init__(self, policy: HostPolicy, tls: ssl.SSLContext | None = None) -> None:
         self._policy = policy
         self._tls = tls
         self._asked: dict[tuple[str, int], str | None] = {}
-        """Why TLS ended, as far as servers told."""
+        """Reasons for the end of TLS, as reported by servers."""
 
     async def __call__(self, url: str) -> ClientSocket:
         """Connect; see `Dial`."""
@@ -100,7 +102,7 @@ class Dialer:
             raise
         except picows.WSHandshakeError as error:
             raise UpgradeRefusedError(f"{_place(url)} {_answer(error)}", _status_of(error)) from None
-        except (InvalidURI, picows.WSInvalidURL, UnicodeError):  # the last: of what cannot be a host's name
+        except (InvalidURI, picows.WSInvalidURL, UnicodeError):  # the last one is for invalid host names
             raise FinalConnectionError(f"{redact_url(url)[:200]!r} is not a WebSocket URL") from None
         except ssl.SSLCertVerificationError as error:
             raise FinalConnectionError(f"cannot connect to {_place(url)}{via}: {_why(error)}") from error
@@ -139,13 +141,13 @@ class Dialer:
                 socket_factory=reach,
                 ssl_shutdown_timeout=CLOSE_TIMEOUT_S if target.secure else None,
             )
-            if not opened.has_opened:  # picows returns anyway when the connection ends in the upgrade
+            if not opened.has_opened:  # picows also returns if the connection ends during the upgrade
                 raise _EndedError("the connection ended before the server answered the WebSocket upgrade")
             if opened.refusal:
                 raise ConnectionError(f"the server {opened.refusal}")
         except BaseException:
-            # Cancelled, picows leaves the connection open: a silent one until its own time-out, one that is answered
-            # after all for good. The socket is the transport's by now: shut down, it ends as if the server had closed.
+            # When cancelled, picows leaves the connection open: until its own time-out, or for good if it is answered.
+            # The transport owns the socket by now. Shutting it down has the same effect as a close by the server.
             opened.abort()
             if reached is not None:
                 with suppress(OSError):  # it is closed
@@ -154,10 +156,10 @@ class Dialer:
         return opened
 
     async def _alert(self, url: str, error: Exception) -> str | None:
-        """What a server says in TLS that ended a connection without a word otherwise, in words; `None` if nothing.
+        """Return the TLS alert that ended a connection, in words, or `None`.
 
-        The library of the fast path keeps the alert to itself. So it is asked for once more, by the standard
-        library's, and each server is asked once.
+        The library of the fast path does not expose the alert. We therefore connect again with the standard library,
+        once per server.
         """
         target = parse_uri(url)
         place = target.host, target.port
@@ -169,7 +171,7 @@ class Dialer:
 
     async def _ask(self, target: WebSocketURI) -> str | None:
         wanted: set[int] = set()
-        context = tls_context(verify=False)  # nothing is told to it
+        context = tls_context(verify=False)  # no data is sent to it
         context._msg_callback = lambda *said: wanted.add(said[4]) if said[3] == _HANDSHAKE else None  # type: ignore[attr-defined]
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
@@ -189,7 +191,7 @@ class Dialer:
         return _NO_CERTIFICATE if _CERTIFICATE_REQUEST in wanted else None
 
     async def _reach(self, target: WebSocketURI) -> socket.socket:
-        """Connect to the first address of the host that answers, if all of them are allowed."""
+        """Connect to the host's first address that answers, if all of them are allowed."""
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         for *_, address in found:
@@ -221,7 +223,7 @@ class Dialer:
 def tls_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SSLContext:
     """TLS 1.2 or newer, verified against the system's store or against one file.
 
-    :raises OSError: if the file cannot be read or holds no certificate.
+    :raises OSError: if the file cannot be read or contains no certificate.
     """
     context = ssl.create_default_context(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -232,9 +234,9 @@ def tls_context(ca_file: str | None = None, *, verify: bool = True) -> ssl.SSLCo
 
 
 def proxy_named(url: str) -> str | None:
-    """The proxy that the environment names for a `ws://` or `wss://` URL, without its password: `proxy:3128`.
+    """Return the proxy from the environment for a `ws://` or `wss://` URL, without its password: `proxy:3128`.
 
-    :raises FinalConnectionError: if it is not a proxy's URL.
+    :raises FinalConnectionError: if the proxy's URL is invalid.
     """
     proxy = _proxy_of(parse_uri(url))
     return None if proxy is None else _place_of(proxy)
@@ -246,9 +248,9 @@ def _proxy_of(target: WebSocketURI) -> str | None:
 
 
 def _place_of(proxy: str) -> str:
-    """Where a proxy is, without the password that its URL may hold.
+    """Return a proxy's host and port, without the password in its URL.
 
-    :raises FinalConnectionError: if it is not a proxy's URL.
+    :raises FinalConnectionError: if the proxy's URL is invalid.
     """
     try:
         parsed = parse_proxy(proxy)
@@ -261,11 +263,11 @@ def _place_of(proxy: str) -> str:
 
 
 def _ignore_reports(loop: asyncio.AbstractEventLoop) -> None:
-    """Keep reports that would only break the terminal off it; what they tell is how a connection ended.
+    """Suppress error reports about ended connections, which would only clutter the terminal.
 
-    Where a connection ends in the TLS handshake, aiofastnet raises the error, and reports it to the loop as well: the
-    class instead of an instance, on which the standard library's logging fails with a traceback of its own. A protocol
-    error that picows finds is the result of a future, too, which nobody can reach.
+    If a connection ends during the TLS handshake, aiofastnet raises the error and also reports it to the loop, as a
+    class instead of an instance, which makes the standard library's logging fail. A protocol error in picows is also
+    the result of a future that nobody can access.
     """
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -278,7 +280,7 @@ def _ignore_reports(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _answer(error: picows.WSHandshakeError) -> str:
-    """What a server did that answered the upgrade, but not as a WebSocket server; without a word of its own."""
+    """Describe an invalid answer to the upgrade, without quoting the server's text."""
     status_line, status = _STATUS_LINE.match(error.raw_header or b""), _status_of(error)
     if status_line is None:
         return "did not answer the WebSocket upgrade in HTTP"
@@ -287,8 +289,8 @@ def _answer(error: picows.WSHandshakeError) -> str:
     if isinstance(error, picows.WSInvalidHeaderError):
         return f"answered HTTP {status} with a wrong {error.name} header"
     if not status_line[0].startswith(b"HTTP/1.1"):
-        return f"answered in {status_line[0][:8].decode()}, which has no WebSockets"
-    return f"answered HTTP {status} with headers that cannot be read"
+        return f"answered in {status_line[0][:8].decode()}, which does not support WebSockets"
+    return f"answered HTTP {status} with invalid headers"
 
 
 def _status_of(error: picows.WSHandshakeError) -> int:
@@ -297,7 +299,7 @@ def _status_of(error: picows.WSHandshakeError) -> int:
 
 
 def _place(url: str) -> str:
-    """The URL without what may be a secret in it."""
+    """Return the URL without possible secrets."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 

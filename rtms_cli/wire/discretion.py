@@ -1,4 +1,4 @@
-"""What a driver hides before anyone sees it: so that what is recorded live is what a replay reads in the capture."""
+"""Hides secrets before frames are stored or shown, so that a replay of the capture equals the live recording."""
 
 from msgspec import structs
 
@@ -11,20 +11,21 @@ from rtms_cli.protocol.webhooks import StreamStart, UnreadableWebhook
 class Discretion:
     """Hides secrets in frames.
 
-    A signature that was sent, or came with a webhook, is hidden wherever it comes back, from the machine too. Values
-    under secrets' keys and in URLs are hidden in what is kept and shown only, for a machine connects with them.
+    A signature that was sent or arrived with a webhook is hidden wherever it appears again, even from the machine.
+    Values of secret keys and in URLs are only hidden in stored and shown frames, because the machine needs them to
+    connect.
     """
 
     def __init__(self) -> None:
         self.secrets = Secrets()
 
     def learn(self, message: object) -> None:
-        """Take note of the signature in a message that we send, or in a webhook."""
+        """Remember the signature in a message that we send or in a webhook."""
         holder = message.stream if isinstance(message, StreamStart) else message
         self.secrets.learn(getattr(holder, "signature", None))
 
     def kept(self, frame: Frame) -> Frame:
-        """A frame as it is kept and shown."""
+        """Return a frame as it is stored and shown."""
         message, raw = frame.message, frame.raw
         if isinstance(message, Media):
             return frame

@@ -1,17 +1,17 @@
-"""Runs a machine over WebSockets: stamps what comes, keeps it, lets the machine answer, obeys.
+"""Runs a machine over WebSockets: timestamps and stores frames, passes them to the machine, and executes its commands.
 
-Theory of operation. A message that a socket hands over becomes a frame, which goes first to the sink, then to the
-machine, whose commands are executed at once; none of that waits. Media that flow are not even read: they go to the sink
-as `Packets`, and the machine hears that they came. Only where media came in and the sink is full, the
-socket is paused until there is room. So a keep-alive that has been read is answered whatever the disk does, and a disk
-that does not keep up shows to the sender as TCP back-pressure.
+Theory of operation. A message from a socket becomes a frame, which goes first to the sink and then to the machine. The
+machine's commands are executed at once. None of that waits. Media are not even parsed: they go to the sink as
+`Packets`, and the machine is only notified. A socket is paused only when media arrived and the sink is full. A keep-
+alive that has been read is therefore answered regardless of the disk, and a slow disk appears to the sender as TCP
+back-pressure.
 
-That must not last: behind the media that we do not read wait keep-alives that we do not answer, and three of those
-end the connection. After `STALL_LIMIT_S` reading goes on, media is dropped and counted until there is room, and the
-drop is a frame of its own, so that capture, manifest and replay know of it.
+A pause must not last: keep-alives wait behind the unread media, and three unanswered ones end the connection. After
+`STALL_LIMIT_S`, reading continues, and media are dropped and counted until there is room. A frame records the drop, so
+that it appears in capture, manifest and replay.
 
-A socket that the machine has closed is gone at once, whatever its closing handshake does: what still arrives on it is
-kept, and the machine hears no more of it. So a channel can be opened again in the same breath.
+A socket that the machine has closed is gone at once, regardless of its closing handshake. Data that still arrives on
+it is stored but not passed to the machine. The channel can be reopened immediately.
 """
 
 import asyncio
@@ -55,11 +55,11 @@ STALL_LIMIT_S = 20.0
 """Two keep-alive periods (PROTOCOL §9): three unanswered ones would end the connection."""
 
 OUTBOX_LIMIT = 512
-"""Messages that may wait to be sent before the machine's next tick waits too (the simulator's media)."""
+"""How many messages may wait to be sent before the machine's next tick is delayed (the simulator's media)."""
 
 
 class FinalConnectionError(ConnectionError):
-    """A connection that no further try would make."""
+    """A connection error that retrying cannot fix."""
 
 
 class Dial(Protocol):
@@ -68,18 +68,18 @@ class Dial(Protocol):
     async def __call__(self, url: str) -> Socket:
         """Connect.
 
-        :raises ConnectionError: with a line for people that says why it did not work.
-        :raises FinalConnectionError: if another try would end the same way.
+        :raises ConnectionError: with a readable reason in one line.
+        :raises FinalConnectionError: if retrying would fail the same way.
         """
 
 
 class Driver:
-    """Runs one machine. Give it frames from elsewhere with `post`, accepted sockets with `attach`; `run` ends with it.
+    """Runs one machine. Pass it external frames with `post` and accepted sockets with `attach`. `run` ends with it.
 
-    :param sink: where frames are kept, or `None` if nobody keeps them.
-    :param dial: opens sockets for a machine that commands `Open`.
-    :param on_frame: is told of every frame that is not a media packet; for views, so it must be quick.
-    :param outward: does what a machine commands that concerns others: posts webhooks, hands them on, tells.
+    :param sink: stores frames; `None` if they are not stored.
+    :param dial: opens sockets for `Open` commands.
+    :param on_frame: called with every frame except media packets, for views. It must be quick.
+    :param outward: executes commands that concern others: post or forward webhooks, notify.
     """
 
     def __init__(
@@ -106,14 +106,14 @@ class Driver:
         self._wake_at_us: int | None = None
         self._finish: Finish | None = None
         self._has_ended = False
-        """Whether the last word is kept: what is put behind it would go on with the recording."""
+        """Whether the final frame is stored. Anything stored after it would continue the recording."""
         self._is_released = False
         self._fault: BaseException | None = None
 
     async def run(self) -> Finish:
-        """Run the machine until it finishes; then close what is open.
+        """Run the machine until it finishes, then close everything that is open.
 
-        :raises Exception: whatever a defect in the machine raised.
+        :raises Exception: any error of a defect in the machine.
         """
         try:
             while self._finish is None and self._fault is None:
@@ -124,7 +124,7 @@ class Driver:
             await self._shut()
         if self._fault is not None:
             raise self._fault
-        assert self._finish is not None  # the loop above ends with one or the other
+        assert self._finish is not None  # the loop above ends with either
         finish = self._finish
         verdict = ChannelState(State.FINISHED, finish.stop_reason, finish.said_by, status=finish.status)
         self._keep(state_frame(self._clock.now_us(), SIGNALING, verdict))
@@ -132,38 +132,39 @@ class Driver:
         return finish
 
     def post(self, channel: str, direction: Direction, raw: bytes, via: str = "") -> None:
-        """Take a frame that came by another way: a webhook, and by which."""
+        """Accept an external frame, such as a webhook, with its origin."""
         frame = frame_of(self._clock.now_us(), channel, direction, raw, via)
         self._discretion.learn(frame.message)
         self._take(frame)
 
     def keep_secret(self, secret: str) -> None:
-        """Hide a secret wherever the peer sends it back, from the machine too."""
+        """Hide a secret wherever the peer sends it back, even from the machine."""
         self._discretion.secrets.learn(secret)
 
     def stop(self, who: str) -> None:
-        """Ask the machine for a clean end; does nothing where it has ended."""
+        """Ask the machine for a clean end. Does nothing if it has ended."""
         if not self._has_ended:
             self._state(SIGNALING, ChannelState(State.STOPPING, reason=who))
 
     def leave(self, why: str) -> None:
-        """Have the machine leave its stream to another one; does nothing where it has ended."""
+        """Let the machine leave its stream to another worker. Does nothing if it has ended."""
         if not self._has_ended:
             self._state(SIGNALING, ChannelState(State.LEAVING, reason=why))
 
     def release(self) -> None:
-        """Let go of machine, sink and views after the end; sockets that are still being closed refer to this driver."""
+        """Drop references to machine, sink and views after the end, because closing sockets still refer to this
+        driver."""
         self._is_released = True
         self._sink = self._dial = self._on_frame = self._outward = None
         del self._machine
 
     def mark(self, text: str) -> None:
-        """Mark this moment, for a line among the events; does nothing where the machine has ended."""
+        """Mark this moment with a line among the events. Does nothing if the machine has ended."""
         if not self._has_ended:
             self._state(SIGNALING, ChannelState(State.MARK, reason=text))
 
     def attach(self, channel: str, socket: Socket) -> None:
-        """Take over a socket that someone else opened."""
+        """Take over a socket that was opened elsewhere."""
         self._opened(_Link(channel), socket)
 
     # Frames in.
@@ -205,7 +206,7 @@ class Driver:
                 case Warn(channel, text):
                     self._keep(state_frame(at_us, channel, ChannelState(State.WARNING, reason=text)))
                 case Announce() | Deliver() | Tell():
-                    assert self._outward is not None, "a machine that commands such needs someone who does it"
+                    assert self._outward is not None, "a machine with outward commands needs a handler for them"
                     self._outward(command)
                 case Finish():
                     self._finish = self._finish or command
@@ -235,14 +236,14 @@ class Driver:
         state = ChannelState(State.CLOSED, code, reason, count=count, ours=True)
         frame = state_frame(self._clock.now_us(), channel, state)
         if count:
-            self._take(frame)  # the peer had closed it, and the machine does not know what it has missed
+            self._take(frame)  # the peer had closed it, and the machine does not know what was lost
         else:
             self._keep(frame)
 
     # Sockets.
 
     async def _connect(self, link: "_Link", url: str) -> None:
-        assert self._dial is not None, "a machine that commands Open needs a dialer"
+        assert self._dial is not None, "a machine with Open commands needs a dialer"
         try:
             socket = await self._dial(url)
         except ConnectionError as error:
@@ -285,7 +286,7 @@ class Driver:
         except Exception as fault:
             self._fail(fault)
 
-    # A disk that does not keep up, a peer that does not read.
+    # Slow disks and slow peers.
 
     def _hold(self, link: "_Link", socket: Socket, sink: FrameSink) -> None:
         link.is_held = True
@@ -306,11 +307,11 @@ class Driver:
         how_long = f" for over {STALL_LIMIT_S:.0f} s" if link.dropping else ""
         link.dropping = link.is_held = False
         if count:
-            reason = f"{count} media messages were not kept: the disk did not keep up{how_long}"
+            reason = f"{count} media messages were dropped: the disk did not keep up{how_long}"
             self._state(link.channel, ChannelState(State.DROPPED, reason=reason, count=count))
 
     async def _wait_until_due(self) -> None:
-        """Wait for the machine's deadline, or until it has an earlier one or is done."""
+        """Wait for the machine's deadline, for an earlier one, or for its end."""
         await self._wait_for_peers()
         due_us = self._wake_at_us = self._machine.deadline_us
         self._wake.clear()
@@ -323,13 +324,13 @@ class Driver:
             pass  # due
 
     async def _wait_for_peers(self) -> None:
-        """Hold the machine's next tick back while a peer does not take what the last ones sent."""
+        """Delay the machine's next tick while a peer does not read what the last ones sent."""
         try:
             async with asyncio.timeout(STALL_LIMIT_S):
                 for socket in list(self._open_sockets):
                     await socket.drain(OUTBOX_LIMIT)
         except TimeoutError:
-            log.debug("a peer is slow to read")
+            log.debug("a peer reads slowly")
 
     async def _shut(self) -> None:
         for channel in list(self._links):
@@ -365,7 +366,7 @@ class Driver:
 
 
 class _Link:
-    """One channel's socket, while it is opening and while it is open."""
+    """A channel's socket while it is opening or open."""
 
     __slots__ = ("channel", "connecting", "dropped", "dropping", "is_held", "is_left", "socket")
 
@@ -374,19 +375,19 @@ class _Link:
         self.socket: Socket | None = None
         self.connecting: asyncio.Task[None] | None = None
         self.is_left = False
-        """Not the channel's any more: closed, or given up."""
+        """Whether it no longer belongs to the channel: closed or given up."""
         self.is_held = False
-        """Paused until the sink has room, or dropping because it had none for too long."""
+        """Whether it is paused until the sink has room, or dropping because the sink had none for too long."""
         self.dropping = False
         self.dropped = 0
 
 
 class _Intake:
-    """What a socket's messages are handed to: the hot path.
+    """Receives a socket's messages: the hot path.
 
-    Most of them are media. What begins like that is stamped and put unread, all that came together at once; the thread
-    that writes finds out what it is. With hundreds of streams each message finds its stream's memory out of the caches;
-    slots keep what it needs in one place, and what it asks is asked of as few objects as can be.
+    Most messages are media. Messages that begin like media are timestamped and stored unparsed, in batches; the
+    writing thread parses them. With hundreds of streams, each message finds its stream's memory outside of the CPU
+    caches. Slots keep the data in one place, and the code touches as few objects as possible.
     """
 
     __slots__ = ("_channel", "_clock", "_driver", "_link", "_machine", "_read", "_secrets", "_sink", "_socket")
@@ -403,7 +404,7 @@ class _Intake:
         )
 
     def take(self, raws: list[bytes]) -> None:
-        """Take messages that came together. Media are not read here where the machine need not know what they are."""
+        """Accept messages that arrived together. Media are not parsed here unless the machine needs them."""
         try:
             if len(raws) == 1 and raws[0].startswith(MEDIA_HEADS):
                 self._take_media(raws)
@@ -421,7 +422,7 @@ class _Intake:
             self._driver._fail(fault)
 
     def _take_media(self, raws: list[bytes]) -> None:
-        """Take messages that begin like media."""
+        """Accept messages that begin like media."""
         link, sink, needle = self._link, self._sink, self._secrets.needle
         if not (sink is None or link.is_left or link.dropping or (needle and _is_in_any(needle, raws))):
             packets = Packets(self._channel, [self._clock.now_us()] * len(raws), raws, sum(map(len, raws)))
@@ -434,7 +435,7 @@ class _Intake:
             self._take_one(raw)
 
     def _take_one(self, raw: bytes) -> None:
-        """Take one message, and read it."""
+        """Accept one message and parse it."""
         message = self._read(raw)
         if self._secrets.needle and (not isinstance(message, Media) or self._secrets.needle in raw):
             hidden = self._secrets.hide(raw)
@@ -444,9 +445,9 @@ class _Intake:
         link, sink = self._link, self._sink
         if link.is_left:
             if sink is not None and isinstance(message, Media) and sink.full:
-                link.dropped += 1  # nobody will wait for room
+                link.dropped += 1  # nothing will wait for room
             else:
-                self._driver._keep(frame)  # we closed it: kept, but no news to the machine
+                self._driver._keep(frame)  # we closed it: stored, but not passed to the machine
             return
         if sink is None or not isinstance(message, Media):
             self._driver._take(frame)
@@ -465,7 +466,7 @@ class _Intake:
 
 
 def _is_in_any(needle: bytes, raws: list[bytes]) -> bool:
-    """Whether a text without line breaks is in one of some messages: one search takes a third of the time of many."""
+    """Return whether a text without line breaks is in any message. One search takes a third of the time of many."""
     return needle in (raws[0] if len(raws) == 1 else b"\n".join(raws))
 
 

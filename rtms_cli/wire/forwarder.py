@@ -1,5 +1,4 @@
-"""Passes webhooks on to an app under development. The sender has been answered long before: nothing here delays
-that."""
+"""Forwards webhooks to an app under development, without delaying the answer to Zoom."""
 
 import asyncio
 import ssl
@@ -13,21 +12,21 @@ from rtms_cli.wire.notices import Notices
 from rtms_cli.wire.poster import NoAnswerError, post
 
 MOST_WAITING = 100
-"""Webhooks that wait while the app is busy with one; more are not passed on."""
+"""How many webhooks may wait while the app is busy. Further webhooks are not forwarded."""
 PATIENCE_S = 10.0
 LAST_PATIENCE_S = 3.0
-"""How long, at the end, the app may take for what still waits."""
+"""How long the app may take for waiting webhooks at the end."""
 MARK = (b"x-rtms-forwarded", b"1")
-"""Keeps a webhook that comes back to us from going around for ever."""
+"""Prevents endless loops if a webhook is sent back to us."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Forwarder:
-    """Posts webhooks to a URL, one after the other, in order; `async with` it.
+    """Posts webhooks to a URL, in order. Use it with `async with`.
 
-    :param notice: is told, in a line, what the app answered, or why it did not.
-    :param tls: for an https:// URL; the system's authorities where it is `None`.
+    :param notice: called with a line about the app's answer, or why there was none.
+    :param tls: for an https:// URL; `None` uses the system's store.
     """
 
     def __init__(
@@ -58,20 +57,20 @@ class Forwarder:
             async with asyncio.timeout(LAST_PATIENCE_S):
                 await self._waiting.join()
         except TimeoutError:
-            self._notice(f"WARNING: webhooks were not all forwarded: {self._url} was too slow")
+            self._notice(f"WARNING: not all webhooks were forwarded: {self._url} was too slow")
         self._work.cancel()
         await asyncio.wait([self._work])
         self._notices.close()
 
     def put(self, body: bytes, headers: Headers) -> None:
-        """Pass a webhook on, with its own headers of Zoom's; never waits."""
+        """Forward a webhook with Zoom's headers. Never waits."""
         if MARK in headers:
             return
         kept = [(name, value) for name, value in headers if name.startswith(b"x-zm-") or name == b"content-type"]
         try:
             self._waiting.put_nowait((body, [*kept, MARK]))
         except asyncio.QueueFull:
-            self._fail(body, f"{self._waiting.qsize()} wait for the app already")
+            self._fail(body, f"{self._waiting.qsize()} are already waiting for the app")
 
     def _fail(self, body: bytes, why: str) -> None:
         self._notices.tell("webhooks that were not forwarded", f"WARNING: {_event(body)} was not forwarded: {why}")

@@ -1,4 +1,4 @@
-"""Where we may connect to. A webhook names hosts, and who forges one would have us connect to what we can reach."""
+"""The hosts that we may connect to. Webhooks name hosts, and a forged one could make us connect to internal servers."""
 
 import ipaddress
 import re
@@ -14,10 +14,10 @@ ZOOM = ("zoom.us", "*.zoom.us", "zoomgov.com", "*.zoomgov.com")
 
 
 class HostPolicy(Struct, frozen=True):
-    """What a URL from outside may point to. Pure: after a name is resolved, its address is checked as well.
+    """Decides where an external URL may lead. Pure: after resolving a name, check the address, too.
 
-    `allowed` are host names, or patterns such as `*.example.org`, that the user vouches for; their addresses are not
-    checked. `given` are the hosts of URLs that the user gave, exactly as they are.
+    `allowed` are host names or patterns such as `*.example.org` that the user trusts. Their addresses are not checked.
+    `given` are the exact hosts of URLs that the user gave.
     """
 
     allowed: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class HostPolicy(Struct, frozen=True):
     given: tuple[str, ...] = ()
 
     def check_name(self, url: str) -> str | None:
-        """Why this URL must not be connected to, in a line for people, or `None`."""
+        """Return why this URL must not be connected to, in a readable line, or `None`."""
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname, parts.port
@@ -34,7 +34,7 @@ class HostPolicy(Struct, frozen=True):
         if not host or parts.scheme not in ("ws", "wss"):
             return f"{redact_url(url)[:200]!r} is not a ws:// or wss:// URL"
         if parts.username is not None or parts.password is not None:
-            return f"the URL of {host!r} has credentials in it"
+            return f"the URL of {host!r} contains credentials"
         if self._vouched_for(host) or _matches(host, ZOOM):
             return None
         if self.loopback and is_loopback(host):
@@ -42,7 +42,7 @@ class HostPolicy(Struct, frozen=True):
         return f"{host!r} is not one of Zoom's hosts; --allow-host {host} allows it"
 
     def check_address(self, host: str, address: str) -> str | None:
-        """Why the address that a host resolved to must not be connected to, or `None`."""
+        """Return why a host's resolved address must not be connected to, or `None`."""
         if self._vouched_for(host):
             return None
         try:
@@ -50,9 +50,9 @@ class HostPolicy(Struct, frozen=True):
         except ValueError:
             return f"{host!r} resolved to {address!r}, which is not an address"
         if found is not None and found.is_loopback:
-            return None if self.loopback and is_loopback(host) else f"{host!r} points to this machine ({address})"
+            return None if self.loopback and is_loopback(host) else f"{host!r} resolves to this machine ({address})"
         if found is None or not found.is_global or found.is_multicast or _is_special(found):
-            return f"{host!r} points to the internal address {address}; --allow-host {host} allows it"
+            return f"{host!r} resolves to the internal address {address}; --allow-host {host} allows it"
         return None
 
     def _vouched_for(self, host: str) -> bool:
@@ -65,16 +65,16 @@ _TRANSLATED = tuple(map(ipaddress.IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96",
 """Prefixes before an IPv4 address: mapped, NAT64 (which networks without IPv4 need), SIIT."""
 
 _PUBLIC = ipaddress.IPv6Network("2000::/3")
-"""All that is given out to the public. What is translated or tunnelled locally (64:ff9b:1::/48) is elsewhere."""
+"""All public addresses. Locally translated ones (64:ff9b:1::/48) are listed elsewhere."""
 
 _TUNNELS = tuple(map(ipaddress.IPv6Network, ("2002::/16", "2001::/23", "2001:db8::/32", "3fff::/20")))
-"""6to4, Teredo and others for special purposes, documentation: no server of Zoom's is there, and some lead inside."""
+"""6to4, Teredo, documentation and other special ranges: no Zoom servers are there, and some lead to internal hosts."""
 
 _ISATAP = 0x5EFE
-"""Before the IPv4 address in the last 64 bits of an ISATAP address, but for one bit."""
+"""The prefix of the IPv4 address in the last 64 bits of an ISATAP address, except for one bit."""
 
 _SPECIAL = tuple(map(ipaddress.IPv4Network, ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24")))
-"""Azure's own on every machine there, Oracle's and other protocols', 6to4's relays: public only as it seems."""
+"""Addresses that only look public: Azure's and Oracle's internal services, other protocols, 6to4 relays."""
 
 
 def _is_special(found: "_Address") -> bool:
@@ -82,7 +82,7 @@ def _is_special(found: "_Address") -> bool:
 
 
 def _without_tunnel(found: _Address) -> _Address | None:
-    """Where packets to an address end up: the IPv4 address in it, or itself; `None` if no public server can be."""
+    """Return the address that packets reach: the embedded IPv4 address or itself; `None` if it cannot be public."""
     if isinstance(found, ipaddress.IPv4Address) or found == ipaddress.IPv6Address("::1"):
         return found
     inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
@@ -95,8 +95,8 @@ def _without_tunnel(found: _Address) -> _Address | None:
 
 
 _PLAIN = re.compile(r"[\w.:\-\u0080-\U0010ffff]+")
-"""A name or an address without a zone: in `[::ffff:10.0.0.1%.zoom.us]` and `evil.example\\.zoom.us` a pattern sees a
-name of Zoom's, and who resolves it, such as a proxy, may see something else."""
+"""A name, or an address without a zone. In `[::ffff:10.0.0.1%.zoom.us]` and `evil.example\\.zoom.us`, a pattern
+would see a Zoom name, but a resolver such as a proxy may see something else."""
 
 
 def _matches(host: str, patterns: tuple[str, ...]) -> bool:
@@ -106,17 +106,17 @@ def _matches(host: str, patterns: tuple[str, ...]) -> bool:
 
 
 def is_zooms(host: str) -> bool:
-    """Whether a host's name is one of Zoom's."""
+    """Return whether a host name belongs to Zoom."""
     return _matches(host, ZOOM)
 
 
 def in_url(host: str) -> str:
-    """A host as URLs name it: an IPv6 address has brackets there."""
+    """Return a host as in URLs, with brackets around an IPv6 address."""
     return f"[{host}]" if ":" in host else host
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address says that it is this machine."""
+    """Return whether a host's name or address is this machine."""
     if host.lower().rstrip(".") == "localhost":
         return True
     try:

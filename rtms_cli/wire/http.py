@@ -1,20 +1,19 @@
-"""A small HTTP/1.1 server for answers that take no time, which nobody can keep busy.
+"""A small HTTP/1.1 server for immediate answers that clients cannot keep busy.
 
-Theory of operation. h11 reads requests and writes answers; nothing here waits. A connection has `request_s` for each
-request, header and body together, and for reading the answer. There are never more than `most` connections: the next
-one takes the place of another, first of one that was answered and is being closed, then of one that says nothing, then
-of one whose request is incomplete, and of these of the oldest; but each has a moment (`GRACE_S`) to say something,
-while the next ones wait in the kernel. So whoever asks at once is answered, however many others say nothing. Sockets
-are closed here and now, not in the loop's next turn: descriptors are what is counted.
+Theory of operation. h11 parses requests and formats answers. Nothing here waits. A connection has `request_s` for each
+request, including its body, and for reading the answer. There are never more than `most` connections. A further one
+replaces another: first one that was answered and is being closed, then a silent one, then one with an incomplete
+request, and among these the oldest. But each connection has a moment (`GRACE_S`) to send something, while new ones wait
+in the kernel. A client that sends its request at once is therefore answered, however many silent clients there are.
+Sockets are closed immediately and not in the loop's next iteration, because descriptors are limited.
 
-What one connection sends at once, however many small requests or chunks that is, is read a few events at a time:
-between them others have their turn.
+Many small requests or chunks on one connection are processed a few events at a time, so that other connections have
+their turn.
 
-An answer that comes before the body was read ends the connection. What still arrives is thrown away for `LINGER_S`,
-because a connection that is closed with unread bytes takes its answer with it.
+An answer before the end of the body ends the connection. Remaining data is discarded for `LINGER_S`, because closing a
+connection with unread bytes would lose the answer.
 
-A connection whose request is answered with another protocol (101) is not HTTP's any more: its socket is given away, and
-counts no longer.
+After a switch to another protocol (101), the socket is handed over and no longer counts.
 """
 
 import asyncio
@@ -35,33 +34,33 @@ from msgspec import Struct, structs
 log = logging.getLogger(__name__)
 
 MAX_HEADER = 1 << 14
-"""A request's first line and header; Zoom's stay under 2 KiB."""
+"""Size limit of a request's first line and headers. Zoom's stay under 2 KiB."""
 MAX_FIELDS = 100
 LINGER_S = 2.0
 BACKLOG = 1024
-"""Connections that may wait to be accepted: a flood waits in the kernel, which costs no descriptors."""
+"""Connections that may wait to be accepted. A flood waits in the kernel and uses no descriptors."""
 AT_A_TIME = 64
-"""Connections that are accepted before others have their turn."""
+"""Connections accepted per iteration of the event loop."""
 EVENTS_AT_A_TIME = 32
-"""Of h11, that are read of one connection before others have their turn."""
+"""h11 events processed per connection and iteration of the event loop."""
 _CHUNK = 1 << 14
-"""Bytes that are read at once: h11 takes a whole header apart before anyone can count its fields."""
+"""Bytes read at once: h11 parses a complete header before its fields can be counted."""
 
 Fields = Sequence[tuple[bytes, bytes]]
 
 
 class Request(Struct, frozen=True):
-    """A request; its body is empty until it was read."""
+    """A request. Its body is empty until it was read."""
 
     method: str
     target: str
-    """Path and query as they came: printable ASCII."""
+    """Path and query as received: printable ASCII."""
     fields: Fields
     """Lower-case names, and values."""
     body: bytes = b""
 
     def field(self, name: bytes) -> str | None:
-        """The first value of a header field."""
+        """Return the first value of a header field."""
         return next((value.decode("latin-1") for key, value in self.fields if key == name), None)
 
 
@@ -73,26 +72,26 @@ class Answer(Struct, frozen=True):
     media_type: str = "text/plain; charset=utf-8"
     fields: Fields = ()
     after: Callable[[], None] | None = None
-    """Done when the answer is on its way."""
+    """Called when the answer has been sent."""
     take_over: Callable[[socket.socket, bytes, bytes], None] | None = None
-    """Of an answer 101: is given the connection, what is still to be sent on it, and what was received already."""
+    """For 101: called with the connection, the bytes still to be sent on it, and the bytes already received."""
     later: "Coroutine[Any, Any, Answer] | None" = None
-    """Where the answer has to wait for something: brings it, and must have a time limit of its own."""
+    """If the answer has to wait: returns it. Must have its own time limit."""
 
 
 class Handler(Struct, frozen=True):
-    """What answers; nothing in it may wait, but `Answer.later`."""
+    """Answers requests. Nothing in it may wait, except `Answer.later`."""
 
     admit: Callable[[Request], Answer | None]
-    """Looks at a request without its body: an answer refuses it."""
+    """Checks a request without its body. An answer rejects it."""
     answer: Callable[[Request], Answer]
     refuse: Callable[[int, str], Answer]
-    """Makes the answer, of a status and a line, to what is not a request, or comes too slowly, or is too large."""
+    """Creates the answer, from a status and a line, to an invalid, slow or too large request."""
     max_body: int
 
 
 class _Rank(IntEnum):
-    """Which one gives way first."""
+    """The order in which connections are dropped."""
 
     ANSWERED = 0
     SILENT = 1
@@ -100,9 +99,9 @@ class _Rank(IntEnum):
 
 
 GRACE_S = {_Rank.ANSWERED: 0.0, _Rank.SILENT: 0.02, _Rank.BEGUN: 0.25}
-"""How long each stays at least: whoever asks at once has asked by then."""
+"""Minimum lifetime of a connection. A client that sends at once has done so by then."""
 PAUSE_S = 0.005
-"""How long no connection is accepted where none gives way."""
+"""How long to stop accepting if no connection can be dropped."""
 
 
 class HttpServer:
@@ -118,18 +117,18 @@ class HttpServer:
         self._most = most
         self._listening: socket.socket | None = None
         self._ranks: tuple[dict[_Connection, None], ...] = ({}, {}, {})
-        """Connections of each rank; the one that has waited longest is the first."""
+        """Connections of each rank, the oldest first."""
         self._one_is_gone = asyncio.Event()
 
     def serve(self, listening: socket.socket) -> None:
-        """Listen on a socket that is bound."""
+        """Listen on a bound socket."""
         listening.setblocking(False)
         listening.listen(BACKLOG)
         self._listening = listening
         asyncio.get_running_loop().add_reader(listening, self._accept)
 
     async def close(self) -> None:
-        """Stop; answers that are under way may go out."""
+        """Stop. Pending answers are still sent."""
         if self._listening is None:
             return
         asyncio.get_running_loop().remove_reader(self._listening)
@@ -142,7 +141,7 @@ class HttpServer:
             await self._one_is_gone.wait()
 
     def rank(self, connection: "_Connection", rank: _Rank | None) -> None:
-        """Put a connection behind those of a rank, where it is not there already; without one it is gone."""
+        """Append a connection to those of a rank, unless it is there already. Without a rank, remove it."""
         if rank is None or connection not in self._ranks[rank]:
             for connections in self._ranks:
                 connections.pop(connection, None)
@@ -176,11 +175,11 @@ class HttpServer:
         return 2 * sum(map(len, self._ranks)) >= self._most
 
     def _has_room(self) -> bool:
-        """Whether there is room for one more, or someone has given way."""
+        """Return whether there is room for another connection, after dropping one if needed."""
         return sum(map(len, self._ranks)) < self._most or self._make_room()
 
     def _make_room(self) -> bool:
-        """Have one give way; whether one did."""
+        """Drop a connection if possible, and return whether one was dropped."""
         now = asyncio.get_running_loop().time()
         for rank, connections in zip(_Rank, self._ranks, strict=True):
             oldest = next(iter(connections), None)
@@ -190,7 +189,7 @@ class HttpServer:
         return False
 
     def _pause(self) -> None:
-        """Accept no connection for a moment: those that wait would wake us again and again."""
+        """Stop accepting for a moment. Waiting connections would wake us continuously."""
         loop = asyncio.get_running_loop()
         listening = self._listening
         assert listening is not None
@@ -212,19 +211,19 @@ class _Connection:
         self._socket = accepted
         self._loop = asyncio.get_running_loop()
         self.since = self._loop.time()
-        """When it began to wait for its request."""
+        """When it started waiting for a request."""
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER)
         self._request: Request | None = None
         self._body = bytearray()
         self._out = bytearray()
         self._is_ending = self._has_ended = False
-        """Whether nothing more is answered, and whether the peer sends no more."""
+        """Whether no more answers follow, and whether the peer has finished sending."""
         self._next: asyncio.Handle | None = None
-        """Where more was sent than is read at once."""
+        """Set if more was received than is processed at once."""
         self._waiting: asyncio.Task[Answer] | None = None
-        """What brings the answer to the request that has come."""
+        """The task that produces the answer."""
         accepted.setblocking(False)
-        with suppress(OSError):  # macOS, where the peer has gone already
+        with suppress(OSError):  # macOS, if the peer has already gone
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._loop.add_reader(accepted, self._on_readable)
         self._timer = self._loop.call_later(server.request_s, self._on_late)
@@ -246,7 +245,7 @@ class _Connection:
     def _is_closed(self) -> bool:
         return self._socket.fileno() < 0
 
-    # What comes in.
+    # Input.
 
     def _on_readable(self) -> None:
         try:
@@ -266,9 +265,9 @@ class _Connection:
             self.close()
 
     def _go_on(self, data: bytes = b"") -> None:
-        """Read what came, as far as it goes at once; not while an answer waits to be read.
+        """Process received data, within the limits, and not while an answer waits to be sent.
 
-        :param data: what has just come.
+        :param data: newly received data.
         """
         try:
             for _ in range(EVENTS_AT_A_TIME):
@@ -297,7 +296,7 @@ class _Connection:
             if self._has_ended:
                 why = "the connection ended within a request"
             elif data[:1] == _TLS and self._request is None:
-                why = "the client speaks TLS, and this is plain HTTP: put a tunnel or a proxy in front of it"
+                why = "a client uses TLS, but this is plain HTTP: put a tunnel or proxy in front of it"
             self._end(self._handler.refuse(status if status in _STATUSES else 400, why))
         if self._has_ended and not self._out and self._waiting is None:
             self.close()
@@ -323,11 +322,11 @@ class _Connection:
         length, refuse = request.field(b"content-length"), self._handler.refuse
         size = sum(len(name) + len(value) for name, value in request.fields) + len(request.target)
         if request.method == "PRI":
-            return refuse(505, "the client speaks HTTP/2 without negotiation, and this is HTTP/1.1")
+            return refuse(505, "a client uses HTTP/2 without an upgrade, but this is HTTP/1.1")
         if len(request.fields) > MAX_FIELDS or size > MAX_HEADER:
             return refuse(431, "the header is too large")
         if length is not None and request.field(b"transfer-encoding") is not None:
-            return refuse(400, "both Content-Length and Transfer-Encoding")  # as smugglers have it
+            return refuse(400, "both Content-Length and Transfer-Encoding")  # as in request smuggling
         refusal = self._handler.admit(request)
         if refusal is None and length is not None and (len(length) > 15 or int(length) > self._handler.max_body):
             return self._too_large()
@@ -364,7 +363,7 @@ class _Connection:
             answer = Answer(500, b"a defect in rtms\n")
         else:
             answer = waiting.result()
-        if self._is_closed:  # it gave way to another one
+        if self._is_closed:  # it was dropped for another one
             if answer.after is not None:
                 answer.after()
             return
@@ -391,7 +390,7 @@ class _Connection:
             self._end()
 
     def _give_away(self, answer: Answer) -> None:
-        """Let another protocol have the connection, as the client asked for."""
+        """Hand the connection over to another protocol, as the client requested."""
         assert answer.take_over is not None
         head = h11.InformationalResponse(status_code=answer.status, headers=[*answer.fields])
         self._out += self._http.send(head) or b""
@@ -399,7 +398,7 @@ class _Connection:
             forget(self._socket)
         given = socket.socket(fileno=self._socket.detach())
         given.setblocking(False)
-        self.close()  # what is left of it: its place, and its time limit
+        self.close()  # remove its place and its time limit
         unsent, self._out = bytes(self._out), bytearray()
         answer.take_over(given, unsent, self._http.trailing_data[0])
 
@@ -409,7 +408,7 @@ class _Connection:
         else:
             self._end(self._handler.refuse(408, "the request did not arrive in time"))
 
-    # What goes out.
+    # Output.
 
     def _write_answer(self, answer: Answer, *, head: bool = False, is_last: bool = False) -> None:
         fields = [(b"content-length", b"%d" % len(answer.body)), *answer.fields]
@@ -433,7 +432,7 @@ class _Connection:
             while self._out:
                 del self._out[: self._socket.send(self._out)]
         except (BlockingIOError, InterruptedError):
-            self._loop.remove_reader(self._socket)  # a peer that does not read is not read from
+            self._loop.remove_reader(self._socket)  # do not read from a client that does not read
             self._loop.add_writer(self._socket, self._on_writable)
         except OSError:
             self._out.clear()
@@ -454,7 +453,7 @@ class _Connection:
             self._shut()
 
     def _end(self, answer: Answer | None = None) -> None:
-        """Answer what is not complete, where there is an answer; then close, with a moment for it to be read."""
+        """Send a final answer, if any, then close after giving the client a moment to read it."""
         if answer is not None and self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._write_answer(answer, head=self._request is not None and self._request.method == "HEAD", is_last=True)
         if self._is_closed:
@@ -482,7 +481,7 @@ _QUOTED = re.compile(r"(.*): bytearray\(b(['\"])(.*?)\2\)", re.DOTALL)
 
 
 def _in_words(error: h11.RemoteProtocolError) -> str:
-    """What h11 says of what came: printable, and without queries and values, in which there may be secrets."""
+    """Return h11's error as printable text, without queries and values, which may contain secrets."""
     said = str(error)
     if (quoted := _QUOTED.match(said)) is not None:
         said = f"{quoted[1]}: {re.split('[?:]', quoted[3])[0]}"

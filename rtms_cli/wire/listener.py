@@ -1,7 +1,7 @@
-"""The webhook endpoint: raw body → verify → answer → pass on. It knows nothing of sessions.
+"""The webhook endpoint: verifies the raw body, answers, then forwards the webhook. Independent of sessions.
 
-Zoom waits about 3 s for an answer and sends again what failed, so the answer goes out first; the work begins when it
-is on its way. People who "get no rtms_started" look here: every request that is not let in is shown.
+Zoom waits about 3 s for an answer and retries failures, so the answer is sent first and the work begins afterwards.
+Users who "get no rtms_started" look here: every rejected request is shown.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ MAX_BODY = 1 << 20
 """Real webhooks stay under 10 KiB."""
 
 REQUEST_TIMEOUT_S = 10.0
-"""How long a request, header and body, may take to arrive; a slower client is cut off."""
+"""How long a request may take to arrive, including its body."""
 
 MAX_CONNECTIONS = 256
-"""At once; the next one takes the place of one that says nothing."""
+"""Concurrent connections. A further one replaces a silent one."""
 
 MOST_SIGNATURES = 100_000
-"""Of webhooks, that are remembered: those of some minutes, and who repeats one cannot make new ones."""
+"""How many webhook signatures are remembered: those of several minutes. Repeating one cannot create new ones."""
 
 RETRY_AFTER_S = 60
 OFFER_TIMEOUT_S = 2.5
@@ -45,19 +45,20 @@ OFFER_TIMEOUT_S = 2.5
 class Listener:
     """An HTTP server on this event loop.
 
-    :param path: of the webhook; see `webhook_path`.
-    :param secret_token: Zoom's; `None` lets unverified webhooks in.
-    :param on_webhook: is given each webhook's raw body and reading, after it was answered.
-    :param status: what `GET /healthz` answers with.
-    :param on_notice: is told, in a line, why a request was not let in, and what the listener saw to by itself.
-    :param metrics: what `GET /metrics` answers with, given how often a webhook was answered, by HTTP status.
-    :param forward: is given the raw body and headers of everything that was let in, after it was answered.
-    :param may_repeat: says of a webhook whose very signature came before whether it is passed on.
-    :param closed: why no webhook is let in at all, if so; probes are answered.
-    :param not_now: says why a webhook can be acted on later only, or nothing: Zoom sends it again.
-    :param offer: puts a webhook where it is safe, instead of `on_webhook`, before it is answered; where it raises
-        `Problem`, or takes too long, the answer is 503, and Zoom sends it again.
-    :param not_ready: why no stream would be taken now, for `GET /readyz`.
+    :param path: path of the webhook; see `webhook_path`.
+    :param secret_token: Zoom's secret token; `None` accepts unverified webhooks.
+    :param on_webhook: called with each webhook's raw body and parsed form, after it was answered.
+    :param status: returns the answer to `GET /healthz`.
+    :param on_notice: called with a line about each rejected request, and about requests that the listener handles
+        itself.
+    :param metrics: returns the answer to `GET /metrics`, given the number of answered webhooks by HTTP status.
+    :param forward: called with the raw body and headers of each accepted request, after it was answered.
+    :param may_repeat: returns whether to forward a webhook with a repeated signature.
+    :param closed: why all webhooks are rejected, if so. Probes are still answered.
+    :param not_now: returns why a webhook can only be handled later, if so. Zoom retries it.
+    :param offer: stores a webhook before it is answered, instead of `on_webhook`. If it raises `Problem` or takes too
+        long, the answer is 503 and Zoom retries.
+    :param not_ready: returns why no stream would be accepted now, for `GET /readyz`.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Listener:
         self._closed = closed
         self._offer = offer
         self._signatures: OrderedDict[str, None] = OrderedDict()
-        """Those that were let in last; an old one is refused for its age."""
+        """Signatures of recent webhooks. Older ones are rejected by age."""
         self._notices = Notices(on_notice)
         self._answers: Counter[int] = Counter()
         handler = Handler(self._admit, self._answer, self._refuse, MAX_BODY)
@@ -100,20 +101,20 @@ class Listener:
     async def start(self) -> int:
         """Listen.
 
-        :returns: the port, which was chosen by the system where 0 was asked for.
-        :raises Problem: if the address is not available.
+        :returns: the port. If 0 was requested, the system chooses it.
+        :raises Problem: if the address cannot be used.
         """
         listening = listen_on(self._host, self._port)
         self._server.serve(listening)
         return int(listening.getsockname()[1])
 
     async def stop(self) -> None:
-        """Stop listening; answers that are under way go out."""
+        """Stop listening. Pending answers are still sent."""
         await self._server.close()
         self._notices.close()
 
     def _admit(self, request: Request) -> Answer | None:
-        """Look at a request's header: an answer, where its body need not be read."""
+        """Check a request's headers, and return an answer if its body is not needed."""
         path = path_of(request.target)
         is_probe = self._probes.has(path)
         methods = ("GET", "HEAD") if is_probe else ("POST",)
@@ -126,7 +127,7 @@ class Listener:
             return self._refuse(403, self._closed)
         encoding = (request.field(b"content-encoding") or "identity").strip().lower()
         if path == self._path and encoding != "identity":
-            return self._refuse(415, "the body is compressed, and Zoom's are not")
+            return self._refuse(415, "the body is compressed, which Zoom's never are")
         return None
 
     def _answer(self, request: Request) -> Answer:
@@ -135,7 +136,7 @@ class Listener:
             if self._probes.has(path):
                 return self._probes.answer(path, self._answers)
             answer = self._webhook(request)
-        except Exception:  # a defect of ours must not look like an endpoint that is gone
+        except Exception:  # a defect in rtms must not look like a missing endpoint
             log.exception("a defect in rtms: a request to %s could not be answered", path)
             answer = Answer(500, b"a defect in rtms\n")
         if path == self._path and answer.later is None:
@@ -155,11 +156,11 @@ class Listener:
         answer = Answer(200)
         match webhook:
             case UnreadableWebhook(problem):
-                return self._refuse(400, problem, kind="webhooks")  # no stranger's, where they are verified
+                return self._refuse(400, problem, kind="webhooks")  # only verified requests, if a secret token is set
             case UrlValidation(plain_token):
                 if self._secret_token is None:
                     return self._refuse(
-                        403, "Zoom validates this URL, which needs the secret token: set ZOOM_SECRET_TOKEN"
+                        403, "Zoom is validating this URL, which requires the secret token: set ZOOM_SECRET_TOKEN"
                     )
                 self._notices.tell("validations", "Zoom validated this URL: endpoint.url_validation was answered")
                 answer = Answer(
@@ -167,7 +168,7 @@ class Listener:
                 )
             case _:
                 if is_again and not self._may_repeat(webhook):
-                    self._notices.tell("repeated requests", "a request came again, byte for byte: ignored")
+                    self._notices.tell("repeated requests", "ignored a request that was repeated byte for byte")
                     return answer
                 if (busy := self._not_now(webhook)) is not None:
                     return self._refuse(503, busy, ((b"retry-after", b"%d" % RETRY_AFTER_S),))
@@ -176,15 +177,15 @@ class Listener:
         return structs.replace(answer, after=lambda: self._hand_on(body, webhook, request.fields))
 
     async def _offered(self, offer: Coroutine[Any, Any, None], request: Request, seen: str) -> Answer:
-        """The answer to a webhook, once it is safe.
+        """Return the answer to a webhook once it is stored.
 
-        :param seen: its signature; where it is not safe, the very same request may come again.
+        :param seen: its signature. If it was not stored, the same request may be sent again.
         """
         try:
             async with asyncio.timeout(OFFER_TIMEOUT_S):
                 await offer
         except (Problem, TimeoutError) as error:
-            why = "the queue does not answer in time" if isinstance(error, TimeoutError) else str(error)
+            why = "the queue did not answer in time" if isinstance(error, TimeoutError) else str(error)
             answer = self._refuse(503, why, ((b"retry-after", b"%d" % RETRY_AFTER_S),))
         else:
             if seen:
@@ -196,7 +197,7 @@ class Listener:
         return answer
 
     def _came_before(self, signature: str) -> bool:
-        """Whether a good signature was seen before; it is from now on."""
+        """Return whether a valid signature was seen before, and remember it."""
         if signature in self._signatures:
             return True
         self._signatures[signature] = None
@@ -210,8 +211,8 @@ class Listener:
                 self._on_webhook(body, webhook)
             if self._forward is not None:
                 self._forward(body, fields)
-        except Exception:  # Zoom was answered already
-            log.exception("a defect in rtms: a webhook was not handled")
+        except Exception:  # Zoom has already been answered
+            log.exception("a defect in rtms: a webhook was lost")
 
     def _turn_away(self, request: Request, status: int, why: str, fields: Fields = ()) -> Answer:
         what = f"{request.method[:20]} {_shown(path_of(request.target))}"
@@ -224,13 +225,13 @@ class Listener:
 
 
 def webhook_path(given: str) -> str:
-    """The path as requests are compared with it: `webhook`, `/webhook/` and `//webhook` are `/webhook`.
+    """Normalize the path for comparisons: `webhook`, `/webhook/` and `//webhook` become `/webhook`.
 
-    :raises Problem: if it cannot be the webhook's.
+    :raises Problem: if it is not a valid webhook path.
     """
     path = path_of(given if given.startswith("/") else f"/{given}")
     if "://" in given or "?" in given or "#" in given or path in PATHS:
-        raise Problem(f"--path {_shown(given)} cannot be the webhook's path.", "Give a path such as /webhook.")
+        raise Problem(f"--path {_shown(given)} is not a valid webhook path.", "Give a path such as /webhook.")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Lines for people of which there may be too many: a few of each kind, and then how many more there were."""
+"""Limits repeated lines for users: shows a few of each kind, then how many more there were."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,16 +6,16 @@ from collections.abc import Callable
 from msgspec import Struct
 
 MOST = 5
-"""Lines of a kind that are told in one period."""
+"""How many lines of a kind are shown per period."""
 MOST_NEW = 20
-"""As many are told while each says what none of its kind said before in the period: a scanner's noise hides no news."""
+"""The limit for distinct lines of a kind per period, so that a scanner's noise does not hide other lines."""
 PERIOD_S = 60.0
 
 
 class Notices:
-    """Tells lines, on the event loop.
+    """Shows lines, on the event loop.
 
-    :param say: is given each line.
+    :param say: called with each line.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -23,15 +23,15 @@ class Notices:
         self._kinds: dict[str, _Period] = {}
 
     def tell(self, kind: str, text: str, what: str = "") -> None:
-        """Tell a line, or count it where enough of its kind were told; see `may_tell`."""
+        """Show a line, or only count it if enough of its kind were shown; see `may_tell`."""
         if self.may_tell(kind, what):
             self._say(text)
 
     def may_tell(self, kind: str, what: str = "") -> bool:
-        """Whether to tell something; it is counted where enough of its kind were told.
+        """Return whether to show a line. If enough of its kind were shown, count it.
 
-        :param kind: what several of them are called; one of a few.
-        :param what: what makes it news among those of its kind.
+        :param kind: plural name of its kind, one of a few.
+        :param what: what distinguishes it from others of its kind.
         """
         period = self._kinds.get(kind)
         if period is None:
@@ -46,7 +46,7 @@ class Notices:
         return False
 
     def close(self) -> None:
-        """Tell what was held back."""
+        """Show how many lines were suppressed."""
         for kind in list(self._kinds):
             self._end_period(kind)
 
@@ -58,7 +58,7 @@ class Notices:
 
 
 class _Period(Struct):
-    """Which lines of a kind there were in this period, and what ends it."""
+    """The lines of a kind in this period, and the timer that ends it."""
 
     timer: asyncio.TimerHandle
     seen: set[str]

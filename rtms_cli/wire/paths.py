@@ -1,14 +1,14 @@
-"""The path of a request, as it is compared with ours."""
+"""Normalizes the path of a request for comparison."""
 
 import re
 from urllib.parse import unquote, urlsplit
 
 
 def path_of(target: str) -> str:
-    """The path of a request, without its query, whatever was done to it on the way."""
+    """Return the path of a request without its query, tolerating changes by proxies."""
     if not target.startswith("/"):
         try:
-            target = urlsplit(target).path  # a proxy's request names all of the URL
+            target = urlsplit(target).path  # a request to a proxy contains the full URL
         except ValueError:
             return target
     path = unquote(target.partition("?")[0].partition("#")[0], errors="surrogateescape")

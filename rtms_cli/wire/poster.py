@@ -1,4 +1,4 @@
-"""Sends requests over HTTP, such as webhooks, and times the answer."""
+"""Sends HTTP requests, such as webhooks, and measures the time of the answer."""
 
 import asyncio
 import ssl
@@ -13,22 +13,22 @@ from rtms_cli.errors import reason_of
 from rtms_cli.wire.hosts import is_loopback
 
 MOST_ANSWER = 1 << 16
-"""How much of an answer's body is read; a challenge's answer has some hundred bytes."""
+"""How much of an answer's body is read. The answer to a challenge has a few hundred bytes."""
 
 
 class Answer(Struct, frozen=True):
-    """What came back."""
+    """An answer."""
 
     status: int
     took_s: float
     body: bytes
     """Its first 64 KiB."""
     headers: Mapping[str, str] = {}
-    """By their names in lower case."""
+    """Headers, by lower-case name."""
 
 
 class NoAnswerError(ConnectionError):
-    """Nobody answered; the line says why."""
+    """There was no answer. The message says why."""
 
 
 async def post(
@@ -50,14 +50,13 @@ async def request(
     timeout_s: float,
     tls: ssl.SSLContext | None = None,
 ) -> Answer:
-    """Send a request once. Redirects are not followed, as Zoom follows none; a proxy is used, but to this machine
-    itself.
+    """Send a request once. Does not follow redirects, as Zoom does not. Uses a proxy, except for this machine.
 
-    :raises NoAnswerError: if nobody answers, or not in time.
+    :raises NoAnswerError: if there is no answer in time.
     """
     parts = urlsplit(url)
     through_proxy = not is_loopback(parts.hostname or "")
-    verify = tls or parts.scheme == "https"  # reading the system's certificates takes longer than most answers
+    verify = tls or parts.scheme == "https"  # loading the system's certificates takes longer than most requests
     try:
         async with asyncio.timeout(timeout_s):
             async with httpx.AsyncClient(timeout=timeout_s, trust_env=through_proxy, verify=verify) as client:
@@ -71,11 +70,6 @@ async def request(
                     took_s, named = time.monotonic() - started, dict(answer.headers)
                     return Answer(answer.status_code, took_s, bytes(got[:MOST_ANSWER]), named)
     except TimeoutError:
-        raise NoAnswerError(f"nothing within {timeout_s:g} s") from None
-    except (
-        httpx.HTTPError,
-        httpx.InvalidURL,
-        ValueError,
-        ImportError,
-    ) as error:  # the last two: a proxy that is not valid
+        raise NoAnswerError(f"no answer within {timeout_s:g} s") from None
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:  # the last two: an invalid proxy
         raise NoAnswerError(reason_of(error)) from error

@@ -1,4 +1,4 @@
-"""What machines ask of a process: `/healthz` (it is alive), `/readyz` (it would take a stream), `/metrics`."""
+"""Probes of a process: `/healthz` (alive), `/readyz` (ready for a stream), `/metrics`."""
 
 import logging
 import socket
@@ -22,21 +22,21 @@ MAX_CONNECTIONS = 32
 
 
 class Probes(Struct, frozen=True):
-    """What answers them."""
+    """The functions that answer probes."""
 
     status: Callable[[], dict[str, object]]
     """What runs."""
     not_ready: Callable[[], Sequence[str]] = tuple
-    """Why no stream would be taken now, a line a reason."""
+    """Returns why no stream would be accepted now, one line per reason."""
     metrics: Callable[[Mapping[int, int]], bytes] | None = None
-    """Makes the figures, given how often a webhook was answered, by HTTP status."""
+    """Returns the metrics, given the number of answered webhooks by HTTP status."""
 
     def has(self, path: str) -> bool:
-        """Whether a path is one of these."""
+        """Return whether a path is a probe."""
         return path in PATHS and (path != METRICS or self.metrics is not None)
 
     def answer(self, path: str, answers: Mapping[int, int]) -> Answer:
-        """The answer to a `GET` of a path that is one of these."""
+        """Return the answer to a `GET` of a probe."""
         if path == METRICS and self.metrics is not None:
             return Answer(200, self.metrics(answers), METRICS_TYPE)
         if path == HEALTH:
@@ -48,16 +48,16 @@ class Probes(Struct, frozen=True):
 
 
 def listen_on(host: str, port: int, option: str = "--port") -> socket.socket:
-    """A socket that is bound and listens.
+    """Return a listening socket.
 
-    :param port: 0 takes a free one.
-    :param option: what chooses another port.
-    :raises Problem: if the address is not available.
+    :param port: 0 selects a free port.
+    :param option: the option that sets the port, for the message.
+    :raises Problem: if the address cannot be used.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
-    except (OSError, UnicodeError, TypeError) as error:  # TypeError: the host is not text
+    except (OSError, UnicodeError, TypeError) as error:  # TypeError: the host is not a string
         raise Problem(
             f"Cannot listen on {host}:{port}: {reason_of(error)}.",
             f"Choose another port with {option}, or another address.",
@@ -78,29 +78,33 @@ class ProbeServer:
     async def start(self) -> int:
         """Listen.
 
-        :returns: the port, which the system has chosen where 0 was asked for.
-        :raises Problem: if the address is not available.
+        :returns: the port. If 0 was requested, the system chooses it.
+        :raises Problem: if the address cannot be used.
         """
         listening = listen_on(self._host, self._port, "--health-port")
         self._server.serve(listening)
         return int(listening.getsockname()[1])
 
     async def stop(self) -> None:
-        """Stop listening; answers that are under way go out."""
+        """Stop listening. Pending answers are still sent."""
         await self._server.close()
 
     def _admit(self, request: Request) -> Answer | None:
         if not self._probes.has(path_of(request.target)):
-            return Answer(404, f"only {', '.join(PATHS)} are here\n".encode())
+            return Answer(404, f"the only paths are {', '.join(PATHS)}\n".encode())
         if request.method not in ("GET", "HEAD"):
-            return Answer(405, b"only GET, HEAD is answered there\n", fields=((b"allow", b"GET, HEAD"),))
+            return Answer(
+                405,
+                b"use GET or HEAD\n",
+                fields=((b"allow", b"GET, HEAD"),),
+            )
         return None
 
     def _answer(self, request: Request) -> Answer:
         path = path_of(request.target)
         try:
             return self._probes.answer(path, {})
-        except Exception:  # a defect of ours must not end the server that reports it
+        except Exception:  # a defect in rtms must not stop the server that reports it
             log.exception("a defect in rtms: a request to %s could not be answered", path)
             return Answer(500, b"a defect in rtms\n")
 

@@ -1,8 +1,8 @@
-"""WebSockets as the driver wants them: messages by callback, sending without waiting, closing in the background.
+"""WebSockets for the driver: messages by callback, sending without waiting, closing in the background.
 
-Two libraries stand behind it. `picows` carries our client's sockets: it hands over a message in a tenth of the time
-that `websockets` takes, and without waking a task for each. `websockets` carries the simulator's, and is the
-yardstick: the driver's tests run over both.
+Two libraries implement it. `picows` is used for our client's sockets: it delivers a message in a tenth of the time that
+`websockets` needs, and without waking a task. `websockets` is used for the simulator's sockets and as a reference: the
+driver's tests run with both.
 """
 
 import asyncio
@@ -23,29 +23,29 @@ from rtms_cli.protocol.strict_json import is_utf8
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 32 << 20
-"""Bytes of one message; the largest real ones (a 4K picture in base64) stay under 10 MiB."""
+"""Size limit of a message in bytes. The largest real ones (a 4K picture in base64) stay under 10 MiB."""
 
 OUTBOX_BYTES = 16 << 20
-"""Bytes that may wait to be sent before the machine's next tick waits too; pictures are large."""
+"""Bytes that may wait to be sent before the machine's next tick is delayed. Pictures are large."""
 
 CLOSE_TIMEOUT_S = 2.0
-"""How long a closing handshake may take; the peer may be gone."""
+"""How long a closing handshake may take. The peer may be gone."""
 
 MOST_UNREAD = 1 << 20
-"""Bytes that wait for a server before it counts as gone: what a client sends in an hour are some kilobytes."""
+"""Unsent bytes after which a server counts as gone. A client sends a few kilobytes per hour."""
 
 MOST_PONGS = 1 << 16
-"""Bytes that wait before pings are not answered any more; an answer to the last one is enough (RFC 6455, 5.5.3)."""
+"""Unsent bytes above which pings are not answered. Answering the last one is enough (RFC 6455, 5.5.3)."""
 
 MOST_EMPTY = 1_000
-"""Empty fragments of one message."""
+"""Limit of empty fragments in a message."""
 
 AT_ONCE = 1 << 13
 """Bytes that were read behind a message for it to be handed over at once. A single read may have 100,000 tiny messages,
 and what one costs beyond this module is a thousand times what it costs here."""
 
 SLICE, SLICE_BYTES = 100, 1 << 18
-"""Messages, and bytes of them, that are handed over together before others have their turn."""
+"""Messages and bytes that are delivered together before others have their turn."""
 
 WATCH_S = 1.0
 """How long a reset may stay unnoticed; see `ClientSocket._watch`."""
@@ -59,7 +59,7 @@ _PROTOCOL_ERROR = 1002
 _NOT_UTF8 = 1007
 
 OnMessages = Callable[[list[bytes]], None]
-"""Takes messages that came together, in order; at least one."""
+"""Receives messages that arrived together, in order; at least one."""
 OnClosed = Callable[[int, str], None]
 
 
@@ -67,20 +67,20 @@ class Socket(Protocol):
     """An open WebSocket."""
 
     def start(self, on_messages: OnMessages, on_closed: OnClosed) -> None:
-        """Hand over what comes: every whole message, then once the close code and reason."""
+        """Start delivering: every complete message, then once the close code and reason."""
 
     def send(self, raw: bytes, *, binary: bool) -> None:
         """Send a message, or queue it."""
 
     async def drain(self, limit: int) -> None:
-        """Wait until at most this many messages are queued, and no more than 16 MiB, or it is closed."""
+        """Wait until at most `limit` messages and 16 MiB are queued, or the socket is closed."""
 
     @property
     def undelivered(self) -> int:
-        """How many messages that were to be sent will not be, since the peer has closed; 0 where nobody counts."""
+        """Return how many queued messages are lost because the peer has closed; 0 if they are not counted."""
 
     def pause(self) -> None:
-        """Read no more, so that TCP holds the sender back; what was read already is still handed over."""
+        """Stop reading, so that TCP slows the sender down. Data that was already read is still delivered."""
 
     def resume(self) -> None:
         """Read on."""
@@ -88,18 +88,17 @@ class Socket(Protocol):
     def close(self, code: int, reason: str) -> None:
         """Send what is queued, close, and give up on a peer that does not answer.
 
-        :param code: with `BROKEN` the connection ends without a close frame.
+        :param code: the close code. `BROKEN` ends the connection without a close frame.
         """
 
     def abort(self) -> None:
-        """Be closed now."""
+        """Close immediately."""
 
 
 class ClientSocket(picows.WSListener):
     """A `Socket` that `picows` reads.
 
-    Messages wait here until `start`, and where many are read together: they are handed over a few at a time, and none
-    is read meanwhile.
+    Messages wait here until `start`. If many are read together, they are delivered a few at a time, and reading pauses.
     """
 
     __slots__ = (
@@ -128,24 +127,24 @@ class ClientSocket(picows.WSListener):
         self._on_closed: OnClosed | None = None
         self._waiting: deque[bytes] = deque()
         self._ping: bytes | None = None
-        """What the last ping said that is not answered yet; an answer to that one is enough (RFC 6455, 5.5.3)."""
+        """Payload of the last unanswered ping. Answering that one is enough (RFC 6455, 5.5.3)."""
         self._fragments: bytearray | None = None
-        """The message that is coming in pieces."""
+        """The fragmented message being received."""
         self._is_text = self._is_over = self._is_paused = False
         self._is_echo = False
-        """Whether our close repeats the server's, which may be of what it holds against us."""
+        """Whether our close frame repeats the server's code."""
         self._empty = 0
         self._failure: tuple[int, str] | None = None
         self._closed: tuple[int, str] | None = None
         self._aborted = False
         self.refusal = ""
-        """Why the server's answer to the upgrade cannot be used."""
+        """Why the server's answer to the upgrade is invalid."""
         self._timer: asyncio.TimerHandle | None = None
         self._watching: asyncio.TimerHandle | None = None
 
     @property
     def has_opened(self) -> bool:
-        """Whether the server has answered the upgrade; the connection may be closed again."""
+        """Whether the server has answered the upgrade. The connection may have been closed since."""
         return self._transport is not None
 
     def start(self, on_messages: OnMessages, on_closed: OnClosed) -> None:
@@ -154,7 +153,7 @@ class ClientSocket(picows.WSListener):
         self._deliver()
 
     def _deliver(self) -> None:
-        """Hand over some of the messages that wait; then it is the others' turn, or what was held up goes on."""
+        """Deliver some of the waiting messages, then yield to others, or resume reading."""
         raws: list[bytes] = []
         nbytes = 0
         while self._waiting and self._on_messages is not None and len(raws) < SLICE and nbytes < SLICE_BYTES:
@@ -169,7 +168,8 @@ class ClientSocket(picows.WSListener):
         self._tell_closed()
 
     def _tell_closed(self) -> None:
-        """Report the end, and drop the receiver: the transport and this object refer to each other for a while."""
+        """Report the end, and drop the callbacks, because the transport and this object refer to each other for a
+        while."""
         if self._closed is not None and self._on_closed is not None and not self._waiting:
             on_closed, self._on_closed, self._on_messages = self._on_closed, None, None
             on_closed(*self._closed)
@@ -180,13 +180,13 @@ class ClientSocket(picows.WSListener):
         if transport is None or self._failure is not None:
             return
         if (waiting := transport.underlying_transport.get_write_buffer_size()) > MOST_UNREAD:
-            self._failure = BROKEN, f"the server does not read: {waiting} bytes are waiting"
+            self._failure = BROKEN, f"the server does not read: {waiting} bytes are waiting to be sent"
             self.abort()
             return
         transport.send(_BINARY if binary else _TEXT, raw)
 
     async def drain(self, limit: int) -> None:
-        """See `Socket.drain`: what a client sends is small, and the transport has taken it."""
+        """See `Socket.drain`. A client's messages are small, and the transport has accepted them."""
 
     @property
     def undelivered(self) -> int:
@@ -214,10 +214,10 @@ class ClientSocket(picows.WSListener):
                 asyncio.get_running_loop().call_soon(self._read_on)
 
     def _read_on(self) -> None:
-        """Have what TLS has taken off the socket read.
+        """Make TLS deliver the data that it has already read from the socket.
 
-        aiofastnet means to do that when reading is resumed, but looks at the socket first, and leaves it at that where
-        nothing new is there: the end of what a server has sent would wait for the next message.
+        aiofastnet should do that when reading resumes, but it checks the socket first and stops if there is nothing
+        new. The end of a server's data would then wait for the next message.
         """
         transport = self._sending()
         read = getattr(transport and transport.underlying_transport, "_do_read", None)
@@ -230,7 +230,7 @@ class ClientSocket(picows.WSListener):
             self._cut()
 
     def _sending(self) -> picows.WSTransport | None:
-        """The transport, where something can be sent."""
+        """Return the transport if data can be sent."""
         transport = self._transport
         if transport is None or self._closed is not None or transport.underlying_transport.is_closing():
             return None
@@ -249,7 +249,7 @@ class ClientSocket(picows.WSListener):
         self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._cut)
 
     def abort(self) -> None:
-        """See `Socket.abort`; what is not open yet is closed as soon as it is."""
+        """See `Socket.abort`. A socket that is still opening is closed as soon as it is open."""
         self._waiting.clear()
         self._cut()
 
@@ -267,19 +267,19 @@ class ClientSocket(picows.WSListener):
         headers = transport.response.headers
         for name, what in (("Sec-WebSocket-Extensions", "an extension"), ("Sec-WebSocket-Protocol", "a subprotocol")):
             if headers.get(name):
-                self.refusal = f"answered with {what} that nobody asked for"
+                self.refusal = f"answered with {what} that was not requested"
         if self.refusal:
             transport.send_close(_close_code(_PROTOCOL_ERROR), self.refusal.encode())
         if self.refusal or self._aborted:
             self.abort()
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        """A frame came: a message, a piece of one, or a close."""
+        """Handle a frame: a message, a fragment, or a close."""
         if self._is_over:
             return
         kind = frame.msg_type
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._fail(_PROTOCOL_ERROR, "a frame has reserved bits, as if it were compressed, which nobody asked for")
+            self._fail(_PROTOCOL_ERROR, "a frame has reserved bits set, as if compressed, which was not negotiated")
         elif kind is _TEXT or kind is _BINARY or kind is _CONTINUATION:
             raw = frame.get_payload_as_bytes()
             if kind is _CONTINUATION or not frame.fin or self._fragments is not None:
@@ -320,10 +320,10 @@ class ClientSocket(picows.WSListener):
         self._tell_closed()
 
     def _watch(self) -> None:
-        """Have the loop look again whether there is something to read.
+        """Make the loop check again whether there is something to read.
 
-        uvloop ceases to look at a socket that was reset while bytes of it wait: it reads once, and neither the other
-        bytes nor the reset would be noticed.
+        uvloop stops watching a socket that was reset while bytes are waiting: it reads once, and would notice neither
+        the other bytes nor the reset.
         """
         if self._transport is not None and not self._is_paused and not self._waiting:
             self._transport.underlying_transport.pause_reading()
@@ -339,9 +339,9 @@ class ClientSocket(picows.WSListener):
             transport.send_pong(said)
 
     def _hand_over(self, raw: bytes, behind: int, *, is_text: bool) -> None:
-        """Hand over a message, now or later.
+        """Deliver a message, now or later.
 
-        :param behind: bytes that were read behind it.
+        :param behind: number of bytes read after it.
         """
         if self._on_messages is not None and behind <= AT_ONCE and not self._waiting:
             self._on_messages([raw])
@@ -356,9 +356,9 @@ class ClientSocket(picows.WSListener):
     def _assemble(self, kind: picows.WSMsgType, raw: bytes, is_last: bool, behind: int) -> None:
         if kind is _CONTINUATION:
             if self._fragments is None:
-                return self._fail(_PROTOCOL_ERROR, "a fragment continues no message")
+                return self._fail(_PROTOCOL_ERROR, "a fragment does not continue a message")
         elif self._fragments is not None:
-            return self._fail(_PROTOCOL_ERROR, "a message begins inside of a fragmented one")
+            return self._fail(_PROTOCOL_ERROR, "a message begins inside a fragmented one")
         else:
             self._fragments, self._is_text, self._empty = bytearray(), kind is _TEXT, 0
         self._fragments += raw
@@ -373,7 +373,7 @@ class ClientSocket(picows.WSListener):
         return None
 
     def _fail(self, code: int, rule: str) -> None:
-        """End a connection whose peer does not keep to the protocol."""
+        """Close a connection whose peer violates the protocol."""
         self._fragments = None
         if self._failure is not None or self._transport is None:
             return
@@ -393,7 +393,7 @@ def _protocol_error(rule: str | None) -> str:
 
 
 class TaskSocket:
-    """A `Socket` made of a connection of `websockets`, either side, with a task that reads and one that writes."""
+    """A `Socket` on a `websockets` connection, client or server, with a reading and a writing task."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -455,7 +455,7 @@ class TaskSocket:
         return self._undelivered + len(self._outbox) + self._is_sending
 
     async def wait_closed(self) -> None:
-        """Wait until it is closed and everything was handed over."""
+        """Wait until it is closed and everything was delivered."""
         await asyncio.wait(self._tasks)
 
     async def _read(self, on_messages: OnMessages, on_closed: OnClosed) -> None:
@@ -485,18 +485,18 @@ class TaskSocket:
                     self._is_sending = False
                     self._has_sent.set()
             if self._close_with[0] == BROKEN:
-                self._connection.transport.close()  # which sends what it still has
+                self._connection.transport.close()  # which sends the remaining data
                 return
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._connection.close(*self._close_with)
         except TimeoutError:
             self.abort()
         except ConnectionClosed:
-            log.debug("the peer was gone before everything was sent")
+            log.debug("the peer left before everything was sent")
 
 
 def _number(code: picows.WSCloseCode | int) -> int:
-    """The library gives codes that it knows as an enum, and others as they are."""
+    """Return a close code as a number. The library returns known codes as an enum."""
     return int(code.value) if isinstance(code, picows.WSCloseCode) else code
 
 

@@ -1,7 +1,6 @@
-"""WebSockets on the HTTP server's port: a request to upgrade is answered by `websockets`, which reads and writes frames
-from then on.
+"""WebSockets on the HTTP server's port: `websockets` answers the upgrade request, then reads and writes frames.
 
-`websockets` cannot serve HTTP beside it: it reads no request with a body.
+`websockets` cannot serve the other requests, because it does not read bodies.
 """
 
 import asyncio
@@ -24,25 +23,28 @@ from rtms_cli.wire.sockets import CLOSE_TIMEOUT_S, OUTBOX_BYTES, OnClosed, OnMes
 log = logging.getLogger(__name__)
 
 MAX_UPGRADED_MESSAGE = 1 << 20
-"""Bytes of a message that a client may send here."""
+"""Size limit of a client's message in bytes."""
 MOST_UNSENT = 16 << 20
-"""Bytes that may wait for a client before it counts as gone."""
+"""Unsent bytes after which a client counts as gone."""
 
 
 def wants_upgrade(request: Request) -> bool:
-    """Whether a request asks for a WebSocket."""
+    """Return whether a request is a WebSocket upgrade."""
     return request.method == "GET" and (request.field(b"upgrade") or "").strip().lower() == "websocket"
 
 
 def upgrade(request: Request, on_open: Callable[["UpgradedSocket"], None]) -> Answer:
-    """Answer a request that asks for a WebSocket.
+    """Return the answer to a WebSocket upgrade request.
 
-    :param on_open: is given the socket when it is open.
+    :param on_open: called with the open socket.
     """
     try:
         headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.fields])
     except InvalidHeader:
-        return Answer(400, b"a header has what no header may have\n")
+        return Answer(
+            400,
+            b"a header contains an invalid character\n",
+        )
     response = ServerProtocol(logger=_quiet()).accept(Handshake(request.target, headers))
     fields = [
         (name.encode(), value.encode())
@@ -62,8 +64,8 @@ def upgrade(request: Request, on_open: Callable[["UpgradedSocket"], None]) -> An
 class UpgradedSocket(asyncio.Protocol):
     """A `Socket` on a connection that began with an HTTP request.
 
-    :param unsent: what goes out before any frame.
-    :param received: what came in behind the request.
+    :param unsent: bytes to send before the first frame.
+    :param received: bytes received after the request.
     """
 
     def __init__(
@@ -85,13 +87,13 @@ class UpgradedSocket(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._is_gone = False
         self._is_waiting = True
-        """Whether nobody takes what comes yet."""
+        """Whether received data has no consumer yet."""
 
     async def connect(self, connection: socket.socket) -> None:
-        """Take the connection."""
+        """Take over the connection."""
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: self, connection)
-        except OSError as error:  # it has gone already
+        except OSError as error:  # it is already gone
             log.debug("upgrade: %s", error)
             connection.close()
 
@@ -141,7 +143,7 @@ class UpgradedSocket(asyncio.Protocol):
         if self._is_gone or self._transport is None:
             return
         if code == BROKEN:
-            self._transport.close()  # which sends what it still has
+            self._transport.close()  # which sends the remaining data
         elif self._protocol.state is OPEN:
             self._protocol.send_close(code, reason.encode()[:123].decode(errors="ignore"))
             self._flush()
@@ -156,8 +158,8 @@ class UpgradedSocket(asyncio.Protocol):
     # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is ours; what comes waits for `start`."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        """The connection is ours. Received data waits for `start`."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is not an instance of this class
         self._transport.write(self._unsent)
         self._transport.set_write_buffer_limits(high=OUTBOX_BYTES)
         self._on_open(self)
@@ -171,13 +173,13 @@ class UpgradedSocket(asyncio.Protocol):
         self._take()
 
     def eof_received(self) -> None:
-        """The client sends no more."""
+        """The client has finished sending."""
         if not self._is_waiting:
             self._protocol.receive_eof()
             self._take()
 
     def resume_writing(self) -> None:
-        """What waited has gone."""
+        """The buffered data was sent."""
         self._has_sent.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -193,7 +195,7 @@ class UpgradedSocket(asyncio.Protocol):
     # Frames.
 
     def _begin(self) -> None:
-        """Hand over what came before someone took it."""
+        """Deliver the data that was received before `start`."""
         received, self._received, self._is_waiting = self._received, b"", False
         self.data_received(received)
 
@@ -224,7 +226,7 @@ class UpgradedSocket(asyncio.Protocol):
 
 
 def _quiet() -> logging.Logger:
-    """The library's logger, which would tell of every frame."""
+    """Return the library's logger, silenced because it would log every frame."""
     logger = logging.getLogger("rtms.upgrade")
     logger.setLevel(logging.CRITICAL)
     return logger

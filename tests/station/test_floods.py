@@ -223,7 +223,7 @@ async def test_a_webhook_that_is_repeated_begins_the_stream_once_a_session(tmp_p
         await listener.stop()
     await writer.close()
     assert len(await folders_in(tmp_path)) <= 2
-    assert any("came again, byte for byte" in notice for notice in observer.notices)
+    assert any("repeated byte for byte" in notice for notice in observer.notices)
     assert len(observer.finished) == 2
 
 

@@ -124,11 +124,14 @@ REFUSALS: dict[str, tuple[Serve, str]] = {
     "no known status": (answering(b"HTTP/1.1 599 ?\r\n\r\n"), "{} answered HTTP 599 instead of opening a WebSocket"),
     "a page": (answering(b"HTTP/1.1 200 OK\r\n\r\n<html>"), "{} answered HTTP 200 instead of opening a WebSocket"),
     "a wrong accept": (answering(SWITCH % b"AAAA"), "{} answered HTTP 101 with a wrong Sec-WebSocket-Accept header"),
-    "an old HTTP": (answering(b"HTTP/1.0 101 OK\r\n\r\n"), "{} answered in HTTP/1.0, which has no WebSockets"),
+    "an old HTTP": (
+        answering(b"HTTP/1.0 101 OK\r\n\r\n"),
+        "{} answered in HTTP/1.0, which does not support WebSockets",
+    ),
     "no upgrade": (answering(b"HTTP/1.1 101 OK\r\n\r\n"), "{} answered HTTP 101 with a wrong Upgrade header"),
     "a broken header": (
         answering(b"HTTP/1.1 101 OK\r\nnonsense\x1b[0m\r\n\r\n"),
-        "{} answered HTTP 101 with headers that cannot be read",
+        "{} answered HTTP 101 with invalid headers",
     ),
 }
 

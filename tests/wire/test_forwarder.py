@@ -116,8 +116,8 @@ async def test_the_queue_is_bounded_and_failures_are_warnings(unused_tcp_port: i
             for body in bodies[1:]:
                 forwarder.put(body, [])
             assert said == [
-                "WARNING: e4 was not forwarded: 3 wait for the app already",
-                "WARNING: e5 was not forwarded: 3 wait for the app already",
+                "WARNING: e4 was not forwarded: 3 are already waiting for the app",
+                "WARNING: e5 was not forwarded: 3 are already waiting for the app",
             ]
             app.may_answer.set()
         assert [body for _, body in app.heard] == bodies[:4]
@@ -125,7 +125,7 @@ async def test_the_queue_is_bounded_and_failures_are_warnings(unused_tcp_port: i
         async with Forwarder(url, said.append, patience_s=0.2) as forwarder:
             forwarder.put(b"no json", [(b"x-zm-odd", b"\xff\xfe")])
         app.may_answer.set()
-    assert said[-1] == "WARNING: a webhook was not forwarded: nothing within 0.2 s"
+    assert said[-1] == "WARNING: a webhook was not forwarded: no answer within 0.2 s"
     async with Forwarder(f"http://127.0.0.1:{unused_tcp_port}/", said.append) as forwarder:
         forwarder.put(bodies[0], [])
     assert said[-1].startswith("WARNING: e0 was not forwarded: ")

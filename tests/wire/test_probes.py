@@ -67,7 +67,7 @@ async def test_a_listener_tells_whether_it_is_ready() -> None:
 
 
 def test_no_webhook_comes_where_probes_are() -> None:
-    with pytest.raises(Problem, match="cannot be the webhook's path"):
+    with pytest.raises(Problem, match="is not a valid webhook path"):
         webhook_path("/readyz/")
 
 

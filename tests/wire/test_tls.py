@@ -77,7 +77,7 @@ async def test_a_client_certificate_that_is_demanded_is_told_at_once_and_for_goo
     async with await asyncio.start_server(read, "127.0.0.1", 0, ssl=context) as running:
         url = f"wss://localhost:{running.sockets[0].getsockname()[1]}/x"
         for _ in range(2):
-            with pytest.raises(FinalConnectionError, match="demands a client certificate, and rtms has none"):
+            with pytest.raises(FinalConnectionError, match="requires a client certificate, and rtms has none"):
                 await dial(url)
 
 

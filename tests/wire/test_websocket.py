@@ -105,15 +105,15 @@ async def read_all(url: str) -> tuple[list[bytes], int, str]:
 HELLO = frame(TEXT, b"{}")
 BROKEN: dict[str, tuple[bytes, list[bytes], int, str]] = {
     "reserved bits": (HELLO + frame(TEXT, b"x", rsv=1), [b"{}"], 1002, "reserved bits"),
-    "compressed": (frame(BINARY, b"x", rsv=4), [], 1002, "reserved bits, as if it were compressed"),
+    "compressed": (frame(BINARY, b"x", rsv=4), [], 1002, "reserved bits set, as if compressed"),
     "reserved bits of a ping": (frame(PING, rsv=2), [], 1002, "reserved bits"),
-    "a continuation without a start": (HELLO + frame(CONTINUATION, b"x"), [b"{}"], 1002, "continues no message"),
+    "a continuation without a start": (HELLO + frame(CONTINUATION, b"x"), [b"{}"], 1002, "does not continue a message"),
     "a continuation after the end": (
         frame(TEXT, b"a", fin=False) + frame(CONTINUATION, b"b") + frame(CONTINUATION, b"c", fin=False),
-        [b"ab"], 1002, "continues no message",
+        [b"ab"], 1002, "does not continue a message",
     ),
     "a message inside of another": (
-        frame(TEXT, b"one", fin=False) + frame(TEXT, b"two"), [], 1002, "begins inside of a fragmented one",
+        frame(TEXT, b"one", fin=False) + frame(TEXT, b"two"), [], 1002, "begins inside a fragmented one",
     ),
     "a fragmented message inside of another": (
         frame(TEXT, b"one", fin=False) + frame(BINARY, b"two", fin=False), [], 1002, "begins inside",
@@ -184,7 +184,7 @@ async def test_what_the_server_holds_against_us_is_told_as_its_own(code: int, re
 async def test_an_answer_that_grants_what_nobody_asked_for_is_none(header: str, what: str) -> None:
     server = Server(HELLO, f"{header}\r\n")
     async with server.listening() as url, asyncio.timeout(10):
-        with pytest.raises(ConnectionError, match=f"answered with {what} that nobody asked for"):
+        with pytest.raises(ConnectionError, match=f"answered with {what} that was not requested"):
             await Dialer(HostPolicy())(url)
         await server.gone.wait()
 
@@ -425,8 +425,8 @@ async def test_the_socket_is_made_anew_and_the_manifest_names_the_rule(tmp_path:
     (manifest,) = [json.loads(content) for name, content in made.items() if name.endswith("manifest.json")]
     broken = [one for one in manifest["connections"] if one["code"] == 1002]
     assert [(one["channel"], one["reason"]) for one in broken] == [
-        ("media", "protocol error: a fragment continues no message")
+        ("media", "protocol error: a fragment does not continue a message")
     ]
-    assert "(protocol error: a fragment continues no message)" in manifest["warnings"][0]["text"]
+    assert "(protocol error: a fragment does not continue a message)" in manifest["warnings"][0]["text"]
     (chat,) = [content for name, content in made.items() if name.endswith("chat.jsonl")]
     assert b"from 1" in chat
