@@ -70,7 +70,7 @@ class Hit(Struct, frozen=True):
 class SearchIndex:
     """The index of one folder's recordings; close it after use.
 
-    :raises Problem: where this Python's SQLite has no full-text search.
+    :raises Problem: if this Python's SQLite has no full-text search.
     """
 
     def __init__(self, place: Path) -> None:

@@ -105,7 +105,7 @@ def read_target(given: str, product: Product) -> Target:
     if product in _NUMBERED:
         return Target(product, _number(text))
     if not text or text in (".", "..") or len(text) > _LONGEST_ID or not text.isprintable():
-        raise Problem(f"{_shown(given)} is no {_ID_NAMES[product]}.", _ID_HINTS[product])
+        raise Problem(f"{_shown(given)} is not valid as the {_ID_NAMES[product]}.", _ID_HINTS[product])
     return Target(product, text)
 
 

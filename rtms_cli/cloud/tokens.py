@@ -44,7 +44,7 @@ class Token(Struct, frozen=True):
     value: Secret
     flow: TokenFlow
     expires_in_s: int | None = None
-    """For how long it is valid from when it was had; `None` if that is not said."""
+    """How long it is valid after it was issued; `None` if unknown."""
     scopes: tuple[str, ...] = ()
     """What it may be used for; empty if that is not said."""
     api_url: str | None = None

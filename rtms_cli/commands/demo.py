@@ -36,8 +36,8 @@ def demo(
 ) -> None:
     """Record a simulated meeting; needs no Zoom account.
 
-    A Zoom simulator and a listener run in this process and talk over real sockets on this machine. With --cloud the
-    stand-in is Zoom's cloud too: a token, the event WebSocket, a stream that is started and stopped by REST.
+    A Zoom simulator and a listener run in this process and talk over real sockets on this machine. With --cloud it
+    also simulates Zoom's cloud: a token, the event WebSocket, and a stream that is started and stopped by REST.
 
     \b
     Examples:

@@ -198,7 +198,7 @@ class HookOptions(Struct, frozen=True):
 
 
 class CloudOptions(Struct, frozen=True):
-    """Where Zoom's cloud is, and how a token for it is had."""
+    """Where Zoom's cloud is, and how to obtain a token for it."""
 
     token_flow: TokenFlowName = None
     gov: Gov = False

@@ -71,7 +71,7 @@ class ShowOptions(Struct, frozen=True):
         shows = [structs.replace(show, seconds=seconds or show.seconds) for show in shows]
         if self.chaos is None:
             return shows
-        dice = random.Random(self.chaos)  # noqa: S311  # faults that can be had again, no secrets
+        dice = random.Random(self.chaos)  # noqa: S311  # reproducible faults, no secrets
         wild = [structs.replace(show, faults=(*show.faults, *chaos(dice, show.duration_ms))) for show in shows]
         for show in wild:
             told = ", ".join(f"{fault.kind} at {fault.at_ms / 1000:.1f} s" for fault in show.faults)

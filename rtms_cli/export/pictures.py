@@ -89,7 +89,7 @@ def write_frames(
     user: UserId = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Iterator[Path]:
-    """Write key frames, or one picture every so many seconds, as PNG; gives each file when it is there."""
+    """Write key frames, or one picture every N seconds, as PNG; yields each file when it is complete."""
     decoders, length = Decoders(recorded.folder), recorded.seconds or 1.0
     due: dict[str, float] = {}
     for shot in shots(recorded, kind, user):

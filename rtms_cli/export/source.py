@@ -86,7 +86,7 @@ class Recorded(Struct, frozen=True):
 
     def label(self, whose: UserId) -> str:
         """A party as people read it; `everyone` where it is nobody in particular."""
-        return label(self.manifest.product, whose, self.names().get(whose)) or "everybody"
+        return label(self.manifest.product, whose, self.names().get(whose)) or "everyone"
 
     def people(self, event: dict[str, Any]) -> list[Mention]:
         """The person in a line of `events.jsonl`."""
@@ -123,7 +123,7 @@ class Recorded(Struct, frozen=True):
             self.tell(f"{unread} line{'' if unread == 1 else 's'} of {name} could not be read")
 
     def speakers(self) -> list[tuple[float, UserId, str]]:
-        """Who began to speak, and when, by ACTIVE_SPEAKER_CHANGE."""
+        """The speakers, and when they began, by ACTIVE_SPEAKER_CHANGE."""
         changes = []
         for event in self.lines("events"):
             if event.get("event") == "ACTIVE_SPEAKER_CHANGE" and event.get("t") is not None:

@@ -16,7 +16,7 @@ from rtms_cli.recording.people import People
 
 FORMATS = ("csv", "parquet")
 COLUMNS = ("at", "channel", "kind", "user_id", "user_name", "bytes", "timestamp", "t", "delay_ms")
-"""Who it is: in Contact Center and Phone the `channel_id`, and the name by events. Arrival in seconds on the
+"""The participant: in Contact Center and Phone the `channel_id`, and the name by events. Arrival in seconds on the
 capture's clock; payload bytes; Zoom's timestamp in ms, and in seconds since the first one; how much later than the
 first packet it came, relative to its timestamp."""
 _KINDS = ("float", "text", "text", "text", "text", "number", "number", "float", "float")

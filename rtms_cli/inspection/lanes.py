@@ -208,7 +208,7 @@ class LaneCollector:
 
     def _label(self, kind: str, whose: UserId) -> str:
         if kind in ("audio", "gap") and whose is None:
-            return "everybody"
+            return "everyone"
         if kind in ("socket", "reconnect"):
             return str(whose)
         return label(self._product, whose, self._people.name(whose))

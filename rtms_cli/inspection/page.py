@@ -266,7 +266,7 @@ def _drawn(recorded: Recorded | None) -> list[Sound]:
 
 
 def _name_of(sound: Sound, names: dict[UserId, str], product: str) -> str:
-    return label(product, sound.party, names.get(sound.party) or sound.user_name) or "everybody"
+    return label(product, sound.party, names.get(sound.party) or sound.user_name) or "everyone"
 
 
 def _fill(title: str, data: object, waves: list[Outline | None]) -> Iterator[bytes]:

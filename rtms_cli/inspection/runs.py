@@ -160,7 +160,7 @@ def _halves(packets: Packets) -> Iterator[list[Packets]]:
 
 
 def _senders(packets: Sequence[Packets], product: str) -> list[Sender]:
-    """Who sent the packets, in the order of their first ones; by the ids that they have."""
+    """The participants that sent the packets, in the order of their first ones; by the ids that they have."""
     found: dict[tuple[str, int, UserId, UserId], Sender] = {}
     for each in packets:
         channel = each.channel

@@ -164,7 +164,7 @@ def _label(name: str, value: object) -> str | None:
 def whose(track: Track) -> tuple[Cell, Cell]:
     """The id and the name of the one whose track it is."""
     mixed = track.kind == "audio" and not track.user_id and track.channel_id is None
-    return str(track.user_id), track.user_name or ("everybody" if mixed else None)
+    return str(track.user_id), track.user_name or ("everyone" if mixed else None)
 
 
 _USER = (Column("kind"), Column("user"), Column("name"))
@@ -244,7 +244,7 @@ def _sounds(summary: Summary) -> Sheet:
     )
     rows: list[tuple[Cell, ...]] = []
     for sound in summary.recorded.sounds if summary.recorded else ():
-        name = label(summary.product, sound.party, sound.user_name) or "everybody"
+        name = label(summary.product, sound.party, sound.user_name) or "everyone"
         heard = (sound.rate, sound.duration, sound.silence, sound.rms_dbfs, sound.peak_dbfs)
         values = (None,) * len(heard) if sound.problem else heard
         gaps = (sound.gap_count, sound.gap_seconds if sound.gap_count else None)

@@ -229,7 +229,7 @@ class Recording:
             chosen = chosen or [track for track in found if (track.user_name or "").casefold() == name]
         if chosen:
             return chosen[0]
-        whose = "everybody" if user is None else f"{user!r}"
+        whose = "everyone" if user is None else f"{user!r}"
         there = ", ".join(dict.fromkeys(self._recorded.label(track.user_id) for track in found))
         raise Problem(
             f"{self.folder} has no {kind} of {whose}.", f"There is that of {there}." if there else "There is none."

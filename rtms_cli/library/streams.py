@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 US = "the program"
-"""Who asks for the end, as recordings have it."""
+"""The source of the end, as in recordings."""
 MOST_UNTAKEN = 100
 """Streams that may wait for a program that takes none; their items wait with them."""
 _LONGEST_S = 1

@@ -85,7 +85,7 @@ def how_it_ended(status: str, reason: int | str | None, said_by: str) -> str:
 
 
 _ASKERS = ("Ctrl-C", "SIGTERM", "SIGHUP", "the q key", "the s key", "rtms")
-"""Who asks for the end from this side."""
+"""The source of the end on this side."""
 
 
 class Outlook:

@@ -109,7 +109,7 @@ NAME = Kind(name_or_none)
 """What someone is called: documented as a text."""
 FLAG = Kind(lambda value: value if isinstance(value, bool) else None)
 WHO = Kind(user_id)
-"""Who it is about: documented as a number, but a text is as good."""
+"""The participant it is about: documented as a number, but a text is as good."""
 
 
 class Shape:

@@ -247,7 +247,7 @@ _PICTURE_FORMS = {"jpg": (Codec.JPG, None), "png": (Codec.PNG, None), "h264": (C
 def parse_audio(text: str, *, separate: bool = False, rtp: bool = False) -> AudioParams:
     """Read `--audio CODEC[:RATE[:CHANNELS[:SEND_RATE]]]`; the rate is in Hz or kHz.
 
-    :raises ValueError: if a part is no such thing; whether the whole is a valid row is for `audio_fault` to say.
+    :raises ValueError: if a part is not valid; whether the whole is a valid row is for `audio_fault` to say.
     """
     codec, *parts = text.lower().split(":")
     if codec not in _AUDIO_FORMS or len(parts) > 3:
@@ -285,7 +285,7 @@ def _parse_picture(text: str) -> tuple[Codec, int | None, int | None]:
 def parse_video(text: str, *, one_participant: bool = False) -> VideoParams:
     """Read `--video CODEC[:SIZE[:FPS]]`.
 
-    :raises ValueError: if a part is no such thing.
+    :raises ValueError: if a part is not valid.
     """
     codec, size, fps = _parse_picture(text)
     data_opt = DataOption.VIDEO_SINGLE_INDIVIDUAL_STREAM if one_participant else None
@@ -295,7 +295,7 @@ def parse_video(text: str, *, one_participant: bool = False) -> VideoParams:
 def parse_share(text: str) -> ShareParams:
     """Read `--share CODEC[:SIZE[:FPS]]`.
 
-    :raises ValueError: if a part is no such thing.
+    :raises ValueError: if a part is not valid.
     """
     codec, size, fps = _parse_picture(text)
     return ShareParams(codec=codec, resolution=size, fps=fps).or_else(DEFAULT_PARAMS.share)

@@ -68,7 +68,7 @@ from rtms_cli.protocol.urls import every_url
 
 
 class Route(StrEnum):
-    """Who sends a message, and on which sockets."""
+    """The sender of a message, and its sockets."""
 
     TO_SIGNALING = "C→S signaling"
     TO_MEDIA = "C→S media"

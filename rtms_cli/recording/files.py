@@ -138,7 +138,7 @@ class Files:
         self._sizes: dict[str, int] = {}
 
     def marks(self, names: Iterable[str]) -> tuple[Mark | None, ...]:
-        """What tells whether anyone has touched some files in between; `None` of one that is not there."""
+        """What shows whether anyone has changed some files in between; `None` of one that is not there."""
         found: list[Mark | None] = []
         for name in names:
             try:

@@ -182,7 +182,7 @@ class Intake:
             self._tell(fault)
 
     def _tell(self, fault: tuple[str, int]) -> None:
-        """Keep what could not be kept for the judgement, where there is to be one, or tell of it."""
+        """Keep what could not be kept for the judgement, if there is to be one, or report it."""
         if self._is_trial:
             self._faults.append(fault)
         else:

@@ -194,7 +194,7 @@ class Manifest(Struct):
     rtms_stream_id: str
     generator: str
     process: str | None
-    """Who records, while it does: `<process id>@<host>`."""
+    """The process that records, while it does: `<process id>@<host>`."""
     started_at: str
     ended_at: str | None
     origin_ms: int | None

@@ -39,7 +39,7 @@ class NoLocksError(OSError):
 
 
 def this_process() -> str:
-    """Who records, for people who read the manifest: `<process id>@<host>`."""
+    """The process that records, for readers of the manifest: `<process id>@<host>`."""
     return f"{os.getpid()}@{socket.gethostname()}"
 
 

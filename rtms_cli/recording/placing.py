@@ -1,6 +1,6 @@
 """Which file each message goes to: it makes the tracks of a recording, and hands them what came.
 
-Who a packet belongs to, which form its payload has and which stretch of the session's clock it lies in decide the
+The participant of a packet, the format of its payload and which stretch of the session's clock it lies in decide the
 file (RECORDING). What could not be kept, and what a person should know, goes to the ledger.
 """
 

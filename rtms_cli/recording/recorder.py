@@ -4,7 +4,7 @@ Theory of operation. `fold` takes a batch: its capture lines are appended first,
 which keeps it in memory, then each track that has something to write is flushed. What ends up in the files depends on
 the frames and their order only, never on how they were cut into batches.
 
-A write that fails costs what was to be written, to that file, and is counted in `losses`; everything else goes on, and
+A failed write loses its data, for that file, and is counted in `losses`; everything else goes on, and
 so does that file at the next flush. `fold` raises nothing for any frame and any disk.
 
 A recorder belongs to one thread at a time: `Writer` runs those of live streams. Only `snapshot` may be called from

@@ -190,7 +190,7 @@ def acquired(folder: Path, *, force: bool) -> FolderLock:
 
 
 def _by(folder: Path) -> str:
-    """Who records, as far as the manifest knows."""
+    """The process that records, as far as the manifest knows."""
     try:
         process = Manifest.read(folder).process
     except (OSError, ValueError):

@@ -15,7 +15,7 @@ class Camera:
     """Follows what events say, and decides what to subscribe to.
 
     :param wanted: a user id, a name or a part of one, or `first`.
-    :param product: says how events tell of people.
+    :param product: says how events identify people.
     """
 
     def __init__(self, wanted: str, product: Product) -> None:

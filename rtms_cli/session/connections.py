@@ -63,7 +63,7 @@ class Connections:
 
     @property
     def are_up(self) -> bool:
-        """Whether signaling and all media that are still to be had are up."""
+        """Whether signaling and all media that are still available are up."""
         media = self.media
         return (
             self.signaling.phase is Phase.UP

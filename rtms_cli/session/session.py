@@ -9,7 +9,7 @@ of each, `life.STAGES` those of the stream. What happens to one channel moves ot
     media lost                         that channel is rebuilt, the others flow on
     every media channel GONE           the session has nothing left to do: it failed, or was interrupted
 
-What is a sign of a failure, and what has to be rebuilt after it, stands in `rules.FAILURES`. Several signs may tell of
+What is a sign of a failure, and what has to be rebuilt after it, stands in `rules.FAILURES`. Several signs may report
 one loss (a socket closes, a webhook comes, `8` says so): what is being rebuilt is not rebuilt again, and a sign that
 comes within `LATE_SIGNAL_S` after the rebuilding is believed only if nothing is heard for `DOUBT_S` from then on.
 

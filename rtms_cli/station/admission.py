@@ -123,8 +123,8 @@ class Admission:
     def may_repeat(self, stream_id: str) -> bool:
         """Whether a start whose signature came before may begin the stream again.
 
-        A server that starts a stream again after it has said its end may send the same bytes (PROTOCOL §9). Who repeats
-        what he has overheard can do so once a session, not as often as he likes.
+        A server that starts a stream again after it has said its end may send the same bytes (PROTOCOL §9). A client
+        that repeats what he has overheard can do so once a session, not as often as he likes.
         """
         known = self._streams.get(stream_id)
         return known is None or known.was_ended

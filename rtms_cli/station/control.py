@@ -34,7 +34,7 @@ class Accepted(Struct, frozen=True):
     order: Order
     told: Told
     flow: str
-    """How the token was had: `client_credentials`, …, `jwt`."""
+    """How the token was obtained: `client_credentials`, …, `jwt`."""
     tries: int
 
 
@@ -139,7 +139,7 @@ class Control:
         return Accepted(order, told, flow, tries)
 
     async def _bearer(self, order: Order) -> tuple[Secret, str, str]:
-        """A token, how it was had, and what the URL begins with.
+        """A token, how it was obtained, and what the URL begins with.
 
         :raises TokenError: if there is none.
         """

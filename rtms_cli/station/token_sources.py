@@ -1,4 +1,4 @@
-"""By which ways a token can be had with the credentials that are configured."""
+"""The ways to obtain a token with the configured credentials."""
 
 from rtms_cli.cloud.tokens import TokenFlow, TokenSource
 from rtms_cli.errors import Problem

@@ -292,7 +292,8 @@ async def _next_chunk(stream: Any) -> Any:
 
 
 def _mark(meta: Any) -> str:
-    """What tells an object from its later versions: its ETag, and its generation, which Google's store wants."""
+    """What distinguishes an object from its later versions: its ETag, and its generation, which Google's store
+    wants."""
     e_tag, version = meta["e_tag"] or "", meta["version"]
     return f"{e_tag}{_BETWEEN}{version}" if version else str(e_tag)
 

@@ -506,7 +506,7 @@ def _people(view: StreamSnapshot) -> RenderableType:
     names |= recording.participants
     names.pop(None, None)
     if (mixed := sound.get(None)) is not None:
-        table.add_row(Text("everybody (mixed)", style="dim"), meter(mixed.level), _gaps(mixed))
+        table.add_row(Text("everyone (mixed)", style="dim"), meter(mixed.level), _gaps(mixed))
     for user_id, name in _loudest(names, sound, recording.speaker)[:MOST_PEOPLE]:
         speaking = user_id is not None and user_id == recording.speaker
         track = sound.get(user_id)

@@ -88,7 +88,7 @@ def gist(frame: Frame, product: Product, *, shows_text: bool = True) -> str:
         case KeepAliveRequest(timestamp=timestamp) | KeepAliveResponse(timestamp=timestamp):
             return _join(name, escape(f"timestamp {timestamp}"))
         case Media():
-            person = _sender(message, product) or ("everybody" if isinstance(message, Audio) else "?")
+            person = _sender(message, product) or ("everyone" if isinstance(message, Audio) else "?")
             return _join(name, escape(person), size_of(payload_nbytes(message.letters())))
         case Transcript(text=text, attribute=change):
             words = Attribute.label(change) if change in (Attribute.UPDATE, Attribute.DELETE) else ""

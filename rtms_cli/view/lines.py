@@ -158,7 +158,7 @@ class _Shown:
 
 
 def is_worth_a_look(fields: Mapping[str, object], text: str) -> bool:
-    """Whether an event went wrong in a way that a recording does not tell of."""
+    """Whether an event went wrong in a way that a recording does not mention."""
     return text.startswith("WARNING") or fields.get("state") == "left"
 
 

@@ -79,7 +79,7 @@ class Screen:
         self._history = History()
         self._notices: deque[str] = deque(maxlen=20)
         self._warnings: deque[str] = deque(maxlen=20)
-        """What went wrong that the recordings do not tell of; it is printed at the end."""
+        """What went wrong that the recordings do not mention; it is printed at the end."""
         self._frames: dict[str, deque[Frame]] = {}
         self._ended: deque[Ended] = deque(maxlen=MOST_ENDED)
         self._chosen = 0

@@ -215,7 +215,7 @@ class Driver:
             self._wake.set()
 
     def _open(self, channel: str, url: str) -> None:
-        self._close(channel, 1000, "opened anew")
+        self._close(channel, 1000, "opened again")
         link = _Link(channel)
         self._links[channel] = link
         opening = ChannelState(State.OPENING, url=redact_url(url.partition("?")[0]))

@@ -116,7 +116,7 @@ def test_both_parties_are_in_the_manifest_and_the_inspection(call: Path) -> None
     assert [(one["user_id"], one["user_name"]) for one in summary["participants"]] == [(0, "Ann"), (1, "Bo")]
     assert [one["channel_id"] for one in summary["tracks"] if one["kind"] == "transcript"] == [0, 1]
     shown = rtms("inspect", call, cwd=call).stdout + rtms("inspect", call, "--timeline", cwd=call).stdout
-    assert "everybody" not in shown
+    assert "everyone" not in shown
     assert shown.count("Ann") >= 4
 
 
@@ -181,7 +181,7 @@ def test_where_only_channels_tell_who_it_is_channel_0_is_a_party_in_every_produc
     assert [path.name for path in exported(call, "--to", "wav", "--per-speaker")] == ["call.0.wav", "call.1.wav"]
     summary = json.loads(rtms("inspect", call, "--json", cwd=call).stdout)
     assert [one["channel_id"] for one in summary["tracks"]] == [0, 1, 0]
-    assert "everybody" not in rtms("inspect", call, "--all", cwd=call).stdout
+    assert "everyone" not in rtms("inspect", call, "--all", cwd=call).stdout
 
 
 def test_what_was_said_before_a_transfer_is_the_first_agents(tmp_path: Path) -> None:

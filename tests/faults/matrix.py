@@ -121,7 +121,7 @@ CASES = (
     Case("interrupted webhook", (at(5, Fault.WEBHOOK_INTERRUPTED),), rebuilds=1),
     Case("wrong signature", (at(-1, Fault.REFUSE_SIGNALING, 3),), status="failed", sound=False),
     Case(
-        "only a webhook tells of the stop",
+        "only a webhook reports the stop",
         (at(10, Fault.STOP_WEBHOOK_ONLY, 6),),
         untaken=range(500),
         in_flight=IN_FLIGHT,  # the server's sockets break with what they had not sent

@@ -48,7 +48,7 @@ def test_the_demo_fits_one_screen(columns: int, lines: int, tmp_path: Path) -> N
     text = "\n".join(screen)
     assert "recording  recordings/2" in text
     assert "ended      complete, reason 6 STOP_BC_MEETING_ENDED: the meeting ended" in text
-    assert "audio       everybody" in text
+    assert "audio       everyone" in text
     assert "0:00:12" in text
     assert "silent: below −60" in text
     assert "Next: rtms inspect latest --lint" in text

@@ -152,7 +152,7 @@ def test_the_summary_tells_of_sound_and_losses(tmp_path: Path) -> None:
     lines = rtms("inspect", tmp_path, "--all", cwd=tmp_path).stdout.splitlines()
     start = lines.index("sound")
     assert [line.split() for line in lines[start + 2 : start + 4]] == [
-        ["audio/mixed.wav", "everybody", "16,000", "0:00:02", "50%", "-9.0", "-6.0", "1", "0.25", "s", "–"],
+        ["audio/mixed.wav", "everyone", "16,000", "0:00:02", "50%", "-9.0", "-6.0", "1", "0.25", "s", "–"],
         ["audio/7_ann.wav", "Ann\\x1b", "16,000", "0:00:01", "100%", "–", "–", "0", "–", "–"],
     ]
     assert lines[start + 4].split()[:8] == ["audio/gone.wav", "Bob", "–", "–", "–", "–", "–", "0"]

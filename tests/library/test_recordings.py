@@ -121,11 +121,11 @@ def test_who_is_not_there_is_named(folder: Path) -> None:
     recording = Recording(folder)
     with pytest.raises(Problem) as caught:
         recording.audio()
-    assert caught.value.what == f"{folder} has no audio of everybody."
+    assert caught.value.what == f"{folder} has no audio of everyone."
     assert caught.value.remedy == "There is that of Anna, Bernd."
     with pytest.raises(Problem, match="has no video of"):
         recording.video("Carla")
-    with pytest.raises(Problem, match="has no share of everybody"):
+    with pytest.raises(Problem, match="has no share of everyone"):
         recording.share()
 
 

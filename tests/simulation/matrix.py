@@ -228,7 +228,7 @@ CASES = (
     *(Case(f"stop reason {n}", (at(10, Fault.STOP, n),), status="interrupted") for n in (*range(10, 20), 24)),
     *(Case(f"stop reason {n}", (at(10, Fault.STOP, n),)) for n in (1, 6, 7, 25)),
     Case(
-        "only a webhook tells of the stop",
+        "only a webhook reports the stop",
         (at(10, Fault.STOP_WEBHOOK_ONLY, 6),),
         untaken=range(500),
         in_flight=IN_FLIGHT,  # the server's sockets break with what they had not sent
@@ -249,10 +249,10 @@ CASES = (
     ),
     Case("a packet comes twice", (at(5, Fault.DUPLICATE),)),
     Case("packets change places", (at(5, Fault.SWAP),)),
-    Case("payload is no base64", (at(5, Fault.BAD_BASE64),), unkept=1),
+    Case("payload is not base64", (at(5, Fault.BAD_BASE64),), unkept=1),
     Case("payload of odd length", (at(5, Fault.ODD_AUDIO),)),
-    Case("a frame is no JSON", (at(5, Fault.BAD_JSON),)),
-    Case("a frame is no UTF-8", (at(5, Fault.BAD_UTF8),)),
+    Case("a frame is not JSON", (at(5, Fault.BAD_JSON),)),
+    Case("a frame is not UTF-8", (at(5, Fault.BAD_UTF8),)),
     Case("unknown message type", (at(5, Fault.UNKNOWN_TYPE),)),
     *(
         Case(f"server: {deviation}", deviations=frozenset({deviation}))

@@ -25,7 +25,7 @@ def test_everything_that_matters_is_there_at_every_size(width: int, height: int)
     text = drawn(Moment("listen", [view()], progress=0.5, notices=["hello"], free_nbytes=5_000_000_000), width, height)
     for part in (
         "listen", "50%", "5.0 GB free", "Meeting uuid1==", "✓ webhook 0.00", "✗ media lost 9.00", "● up", "1/3",
-        "4.2ms", "audio", "625", "everybody (mixed)", "John Smith", "Good morning", "chat is not granted",
+        "4.2ms", "audio", "625", "everyone (mixed)", "John Smith", "Good morning", "chat is not granted",
         "STATUS_MEDIA_TYPE_CHAT_NOT_SUPPORT", "7 LOSSES", "hello", "? help",
     ):  # fmt: skip
         assert part in text, part
@@ -110,7 +110,7 @@ def test_the_parties_of_a_call_are_told_by_their_channels(tmp_path: Path) -> Non
     text = drawn(Moment("x", [call], frames=None))
     assert "Ann" in text
     assert "channel 1" in text
-    assert "everybody" not in text
+    assert "everyone" not in text
     lines = JsonLines(out)
     lines.on_frame("s", frames[0])
     lines.close()

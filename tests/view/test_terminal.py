@@ -37,7 +37,7 @@ def demo(tmp_path: Path) -> Iterator[Terminal]:
 
 
 def test_what_a_person_sees_does_and_gets_back(demo: Terminal, tmp_path: Path) -> None:
-    demo.shows("✓ ready", "Good morning", "rtms  demo", "● up", "everybody (mixed)", "audio", "? help", "% ")
+    demo.shows("✓ ready", "Good morning", "rtms  demo", "● up", "everyone (mixed)", "audio", "? help", "% ")
     demo.type("?")
     demo.shows("this list", "finish all recordings and quit")
     demo.type(" ")
