@@ -1,5 +1,6 @@
 """`rtms play`: hear a recording, or open its page."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -100,12 +101,27 @@ def _sound(recorded: "Recorded") -> "Iterator[tuple[Path, float]]":
     voice = everybody(recorded)
     if len(voice.tracks) == 1:
         track = voice.tracks[0]
+        _check_sound(recorded.folder, track.path)
         yield (recorded.folder / track.path).absolute(), recorded.clock.track(track)
         return
     with tempfile.TemporaryDirectory(prefix="rtms-play-") as folder:
         target = Path(folder) / "mixed.wav"
         export_audio(recorded, [voice], target)
         yield target, 0.0
+
+
+def _check_sound(folder: Path, name: str) -> None:
+    """Let a player have nothing but a sound file in the recording, whatever a stranger's manifest names.
+
+    :raises Problem: if it is something else.
+    """
+    from rtms_cli.untrusted import open_sound
+
+    try:
+        open_sound(folder, name).close()
+    except OSError as error:
+        what = f"The sound {name} of {folder} cannot be played: {reason_of(error)}."
+        raise Problem(what, "`rtms play --with browser` opens the page.") from None
 
 
 def _arguments(player: Player, path: Path, start: float) -> list[str]:
@@ -150,7 +166,8 @@ def _page(folder: Path) -> Path:
 
     target = folder / PAGE
     sources = [path for name in ("manifest.json", "capture*.jsonl*") for path in folder.glob(name)]
-    if target.is_file() and target.stat().st_mtime_ns >= max(path.stat().st_mtime_ns for path in sources):
+    is_made = target.is_file() and not target.is_symlink()
+    if is_made and target.stat().st_mtime_ns >= max((path.stat().st_mtime_ns for path in sources), default=math.inf):
         return target
     if not os.access(folder, os.W_OK):
         target = Path(tempfile.mkdtemp(prefix="rtms-page-")) / PAGE

@@ -111,7 +111,7 @@ class Connections:
     def connect(self, channel: Channel, at_us: int, *, anew: bool = False) -> None:
         """Open a channel's socket.
 
-        :param again: whether it begins a new life, for which the server waits again.
+        :param anew: whether it begins a new life, for which the server waits again.
         """
         if anew:
             channel.lost_us = at_us

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from rtms_cli.errors import Problem
-from rtms_cli.machine import Frame, FrameSink, Item
+from rtms_cli.machine import ChannelState, Frame, FrameSink, Item, State, state_frame
 from rtms_cli.protocol.messages import SignalingHandshakeResponse
 from rtms_cli.protocol.numbers import StatusCode
 from rtms_cli.wire.driver import Dial, FinalConnectionError
@@ -26,7 +26,7 @@ class Beginning:
         self._begin = begin
         self._items: list[Item] = []
         self._sink: FrameSink | None = None
-        self._nbytes = 0
+        self._nbytes = self._dropped = 0
         self._task: asyncio.Future[FrameSink] | None = None
         self._is_accepted = False
         self.put: Callable[[Item], None] = self._keep
@@ -65,8 +65,10 @@ class Beginning:
             await asyncio.wait([self._task])
 
     def _keep(self, item: Item) -> None:
-        if self._nbytes < MOST_HELD:  # else the recording could not begin, and its session is about to end
+        if self._nbytes < MOST_HELD:
             self._items.append(item)
+        else:  # the disk takes long, or the recording could not begin and its session is about to end
+            self._dropped += 1
         match item:
             case Frame(message=SignalingHandshakeResponse(status_code=StatusCode.STATUS_OK)):
                 self._is_accepted = True
@@ -90,5 +92,13 @@ class Beginning:
         sink = task.result()
         for item in self._items:
             sink.put(item)
+        if self._dropped:
+            reason = f"{self._dropped} messages were not kept: {MOST_HELD >> 20} MiB were waiting for the recording"
+            dropped = ChannelState(State.DROPPED, reason=reason, count=self._dropped)
+            sink.put(state_frame(_time_of(self._items[-1]), "signaling", dropped))
         self._items.clear()
         self._sink, self.put = sink, sink.put
+
+
+def _time_of(item: Item) -> int:
+    return item.at_us if isinstance(item, Frame) else item.at_us[-1]

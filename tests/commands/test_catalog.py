@@ -201,3 +201,29 @@ def test_recordings_in_a_store_are_listed_shown_named_and_deleted(place: Path) -
         assert "title: Sync" in shown.stdout, shown.stderr
         assert rtms("rm", "--yes", f"{url}/20261128T100000Z_x", cwd=place, settings=settings).returncode == 0
         assert rtms("ls", url, cwd=place, settings=settings).stdout == ""
+
+
+def test_a_player_gets_nothing_but_sound_of_the_recording(place: Path) -> None:
+    """A manifest may come from a stranger, and a player opens playlists and URLs."""
+    folder = place / "recordings" / NEW
+    (place / "other.wav").write_bytes((folder / "audio" / "mixed.wav").read_bytes())
+    (folder / "list.m3u").write_text("https://example.org/")
+    (folder / "audio" / "link.wav").symlink_to(place / "other.wav")
+    script(place, "mpv")
+    for path in ("../../other.wav", str(place / "other.wav"), "list.m3u", "audio/link.wav", "audio/gone.wav"):
+        track = TrackEntry("audio", path, 0, packets=1, duration=20.0, offset=0.0)
+        (folder / "manifest.json").write_bytes(manifest(tracks=[track]).encode())
+        done = rtms("play", "--with", "mpv", cwd=place, settings={"PATH": str(place)})
+        assert done.returncode == 2, path
+        assert "Traceback" not in done.stderr
+        assert not (place / "called").exists(), path
+
+
+def test_a_page_that_is_a_link_is_not_opened(place: Path) -> None:
+    browser = script(place, "browser")
+    (place / "else.html").write_text("<p>something else</p>")
+    (place / "recordings" / NEW / "page.html").symlink_to(place / "else.html")
+    done = rtms("play", "--with", "browser", cwd=place, settings={"PATH": str(place), "BROWSER": f"{browser} %s"})
+    assert done.returncode == 2, done.stdout
+    assert "symbolic link" in done.stderr
+    assert not (place / "called").exists()
