@@ -156,7 +156,7 @@ def test_a_capture_that_somebody_touches_goes_on_in_another_file(harm: str, tmp_
         case "deleted":
             assert said == "capture.jsonl is not there any more"
         case "emptied" | "replaced":
-            assert "capture.jsonl is no capture" in said
+            assert "capture.jsonl is not a capture" in said
         case "cut":
             assert (len(read), said) == (3 * 4 - 1 + len(later), "")
         case _:
@@ -181,7 +181,7 @@ def test_a_capture_that_is_touched_twice_has_three_parts_and_loses_a_part_of_ano
     recorder.fold(batch(2))
     finish(recorder)
     (folder / "capture.3.jsonl").rename(folder / "capture.3.jsonl.part")
-    with pytest.raises(Problem, match="no capture"):
+    with pytest.raises(Problem, match="is not a capture"):
         Capture(folder)
     (folder / "capture.3.jsonl.part").rename(folder / "capture.3.jsonl")
     assert len(list(Capture(folder))) == 5
