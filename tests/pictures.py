@@ -21,7 +21,7 @@ from rtms_cli.wire.dialer import Dialer
 from rtms_cli.wire.hosts import HostPolicy
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs/images/demo.svg"
-SECONDS, SHOWN_AT_S = 20, 15
+SECONDS, SHOWN_AT_S = 20, 14
 
 
 async def draw(out: Path) -> str:
