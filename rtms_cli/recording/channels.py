@@ -85,7 +85,7 @@ class Channels:
         channel = self.known.get(name)
         if channel is None or message.media_type not in channel.aside:
             return False
-        self._warn(f"{name}: {MEDIA_NAMES[message.media_type]} was not requested, and is ignored")
+        self._warn(f"{name}: {MEDIA_NAMES[message.media_type]} that was not asked for is left aside")
         return True
 
     def params(self) -> tuple[MediaParams, MediaParams]:

@@ -366,7 +366,7 @@ def test_a_plot_and_the_usual(meeting: Path, tmp_path: Path) -> None:
     assert [path.suffix for path in usual] == [".mp4", ".vtt", ".txt"]
     assert {path.stat().st_mode & 0o777 for path in [*usual, *exported(meeting, "--to", "slides")]} == {0o600}
     again = rtms("export", meeting, cwd=tmp_path)
-    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+    assert (again.returncode, "already exists" in again.stderr) == (2, True)
     assert len(exported(meeting, "--force")) == 3
 
 
@@ -525,7 +525,7 @@ def test_a_file_name_is_a_file_for_one_format(meeting: Path, tmp_path: Path) -> 
     [other_name] = exported(meeting, "--to", "opus", "--out", tmp_path / "talk.ogg")
     assert av.open(str(other_name)).streams.audio[0].codec_context.name == "opus"
     again = rtms("export", meeting, "--to", "txt", "--out", "existing.txt", cwd=tmp_path)
-    assert (again.returncode, again.stderr.splitlines()[0]) == (2, "error: existing.txt is there already.")
+    assert (again.returncode, again.stderr.splitlines()[0]) == (2, "error: existing.txt already exists.")
     before = (tmp_path / "existing.txt").read_text()
     (tmp_path / "existing.txt").write_text("x")
     exported(meeting, "--to", "txt", "--out", tmp_path / "existing.txt", "--force")

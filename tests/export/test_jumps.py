@@ -78,7 +78,7 @@ def test_a_file_of_weeks_is_refused_with_the_number(tmp_path: Path) -> None:
     for to in ("wav", "opus", "mp4"):
         done = rtms("export", recording, "--to", to, cwd=tmp_path)
         assert done.returncode == 2
-        assert "It would be 60 days long: 14 are the most that is exported." in done.stderr
+        assert "It would be 60 days long; the limit is 14." in done.stderr
     assert not list((recording / "export").iterdir())
 
 

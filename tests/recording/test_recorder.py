@@ -74,8 +74,8 @@ def test_what_comes_because_everything_had_to_be_asked_for_is_left_aside(tmp_pat
     assert sorted(track["kind"] for track in manifest["tracks"]) == ["audio", "chat"]
     assert manifest["origin_ms"] == ZERO_MS
     assert {(each["text"], each["count"]) for each in manifest["warnings"]} == {
-        ("media: video was not requested, and is ignored", 2),
-        ("media: transcript was not requested, and is ignored", 1),
+        ("media: video that was not asked for is left aside", 2),
+        ("media: transcript that was not asked for is left aside", 1),
     }
     assert manifest["losses"] == []
     assert len(lines(tmp_path / "r" / "capture.jsonl")) == 1 + len(frames)

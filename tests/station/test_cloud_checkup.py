@@ -59,7 +59,7 @@ async def test_each_flow_is_tried_and_one_that_works_will_do(cloud: Cloud) -> No
     refused = checks["token by client_credentials"]
     assert (refused.verdict, refused.fix) == ("unknown", "The one by account_credentials works.")
     assert "the client id or the secret is wrong" in refused.found
-    assert checks["token by account_credentials"].found == "Zoom gave one, valid for 60 min"
+    assert checks["token by account_credentials"].found == "Zoom issued one, valid for 60 min"
     assert checks["scopes by account_credentials"].verdict == "ok"
     assert checks["token by access_token"].verdict == "unknown"
 
