@@ -13,6 +13,7 @@ from msgspec import Struct
 from rtms_cli.capture import Capture, epoch_folders, part_of
 from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.endings import Status
+from rtms_cli.recording.files import folder_size
 from rtms_cli.recording.manifest import MANIFEST, Manifest, TrackEntry
 from rtms_cli.recording.ownership import is_being_recorded
 from rtms_cli.untrusted import is_folder
@@ -116,13 +117,13 @@ def entry_of(folder: Path) -> Entry:
         return _without_manifest(folder, Status.RECORDING.value if is_recorded else UNFINISHED)
     except (OSError, ValueError) as error:
         why = reason_of(error)
-        return Entry(folder.name, str(folder), UNREADABLE, nbytes=size_of(folder), problem=why)
+        return Entry(folder.name, str(folder), UNREADABLE, nbytes=folder_size(folder), problem=why)
     status = manifest.status
     if is_recorded and status == Status.RECORDING:
         status = Status.RECORDING.value
     elif status == Status.RECORDING or epoch_folders(folder):
         status = UNFINISHED
-    return described(folder.name, str(folder), status, manifest, size_of(folder))
+    return described(folder.name, str(folder), status, manifest, folder_size(folder))
 
 
 def _without_manifest(folder: Path, status: str) -> Entry:
@@ -130,7 +131,7 @@ def _without_manifest(folder: Path, status: str) -> Entry:
     try:
         header = Capture(folder).header
     except Problem as problem:
-        return Entry(folder.name, str(folder), status, nbytes=size_of(folder), problem=problem.what)
+        return Entry(folder.name, str(folder), status, nbytes=folder_size(folder), problem=problem.what)
     return Entry(
         folder.name,
         str(folder),
@@ -139,7 +140,7 @@ def _without_manifest(folder: Path, status: str) -> Entry:
         id=header.id,
         rtms_stream_id=header.rtms_stream_id,
         started_at=header.created,
-        nbytes=size_of(folder),
+        nbytes=folder_size(folder),
     )
 
 
@@ -187,18 +188,6 @@ def length(manifest: Manifest) -> float:
     if wall is None:
         return media
     return media if 0.0 < media <= wall + _CLOCKS_S else wall
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder; links are not followed."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += (Path(parent) / name).lstat().st_size
-            except OSError:
-                continue  # it has gone meanwhile
-    return total
 
 
 def newest_first(entries: Iterator[Entry]) -> list[Entry]:

@@ -32,16 +32,27 @@ def newest(place: Path) -> Path:
     captures = [path for path in found if part_of(path.name) is not None and is_file(path)]
     names = {path.parent.name for path in captures}
     captures = [path for path in captures if _COPY.sub("", path.parent.name) not in names - {path.parent.name}]
-    if not captures:
+    dated = [(began, path.parent) for path in captures if (began := _began(path)) is not None]
+    if not dated:
         raise Problem(f"There is no recording in {place}/.", "`rtms demo` records a simulated meeting.")
-    return max(captures, key=_began).parent
+    return max(dated)[1]
 
 
-def _began(capture: Path) -> tuple[str, int, str]:
-    """What captures are sorted by: when their recordings began, and when they were written last."""
-    name, written = capture.parent.name, capture.stat()
+def _began(capture: Path) -> tuple[str, int, str] | None:
+    """What captures are sorted by: when their recordings began, and when they were written last.
+
+    `None` if it was deleted a moment ago.
+    """
+    name = capture.parent.name
+    try:
+        written = capture.stat()
+    except OSError:
+        return None
+    try:
+        shown = datetime.fromtimestamp(written.st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
+    except (OSError, OverflowError, ValueError):  # no date can be that time
+        shown = ""
     began = _NAMED.match(name)
-    shown = datetime.fromtimestamp(written.st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
     return shown if began is None else began[0], written.st_mtime_ns, name
 
 

@@ -233,7 +233,10 @@ def _next_steps(options: RecordingOptions, ended: "Sequence[Ended]") -> Sequence
     if not kept:
         failed = any(one.finish.status == Status.FAILED for one in ended)
         return [("rtms doctor", "check the credentials and the way to Zoom")] if failed else ()
-    settings = read_defaults(Path(), os.environ, on_old=lambda *_: None).values
+    try:
+        settings = read_defaults(Path(), os.environ, on_old=lambda *_: None).values
+    except Problem:  # someone has changed the settings since
+        settings = {}
     is_usual = options.place == settings.get("listen", {}).get("place", "recordings")
     if len(kept) > 1:
         return [(command_line("rtms", "ls", *(() if is_usual else (options.place,))), "list the recordings")]

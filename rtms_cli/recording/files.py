@@ -102,6 +102,18 @@ def forget_search(place: Path) -> None:
         (place / name).unlink(missing_ok=True)
 
 
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in a folder; links are not followed."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(parent) / name).lstat().st_size
+            except OSError:
+                continue  # it has gone meanwhile
+    return total
+
+
 def free_space(folder: Path) -> int | None:
     """Bytes that are free where recordings go."""
     for place in (folder, *folder.absolute().parents):

@@ -5,7 +5,6 @@ parts are merged. Right before it is deleted, that is looked at again. One renam
 that is killed leaves, the next one deletes.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from msgspec import Struct
 from rtms_cli.capture import epoch_folders, part_of
 from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.endings import Status
-from rtms_cli.recording.files import forget_search
+from rtms_cli.recording.files import folder_size, forget_search
 from rtms_cli.recording.manifest import MANIFEST, Manifest
 from rtms_cli.recording.merging import has_parts
 from rtms_cli.recording.ownership import FolderLock, NoLocksError, is_being_recorded, is_locked
@@ -135,7 +134,7 @@ class Folder:
             if path.is_symlink() or not path.is_dir():
                 continue
             if path.name.startswith(_GONE):
-                yield Candidate(path.name, LEFTOVER, "", "", _nbytes(path))
+                yield Candidate(path.name, LEFTOVER, "", "", folder_size(path))
             elif (found := self._look_at(path)) is not None:
                 yield found
 
@@ -170,7 +169,7 @@ class Folder:
             return Left(folder.name, _NOT_FINISHED)
         ended_at = manifest.ended_at or ""
         stamp = f"{mark.st_ino}-{mark.st_size}-{mark.st_mtime_ns}"
-        return Candidate(folder.name, manifest.status, manifest.started_at, ended_at, _nbytes(folder), stamp)
+        return Candidate(folder.name, manifest.status, manifest.started_at, ended_at, folder_size(folder), stamp)
 
 
 def delete_recording(folder: Path, is_same: Callable[[], bool] = lambda: True) -> str:
@@ -210,14 +209,3 @@ def _remove(gone: Path) -> str:
     except OSError as error:
         return f"a part of it could not be deleted: {reason_of(error)}"
     return ""
-
-
-def _nbytes(folder: Path) -> int:
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += (Path(parent) / name).lstat().st_size
-            except OSError:
-                continue  # it has gone meanwhile
-    return total

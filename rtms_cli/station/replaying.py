@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rtms_cli.capture import Capture, Header
@@ -40,7 +41,8 @@ class Aside:
         self._parent, self._header = parent, header
         try:
             make_folder(parent)
-            _remove_leftovers(parent)
+            with suppress(OSError):  # another replay removes them too
+                _remove_leftovers(parent)
             self.folder = Path(tempfile.mkdtemp(_HIDDEN, ".", parent))
         except OSError as error:
             raise Problem(
@@ -55,9 +57,14 @@ class Aside:
         """
         try:
             place = new_folder(self._parent, self._header)
-            if os.name == "nt":  # a folder cannot replace an empty one there
-                place.rmdir()
-            return self.folder.replace(place)
+            try:
+                if os.name == "nt":  # a folder cannot replace an empty one there
+                    place.rmdir()
+                return self.folder.replace(place)
+            except OSError:
+                with suppress(OSError):
+                    place.rmdir()
+                raise
         except OSError as error:
             raise Problem(f"The replay cannot be stored in {self._parent}: {reason_of(error)}.") from None
 

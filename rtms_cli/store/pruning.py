@@ -61,6 +61,6 @@ class StorePlace:
 
 
 def _deleted(manifest: Manifest, entry: StoreEntry) -> bytes:
-    manifest.status = LEFTOVER
+    manifest.status, manifest.title = LEFTOVER, None
     manifest.tracks, manifest.participants, manifest.warnings, manifest.losses = [], [], [], []
     return msgspec.json.encode({**msgspec.to_builtins(manifest), "store": StoreEntry(entry.epoch)})

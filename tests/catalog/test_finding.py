@@ -64,3 +64,18 @@ def test_without_recordings_the_demo_is_named(tmp_path: Path) -> None:
     with pytest.raises(Problem) as told:
         find_folder("latest", tmp_path / "recordings")
     assert "rtms demo" in told.value.remedy
+
+
+def test_what_is_deleted_meanwhile_is_not_the_latest(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = place / "20261129T090000Z_meeting_abe"
+    gone.mkdir()
+    (gone / "capture.jsonl").symlink_to("gone")
+    monkeypatch.setattr("rtms_cli.catalog.finding.is_file", lambda path: True)
+    assert find_folder("latest", place) == place / "20261128T090000Z_meeting_abd"
+
+
+def test_a_time_that_no_date_can_be_is_not_the_latest(place: Path) -> None:
+    os.utime(put(place, "other") / "capture.jsonl", (10**13, 10**13))
+    if (place / "other" / "capture.jsonl").stat().st_mtime < 10**12:
+        pytest.skip("this file system has no such times")
+    assert find_folder("latest", place) == place / "20261128T090000Z_meeting_abd"

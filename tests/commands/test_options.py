@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from typer.main import get_command
 
 from rtms_cli.commands import listing
 from rtms_cli.commands.app import app
+from rtms_cli.commands.composing import _next_steps
 from rtms_cli.commands.renamed import old_names
+from rtms_cli.machine import Finish
+from rtms_cli.view.ended import Ended
 
 SHORT = {
     "--context": "-C",
@@ -128,3 +132,13 @@ def test_old_names_in_files_and_in_the_environment(tmp_path: Path) -> None:
 def test_a_name_of_today_wins_over_an_old_one(tmp_path: Path) -> None:
     done = rtms("config", "trigger", cwd=tmp_path, settings={"RTMS_TRIGGER_TO": "old", "RTMS_WEBHOOK": "new"})
     assert [line.split()[2] for line in done.stdout.splitlines() if " webhook " in line] == ["new"]
+
+
+def test_settings_that_break_while_a_recording_runs_do_not_spoil_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rtms.toml").write_text("nosuch = 1\n")
+    options: Any = SimpleNamespace(quiet=False, place="recordings", store=None)
+    ended = Ended(Path("recordings/a"), Finish("complete", None, ""), None)
+    assert next(iter(_next_steps(options, [ended])))[0] == "rtms show latest"

@@ -12,6 +12,7 @@ from harness import same_files
 from processes import RTMS, environment, rtms
 
 from rtms_cli.capture import Capture
+from rtms_cli.errors import Problem
 from rtms_cli.recording.ownership import FolderLock
 from rtms_cli.station.replaying import Aside
 
@@ -68,3 +69,11 @@ def test_a_replay_that_cannot_be_put_in_place_is_an_error(demo: Path, tmp_path: 
     (tmp_path / "file").write_text("")
     done = rtms("replay", demo, "--out", "file", cwd=tmp_path)
     assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: Cannot make a folder in file: File exists.")
+
+
+def test_a_replay_whose_folder_is_gone_leaves_no_empty_one(demo: Path, tmp_path: Path) -> None:
+    aside = Aside(tmp_path / "out", Capture(demo).header)
+    aside.discard()
+    with pytest.raises(Problem, match="cannot be stored"):
+        aside.put_in_place()
+    assert list((tmp_path / "out").iterdir()) == []
