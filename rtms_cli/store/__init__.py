@@ -1,1 +1,1 @@
-"""Recordings as objects: what ships them to a store while they are made, and what reads them from there."""
+"""Recordings as objects: shipping them to a store while they are recorded, and reading them from there."""

@@ -1,4 +1,4 @@
-"""Makes a recording again from its captures, in a process of its own: what is recorded meanwhile must not wait."""
+"""Rebuilds a recording from its captures in a separate process, so that other recordings do not wait."""
 
 import asyncio
 import sys
@@ -10,9 +10,9 @@ _MOST_SHOWN = 300
 
 
 class Remaker:
-    """Repairs and merges recordings, one after the other: each reads all of it, and needs a core for that.
+    """Repairs and merges recordings one at a time, because each takes a CPU core.
 
-    :param keep_revoked: keep what Zoom wants deleted.
+    :param keep_revoked: keep recordings that Zoom requires to be deleted.
     """
 
     def __init__(self, *, keep_revoked: bool) -> None:

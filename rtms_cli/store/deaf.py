@@ -1,4 +1,4 @@
-"""An observer of a station that is deaf, but for what it overrides."""
+"""A base class for observers of a station that handle only some events."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,22 +10,22 @@ from rtms_cli.recording.recorder import RecorderSnapshot
 
 
 class DeafObserver:
-    """Makes nothing of what a station tells; see `station.observing.Observer`."""
+    """Ignores all events of a station; see `station.observing.Observer`."""
 
     def on_started(self, stream: Stream, folder: Path | None) -> None:
-        """Nothing is made of it."""
+        """Ignore."""
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
-        """Nothing is made of it."""
+        """Ignore."""
 
     def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
-        """Nothing is made of it."""
+        """Ignore."""
 
     def on_finished(self, stream: Stream, folder: Path | None, finish: Finish, manifest: Manifest | None) -> None:
-        """Nothing is made of it."""
+        """Ignore."""
 
     def on_notice(self, text: str) -> None:
-        """Nothing is made of it."""
+        """Ignore."""
 
     def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
-        """Nothing is made of it."""
+        """Ignore."""

@@ -1,4 +1,4 @@
-"""The last steps of a recording in a store: its finished files, and the manifest that says that they are all there.
+"""The last steps of a recording in a store: its finished files, then the manifest that confirms them.
 
 The stored manifest is the local one with `store`: whose epoch wrote it, the files with their keys, lengths and SHA-256,
 and the segments. It is written last, on the condition that nobody has changed it since it was read.
@@ -31,7 +31,7 @@ _MOST_MANIFEST = 64 << 20
 
 
 class FencedError(Exception):
-    """A later owner has the recording: nothing more is written."""
+    """A later owner has the recording. Nothing more is written."""
 
 
 class StoredFile(Struct, frozen=True):
@@ -39,7 +39,7 @@ class StoredFile(Struct, frozen=True):
 
     path: str
     key: str
-    """Below the recording."""
+    """Key below the recording."""
     nbytes: int
     sha256: str
 
@@ -48,7 +48,7 @@ class StoreEntry(Struct, frozen=True):
     """`store` in a stored manifest."""
 
     epoch: int
-    """Whose files are valid."""
+    """The epoch of the valid files."""
     files: list[StoredFile] = []
     segments: list[str] = []
     """Their keys, below the recording, in order."""
@@ -65,7 +65,7 @@ _stored = msgspec.json.Decoder(_Stored)
 class Finisher:
     """See the module.
 
-    :param spool: where recordings are made again.
+    :param spool: the folder where recordings are rebuilt.
     """
 
     def __init__(self, objects: Objects, spool: Path, *, keep_revoked: bool) -> None:
@@ -75,7 +75,7 @@ class Finisher:
         self._remaker = Remaker(keep_revoked=keep_revoked)
 
     async def claim(self, part: SpoolPart) -> None:
-        """Say in the manifest that this epoch writes the recording; nothing where it says so already.
+        """Write into the manifest that this epoch writes the recording, unless it already says so.
 
         :raises FencedError: if a later one does.
         """
@@ -90,14 +90,14 @@ class Finisher:
                 return
 
     async def is_surely_over(self, recording: str) -> bool:
-        """Whether a recording is finished in the store; no where that cannot be seen now."""
+        """Return whether a recording is finished in the store; false if that is unknown now."""
         with contextlib.suppress(StoreError):
             known, _ = await self._known(recording)
             return known is not None and known.status not in ("", "recording")
         return False
 
     async def has_to_be_made_anew(self, part: SpoolPart) -> bool:
-        """Whether its process died, or files of it were deleted to make room; a repair takes its lock."""
+        """Return whether its process died or some of its files were deleted to free space. A repair takes its lock."""
         state, local = await asyncio.to_thread(lambda: (part.state(), _manifest(part.folder)))
         return bool(state.dropped) or local.get("status") == "recording"
 
@@ -121,14 +121,14 @@ class Finisher:
         return await self._store(part.recording, part.epoch, part.folder, segments, [])
 
     async def finish_again(self, recording: str) -> str:
-        """Finish a recording again that was finished before all of its segments were there."""
+        """Finish a recording again after it was finished without all of its segments."""
         known, _ = await self._known(recording)
         if known is not None and self._is_gone(known):
             raise FencedError
         return await self.finish_from_segments(recording, 1 if known is None else known.store.epoch)
 
     async def is_gone(self, recording: str) -> bool:
-        """Whether a recording was revoked: nothing of it may come back."""
+        """Return whether a recording was revoked, so that nothing of it may be stored again."""
         known, _ = await self._known(recording)
         return known is not None and self._is_gone(known)
 
@@ -136,7 +136,7 @@ class Finisher:
         return known.status == "revoked" and not self._keep_revoked
 
     async def finish_from_segments(self, recording: str, epoch: int) -> str:
-        """Finish a recording that several owners have made, from what the store has of it.
+        """Finish a recording of several owners from its data in the store.
 
         :raises NoObjectError: if it has nothing.
         """
@@ -156,13 +156,13 @@ class Finisher:
             await asyncio.to_thread(shutil.rmtree, workshop, ignore_errors=True)
 
     async def delete(self, part: SpoolPart) -> None:
-        """Delete what the store has of a recording that Zoom has revoked; the manifest says so, and stays."""
+        """Delete a revoked recording from the store. The manifest stays and says so."""
         manifest = await asyncio.to_thread(_manifest, part.folder)
         while True:
             known, etag = await self._known(part.recording)
             if known is not None and known.store.epoch > part.epoch:
                 raise FencedError
-            with contextlib.suppress(ConditionError):  # someone has written it in between
+            with contextlib.suppress(ConditionError):  # it was changed in between
                 entry = msgspec.to_builtins(StoreEntry(part.epoch))
                 why = await delete_all(self._objects, part.recording, {**manifest, "store": entry}, etag)
                 if why:
@@ -202,9 +202,9 @@ class Finisher:
         return dict(found)
 
     async def _verify(self, part: SpoolPart, state: Shipped, there: dict[int, Info]) -> None:
-        """See that the store has each segment that it has confirmed, whole.
+        """Check that the store has every confirmed segment completely.
 
-        :raises StoreError: if it has not; then they are shipped again.
+        :raises StoreError: if not. Then they are shipped again.
         """
         sizes = {number: info.nbytes for number, info in there.items()}
         wrong = [one.number for one in state.segments if sizes.get(one.number) != one.nbytes]
@@ -219,7 +219,7 @@ class Finisher:
             raise StoreError(f"{where} lacks {len(wrong)} segments; they are stored again.")
 
     async def _fetch(self, folder: Path, segments: dict[int, Info]) -> list[Loss]:
-        """Put an owner's segments together to a capture."""
+        """Assemble an owner's segments into a capture."""
         await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
         lost = max(segments) - len(segments)
         losses = [Loss("segments that the store does not have", part_name(1), lost)] if lost else []

@@ -1,7 +1,7 @@
 """The calls to an object store that we need, the same for S3, Google Cloud Storage and Azure.
 
-The library is obstore. What it raises is told in words, and as what may pass (`is_temporary`) or will not. Credentials
-are the cloud's usual ones: its environment variables, its metadata service, a workload's identity.
+The library is obstore. Its errors are described in words and classified as temporary (`is_temporary`) or permanent.
+Credentials are the cloud's usual ones: environment variables, the metadata service, or a workload identity.
 """
 
 import asyncio
@@ -21,50 +21,50 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 PART_NBYTES = 8 << 20
-"""Larger files go up in parts of this size, side by side."""
+"""Larger files are uploaded in parallel parts of this size."""
 PARTS_AT_ONCE = 4
 CONNECT_S, REQUEST_S, RETRY_S = 5, 60, 10
-"""Seconds for a connection and for a request; and for how long one is tried again before the caller hears of it."""
+"""Time limits in seconds for a connection, for a request, and for retries before the caller gets an error."""
 _PIECE_NBYTES = 4 << 20
-"""What is downloaded at once of a large object."""
+"""Chunk size for downloads of large objects."""
 MOST_OBJECT = 512 << 20
-"""Bytes of an object that is read as a whole."""
+"""Size limit of an object that is read completely."""
 MOST_LISTED = 1_000_000
-"""Objects below one prefix."""
+"""Limit of objects below one prefix."""
 _BETWEEN = "\x1f"
 _T = TypeVar("_T")
 
 
 class StoreError(Problem):
-    """A store does not do what is asked of it."""
+    """A store call failed."""
 
     is_temporary = True
     """Whether it may work later."""
 
 
 class StoreRefusesError(StoreError):
-    """It refuses us, or there is no such bucket."""
+    """The store denies access, or the bucket does not exist."""
 
     is_temporary = False
 
 
 class NoObjectError(StoreError):
-    """There is no such object."""
+    """The object does not exist."""
 
     is_temporary = False
 
 
 class ConditionError(StoreError):
-    """The object has changed since, or is there already: nothing was written."""
+    """The object has changed or already exists. Nothing was written."""
 
     is_temporary = False
 
 
 class Info(Struct, frozen=True):
-    """What a store says of an object."""
+    """Metadata of an object."""
 
     key: str
-    """Below the URL that was opened."""
+    """Key below the opened URL."""
     nbytes: int
     etag: str
     modified: datetime
@@ -84,10 +84,10 @@ class Objects:
     async def put(self, key: str, data: bytes, *, is_new: bool = False, etag: str = "") -> str:
         """Write an object.
 
-        :param is_new: only if there is none.
-        :param etag: only where it still has this one.
+        :param is_new: only write if it does not exist.
+        :param etag: only write if it still has this ETag.
         :returns: its new ETag.
-        :raises ConditionError: if that does not hold.
+        :raises ConditionError: if the condition is not met.
         :raises StoreError: if it could not be written.
         """
         import obstore
@@ -97,9 +97,9 @@ class Objects:
         return _mark(done)
 
     async def put_file(self, key: str, path: Path) -> Info:
-        """Write a file, in parts where it is large, and look at what arrived.
+        """Write a file, in parts if it is large, and check the result.
 
-        :raises StoreError: if it could not be written, or did not arrive whole.
+        :raises StoreError: if it could not be written completely.
         """
         import obstore
 
@@ -112,7 +112,7 @@ class Objects:
         return await self.arrived(key, nbytes)
 
     async def arrived(self, key: str, nbytes: int) -> Info:
-        """Look whether an object is as long as what was written.
+        """Check that an object has the length that was written.
 
         :raises StoreError: if it is not.
         """
@@ -136,7 +136,7 @@ class Objects:
         return bytes(data), _mark(got.meta)
 
     async def head(self, key: str) -> Info:
-        """What a store says of an object.
+        """Return the metadata of an object.
 
         :raises NoObjectError: if there is none.
         """
@@ -145,7 +145,7 @@ class Objects:
         return _info(await self._call(obstore.head_async(self._store, key), key))
 
     async def listed(self, prefix: str = "") -> AsyncIterator[Info]:
-        """The objects below a prefix, a folder's; those with keys that no file could have are left out."""
+        """Yield the objects below a prefix, except those with keys that are not valid file names."""
         import obstore
 
         stream, count = obstore.list(self._store, prefix or None, chunk_size=1000), 0
@@ -158,7 +158,7 @@ class Objects:
                 raise StoreError(f"{self.url}/{prefix} has more than {MOST_LISTED:,} objects.")
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; what is gone already is not an error."""
+        """Delete objects. Missing objects are not an error."""
         import obstore
 
         for start in range(0, len(keys), 1000):
@@ -177,7 +177,7 @@ class Objects:
         return self._call_now(read, key)
 
     def put_now(self, key: str, data: bytes, etag: str) -> None:
-        """Write an object again, where it still has this ETag; see `put`."""
+        """Write an object again if it still has this ETag; see `put`."""
         import obstore
 
         mode: Any = _condition(etag)
@@ -190,10 +190,10 @@ class Objects:
         return _info(self._call_now(lambda: obstore.head(self._store, key), key))
 
     def download_now(self, key: str, target: Path, most: int) -> int:
-        """Write an object into a new file, piece by piece.
+        """Download an object into a new file, in chunks.
 
-        :param most: how many bytes it may have; the rest is left out.
-        :returns: how long the file is.
+        :param most: size limit. The rest is cut off.
+        :returns: the size of the file.
         :raises OSError: if the file cannot be written.
         """
         import obstore
@@ -233,7 +233,7 @@ class Objects:
                 raise StoreError(f"{self.url}/{prefix} has more than {MOST_LISTED:,} objects.")
 
     def folders_now(self, prefix: str = "") -> list[str]:
-        """The names of what looks like folders directly below a prefix."""
+        """Return the names of the folders directly below a prefix."""
         import obstore
 
         found = self._call_now(lambda: obstore.list_with_delimiter(self._store, prefix or None), prefix)
@@ -242,7 +242,7 @@ class Objects:
     async def _call(self, call: Awaitable[_T], key: str) -> _T:
         try:
             return await call
-        except Exception as error:  # obstore's errors have several bases; those that are none of them go on
+        except Exception as error:  # obstore's errors have several base classes; others propagate
             raise _in_words(error, self.url, key) from None
 
     def _call_now(self, call: Callable[[], _T], key: str) -> _T:
@@ -253,10 +253,10 @@ class Objects:
 
 
 def open_store(url: StoreUrl, endpoint: str | None = None) -> Objects:
-    """Open a place in a store; nothing is asked of it yet.
+    """Open a place in a store. This makes no request yet.
 
-    :param endpoint: of a store that is compatible with S3; may be plain HTTP.
-    :raises Problem: if the library is not installed, or what is configured makes no sense.
+    :param endpoint: URL of an S3-compatible store, which may be plain HTTP.
+    :raises Problem: if the library is not installed or the configuration is invalid.
     """
     try:
         from obstore.store import AzureStore, GCSStore, S3Store
@@ -280,7 +280,7 @@ def open_store(url: StoreUrl, endpoint: str | None = None) -> Objects:
         if endpoint is not None:
             common["endpoint"] = endpoint
         return Objects(AzureStore(url.bucket, **common), url)
-    except Exception as error:  # whatever it makes of what is configured
+    except Exception as error:  # any error of an invalid configuration
         raise Problem(f"{url} cannot be opened: {_line(error)}.", "Check the cloud's environment variables.") from None
 
 
@@ -292,8 +292,7 @@ async def _next_chunk(stream: Any) -> Any:
 
 
 def _mark(meta: Any) -> str:
-    """What distinguishes an object from its later versions: its ETag, and its generation, which Google's store
-    wants."""
+    """Return a version identifier of an object: its ETag, and its generation, which Google's store requires."""
     e_tag, version = meta["e_tag"] or "", meta["version"]
     return f"{e_tag}{_BETWEEN}{version}" if version else str(e_tag)
 
@@ -335,7 +334,7 @@ _CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>|status: (\d{3})|(Connection r
 
 
 def _line(error: Exception) -> str:
-    """What went wrong, in a few words: the library's text has many lines, and may have all of a request in it."""
+    """Return a short description of an error. The library's text has many lines and may contain the full request."""
     found = [next(filter(None, groups)) for groups in _CODE.findall(str(error))]
     if found:
         return ", ".join(dict.fromkeys(found))[:200]

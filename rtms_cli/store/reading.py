@@ -29,9 +29,9 @@ from rtms_cli.store.urls import StoreUrl, is_safe_key, read_store_url
 
 CAPTURE_PREFIX = "capture"
 _HEAD_NBYTES = 1 << 18
-"""What is read of a segment to know its header: more than a frame's first block, which may have 128 KiB."""
+"""How much of a segment is read for its header: more than a frame's first block, which may have 128 KiB."""
 _AHEAD, _AHEAD_NBYTES = 2, 16 << 20
-"""How many segments are downloaded before they are wanted, none of them larger."""
+"""How many segments are downloaded ahead, and the size limit of each."""
 
 
 class _Known(Struct):
@@ -43,11 +43,11 @@ _KNOWN = msgspec.json.Decoder(_Known)
 
 
 class StoredManifest(NamedTuple):
-    """The manifest of a recording that is finished."""
+    """The manifest of a finished recording."""
 
     manifest: Manifest
     entry: StoreEntry
-    """What it says of the store."""
+    """Its store entry."""
     etag: str
 
 
@@ -62,7 +62,7 @@ class Segment(NamedTuple):
 
 
 def finished(objects: Objects, prefix: str = "") -> StoredManifest | None:
-    """The manifest of a recording that is finished; `None` if it is not, or not yet.
+    """Return the manifest of a finished recording, or `None` if it is not finished.
 
     :param prefix: where the recording is below the place that was opened, with a slash at its end.
     :raises ValueError: if it has a manifest that is not one of ours.
@@ -88,7 +88,7 @@ def finished(objects: Objects, prefix: str = "") -> StoredManifest | None:
 
 
 def segments_in(objects: Objects, prefix: str = "") -> list[Segment]:
-    """The pieces of a recording's capture, in order; other objects are passed over.
+    """Return the segments of a recording's capture, in order. Other objects are skipped.
 
     :param prefix: see `read_manifest`.
     """
@@ -101,7 +101,7 @@ def segments_in(objects: Objects, prefix: str = "") -> list[Segment]:
 
 
 def gaps(segments: list[Segment]) -> list[str]:
-    """Which numbers are missing, for people."""
+    """Describe the missing numbers."""
     told, last = [], (0, 0)
     for epoch, number, *_ in segments:
         before = last[1] if epoch == last[0] else 0
@@ -130,7 +130,7 @@ class StoredCapture(Capture):
         if not self._segments:
             raise Problem(f"{objects.url} has no capture.", "Give the URL of one recording.")
         self.gaps = gaps(self._segments)
-        """Which segments are missing."""
+        """Descriptions of missing segments."""
         self._lacking = [*self.gaps]
         self._by_path = {self._path_of(one): one for one in self._segments}
         self._named = self._place
@@ -151,7 +151,7 @@ class StoredCapture(Capture):
 
     @property
     def last_epoch(self) -> int:
-        """The last owner that has left something."""
+        """The last owner that has stored something."""
         return self._segments[-1].epoch
 
     @property
@@ -164,7 +164,7 @@ class StoredCapture(Capture):
         return None
 
     def goes_on_behind(self, place: int) -> bool:
-        """Whether there is another segment; one that comes later is not looked for."""
+        """Return whether there is another segment. Later ones are not looked for."""
         return place < len(self.paths) - 1
 
     def close(self) -> None:
@@ -227,10 +227,10 @@ class StoredCapture(Capture):
         return self._by_path[path].nbytes
 
     def _downloaded(self, path: Path) -> bytes:
-        """A segment, of which the next ones are downloaded meanwhile."""
+        """Return a segment while the next ones are being downloaded."""
         pool = self._pool = self._pool or ThreadPoolExecutor(_AHEAD, "segments")
         waiting = self._ahead.pop(path, None)
-        if waiting is None:  # someone reads from the beginning again
+        if waiting is None:  # reading starts over
             for other in self._ahead.values():
                 other.cancel()
             self._ahead.clear()
@@ -246,7 +246,7 @@ class StoredCapture(Capture):
 
 
 class Fetched(NamedTuple):
-    """What is needed of a recording in a store."""
+    """The requested data of a recording in a store."""
 
     source: Path | Capture
     """A folder with what is needed of its finished files; the capture, where it is not finished."""
@@ -256,9 +256,9 @@ class Fetched(NamedTuple):
 
 @contextmanager
 def fetched(text: str, endpoint: str | None, kinds: Collection[str]) -> Iterator[Fetched]:
-    """A recording by its URL; what was downloaded of it is there as long as the block runs.
+    """Open a recording by its URL. The downloaded data exists while the block runs.
 
-    :param kinds: of the tracks whose files are wanted; empty are all of them.
+    :param kinds: kinds of tracks whose files are needed; empty means all.
     :raises Problem: if it cannot be read.
     """
     objects = open_store(read_store_url(text), endpoint)
@@ -283,13 +283,13 @@ def fetched(text: str, endpoint: str | None, kinds: Collection[str]) -> Iterator
 
 
 SILENT_S = 60.0
-"""A recording to which nobody has added for this long has no owner: one that lives adds something every 10 s."""
+"""A recording without new data for this long has no owner, because a live owner adds data every 10 s."""
 
 
 def repair_stored(text: str, endpoint: str | None, *, keep_revoked: bool, force: bool) -> tuple[str, bool]:
-    """Finish a recording in a store whose owners are gone, from its segments. One that is finished stays as it is.
+    """Finish a recording in a store from its segments after its owners are gone. A finished recording is unchanged.
 
-    :param force: also where its last segment is new.
+    :param force: even if its last segment is new.
     :returns: how it ended, and whether there was something to repair.
     :raises Problem: if it is not a recording, is being recorded, or could not be finished.
     """
@@ -322,7 +322,7 @@ def repair_stored(text: str, endpoint: str | None, *, keep_revoked: bool, force:
 def download(objects: Objects, entry: StoreEntry, names: list[str], folder: Path) -> Iterator[str]:
     """Download some finished files of a recording into a folder, by their names in it.
 
-    :returns: what was not as the manifest says, as it comes.
+    :returns: differences from the manifest, as they are found.
     """
     by_name = {one.path: one for one in entry.files}
     for name in names:

@@ -1,4 +1,4 @@
-"""Deletes what a store has of a stream that Zoom has revoked (stop reason 8): all but the manifest, in all versions."""
+"""Deletes a revoked stream (stop reason 8) from a store: everything except the manifest, in all versions."""
 
 import asyncio
 import logging
@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 _CLOCKS_MS = 60_000
-"""By how much our clock may be ahead of Zoom's."""
+"""How far our clock may be ahead of Zoom's."""
 _FREED = ("tracks", "participants", "losses", "taps", "epochs", "store")
-"""What says something of the content, or of who was there."""
+"""Parts of the manifest that reveal content or participants."""
 
 
 async def delete_all(objects: Objects, recording: str, manifest: Mapping[str, Any], etag: str) -> str:
-    """Delete what a store has of a recording; the manifest, which says so first, stays.
+    """Delete a recording from a store. The manifest is updated first and stays.
 
     :returns: why old versions could not be deleted, if so.
     :raises ConditionError: if someone else has written the manifest.
@@ -45,9 +45,9 @@ async def delete_all(objects: Objects, recording: str, manifest: Mapping[str, An
 
 
 class Revoking(DeafObserver):
-    """Hears, as an observer of a station, of streams that were revoked after their end.
+    """Observes a station for streams that are revoked after their end.
 
-    :param tell: tells scripts and people; see `Observer.on_event`.
+    :param tell: reports to scripts and users; see `Observer.on_event`.
     """
 
     def __init__(self, objects: Objects, tell: Callable[[str, Mapping[str, object], str], None]) -> None:
@@ -65,14 +65,16 @@ class Revoking(DeafObserver):
             task.add_done_callback(self._tasks.discard)
 
     async def idle(self) -> None:
-        """Wait until all is deleted."""
+        """Wait until everything is deleted."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def close(self) -> None:
-        """Stop; what is not deleted is named."""
+        """Stop, and report what was not deleted."""
         for task in self._tasks:
-            self._tell("store", {"state": "failed"}, f"WARNING: not done, the store was away: {task.get_name()}")
+            self._tell(
+                "store", {"state": "failed"}, f"WARNING: not done because the store was unreachable: {task.get_name()}"
+            )
             task.cancel()
         await self.idle()
 
@@ -98,11 +100,11 @@ class Revoking(DeafObserver):
             data, etag = await self._objects.get(f"{recording}/{MANIFEST}")
             known = msgspec.json.decode(data)
         except (NoObjectError, msgspec.MsgspecError):
-            return  # nothing of ours
+            return  # not one of ours
         if not isinstance(known, dict) or known.get("rtms_stream_id") != stream_id:
             return
         if known.get("status") in ("recording", "revoked") or _is_after(known.get("started_at"), event_ts):
-            return  # whoever records it sees to it
+            return  # the process that records it handles this
         text = "the stream was revoked: its recording was deleted"
         emptied = {**known, **{name: [] for name in _FREED if name in known}, "status": "revoked"}
         emptied["stop"] = {"reason": 8, "name": "STOP_BC_STREAM_REVOKED", "said_by": "a stop webhook"}

@@ -1,7 +1,7 @@
-"""A capture in pieces that never change: what a store gets while the file still grows.
+"""A capture in immutable segments, which are stored while the file still grows.
 
-Each segment begins with the capture's header and has whole lines only, so that each is a capture of its own. They are
-numbered without holes within an epoch; all of them, by epoch and number, are the capture.
+Each segment begins with the capture's header and contains complete lines, so that it is a capture itself. Segments are
+numbered without gaps within an epoch. All of them, sorted by epoch and number, form the capture.
 """
 
 import re
@@ -13,17 +13,17 @@ from msgspec import Struct
 from rtms_cli.capture import part_name
 
 SEGMENT_NBYTES = 5 << 20
-"""Of lines; a segment is closed when it has this many."""
+"""Bytes of lines after which a segment is closed."""
 SEGMENT_S = 10.0
-"""A segment is closed after this long at the latest: what a lost machine may take along."""
+"""A segment is closed after this long at the latest. This is how much a lost machine may lose."""
 MOST_SEGMENT_NBYTES = 256 << 20
-"""A line can be long; a segment is never longer than that."""
+"""Size limit of a segment with a long line."""
 _LEVEL = 3
 _KEY = re.compile(r"E(\d{4,6})-(\d{6,9})\.jsonl\.zst")
 
 
 class Mark(Struct, frozen=True):
-    """How far a capture was cut: which of its files, and where in it."""
+    """The position up to which a capture was segmented: file and offset."""
 
     part: int = 1
     offset: int = 0
@@ -35,13 +35,13 @@ def segment_name(epoch: int, number: int) -> str:
 
 
 def epoch_and_number(key: str) -> tuple[int, int] | None:
-    """What a segment's key says; `None` if it is not one."""
+    """Parse a segment's key; `None` if it is not one."""
     found = _KEY.fullmatch(key.rpartition("/")[2])
     return None if found is None else (int(found[1]), int(found[2]))
 
 
 def waiting_nbytes(folder: Path, mark: Mark) -> int:
-    """About how much of a capture is not cut yet."""
+    """Return approximately how much of a capture is not segmented yet."""
     total, part = -mark.offset, mark.part
     while True:
         try:
@@ -52,7 +52,7 @@ def waiting_nbytes(folder: Path, mark: Mark) -> int:
 
 
 def next_segment(folder: Path, mark: Mark, most: int = SEGMENT_NBYTES) -> tuple[bytes, Mark] | None:
-    """Cut the next segment; `None` if there is no whole line behind the mark.
+    """Cut the next segment, or return `None` if there is no complete line after the mark.
 
     :raises OSError: if the capture cannot be read.
     """
@@ -66,14 +66,14 @@ def next_segment(folder: Path, mark: Mark, most: int = SEGMENT_NBYTES) -> tuple[
 
 
 def packed(lines: bytes) -> bytes:
-    """A segment as it is stored."""
+    """Compress a segment for the store."""
     return zstandard.ZstdCompressor(level=_LEVEL).compress(lines)
 
 
 def unpacked_segment(data: bytes) -> bytes:
     """A segment's lines.
 
-    :raises ValueError: if it is damaged, or larger than any of ours.
+    :raises ValueError: if it is damaged or too large.
     """
     try:
         nbytes = zstandard.get_frame_parameters(data).content_size
@@ -86,12 +86,12 @@ def unpacked_segment(data: bytes) -> bytes:
 
 
 def without_header(lines: bytes) -> bytes:
-    """The lines of a segment without its first one."""
+    """Return the lines of a segment without the header."""
     return lines.partition(b"\n")[2]
 
 
 def _lines_behind(path: Path, offset: int, most: int) -> tuple[bytes, int]:
-    """The header and whole lines behind it, from an offset on; and where they end."""
+    """Return the header and complete lines from an offset on, and where they end."""
     try:
         source = path.open("rb")
     except FileNotFoundError:

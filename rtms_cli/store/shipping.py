@@ -1,12 +1,12 @@
-"""Ships recordings from a spool to a store while they are made, and finishes them there.
+"""Ships recordings from a spool to a store while they are recorded, and finishes them there.
 
-Theory of operation. What is on the disk is the truth; nothing here touches a recorder. Every `TICK_S` one look at the
-disk finds the parts whose next segment is due, and those are uploaded side by side. When a part's recorder has closed,
-the rest goes up; then, where the stream is over, the finished files, and the manifest last. Only what the store has
-confirmed is remembered as shipped, and only what is all there is removed from the spool.
+Theory of operation. The disk is the source of truth; nothing here touches a recorder. Every `TICK_S`, a scan of the
+disk finds the parts whose next segment is due. They are uploaded in parallel. When a part's recorder has closed, the
+rest is uploaded; then, if the stream is over, the finished files, and the manifest last. Only data that the store has
+confirmed counts as shipped, and only complete parts are removed from the spool.
 
-Whoever begins to write a recording puts its epoch into the manifest, on the condition that nobody has changed that in
-between. An owner that finds a later epoch there stops: it has lost the stream.
+A process that starts writing a recording puts its epoch into the manifest with a conditional write. An owner that
+finds a later epoch there stops, because it has lost the stream.
 """
 
 import asyncio
@@ -55,56 +55,56 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 LAST_S = 30.0
-"""For how long a process that ends goes on storing; the rest stays in the spool for the next one."""
+"""How long an ending process keeps uploading. The rest stays in the spool for the next process."""
 ADOPT_S = 30.0
-"""How often the spool is searched for what others have left behind, and measured."""
+"""How often the spool is measured and searched for parts that other processes left behind."""
 QUIET_S = 10.0
-"""How long nothing was written to a part that is taken for one that was left behind."""
+"""A part without writes for this long counts as left behind."""
 UPLOADS = 16
 """At once."""
 LONGEST_S = 60.0
-"""For how long a recording waits to be finished until another part of it is stored."""
+"""How long finishing a recording waits for another part to be stored."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
-"""Before a store that is away is tried again."""
+"""Retry delay for an unreachable store."""
 SURE_S = 12.0
-"""After a longer pause than that between two writes, a look at the manifest says whether the stream is still ours."""
+"""After a longer pause between two writes, the manifest is checked for whether the stream is still ours."""
 MAY_GO_ON_S = 600.0
-"""An interrupted recording may go on in this process: this long it stays in the spool."""
+"""How long an interrupted recording stays in the spool, because it may continue in this process."""
 
 
 class _Part:
-    """One part that is being shipped."""
+    """A part that is being shipped."""
 
     def __init__(self, part: SpoolPart, *, is_closed: bool, is_over: bool) -> None:
         self.part = part
         self.state = Shipped(part.epoch)
-        """As it was when it was last worked on."""
+        """Its state when it was last processed."""
         self.is_closed = is_closed
-        """Whether its recorder has ended."""
+        """Whether its recorder has closed."""
         self.is_over = is_over
         """Whether the recording is finished in the store when the rest is there."""
         self.revoked = False
         self.may_go_on = False
-        """Whether this process may go on with it."""
+        """Whether this process may continue it."""
         self.is_adopted = False
         """Whether its process has died: what it has recorded is stored, and nothing else is written."""
         self.has_claimed = False
         self.busy = False
         self.waiting = 0
         self.since = self.confirmed = time.monotonic()
-        """When its last segment was cut, and when the store last confirmed that it is ours."""
+        """When its last segment was cut, and when the store last confirmed our ownership."""
         self.ended = asyncio.Event()
         self.lock: FolderLock | None = None
         """Held from when its recorder has closed, so that nobody else takes it for one that was left behind."""
         self.not_before, self.wait_s = 0.0, FIRST_WAIT_S
         """When it is tried again, where something is wrong with it alone; and how long after the next time."""
         self.oldest: float | None = None
-        """Since when something of it waits."""
+        """Since when data is waiting."""
 
     def take(self) -> bool:
         """Hold its lock, where there are locks; waits for the disk.
 
-        :returns: whether nobody else works on it.
+        :returns: whether no other process works on it.
         """
         if self.lock is None:
             lock = FolderLock(self.part.folder)
@@ -118,14 +118,14 @@ class _Part:
         return True
 
     def let_go(self) -> None:
-        """Let go of its lock."""
+        """Release its lock."""
         if self.lock is not None:
             self.lock.release()
             self.lock = None
 
 
 class _Standing(DeafObserver):
-    """How a shipping stands, for screens and probes."""
+    """The state of shipping, for screens and probes."""
 
     def __init__(self, objects: Objects, most_nbytes: int) -> None:
         self.objects = objects
@@ -135,17 +135,17 @@ class _Standing(DeafObserver):
         """Why the store cannot be reached."""
         self._counts: Counter[str] = Counter()
         self._spooled = 0
-        """What the spool held when it was measured last, in bytes."""
+        """Last measured size of the spool in bytes."""
 
     def _waits(self) -> tuple[int, float]:
-        """How many bytes wait, and for how many seconds the oldest of them does."""
+        """Return how many bytes are waiting, and for how many seconds the oldest have waited."""
         open_parts = [one for one in self._parts.values() if not one.ended.is_set()]
         now = time.monotonic()
         oldest = min((one.oldest for one in open_parts if one.oldest is not None), default=now)
         return sum(one.waiting for one in open_parts), round(now - oldest, 1)
 
     def snapshot(self) -> dict[str, object]:
-        """How it stands, for `GET /healthz`."""
+        """Return the state for `GET /healthz`."""
         waiting, oldest_s = self._waits()
         return {
             "url": str(self.objects.url),
@@ -158,33 +158,35 @@ class _Standing(DeafObserver):
         }
 
     def not_ready(self) -> str | None:
-        """Why no stream should be taken now."""
+        """Return why no stream should be accepted now."""
         if self._away and self._spooled > self._most_nbytes:
             return f"the spool is full, and the store cannot be reached: {self._away}"
         return None
 
     def figures(self) -> "Iterable[Metric]":
-        """How it stands, for `GET /metrics`."""
+        """Yield the metrics for `GET /metrics`."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         waiting, oldest_s = self._waits()
-        yield GaugeMetricFamily("rtms_store_reached", "Whether the store is reached.", float(not self._away))
+        yield GaugeMetricFamily("rtms_store_reached", "Whether the store can be reached.", float(not self._away))
         yield GaugeMetricFamily("rtms_store_waiting_bytes", "Capture that is not stored yet.", waiting)
-        yield GaugeMetricFamily("rtms_store_oldest_seconds", "Since when that waits.", oldest_s)
-        yield GaugeMetricFamily("rtms_spool_bytes", "What the spool holds.", self._spooled)
+        yield GaugeMetricFamily(
+            "rtms_store_oldest_seconds", "Age of the oldest capture that is not stored yet.", oldest_s
+        )
+        yield GaugeMetricFamily("rtms_spool_bytes", "Size of the spool.", self._spooled)
         for name, what in _COUNTERS.items():
             yield CounterMetricFamily(f"rtms_store_{name}", what, self._counts[name])
         yield CounterMetricFamily("rtms_store_segment_bytes", "Bytes of segments.", self._counts["nbytes"])
 
 
 class Shipping(_Standing):
-    """See the module; an observer of a station, and `async with` it.
+    """See the module docstring. It observes a station. Use it with `async with`.
 
-    :param objects: where recordings go.
+    :param objects: where recordings are stored.
     :param spool: where the station records.
-    :param most_nbytes: what the spool may hold.
-    :param tell: tells scripts and people; see `Observer.on_event`.
-    :param in_fleet: whether recordings have several owners, so that someone else says when one is over; see `finish`.
+    :param most_nbytes: size limit of the spool.
+    :param tell: reports to scripts and users; see `Observer.on_event`.
+    :param in_fleet: whether recordings have several owners, so that `finish` reports when one is over.
     """
 
     def __init__(
@@ -225,10 +227,10 @@ class Shipping(_Standing):
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    # What a station tells: see `Observer`.
+    # See `Observer`.
 
     def on_started(self, stream: Stream, folder: Path | None) -> None:
-        """A recording began, or goes on."""
+        """A recording has started or continues."""
         if folder is None:
             return
         known = self._parts.get(folder)
@@ -247,7 +249,7 @@ class Shipping(_Standing):
             self._spawn(self._begin(folder, finish.status), f"ship {folder.name}")
 
     def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
-        """A worker says that a stream with several owners is over for now."""
+        """Handle a worker's report that a stream with several owners is over for now."""
         recording, epoch = fields.get("recording"), fields.get("epoch")
         if name == "fleet" and fields.get("what") == "over" and isinstance(recording, str) and isinstance(epoch, int):
             self.finish(recording, epoch)
@@ -258,7 +260,7 @@ class Shipping(_Standing):
             self._spawn(self._finish_without_part(recording, epoch), f"finish {recording}")
 
     def _is_ours(self, recording: str, epoch: int) -> bool:
-        """Whether a part of the recording is shipped here; then it is over with that."""
+        """Return whether a part of the recording is shipped here, which also finishes the recording."""
         for one in self._parts.values():
             if one.part.recording == recording and one.part.epoch == epoch:
                 one.is_over = True
@@ -266,7 +268,7 @@ class Shipping(_Standing):
         return False
 
     async def idle(self, timeout_s: float | None = None) -> bool:
-        """Wait until the store has all that was recorded.
+        """Wait until the store has everything that was recorded.
 
         :returns: whether it has.
         """
@@ -288,7 +290,7 @@ class Shipping(_Standing):
                 try:
                     await self._adopt()
                     await self._keep_bound()
-                except OSError as error:  # a part that vanishes, a full disk: what runs is shipped anyway
+                except OSError as error:  # a part that vanishes, a full disk: running recordings are shipped anyway
                     log.warning("%s could not be looked through: %s", self._spool, error)
             ready = [one for one in self._parts.values() if not one.busy and not one.ended.is_set()]
             sizes = await asyncio.to_thread(_waiting, ready)
@@ -327,7 +329,7 @@ class Shipping(_Standing):
         one.is_over = one.is_over or not self._in_fleet or one.revoked
 
     async def _ship(self, one: _Part) -> None:
-        """Ship what waits of a part, and finish it where it is over."""
+        """Ship the waiting data of a part, and finish the part if it is over."""
         one.state = await asyncio.to_thread(one.part.state)
         try:
             async with self._uploads:
@@ -346,9 +348,9 @@ class Shipping(_Standing):
             one.ended.set()
             text = f"WARNING: {one.part.recording} is not finished: {problem} rtms repair {self._url_of(one.part)}"
             self._tell("store", {"state": "failed", "recording": one.part.recording}, text)
-        except Exception:  # a defect of ours must not stop the others, nor be told twice a second
+        except Exception:  # a defect in rtms must not stop the others, nor be reported twice a second
             log.exception("a defect in rtms: %s", one.part.recording)
-            self._try_later(one, f"WARNING: {one.part.recording} is not stored yet, for a defect in rtms")
+            self._try_later(one, f"WARNING: {one.part.recording} is not stored yet because of a defect in rtms")
         finally:
             if one.ended.is_set():
                 await asyncio.to_thread(one.let_go)
@@ -357,7 +359,7 @@ class Shipping(_Standing):
 
     async def _ship_part(self, one: _Part) -> None:
         if one.is_closed and not one.may_go_on and not await asyncio.to_thread(one.take):
-            return  # its recorder has not let go of it yet
+            return  # its recorder has not released it yet
         if not one.has_claimed and not one.revoked and not (one.is_adopted and self._in_fleet):
             await self._claim(one)
         if one.is_adopted and await self._finisher.is_gone(one.part.recording):
@@ -398,7 +400,7 @@ class Shipping(_Standing):
         return f"{self.objects.url}/{part.recording}"
 
     async def _ship_others(self, part: SpoolPart) -> None:
-        """Store what dead owners of a recording have left in this spool."""
+        """Store what dead owners of a recording left in this spool."""
         for other in await asyncio.to_thread(lambda: list(parts_in(self._spool))):
             if other.recording != part.recording or other.folder == part.folder or not other.is_quiet(QUIET_S):
                 continue
@@ -411,7 +413,7 @@ class Shipping(_Standing):
             await self._ship_left(_Part(other, is_closed=True, is_over=False))
 
     async def _ship_left(self, left: _Part) -> None:
-        """Store what a dead owner has left in this spool."""
+        """Store what a dead owner left in this spool."""
         if not await asyncio.to_thread(left.take):
             return
         left.is_adopted = left.busy = True
@@ -421,7 +423,7 @@ class Shipping(_Standing):
             if not await self._finisher.is_gone(left.part.recording):
                 await self._ship_segments(left)
             await asyncio.to_thread(left.part.remove)
-        finally:  # where that failed, it is adopted later
+        finally:  # if that failed, it is adopted later
             del self._parts[left.part.folder]
             left.ended.set()
             await asyncio.to_thread(left.let_go)
@@ -453,7 +455,7 @@ class Shipping(_Standing):
             await asyncio.to_thread(part.remember, one.state)
 
     async def _put_before(self, key: str, lines: bytes, start: int, part: int) -> Any:
-        """Where a segment ended that we had put there before, and then could not remember."""
+        """Return the end of a segment that we stored before but could not record as stored."""
         from rtms_cli.store.segments import Mark, without_header
 
         data, _ = await self.objects.get(key)
@@ -468,7 +470,7 @@ class Shipping(_Standing):
         return Mark(part, max(start, header) + len(there))
 
     async def _claim(self, one: _Part) -> None:
-        """Say in the manifest that we write the recording now.
+        """Write into the manifest that we write the recording now.
 
         :raises FencedError: if a later owner does.
         """
@@ -477,8 +479,8 @@ class Shipping(_Standing):
         one.has_claimed, one.confirmed = True, time.monotonic()
 
     async def _finish_without_part(self, recording: str, epoch: int) -> None:
-        """Finish a recording of which this process has recorded nothing."""
-        await asyncio.sleep(TICK_S)  # it may only just have begun here
+        """Finish a recording to which this process has not contributed."""
+        await asyncio.sleep(TICK_S)  # it may have just started here
         if self._is_ours(recording, epoch):
             return
         nothing = SpoolPart(self._spool, recording, self._spool / STATES / "nothing", epoch)
@@ -499,7 +501,7 @@ class Shipping(_Standing):
                 self._tell("store", {"state": "failed"}, f"WARNING: {recording} is not finished: {problem}")
                 return
 
-    # A store that is away, a spool that is full, parts that others have left.
+    # Unreachable stores, full spools, and parts left behind.
 
     def _miss(self, error: StoreError) -> None:
         self._counts["failures"] += 1
@@ -512,14 +514,14 @@ class Shipping(_Standing):
 
     def _reach(self) -> None:
         if self._away:
-            self._tell("store", {"state": "reached"}, "the store is reached again")
+            self._tell("store", {"state": "reached"}, "the store is reachable again")
         self._away, self._wait_s, self._not_before = "", FIRST_WAIT_S, 0.0
 
     async def _adopt(self) -> None:
-        """Take over parts whose process has died, and what an earlier run has left."""
+        """Take over parts whose process has died, including those of earlier runs."""
         for folder, one in list(self._parts.items()):
             if one.ended.is_set() and one.may_go_on and await asyncio.to_thread(_is_old, folder):
-                await asyncio.to_thread(one.part.remove)  # it has not gone on
+                await asyncio.to_thread(one.part.remove)  # it was not continued
                 del self._parts[folder]
         for part in await asyncio.to_thread(lambda: list(parts_in(self._spool))):
             if part.folder in self._parts:

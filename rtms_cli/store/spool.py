@@ -1,4 +1,4 @@
-"""The folder where recordings are until a store has them, and what is remembered of each: how far it was shipped."""
+"""The folder where recordings are kept until a store has them, with the shipping state of each."""
 
 import contextlib
 import shutil
@@ -17,10 +17,10 @@ from rtms_cli.recording.ownership import LOCK, is_locked
 from rtms_cli.store.segments import Mark
 
 STATES = ".store"
-"""The folder in a spool for what is remembered."""
+"""The folder in a spool for shipping states."""
 EPOCHS = "epochs"
 _LEAST_VALUABLE = (".wav", ".h264", ".jpg", ".mjpeg", ".pngs", ".opus", ".g722", ".alaw")
-"""Files that a capture can make again, the largest kind first."""
+"""Files that can be rebuilt from a capture, the largest kind first."""
 
 
 class Segment(Struct, frozen=True):
@@ -35,7 +35,7 @@ class Segment(Struct, frozen=True):
 
 
 class Shipped(Struct):
-    """How far one part of a recording was shipped."""
+    """The shipping state of one part of a recording."""
 
     epoch: int
     segments: list[Segment] = []
@@ -43,16 +43,16 @@ class Shipped(Struct):
     is_final: bool = False
     """Whether the store has all of it."""
     is_fenced: bool = False
-    """Whether a later owner has taken it over: nothing more is written."""
+    """Whether a later owner has taken it over, so that nothing more is written."""
     dropped: list[str] = []
-    """Files that were deleted here to make room, and have to be made again."""
+    """Files that were deleted here to free space and have to be rebuilt."""
 
 
 _SHIPPED = msgspec.json.Decoder(Shipped)
 
 
 class SpoolPart(Struct, frozen=True):
-    """What one owner has recorded of a stream, in a spool."""
+    """The part of a stream that one owner recorded, in a spool."""
 
     spool: Path
     recording: str
@@ -61,11 +61,11 @@ class SpoolPart(Struct, frozen=True):
 
     @property
     def state_name(self) -> str:
-        """The file that remembers how far it was shipped, in the spool."""
+        """Return the name of its state file in the spool."""
         return f"{STATES}/{self.recording}.E{self.epoch:04d}.json"
 
     def state(self) -> Shipped:
-        """How far it was shipped."""
+        """Return its shipping state."""
         try:
             found = _SHIPPED.decode((self.spool / self.state_name).read_bytes())
         except (OSError, msgspec.MsgspecError):
@@ -73,14 +73,14 @@ class SpoolPart(Struct, frozen=True):
         return found if found.epoch == self.epoch else Shipped(self.epoch)
 
     def remember(self, state: Shipped) -> None:
-        """Remember how far it was shipped.
+        """Save its shipping state.
 
         :raises OSError: if that cannot be written.
         """
         Files(self.spool).replace(self.state_name, msgspec.json.encode(state))
 
     def remove(self) -> None:
-        """Remove it from the spool, and what is remembered of it; not the parts of other owners, which may be in it."""
+        """Remove it and its state from the spool, except the parts of other owners in its folder."""
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
             if path.name == EPOCHS:
                 continue
@@ -95,7 +95,7 @@ class SpoolPart(Struct, frozen=True):
                 empty.rmdir()
 
     def is_quiet(self, seconds: float) -> bool:
-        """Whether nothing was written to it for this long: else its process may only just have let go of it."""
+        """Return whether nothing was written to it for this long. Otherwise, its process may have just released it."""
         newest = 0.0
         for name in (MANIFEST, part_name(1)):
             with contextlib.suppress(OSError):
@@ -103,12 +103,12 @@ class SpoolPart(Struct, frozen=True):
         return abs(time.time() - newest) >= seconds
 
     def is_being_recorded(self) -> bool:
-        """Whether some process works on it; a later owner of the same recording does not count."""
+        """Return whether a process is recording it. Later owners of the same recording do not count."""
         return is_locked(self.folder)
 
 
 def part_at(spool: Path, folder: Path) -> SpoolPart | None:
-    """The part of a recording that a folder in a spool is; `None` if it has no capture."""
+    """Return the part of a recording in a spool folder, or `None` without a capture."""
     try:
         header = Capture(folder).header
     except Problem:
@@ -118,7 +118,7 @@ def part_at(spool: Path, folder: Path) -> SpoolPart | None:
 
 
 def parts_in(spool: Path) -> Iterator[SpoolPart]:
-    """All parts of recordings in a spool."""
+    """Yield all parts of recordings in a spool."""
     for folder in (*sorted(spool.glob("*")), *sorted(spool.glob(f"*/{EPOCHS}/E*"))):
         if folder.name.startswith(".") or not folder.is_dir() or folder.is_symlink():
             continue
