@@ -21,7 +21,7 @@ _CODES = ("code", "errorCode", "error_code")
 _WORDS = ("reason", "message", "errorMessage", "error_message", "error_description", "detail")
 _TRACKING = "x-zm-trackingid"
 _CODE_IN_WORDS = re.compile(r"(?<![\d,.])4[,.]?7[0-4]\d(?![\d,.]*\d)")
-_PASSING = (408, 425, 429)
+_TEMPORARY = (408, 425, 429)
 
 
 class Told(Struct, frozen=True):
@@ -48,7 +48,7 @@ class Told(Struct, frozen=True):
     @property
     def is_temporary(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.status in _PASSING or self.status >= 500
+        return self.status in _TEMPORARY or self.status >= 500
 
     def named(self) -> str:
         """What was answered, in a few words: `400 invalid_client "Invalid client_id"`, `502, with a page of HTML`."""

@@ -71,16 +71,16 @@ class Call(Struct, frozen=True):
 
 
 class Kind(StrEnum):
-    """What follows from an error."""
+    """What to do about an error."""
 
     NOT_YET = "not yet"
     """It may work soon: the meeting is not in progress for Zoom."""
-    PASSING = "passing"
+    TEMPORARY = "temporary"
     """It may work later."""
     TOKEN = "token"  # noqa: S105 - a word
     """Another token may do."""
     FINAL = "final"
-    """It will not work as long as nothing is changed."""
+    """It will not work unless something is changed."""
 
 
 class RestError(Problem):
@@ -205,7 +205,7 @@ def _judged(told: Told, order: Order, base: str) -> tuple[str, str, Kind]:
     if told.is_temporary:
         why = "there were too many requests" if told.status == 429 else "something is wrong on Zoom's side"
         when = "later" if told.retry_after_s is None else f"in {told.retry_after_s:.0f} s"
-        return why, f"Try again {when}; --wait TIME does that.", Kind.PASSING
+        return why, f"Try again {when}; --wait TIME does that.", Kind.TEMPORARY
     if told.is_page or told.status < 400:
         return "the answer is not Zoom's", "Check proxies, ZOOM_API_URL and --cloud-url: `rtms doctor`.", Kind.FINAL
     match told.status:

@@ -71,7 +71,7 @@ _MOST_TEXT = 1 << 16
 _MOST_MARKS = 1_000
 """How many marks may wait for an answer. The oldest excess marks are dropped."""
 _LONGEST_REASON = 120
-_PASSING = (408, 425, 429)
+_TEMPORARY = (408, 425, 429)
 """HTTP errors that may be temporary."""
 _FINAL_CODES = {
     1000: "the server does not want more",
@@ -482,7 +482,7 @@ def _why(error: Exception) -> tuple[str, bool]:
     match error:
         case InvalidStatus():
             status = error.response.status_code
-            return f"it answered HTTP {status}", 300 <= status < 500 and status not in _PASSING
+            return f"it answered HTTP {status}", 300 <= status < 500 and status not in _TEMPORARY
         case InvalidProxyStatus():
             status = error.response.status_code
             return f"the proxy from the environment answered HTTP {status}", status in (401, 403, 407)
