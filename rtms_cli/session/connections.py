@@ -108,12 +108,12 @@ class Connections:
             elif channel.due_us is not None and at_us >= channel.due_us:
                 self._on_due(channel, at_us)
 
-    def connect(self, channel: Channel, at_us: int, *, anew: bool = False) -> None:
+    def connect(self, channel: Channel, at_us: int, *, fresh: bool = False) -> None:
         """Open a channel's socket.
 
-        :param anew: whether it begins a new life, for which the server waits again.
+        :param fresh: whether it begins a new life, for which the server waits again.
         """
-        if anew:
+        if fresh:
             channel.lost_us = at_us
             channel.tries = channel.early_closes = channel.duplicates = 0
         channel.connects += 1
@@ -148,7 +148,7 @@ class Connections:
         for name, (url, carried) in plan.sockets.items():
             channel = self.channels.setdefault(name, Channel(name))
             channel.url, channel.kinds = url, carried
-            self.connect(channel, at_us, anew=True)
+            self.connect(channel, at_us, fresh=True)
         if not plan.sockets:
             self.failure = "none of the media that were asked for was granted"
 
@@ -158,7 +158,7 @@ class Connections:
         for channel in self.channels.values():
             self.drop(channel, at_us, why)
         self.signaling.url = url
-        self.connect(self.signaling, at_us, anew=True)
+        self.connect(self.signaling, at_us, fresh=True)
 
     def resume(self, at_us: int) -> None:
         """Rebuild what was closed while the end seemed near."""
@@ -168,7 +168,7 @@ class Connections:
             return
         for channel in self.media:
             if channel.phase is Phase.IDLE:
-                self.connect(channel, at_us, anew=True)
+                self.connect(channel, at_us, fresh=True)
 
     def lose(
         self, channel: Channel, at_us: int, how: str, *, has_socket: bool = True, wait_s: float | None = None
@@ -335,7 +335,7 @@ class Connections:
         for kind, name in offered.items():
             split = self.channels.setdefault(f"{MEDIA}.{name}", Channel(f"{MEDIA}.{name}"))
             split.url, split.kinds = self._urls[name], kind
-            self.connect(split, at_us, anew=True)
+            self.connect(split, at_us, fresh=True)
 
     def refuse_kind(self, kind: MediaType, why: str) -> None:
         """Note that a kind of media will not come."""

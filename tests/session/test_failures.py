@@ -760,7 +760,7 @@ def test_a_new_announcement_has_its_own_closes_with_1000() -> None:
     play(machine, "0 tick\n<< open signaling ws://s")
     play(machine, "0.1 " + early.format(t=0.2) + "\n4 tick\n<< open signaling ws://s")
     play(machine, "4.1 " + early.format(t=4.2))
-    play(machine, f"5 {FAILOVER}\n<< warn signaling: the stream is announced anew\n<< open signaling ws://s2")
+    play(machine, f"5 {FAILOVER}\n<< warn signaling: the stream is announced again\n<< open signaling ws://s2")
     play(machine, "5.1 " + early.format(t=5.2) + "\n9 tick\n<< open signaling ws://s2")
 
 

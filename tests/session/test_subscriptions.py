@@ -59,7 +59,7 @@ def test_a_list_that_is_refused_is_asked_for_one_by_one(refusal: str) -> None:
         machine,
         f"""{CONNECTED}
         0.5  signaling {refusal}
-        <<   warn signaling: events are refused: status_code
+        <<   warn signaling: events are rejected: status_code
         {ONE_BY_ONE}
         0.6  signaling {refusal}
         <<   warn signaling: an event is not sent: status_code
