@@ -393,6 +393,11 @@ class Capture:
         return place < len(self.paths) - 1
 
     @property
+    def shown(self) -> str:
+        """What to call it when people are told of it."""
+        return str(self.path)
+
+    @property
     def nbytes(self) -> int:
         """The length of the files."""
         return sum(map(self._nbytes_of, self.paths))
@@ -423,7 +428,18 @@ class PipedCapture(Capture):
                 shutil.copyfileobj(source, target)
         except OSError as error:
             raise Problem(f"The capture on standard input cannot be kept: {reason_of(error)}.") from None
-        super().__init__(path)
+        if not head:
+            raise Problem("Standard input is empty.", "Pipe a capture.jsonl in, also as .gz or .zst.")
+        try:
+            super().__init__(path)
+        except Problem as problem:  # the temporary file is nothing that people know
+            what = problem.what.replace(str(path), "Standard input", 1)
+            raise Problem(what, problem.remedy) from None
+
+    @property
+    def shown(self) -> str:
+        """What to call it when people are told of it."""
+        return "standard input"
 
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"

@@ -7,6 +7,7 @@ and a small file can unpack to a large one.
 import errno
 import io
 import os
+import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ MOST_LINE = 200 << 20
 """The longest line that is read: a message of 32 MiB, every byte of which became an escape."""
 MOST_RATIO, _FREE_NBYTES = 500, 32 << 20
 """What a compressed file may unpack to: this many times its size, once it is past this many bytes."""
+
+JOINERS = re.compile("(?<=[^\\x00-\\x7f\\u200c\\u200d])[\\u200c\\u200d](?=[^\\x00-\\x7f\\u200c\\u200d])")
+"""What joins letters, as in Persian, and pictures, as in an emoji of a family: it is part of what people write."""
 
 _LEAST_RATE, _MOST_RATE, _MOST_CHANNELS = 1_000, 384_000, 8
 """What a recording's sound can be."""

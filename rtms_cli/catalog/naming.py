@@ -8,7 +8,7 @@ from rtms_cli.protocol.endings import Status
 from rtms_cli.recording.files import Files
 from rtms_cli.recording.manifest import MANIFEST, MOST_NBYTES, Manifest
 from rtms_cli.recording.ownership import FolderLock, NoLocksError
-from rtms_cli.untrusted import open_inside, read_bounded
+from rtms_cli.untrusted import JOINERS, open_inside, read_bounded
 
 MOST_TITLE = 200
 """Letters of a title."""
@@ -22,7 +22,7 @@ def read_title(text: str) -> str | None:
     title = " ".join(text.split())
     if len(title) > MOST_TITLE:
         raise Problem(f"The title has {len(title)} letters.", f"Give at most {MOST_TITLE}.")
-    if not title.isprintable():
+    if not JOINERS.sub("", title).isprintable():
         raise Problem("The title has control characters in it.", "Give letters, digits and signs.")
     return title or None
 

@@ -29,6 +29,8 @@ from rtms_cli.recording.manifest import MANIFEST
 
 MOST_HITS = 1_000
 _VERSION = 2
+_ADDRESSED = re.compile(" → |, in reply to ")
+"""What stands between who wrote something and to whom."""
 _WAIT_S = 30
 _AT_ONCE = 100
 """Recordings that are indexed in one transaction."""
@@ -114,7 +116,7 @@ class SearchIndex:
 
         A word in quotes is a phrase, one with `*` at its end the beginning of one.
 
-        :param user: only what someone said whose name has this in it; case makes no difference.
+        :param user: only what someone said whose name has this in it; case and accents make no difference.
         :param limit: at most this many.
         :param context: how many lines before and after each.
         :raises Problem: if the query has no word.
@@ -136,7 +138,8 @@ class SearchIndex:
 
     def speakers(self) -> list[str]:
         """Everyone who said or wrote something, by name."""
-        return [who for (who,) in self._db.execute("SELECT DISTINCT who FROM lines WHERE who <> '' ORDER BY who")]
+        rows = self._db.execute("SELECT DISTINCT who FROM lines WHERE who <> '' ORDER BY who")
+        return list(dict.fromkeys(_ADDRESSED.split(who)[0] for (who,) in rows))
 
     def _near(self, line: int, recording: int, kind: str, count: int) -> list[str]:
         """So many lines of the same kind behind a line, or before it where the count is negative."""
@@ -214,7 +217,7 @@ def _ready(db: sqlite3.Connection) -> sqlite3.Connection:
     :raises sqlite3.Error: if it is not ours, or cannot be written to.
     """
     try:
-        db.create_function("is_in", 2, _is_in, deterministic=True)
+        db.create_function("is_in", 2, is_in, deterministic=True)
         db.execute("PRAGMA secure_delete=ON")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version != _VERSION:
@@ -230,8 +233,14 @@ def _ready(db: sqlite3.Connection) -> sqlite3.Connection:
     return db
 
 
-def _is_in(part: str, whole: str) -> bool:
-    return unicodedata.normalize("NFKC", part).casefold() in unicodedata.normalize("NFKC", whole).casefold()
+def is_in(part: str, name: str) -> bool:
+    """Whether a name has this in it; upper case and accents make no difference, as in the index."""
+    return _plain(part) in _plain(name)
+
+
+def _plain(text: str) -> str:
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
 def _stamp(folder: Path) -> str:

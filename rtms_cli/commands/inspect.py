@@ -117,7 +117,7 @@ def inspect(
     wanted = Wanted(read_types(kinds or ()), channel, user, start, end)
     pattern = _pattern(grep)
     name = capture or LATEST
-    capture = recording_of(context, capture, "inspecting", store_endpoint)
+    capture = recording_of(context, capture, "inspecting", store_endpoint, or_newest_in=True)
     source = open_capture(capture, store_endpoint)
     folder = Path(capture) if is_folder(Path(capture)) else None
     clean = True
@@ -195,7 +195,7 @@ def _summary(
     from rtms_cli.view.next_steps import next_steps
     from rtms_cli.view.text import escape
 
-    summary = summarize(str(source.path), source.header, lines)
+    summary = summarize(source.shown, source.header, lines)
     manifest = None
     if folder is not None:
         summary = replace(summary, recorded=look_at(folder)[0])
@@ -385,7 +385,7 @@ def _html(source: "Capture", lines: "Iterable[Piece]", folder: Path | None, out:
     from rtms_cli.inspection.page import link_from, page, save
     from rtms_cli.view.text import escape, size_of
 
-    parts = list(page(source.header, lines, source.path, folder, link_from(out)))
+    parts = list(page(source.header, lines, Path(source.shown), folder, link_from(out)))
     try:
         nbytes = save(parts, out)
     except OSError as error:

@@ -453,22 +453,30 @@ def recordings_folder(context: typer.Context) -> Path:
     return Path(str((settings or {}).get("listen", {}).get("spool", "spool")))
 
 
-def recording_of(context: typer.Context, text: str | None, doing: str, endpoint: str | None = None) -> str:
+def recording_of(
+    context: typer.Context, text: str | None, doing: str, endpoint: str | None = None, *, or_newest_in: bool = False
+) -> str:
     """The path or URL of the recording that a person means; where it was not named in full, a line says which.
 
     :param text: a path, a URL, `-`, `latest`, the beginning of a name, an id or a title; `None` is `latest`.
     :param doing: what is done with it, for that line: `inspecting`; without it there is no line.
     :param endpoint: of a store that is compatible with S3.
+    :param or_newest_in: whether a folder that recordings are in stands for the newest of them.
     :raises Problem: if there is none, or several.
     """
-    from rtms_cli.catalog.finding import LATEST, find_folder
+    from rtms_cli.catalog.entries import folders, is_recording
+    from rtms_cli.catalog.finding import LATEST, find_folder, newest
     from rtms_cli.store.urls import is_store_url
     from rtms_cli.view.text import say
 
-    if text is not None and (text == "-" or is_store_url(text) or os.path.lexists(text)):
-        return text
+    if text is not None and not text.strip():  # a script's variable that is not set, for example
+        raise Problem("The name of a recording is empty.", "`rtms ls` lists the recordings.")
     place = recordings_place(context)
-    if is_store_url(place):
+    if text is not None and (text == "-" or is_store_url(text) or os.path.lexists(text)):
+        if not or_newest_in or is_store_url(text) or is_recording(Path(text)) or not any(folders(Path(text))):
+            return text
+        found = str(newest(Path(text)))
+    elif is_store_url(place):
         from rtms_cli.catalog.stored import find_stored
 
         found = find_stored(text or LATEST, place, endpoint)

@@ -67,7 +67,7 @@ def play(
     from rtms_cli.store.urls import is_store_url
 
     seconds = duration("--at", at)
-    given = recording_of(context, recording or "latest", "playing")
+    given = recording_of(context, recording, "playing", or_newest_in=True)
     if is_store_url(given):
         raise Problem(f"{given} is in a store.", f"rtms export {given} --to mp3 makes a file that you can play.")
     recorded = recorded_in(Path(given))
@@ -156,7 +156,8 @@ def _open_page(folder: Path, seconds: float) -> None:
     if webbrowser.open(url):
         say(f"opened {url}")
     else:
-        say(f"No browser could be started. Open this page yourself:\n{url}")
+        say("No browser could be started. Open this page yourself:")
+        say(url)
 
 
 def _page(folder: Path) -> Path:

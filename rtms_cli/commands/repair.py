@@ -88,6 +88,8 @@ def _folder(path: str) -> Path:
     from rtms_cli.capture import part_of
     from rtms_cli.untrusted import is_file
 
+    if path == "-":
+        raise Problem("A recording on standard input cannot be repaired.", "`rtms replay -` makes one of a capture.")
     found = Path(path)
     if not is_file(found):
         return found

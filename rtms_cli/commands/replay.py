@@ -77,13 +77,16 @@ def replay(
     taps = live.taps()
     if taps and (serve or pace is None):
         raise Problem("--tap needs a replay speed.", "Add --speed 1, and leave --serve out.")
-    found = recording_of(context, capture, "replaying", store_endpoint)
+    found = recording_of(context, capture, "replaying", store_endpoint, or_newest_in=True)
     if serve:
+        for name in ("out", "keep_revoked", "keep_encoded", "plain"):
+            if _is_given(context, name):
+                what = f"--{name.replace('_', '-')} does nothing with --serve."
+                raise Problem(what, "Leave it out: --serve records nothing.")
         _serve(open_capture(found, store_endpoint), pace, serving, once=once, as_json=as_json)
         return
     for name in (*ServerOptions.__struct_fields__, "once"):
-        given_by = context.get_parameter_source(name)  # a setting may stand there for when it serves
-        if given_by is not None and given_by.name == "COMMANDLINE":
+        if _is_given(context, name):
             raise Problem(f"--{name.replace('_', '-')} needs --serve.", "Add --serve, or leave it out.")
     from rtms_cli.commands.composing import STDOUT
     from rtms_cli.view.lines import print_summary
@@ -98,7 +101,7 @@ def replay(
     if pace is None:
         signal_number = play_at_once(replayed, with_bar=not plain)
     else:
-        title = f"replay of {'standard input' if found == '-' else source.path} at {pace:g}×"
+        title = f"replay of {source.shown} at {pace:g}×"
         signal_number = _play(replayed, pace, title, out, live, drawn=drawn, as_json=as_json)
     if not replayed.is_complete:
         say("The replay was stopped before its end, so no recording was made.", err=True)
@@ -250,6 +253,12 @@ def _play(
 
     run_loop(draw() if drawn else run())
     return asked[0] if asked else 0
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether an option is on the command line; a setting may stand there for the other way to replay."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _serve(capture: "Capture", speed: float | None, options: ServerOptions, *, once: bool, as_json: bool) -> None:

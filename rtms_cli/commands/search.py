@@ -45,7 +45,7 @@ def search(
     import sqlite3
 
     from rtms_cli.catalog.entries import recordings_in
-    from rtms_cli.catalog.search import SearchIndex
+    from rtms_cli.catalog.search import SearchIndex, is_in
     from rtms_cli.recording.files import SEARCH_INDEX
 
     folder = _folder(context, place)
@@ -62,7 +62,7 @@ def search(
         raise Problem(what, "Delete it: the next search makes a new one.") from None
     finally:
         index.close()
-    if speakers and not any(user.casefold() in who.casefold() for who in speakers):
+    if speakers and not any(is_in(user, who) for who in speakers):
         more = f" and {len(speakers) - _MOST_NAMED:,} others" if len(speakers) > _MOST_NAMED else ""
         what = f"--user {user}: nobody of that name said or wrote anything."
         raise Problem(what, f"There are {', '.join(speakers[:_MOST_NAMED])}{more}.", Exit.MISMATCH)

@@ -42,7 +42,7 @@ def show(
     from rtms_cli.view.next_steps import next_steps
     from rtms_cli.view.text import json_line, say
 
-    given = recording_of(context, recording or "latest", "", store_endpoint)
+    given = recording_of(context, recording, "", store_endpoint, or_newest_in=True)
     entry, manifest = _read(given, store_endpoint)
     if as_json:
         from msgspec import to_builtins

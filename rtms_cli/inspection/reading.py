@@ -71,7 +71,7 @@ def follow(capture: Capture, wait: Callable[[], object]) -> Iterator[Line]:
     :raises Problem: if the capture is compressed: such a file does not grow.
     """
     if capture.path.suffix in (".gz", ".zst"):
-        raise Problem(f"{capture.path} is compressed: nobody is writing it.", "Leave out --follow.")
+        raise Problem(f"{capture.shown} is compressed: nobody is writing it.", "Leave out --follow.")
     number, line, part = 1, b"", 0
     while True:
         with capture.opened(part) as source:

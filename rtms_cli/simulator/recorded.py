@@ -194,12 +194,13 @@ class Recording:
                 stamp = frame.at_us, zoom_ms
         if ready_us is None and first is None:
             raise Problem(
-                f"{self._capture.path} has nothing to serve: the client was never ready, and no media arrived.",
+                f"{self._capture.shown} has nothing to serve: the client was never ready, and no media arrived.",
                 "Serve a capture of a session with media; `rtms demo` creates one.",
             )
         if not self.id or not self.stream_id:
             raise Problem(
-                f"{self._capture.path} does not name a stream.", "Its header, or a handshake in it, must have both ids."
+                f"{self._capture.shown} does not name a stream.",
+                "Its header, or a handshake in it, must have both ids.",
             )
         self._begin_us = first.at_us if ready_us is None and first is not None else ready_us or 0
         if stamp is not None:

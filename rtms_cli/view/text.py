@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from rtms_cli.untrusted import JOINERS
+
 _ROOM = 500
 
 
@@ -13,7 +15,8 @@ def escape(text: str, room: int = _ROOM) -> str:
     themselves become visible escapes (`\\x1b`); what is longer than `room` is cut.
     """
     shown = text if len(text) <= room else text[: room - 1] + "…"
-    return "".join(char if _harmless(char) else _visible(char) for char in shown)
+    joiners = {found.start() for found in JOINERS.finditer(shown)}
+    return "".join(char if _harmless(char) or at in joiners else _visible(char) for at, char in enumerate(shown))
 
 
 def say(line: str, *, err: bool = False) -> None:

@@ -187,3 +187,16 @@ def test_an_sqlite_that_cannot_search_text_is_named(place: Path, monkeypatch: py
     monkeypatch.setattr("rtms_cli.catalog.search._SCHEMA", "CREATE VIRTUAL TABLE words USING nosuch(said);")
     with pytest.raises(Problem, match="cannot search text"):
         SearchIndex(place)
+
+
+def test_a_name_is_found_without_its_accents_and_listed_once(tmp_path: Path) -> None:
+    folder = put(tmp_path, "one")
+    say(folder, (1.0, "Zoë", "The invoice is late."))
+    chat = {"t": 2.0, "message_id": "a", "action": "new", "user_id": 100, "user_name": "Zoë", "text": "An invoice"}
+    answer = chat | {"t": 3.0, "message_id": "b", "reply_to": "a"}
+    (folder / "chat.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (chat, answer)), encoding="utf-8")
+    assert search(tmp_path, "late", user="ZOE")[0].who == "Zoë"
+    assert not search(tmp_path, "late", user="Zoe Kim")
+    index = SearchIndex(tmp_path)
+    assert index.speakers() == ["Zoë"]
+    index.close()

@@ -1,6 +1,7 @@
 """`rtms ls`, `show`, `search`, `play`, `name` and `rm` as people use them."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import soundfile
 from catalog.shelf import manifest, put
 from catalog.test_search import say
-from processes import RTMS, rtms
+from processes import RTMS, environment, rtms
 from s3_server import S3Server
 from terminals import Terminal
 
@@ -65,7 +66,11 @@ def test_ls_can_be_narrowed(place: Path, options: list[str], names: list[str]) -
         (["show", "nosuch"], "There is no recording nosuch"),
         (["show", "2026112"], "is the beginning of 2 recordings"),
         (["show", f"recordings/{NEW}/capture.jsonl"], "is not a recording's folder"),
-        (["show", "recordings"], "is not a finished recording"),
+        (["show", "."], "is not a finished recording"),
+        (["show", ""], "The name of a recording is empty"),
+        (["rm", "--yes", ""], "The name of a recording is empty"),
+        (["inspect", "-"], "Standard input is empty"),
+        (["repair", "-"], "A recording on standard input cannot be repaired"),
         (["search", "?!"], "There is no word"),
         (["search", "x", "--in", "nowhere"], "There is no folder nowhere"),
         (["name", "latest", "x" * 300], "has 300 letters"),
@@ -92,6 +97,31 @@ def test_a_title_is_shown_everywhere(place: Path) -> None:
     shown = rtms("show", "weekly", cwd=place).stdout
     assert shown.splitlines()[:2] == ["20 s, 3 people, 1 loss", "title: Weekly [red]sync[/red]"]
     assert rtms("search", "weekly", cwd=place).stdout.split("\t")[2:] == ["title", "", "Weekly [red]sync[/red]\n"]
+
+
+@pytest.mark.parametrize("title", ["👩\u200d👩\u200d👧 at home", "نمی\u200cخواهم", "שלום"])
+def test_a_title_is_in_any_script(place: Path, title: str) -> None:
+    done = rtms("name", NEW, title, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert f"title: {title}\n" in rtms("show", NEW, cwd=place).stdout
+
+
+@pytest.mark.parametrize("command", [["show"], ["inspect"], ["play", "--at", "1:00:00"]])
+def test_a_folder_of_recordings_is_the_newest_in_it(place: Path, command: list[str]) -> None:
+    done = rtms(command[0], "recordings/", *command[1:], cwd=place)
+    said = done.stdout + done.stderr
+    assert NEW in said
+    assert OLD not in said
+
+
+@pytest.mark.parametrize("command", [["inspect", "-"], ["inspect", "-", "--lint"], ["export", "-", "--to", "md"]])
+def test_standard_input_is_called_so(place: Path, command: list[str]) -> None:
+    """The temporary file that it is kept in is nothing that people know."""
+    for content in (b"no capture", b'{"rtms_capture": 1}\n'):
+        done = subprocess.run([*RTMS, *command], input=content, capture_output=True, cwd=place, env=environment({}))
+        said = (done.stdout + done.stderr).decode()
+        assert "tandard input" in said
+        assert "standard-input.jsonl" not in said
 
 
 def test_search_says_where(place: Path) -> None:
@@ -187,6 +217,8 @@ def test_play_opens_the_page_where_there_is_no_player(place: Path) -> None:
     before = page.stat().st_mtime_ns
     assert rtms("play", "--with", "browser", cwd=place, settings={"PATH": "", "BROWSER": "nosuch"}).returncode == 0
     assert page.stat().st_mtime_ns == before, "a page that is as new as the recording is kept"
+    done = rtms("play", "--with", "browser", cwd=place, settings={"PATH": "", "BROWSER": "nosuch"})
+    assert done.stdout.splitlines()[-2:] == ["No browser could be started. Open this page yourself:", page.as_uri()]
 
 
 def test_recordings_in_a_store_are_listed_shown_named_and_deleted(place: Path) -> None:

@@ -207,8 +207,10 @@ async def test_a_client_by_hand_gets_the_bytes(speed: str, demo: Path, tmp_path:
 def test_what_makes_no_sense(demo: Path, tmp_path: Path) -> None:
     for arguments, said in [
         (["--once"], "--once needs --serve."),
+        (["--serve", "--out", "x"], "--out does nothing with --serve."),
+        (["--serve", "--keep-encoded"], "--keep-encoded does nothing with --serve."),
         (["--port", "1"], "--port needs --serve."),
-        (["--serve", "--speed", "0"], "--speed 0 is no speed."),
+        (["--serve", "--speed", "0"], "--speed 0 is not a valid speed."),
         (["--serve", "--webhook", "host"], "--webhook host is not an http:// or https:// URL."),
     ]:
         done = rtms("replay", demo, *arguments, cwd=tmp_path, settings=CREDENTIALS)

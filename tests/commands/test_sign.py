@@ -340,7 +340,7 @@ def test_challenge(tmp_path: Path) -> None:
         (["join", "empty.json"], "The payload announces no stream"),
         (["listen", "--media", "sound"], "--media"),
         (["replay", "empty.json"], "empty.json"),
-        (["replay", "payload.json", "--speed", "fast"], "--speed fast is no speed"),
+        (["replay", "payload.json", "--speed", "fast"], "--speed fast is not a valid speed"),
         (["simulate", "--products", "zoom"], "Use meeting, webinar, session, contact_center, phone, or all."),
     ],
 )
