@@ -80,6 +80,7 @@ class Screen:
         self._notices: deque[str] = deque(maxlen=20)
         self._warnings: deque[str] = deque(maxlen=20)
         """What went wrong that the recordings do not mention; it is printed at the end."""
+        self._free_nbytes: int | None = None
         self._frames: dict[str, deque[Frame]] = {}
         self._ended: deque[Ended] = deque(maxlen=MOST_ENDED)
         self._chosen = 0
@@ -132,6 +133,7 @@ class Screen:
         self._loop.add_signal_handler(signal.SIGTSTP, self._on_suspend)
         self._loop.add_signal_handler(signal.SIGCONT, self._look_whose_it_is)
         self._look_whose_it_is()
+        self._measuring = asyncio.create_task(self._measure_again(), name="free space")
         self._drawing = asyncio.create_task(self._draw_again(), name="dashboard")
         return self
 
@@ -142,6 +144,7 @@ class Screen:
         self._drain()
 
     async def __aexit__(self, *_: object) -> None:
+        self._measuring.cancel()
         self._drawing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._drawing
@@ -163,6 +166,12 @@ class Screen:
         while True:
             self._look_whose_it_is()
             self.draw()
+            await asyncio.sleep(REFRESH_S)
+
+    async def _measure_again(self) -> None:
+        """Ask the disk how much is free: one that hangs keeps nothing else waiting."""
+        while True:
+            self._free_nbytes = await asyncio.to_thread(free_space, self._out)
             await asyncio.sleep(REFRESH_S)
 
     def _look_whose_it_is(self) -> None:
@@ -256,7 +265,7 @@ class Screen:
             waiting=self._waiting(),
             ended=[(one.finish.status, one.summary) for one in self._ended],
             keys=self._keys is not None,
-            free_nbytes=free_space(self._out),
+            free_nbytes=self._free_nbytes,
             connections=self._connections(),
         )
         return draw(moment, self._history, width, height)

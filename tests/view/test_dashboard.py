@@ -1,12 +1,15 @@
 """The dashboard as text at the sizes of real terminals, from a stream that a real recorder and session made."""
 
+import asyncio
 import io
+import threading
 from pathlib import Path
 
 import pytest
 from frames import HEADER, ZERO_MS, audio, granted, said
 from moments import HOSTILE, SCREENS, SIZES, drawn, screen, view
 from msgspec import structs
+from processes import until
 from rich.console import Console
 
 from rtms_cli.machine import Direction, frame_of
@@ -250,3 +253,31 @@ def test_who_waits_again_sees_what_has_ended(width: int, height: int) -> None:
     assert "5 streams have ended; waiting for the next webhook" in text
     assert all(f"recordings/{number}" in text for number in range(5))
     assert "never shown" not in text
+
+
+async def test_a_disk_that_hangs_does_not_keep_the_picture_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, asked = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hang(folder: Path) -> int:
+        loop.call_soon_threadsafe(asked.set)
+        goes_on.wait()
+        return 7_000_000
+
+    monkeypatch.setattr("rtms_cli.view.screen.free_space", hang)
+    shown = Screen("x", list, lambda _: None, lambda _: None, tmp_path)
+
+    def text() -> str:
+        out = io.StringIO()
+        Console(file=out, width=100, height=20, color_system=None).print(shown.picture())
+        return out.getvalue()
+
+    measuring = asyncio.create_task(shown._measure_again())
+    async with asyncio.timeout(30):
+        await asked.wait()
+        assert "free" not in text()
+        goes_on.set()
+        await until(lambda: "7.0 MB free" in text())
+    measuring.cancel()
