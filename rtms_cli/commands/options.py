@@ -525,19 +525,6 @@ def short_name(context: typer.Context, given: str) -> str:
     return short_names([path.name for path in folders(place)]).get(folder.name, given)
 
 
-def newest_recording(context: typer.Context, doing: str) -> Path:
-    """The newest recording where `listen` is configured to put them, and a line that says which.
-
-    :raises Problem: if there is none.
-    """
-    from rtms_cli.store.urls import is_store_url
-
-    place = recordings_place(context)
-    if is_store_url(place):
-        raise Problem(f"Recordings are in {place}.", f"Give the URL of one: {place.rstrip('/')}/RECORDING")
-    return Path(recording_of(context, None, doing))
-
-
 MOST_INPUT_NBYTES = 64 << 20
 """How large a given payload or body may be."""
 

@@ -1,5 +1,6 @@
 """Recordings in a store, read like folders: with a real S3 API, the program as a process."""
 
+import asyncio
 import base64
 import json
 import os
@@ -94,7 +95,7 @@ async def test_what_is_missing_or_damaged_or_anothers_is_told(
     assert [one for one in stored.problems if "E0002-000003.jsonl.zst belongs to another recording" in one]
     done = rtms("replay", url, "--json", settings=server.settings, cwd=tmp_path)
     assert done.returncode == Exit.LOSSES
-    (made,) = (tmp_path / "recordings").iterdir()
+    (made,) = (tmp_path / "replays").iterdir()
     losses = json.loads((made / "manifest.json").read_text())["losses"]
     assert [loss["first_error"] for loss in losses] == ["segment 2 of epoch 1 is not there"]
 
@@ -183,10 +184,13 @@ def test_there_is_nothing(objects: Objects, url: str, server: S3Server) -> None:
         repair_stored(url, server.endpoint, keep_revoked=False, force=True)
 
 
-def test_the_newest_one_of_a_store_is_not_looked_for(tmp_path: Path) -> None:
-    done = rtms("inspect", settings={"RTMS_LISTEN_OUT": "s3://bucket/recordings"}, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "s3://bucket/recordings/RECORDING" in done.stderr
+async def test_the_newest_one_of_a_store_is_found(objects: Objects, url: str, server: S3Server, tmp_path: Path) -> None:
+    in_parts(tmp_path / "live")
+    await ship(objects, tmp_path / "live")
+    settings = server.settings | {"RTMS_LISTEN_OUT": url.rpartition("/")[0]}
+    done = await asyncio.to_thread(rtms, "inspect", cwd=tmp_path, settings=settings)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"inspecting {url}\n")
 
 
 async def test_a_segment_whose_first_block_is_large(objects: Objects) -> None:
