@@ -182,13 +182,13 @@ def test_the_demo_by_way_of_the_cloud(tmp_path: Path) -> None:
     done = rtms("demo", "--cloud", "--seconds", "4", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     steps = [
-        "the stand-in for Zoom's cloud is at http://127.0.0.1:",
-        "token: asked for by client_credentials, and given",
+        "the simulated Zoom cloud is at http://127.0.0.1:",
+        "token: requested by client_credentials, and issued",
         "connected to Zoom's event WebSocket",
-        "REST: start is asked for: meeting 8",
+        "REST: requested start: meeting 8",
         "(by the event WebSocket)",
         "recording Meeting",
-        "REST: stop is asked for: meeting 8",
+        "REST: requested stop: meeting 8",
         "complete, reason 25 STOP_BC_MANUAL_API_TRIGGERED",
     ]
     places = [done.stdout.find(step) for step in steps]

@@ -166,7 +166,7 @@ def test_webhook(given: str, code: int, named: str, tmp_path: Path) -> None:
     done = rtms(*arguments, "--verify", given, cwd=tmp_path, settings=CREDENTIALS)
     assert done.returncode == code
     assert named in done.stdout
-    assert "more than 300 s is refused" in done.stderr
+    assert "more than 300 s is rejected" in done.stderr
     made = rtms(*arguments, cwd=tmp_path, settings=CREDENTIALS)
     assert made.stdout == webhook(f"v0:{STAMP}:{BODY}") + "\n"
 
@@ -337,7 +337,7 @@ def test_challenge(tmp_path: Path) -> None:
         (["sign", "challenge", "x"], "Set ZOOM_SECRET_TOKEN"),
         (["sign", "none.json"], "Cannot read none.json: No such file or directory."),
         (["sign", "--id", "x"], "Give a payload's file, or both --id and --stream-id."),
-        (["join", "empty.json"], "The payload announces no stream"),
+        (["join", "empty.json"], "The payload does not announce a stream"),
         (["listen", "--media", "sound"], "--media"),
         (["replay", "empty.json"], "empty.json"),
         (["replay", "payload.json", "--speed", "fast"], "--speed fast is not a valid speed"),

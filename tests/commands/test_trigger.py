@@ -91,7 +91,7 @@ def again(body: bytes, key: str = "a token", what: str = "sha256", text: str = "
         (["url_validation"], encrypted(lambda t: base64.b64encode(bytes.fromhex(t)).decode()), 1, "base64, not hex"),
         (["url_validation"], encrypted(lambda t: "v0=" + t), 1, "it begins with v0="),
         (["url_validation"], lambda body: (200, '["x"]'), 1, "not a JSON object"),
-        (["url_validation"], always(200, ""), 1, "the challenge's answer is empty"),
+        (["url_validation"], always(200, ""), 1, "the answer to the challenge is empty"),
         (["url_validation"], lambda body: (200, str(json.loads(correct(body)[1]))), 1, "but a Python dict"),
         (["url_validation"], lambda body: (200, json.dumps(correct(body)[1])), 1, "but JSON in a JSON string"),
         (["url_validation"], always(200, "[" * 20_000), 1, "not a JSON object: JSON nested deeper"),
@@ -210,10 +210,10 @@ async def test_nobody_there_and_what_makes_no_sense(tmp_path: Path, unused_tcp_p
     assert told["what"].startswith("no answer: ")
     to = ["--webhook", app.url]
     for arguments, settings, said in [
-        (["sarted", *to], TOKEN, "sarted is no event."),
+        (["sarted", *to], TOKEN, "sarted is not an event."),
         (["started", *to], {}, "no secret token"),
         (["started", "--webhook", "ftp://x"], TOKEN, "not an http:// or https:// URL"),
-        (["started", "--product", "zoom", *to], TOKEN, "no product"),
+        (["started", "--product", "zoom", *to], TOKEN, "is not a product"),
         (["concurrency_limited", "--id", "x", *to], TOKEN, "not about a stream"),
         (["started", "--payload", "missing.json", *to], TOKEN, "Cannot read missing.json"),
     ]:
