@@ -5,6 +5,7 @@ Each command stands on the screen before it is typed: in the first steps of `rtm
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,7 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shell]:
     terminal.close()
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 @pytest.mark.timeout(300)  # the demo alone takes ten seconds, and a busy machine its time for each command
 def test_the_screen_says_what_to_do_next(shell: Shell, tmp_path: Path) -> None:
     shell.run("rtms")

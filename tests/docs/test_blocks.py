@@ -33,6 +33,7 @@ PROGRAMS = ("ENGINE", "NOTES", "VISION", "UPLOAD", "ffmpeg", "mpv")
 IN_ORDER = "<!-- in order -->"
 SECONDS = 150
 """For the blocks of one test, on a machine that does much else."""
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 
 
 def runs() -> list[list[Block]]:
@@ -82,6 +83,7 @@ def test_blocks_say_what_they_are() -> None:
         assert indented(page) == [], page
 
 
+@needs_bash
 @pytest.mark.timeout(SECONDS + 30)
 @pytest.mark.parametrize("together", runs(), ids=lambda together: together[0].name)
 async def test_a_block_runs(together: list[Block], place: Path) -> None:
@@ -104,6 +106,7 @@ async def test_a_block_runs(together: list[Block], place: Path) -> None:
 NOT_RUN = [block for page in PAGES for block in blocks(page) if block.reason]
 
 
+@needs_bash
 @pytest.mark.parametrize("block", NOT_RUN, ids=lambda block: block.name)
 def test_a_block_that_is_not_run_is_right(block: Block) -> None:
     checked = subprocess.run(["bash", "-n", "-c", block.script], capture_output=True, text=True, check=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 import socket
 import sys
 import tomllib
@@ -15,6 +16,7 @@ from processes import environment
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 ACTION = ROOT / "action"
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 
 
 def read(path: Path) -> dict[Any, Any]:
@@ -89,6 +91,8 @@ async def act(place: Path, **given: str) -> tuple[int, str]:
     return process.returncode, said.decode()
 
 
+@needs_bash
+@pytest.mark.timeout(180)
 async def test_the_action_passes_an_app_that_does_everything_right(tmp_path: Path) -> None:
     port = free_port()
     code, said = await act(
@@ -104,6 +108,8 @@ async def test_the_action_passes_an_app_that_does_everything_right(tmp_path: Pat
     assert '"complete"' in manifest.read_text()
 
 
+@needs_bash
+@pytest.mark.timeout(180)
 async def test_the_action_fails_an_app_that_zoom_would_not_validate(tmp_path: Path) -> None:
     port = free_port()
     code, said = await act(
@@ -115,6 +121,8 @@ async def test_the_action_fails_an_app_that_zoom_would_not_validate(tmp_path: Pa
     assert not (tmp_path / "summary.md").exists()
 
 
+@needs_bash
+@pytest.mark.timeout(180)
 async def test_the_action_fails_if_there_is_a_finding(tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / "bad.jsonl").write_text(
@@ -131,6 +139,8 @@ async def test_the_action_fails_if_there_is_a_finding(tmp_path: Path) -> None:
     assert "the client did everything right" in (tmp_path / "summary.md").read_text()
 
 
+@needs_bash
+@pytest.mark.timeout(180)
 async def test_the_action_fails_if_the_app_does_not_start(tmp_path: Path) -> None:
     code, said = await act(tmp_path, app="false", webhook=f"http://127.0.0.1:{free_port()}/webhook", wait="20")
     assert code == 1
