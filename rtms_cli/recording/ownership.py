@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import stat
+import time  # noqa: TID251  # to wait, not to know what time it is
 from pathlib import Path
 
 from rtms_cli.capture import epoch_folders
@@ -31,6 +32,8 @@ disk is full by then, and no more files can be made."""
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)
 """Opening a pipe that someone has put there doesn't block."""
+_MOST_LOOKS, _LOOK_S = 100, 0.001
+"""How often a lock is tried that others look at, and how long they have to be done."""
 _NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL))
 
 
@@ -70,7 +73,7 @@ class FolderLock:
                 if not _is_own(descriptor):
                     self._path.unlink(missing_ok=True)
                     continue
-                _lock(descriptor)
+                _lock_alone(descriptor)
                 # Whoever held it may have removed the file in between: then a lock on it says nothing.
                 if _is_at(self._path, descriptor):
                     _reserve(descriptor)
@@ -158,6 +161,21 @@ def is_locked(folder: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _lock_alone(descriptor: int) -> None:
+    """Take the lock, and do not take those for its holder who only look at it (`is_locked`), for a moment each.
+
+    :raises BlockingIOError: if someone holds it.
+    """
+    for _ in range(_MOST_LOOKS):
+        with contextlib.suppress(BlockingIOError):
+            _lock(descriptor)
+            return
+        _lock(descriptor, is_shared=True)  # raises if there is a holder
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        time.sleep(_LOOK_S)
+    _lock(descriptor)
 
 
 def _lock(descriptor: int, *, is_shared: bool = False) -> None:

@@ -1,5 +1,7 @@
 """A recording that ends and goes on: what is closed takes nothing, and a replay makes the same files."""
 
+import fcntl
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -182,3 +184,16 @@ def test_a_recording_that_is_not_ours_any_more_does_not_go_on(what: str, tmp_pat
     assert not recorder.is_open
     assert is_being_recorded(folder) == (what == "locked")
     other.release()
+
+
+def test_who_only_looks_keeps_nobody_from_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`rtms ls` looks at the locks of all recordings, and one of them may begin at that moment."""
+    descriptor = os.open(tmp_path / LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)  # what a look does
+    monkeypatch.setattr("time.sleep", lambda _: fcntl.flock(descriptor, fcntl.LOCK_UN))
+    lock = FolderLock(tmp_path)
+    lock.acquire()
+    with pytest.raises(BlockingIOError):
+        FolderLock(tmp_path).acquire()
+    lock.release()
+    os.close(descriptor)
