@@ -121,11 +121,10 @@ def _choose_profile(ctx: "Context", _: "Parameter", name: str | None) -> None:
     """Take `--profile` behind the command as if it stood before it."""
     if name is None or ctx.resilient_parsing or ctx.parent is None:
         return
-    from rtms_cli.commands.settings import read_defaults
     from rtms_cli.station.profiles import VARIABLE
 
     os.environ[VARIABLE] = name
-    ctx.parent.obj = read_defaults(Path(), os.environ)
+    ctx.parent.obj = ctx.parent.obj.read(Path(), os.environ)
     ctx.parent.default_map = ctx.parent.obj.values
     ctx.default_map = ctx.parent.obj.values.get(str(ctx.info_name))
 

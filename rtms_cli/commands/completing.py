@@ -13,6 +13,9 @@ Offers = list[str] | list[tuple[str, str]]
 
 _AUDIO = ("l16", "opus", "g711", "g722")
 _PICTURES = ("h264", "jpg", "png")
+STREAM_EVENTS = ("started", "stopped", "interrupted")
+WEBHOOK_EVENTS = ("url_validation", *STREAM_EVENTS, "concurrency_limited", "concurrency_near_limit", "start_failed")
+"""What `rtms trigger` posts."""
 
 
 def join_equals_signs(environment: MutableMapping[str, str]) -> None:
@@ -119,9 +122,7 @@ def statuses(incomplete: str) -> Offers:
 
 def webhook_events(incomplete: str) -> Offers:
     """Events that `rtms trigger` posts."""
-    from rtms_cli.commands.trigger import NAMES
-
-    return _beginning(NAMES, incomplete)
+    return _beginning(WEBHOOK_EVENTS, incomplete)
 
 
 def speeds(incomplete: str) -> Offers:
@@ -162,7 +163,7 @@ def recordings(incomplete: str) -> Offers:
         return []
     try:
         place = read_defaults(Path(), os.environ, lambda *_: None).values.get("listen", {}).get("place", "recordings")
-        names = sorted((path.name for path in folders(Path(place)) if path.name.isprintable()), reverse=True)
+        names = sorted((path.name for path in folders(Path(str(place))) if path.name.isprintable()), reverse=True)
     except (OSError, Problem):
         names = []
     return _beginning(["latest", *names] if names else [], incomplete)

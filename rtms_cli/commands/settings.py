@@ -70,6 +70,11 @@ class Defaults(NamedTuple):
     sources: dict[str, dict[str, str]]
     """Where each value comes from; see `Setting.source`."""
 
+    @staticmethod
+    def read(folder: Path, environment: Mapping[str, str]) -> "Defaults":
+        """Read them again, as `read_defaults` does: for a command, which must not import this module."""
+        return read_defaults(folder, environment)
+
 
 def read_defaults(
     folder: Path, environment: Mapping[str, str], on_old: Callable[[str, str, str], None] = note

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from rtms_cli.station.endpoint import Sent
 
-STREAM_EVENTS = ("started", "stopped", "interrupted")
-NAMES = ("url_validation", *STREAM_EVENTS, "concurrency_limited", "concurrency_near_limit", "start_failed")
 NOWHERE = "wss://127.0.0.1:1/no-server-is-here"
 OLD_S = 60
 """How much older than allowed a stale webhook is."""
@@ -66,7 +64,7 @@ def trigger(
         str,
         typer.Argument(
             metavar="EVENT",
-            help=f"{', '.join(NAMES)}; or a full event name, such as meeting.rtms_started.",
+            help=f"{', '.join(completing.WEBHOOK_EVENTS)}; or a full event name, such as meeting.rtms_started.",
             autocompletion=completing.webhook_events,
         ),
     ],
@@ -296,7 +294,7 @@ def _compose(event: str, saved: bytes, now_ms: int, wanted: _Wanted) -> tuple[st
     if posted.get("event") == name and wanted.nothing:
         return name, saved, str(payload.get("plainToken", ""))
     what = name.rpartition("rtms_")[2]
-    if what in STREAM_EVENTS:
+    if what in completing.STREAM_EVENTS:
         return name, webhook_body(name, now_ms, _stream_fields(name, what, payload, wanted, now_ms)), ""
     if not wanted.nothing:
         raise Problem(f"{name} is not about a stream.", "Leave out --product, --id, --stream-id and --server-url.")
@@ -335,24 +333,25 @@ def _whole_name(event: str, product: str | None, posted: Mapping[str, object], p
     plain = event.replace("-", "_")
     if plain == "url_validation":
         return VALIDATION
-    if plain in STREAM_EVENTS:
+    if plain in completing.STREAM_EVENTS:
         if product is not None:
             try:
                 return stream_event(Product(product), plain)
             except ValueError:
                 raise Problem(f"--product {product} is not a product.", f"Use {', '.join(Product)}.") from None
         before, rtms, what = str(posted.get("event")).rpartition("rtms_")
-        if what in STREAM_EVENTS:
+        if what in completing.STREAM_EVENTS:
             return before + rtms + plain
         try:
             return stream_event(read_ids(dumps(payload)).product, plain)
         except ValueError:
             return stream_event(Product.MEETING, plain)
-    if plain in NAMES:
+    if plain in completing.WEBHOOK_EVENTS:
         return f"rtms.{plain}"
     if "." not in event:
         raise Problem(
-            f"{event} is not an event.", f"Use {', '.join(NAMES)}, or a whole name such as meeting.rtms_started."
+            f"{event} is not an event.",
+            f"Use {', '.join(completing.WEBHOOK_EVENTS)}, or a whole name such as meeting.rtms_started.",
         )
     if product is not None:
         raise Problem(f"{event} already names its product.", "Leave --product out.")

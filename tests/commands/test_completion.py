@@ -11,6 +11,8 @@ import pytest
 from processes import environment
 from terminals import Terminal
 
+from rtms_cli.commands import completing
+
 NEWEST, OLDER = "20261122T221500Z_meeting_abc", "20261121T100000Z_webinar_xyz"
 PROGRAM = "import sys; sys.argv[0] = 'rtms'; from rtms_cli.__main__ import main; main()"
 
@@ -73,6 +75,13 @@ def offered(place: Path, *words: str) -> list[str]:
 )
 def test_bash_offers(words: str, values: list[str], place: Path) -> None:
     assert offered(place, *words.split(" ")) == values
+
+
+def test_a_folder_may_be_a_number_in_a_file(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "recordings").rename(place / "5")
+    (place / "rtms.toml").write_text("[listen]\nout = 5\n")
+    monkeypatch.chdir(place)
+    assert completing.recordings("") == ["latest", NEWEST, OLDER]
 
 
 def test_recordings_are_looked_for_where_listen_puts_them(place: Path) -> None:
