@@ -35,7 +35,7 @@ def rm(
     from rtms_cli.view.text import say
 
     found = [recording_of(context, text, "", store_endpoint) for text in recordings]
-    found = list(dict.fromkeys(one.rstrip("/") for one in found))
+    found = list({_same(one): one for one in (each.rstrip("/") for each in found)}.values())
     for one in found:
         say(f"{one}: {_described(one, store_endpoint)}", err=True)
     if not yes:
@@ -51,6 +51,13 @@ def rm(
             say(f"deleted {one}")
     if failed:
         raise typer.Exit(Exit.LOSSES)
+
+
+def _same(one: str) -> str:
+    """What is equal for two ways to write the same recording."""
+    from rtms_cli.store.urls import is_store_url
+
+    return one if is_store_url(one) else os.path.realpath(one)
 
 
 def _described(one: str, endpoint: str | None) -> str:

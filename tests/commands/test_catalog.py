@@ -259,3 +259,10 @@ def test_a_page_that_is_a_link_is_not_opened(place: Path) -> None:
     assert done.returncode == 2, done.stdout
     assert "symbolic link" in done.stderr
     assert not (place / "called").exists()
+
+
+def test_rm_deletes_what_is_named_twice_once(place: Path) -> None:
+    done = rtms("rm", "--yes", "latest", f"recordings/{NEW}/", f"./recordings/{NEW}", cwd=place)
+    assert (done.returncode, done.stdout.count("deleted")) == (0, 1), done.stderr
+    assert not (place / "recordings" / NEW).exists()
+    assert (place / "recordings" / OLD).exists()
