@@ -65,14 +65,26 @@ def doctor(
 
 def _print(check: "Check") -> None:
     from rtms_cli.cloud.causes import numbered
-    from rtms_cli.view.text import escape, say
+    from rtms_cli.view.text import escape
 
     sign, colour = {"ok": ("✓", "green"), "wrong": ("✗", "red"), "unknown": ("?", "yellow")}[check.verdict]
-    typer.echo(f"{typer.style(sign, fg=colour)} {check.name}: {escape(check.found, len(check.found))}")
-    if check.fix:
-        say(f"    {check.fix}")
-    for line in numbered(check.look_at):
-        say(f"    {line}")
+    found = _wrapped(f"{sign} {check.name}: {escape(check.found, len(check.found))}", "  ")
+    typer.echo(typer.style(sign, fg=colour) + found.removeprefix(sign))
+    for line in (*([check.fix] if check.fix else []), *numbered(check.look_at)):
+        typer.echo(_wrapped(f"    {escape(line, len(line))}", "    "))
+
+
+def _wrapped(text: str, indent: str) -> str:
+    """The text between the edges of the terminal; elsewhere on one line."""
+    import shutil
+    import textwrap
+
+    from rtms_cli.view.console import is_for_people
+
+    if not is_for_people():
+        return text
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _checks(

@@ -91,10 +91,16 @@ def _place(given: str, endpoint: str | None) -> "Place":
 
 
 def _show(chosen: "Plan") -> None:
+    from rtms_cli.catalog.entries import read_time
+    from rtms_cli.view.catalog import local_time, short_names
+    from rtms_cli.view.console import is_for_people
     from rtms_cli.view.text import say, size_of
 
+    short = short_names([one.name for one in chosen.chosen]) if is_for_people() else {}
     for one in chosen.chosen:
-        say(f"{one.name}  {one.status}  {one.ended_at or one.started_at}  {size_of(one.nbytes)}")
+        ended = one.ended_at or one.started_at
+        when = local_time(read_time(ended)) if short else ended
+        say(f"{short.get(one.name, one.name)}  {one.status}  {when}  {size_of(one.nbytes)}")
     for left in chosen.left:
         say(f"note: {left.name} stays: {left.why}", err=True)
     what = f"{_counted(len(chosen.chosen))}, {size_of(chosen.nbytes)}" if chosen.chosen else "nothing to delete"

@@ -128,8 +128,8 @@ def read_settings(
             common = [f"RTMS_{name}"] if _is_common(command, parsed, name) else []
             for variable in (*common, f"RTMS_{command}_{name}"):
                 variable = variable.upper().replace("-", "_")
-                if variable in environment and variable not in _NO_SETTINGS:
-                    text = environment[variable]
+                text = environment.get(variable, "")  # an empty one is not set: `environment: RTMS_OUT=${OUT:-}`
+                if text and variable not in _NO_SETTINGS:
                     value = _several(name, text) if param.multiple else text
                     found.append(Setting(command, new, value, variable, "" if new == name else name))
     return found

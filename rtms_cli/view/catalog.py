@@ -28,7 +28,7 @@ STYLES = {
 }
 """In which colour a recording's status is shown."""
 _STAMP_LENGTH = len("20261128T094330Z")
-_NARROW, _WIDE, _WIDER = 74, 100, 130
+_NARROWEST, _NARROW, _WIDE, _WIDER = 52, 74, 100, 130
 """Columns of a terminal from which on there is room for when, for the names of people, and for kinds."""
 _MOST_NAMES = 6
 _ID_LENGTH = 24
@@ -172,7 +172,7 @@ def recordings_table(entries: Sequence[Listed], width: int) -> "RenderableType":
     if width < _WIDE:
         columns["people"] = [Text(str(len(entry.people) or "")) for entry in entries]
     left_out = ("when", "people", "kinds") if width < _NARROW else ("kinds",) if width < _WIDER else ()
-    for name in left_out:
+    for name in (*left_out, *(("length", "what", "size") if width < _NARROWEST else ())):
         del columns[name]
     most = {name: max(len(name), *(cell.cell_len for cell in cells)) for name, cells in columns.items()}
     elastic = [name for name in ("kinds", "people", "what") if name in most and (name != "people" or width >= _WIDE)]
@@ -182,8 +182,11 @@ def recordings_table(entries: Sequence[Listed], width: int) -> "RenderableType":
         left -= most[name]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in columns:
+        least = most[name] if name == "recording" else None  # it is what people type
         justify: Literal["left", "right"] = "right" if name in ("length", "size") else "left"
-        table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=most[name], justify=justify)
+        table.add_column(
+            name, no_wrap=True, overflow="ellipsis", min_width=least, max_width=most[name], justify=justify
+        )
     for row in zip(*columns.values(), strict=True):
         table.add_row(*row)
     return table

@@ -293,8 +293,9 @@ def _head(moment: Moment, width: int) -> RenderableType:
     facts: list[Text] = []
     if moment.progress is not None:
         bar = 10 if width < NARROW else 20
-        done = round(min(1.0, moment.progress) * bar)
-        facts.append(Text.assemble(("━" * done, "green"), ("━" * (bar - done), _EMPTY), f" {moment.progress:4.0%}  "))
+        share = min(1.0, moment.progress)
+        done = round(share * bar)
+        facts.append(Text.assemble(("━" * done, "green"), ("━" * (bar - done), _EMPTY), f" {share:4.0%}  "))
     if moment.free_nbytes is not None:
         facts.append(Text(f"{size_of(moment.free_nbytes)} free ", style="dim"))
     if moment.views:

@@ -71,5 +71,9 @@ async def request(
                     return Answer(answer.status_code, took_s, bytes(got[:MOST_ANSWER]), named)
     except TimeoutError:
         raise NoAnswerError(f"no answer within {timeout_s:g} s") from None
+    except httpx.RemoteProtocolError as error:
+        is_closed = str(error).startswith("Server disconnected")
+        why = "the connection was closed without an answer" if is_closed else "the answer is not valid HTTP"
+        raise NoAnswerError(why) from error
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:  # the last two: an invalid proxy
         raise NoAnswerError(reason_of(error)) from error

@@ -124,6 +124,22 @@ def test_standard_input_is_called_so(place: Path, command: list[str]) -> None:
         assert "standard-input.jsonl" not in said
 
 
+def test_ls_in_a_narrow_terminal_has_names_that_can_be_typed(place: Path) -> None:
+    terminal = Terminal([*RTMS, "ls"], place, 40, 20)
+    terminal.shows(
+        "recording", "20261128T090000Z", "20261127T090000Z", "complete, 1 lost", "Next: rtms show 20261128T090000Z"
+    )
+    assert terminal.end() == 0
+    assert "…" not in terminal.text
+
+
+def test_prune_fits_a_terminal(place: Path) -> None:
+    terminal = Terminal([*RTMS, "prune", "--older-than", "0s", "--dry-run"], place, 80, 24)
+    terminal.shows("20261128T090000Z  complete  2026-11-28", "20261127T090000Z  complete", "Next: rtms prune")
+    terminal.end()
+    assert len(terminal.text.split("\n\n")[0].strip().splitlines()) == 4, terminal.text
+
+
 def test_search_says_where(place: Path) -> None:
     done = rtms("search", "invoice", cwd=place)
     assert [line.split("\t")[:4] for line in done.stdout.splitlines()] == [

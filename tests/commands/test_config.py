@@ -82,6 +82,17 @@ def test_what_is_for_every_command_stays_with_those_that_mean_it(tmp_path: Path)
     assert (refused.returncode, refused.stderr.splitlines()[0]) == (2, "error: --webhook needs --serve.")
 
 
+def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
+    """`RTMS_OUT=` put recordings into the folder where the command ran."""
+    (tmp_path / "rtms.toml").write_text('out = "there"\n[listen]\nport = 9000\n')
+    settings = {"RTMS_OUT": "", "RTMS_LISTEN_PORT": "", "RTMS_LISTEN_TAP": ""}
+    done = rtms("config", "listen", "--json", cwd=tmp_path, settings=settings)
+    assert done.returncode == 0, done.stderr
+    shown = rtms("config", "listen", cwd=tmp_path, settings=settings).stdout
+    assert "RTMS_" not in shown
+    assert "there" in shown
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from event_server import EventServer
 from processes import RTMS, environment, rtms, running
+from terminals import Terminal
 from webapp import App
 from zoomcloud import TOKEN, zoom_cloud
 
@@ -77,7 +78,7 @@ def test_what_env_files_have_around_a_value(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("".join(f"{name} = {value};\n" for name, value in GOOD.items()))
     found = checks("--offline", cwd=tmp_path, settings={})
     assert found["client secret"]["verdict"] == "wrong"
-    assert "a ; at its end: rtms leaves that out, other programs do not" in found["client secret"]["fix"]
+    assert "a ; at its end: rtms ignores that, other programs do not" in found["client secret"]["fix"]
     assert not any(value in json.dumps(found) for value in GOOD.values())
     (tmp_path / ".env").write_text("".join(f'{name}="{value}\n' for name, value in GOOD.items()))
     found = checks("--offline", cwd=tmp_path, settings={})
@@ -106,7 +107,7 @@ def test_a_missing_uvloop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(checkup, "version", version)
     check = {check.name: check for check in checkup.installation_checks()}["libraries"]
     assert (check.verdict, check.found) == ("wrong", "uvloop not installed")
-    assert "pip install uvloop. Without it rtms works" in check.fix
+    assert "pip install uvloop. rtms works without it" in check.fix
 
 
 def test_why_no_started_webhook_comes(tmp_path: Path) -> None:
@@ -218,7 +219,7 @@ def test_what_cannot_be_reached_is_unknown(tmp_path: Path, unused_tcp_port: int)
 @pytest.mark.parametrize(
     ("options", "settings", "said"),
     [
-        (("--token-flow", "password"), {}, "--token-flow password is none"),
+        (("--token-flow", "password"), {}, "--token-flow password is not a token flow"),
         (("--events", "two words"), {}, "is not a subscription's id"),
         (("--cloud-url", "http://zoom.example"), {}, "not encrypted"),
         ((), {"ZOOM_BASE": "zoom.example"}, "ZOOM_BASE=zoom.example is not a cloud of Zoom's"),
@@ -243,3 +244,11 @@ def test_an_app_may_be_named_twice_but_its_id_is_no_secret(tmp_path: Path) -> No
     server["ZOOM_S2S_CLIENT_SECRET"] = GOOD["ZOOM_CLIENT_ID"]
     done = rtms("doctor", "--offline", cwd=tmp_path, settings=GOOD | server)
     assert "It is the same as the client id" in done.stdout
+
+
+def test_what_is_wrong_is_told_in_whole_words(tmp_path: Path) -> None:
+    terminal = Terminal([*RTMS, "doctor", "--offline"], tmp_path, 40, 120)
+    terminal.shows("wrong.")
+    assert terminal.end() == 1
+    words = " ".join(terminal.text.split())
+    assert "In Zoom's App Marketplace: Develop → Build App → your app → App Credentials." in words

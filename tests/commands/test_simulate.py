@@ -63,6 +63,7 @@ async def test_an_app_that_answers_401_is_told_of_at_once(settings: dict[str, st
             assert "the app answered the started webhook with 401 and 'ok' instead of 200." in line
             assert said in line
             assert await stopped(simulate) == 1
+    assert len([one for one in simulate.lines if said in one]) == 2, "at once and in the report, not for each webhook"
     assert any(line.startswith("No credentials are configured") for line in simulate.lines) is not bool(settings)
 
 

@@ -165,4 +165,4 @@ async def test_who_hangs_up_without_an_answer_is_told_in_one_sentence() -> None:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with pytest.raises(Problem) as caught:
             await control(url, GIVEN).give(START)
-    assert caught.value.what == f"{url}/v2 cannot be reached: Server disconnected without sending a response."
+    assert caught.value.what == f"{url}/v2 cannot be reached: the connection was closed without an answer."

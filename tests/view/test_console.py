@@ -56,6 +56,11 @@ def test_next_steps_are_commands_that_can_be_typed(monkeypatch: pytest.MonkeyPat
     next_steps(make_console(out), steps)
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
     assert lines == ["Next: rtms show latest         summary", "      rtms show 'a b\\x1b[2J'"]
+    narrow = Terminal()
+    monkeypatch.setenv("COLUMNS", "30")
+    next_steps(make_console(narrow), steps)
+    lines = [line.rstrip() for line in narrow.getvalue().splitlines()]
+    assert lines == ["Next: rtms show latest", "        summary", "      rtms show 'a b\\x1b[2J'"]
     piped = io.StringIO()
     next_steps(make_console(piped), steps)
     assert piped.getvalue() == ""

@@ -281,3 +281,7 @@ async def test_a_disk_that_hangs_does_not_keep_the_picture_waiting(
         goes_on.set()
         await until(lambda: "7.0 MB free" in text())
     measuring.cancel()
+
+
+def test_no_more_than_all_is_done() -> None:
+    assert "100%" in drawn(Moment("demo", [view()], progress=1.04), 80, 24)

@@ -124,6 +124,26 @@ async def test_webhooks_and_a_proxy_that_is_none(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"", "the connection was closed without an answer"),
+        (b"what\x1b[31m\r\n\r\n", "the answer is not valid HTTP"),
+        (b"HTTP/1.1 301 Moved\r\nLocation: http://x/\x1b\r\nContent-Length: 0\r\n\r\n", "the answer is not valid HTTP"),
+    ],
+)
+async def test_an_answer_that_is_none_is_told_in_our_words(answer: bytes, why: str) -> None:
+    async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answered, "127.0.0.1", 0) as server:
+        with pytest.raises(NoAnswerError, match=why):
+            await post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", b"{}", {}, 30)
+
+
+@pytest.mark.parametrize(
     ("answer", "kind", "why"),
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", FinalConnectionError, "status 407"),
