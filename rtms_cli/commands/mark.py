@@ -7,7 +7,7 @@ import typer
 
 from rtms_cli.commands import completing
 from rtms_cli.commands.options import recording_of, recordings_folder
-from rtms_cli.errors import Exit, Problem
+from rtms_cli.errors import Exit, Problem, reason_of
 
 TAKEN_S = 10.0
 """How long the process that records may take: it looks several times a second."""
@@ -86,7 +86,7 @@ def _leave(folder: Path, text: str) -> None:
         except FileExistsError:  # someone else's is about to be taken
             pass
         except OSError as error:
-            raise Problem(f"Cannot mark {folder}: {error.strerror}.") from None
+            raise Problem(f"Cannot mark {folder}: {reason_of(error)}.") from None
         if was_left and not is_left(held[-1]):
             return
         time.sleep(0.05)

@@ -269,14 +269,14 @@ async def test_an_app_without_scopes_is_told_so() -> None:
 
 WRONG: list[tuple[str, Callable[[Path], dict[str, Any]]]] = [
     ("Cannot read .*nowhere", lambda tmp: {"payload": tmp / "nowhere"}),
-    ("announces no stream", lambda tmp: {"payload": b"{}"}),
-    ("announces no stream", lambda tmp: {"payload": {"event": "meeting.rtms_stopped", "payload": {}}}),
+    ("does not announce a stream", lambda tmp: {"payload": b"{}"}),
+    ("does not announce a stream", lambda tmp: {"payload": {"event": "meeting.rtms_stopped", "payload": {}}}),
     ("is not a JSON object", lambda tmp: {"payload": {"event": object()}}),
     ("media: 'smell' is not a kind of media", lambda tmp: {"media": "smell"}),
     ("audio: 'mp3' is not an audio format", lambda tmp: {"audio": "mp3"}),
     ("client_secret is not", lambda tmp: {"client_secret": None}),
     ("no credentials", lambda tmp: {"client_id": None, "client_secret": None}),
-    ("buffer: -1 is no number", lambda tmp: {"buffer": -1}),
+    ("buffer: -1 is not a number", lambda tmp: {"buffer": -1}),
     ("Give ..media.example...", lambda tmp: {"allow_hosts": "media.example"}),
     ("Cannot write to", lambda tmp: {"record": "/dev/null/recordings"}),
 ]
@@ -305,7 +305,7 @@ async def test_it_can_be_entered_once() -> None:
         joining = rtms_cli.join(live.webhook("started"), **CREDENTIALS)
         async with joining as stream:
             await stream.done()
-        with pytest.raises(RuntimeError, match="begun before"):
+        with pytest.raises(RuntimeError, match="used before"):
             async with joining:
                 pass
 

@@ -209,7 +209,9 @@ async def test_a_program_that_takes_no_stream_keeps_no_memory(
         stream = await anext(aiter(streams))
         assert stream.stream_id == live[1].stream_id
         await until_sound(stream)
-    assert [live[0].stream_id in record.message for record in caplog.records if "to nobody" in record.message] == [True]
+    assert [
+        live[0].stream_id in record.message for record in caplog.records if "too many are waiting" in record.message
+    ] == [True]
 
 
 async def test_no_more_streams_than_there_are_files_for(

@@ -164,7 +164,7 @@ def test_a_wav_file_that_was_cut_has_what_is_left(folder: Path) -> None:
         (wav_header(audio_form(None), 4).replace(b"\x10\0data", b"\x20\0data") + b"1234", "32 bits"),
         (
             wav_header(audio_form(None), 4).replace(struct.pack("<I", 16000), bytes(4), 1) + b"1234",
-            "0 samples a second",
+            "its sampling rate is 0 Hz",
         ),
     ],
 )
