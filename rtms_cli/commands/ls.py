@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtms_cli.commands import completing
-from rtms_cli.commands.options import StoreEndpoint, duration, recordings_place
+from rtms_cli.commands.options import RecordingsPlace, StoreEndpoint, duration, recordings_place
 from rtms_cli.errors import Problem
 
 if TYPE_CHECKING:
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 
 def ls(
     context: typer.Context,
-    place: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[PLACE]", help="A folder or URL with recordings.", show_default="the folder of `rtms listen`"
-        ),
-    ] = None,
+    place: RecordingsPlace = None,
     since: Annotated[
         str, typer.Option(metavar="TIME", help="Only those that began since then: 7d, 12h, 2026-11-01.")
     ] = "",

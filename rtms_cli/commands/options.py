@@ -152,6 +152,12 @@ Spool = Annotated[
 SpoolMax = Annotated[
     str, typer.Option("--spool-max", metavar="SIZE", help="Maximum size of the spool.", rich_help_panel=_STORING)
 ]
+RecordingsPlace = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PLACE]", help="A folder or URL with recordings.", show_default="the folder of `rtms listen`"
+    ),
+]
 StoreEndpoint = Annotated[
     str | None,
     typer.Option(

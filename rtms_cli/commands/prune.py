@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtms_cli.commands import completing
-from rtms_cli.commands.options import StoreEndpoint, duration, recordings_place
+from rtms_cli.commands.options import RecordingsPlace, StoreEndpoint, duration, recordings_place
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -19,12 +19,7 @@ _STATUSES = ("complete", "interrupted", "failed", "revoked")
 
 def prune(
     context: typer.Context,
-    place: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[PLACE]", help="A folder or URL with recordings.", show_default="the folder of `rtms listen`"
-        ),
-    ] = None,
+    place: RecordingsPlace = None,
     older_than: Annotated[
         str, typer.Option(metavar="TIME", help="Only those that ended this long ago: 30d, 12h.")
     ] = ...,  # type: ignore[assignment]
