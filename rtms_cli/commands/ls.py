@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtms_cli.commands import completing
-from rtms_cli.commands.options import RecordingsPlace, StoreEndpoint, duration, recordings_place
+from rtms_cli.commands.options import RecordingsPlace, StoreEndpoint, duration, recordings_place, short_name
 from rtms_cli.errors import Problem
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def ls(
     if status:
         _check_statuses(status)
         found = [entry for entry in found if entry.status in status]
-    _show(given, found[:limit], len(found), as_json=as_json, is_filtered=bool(since or status))
+    _show(context, given, found[:limit], len(found), as_json=as_json, is_filtered=bool(since or status))
 
 
 def _entries(given: str, endpoint: str | None) -> "list[Entry]":
@@ -93,8 +93,11 @@ def _check_statuses(statuses: list[str]) -> None:
             raise Problem(f"--status {one} is not a status of a recording.", f"Use {', '.join(STATUSES)}.")
 
 
-def _show(given: str, entries: "list[Entry]", count: int, *, as_json: bool, is_filtered: bool) -> None:
-    from rtms_cli.view.catalog import recording_line, recordings_table, short_names
+def _show(
+    context: typer.Context, given: str, entries: "list[Entry]", count: int, *, as_json: bool, is_filtered: bool
+) -> None:
+    from rtms_cli.store.urls import is_store_url
+    from rtms_cli.view.catalog import recording_line, recordings_table
     from rtms_cli.view.console import is_for_people, make_console
     from rtms_cli.view.next_steps import command_line, next_steps
     from rtms_cli.view.text import json_line, say, size_of
@@ -117,10 +120,15 @@ def _show(given: str, entries: "list[Entry]", count: int, *, as_json: bool, is_f
     more = f" (of {count:,})" if count > len(entries) else ""
     nbytes = sum(entry.nbytes for entry in entries)
     console.print(f"{len(entries):,} recording{'' if len(entries) == 1 else 's'}{more}, {size_of(nbytes)}", style="dim")
-    first = short_names([entry.name for entry in entries])[entries[0].name]
-    steps = [(command_line("rtms", "show", first), "what is in it"), ("rtms search WORDS", "who said it, and when")]
+    first = short_name(context, entries[0].path)
+    is_elsewhere = Path(given).absolute() != Path(recordings_place(context)).absolute()
+    steps = [(command_line("rtms", "show", first), "what is in it")]
+    if not is_store_url(given):
+        where = ("--in", given) if is_elsewhere else ()
+        steps.append((command_line("rtms", "search", "WORDS", *where), "who said it, and when"))
     if _is_old(entries[-1]) and not is_filtered:
-        steps[1:] = [("rtms prune --older-than 30d --dry-run", "which ones are old")]
+        there = [given] if is_elsewhere else []
+        steps[1:] = [(command_line("rtms", "prune", "--older-than", "30d", "--dry-run", *there), "which ones are old")]
     next_steps(console, steps)
 
 

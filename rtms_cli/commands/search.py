@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.options import recordings_place
+from rtms_cli.commands.options import recordings_place, short_name
 from rtms_cli.errors import Exit, Problem
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def search(
         more = f" and {len(speakers) - _MOST_NAMED:,} others" if len(speakers) > _MOST_NAMED else ""
         what = f"--user {user}: nobody of that name said or wrote anything."
         raise Problem(what, f"There are {', '.join(speakers[:_MOST_NAMED])}{more}.", Exit.MISMATCH)
-    _show(hits, folder, text, as_json=as_json, is_cut=len(hits) == limit)
+    _show(context, hits, folder, text, as_json=as_json, is_cut=len(hits) == limit)
     if problems and not as_json:
         from rtms_cli.view.text import say
 
@@ -105,7 +105,7 @@ def _update(index: "SearchIndex") -> None:
         index.update(update)
 
 
-def _show(hits: "list[Hit]", folder: Path, words: str, *, as_json: bool, is_cut: bool) -> None:
+def _show(context: typer.Context, hits: "list[Hit]", folder: Path, words: str, *, as_json: bool, is_cut: bool) -> None:
     from rtms_cli.catalog.entries import recordings_in
     from rtms_cli.protocol.times import clock_time
     from rtms_cli.view.catalog import found_line, found_lines, short_names
@@ -133,7 +133,7 @@ def _show(hits: "list[Hit]", folder: Path, words: str, *, as_json: bool, is_cut:
     if is_cut:
         console.print(f"the first {len(hits)}; --limit shows more", style="dim")
     first = hits[0]
-    name = short.get(first.recording, first.recording)
+    name = short_name(context, str(folder / first.recording))
     next_steps(console, [(command_line("rtms", "play", name, "--at", clock_time(first.at)), "hear the first one")])
 
 

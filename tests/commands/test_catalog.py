@@ -140,6 +140,17 @@ def test_prune_fits_a_terminal(place: Path) -> None:
     assert len(terminal.text.split("\n\n")[0].strip().splitlines()) == 4, terminal.text
 
 
+def test_next_commands_find_what_is_in_another_folder(place: Path) -> None:
+    (place / "recordings").rename(place / "elsewhere")
+    for words, suggested in (
+        (["ls", "elsewhere"], f"rtms show elsewhere/{NEW}"),
+        (["search", "invoice", "--in", "elsewhere"], f"rtms play elsewhere/{NEW} --at"),
+    ):
+        terminal = Terminal([*RTMS, *words], place, 120, 24)
+        terminal.shows(suggested, *(["rtms search WORDS --in elsewhere"] if words[0] == "ls" else []))
+        assert terminal.end() == 0
+
+
 def test_search_says_where(place: Path) -> None:
     done = rtms("search", "invoice", cwd=place)
     assert [line.split("\t")[:4] for line in done.stdout.splitlines()] == [
