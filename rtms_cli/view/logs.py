@@ -181,13 +181,16 @@ class Log:
 
     def say(self, level: str, event: str, message: str, its: About, of_worker: str, logger: str = _OURS) -> None:
         """Write a line, some time."""
+        try:
+            self._waiting.put_nowait(self._line(level, event, message, its, of_worker, logger))
+        except queue.Full:
+            self._dropped += 1
+
+    def _line(self, level: str, event: str, message: str, its: About, of_worker: str, logger: str) -> str:
         at = iso_time(self._now())
         said = self._harmless(message[:MOST_MESSAGE])
         line = Line(at, level, event, its.stream, its.meeting, of_worker, its.epoch, logger, said)
-        try:
-            self._waiting.put_nowait(line.json() if self._as_json else line.text())
-        except queue.Full:
-            self._dropped += 1
+        return line.json() if self._as_json else line.text()
 
     def reopen(self) -> None:
         """Open the file by its name again, some time."""
@@ -220,8 +223,10 @@ class Log:
                 if line is not None:
                     self._file.write(line + "\n")
                 if (dropped := self._dropped - told) > 0:
+                    text = f"{dropped} lines of this log were dropped"
+                    # Not by `say`: the queue may be full, or end before this line.
+                    self._file.write(self._line("warning", "log", text, About(), "", _OURS) + "\n")
                     told += dropped
-                    self.say("warning", "log", f"{dropped} lines of this log were dropped", About(), "")
             except (OSError, ValueError):
                 self._dropped += 1  # the disk is full, or away: the next line tries again, and tells
         self._file.close()

@@ -322,7 +322,7 @@ def test_an_interrupt_while_it_is_imported_is_no_traceback(tmp_path: Path) -> No
 async def test_a_demo_that_is_stopped_while_it_begins(tmp_path: Path) -> None:
     """The simulator does not wait for a client that will not come back."""
     async with running("demo", "--plain", "--seconds", "60", "--out", "recordings", cwd=tmp_path) as demo:
-        await demo.line_with("the webhook listener at")
+        await demo.line_with("webhooks go to http")
         demo.process.terminate()
         async with asyncio.timeout(20):
             assert await demo.exit_code() in (0, 4)

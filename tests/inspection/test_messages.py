@@ -66,7 +66,7 @@ def capture(tmp_path: Path) -> Path:
         (["--from", "4.5"], [12]),
         (["--grep", "hello"], [10]),
         (["--grep", '"news": ?1'], [11]),
-        (["--grep", "no capture line"], [13]),
+        (["--grep", "not a capture line"], [13]),
         (["--limit", "3"], [2, 3, 4]),
         (["--type", "audio|video", "--limit", "1"], [6]),
     ],
