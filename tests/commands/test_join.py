@@ -56,7 +56,7 @@ def test_typing_can_be_corrected_and_given_up(terminal: Terminal) -> None:
     terminal.type("nonsense\x15\x1b]0;a title\x07\x7f{]\x7f}\n\x04")
     assert terminal.end() == 2
     assert b"\x1b]0" not in terminal.output
-    assert "The payload announces no stream: no id in the payload" in terminal.text.replace("\n", " ")
+    assert "The payload does not announce a stream: no id in the payload" in terminal.text.replace("\n", " ")
     assert terminal.modes_now() == terminal.modes
 
 
