@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from urllib.parse import urlsplit
 
 from rtms_cli.commands.groups import CloudOptions, HookOptions, LiveOptions, LoggedOptions, RecordingOptions
@@ -128,9 +128,10 @@ async def shown_station(
     panel = _Panel()
     async with AsyncExitStack() as stack:
         shown = await _shown(stack, title, panel, options, live, progress)
+        feed = Feed(title, options.out, [shown.view])
         station, hooks = await stack.enter_async_context(
             recording_station(
-                shown.view,
+                feed.view,
                 options,
                 live,
                 hook_options,
@@ -149,6 +150,7 @@ async def shown_station(
         on_signals(panel.stop, lambda: _before_exit(hooks.kill, shown.restore))
         if room is not None:
             watch_disk(station, options.out, room)
+        await stack.enter_async_context(feed.served(station))
         yield station
 
 
@@ -391,6 +393,41 @@ async def _store_the_rest(shipping: "Shipping", view: Observer, timeout_s: float
         view.on_notice("WARNING: not everything is stored: the next run with the same --spool continues")
 
 
+class Feed:
+    """What this process tells others of itself: `rtms attach`, the pages in a browser (docs/feed.md).
+
+    :param title: what runs, for people.
+    :param out: the folder for recordings.
+    :param observers: who hears what is told, too.
+    """
+
+    def __init__(self, title: str, out: Path, observers: Sequence[Observer]) -> None:
+        from rtms_cli.feed.journal import Journal
+        from rtms_cli.feed.telling import Telling
+
+        self._title, self._out = title, out
+        self._journal = Journal()
+        self.view = Observers([*observers, Telling(self._journal)])
+        """Hears everything."""
+
+    @asynccontextmanager
+    async def served(self, hearer: Hearer, **more: Any) -> AsyncIterator[None]:
+        """Serve it for as long as it is entered; where that cannot be, a line says so, and recording goes on.
+
+        :param more: see `StationSource`.
+        """
+        from rtms_cli.feed.local import served_feed
+        from rtms_cli.feed.station_source import StationSource
+
+        source = StationSource(self._title, hearer, self._journal, self._out, **more)
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(served_feed(source))
+            except Problem as problem:
+                hearer.notice(f"WARNING: rtms attach and rtms web cannot see this process: {problem.what}")
+            yield
+
+
 @asynccontextmanager
 async def shown_reception(
     title: str,
@@ -404,16 +441,27 @@ async def shown_reception(
     :param lead: makes it, and the workers, which are not started; it is told whether the screen is ours.
     :param room: on the disk for recordings; `None` if nothing is recorded.
     """
+    from rtms_cli.feed import pictures
+
     panel = _Panel()
     async with AsyncExitStack() as stack:
         shown = await _shown(stack, title, panel, options, live)
-        reception, crew = lead(Observers([shown.view]), shown.restore is not None)
-        crew.watch(DRAWN_S if shown.restore is not None else WRITTEN_S)
+        feed = Feed(title, options.out, [shown.view])
+        reception, crew = lead(feed.view, shown.restore is not None)
+        usual_s = DRAWN_S if shown.restore is not None else WRITTEN_S
+        crew.watch(usual_s)
         panel.station, panel.stop = reception, reception.request_stop
         on_signals(panel.stop, lambda: _before_exit(crew.end_at_once, shown.restore))
         await stack.enter_async_context(crew)
         if room is not None:
             watch_disk(reception, options.out, room)
+        served = feed.served(
+            reception,
+            worker_of=crew.worker_of,
+            workers=lambda: pictures.crew_workers(crew.health()),
+            watch=lambda is_watched: crew.watch(DRAWN_S if is_watched else usual_s),
+        )
+        await stack.enter_async_context(served)
         yield reception
 
 

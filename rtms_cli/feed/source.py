@@ -15,14 +15,17 @@ class Source(Protocol):
     def after(self, seq: int) -> Collection[Event]:
         """The events that are kept with a higher number, in order."""
 
+    async def prepare(self) -> None:
+        """Get ready what a picture needs and that has to be waited for."""
+
     def picture(self, watched: Collection[str]) -> Picture:
-        """Everything as it stands, with the details of these streams."""
+        """Everything as it stands, with the details of these streams, or of all with `*`."""
 
     def subscribe(self, on_event: Callable[[Event], None]) -> Callable[[], None]:
         """Call for each new event; returns what ends that. Without a subscriber nothing is formatted."""
 
-    def look(self, watched: Collection[str]) -> None:
-        """Say which streams clients watch now; a mirror asks its server for them."""
+    def look(self, watched: Collection[str] | None) -> None:
+        """Say which streams clients watch now, `None` if there is no client; a mirror asks its server for them."""
 
     async def obey(self, order: Order) -> str:
         """Carry out an order; returns why not, or an empty text."""

@@ -29,7 +29,7 @@ from rtms_cli.protocol.webhooks import (
 from rtms_cli.station.admission import Admission, described, how_late, server_of, stream_id_of
 from rtms_cli.station.intake import Choose
 from rtms_cli.station.metrics import Figures, MoreFigures
-from rtms_cli.station.observing import ConnectionStatus, Observer, StreamSnapshot
+from rtms_cli.station.observing import ConnectionStatus, IgnoredWebhooks, Observer, StreamSnapshot
 from rtms_cli.wire.notices import Notices
 
 MOST_STREAMS = 2_000
@@ -74,6 +74,8 @@ class Reception:
         """See `Station`."""
         self.hints: list[str] = []
         """See `Station`."""
+        self.ignored = IgnoredWebhooks()
+        """See `Station`."""
         self.more_health: dict[str, Callable[[], object]] = {}
         """See `Station`."""
         self.more_readiness: list[Callable[[], str | None]] = []
@@ -101,6 +103,7 @@ class Reception:
         if not isinstance(webhook, StreamStart | StreamStop | StreamInterrupted):
             return
         if (why := self._why_not(webhook)) is not None:
+            self.ignored.add(described(webhook), why)
             self._notices.tell("webhooks that start nothing", f"{described(webhook)}: {why}", why[:100])
             return
         offered = self._dispatch.offer_now(body, webhook, via)
@@ -110,7 +113,9 @@ class Reception:
             case Offered.NEWS, StreamStop() | StreamInterrupted():
                 self._admission.note_end(webhook)
             case Offered.PAST, _:
-                text = f"{described(webhook)}: it is older than the stream's last start"
+                why = "it is older than the stream's last start"
+                self.ignored.add(described(webhook), why)
+                text = f"{described(webhook)}: {why}"
                 self._notices.tell("webhooks that start nothing", text, "older")
             case Offered.UNKNOWN, StreamStop(reason=StopReason.STOP_BC_STREAM_REVOKED):
                 self._in_background(self._delete_revoked(webhook))
@@ -170,6 +175,11 @@ class Reception:
     def snapshots(self) -> Sequence[StreamSnapshot]:
         """Return the running streams, as last reported by their workers."""
         return self.crew.views()
+
+    @property
+    def is_stopping(self) -> bool:
+        """See `Station`."""
+        return self.crew.is_stopping
 
     @property
     def interrupted(self) -> Sequence[str]:
@@ -248,6 +258,7 @@ class Reception:
         if stream_id:
             is_known = self._admission.knows(stream_id)
             standing = "its session has already ended" if is_known else "the stream is not being recorded"
+        self.ignored.add(told, standing)
         self._notices.tell(f"webhooks of other {of}", f"{told}: {standing}", told)
 
     def _in_background(self, work: Coroutine[None, None, None]) -> None:

@@ -52,6 +52,11 @@ def chat_gist(message: Chat) -> str:
     return " ".join(part for part in parts if part)
 
 
+def chat_receivers(message: Chat) -> str:
+    """Who could read a message, if not everyone."""
+    return _readers({"chat_session": message.chat_session, "receiver": message.receiver})
+
+
 class Post(Struct):
     """One message of a chat, as it stood in the end."""
 

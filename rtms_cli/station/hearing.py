@@ -6,7 +6,7 @@ from typing import Protocol
 from rtms_cli.machine import Via
 from rtms_cli.protocol.webhooks import Webhook
 from rtms_cli.station.metrics import Figures, MoreFigures
-from rtms_cli.station.observing import ConnectionStatus, StreamSnapshot
+from rtms_cli.station.observing import ConnectionStatus, IgnoredWebhooks, StreamSnapshot
 
 
 class Hearer(Protocol):
@@ -17,6 +17,7 @@ class Hearer(Protocol):
     more_readiness: list[Callable[[], str | None]]
     statuses: list[Callable[[], ConnectionStatus]]
     hints: list[str]
+    ignored: IgnoredWebhooks
 
     def take(self, body: bytes, webhook: Webhook, via: str = Via.HTTP) -> None:
         """Act on a webhook that was answered already."""
@@ -44,6 +45,16 @@ class Hearer(Protocol):
 
     def snapshots(self) -> Sequence[StreamSnapshot]:
         """The streams that run."""
+
+    def end(self, stream_id: str, who: str) -> None:
+        """End one stream's session cleanly."""
+
+    def mark(self, stream_id: str, text: str) -> None:
+        """Mark this moment in one stream's events."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether someone has asked for the end."""
 
     @property
     def interrupted(self) -> Sequence[str]:

@@ -1,20 +1,29 @@
 """How views subscribe to a station: what they hear of it, and what they see when they look."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
 
 from rtms_cli.machine import Finish, Frame
+from rtms_cli.protocol.numbers import StreamState
+from rtms_cli.protocol.times import iso_time
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.session.channel import Phase
 from rtms_cli.session.session import SessionSnapshot
 
 log = logging.getLogger(__name__)
+
+MOST_IGNORED = 100
+"""Webhooks that started nothing, and are remembered."""
+_LONGEST = 500
 
 NOT_RECORDED = RecorderSnapshot(Path(), "not recorded")
 """What stands for the recorder's counters where a stream has no recorder."""
@@ -30,6 +39,21 @@ class StreamSnapshot(Struct, frozen=True):
     session: SessionSnapshot
     recording: RecorderSnapshot
 
+    @property
+    def state(self) -> str:
+        """How it stands, in a word: `streaming`, `connecting`, `lost`, `ending`, or a state of Zoom's (`paused`, …)."""
+        session = self.session
+        if session.ending:
+            return "ending"
+        phases = {channel.phase for channel in session.channels if channel.phase not in (Phase.GONE, Phase.IDLE)}
+        if Phase.WAITING in phases:
+            return "lost"
+        if phases - {Phase.UP}:
+            return "connecting"
+        if session.stream_state is not None and session.stream_state != StreamState.ACTIVE:
+            return StreamState.label(session.stream_state).partition(" ")[2].lower()
+        return "streaming"
+
     def health(self) -> dict[str, object]:
         """How it stands, for `GET /healthz`."""
         stream = self.session.stream
@@ -42,6 +66,29 @@ class StreamSnapshot(Struct, frozen=True):
             "messages": sum(self.recording.counts.values()),
             "losses": self.recording.losses,
         }
+
+
+class IgnoredWebhook(Struct, frozen=True):
+    """A webhook that started nothing."""
+
+    at: str
+    what: str
+    """Its event and stream, for people."""
+    why: str
+
+
+class IgnoredWebhooks:
+    """The last webhooks that started nothing, and how many there were."""
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        self.last: deque[IgnoredWebhook] = deque(maxlen=MOST_IGNORED)
+        self.count = 0
+
+    def add(self, what: str, why: str) -> None:
+        """Remember one."""
+        self.count += 1
+        self.last.append(IgnoredWebhook(iso_time(self._now()), what[:_LONGEST], why[:_LONGEST]))
 
 
 class ConnectionStatus(Struct, frozen=True):

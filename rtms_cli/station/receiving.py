@@ -95,6 +95,7 @@ class WebhookEndpoint(Struct, frozen=True):
                 closed=self.closed,
                 offer=offer,
                 not_ready=station.not_ready,
+                on_ignored=station.ignored.add,
             )
             url = f"http://{in_url(self.host)}:{await listener.start()}{self.path}"
             station.notice(f"listening on {url}")

@@ -46,7 +46,14 @@ from rtms_cli.station.intake import Choose, Intake
 from rtms_cli.station.listening import OpenListener, open_listeners
 from rtms_cli.station.log_context import About, about
 from rtms_cli.station.metrics import Figures, MoreFigures, Totals
-from rtms_cli.station.observing import NOT_RECORDED, ConnectionStatus, Observer, Observers, StreamSnapshot
+from rtms_cli.station.observing import (
+    NOT_RECORDED,
+    ConnectionStatus,
+    IgnoredWebhooks,
+    Observer,
+    Observers,
+    StreamSnapshot,
+)
 from rtms_cli.station.run import Part, Run
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
@@ -112,15 +119,12 @@ class Station:
     ) -> None:
         self._intake = Intake(trusted=trusted, max_streams=max_streams, check_url=check_url, choose=choose)
         self._runs, self._interrupted = self._intake.runs, self._intake.interrupted
-        self._make_clock = make_clock
-        self._revoke = revoke
-        self._make_recorder = make_recorder
+        self._make_clock, self._revoke, self._make_recorder = make_clock, revoke, make_recorder
         self._request, self._sign = request, sign
         self._dial, self._writer = dial, writer
-        self._observers = Observers(observers)
-        self._listeners = listeners
+        self._observers, self._listeners = Observers(observers), listeners
         self._trusted = trusted
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks, self._stops = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
         self.outcomes: deque[Outcome] = deque(maxlen=MOST_INTERRUPTED)
         """How the last sessions ended."""
         self.more_figures: list[MoreFigures] = []
@@ -133,13 +137,13 @@ class Station:
         """Give what else `GET /healthz` shows, by its name there."""
         self.more_readiness: list[Callable[[], str | None]] = []
         """Say why no stream could be taken now, if so, for `GET /readyz`."""
+        self.ignored = IgnoredWebhooks()
+        """Webhooks that started nothing, for views."""
         self.elsewhere: Callable[[bytes, Webhook, str], None] | None = None
         """Takes the webhooks of streams that others record."""
-        self._past = Totals()
-        self._ended: Counter[str] = Counter()
+        self._past, self._ended = Totals(), Counter[str]()
         self._stopping = ""
         self._stopped = asyncio.Event()
-        self._stops: set[asyncio.Task[None]] = set()
         self._notices = Notices(self.notice)
 
     def subscribe(self, observer: Observer) -> None:
@@ -165,8 +169,7 @@ class Station:
         decision = self._intake.decide(webhook, via, is_stopping=self.is_stopping)
         match decision.verdict, webhook:
             case _ if decision.why is not None:
-                why = decision.why
-                self._notices.tell("webhooks that start nothing", f"{described(webhook)}: {why}", why[:100])
+                self._ignore("webhooks that start nothing", webhook, decision.why, decision.why[:100])
             case Verdict.START | Verdict.CONTINUE, StreamStart(stream):
                 if decision.gives_way is not None:
                     self._give_way(decision.gives_way)
@@ -178,11 +181,14 @@ class Station:
             case Verdict.FEED, _:
                 self._runs[stream_id_of(webhook) or ""].post(body, via)
             case Verdict.TOO_MANY, _:
-                self._notices.tell(_NOT_RECORDED, f"{described(webhook)}: {self._intake.too_many}")
+                self._ignore(_NOT_RECORDED, webhook, self._intake.too_many)
             case _:
                 of = "kinds" if isinstance(webhook, OtherWebhook) else "streams"
-                told = described(webhook)
-                self._notices.tell(f"webhooks of other {of}", f"{told}: {self._intake.standing(webhook)}", told)
+                self._ignore(f"webhooks of other {of}", webhook, self._intake.standing(webhook), described(webhook))
+
+    def _ignore(self, kind: str, webhook: Webhook, why: str, what: str = "") -> None:
+        self.ignored.add(described(webhook), why)
+        self._notices.tell(kind, f"{described(webhook)}: {why}", what)
 
     def not_now(self, webhook: Webhook) -> str | None:
         """Why a webhook should be sent again later, or `None`."""
@@ -473,9 +479,8 @@ class Station:
     async def _new_recorder(self, run: Run) -> Recorder | None:
         if self._make_recorder is None:
             return None
-        stream = run.stream
-        generator = f"rtms-cli {__version__}"
-        header = Header(1, iso_time(run.created), generator, stream.product, stream.id, stream.stream_id, self._trusted)
+        stream, at, generator = run.stream, iso_time(run.created), f"rtms-cli {__version__}"
+        header = Header(1, at, generator, stream.product, stream.id, stream.stream_id, self._trusted)
         make, part = self._make_recorder, run.part
         if part is not None:
             make, header = part.make_recorder, structs.replace(header, epoch=part.epoch)

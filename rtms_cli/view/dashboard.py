@@ -18,7 +18,7 @@ from rich.text import Text
 
 from rtms_cli.machine import Frame
 from rtms_cli.protocol.messages import UserId
-from rtms_cli.protocol.numbers import Product, StreamState
+from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.parties import label
 from rtms_cli.recording.recorder import TrackSnapshot
 from rtms_cli.session.channel import ChannelSnapshot, Phase
@@ -347,17 +347,10 @@ def _streams(moment: Moment, history: History, room: int, width: int) -> Rendera
 
 
 def _state(view: StreamSnapshot) -> Text:
-    session = view.session
-    if session.ending:
-        return Text("ending", style="yellow")
-    phases = {channel.phase for channel in session.channels if channel.phase not in (Phase.GONE, Phase.IDLE)}
-    if Phase.WAITING in phases:
+    word = view.state
+    if word == "lost":
         return Text("lost, coming back", style="bold red")
-    if phases - {Phase.UP}:
-        return Text("connecting", style="yellow")
-    if session.stream_state is not None and session.stream_state != StreamState.ACTIVE:
-        return Text(StreamState.label(session.stream_state).partition(" ")[2].lower(), style="yellow")
-    return Text("streaming", style="green")
+    return Text(word, style="green" if word == "streaming" else "yellow")
 
 
 def _stream_head(view: StreamSnapshot, most_steps: int) -> RenderableType:

@@ -59,6 +59,7 @@ class Listener:
     :param offer: stores a webhook before it is answered, instead of `on_webhook`. If it raises `Problem` or takes too
         long, the answer is 503 and Zoom retries.
     :param not_ready: returns why no stream would be accepted now, for `GET /readyz`.
+    :param on_ignored: called with what each rejected request was, and why, however many there are.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class Listener:
         closed: str = "",
         offer: Callable[[bytes, Webhook], Coroutine[Any, Any, None]] | None = None,
         not_ready: Callable[[], Sequence[str]] = tuple,
+        on_ignored: Callable[[str, str], None] = lambda what, why: None,
     ) -> None:
+        self._on_ignored = on_ignored
         self._host = host
         self._port = port
         self._path = webhook_path(path)
@@ -216,10 +219,12 @@ class Listener:
 
     def _turn_away(self, request: Request, status: int, why: str, fields: Fields = ()) -> Answer:
         what = f"{request.method[:20]} {_shown(path_of(request.target))}"
+        self._on_ignored(f"{what}, answered {status}", why)
         self._notices.tell("requests to a wrong path", f"{what} was answered {status}: {why}", what)
         return Answer(status, f"{why}\n".encode(), fields=fields)
 
     def _refuse(self, status: int, why: str, fields: Fields = (), kind: str = "requests") -> Answer:
+        self._on_ignored(f"a request, answered {status}", why)
         self._notices.tell(f"{kind} that were answered {status}", f"a request was answered {status}: {why}", why[:100])
         return Answer(status, f"{why}\n".encode("utf-8", "replace"), fields=fields)
 
