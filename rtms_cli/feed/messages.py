@@ -256,6 +256,11 @@ class Picture(Struct, frozen=True, tag="picture"):
     not_ready: list[str] = []
     """Why no stream would be taken now."""
     is_stopping: bool = False
+    lost_since: str | None = None
+    """Of a server that passes on another one's feed: since when it has no connection to that one. The rest of the
+    picture is what it was told last."""
+    lost_why: str = ""
+    """Why, for people; also why it never had one."""
 
 
 class Answer(Struct, frozen=True, tag="answer"):
