@@ -256,11 +256,10 @@ class Picture(Struct, frozen=True, tag="picture"):
     not_ready: list[str] = []
     """Why no stream would be taken now."""
     is_stopping: bool = False
-    lost_since: str | None = None
-    """Of a server that passes on another one's feed: since when it has no connection to that one. The rest of the
-    picture is what it was told last."""
-    lost_why: str = ""
-    """Why, for people; also why it never had one."""
+    is_connected: bool = True
+    """Of a mirror: whether it reaches the recorder. Otherwise all of this is as it was."""
+    lost_at: str | None = None
+    """Since when it does not; `None` if it never has."""
 
 
 class Answer(Struct, frozen=True, tag="answer"):
