@@ -21,7 +21,7 @@ def stored_entries(url: str, endpoint: str | None = None) -> Iterator[Entry]:
     """
     objects = open_store(read_store_url(url), endpoint)
     for name in sorted(objects.folders_now()):
-        if (entry := _entry(objects, name, f"{url.rstrip('/')}/{name}")) is not None:
+        if (entry := stored_entry(objects, name, f"{url.rstrip('/')}/{name}")) is not None:
             yield entry
 
 
@@ -44,7 +44,11 @@ def find_stored(text: str, url: str, endpoint: str | None = None) -> str:
     return f"{url.rstrip('/')}/{named[0]}"
 
 
-def _entry(objects: Objects, name: str, path: str) -> Entry | None:
+def stored_entry(objects: Objects, name: str, path: str) -> Entry | None:
+    """What a list says of a recording below a place in a store; `None` if it is not one.
+
+    :param path: its URL.
+    """
     nbytes = sum(info.nbytes for info in objects.listed_now(name))
     try:
         stored = finished(objects, f"{name}/")

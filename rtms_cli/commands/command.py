@@ -13,9 +13,13 @@ from rtms_cli.commands.renamed import note, old_names
 from rtms_cli.errors import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from typer._click.core import Context, Parameter
     from typer._click.formatting import HelpFormatter
 
+_USUAL = {"--web": "8081"}
+"""Options whose value, a number, may be left out, and what it is then."""
 _FEW = 3
 """A heading in help has at least this many options under it."""
 _RANGE = re.compile(r"(?:; )?(?:[\d.]+<=)?x[<>]=[\d.]+(?=\])")
@@ -63,8 +67,9 @@ class RtmsCommand(TyperCommand):
 
     def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
         """Read the arguments; an error about a setting says where that comes from."""
+        names = {name for param in self.params for name in param.opts}
         try:
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, _with_usual_values(args, _USUAL.keys() & names))
         except (Problem, UsageError) as error:
             self._name_source(error, ctx)
             raise
@@ -115,6 +120,17 @@ class RtmsCommand(TyperCommand):
         for heading, listed in sections.items():
             with formatter.section(heading):
                 formatter.write_dl([(f"{name:{width}}", text) for name, text in listed], width)
+
+
+def _with_usual_values(args: list[str], names: "Collection[str]") -> list[str]:
+    """The arguments with a value for each of these options that has none."""
+    given: list[str] = []
+    for number, arg in enumerate(args):
+        if arg == "--":
+            return given + args[number:]
+        is_bare = arg in names and not (number + 1 < len(args) and args[number + 1].isdecimal())
+        given.append(f"{arg}={_USUAL[arg]}" if is_bare else arg)
+    return given
 
 
 def _choose_profile(ctx: "Context", _: "Parameter", name: str | None) -> None:

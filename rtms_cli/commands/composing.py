@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import os
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -12,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from urllib.parse import urlsplit
 
-from rtms_cli.commands.groups import CloudOptions, HookOptions, LiveOptions, LoggedOptions, RecordingOptions
+from rtms_cli.commands.groups import (
+    CloudOptions,
+    HookOptions,
+    LiveOptions,
+    LoggedOptions,
+    RecordingOptions,
+    WebOptions,
+)
 from rtms_cli.commands.options import file_mode, is_terminal, size
 from rtms_cli.errors import Problem
 from rtms_cli.live.hooks import Hooks
@@ -109,6 +117,7 @@ async def shown_station(
     choose: Choose = lambda stream, others: None,
     on_stop: Callable[[Station, str], None] = Station.request_stop,
     in_fleet: bool = False,
+    web: WebOptions | None = None,
 ) -> AsyncIterator[Station]:
     """A station that records until it is left, and that shows itself.
 
@@ -122,8 +131,10 @@ async def shown_station(
     :param choose: see `Station`.
     :param on_stop: what signals and the q key do, with their names.
     :param in_fleet: see `recording_station`.
+    :param web: whether a browser may look.
     """
     check_options(options, live, hook_options)
+    door = web_door(web)
     room = None if live.no_record else check_out(options.out, request, file_mode(options.mode))
     panel = _Panel()
     async with AsyncExitStack() as stack:
@@ -150,7 +161,7 @@ async def shown_station(
         on_signals(panel.stop, lambda: _before_exit(hooks.kill, shown.restore))
         if room is not None:
             watch_disk(station, options.out, room)
-        await stack.enter_async_context(feed.served(station))
+        await stack.enter_async_context(feed.served(station, door, options))
         yield station
 
 
@@ -411,21 +422,75 @@ class Feed:
         """Hears everything."""
 
     @asynccontextmanager
-    async def served(self, hearer: Hearer, **more: Any) -> AsyncIterator[None]:
+    async def served(
+        self, hearer: Hearer, door: "WebDoor | None", options: RecordingOptions, **more: Any
+    ) -> AsyncIterator[None]:
         """Serve it for as long as it is entered; where that cannot be, a line says so, and recording goes on.
 
+        :param door: where a browser may look, if it may.
         :param more: see `StationSource`.
         """
         from rtms_cli.feed.local import served_feed
         from rtms_cli.feed.station_source import StationSource
 
-        source = StationSource(self._title, hearer, self._journal, self._out, **more)
+        control = door is not None and door.control
+        source = StationSource(self._title, hearer, self._journal, self._out, control=control, **more)
         async with AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(served_feed(source))
+                place = await stack.enter_async_context(served_feed(source))
             except Problem as problem:
                 hearer.notice(f"WARNING: rtms attach and rtms web cannot see this process: {problem.what}")
+            else:
+                if door is not None:
+                    await stack.enter_async_context(door.opened(hearer, options, place))
             yield
+
+
+class WebDoor(NamedTuple):
+    """Where the pages of this process are, and who may see them."""
+
+    host: str
+    listening: socket.socket
+    names: Sequence[str]
+    control: bool
+
+    @asynccontextmanager
+    async def opened(self, hearer: Hearer, options: RecordingOptions, feed: Path) -> AsyncIterator[None]:
+        """Serve the pages in a process of their own for as long as it is entered.
+
+        :raises Problem: if the token that is set cannot be one.
+        """
+        from rtms_cli.web.process import PageProcess
+        from rtms_cli.web.site import TOKEN_VARIABLE, Site, door_of, own_names
+
+        door = door_of(self.host, self.listening, os.environ.get(TOKEN_VARIABLE) or None)
+        names = [*own_names(self.host), *self.names]
+        site = Site(
+            options.place if options.store is not None else str(options.out.absolute()),
+            feed=str(feed),
+            endpoint=options.store_endpoint,
+            control=self.control,
+            token=door.token,
+            names=names,
+        )
+        async with PageProcess(site, self.listening, hearer.notice):
+            hearer.notice(f"the pages are on {door.shown}")
+            hearer.hints.append(f"Watch in a browser: {door.shown}")
+            yield
+
+
+def web_door(web: WebOptions | None) -> WebDoor | None:
+    """The door that the options ask for, if they do.
+
+    :raises Problem: if the port cannot be used.
+    """
+    if web is None or web.web is None:
+        if web is not None and (web.web_control or web.web_name):
+            raise Problem("--web-control and --web-name need --web.", "Add --web.")
+        return None
+    from rtms_cli.web.site import listen_for_pages
+
+    return WebDoor(web.web_host, listen_for_pages(web.web_host, web.web, "--web"), web.web_name or (), web.web_control)
 
 
 @asynccontextmanager
@@ -435,6 +500,7 @@ async def shown_reception(
     live: LiveOptions,
     lead: "Callable[[Observer, bool], tuple[Reception, Crew]]",
     room: Room | None,
+    web: WebOptions | None = None,
 ) -> AsyncIterator["Reception"]:
     """The reception for workers on this machine, until it is left; it shows itself as `shown_station` does.
 
@@ -443,6 +509,7 @@ async def shown_reception(
     """
     from rtms_cli.feed import pictures
 
+    door = web_door(web)
     panel = _Panel()
     async with AsyncExitStack() as stack:
         shown = await _shown(stack, title, panel, options, live)
@@ -457,6 +524,8 @@ async def shown_reception(
             watch_disk(reception, options.out, room)
         served = feed.served(
             reception,
+            door,
+            options,
             worker_of=crew.worker_of,
             workers=lambda: pictures.crew_workers(crew.health()),
             watch=lambda is_watched: crew.watch(DRAWN_S if is_watched else usual_s),

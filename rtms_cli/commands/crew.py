@@ -19,7 +19,7 @@ from rtms_cli.commands.composing import (
     shown_reception,
     working,
 )
-from rtms_cli.commands.groups import HookOptions, LiveOptions, MediaOptions, RecordingOptions
+from rtms_cli.commands.groups import HookOptions, LiveOptions, MediaOptions, RecordingOptions, WebOptions
 from rtms_cli.commands.options import file_mode, tls_options
 from rtms_cli.errors import Exit, Problem
 from rtms_cli.fleet.child import Parent
@@ -65,7 +65,13 @@ _DUTY = msgspec.msgpack.Decoder(Duty, dec_hook=_decode_path)
 
 @asynccontextmanager
 async def crewed_reception(
-    title: str, size: int, duty: Duty, request: MediaRequest, policy: HostPolicy, choose: Choose
+    title: str,
+    size: int,
+    duty: Duty,
+    request: MediaRequest,
+    policy: HostPolicy,
+    choose: Choose,
+    web: WebOptions | None = None,
 ) -> AsyncIterator[Reception]:
     """The reception, and workers that record its streams, until it is left.
 
@@ -98,7 +104,7 @@ async def crewed_reception(
         reception.lead(crew)
         return reception, crew
 
-    async with shown_reception(title, options, live, lead, room) as reception:
+    async with shown_reception(title, options, live, lead, room, web) as reception:
         yield reception
     if unfinished := reception.crew.unfinished:
         what = f"{len(unfinished)} recordings are not finished: their workers died."

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rtms_cli.commands.groups import HookOptions, LiveOptions, MediaOptions, RecordingOptions, option_groups
+from rtms_cli.commands.groups import HookOptions, LiveOptions, MediaOptions, RecordingOptions, WebOptions, option_groups
 from rtms_cli.commands.options import Json, Media, Notify, Out, Plain, Quiet, ShowText, Split, Verbose, time_option
 from rtms_cli.errors import Exit
 
@@ -33,6 +33,7 @@ def demo(
     *,
     live: LiveOptions,
     hooks: HookOptions,
+    pages: WebOptions,
 ) -> None:
     """Record a simulated meeting; needs no Zoom account.
 
@@ -72,6 +73,7 @@ def demo(
             HostPolicy(),
             trusted=True,
             progress=lambda: (time.monotonic() - started) / seconds,
+            web=pages,
         ) as station:
             return await (through_the_cloud if cloud else by_webhook)(station, app, seconds)
 

@@ -57,7 +57,11 @@ from rtms_cli.commands.options import (
     Verbose,
     VideoForm,
     VideoUser,
+    WebControl,
     Webhook,
+    WebHost,
+    WebName,
+    WebPort,
     given_credentials,
 )
 from rtms_cli.errors import Problem
@@ -195,6 +199,15 @@ class HookOptions(Struct, frozen=True):
         from rtms_cli.live.hooks import parse_hook
 
         return [parse_hook(text) for text in self.on]
+
+
+class WebOptions(Struct, frozen=True):
+    """Whether a browser may look, and who else."""
+
+    web: WebPort = None
+    web_host: WebHost = "127.0.0.1"
+    web_name: WebName = None
+    web_control: WebControl = False
 
 
 class CloudOptions(Struct, frozen=True):

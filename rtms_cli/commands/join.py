@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtms_cli.commands.groups import HookOptions, LiveOptions, LoggedOptions, MediaOptions, option_groups
+from rtms_cli.commands.groups import HookOptions, LiveOptions, LoggedOptions, MediaOptions, WebOptions, option_groups
 from rtms_cli.commands.options import (
     AllowHost,
     ClientId,
@@ -40,6 +40,7 @@ def join(
     allow_host: AllowHost = None,
     live: LiveOptions,
     hooks: HookOptions,
+    pages: WebOptions,
     recording: LoggedOptions,
 ) -> None:
     """Record one stream from its webhook's payload.
@@ -67,7 +68,7 @@ def join(
 
     async def run() -> "Outcome":
         async with shown_station(
-            "join", recording, live, hooks, request, credentials.sign, policy, trusted=True, tls=tls
+            "join", recording, live, hooks, request, credentials.sign, policy, trusted=True, tls=tls, web=pages
         ) as station:
             return await station.record(stream, body, at_once=False)
 

@@ -10,6 +10,7 @@ from rtms_cli.commands.groups import (
     LiveOptions,
     LoggedOptions,
     MediaOptions,
+    WebOptions,
     option_groups,
 )
 from rtms_cli.commands.options import (
@@ -66,6 +67,7 @@ def listen(
     secret_token: SecretToken = None,
     live: LiveOptions,
     hooks: HookOptions,
+    pages: WebOptions,
     recording: LoggedOptions,
 ) -> None:
     """Record every stream that Zoom announces.
@@ -106,6 +108,8 @@ def listen(
         raise Problem("--only works within one process, and --queue has several.", "Leave one out.")
     if port is None and forward_to is not None:
         raise Problem("--forward-to needs webhooks over HTTP.", "Add --port.")
+    if port and port == pages.web:
+        raise Problem(f"--web {pages.web} is the webhook's port, which a tunnel shows to everyone.", "Choose another.")
     token = None if credentials.secret_token is None else credentials.secret_token.value
     endpoint = WebhookEndpoint(host, port, webhook_path(path), token, forward_to, has_events=source is not None)
     team = Alone() if queue is None else Queued(queue, slots, duration("--drain", drain))
@@ -130,7 +134,7 @@ def listen(
                 given = {"client_id": client_id, "client_secret": client_secret}
                 streams = min(max_streams, size * shares.streams)
                 duty = Duty(media, live, hooks, recording, allow_host or [], streams, given)
-                crewed = crewed_reception(name, size, duty, request, policy, choose)
+                crewed = crewed_reception(name, size, duty, request, policy, choose, pages)
                 hearer, offer = await stack.enter_async_context(crewed), None
             else:
                 streams = shares.streams
@@ -148,6 +152,7 @@ def listen(
                     choose=choose,
                     on_stop=team.stop,
                     in_fleet=queue is not None,
+                    web=pages,
                 )
                 hearer = station = await stack.enter_async_context(shown)
                 offer = await stack.enter_async_context(team.open(station, live, recording))

@@ -41,6 +41,7 @@ COMMANDS = {
     "trigger": "Post a signed webhook to an app, and check its answer.",
     "doctor": "Check this machine, the credentials, the webhook and the cloud.",
     "config": "Show effective settings, and where each comes from.",
+    "web": "Show what runs and what was recorded, in a browser.",
     "sign": "Compute a signature, or find out why one is wrong.",
 }
 """What each command's own help begins with. The file `NAME.py` defines the function or `Typer` of that name."""
@@ -48,7 +49,7 @@ COMMANDS = {
 
 PANELS = {
     "Record": ("listen", "join", "start", "stop", "pause", "resume", "status", "mark", "work", "fleet"),
-    "Look": ("ls", "show", "search", "play", "inspect", "export", "name", "repair", "rm", "prune"),
+    "Look": ("ls", "show", "search", "play", "web", "inspect", "export", "name", "repair", "rm", "prune"),
     "Try": ("demo", "simulate", "replay", "trigger"),
     "Set up": ("doctor", "config", "sign"),
 }

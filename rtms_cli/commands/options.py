@@ -50,7 +50,7 @@ def time_option(option: str, least: float = 0, most: float = inf) -> "Callable[[
 
 
 _MEDIA, _STORING, _LIVE = "Media", "Recordings", "Live data and hooks"
-_ZOOM, _SHOWN = "Zoom", "Output"
+_ZOOM, _SHOWN, _WEB = "Zoom", "Output", "In a browser"
 """Headings in the help of commands that have many options."""
 
 Media = Annotated[
@@ -213,6 +213,26 @@ Tap = Annotated[
 ]
 TapHost = Annotated[str, typer.Option(metavar="HOST", help="Address for listen: taps.", rich_help_panel=_LIVE)]
 NoRecord = Annotated[bool, typer.Option("--no-record", help="Write nothing to disk; for --tap.", rich_help_panel=_LIVE)]
+WebPort = Annotated[
+    int | None,
+    typer.Option(
+        "--web",
+        metavar="[PORT]",
+        help="Show this in a browser, on port 8081 or another.",
+        min=0,
+        max=65535,
+        rich_help_panel=_WEB,
+    ),
+]
+WebHost = Annotated[str, typer.Option("--web-host", metavar="HOST", help="Address for --web.", rich_help_panel=_WEB)]
+WebName = Annotated[
+    list[str] | None,
+    typer.Option("--web-name", metavar="HOST", help="Another name of the pages' host.", rich_help_panel=_WEB),
+]
+WebControl = Annotated[
+    bool,
+    typer.Option("--web-control", help="Let the pages stop streams and change titles.", rich_help_panel=_WEB),
+]
 On = Annotated[
     list[str] | None,
     typer.Option(

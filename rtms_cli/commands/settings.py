@@ -28,7 +28,7 @@ _SECRET = frozenset(("client-id", "client-secret", "secret-token"))
 """Options that files and `RTMS_…` do not set: credentials have one place."""
 _APART = {
     "out": ("export",),
-    "port": ("simulate", "replay"),
+    "port": ("simulate", "replay", "web"),
     "audio": ("simulate",),
     "video": ("simulate",),
     "to": ("inspect", "export", "trigger"),
@@ -45,7 +45,10 @@ _TOLD = (
     *("RATE", "CHANNELS", "FORMAT"),
 )
 _NO_SETTINGS = frozenset(
-    ("RTMS_DEBUG", VARIABLE, "RTMS_NOTIFY_SECRET", "RTMS_TAP_TOKEN", *(f"RTMS_{name}" for name in _TOLD))
+    (
+        *("RTMS_DEBUG", VARIABLE, "RTMS_NOTIFY_SECRET", "RTMS_TAP_TOKEN", "RTMS_WEB_TOKEN", "RTMS_RUNTIME_DIR"),
+        *(f"RTMS_{name}" for name in _TOLD),
+    )
 )
 """Variables that do not set options. Most of them are for the programs that rtms starts."""
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rtms_cli.commands.groups import HookOptions, LiveOptions, LoggedOptions, MediaOptions, option_groups
+from rtms_cli.commands.groups import HookOptions, LiveOptions, LoggedOptions, MediaOptions, WebOptions, option_groups
 from rtms_cli.commands.options import (
     AllowHost,
     ClientId,
@@ -40,6 +40,7 @@ def work(
     client_secret: ClientSecret = None,
     live: LiveOptions,
     hooks: HookOptions,
+    pages: WebOptions,
     recording: LoggedOptions,
 ) -> None:
     """Record the streams of a queue, on any number of machines.
@@ -93,6 +94,7 @@ def work(
                 max_streams=shares.streams,
                 on_stop=stop,
                 in_fleet=True,
+                web=pages,
             ) as station,
             open_dispatch(queue, lambda text: station.notice(f"WARNING: {text}")) as dispatch,
         ):

@@ -1,6 +1,6 @@
 """Numbers what happens, and keeps the last of it.
 
-Nothing is formatted before somebody wants to see it: until then the journal has what an event is made of.
+Nothing is formatted before someone wants to see it: until then the journal has what an event is made of.
 """
 
 from collections import deque
@@ -66,7 +66,7 @@ class Journal:
     def take(self, event: Event) -> None:
         """Add an event of another journal, which has its number; one that is there already is left out.
 
-        Where numbers are missing, what is kept begins anew.
+        Where numbers are missing, what is kept begins again.
         """
         if event.seq <= self.seq:
             return
@@ -77,7 +77,7 @@ class Journal:
         self._keep(_Kept(None, 2 * len(event.text) + _EACH_NBYTES, event))
 
     def forget(self, seq: int = 0) -> None:
-        """Begin anew after this number."""
+        """Begin again after this number."""
         self._kept.clear()
         self._nbytes, self.seq = 0, seq
 

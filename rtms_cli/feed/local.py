@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from websockets.asyncio.server import ServerConnection, unix_serve
 from websockets.exceptions import ConnectionClosed
@@ -15,7 +15,7 @@ from websockets.http11 import Request, Response
 
 from rtms_cli.errors import Problem
 from rtms_cli.feed.places import make_place
-from rtms_cli.feed.serving import FeedServer, GoneError
+from rtms_cli.feed.serving import Asked, FeedServer, GoneError
 from rtms_cli.feed.source import Source
 from rtms_cli.live.sockets import quiet
 
@@ -70,7 +70,7 @@ async def served_feed(source: Source, place: Path | None = None) -> AsyncIterato
         if url.path.startswith(STREAMS):
             await server.listen(client, unquote(url.path.removeprefix(STREAMS)))
         else:
-            await server.serve(client, *asked(url.query))
+            await server.serve(client, Asked.read(url.query))
 
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -105,14 +105,6 @@ async def served_feed(source: Source, place: Path | None = None) -> AsyncIterato
                 await running.wait_closed()
         except TimeoutError:
             pass  # a client that does not answer must not keep the recorder from its end
-
-
-def asked(query: str) -> tuple[str, int | None]:
-    """What a client's address says of where to go on: the run and the number of its last event."""
-    given = parse_qs(query, max_num_fields=10)
-    after = given.get("after", [""])[-1]
-    number = int(after) if after.isascii() and after.isdecimal() and len(after) < 16 else None
-    return given.get("run", [""])[-1], number
 
 
 def _admit(connection: ServerConnection, request: Request) -> Response | None:

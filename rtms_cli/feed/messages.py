@@ -274,7 +274,8 @@ class Answer(Struct, frozen=True, tag="answer"):
 class Watch(Struct, frozen=True, tag="watch"):
     """From a client: from which streams it wants details, transcript, chat and frames.
 
-    It replaces the former one. The events of newly watched streams that are kept follow, from `after` on.
+    It replaces the former one. The events of newly watched streams that are kept follow, from `after` on; a client
+    that asked for all events (`?events=all`) has them already.
     """
 
     streams: list[str] | Literal["*"]

@@ -39,7 +39,7 @@ def make_place(pid: int) -> Path:
         folder.mkdir(0o700, parents=True, exist_ok=True)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise Problem(f"{folder} belongs to somebody else.", f"Set {FOLDER_VARIABLE} to a folder of your own.")
+            raise Problem(f"{folder} belongs to someone else.", f"Set {FOLDER_VARIABLE} to a folder of your own.")
         if found.st_mode & 0o077:
             folder.chmod(0o700)
         for path, other in _sockets(folder):
@@ -76,7 +76,7 @@ def _sockets(folder: Path) -> list[tuple[Path, int]]:
 
 
 def _is_served(path: Path) -> bool:
-    """Whether somebody accepts connections at a socket."""
+    """Whether someone accepts connections at a socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1)
         try:

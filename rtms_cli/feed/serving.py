@@ -11,9 +11,10 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Collection
 from typing import Protocol
+from urllib.parse import parse_qs
 
 import msgspec
-from msgspec import structs
+from msgspec import Struct, structs
 
 from rtms_cli.feed.messages import Answer, Event, Mark, Picture, Stop, Watch, read_client, write
 from rtms_cli.feed.source import Source
@@ -30,8 +31,30 @@ MOST_WATCHED = 100
 MOST_ID = 1_000
 SEND_S = 30.0
 """How long a client may take to accept a message."""
-TRY_AGAIN, BAD_MESSAGE = 1013, 1007
-"""WebSocket's codes for a client that is too slow or one too many, and for one that sends nonsense."""
+TRY_AGAIN, BAD_MESSAGE, RESTART = 1013, 1007, 1012
+"""WebSocket's codes for a client that is too slow or one too many, for one that sends nonsense, and for another run."""
+
+
+class Asked(Struct, frozen=True):
+    """What a client's address says."""
+
+    run: str = ""
+    """The run that it knows."""
+    after: int | None = None
+    """The number of the last event that it has."""
+    all_events: bool = False
+    """Whether it wants all events of all streams, in order."""
+
+    @classmethod
+    def read(cls, query: str) -> "Asked":
+        """Read `run=…&after=…&events=all`; what cannot be read does not count."""
+        try:
+            given = parse_qs(query, max_num_fields=20)
+        except ValueError:
+            return cls()
+        after = given.get("after", [""])[-1]
+        number = int(after) if after.isascii() and after.isdecimal() and len(after) < 16 else None
+        return cls(given.get("run", [""])[-1], number, given.get("events") == ["all"])
 
 
 class GoneError(Exception):
@@ -76,22 +99,18 @@ class FeedServer:
         """How many there are."""
         return len(self._clients) + self._listeners
 
-    async def serve(self, client: Client, run: str = "", after: int | None = None) -> None:
-        """Talk to a client until it is gone.
-
-        :param run: the run that it knows.
-        :param after: the number of the last event that it has.
-        """
+    async def serve(self, client: Client, asked: "Asked") -> None:
+        """Talk to a client until it is gone."""
         if self.clients >= self._most_clients:
             await client.close(TRY_AGAIN, f"there are already {self._most_clients} clients")
             return
-        conversation = _Conversation(self, self._source, client)
+        conversation = _Conversation(self, self._source, client, has_all=asked.all_events)
         self._clients.add(conversation)
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick(), name="pictures")
         self.look()
         try:
-            await conversation.run(run, after)
+            await conversation.run(asked)
         finally:
             self._clients.discard(conversation)
             self.look()
@@ -121,6 +140,11 @@ class FeedServer:
             await asyncio.gather(sending, reading, return_exceptions=True)
         await client.close(1000, "")
 
+    def restart_soon(self) -> None:
+        """Have all clients come back: the source is another one."""
+        for one in self._clients:
+            one.restart()
+
     def look(self) -> None:
         """Tell the source which streams are watched."""
         if not self._clients:
@@ -148,27 +172,33 @@ class FeedServer:
 class _Conversation:
     """With one client."""
 
-    def __init__(self, server: FeedServer, source: Source, client: Client) -> None:
+    def __init__(self, server: FeedServer, source: Source, client: Client, *, has_all: bool) -> None:
+        self._has_all = has_all
         self.watched: Collection[str] = frozenset()
         self._server, self._source, self._client = server, source, client
         self._waiting: deque[Event | Answer] = deque()
         self._picture: Picture | None = None
         self._wake = asyncio.Event()
-        self._has_lost = False
+        self._has_lost = self._must_restart = False
 
     def show(self, picture: Picture) -> None:
         """Send a picture next, in place of one that still waits."""
         self._picture = picture
         self._wake.set()
 
-    async def run(self, run: str, after: int | None) -> None:
+    def restart(self) -> None:
+        """Have the client come back."""
+        self._must_restart = True
+        self._wake.set()
+
+    async def run(self, asked: "Asked") -> None:
         """Talk until the client is gone."""
-        hello = self._source.hello()
-        resumed = after is not None and run == hello.run and hello.oldest - 1 <= after <= hello.seq
+        await self._server.prepare()
+        hello, after = self._source.hello(), asked.after
+        resumed = after is not None and asked.run == hello.run and hello.oldest - 1 <= after <= hello.seq
         unsubscribe = self._source.subscribe(self._put)
         for event in self._source.after(after if resumed and after is not None else 0):
             self._put(event)
-        await self._server.prepare()
         self.show(self._server.picture())
         sending = asyncio.create_task(self._send(write(structs.replace(hello, resumed=resumed))), name="feed: sending")
         reading = asyncio.create_task(self._read(), name="feed: reading")
@@ -184,7 +214,7 @@ class _Conversation:
                 log.error("a defect in rtms: a client of the feed was disconnected", exc_info=error)
 
     def _put(self, event: Event) -> None:
-        if event.is_watched and event.stream_id not in self.watched and "*" not in self.watched:
+        if not self._has_all and event.is_watched and not {event.stream_id, "*"} & set(self.watched):
             return
         if len(self._waiting) >= MOST_WAITING:
             self._has_lost = True
@@ -197,6 +227,9 @@ class _Conversation:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self._must_restart:
+                await self._client.close(RESTART, "another recorder runs now")
+                return
             if self._has_lost:
                 await self._client.close(TRY_AGAIN, "too slow: come back with the last number that you have")
                 return
@@ -237,7 +270,7 @@ class _Conversation:
         streams = ["*"] if asked.streams == "*" else asked.streams
         self.watched = frozenset(one for one in streams[:MOST_WATCHED] if len(one) <= MOST_ID)
         self._server.look()
-        if "*" not in before:
+        if not self._has_all and "*" not in before:
             for event in self._source.after(asked.after):
                 if event.is_watched and event.stream_id not in before:
                     self._put(event)

@@ -44,7 +44,7 @@ class StationSource:
     :param control: whether clients may stop streams.
     :param worker_of: the number of the worker that records a stream, where there are several.
     :param workers: gives the workers, where there are some.
-    :param watch: told whether anybody looks.
+    :param watch: told whether anyone looks.
     :param listen: gives a stream's audio; see `Source.listen`.
     """
 

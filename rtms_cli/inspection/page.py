@@ -102,12 +102,15 @@ def link_from(target: Path) -> Link:
     return link
 
 
-def page(header: Header, lines: Iterable[Piece], capture: Path, folder: Path | None, link: Link) -> Iterator[bytes]:
+def page(
+    header: Header, lines: Iterable[Piece], capture: Path, folder: Path | None, link: Link, home: str = ""
+) -> Iterator[bytes]:
     """Read a capture once and yield the page as UTF-8, part by part.
 
     :param capture: the capture's name, which the page shows.
     :param folder: the recording, if there is one: the page draws and links its WAV files.
     :param link: the URL of a WAV file. The page's policy lets it load sound from its own origin, or from files.
+    :param home: the URL of the list of recordings, where the page has one.
     """
     summarizer, texts = Summarizer(header), _Texts(header.product)
     lanes = LaneCollector(header.product, text=False, bins=_BINS, spans=_MOST_SPANS)
@@ -147,7 +150,7 @@ def page(header: Header, lines: Iterable[Piece], capture: Path, folder: Path | N
         "sheets": sheets(summary),
     }
     waves = [outlines.get(sound.path) for sound in _drawn(recorded)]
-    yield from _fill(title or f"{summary.product or 'capture'} {summary.id}".strip(), to_builtins(data), waves)
+    yield from _fill(title or f"{summary.product or 'capture'} {summary.id}".strip(), to_builtins(data), waves, home)
 
 
 class _Texts:
@@ -269,7 +272,7 @@ def _name_of(sound: Sound, names: dict[UserId, str], product: str) -> str:
     return label(product, sound.party, names.get(sound.party) or sound.user_name) or "everyone"
 
 
-def _fill(title: str, data: object, waves: list[Outline | None]) -> Iterator[bytes]:
+def _fill(title: str, data: object, waves: list[Outline | None], home: str) -> Iterator[bytes]:
     template = files("rtms_cli.inspection").joinpath("page.html").read_text("utf-8")
     script, style = (_between(template, f"<{tag}>", f"</{tag}>") for tag in ("script", "style"))
     policy = (
@@ -283,6 +286,7 @@ def _fill(title: str, data: object, waves: list[Outline | None]) -> Iterator[byt
         "policy": [policy.encode()],
         "data": [text],
         "waves": map(_wave, waves),
+        "home": [f'<a class="home" href="{html.escape(home)}">← Recordings</a>'.encode()] if home else [],
     }
     for place, part in enumerate(_SLOT.split(template)):
         yield from slots[part] if place % 2 else [part.encode()]

@@ -13,7 +13,7 @@ from rtms_cli.commands import listing
 
 SCREEN = 60
 """Lines of a terminal on a whole screen."""
-LONGER = {"listen": 92, "work": 80, "start": 82, "join": 80}
+LONGER = {"listen": 97, "work": 84, "start": 82, "join": 83}
 """They take streams in, record, pass on and store, or have others do it: there is an option for each."""
 
 
@@ -24,7 +24,7 @@ def cli() -> typer.Typer:
 
 COMMANDS = [
     "demo", "listen", "work", "fleet", "join", "start", "stop", "pause", "resume", "status", "replay",
-    "inspect", "export", "repair", "ls", "show", "search", "play", "name", "mark", "rm", "prune",
+    "inspect", "export", "repair", "ls", "show", "search", "play", "name", "mark", "rm", "prune", "web",
     "simulate", "trigger", "doctor", "config",
     "sign handshake", "sign webhook", "sign challenge",
 ]  # fmt: skip

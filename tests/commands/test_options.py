@@ -60,7 +60,9 @@ def test_placeholders_have_one_style_and_one_meaning() -> None:
         assert option.help, f"rtms {command} {option.opts[0]}"
         assert option.help[0].isupper() or option.help[0] in "0123456789/" or option.metavar, option.help
         if not option.is_flag:
-            assert METAVAR.fullmatch(option.metavar or ""), f"rtms {command} {option.opts[0]} {option.metavar}"
+            assert METAVAR.fullmatch((option.metavar or "").strip("[]")), (
+                f"rtms {command} {option.opts[0]} {option.metavar}"
+            )
         by_name[option.opts[0]].add(option.metavar)
     for name, metavars in by_name.items():
         assert len(metavars) == 1 or metavars <= SEVERAL_METAVARS.get(name, set()), f"{name}: {metavars}"
