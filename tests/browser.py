@@ -12,6 +12,14 @@ from pathlib import Path
 from processes import until
 from websockets.asyncio.client import ClientConnection, connect
 
+KEYS = {
+    "Backspace": 8, "Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "PageUp": 33, "PageDown": 34, "End": 35, "Home": 36,
+    "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Delete": 46,
+}  # fmt: skip
+"""The codes of keys that do something of their own in a browser."""
+TEXTS = {"Enter": "\r"}
+SHIFT = 8
+SERIOUS = ("serious", "critical")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -32,6 +40,7 @@ class Page:
         self._session: str | None = None
         self.events: list[tuple[str, dict[str, object]]] = []
         self._reader = asyncio.create_task(self._read())
+        self._closing: asyncio.Task[object] | None = None
 
     async def send(self, method: str, **params: object) -> dict[str, object]:
         """Ask the browser for something."""
@@ -60,8 +69,9 @@ class Page:
         await self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )
+        loaded = len(self.named("Page.loadEventFired"))
         await self.send("Page.navigate", url=url)
-        await until(lambda: self.named("Page.loadEventFired"))
+        await until(lambda: len(self.named("Page.loadEventFired")) > loaded)
 
     async def run(self, script: str) -> object:
         """The value of an expression in the page; a promise is waited for."""
@@ -85,13 +95,48 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             await self.mouse(kind, x, y, button="left", clickCount=1)
 
-    async def press(self, key: str) -> None:
+    async def press(self, key: str, *, shift: bool = False) -> None:
         """Press a key and let it go."""
-        text = {"Enter": "\r", " ": " "}.get(key, key if len(key) == 1 else "")
-        code = {"Enter": 13, " ": 32}.get(key, 0)
+        text = TEXTS.get(key, key if len(key) == 1 else "")
+        code, modifiers = KEYS.get(key, 0), SHIFT if shift else 0
         for kind in ("keyDown", "keyUp"):
             typed = {"text": text} if text and kind == "keyDown" else {}
-            await self.send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **typed)
+            await self.send(
+                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, modifiers=modifiers, **typed
+            )
+
+    async def type(self, text: str) -> None:
+        """Press the keys of a text, one by one."""
+        for key in text:
+            await self.press(key)
+
+    async def focus(self) -> tuple[str, str]:
+        """What has the focus, as a screen reader tells it: role and name."""
+        found = await self.send("Runtime.evaluate", expression="document.activeElement")
+        result = found["result"]
+        assert isinstance(result, dict)
+        node = {"objectId": result["objectId"], "fetchRelatives": False}
+        return next(iter(_told(await self.send("Accessibility.getPartialAXTree", **node))), ("none", ""))
+
+    async def told(self) -> list[tuple[str, str]]:
+        """Everything that a screen reader tells of the page: roles and names."""
+        return _told(await self.send("Accessibility.getFullAXTree"))
+
+    async def judge(self, axe: str) -> list[str]:
+        """What axe-core finds that is serious or critical: its rule, why, and where.
+
+        :param axe: the text of `axe.min.js`.
+        """
+        if not await self.run("typeof axe === 'object'"):
+            await self.run(f"{axe}; null")
+        found = await self.run("axe.run().then(({violations}) => violations)")
+        assert isinstance(found, list)
+        return [
+            f"{one['impact']}: {one['id']}: {node['failureSummary']} {node['html'][:300]}"
+            for one in found
+            if one["impact"] in SERIOUS
+            for node in one["nodes"]
+        ]
 
     async def picture(self, path: Path) -> None:
         """Save what the page looks like."""
@@ -119,6 +164,8 @@ class Page:
                 self._answers[message["id"]].set_result(message)
             else:
                 self.events.append((message["method"], message["params"]))
+                if message["method"] == "Page.javascriptDialogOpening":  # or the page stands still for ever
+                    self._closing = asyncio.create_task(self.send("Page.handleJavaScriptDialog", accept=False))
 
     async def close(self) -> None:
         """Stop listening."""
@@ -126,14 +173,24 @@ class Page:
         await asyncio.gather(self._reader, return_exceptions=True)
 
 
+def _told(tree: dict[str, object]) -> list[tuple[str, str]]:
+    nodes = tree["nodes"]
+    assert isinstance(nodes, list)
+    return [
+        (str(node["role"]["value"]), str(node.get("name", {}).get("value", "")))
+        for node in nodes
+        if not node.get("ignored")
+    ]
+
+
 @asynccontextmanager
-async def browser(profile: Path) -> AsyncIterator[Page]:
+async def browser(profile: Path, *flags: str) -> AsyncIterator[Page]:
     """Start a browser without a window; what it writes goes below `profile`."""
     assert CHROMIUM is not None
     process = await asyncio.create_subprocess_exec(
         CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
         "--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0", f"--user-data-dir={profile}",
-        "about:blank", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        *flags, "about:blank", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
         where = profile / "DevToolsActivePort"
