@@ -132,6 +132,7 @@ def make_app(
         *(Route(path, shell) for path in SHELL),
     ]
     app = Starlette(routes=routes, lifespan=living, exception_handlers={HTTPException: _on_error, 500: _on_defect})
+    app.router.redirect_slashes = False
     return Guard(app, token, names)
 
 

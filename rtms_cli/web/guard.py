@@ -8,14 +8,15 @@ where others than this machine's users can connect, the token counts.
 import hmac
 import ipaddress
 import json
+import re
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import quote, unquote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "rtms_token"
+COOKIE = "rtms_token_"
+"""The name of the cookie, before the port: browsers send cookies to every port of a host."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; media-src 'self'; worker-src 'self'; manifest-src 'self'; "
@@ -32,6 +33,7 @@ HEADERS = {
     "cache-control": "no-store",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
+_HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+))(?::\d{1,5})?", re.ASCII)
 _SAFE = ("GET", "HEAD")
 MOST_QUERY = 4_096
 
@@ -76,21 +78,18 @@ class Guard:
         return None
 
     def _is_ours(self, host: str, scope: Scope) -> bool:
-        try:
-            parts = urlsplit(f"//{host}")
-            name, _ = (parts.hostname or "").rstrip("."), parts.port
-        except ValueError:
+        found = _HOST.fullmatch(host)
+        if found is None:
             return False
-        if parts.username is not None or parts.path or parts.query or parts.fragment:
-            return False
+        name = (found[1] or found[2]).lower().rstrip(".")
         if name in self._names:
             return True
         try:
             address = ipaddress.ip_address(name)
         except ValueError:
             return False
-        server = scope.get("server") or ("", 0)
-        return address.is_loopback or name == str(server[0]).partition("%")[0]
+        # No stranger's name is an address, and a token is asked for besides: behind a router, any address may be right.
+        return address.is_loopback or self._token is not None or name == _server(scope)[0].partition("%")[0]
 
     def _is_known(self, scope: Scope) -> bool:
         given = [
@@ -98,8 +97,7 @@ class Guard:
             for value in _values(scope, b"authorization")
             if value.partition(" ")[0].lower() == "bearer"
         ]
-        for cookies in _values(scope, b"cookie"):
-            given += _cookies(cookies)
+        given += _cookies(scope)
         if _may_be_a_visit(scope):
             given += _tokens(scope)
         return any([self._is_right(one) for one in given])  # noqa: C419  # each takes the same time
@@ -112,17 +110,17 @@ class Guard:
         """The headers that a first visit is answered with: a cookie, and the same address without the token."""
         if not _may_be_a_visit(scope):
             return None
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        if not any(name == "token" for name, _ in query):
+        query = scope["query_string"].decode("latin-1").split("&")
+        rest = "&".join(one for one in query if not _is_token(one))
+        if rest == "&".join(query):
             return None
-        rest = urlencode([(name, value) for name, value in query if name != "token"])
-        path = quote(scope["path"], safe="/:@!$&'()*+,;=-._~")
+        path = quote(scope["raw_path"], safe="%/:@!$&'()*+,;=-._~")
         headers = {"location": "/" + path.lstrip("/") + (f"?{rest}" if rest else "")}
         if self._token is not None:
             secure = (
                 "; Secure" if scope.get("scheme") == "https" or "https" in _values(scope, b"x-forwarded-proto") else ""
             )
-            headers["set-cookie"] = f"{COOKIE}={self._token}; Path=/; HttpOnly; SameSite=Strict{secure}"
+            headers["set-cookie"] = f"{_cookie(scope)}={self._token}; Path=/; HttpOnly; SameSite=Strict{secure}"
         return headers
 
 
@@ -130,16 +128,29 @@ def _values(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
-def _cookies(header: str) -> list[str]:
-    try:
-        morsel = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return []
-    return [] if morsel is None else [morsel.value]
+def _server(scope: Scope) -> tuple[str, int]:
+    server = scope.get("server") or ("", 0)
+    return str(server[0]), int(server[1] or 0)
+
+
+def _cookie(scope: Scope) -> str:
+    return f"{COOKIE}{_server(scope)[1]}"
+
+
+def _cookies(scope: Scope) -> list[str]:
+    """The values of our cookie. Other servers of the host set cookies, too, of any form."""
+    name = _cookie(scope)
+    pairs = [one.strip().partition("=") for header in _values(scope, b"cookie") for one in header.split(";")]
+    return [value for key, _, value in pairs if key == name]
+
+
+def _is_token(pair: str) -> bool:
+    return unquote_plus(pair.partition("=")[0]) == "token"
 
 
 def _tokens(scope: Scope) -> list[str]:
-    return [value for name, value in parse_qsl(scope["query_string"].decode("latin-1")) if name == "token"]
+    query = scope["query_string"].decode("latin-1").split("&")
+    return [unquote_plus(pair.partition("=")[2]) for pair in query if _is_token(pair)]
 
 
 def _may_be_a_visit(scope: Scope) -> bool:
@@ -149,21 +160,16 @@ def _may_be_a_visit(scope: Scope) -> bool:
 
 def _is_same_origin(scope: Scope, host: str) -> bool:
     origins = _values(scope, b"origin")
-    for origin in origins:
-        try:
-            parts = urlsplit(origin)
-        except ValueError:
-            return False
-        if len(origins) > 1 or parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
-            return False
-    if origins:
-        return True
-    if scope["type"] == "http" and scope["method"] not in (*_SAFE, "OPTIONS"):
-        # A browser names the origin of such a request; a script shows with a token or a header that it is none.
-        return not _values(scope, b"cookie") or _values(scope, b"sec-fetch-site") == ["same-origin"]
+    if origins and (
+        len(origins) > 1 or origins[0].lower() not in (f"http://{host}".lower(), f"https://{host}".lower())
+    ):
+        return False
     sites, modes = _values(scope, b"sec-fetch-site"), _values(scope, b"sec-fetch-mode")
+    if scope["type"] == "http" and scope["method"] not in (*_SAFE, "OPTIONS"):
+        # A browser names the origin of such a request, or at least its site; a script has no cookie.
+        return bool(origins) or sites == ["same-origin"] or not (sites or _values(scope, b"cookie"))
     is_visit = modes == ["navigate"] and _values(scope, b"sec-fetch-dest") in ([], ["document"])
-    return not sites or sites in (["same-origin"], ["none"]) or is_visit
+    return bool(origins) or not sites or sites in (["same-origin"], ["none"]) or is_visit
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, what: str, remedy: str) -> None:
@@ -177,7 +183,9 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, what:
         else:
             await send({"type": "websocket.close", "code": 1008, "reason": what})
         return
-    more = {"www-authenticate": "Bearer"} if status == 401 else {}
+    more = {"connection": "close"}  # a stranger holds none
+    if status == 401:
+        more["www-authenticate"] = "Bearer"
     if scope["path"].startswith("/api/"):
         body = json.dumps({"error": what, "remedy": remedy}).encode() + b"\n"
         await _answer(send, status, body, {"content-type": "application/json", **more})

@@ -4,12 +4,20 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_CONNECTIONS = 500
+MOST_ASKING = 200
+"""Connections without a whole request. A further one replaces the oldest."""
+REQUEST_S = 10.0
+"""How long a request may take to arrive."""
 STOP_S = 2
 """How long an answer may still take at the end."""
 _KEEP_ALIVE_S = 30
@@ -25,12 +33,48 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Connection(H11Protocol):
+    """A connection that has to send whole requests in time: those that do not must keep nobody out."""
+
+    asking: "OrderedDict[_Connection, asyncio.TimerHandle]"
+    """Those that owe a request, and when they are given up."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        is_asking = self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and self.transport.get_protocol() is self
+        if not is_asking or self.transport.is_closing():
+            self._expect_nothing()
+        elif self not in self.asking:
+            self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._expect_nothing()
+
+    def _expect(self) -> None:
+        self.asking[self] = self.loop.call_later(REQUEST_S, self.transport.abort)
+        if len(self.asking) > MOST_ASKING:
+            oldest, timer = self.asking.popitem(last=False)
+            timer.cancel()
+            oldest.transport.abort()
+
+    def _expect_nothing(self) -> None:
+        timer = self.asking.pop(self, None)
+        if timer is not None:
+            timer.cancel()
+
+
 async def serve_pages(app: ASGIApp, listening: socket.socket, stop: asyncio.Event) -> None:
     """Serve until someone asks for the end.
 
     :param listening: is closed at the end.
     """
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    protocol: Any = type("_Connection", (_Connection,), {"asking": OrderedDict()})
     config = uvicorn.Config(
         app,
         access_log=False,
@@ -38,9 +82,10 @@ async def serve_pages(app: ASGIApp, listening: socket.socket, stop: asyncio.Even
         server_header=False,
         proxy_headers=False,
         lifespan="on",
-        http="h11",
+        http=protocol,
         ws="websockets-sansio",
         ws_max_size=_MOST_MESSAGE,
+        ws_per_message_deflate=False,  # a small message could become a large one
         limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_S,

@@ -1,0 +1,85 @@
+"""An attacker's page in a real browser, while the pages are open in it: it reads nothing and changes nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from browser import CHROMIUM, browser
+from catalog.shelf import put
+from web.knocking import MARK, opened
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
+]
+ATTACK = Path(__file__).with_name("attack.html")
+ANYWHERE = ("--host", "0.0.0.0", "--web-control")
+
+
+@asynccontextmanager
+async def attacker() -> AsyncIterator[int]:
+    """Serve the attack on every name of this machine; gives the port."""
+    page = await asyncio.to_thread(ATTACK.read_bytes)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(page)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + page)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield int(server.sockets[0].getsockname()[1])
+
+
+@pytest.mark.parametrize("options", [("--web-control",), ANYWHERE], ids=["without a token", "with a cookie"])
+@pytest.mark.parametrize("where", ["localhost", "127.0.0.1", "evil.example"])
+async def test_it_gets_nothing(tmp_path: Path, where: str, options: tuple[str, ...]) -> None:
+    """From another site, and from another port of the same host, whose pages send the cookie."""
+    recording = put(tmp_path / MARK, "secret")
+    (recording / "audio").mkdir()
+    (recording / "audio/mixed.wav").write_bytes(tone())
+    manifest = (recording / "manifest.json").read_bytes()
+    flags = ("--host-resolver-rules=MAP evil.example 127.0.0.1",)
+    async with (
+        opened(tmp_path, *options) as (door, _),
+        attacker() as port,
+        browser(tmp_path / "profile", *flags) as page,
+    ):
+        own = f"http://127.0.0.1:{door.port}"
+        await page.open(f"{own}/" + (f"?token={door.token}" if door.token else ""))
+        asked = "fetch('/api/about').then(answer => answer.status)"
+        assert await page.run(asked) == 200, "the browser itself is let in"
+        page.events.clear()
+        await page.open(f"http://{where}:{port}/#{own}")
+        await page.until("Object.keys(got).length > 20 && waiting === 0")
+        got = await page.run("got")
+        assert isinstance(got, dict)
+        assert {name: outcome for name, outcome in got.items() if outcome.startswith("got")} == {}
+        assert (recording / "manifest.json").read_bytes() == manifest
+
+
+async def test_a_name_that_is_led_here_gets_nothing(tmp_path: Path) -> None:
+    """DNS rebinding: the attacker's own name has this machine's address, so that its page is of the same origin."""
+    flags = ("--host-resolver-rules=MAP evil.example 127.0.0.1",)
+    async with opened(tmp_path) as (door, _), browser(tmp_path / "profile", *flags) as page:
+        await page.open(f"http://evil.example:{door.port}/")
+        assert MARK not in str(await page.run("document.documentElement.outerHTML"))
+        told = await page.run("fetch('/api/about').then(async answer => [answer.status, await answer.text()])")
+        assert isinstance(told, list)
+        assert told[0] in (400, 403, 421)
+        assert MARK not in told[1]
+        asked = "new Promise(end => { const one = new WebSocket('/feed'); one.onopen = () => end('open');"
+        assert await page.run(f"{asked} one.onerror = () => end('refused'); }})") == "refused"
+
+
+def tone() -> bytes:
+    """A second of silence, as a WAV file."""
+    samples = bytes(32_000)
+    form = (16).to_bytes(4, "little") + b"\x01\x00\x01\x00" + (16_000).to_bytes(4, "little")
+    form += (32_000).to_bytes(4, "little") + b"\x02\x00\x10\x00"
+    body = b"WAVEfmt " + form + b"data" + len(samples).to_bytes(4, "little") + samples
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
