@@ -17,11 +17,13 @@ from processes import CREDENTIALS, environment, running
 from test_architecture import PACKAGE
 
 from rtms_cli.commands import listing
+from rtms_cli.feed.places import FOLDER_VARIABLE
 from rtms_cli.wire.probes import PATHS
 
 DEPLOY = PACKAGE.parent / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+RECORDERS = [path for path in UNITS if path.name != "rtms-web.service"]
 SECRETS = {"ZOOM_CLIENT_SECRET", "ZOOM_SECRET_TOKEN", "STORE_PASSWORD", "RTMS_QUEUE_PASSWORD"}
 MOST_EXPOSED = 20
 """Of 100, as `systemd-analyze security` counts."""
@@ -111,7 +113,7 @@ def test_systemd_reads_the_unit(path: Path, tmp_path: Path) -> None:
     assert rated.returncode == 0, rated.stdout
 
 
-@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", RECORDERS, ids=lambda path: path.name)
 def test_a_unit_waits_for_the_drain(path: Path) -> None:
     settings = unit(path)
     drain = dict(_values(shlex.split(settings["ExecStart"][0])[2:])).get("--drain", "0m")
@@ -119,6 +121,16 @@ def test_a_unit_waits_for_the_drain(path: Path) -> None:
     assert settings["Type"] == ["notify"]
     assert settings["ExecReload"] == ["/bin/kill -USR1 $MAINPID"]
     assert (DEPLOY / "systemd/notify-reload.conf").read_text().count("ReloadSignal=SIGUSR1") == 1
+
+
+def test_the_pages_find_the_feed() -> None:
+    recorder, pages = (unit(DEPLOY / "systemd" / name) for name in ("rtms.service", "rtms-web.service"))
+    (folder,) = recorder["RuntimeDirectory"]
+    assert recorder["RuntimeDirectoryMode"] == ["0700"]
+    assert recorder["Environment"] == pages["Environment"] == [f"{FOLDER_VARIABLE}=/run/{folder}"]
+    assert "RuntimeDirectory" not in pages, "systemd would remove the folder with the pages"
+    for name in ("User", "StateDirectory", "PrivateUsers"):
+        assert recorder[name] == pages[name], name
 
 
 def test_compose_refers_to_what_is_there() -> None:
@@ -238,7 +250,14 @@ def test_no_secret_is_in_a_command_or_a_file() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Dockerfile", "compose.yaml", "kubernetes/kustomization.yaml", "systemd/notify-reload.conf"]
+    "name",
+    [
+        "Dockerfile",
+        "compose.yaml",
+        "kubernetes/kustomization.yaml",
+        "systemd/notify-reload.conf",
+        "systemd/rtms-web.service",
+    ],
 )
 def test_what_was_not_tried_is_said(name: str) -> None:
     head = (DEPLOY / name).read_text()[:900]
