@@ -161,7 +161,10 @@ async def shown_station(
         on_signals(panel.stop, lambda: _before_exit(hooks.kill, shown.restore))
         if room is not None:
             watch_disk(station, options.out, room)
-        await stack.enter_async_context(feed.served(station, door, options))
+        from rtms_cli.feed.ear import Ears
+
+        listen = Ears(station.run_of, request).listen
+        await stack.enter_async_context(feed.served(station, door, options, listen=listen))
         yield station
 
 

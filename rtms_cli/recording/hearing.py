@@ -34,6 +34,33 @@ class Listener(Protocol):
         """All that came until a moment has been told: after each batch, and every 20 ms of a live stream."""
 
 
+class Pair:
+    """Two listeners as one, the one behind the other."""
+
+    def __init__(self, first: Listener, second: Listener) -> None:
+        self._both = first, second
+
+    def on_audio(self, track: "AudioTrack", start: int, chunks: Sequence[bytes]) -> None:
+        """See `Listener`."""
+        for one in self._both:
+            one.on_audio(track, start, chunks)
+
+    def on_picture(self, track: "PictureTrack", timestamp: int | None, payload: bytes) -> None:
+        """See `Listener`."""
+        for one in self._both:
+            one.on_picture(track, timestamp, payload)
+
+    def on_line(self, track: "TextTrack", line: bytes) -> None:
+        """See `Listener`."""
+        for one in self._both:
+            one.on_line(track, line)
+
+    def on_turn(self, at_us: int) -> None:
+        """See `Listener`."""
+        for one in self._both:
+            one.on_turn(at_us)
+
+
 class StreamListener(Listener, Protocol):
     """A listener for one session of a stream."""
 
@@ -42,3 +69,37 @@ class StreamListener(Listener, Protocol):
 
     def entries(self) -> Sequence[TapEntry]:
         """What the manifest says of it."""
+
+
+class Audience:
+    """Those that listen to a recorder: what the session began with, and a guest, which comes and goes."""
+
+    def __init__(self) -> None:
+        self._listener: StreamListener | None = None
+        self._guest: Listener | None = None
+        self.heard: Listener | None = None
+        """All of them as one."""
+
+    @property
+    def has_taps(self) -> bool:
+        """Whether the manifest mentions any."""
+        return self._listener is not None
+
+    def listen(self, listener: StreamListener | None) -> Listener | None:
+        """Replace what the session began with; returns all of them as one."""
+        self._listener = listener
+        return self._joined()
+
+    def invite(self, guest: Listener | None) -> Listener | None:
+        """Replace the guest; returns all of them as one."""
+        self._guest = guest
+        return self._joined()
+
+    def entries(self) -> Sequence[TapEntry]:
+        """What the manifest says of them."""
+        return () if self._listener is None else self._listener.entries()
+
+    def _joined(self) -> Listener | None:
+        first, second = self._listener, self._guest
+        self.heard = Pair(first, second) if first is not None and second is not None else first or second
+        return self.heard

@@ -28,7 +28,7 @@ from rtms_cli.protocol.endings import Status
 from rtms_cli.protocol.messages import Audio, UserId
 from rtms_cli.protocol.times import iso_time
 from rtms_cli.recording.files import Files, Mark
-from rtms_cli.recording.hearing import StreamListener
+from rtms_cli.recording.hearing import Audience, Listener, StreamListener
 from rtms_cli.recording.ledger import Ledger, Socket, Tally
 from rtms_cli.recording.manifest import (
     CAPTURE,
@@ -143,7 +143,7 @@ class Recorder:
         self._ledger = Ledger(header.product, trusted=header.verified, epoch=header.epoch, generator=header.generator)
         self._placer = Placer(header, self._time, self._ledger, keep_encoded=keep_encoded)
         self._runs = Runs(header.product, self._ledger, self._placer, self._time, self._take)
-        self._listener: StreamListener | None = None
+        self._audience = Audience()
         self._taps: list[TapEntry] = []
         """Of sessions that are over."""
         self.is_open = True
@@ -176,19 +176,21 @@ class Recorder:
     @property
     def is_heard(self) -> bool:
         """Whether someone listens."""
-        return self._listener is not None
+        return self._audience.heard is not None
 
     def listen(self, listener: StreamListener | None) -> None:
         """Tell someone what the files get from now on, in `fold`, `turn` and `close`; who listened before is done."""
-        if self._listener is not None:
-            self._taps = joined_taps(self._taps, self._listener.entries())
-        self._listener = listener
-        self._placer.hear(listener)
+        self._taps = self._tap_entries()
+        self._placer.hear(self._audience.listen(listener))
+
+    def invite(self, guest: Listener | None) -> None:
+        """Tell one more, whom the manifest does not mention; `None` sees that one off. On the thread that folds."""
+        self._placer.hear(self._audience.invite(guest))
 
     def turn(self, at_us: int) -> None:
-        """Tell the listener that all that came until a moment has been folded."""
-        if self._listener is not None:
-            self._listener.on_turn(at_us)
+        """Tell who listens that all that came until a moment has been folded."""
+        if self._audience.heard is not None:
+            self._audience.heard.on_turn(at_us)
 
     def fold(self, items: Sequence[Item], *, writes: bool = True) -> None:
         """Take a batch of frames and packets, in order, and write what they bring.
@@ -357,8 +359,8 @@ class Recorder:
         )
 
     def _tap_entries(self) -> list[TapEntry]:
-        listener = self._listener
-        return self._taps if listener is None else joined_taps(self._taps, listener.entries())
+        entries = self._audience.entries()
+        return joined_taps(self._taps, entries) if entries else self._taps
 
     def _entry(self, track: Track) -> TrackEntry:
         entry = track.entry(self._time.origin_ms, MOST_GAPS)
@@ -497,7 +499,7 @@ class Recorder:
             participants=ledger.people.names(),
             speaker=ledger.people.speaker,
             losses=sum(loss.count for loss in ledger.losses.values()),
-            taps=tuple(self._tap_entries()) if self._listener is not None else (),
+            taps=tuple(self._tap_entries()) if self._audience.has_taps else (),
             warnings=tuple(ledger.warnings),
             written_nbytes=self._written,
         )

@@ -22,6 +22,7 @@ from msgspec import structs
 
 from rtms_cli.machine import WEBHOOK, ChannelState, Direction, Frame, Item, Packets, State, state_frame
 from rtms_cli.protocol.messages import Media
+from rtms_cli.recording.hearing import Listener
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
 
 log = logging.getLogger(__name__)
@@ -102,10 +103,9 @@ class Writer:
 
         :param now_us: the stream's clock, for who listens.
         """
-        is_prompt = recorder.is_heard and now_us is not None
-        sink = Sink(self, recorder, now_us if is_prompt else None)
+        sink = Sink(self, recorder, now_us)
         self._sinks.append(sink)
-        if is_prompt:
+        if sink.is_prompt:
             self._prompt.append(sink)
         self._set_soft_limit()
         if self._thread is None:
@@ -159,7 +159,7 @@ class Writer:
                 if self.backlog > self._wake_from or self._waiters:
                     self._wake.set()
             else:
-                self._take_turns(self._whose_turn(period_s), self._prompt)
+                self._take_turns(self._whose_turn(period_s), tuple(self._prompt))
             if not self._sinks:
                 self._has_work.clear()
                 if self._sinks or self._closing:  # in between
@@ -202,10 +202,16 @@ class Writer:
         for sink in sinks:
             if sink._close_asked and not sink._queue:
                 self._sinks.remove(sink)
-                if sink in self._prompt:
-                    self._prompt.remove(sink)
+                self._set_prompt(sink, is_prompt=False)
                 sink._finish()
         self._let_go()
+
+    def _set_prompt(self, sink: "Sink", *, is_prompt: bool) -> None:
+        """Give a sink turns of its own, or no more."""
+        if is_prompt and sink not in self._prompt and sink in self._sinks:
+            self._prompt.append(sink)
+        elif not is_prompt and sink in self._prompt:
+            self._prompt.remove(sink)
 
     def _let_go(self) -> None:
         if self.backlog >= self._little:
@@ -219,10 +225,12 @@ class Sink:
 
     __slots__ = (
         "_added",
+        "_clock",
         "_close_asked",
         "_closed",
         "_dropped",
         "_dropped_us",
+        "_guests",
         "_is_closed",
         "_manifest_due",
         "_manifest_taken",
@@ -236,7 +244,11 @@ class Sink:
     def __init__(self, writer: Writer, recorder: Recorder, now_us: Callable[[], int] | None = None) -> None:
         self._writer = writer
         self._recorder = recorder
-        self._now_us = now_us
+        self._clock = now_us
+        self._now_us = now_us if recorder.is_heard else None
+        """The clock, while someone listens."""
+        self._guests: deque[tuple[Listener | None, asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
+        """Who is let in next, and who waits for that; `None` sees the guest off."""
         self._queue: deque[Item] = deque()
         self._added = 0
         self._taken = 0
@@ -252,6 +264,24 @@ class Sink:
     def full(self) -> bool:
         """Whether more waits to be written, of all streams, than the buffer should hold."""
         return self._writer.full
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether someone listens, so that it has turns of its own."""
+        return self._now_us is not None
+
+    def invite(self, guest: Listener | None) -> asyncio.Future[None]:
+        """Let one more listen, in place of the one before; `None` sees that one off.
+
+        :returns: is done when the one before hears nothing more.
+        """
+        loop = asyncio.get_running_loop()
+        received = loop.create_future()
+        self._guests.append((guest, loop, received))
+        if self._is_closed:
+            self._receive()
+        self._writer._wake.set()
+        return received
 
     def put(self, item: Item) -> None:
         """Keep a frame, or packets. Never blocks, never raises. After `close` nothing is kept any more."""
@@ -306,6 +336,8 @@ class Sink:
         :param writes: see `Recorder.fold`.
         :returns: whether there may be more.
         """
+        if self._guests:
+            self._receive()
         queue, items, cost = self._queue, [], 0
         at_us = None if self._now_us is None else self._now_us()  # before what came by then is taken
         while queue and cost < SLICE:
@@ -320,6 +352,16 @@ class Sink:
         self._writer._taken += cost
         self._writer._progress = time.monotonic()
         return cost >= SLICE
+
+    def _receive(self) -> None:
+        """Let in, or see off, who was announced."""
+        while self._guests:
+            guest, loop, received = self._guests.popleft()
+            self._recorder.invite(guest)
+            _tell(loop, received)
+        is_prompt = self._recorder.is_heard and self._clock is not None
+        self._now_us = self._clock if is_prompt else None
+        self._writer._set_prompt(self, is_prompt=is_prompt)
 
     def _checkpoint(self, now: float) -> bool:
         """Renew the manifest, if it is due and there is something new."""
@@ -336,6 +378,7 @@ class Sink:
     def _finish(self) -> None:
         self._guarded(self._recorder.close)
         self._is_closed = True
+        self._receive()
         while self._closed:
             _tell(*self._closed.pop())
 

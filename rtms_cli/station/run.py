@@ -10,10 +10,11 @@ from msgspec import Struct
 from rtms_cli.capture import Header
 from rtms_cli.machine import WEBHOOK, Direction
 from rtms_cli.protocol.webhooks import Stream, StreamStart
+from rtms_cli.recording.hearing import StreamListener
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.recording.writer import Sink
 from rtms_cli.session.session import Session
-from rtms_cli.station.listening import Listeners
+from rtms_cli.station.listening import Listeners, OpenListener
 from rtms_cli.station.observing import NOT_RECORDED, StreamSnapshot
 from rtms_cli.wire.clock import Clock
 from rtms_cli.wire.driver import Dial, Driver
@@ -62,6 +63,8 @@ class Run:
         self.recorder: Recorder | None = None
         self.sink: Sink | None = None
         self.listeners: Listeners | None = None
+        self.guest: StreamListener | None = None
+        """A listener that comes and goes, and that the manifest does not mention."""
         self.clock = clock
         self.part = part
         """Where other owners of the stream record the rest of it."""
@@ -103,6 +106,21 @@ class Run:
             return socket
 
         return connect
+
+    def invite(self, open_guest: OpenListener) -> bool:
+        """Let someone listen until `dismiss`, or the end; returns whether that can be."""
+        if self.sink is None or self.guest is not None:
+            return False
+        self.guest = open_guest(self.stream, self.folder)
+        self.sink.invite(self.guest)
+        return True
+
+    async def dismiss(self) -> None:
+        """See off who listens for a while, if anyone does."""
+        if self.guest is not None and self.sink is not None:
+            guest, self.guest = self.guest, None
+            await self.sink.invite(None)
+            await guest.close()
 
     def release(self) -> None:
         """Let go of a recording that does not go on."""

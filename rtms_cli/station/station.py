@@ -141,10 +141,8 @@ class Station:
         """Webhooks that started nothing, for views."""
         self.elsewhere: Callable[[bytes, Webhook, str], None] | None = None
         """Takes the webhooks of streams that others record."""
-        self._past, self._ended = Totals(), Counter[str]()
-        self._stopping = ""
-        self._stopped = asyncio.Event()
-        self._notices = Notices(self.notice)
+        self._past, self._ended, self._stopping = Totals(), Counter[str](), ""
+        self._stopped, self._notices = asyncio.Event(), Notices(self.notice)
 
     def subscribe(self, observer: Observer) -> None:
         """Let a view hear of everything from now on; of the streams that run already it hears that they started."""
@@ -200,8 +198,7 @@ class Station:
 
     def _give_way(self, run: Run) -> None:
         assert run.driver is not None
-        del self._runs[run.stream.stream_id]
-        self._intake.admission.end(run.stream.stream_id, by_zoom=run.session.was_ended)
+        self._intake.admission.end(self._runs.pop(run.stream.stream_id).stream.stream_id, by_zoom=run.session.was_ended)
         run.driver.stop("a newer start")
 
     async def record(self, stream: Stream, body: bytes | None = None, *, at_once: bool = True) -> Outcome:
@@ -251,14 +248,18 @@ class Station:
         task.add_done_callback(self._stops.discard)
 
     def end(self, stream_id: str, who: str) -> None:
-        """End one stream's session cleanly."""
-        if (run := self._runs.get(stream_id)) is not None:
+        """See `Hearer`."""
+        if run := self._runs.get(stream_id):
             run.stop(who)
 
     def mark(self, stream_id: str, text: str) -> None:
-        """Mark this moment in one stream's events."""
-        if (run := self._runs.get(stream_id)) is not None:
+        """See `Hearer`."""
+        if run := self._runs.get(stream_id):
             run.mark(text)
+
+    def run_of(self, stream_id: str) -> Run | None:
+        """A stream that runs, for guests."""
+        return self._runs.get(stream_id)
 
     def folders(self) -> Mapping[str, Path]:
         """The folders that are being recorded into, by stream id."""
@@ -266,11 +267,11 @@ class Station:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether someone has asked for the end."""
+        """See `Hearer`."""
         return bool(self._stopping)
 
     async def stopped(self) -> None:
-        """Wait until someone has asked for the end, and it has come."""
+        """See `Hearer`."""
         await self._stopped.wait()
 
     async def idle(self) -> None:
@@ -279,7 +280,7 @@ class Station:
             await asyncio.wait(self._tasks)
 
     def notice(self, text: str) -> None:
-        """Tell the observers something that does not concern a running stream."""
+        """See `Hearer`."""
         self._observers.on_notice(text)
 
     def tell(self, name: str, fields: Mapping[str, object], text: str) -> None:
@@ -288,9 +289,9 @@ class Station:
 
     def health(self) -> dict[str, object]:
         """What runs, for `GET /healthz`."""
-        streams = [one.health() for one in self.snapshots()]
         more = {name: look() for name, look in self.more_health.items()}
-        return {"status": "stopping" if self._stopping else "ok", "streams": streams, **more}
+        status = "stopping" if self._stopping else "ok"
+        return {"status": status, "streams": [one.health() for one in self.snapshots()], **more}
 
     def not_ready(self) -> Sequence[str]:
         """Why no stream would be taken now, a line a reason, for `GET /readyz`."""
@@ -314,7 +315,7 @@ class Station:
         return list(self._interrupted)
 
     def snapshots(self) -> Sequence[StreamSnapshot]:
-        """The streams that run, as they stand."""
+        """See `Hearer`."""
         return [run.snapshot() for run in self._runs.values() if run.driver is not None or run.sink is not None]
 
     def _begin(self, stream: Stream, body: bytes, via: str) -> None:
@@ -472,6 +473,7 @@ class Station:
     async def _close_sink(self, run: Run) -> None:
         if run.sink is not None:
             await run.sink.close()
+        await run.dismiss()
         if run.listeners is not None and run.recorder is not None:
             await run.listeners.close()
             await asyncio.to_thread(run.recorder.note_taps)

@@ -78,11 +78,13 @@ export function count(number, one, many = `${one}s`) {
 }
 
 const DAY = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric" });
+const THIS_YEAR = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
 export function day(iso) {
   const moment = new Date(iso);
-  return Number.isNaN(moment.getTime()) ? "" : DAY.format(moment);
+  if (Number.isNaN(moment.getTime())) return "";
+  return (moment.getFullYear() === new Date().getFullYear() ? THIS_YEAR : DAY).format(moment);
 }
 
 export function time(iso) {

@@ -1,0 +1,70 @@
+// Plays samples as they come, on the audio thread: a small buffer evens out the network, and never grows old.
+
+const START_S = 0.15; // what waits before it plays
+const MOST_S = 0.45; // more than this is behind the times: what is oldest is left out
+const REPORT_S = 0.1;
+
+class Player extends AudioWorkletProcessor {
+  constructor(options) {
+    super();
+    this.from = options.processorOptions.rate; // of what comes; what is played has `sampleRate`
+    this.chunks = [];
+    this.samples = 0; // that wait
+    this.place = 0; // within the first chunk, with a fraction
+    this.isPlaying = false;
+    this.level = 0;
+    this.untold = 0;
+    this.skipped = 0;
+    this.port.onmessage = ({ data }) => {
+      if (data === "stop") {
+        this.isOver = true;
+        return;
+      }
+      this.chunks.push(data);
+      this.samples += data.length;
+      const most = MOST_S * this.from;
+      if (this.samples > most) {
+        while (this.samples - this.chunks[0].length > START_S * this.from && this.chunks.length > 1) {
+          const gone = this.chunks.shift();
+          this.samples -= gone.length;
+          this.skipped += gone.length;
+          this.place = 0;
+        }
+      }
+    };
+  }
+
+  process(inputs, [output]) {
+    const out = output[0], step = this.from / sampleRate;
+    if (!this.isPlaying && this.samples >= START_S * this.from) this.isPlaying = true;
+    for (let i = 0; i < out.length; i++) {
+      let value = 0;
+      if (this.isPlaying) {
+        const chunk = this.chunks[0];
+        if (!chunk) this.isPlaying = false;
+        else {
+          const at = Math.floor(this.place), share = this.place - at;
+          const next = at + 1 < chunk.length ? chunk[at + 1] : this.chunks[1] ? this.chunks[1][0] : chunk[at];
+          value = (chunk[at] * (1 - share) + next * share) / 32768;
+          this.place += step;
+          while (this.chunks.length && this.place >= this.chunks[0].length) {
+            this.place -= this.chunks[0].length;
+            this.samples -= this.chunks.shift().length;
+          }
+          if (!this.chunks.length) this.place = 0;
+        }
+      }
+      out[i] = value;
+      this.level = Math.max(this.level, Math.abs(value));
+    }
+    for (let channel = 1; channel < output.length; channel++) output[channel].set(out);
+    this.untold += out.length;
+    if (this.untold >= REPORT_S * sampleRate) {
+      this.port.postMessage({ level: this.level, waiting: this.samples / this.from, isPlaying: this.isPlaying, skipped: this.skipped / this.from });
+      this.untold = this.level = 0;
+    }
+    return !this.isOver;
+  }
+}
+
+registerProcessor("player", Player);
