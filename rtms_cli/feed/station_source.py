@@ -23,6 +23,7 @@ from rtms_cli.feed.messages import (
 )
 from rtms_cli.feed.pictures import detail_of, row_of
 from rtms_cli.feed.telling import cut
+from rtms_cli.protocol.secrets import redact_url
 from rtms_cli.protocol.times import iso_time
 from rtms_cli.recording.files import free_space
 from rtms_cli.station.hearing import Hearer
@@ -109,7 +110,7 @@ class StationSource:
             [row_of(view, self._worker_of(view.session.stream.stream_id)) for view in views],
             [detail_of(view) for view in views if everything or view.session.stream.stream_id in watched],
             [Connection(cut(one.text), one.is_good) for one in (look() for look in hearer.statuses)],
-            [cut(hint) for hint in hearer.hints],
+            [cut(redact_url(hint)) for hint in hearer.hints],
             [Ignored(one.at, cut(one.what), cut(one.why)) for one in hearer.ignored.last],
             hearer.ignored.count,
             list(self._workers()),

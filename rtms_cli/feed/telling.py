@@ -73,7 +73,7 @@ class Telling:
 
     def on_notice(self, text: str) -> None:
         """See `Observer`."""
-        self._add("notice", text=cut(text), is_warning=text.startswith("WARNING"))
+        self._add("notice", text=cut(redact_url(text)), is_warning=text.startswith("WARNING"))
 
     def on_event(self, name: str, fields: Mapping[str, object], text: str) -> None:
         """See `Observer`."""

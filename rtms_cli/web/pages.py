@@ -1,7 +1,6 @@
 """The pages of recordings, made by processes of their own and kept for a while."""
 
 import asyncio
-import sys
 import tempfile
 from collections import OrderedDict
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from rtms_cli.errors import Problem
+from rtms_cli.web.children import environment, program
 
 PATIENCE_S = 1.5
 """How long an answer waits for a page; then a small one says that it is being made."""
@@ -83,7 +83,7 @@ class Pages:
         return made
 
     async def _run(self, name: str, target: Path) -> None:
-        command = [sys.executable, "-m", "rtms_cli.web.making", self._place, name]
+        command = [*program("rtms_cli.web.making"), self._place, name]
         with target.open("wb") as out:  # a temporary file
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -91,6 +91,7 @@ class Pages:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,
                 stderr=asyncio.subprocess.PIPE,
+                env=environment(),
             )
         try:
             async with asyncio.timeout(MOST_S):

@@ -16,6 +16,7 @@ from time import monotonic
 import msgspec
 
 from rtms_cli.errors import Problem
+from rtms_cli.web.children import environment, program
 from rtms_cli.web.site import Site, serve_site
 
 END_S = 5.0
@@ -83,11 +84,12 @@ class PageProcess:
         self._line = ours
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "rtms_cli.web.process", str(its.fileno()), str(self._listening.fileno()),
+                *program("rtms_cli.web.process"), str(its.fileno()), str(self._listening.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
                 pass_fds=(its.fileno(), self._listening.fileno()),
+                env=environment(),
                 start_new_session=True,  # Ctrl-C is for the recorder, which sees to this one
             )  # fmt: skip
         finally:
