@@ -131,6 +131,8 @@ async def test_pages_of_other_origins_change_nothing(tmp_path: Path) -> None:
                 assert reply.status == HTTPStatus.FORBIDDEN, (method, site, reply)
             reply = await door.knock(path, ("Cookie", "a=b"), method=method, body=body)
             assert reply.status == HTTPStatus.FORBIDDEN, "a browser would have named its origin"
+            both = (("Origin", f"http://{door.host}"), ("Origin", "http://evil.example"))
+            assert (await door.knock(path, *both, method=method, body=body)).status == HTTPStatus.FORBIDDEN
         script = await door.knock("/api/recordings/one/title", method="PUT", body=b'{"title": "x"}')
         assert script.status == HTTPStatus.NOT_FOUND, "a program has neither"
 
