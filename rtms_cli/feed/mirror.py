@@ -24,6 +24,8 @@ STAY_S = 20.0
 GREET_S = 3.0
 """How long a client waits for a recorder that is there."""
 ANSWER_S = 10.0
+TELL_S = 0.2
+"""Between two times that it tells the recorder what is watched, which then draws a picture."""
 
 
 class Mirror:
@@ -41,6 +43,7 @@ class Mirror:
         self._why = ""
         self._lost_at: str | None = None
         self._watched: frozenset[str] = frozenset()
+        self._is_telling = self._must_tell = False
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._numbers = count(1)
         self._follower = Follower(find, self._take, self._known, self._on_state, all_events=True)
@@ -160,8 +163,18 @@ class Mirror:
         task.add_done_callback(self._tasks.discard)
 
     async def _watch(self) -> None:
-        streams = sorted(self._watched)
-        await self._follower.say(Watch("*" if "*" in streams else streams))
+        self._must_tell = True
+        if self._is_telling:
+            return
+        self._is_telling = True
+        try:
+            while self._must_tell:
+                self._must_tell = False
+                streams = sorted(self._watched)
+                await self._follower.say(Watch("*" if "*" in streams else streams))
+                await asyncio.sleep(TELL_S)
+        finally:
+            self._is_telling = False
 
     def _known(self) -> tuple[str, int]:
         return ("", 0) if self._hello is None else (self._hello.run, self._journal.seq)

@@ -8,6 +8,7 @@ number of the last event that it has.
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Collection
 from typing import Protocol
@@ -29,6 +30,8 @@ MOST_WAITING = 60_000
 MOST_WATCHED = 100
 """Streams that a client may watch by name."""
 MOST_ID = 1_000
+MOST_AT_ONCE, EVERY_S = 20, 0.2
+"""A client's messages that are read at once, and the pace behind them: each may cost the recorder a picture."""
 SEND_S = 30.0
 """How long a client may take to accept a message."""
 TRY_AGAIN, BAD_MESSAGE, RESTART = 1013, 1007, 1012
@@ -84,10 +87,19 @@ class FeedServer:
     """Serves one source to any number of clients.
 
     :param picture_s: how often they get a picture, in seconds.
+    :param every_s: the pace at which a client's messages are read, behind the first ones.
     """
 
-    def __init__(self, source: Source, *, picture_s: float = PICTURE_S, most_clients: int = MOST_CLIENTS) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        picture_s: float = PICTURE_S,
+        most_clients: int = MOST_CLIENTS,
+        every_s: float = EVERY_S,
+    ) -> None:
         self._source = source
+        self.every_s = every_s
         self._picture_s = picture_s
         self._most_clients = most_clients
         self._clients: set[_Conversation] = set()
@@ -216,10 +228,13 @@ class _Conversation:
     def _put(self, event: Event) -> None:
         if not self._has_all and event.is_watched and not {event.stream_id, "*"} & set(self.watched):
             return
+        self._queue(event)
+
+    def _queue(self, message: Event | Answer) -> None:
         if len(self._waiting) >= MOST_WAITING:
             self._has_lost = True
         else:
-            self._waiting.append(event)
+            self._waiting.append(message)
         self._wake.set()
 
     async def _send(self, hello: bytes) -> None:
@@ -250,8 +265,11 @@ class _Conversation:
         return structs.replace(picture, watched=[one for one in picture.watched if one.stream_id in self.watched])
 
     async def _read(self) -> None:
+        loop, every_s, due = asyncio.get_running_loop(), self._server.every_s, -math.inf
         while True:
             raw = await self._client.receive()
+            due = max(due, loop.time() - MOST_AT_ONCE * every_s) + every_s
+            await asyncio.sleep(due - loop.time())  # at once, if there is time left
             try:
                 message = read_client(raw)
             except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -262,8 +280,7 @@ class _Conversation:
                     await self._watch(message)
                 case Mark() | Stop():
                     why = await self._source.obey(message)
-                    self._waiting.append(Answer(message.id, not why, why))
-                    self._wake.set()
+                    self._queue(Answer(message.id, not why, why))
 
     async def _watch(self, asked: Watch) -> None:
         before = self.watched

@@ -25,6 +25,10 @@ SHELL = ("/", "/live", "/live/{stream_id:path}", "/recordings", "/search")
 """Paths that the page itself reads."""
 
 
+_EVERY_S = 0.2
+"""The pace of one browser's messages: all browsers together are one client of the recorder."""
+
+
 class About(Struct, frozen=True):
     """What the pages are of.
 
@@ -82,7 +86,7 @@ def make_app(
     :param token: see `Guard`.
     :param names: see `Guard`.
     """
-    feed = FeedServer(mirror)
+    feed = FeedServer(mirror, every_s=_EVERY_S)
     static = _static()
 
     async def shell(request: Request) -> Response:
