@@ -144,6 +144,7 @@ class Overview {
 
     this.alarms = make("section", "card alarms");
     this.alarms.setAttribute("aria-label", "Warnings and losses");
+    this.alarms.tabIndex = 0;
     this.alarms.hidden = true;
     this.empty = make("section", "card empty");
     this.empty.hidden = true;

@@ -104,6 +104,7 @@ class StreamPage {
     this.root.append(this.buildHead());
     this.alarms = make("section", "card alarms");
     this.alarms.setAttribute("aria-label", "Warnings and losses");
+    this.alarms.tabIndex = 0;
     this.over = make("div", "card over");
     this.over.setAttribute("role", "status");
     this.steps = make("ol", "card steps");
@@ -112,9 +113,9 @@ class StreamPage {
     this.alarms.hidden = this.over.hidden = this.steps.hidden = true;
     const both = make("div", "both");
     const facts = make("div", "facts");
-    facts.append(...this.buildFacts());
+    facts.append(this.steps, ...this.buildFacts());
     both.append(facts, this.buildSaid());
-    this.root.append(this.over, this.alarms, this.steps, both);
+    this.root.append(this.over, this.alarms, both);
     main.replaceChildren(this.root);
   }
 
@@ -240,6 +241,8 @@ class StreamPage {
     const messages = section("Messages", this.counts.wrap, this.flow);
     messages.head.append(this.spark.element);
     this.peopleList = make("ul", "people");
+    this.peopleList.tabIndex = 0;
+    this.peopleList.setAttribute("aria-label", "People");
     this.peopleMore = make("div", "note quiet");
     this.peopleMore.hidden = true;
     this.peopleCard = section("People", this.peopleList, this.peopleMore);
@@ -353,7 +356,7 @@ class StreamPage {
     this.drawAlarms(shown, detail);
   }
 
-  /* Where it is not as it should be: the connection, the recorder, or the stream itself. */
+  /* Says where something is not as it should be: the connection, the recorder, or the stream itself. */
   drawOver(row) {
     const { feed } = this;
     const finished = feed.events.items.findLast((event) => event.event === "finished" && event.stream_id === this.id);
