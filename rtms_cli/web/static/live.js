@@ -118,7 +118,7 @@ class Overview {
       this.dirty.add(kind);
       this.soon();
     });
-    this.soon();
+    this.draw();
   }
 
   build(main) {
@@ -321,7 +321,7 @@ class Overview {
     this.emptied = key;
     const commands = make("ul", "commands");
     if (recorder === "none") {
-      for (const [command, what] of [["rtms listen --web", "waits for webhooks and records each stream"], ["rtms demo", "records a made-up meeting, to try it"]]) {
+      for (const [command, what] of [["rtms listen", "waits for webhooks and records each stream"], ["rtms demo", "records a made-up meeting, to try it"]]) {
         const item = make("li");
         item.append(make("code", "", command), make("span", "", ` ${what}`));
         commands.append(item);

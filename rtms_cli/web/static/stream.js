@@ -81,7 +81,7 @@ class StreamPage {
     this.unsubscribe = this.feed.subscribe((kind, what) => this.hear(kind, what));
     this.ended = new AbortController();
     document.addEventListener("keydown", (event) => this.key(event), { signal: this.ended.signal });
-    this.soon();
+    this.draw();
   }
 
   hear(kind, what) {
@@ -214,7 +214,6 @@ class StreamPage {
     const yes = make("button", "danger", "Stop recording"), no = make("button", "", "Keep recording");
     yes.value = "yes";
     no.value = "no";
-    no.autofocus = true;
     const buttons = make("div", "buttons");
     buttons.append(no, yes);
     form.append(question, make("p", "", "The recording is finished and kept. The meeting itself goes on."), buttons);
@@ -254,6 +253,8 @@ class StreamPage {
     this.files = folded("Files", this.tracks.wrap);
     this.frameLog = make("pre", "frames");
     this.frameLog.tabIndex = 0;
+    this.frameLog.setAttribute("role", "log");
+    this.frameLog.setAttribute("aria-live", "off");
     this.frameLog.setAttribute("aria-label", "Messages as they come, without media");
     this.frames = folded("Messages as they come, without media", this.frameLog);
     this.frames.element.addEventListener("toggle", () => this.drawFrames());
