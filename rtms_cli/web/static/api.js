@@ -53,6 +53,22 @@ export function make(name, attributes = {}, ...children) {
   return element;
 }
 
+/** How far the server is with something that takes time: `show` takes `{done, total}`, or nothing when it is done. */
+export function progress(what) {
+  const bar = make("progress", { "aria-label": what }), said = make("p", { class: "under" });
+  const element = make("div", { class: "progress", hidden: true }, said, bar);
+  return {
+    element,
+    show(so) {
+      element.hidden = !so;
+      if (!so) return;
+      bar.max = so.total || 1;
+      bar.value = so.done;
+      said.textContent = so.total ? `${what} ${so.done.toLocaleString("en")} of ${count(so.total, "recording")}…` : `${what}…`;
+    },
+  };
+}
+
 /** Only our own addresses become links: what a stranger wrote cannot be one of `javascript:`. */
 export function own(link) {
   return typeof link === "string" && /^\/(?!\/)/.test(link) ? link : "#";
@@ -77,14 +93,15 @@ export function count(number, one, many = `${one}s`) {
   return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 }
 
+const RECENT = new Intl.DateTimeFormat(undefined, { weekday: "short", month: "short", day: "numeric" });
 const DAY = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric" });
-const THIS_YEAR = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
-const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const TIME = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 
+/** The day of a time, with the weekday if it is of this year; an empty text if it is not a time. */
 export function day(iso) {
   const moment = new Date(iso);
   if (Number.isNaN(moment.getTime())) return "";
-  return (moment.getFullYear() === new Date().getFullYear() ? THIS_YEAR : DAY).format(moment);
+  return (moment.getFullYear() === new Date().getFullYear() ? RECENT : DAY).format(moment);
 }
 
 export function time(iso) {
@@ -92,8 +109,13 @@ export function time(iso) {
   return Number.isNaN(moment.getTime()) ? "" : TIME.format(moment);
 }
 
-export const PRODUCTS = { meeting: "Meeting", webinar: "Webinar", video_sdk: "Video SDK", contact_center: "Contact Center", phone: "Phone" };
+/** Text for comparing: without case and accents, as the search index has it. */
+export function fold(text) {
+  return text.normalize("NFKD").replace(/\p{Mn}/gu, "").toLowerCase();
+}
+
+export const PRODUCTS = { meeting: "Meeting", webinar: "Webinar", session: "Video SDK", contact_center: "Contact Center", phone: "Phone" };
 
 export function product(name) {
-  return PRODUCTS[name] || (name ? name.replaceAll("_", " ") : "");
+  return Object.hasOwn(PRODUCTS, name) ? PRODUCTS[name] : (name || "").replaceAll("_", " ");
 }

@@ -8,7 +8,9 @@ const main = document.getElementById("main");
 const said = document.getElementById("said");
 const lost = document.getElementById("lost");
 const help = document.getElementById("help");
-let end = null, feed = null, visit = 0;
+const AGAIN_MS = 3000;
+const LOST = "The server does not answer. This page tries again by itself.";
+let end = null, feed = null, visit = 0, shown = "";
 
 const shell = {
   about: null,
@@ -17,6 +19,7 @@ const shell = {
     if (!feed) throw new Error("the live pages make it first");
     return feed;
   },
+  LOST,
   go(url) {
     if (new URL(url, location.href).pathname.startsWith("/recordings/")) location.assign(url);
     else {
@@ -24,9 +27,10 @@ const shell = {
       show(true);
     }
   },
-  /** Keep the state of a page in its address without a step in the history. */
-  note(url) {
-    history.replaceState(null, "", url);
+  /** Keep the state of a page in its address without a step in the history; what is not for the address goes beside it. */
+  note(url, beside = null) {
+    history.replaceState(beside, "", url);
+    shown = location.pathname + location.search;
   },
   announce(text) {
     said.textContent = "";
@@ -54,8 +58,9 @@ async function live() {
     feed = new connection.Feed();
     feed.subscribe((kind) => {
       if (kind !== "picture" && kind !== "state") return;
+      if (feed.recorder !== "unknown") shell.about.has_live = feed.recorder === "yes";
       shell.running(feed.recorder === "yes" ? feed.picture.streams.length : 0);
-      if (feed.state === "lost" && page() === "live") shell.lost("The server does not answer. This page tries again by itself.");
+      if (feed.state === "lost" && page() === "live") shell.lost(LOST);
       else if (feed.state === "connected") shell.lost("");
     });
   }
@@ -65,6 +70,14 @@ async function live() {
 function page() {
   const path = location.pathname;
   return path.startsWith("/recordings") ? "recordings" : path.startsWith("/search") ? "search" : "live";
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 async function show(isVisit) {
@@ -78,14 +91,23 @@ async function show(isVisit) {
   if (page() === "recordings") view = recordings;
   else if (page() === "search") view = search;
   else {
-    const { overview, stream } = await live();
-    const id = path.startsWith("/live/") ? decodeURIComponent(path.slice("/live/".length)) : "";
+    let overview, stream;
+    try {
+      ({ overview, stream } = await live());
+    } catch {
+      if (mine !== visit) return; // the files of the page could not be loaded
+      shell.lost(LOST);
+      setTimeout(() => mine === visit && show(isVisit), AGAIN_MS);
+      return;
+    }
+    const id = path.startsWith("/live/") ? decoded(path.slice("/live/".length)) : "";
     view = id ? stream : overview;
     if (id) params = { id };
   }
   if (mine !== visit) return;
   if (end) end();
   end = null;
+  shown = location.pathname + location.search;
   main.replaceChildren();
   end = view.show(main, params, shell) || null;
   if (isVisit) {
@@ -109,7 +131,7 @@ document.addEventListener("click", (event) => {
   }
 });
 
-let isGoing = 0;
+let going = -Infinity;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   const field = event.target.closest("input, select, textarea, dialog");
@@ -118,12 +140,13 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   const now = performance.now();
+  if (!["g", "l", "r"].includes(event.key)) going = -Infinity;
   if (event.key === "g") {
-    isGoing = now;
+    going = now;
     return;
   }
-  if (now - isGoing < 1500 && (event.key === "l" || event.key === "r")) {
-    isGoing = 0;
+  if (now - going < 1500 && (event.key === "l" || event.key === "r")) {
+    going = -Infinity;
     event.preventDefault();
     shell.go(event.key === "l" ? "/live" : "/recordings");
   } else if (event.key === "/") {
@@ -137,15 +160,25 @@ document.addEventListener("keydown", (event) => {
   }
 });
 document.getElementById("keys").addEventListener("click", () => help.showModal());
-addEventListener("popstate", () => show(true));
+addEventListener("popstate", () => {
+  if (location.pathname + location.search !== shown) show(true); // not for the link to the content
+});
+
+async function about() {
+  for (;;) {
+    try {
+      const found = await get("/api/about");
+      shell.lost("");
+      return found;
+    } catch (error) {
+      shell.lost(error.status ? `${error.message} ${error.remedy}` : LOST);
+      await new Promise((again) => setTimeout(again, AGAIN_MS));
+    }
+  }
+}
 
 async function begin() {
-  try {
-    shell.about = await get("/api/about");
-  } catch (error) {
-    shell.about = { place: null, can_search: true, control: false, has_live: false };
-    shell.lost(`${error.message} ${error.remedy || ""}`);
-  }
+  shell.about = await about();
   if (location.pathname === "/") shell.note(shell.about.has_live ? "/live" : "/recordings");
   await show(false);
   live().catch(() => {}); // the number of running streams is in the bar on every page

@@ -1,122 +1,160 @@
-// A list of any length of which only the visible rows exist; a listbox for keyboards and screen readers.
+// A table of any length of which only the visible rows exist: a grid for keyboards and screen readers.
+
+import { make } from "./api.js";
 
 const SPARE = 6;
 
 /**
  * @param {object} options
- * @param {string} options.label what the list is, for screen readers
+ * @param {string} options.label what the table is, for screen readers
+ * @param {string[]} options.columns their names
  * @param {() => number} options.height of a row, in pixels
- * @param {(item, element) => void} options.fill puts an item into a row's element
+ * @param {(item, element) => void} options.fill puts an item's cells into a row's element
  * @param {(item) => void} options.open called for Enter, and for a click beside a link
  * @param {(item) => string} options.key tells items apart
+ * @param {() => void} [options.moved] called when another row is chosen, or the table is scrolled
  */
-export function rows({ label, height, fill, open, key }) {
-  const list = document.createElement("div");
-  list.className = "rows";
-  list.tabIndex = 0;
-  list.setAttribute("role", "listbox");
-  list.setAttribute("aria-label", label);
-  const all = document.createElement("div");
-  all.className = "rows-all";
-  all.setAttribute("role", "presentation");
-  list.append(all);
-  let items = [], chosen = 0, drawn = new Map(), queued = false;
+export function rows({ label, columns, height, fill, open, key, moved = () => {} }) {
+  const head = make("div", { class: "columns", role: "row", "aria-rowindex": 1 }, ...columns.map((name) => make("span", { role: "columnheader" }, name)));
+  const all = make("div", { class: "rows-all", role: "rowgroup" });
+  const grid = make("div", { class: "rows", role: "grid", "aria-label": label }, make("div", { class: "rows-head", role: "rowgroup" }, head), all);
+  let items = [], chosen = 0, drawn = new Map(), isQueued = false;
+
+  const room = () => grid.clientHeight - head.offsetHeight;
+  const isInside = () => all.contains(document.activeElement);
+
+  function made() {
+    const row = make("div", { class: "row", role: "row" });
+    row.item = undefined;
+    return row;
+  }
 
   function draw() {
-    queued = false;
+    isQueued = false;
     const each = height();
     all.style.height = `${items.length * each}px`;
-    const first = Math.max(0, Math.floor(list.scrollTop / each) - SPARE);
-    const last = Math.min(items.length, Math.ceil((list.scrollTop + list.clientHeight) / each) + SPARE);
-    const kept = new Map();
-    const spare = [];
+    const first = Math.max(0, Math.floor(grid.scrollTop / each) - SPARE);
+    const last = Math.min(items.length, Math.ceil((grid.scrollTop + grid.clientHeight) / each) + SPARE);
+    const wanted = [];
+    for (let index = first; index < last; index++) wanted.push(index);
+    // The chosen row always exists: it has the focus, or gets it when somebody comes with the Tab key.
+    if (chosen < first && items.length) wanted.unshift(chosen);
+    else if (chosen >= last && items.length) wanted.push(chosen);
+    const kept = new Map(), spare = [];
+    const places = new Set(wanted);
     for (const [index, row] of drawn) {
-      if (index >= first && index < last) kept.set(index, row);
+      if (places.has(index)) kept.set(index, row);
       else spare.push(row);
     }
-    for (let index = first; index < last; index++) {
+    for (const row of spare) row.remove();
+    // In the order of the items, which is the order in which screen readers read.
+    let next = all.firstChild;
+    for (const index of wanted) {
       let row = kept.get(index);
-      if (!row) {
-        row = spare.pop();
-        if (!row) {
-          row = document.createElement("div");
-          row.className = "row";
-          row.setAttribute("role", "option");
-          all.append(row);
-        }
-        kept.set(index, row);
-        row.item = undefined;
-      }
+      if (!row) kept.set(index, (row = spare.pop() || made()));
+      if (row === next) next = next.nextSibling;
+      else all.insertBefore(row, next);
       if (row.item !== items[index]) {
+        const before = row.item;
         row.item = items[index];
-        fill(items[index], row);
+        fill(items[index], row, before);
       }
-      row.id = `row-${index}`;
       row.style.transform = `translateY(${index * each}px)`;
       row.style.height = `${each}px`;
-      row.setAttribute("aria-setsize", items.length);
-      row.setAttribute("aria-posinset", index + 1);
-      row.setAttribute("aria-selected", index === chosen);
+      row.tabIndex = index === chosen ? 0 : -1;
+      row.setAttribute("aria-rowindex", index + 2);
     }
-    for (const row of spare) row.remove();
     drawn = kept;
-    if (drawn.has(chosen)) list.setAttribute("aria-activedescendant", `row-${chosen}`);
-    else list.removeAttribute("aria-activedescendant");
+    grid.setAttribute("aria-rowcount", items.length + 1);
   }
 
   function soon() {
-    if (!queued) {
-      queued = true;
-      requestAnimationFrame(draw);
-    }
+    if (isQueued) return;
+    isQueued = true;
+    requestAnimationFrame(draw);
   }
 
-  function choose(index) {
+  function choose(index, hasFocus) {
     if (!items.length) return;
     chosen = Math.max(0, Math.min(items.length - 1, index));
     const each = height(), top = chosen * each;
-    if (top < list.scrollTop) list.scrollTop = top;
-    else if (top + each > list.scrollTop + list.clientHeight) list.scrollTop = top + each - list.clientHeight;
+    if (top < grid.scrollTop) grid.scrollTop = top;
+    else if (top + each > grid.scrollTop + room()) grid.scrollTop = top + each - room();
     draw();
+    if (hasFocus) drawn.get(chosen).focus({ preventScroll: true });
+    moved();
   }
 
-  list.addEventListener("scroll", soon, { passive: true });
-  list.addEventListener("keydown", (event) => {
-    if (event.target !== list || event.ctrlKey || event.metaKey || event.altKey) return;
-    const page = Math.max(1, Math.floor(list.clientHeight / height()) - 1);
-    const moves = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
-    if (event.key in moves) {
-      const step = moves[event.key];
-      choose(step === Infinity ? items.length - 1 : step === -Infinity ? 0 : chosen + step);
-    } else if ((event.key === "Enter" || event.key === " ") && items[chosen]) {
-      open(items[chosen]);
-    } else return;
+  grid.addEventListener("scroll", () => {
+    soon();
+    moved();
+  }, { passive: true });
+  grid.addEventListener("keydown", (event) => {
+    if (!event.target.classList.contains("row") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const page = Math.max(1, Math.floor(room() / height()) - 1);
+    const moves = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, PageDown: page, PageUp: -page, Home: -items.length, End: items.length };
+    if (event.key in moves) choose(chosen + moves[event.key], true);
+    else if (event.key === "Enter") open(event.target.item);
+    else return;
     event.preventDefault();
   });
-  list.addEventListener("click", (event) => {
+  all.addEventListener("click", (event) => {
     const row = event.target.closest(".row");
-    if (!row || event.target.closest("a, button, input")) return;
-    open(row.item);
+    if (row && !event.target.closest("a, button, input")) open(row.item);
+  });
+  all.addEventListener("focusin", (event) => {
+    const row = event.target.closest(".row");
+    for (const [index, one] of drawn) {
+      if (one !== row || index === chosen) continue;
+      chosen = index;
+      soon();
+      moved();
+    }
   });
   const watcher = new ResizeObserver(soon);
-  watcher.observe(list);
+  watcher.observe(grid);
 
   return {
-    element: list,
-    /** Show other items; what was chosen stays so. */
+    element: grid,
+    /** Show other items. What was chosen stays so, and what is in view does not move. */
     show(others) {
-      const before = items[chosen] && key(items[chosen]);
+      const each = height(), hadFocus = isInside();
+      const places = new Map(others.map((item, index) => [key(item), index]));
+      const place = (item) => (item === undefined ? undefined : places.get(key(item)));
+      const top = Math.floor(grid.scrollTop / each), stays = grid.scrollTop > 0 ? place(items[top]) : undefined;
+      chosen = place(items[chosen]) ?? Math.max(0, Math.min(chosen, others.length - 1));
+      const moving = new Map();
+      for (const row of drawn.values()) {
+        const index = place(row.item);
+        if (index === undefined || moving.has(index)) row.remove();
+        else moving.set(index, row);
+      }
+      drawn = moving;
       items = others;
-      const found = before === undefined ? -1 : items.findIndex((item) => key(item) === before);
-      chosen = found >= 0 ? found : Math.min(chosen, Math.max(0, items.length - 1));
+      all.style.height = `${items.length * each}px`;
+      if (stays !== undefined && stays !== top) grid.scrollTop += (stays - top) * each;
       draw();
+      if (hadFocus && !isInside()) drawn.get(chosen)?.focus({ preventScroll: true });
     },
-    redraw() {
-      for (const row of drawn.values()) row.item = undefined;
-      draw();
+    /** Fill a row again, or all that exist. */
+    refill(item) {
+      for (const row of drawn.values()) {
+        if (item === undefined || row.item === item) fill(row.item, row, undefined);
+      }
     },
+    /** Put the focus on the chosen row. */
     focus() {
-      list.focus();
+      choose(chosen, true);
+    },
+    /** The item that is chosen, and how far it is scrolled: `restore` takes both. */
+    place() {
+      return { chosen: items[chosen] && key(items[chosen]), top: grid.scrollTop };
+    },
+    restore({ chosen: known, top }) {
+      const index = items.findIndex((item) => key(item) === known);
+      if (index >= 0) chosen = index;
+      grid.scrollTop = top;
+      draw();
     },
     end() {
       watcher.disconnect();

@@ -1,80 +1,68 @@
 // Search over what was said and written.
 
-import { clock, count, day, get, make, own, Refused } from "./api.js";
+import { clock, count, day, fold, get, make, own, progress } from "./api.js";
 
-const DELAY_MS = 250, AGAIN_MS = 700, MOST = 200;
+const DELAY_MS = 250, READING_MS = 700, AGAIN_MS = 3000, MOST = 200;
 
 export function show(main, params, shell) {
-  shell.title("Search");
-  const words = make("input", { type: "search", placeholder: "Words in transcripts, chat and titles", "aria-label": "Search", value: params.get("q") || "", autocomplete: "off" });
-  const user = make("input", { type: "text", placeholder: "Anyone", "aria-label": "Said by", value: params.get("user") || "", size: "14" });
+  const words = make("input", { type: "search", placeholder: "Words in transcripts, chat and titles", "aria-label": "Search", value: params.get("q") || "", maxlength: "500", autocomplete: "off", autocapitalize: "none" });
+  const user = make("input", { type: "text", placeholder: "anyone", value: params.get("user") || "", size: "14", maxlength: "200", autocomplete: "off" });
   const summary = make("p", { class: "under", role: "status" });
-  const reading = make("progress", { hidden: true, "aria-label": "Indexing the recordings" });
+  const reading = progress("Indexing");
   const hits = make("ul", { class: "hits", "aria-label": "Hits" });
   const none = make("div", { class: "none card" });
-  main.append(
-    make("div", { class: "head" }, make("h1", {}, "Search"), summary),
-    make("form", { class: "filters", role: "search", onsubmit: (event) => { event.preventDefault(); search(0); } }, words, make("label", { class: "check" }, "Said by", user)),
-    reading, none, hits,
-  );
-  let controller = new AbortController(), timer = 0, hasEnded = false;
+  const form = make("form", { class: "filters", role: "search" }, words, make("label", { class: "check" }, "Said by", user));
+  let controller = new AbortController(), timer = 0, noting = 0, back = history.state?.top || 0, hasEnded = false;
+  main.append(make("div", { class: "head" }, make("h1", {}, "Search"), summary), form, reading.element, none, hits);
 
-  function hint() {
-    none.hidden = false;
-    none.replaceChildren(
-      make("p", {}, "All words must stand in one line."),
-      make("p", {}, make("code", {}, '"a phrase"'), " finds words in this order, ", make("code", {}, "invoi*"), " finds beginnings."),
-    );
-  }
-
+  /** Ask soon. What was asked before is forgotten, so that answers cannot overtake each other. */
   function search(delay) {
     clearTimeout(timer);
     controller.abort();
     timer = setTimeout(run, delay);
   }
 
-  async function run() {
-    const asked = words.value.trim(), by = user.value.trim();
+  function note(top = scrollY) {
+    clearTimeout(noting);
     const kept = new URLSearchParams();
-    if (asked) kept.set("q", asked);
-    if (by) kept.set("user", by);
-    shell.note(`/search${kept.size ? `?${kept}` : ""}`);
+    if (words.value.trim()) kept.set("q", words.value.trim());
+    if (user.value.trim()) kept.set("user", user.value.trim());
+    shell.note(`/search${kept.size ? `?${kept}` : ""}`, { top });
+    return kept;
+  }
+
+  function say(...lines) {
+    summary.textContent = "";
+    hits.replaceChildren();
+    none.hidden = false;
+    none.replaceChildren(...lines);
+  }
+
+  async function run() {
+    const asked = words.value.trim(), query = note(back);
     shell.title(asked ? `${asked} · Search` : "Search");
-    if (!asked) {
-      reading.hidden = true;
-      summary.textContent = "";
-      hits.replaceChildren();
-      hint();
-      return;
-    }
+    reading.show(null);
+    if (!shell.about.can_search) return say(make("p", {}, "There is nothing to search here."));
+    if (!asked) return say(...hints("Search what was said and written in all recordings."));
+    query.set("limit", MOST);
+    query.set("context", 1);
     controller = new AbortController();
     const mine = controller;
-    kept.set("limit", MOST);
-    kept.set("context", 1);
     try {
-      const found = await get(`/api/search?${kept}`, mine.signal);
-      if (mine !== controller || hasEnded) return;
+      const found = await get(`/api/search?${query}`, mine.signal);
+      if (mine !== controller || mine.signal.aborted || hasEnded) return;
       shell.lost("");
-      reading.hidden = !found.reading;
+      reading.show(found.reading);
       if (found.reading) {
-        reading.max = found.reading.total || 1;
-        reading.value = found.reading.done;
-        summary.textContent = found.reading.total ? `Indexing ${found.reading.done.toLocaleString("en")} of ${count(found.reading.total, "recording")}…` : "Indexing…";
         none.hidden = true;
-        search(AGAIN_MS);
-        return;
-      }
-      draw(found, asked);
+        search(READING_MS);
+      } else draw(found, asked);
     } catch (error) {
       if (mine.signal.aborted || hasEnded) return;
-      hits.replaceChildren();
-      summary.textContent = "";
-      if (error instanceof Refused) {
-        none.hidden = false;
-        none.replaceChildren(make("p", { role: "alert" }, error.message), make("p", {}, error.remedy));
-      } else {
-        shell.lost("The server does not answer. This page tries again by itself.");
-        search(3000);
+      if (error.status) say(make("p", { role: "alert" }, error.message), make("p", {}, error.remedy));
+      else {
+        shell.lost(shell.LOST);
+        search(AGAIN_MS);
       }
     }
   }
@@ -85,60 +73,120 @@ export function show(main, params, shell) {
       if (!groups.has(hit.link)) groups.set(hit.link, []);
       groups.get(hit.link).push(hit);
     }
-    summary.textContent = !found.hits.length ? "" : `${found.is_cut ? `The first ${count(found.hits.length, "line")}` : count(found.hits.length, "line")} in ${count(groups.size, "recording")}${found.problems.length ? `; ${count(found.problems.length, "recording")} could not be read` : ""}`;
-    none.hidden = found.hits.length > 0;
-    if (!none.hidden) none.replaceChildren(make("p", {}, "Nothing was found."), make("p", {}, "All words must stand in one line. ", make("code", {}, "invoi*"), " finds beginnings."));
-    const pattern = marks(asked);
-    hits.replaceChildren(...[...groups.values()].map((lines) => group(lines, pattern)));
-    shell.announce(summary.textContent || "Nothing was found.");
-  }
-
-  function group(lines, pattern) {
-    const [first] = lines;
-    const list = make("ul", {}, ...lines.map((hit) => line(hit, pattern)));
-    return make("li", { class: "found card" }, make("h2", {}, make("a", { href: own(first.link) }, first.title || first.recording), make("span", {}, day(first.began)), make("span", {}, count(lines.length, "line"))), list);
-  }
-
-  function line(hit, pattern) {
-    const said = make("p", {}, hit.who ? make("b", {}, `${hit.who}: `) : null, ...marked(hit.text, pattern), hit.kind === "transcript" ? null : make("span", { class: "badge" }, hit.kind));
-    const near = (text) => make("p", { class: "near" }, text);
-    return make("li", { class: "hit" }, make("a", { href: `${own(hit.link)}#t=${hit.at.toFixed(2)}` }, make("time", {}, clock(hit.at)), make("div", {}, ...hit.before.map(near), said, ...hit.after.map(near))));
+    if (!found.hits.length) {
+      say(...hints("Nothing was found."));
+      shell.announce("Nothing was found.");
+    } else {
+      none.hidden = true;
+      const lines = found.is_cut ? `The first ${count(found.hits.length, "line")}` : count(found.hits.length, "line");
+      summary.textContent = `${lines} in ${count(groups.size, "recording")}${found.is_cut ? ". Add a word to see others." : ""}`;
+      const terms = read(asked);
+      hits.replaceChildren(...[...groups.values()].map((lines) => group(lines, terms)));
+    }
+    if (found.problems.length) hits.append(unread(found.problems));
+    if (back) scrollTo(0, back);
+    back = 0;
   }
 
   words.addEventListener("input", () => search(DELAY_MS));
   user.addEventListener("input", () => search(DELAY_MS));
-  words.addEventListener("keydown", (event) => {
-    const link = hits.querySelector(".hit a");
-    if (event.key === "ArrowDown" && link) {
-      event.preventDefault();
-      link.focus();
-    }
-  });
-  hits.addEventListener("keydown", (event) => {
-    const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[event.key];
-    if (!step) return;
-    const links = [...hits.querySelectorAll(".hit a")];
-    const next = links.indexOf(document.activeElement) + step;
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (next < 0) words.focus();
-    else links[Math.min(next, links.length - 1)].focus();
+    search(0);
   });
-  if (words.value) run();
-  else hint();
-  requestAnimationFrame(() => { if (!words.value) words.focus(); });
+  const links = () => [...hits.querySelectorAll(".hit a")];
+  words.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowDown" || !links().length) return;
+    event.preventDefault();
+    links()[0].focus();
+  });
+  const ended = new AbortController();
+  const later = { signal: ended.signal };
+  document.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[event.key];
+    if (!step || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    const all = links(), at = all.indexOf(document.activeElement);
+    if (at < 0 && (event.key.startsWith("Arrow") || event.target.closest("input, button, dialog"))) return;
+    event.preventDefault();
+    if (at === 0 && step < 0) words.focus();
+    else all[at < 0 ? 0 : Math.min(at + step, all.length - 1)]?.focus();
+  }, later);
+  addEventListener("scroll", () => {
+    clearTimeout(noting);
+    noting = setTimeout(note, DELAY_MS);
+  }, { ...later, passive: true });
+  run();
+  requestAnimationFrame(() => {
+    if (!words.value && !hasEnded) words.focus();
+  });
   return () => {
     hasEnded = true;
     clearTimeout(timer);
+    clearTimeout(noting);
     controller.abort();
+    ended.abort();
   };
 }
 
-function marks(asked) {
-  const parts = [...asked.matchAll(/"([^"]*)"?|(\S+)/g)].map(([, phrase, word]) => (phrase ?? word).replace(/\*+$/, "")).filter((part) => /[\p{L}\p{N}]/u.test(part));
-  const escaped = parts.map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/\s+/g, "\\s+"));
-  return escaped.length ? new RegExp(`(${escaped.join("|")})`, "giu") : null;
+function hints(first) {
+  const rows = [["invoice march", "lines that have both words"], ['"send the invoice"', "the words in this order"], ["invoi*", "words that begin like this"]];
+  const table = make("table", { class: "asks" }, ...rows.map(([code, what]) => make("tr", {}, make("th", { scope: "row" }, make("code", {}, code)), make("td", {}, what))));
+  return [make("p", {}, first), table];
 }
 
-function marked(text, pattern) {
-  return pattern ? text.split(pattern).map((part, place) => (place % 2 ? make("mark", {}, part) : part)) : [text];
+/** The recordings that could not be read, so that nobody takes their silence for an answer. */
+function unread(problems) {
+  const what = `${count(problems.length, "recording")} could not be searched`;
+  return make("li", { class: "card unread" }, make("details", {}, make("summary", {}, what), make("ul", {}, ...problems.map((one) => make("li", {}, one)))));
+}
+
+function group(lines, terms) {
+  const [first] = lines;
+  const title = make("a", { href: own(first.link), title: first.recording }, first.title || first.recording);
+  const about = [day(first.began), count(lines.length, "line")].filter(Boolean).join(" · ");
+  return make("li", { class: "found card" }, make("h2", {}, title, make("span", {}, about)), make("ul", {}, ...lines.map((hit) => line(hit, terms))));
+}
+
+function line(hit, terms) {
+  const kind = hit.kind === "transcript" ? null : make("span", { class: "badge" }, hit.kind);
+  const said = make("p", {}, hit.who ? make("b", {}, make("bdi", {}, hit.who), ": ") : null, make("bdi", {}, ...marked(hit.text, terms)), kind && " ", kind);
+  const near = (text) => make("p", { class: "near" }, text);
+  const text = make("div", {}, ...hit.before.map(near), said, ...hit.after.map(near));
+  return make("li", { class: "hit" }, make("a", { href: `${own(hit.link)}#t=${hit.at.toFixed(2)}` }, make("time", {}, clock(hit.at)), text));
+}
+
+// Words as the index has them: letters, digits and marks. In scripts without blanks, each sign is a word.
+const SIGNS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{3ffff}";
+const WORD = new RegExp(`[${SIGNS}]|(?:(?![${SIGNS}])[\\p{L}\\p{N}\\p{Co}\\p{M}])+`, "gu");
+
+/** What is asked for: phrases, each of words; the last one may be the beginning of one. */
+function read(asked) {
+  const terms = [];
+  for (const [, phrase, word] of asked.matchAll(/"([^"]*)"?|(\S+)/g)) {
+    const text = phrase || word || "";
+    const parts = (text.match(WORD) || []).map(fold);
+    if (parts.length) terms.push({ parts, isBegun: text.endsWith("*") });
+  }
+  return terms;
+}
+
+/** A text with what was asked for marked. */
+function marked(text, terms) {
+  const found = [...text.matchAll(WORD)].map((match) => ({ at: match.index, end: match.index + match[0].length, word: fold(match[0]) }));
+  const pieces = [];
+  let done = 0;
+  for (let place = 0; place < found.length; ) {
+    const fits = terms.filter(({ parts, isBegun }) => parts.every((part, step) => {
+      const word = found[place + step]?.word;
+      return word === part || (isBegun && step === parts.length - 1 && word?.startsWith(part));
+    }));
+    const long = Math.max(0, ...fits.map((term) => term.parts.length));
+    if (long) {
+      const end = found[place + long - 1].end;
+      pieces.push(text.slice(done, found[place].at), make("mark", {}, text.slice(found[place].at, end)));
+      done = end;
+    }
+    place += long || 1;
+  }
+  return [...pieces, text.slice(done)];
 }
