@@ -466,7 +466,7 @@ class WebDoor(NamedTuple):
         from rtms_cli.web.process import PageProcess
         from rtms_cli.web.site import TOKEN_VARIABLE, Site, door_of, own_names
 
-        door = door_of(self.host, self.listening, os.environ.get(TOKEN_VARIABLE) or None)
+        door = door_of(self.host, self.listening, os.environ.get(TOKEN_VARIABLE) or None, self.names)
         names = [*own_names(self.host), *self.names]
         site = Site(
             options.place if options.store is not None else str(options.out.absolute()),

@@ -61,7 +61,7 @@ def web(
     given = place or recordings_place(context)
     listening = listen_for_pages(host, port, "--port")
     own = os.environ.get(TOKEN_VARIABLE) if of is None or "://" not in of else None
-    door = door_of(host, listening, own or None)
+    door = door_of(host, listening, own or None, web_name or ())
     site = Site(
         given,
         feed=of,

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from msgspec import Struct
@@ -105,10 +105,11 @@ class Door(Struct, frozen=True):
         return f"{self.url}?token={self.token}" if self.is_new else self.url
 
 
-def door_of(host: str, listening: socket.socket, given: str | None) -> Door:
+def door_of(host: str, listening: socket.socket, given: str | None, names: Collection[str] = ()) -> Door:
     """How people get in.
 
     :param given: the token that was set, if one was.
+    :param names: the names of a proxy, which leads strangers to a loopback address, too.
     :raises Problem: if it cannot be one.
     """
     from rtms_cli.protocol.secrets import Secret
@@ -119,7 +120,7 @@ def door_of(host: str, listening: socket.socket, given: str | None) -> Door:
     if given is not None:
         check_token(given)
         return Door(url, Secret(given), is_new=False)
-    if is_loopback(host):
+    if is_loopback(host) and not names:
         return Door(url, None, is_new=False)
     return Door(url, Secret(secrets.token_urlsafe(24)), is_new=True)
 

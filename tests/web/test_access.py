@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import socket
 from http import HTTPStatus
 from pathlib import Path
 
@@ -53,6 +54,20 @@ async def test_on_this_machine_no_token_is_asked_for(tmp_path: Path) -> None:
         assert [path for path in PAGES if (await door.knock(path)).status != HTTPStatus.OK] == []
 
 
+async def test_over_ipv6(tmp_path: Path) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("there is no IPv6 on this machine")
+    async with opened(tmp_path, "--host", "::1", address="::1") as (door, _):
+        assert door.host.startswith("[::1]:")
+        assert (await door.knock()).status == HTTPStatus.OK
+        own = ("Origin", f"http://{door.host}")
+        assert (await door.upgrade("/feed", own)).status == HTTPStatus.SWITCHING_PROTOCOLS
+        assert (await door.upgrade("/feed", ("Origin", "http://[::2]"))).is_refusal
+    async with opened(tmp_path, "--host", "::", address="::1") as (door, _):
+        assert (await door.knock()).status == HTTPStatus.UNAUTHORIZED
+        assert (await door.knock("/api/about", door.bearer)).status == HTTPStatus.OK
+
+
 async def test_names_of_this_machine_are_served_and_no_others(tmp_path: Path) -> None:
     """A page whose name leads here (DNS rebinding) has the name of its own site in `Host`."""
     async with opened(tmp_path) as (door, _):
@@ -89,14 +104,17 @@ async def test_a_host_is_named_once(tmp_path: Path) -> None:
 
 
 async def test_the_name_of_a_proxy_is_served_where_it_is_given(tmp_path: Path) -> None:
+    """Behind a proxy, strangers come from a loopback address: so a token is asked for."""
     async with opened(tmp_path, "--web-name", "rtms.example") as (door, _):
+        assert door.token
+        assert (await door.knock(hosts=["rtms.example"])).status == HTTPStatus.UNAUTHORIZED
         for host in ("rtms.example", "RTMS.example:443", "rtms.example:8443"):
-            assert (await door.knock(hosts=[host])).status == HTTPStatus.OK, host
+            assert (await door.knock("/api/about", door.bearer, hosts=[host])).status == HTTPStatus.OK, host
         for host in ("evil.rtms.example", "rtms.example.evil", "xrtms.example"):
-            assert (await door.knock(hosts=[host])).is_refusal, host
-        same = ("Origin", "https://rtms.example")
-        assert (await door.upgrade("/feed", same, hosts=["rtms.example"])).status == HTTPStatus.SWITCHING_PROTOCOLS
-        assert (await door.upgrade("/feed", ("Origin", "https://evil.example"), hosts=["rtms.example"])).is_refusal
+            assert (await door.knock("/api/about", door.bearer, hosts=[host])).is_refusal, host
+        for origin, status in (("https://rtms.example", HTTPStatus.SWITCHING_PROTOCOLS), ("https://evil.example", 403)):
+            reply = await door.upgrade("/feed", door.bearer, ("Origin", origin), hosts=["rtms.example"])
+            assert reply.status == status
 
 
 def foreign_origins(door: Door) -> list[str | bytes]:
