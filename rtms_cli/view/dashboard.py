@@ -117,6 +117,43 @@ class History:
         return first, last, (last.at_us - first.at_us) / 1_000_000
 
 
+class Line(Struct, frozen=True):
+    """A message of a stream as its recorder, in another process, describes it."""
+
+    at_s: float
+    """On the stream's clock."""
+    text: str
+
+
+class Guide(Struct, frozen=True):
+    """What the keys do."""
+
+    keys: Sequence[tuple[str, str]] = (
+        ("↑ ↓", "another stream"),
+        ("r", "messages as they come"),
+        ("p", "pause the picture"),
+        ("m", "mark this moment: a line in events.jsonl"),
+        ("s", "end this stream's recording"),
+        ("q", "finish all recordings and quit"),
+        ("?", "this list"),
+    )
+    foot: Sequence[str] = ("↑↓ stream", "r messages", "p pause", "m mark", "s stop", "q quit", "? help")
+    """In short; if there is no room for all, the last ones, of which one shows the others."""
+
+
+OWN = Guide()
+ATTACHED = Guide(
+    (
+        *OWN.keys[:4],
+        ("s", "end this stream's recording, if the recorder runs with --web-control"),
+        ("q", "detach: the recorder goes on"),
+        OWN.keys[-1],
+    ),
+    (*OWN.foot[:5], "q detach", OWN.foot[-1]),
+)
+"""Of a dashboard whose recorder is another process."""
+
+
 class Moment(Struct, frozen=True):
     """All that one picture shows."""
 
@@ -127,7 +164,7 @@ class Moment(Struct, frozen=True):
     progress: float | None = None
     """0 to 1, where the end is known."""
     notices: Sequence[str] = ()
-    frames: Sequence[Frame] | None = None
+    frames: Sequence[Frame | Line] | None = None
     """The chosen stream's last frames, where they are wanted."""
     paused: bool = False
     help: bool = False
@@ -142,17 +179,7 @@ class Moment(Struct, frozen=True):
     free_nbytes: int | None = None
     connections: Sequence[ConnectionStatus] = ()
     """What is connected that belongs to no stream."""
-
-
-KEYS = (
-    ("↑ ↓", "another stream"),
-    ("r", "messages as they come"),
-    ("p", "pause the picture"),
-    ("m", "mark this moment: a line in events.jsonl"),
-    ("s", "end this stream's recording"),
-    ("q", "finish all recordings and quit"),
-    ("?", "this list"),
-)
+    guide: Guide = OWN
 
 
 class _Part(Struct, frozen=True):
@@ -205,7 +232,7 @@ def draw(moment: Moment, history: History, width: int, height: int) -> Renderabl
     parts = [_Part(0, 1, _head(moment, width))]
     parts += [_Part(1, 1, _connection(one, width)) for one in moment.connections]
     if moment.help:
-        return _Fitted([*parts, _Part(1, 1, _help())], height)
+        return _Fitted([*parts, _Part(1, 1, _help(moment.guide))], height)
     chosen = moment.views[moment.chosen] if moment.views else None
     if len(moment.views) > 1:
         parts.append(_Part(4, 3, _streams(moment, history, max(3, height // 4), width)))
@@ -237,13 +264,12 @@ def draw(moment: Moment, history: History, width: int, height: int) -> Renderabl
         question = Text.assemble((f" {moment.question} ", "bold yellow"), "y yes  n no")
         parts.append(_Part(0, 1, question))
     elif moment.keys:
-        parts.append(_Part(0, 1, _foot(width)))
+        parts.append(_Part(0, 1, _foot(moment.guide, width)))
     return _Fitted(parts, height, has_foot=bool(moment.question or moment.keys))
 
 
-def _foot(width: int) -> Text:
-    """The keys; if there is no room for all, the last ones, of which one shows the others."""
-    keys = ["↑↓ stream", "r messages", "p pause", "m mark", "s stop", "q quit", "? help"]
+def _foot(guide: Guide, width: int) -> Text:
+    keys = list(guide.foot)
     while len(keys) > 1 and len("  ".join(keys)) + 1 > width:
         del keys[0]
     return Text(f" {'  '.join(keys)}", style="dim", no_wrap=True, overflow="crop")
@@ -310,9 +336,9 @@ def _head(moment: Moment, width: int) -> RenderableType:
     return line
 
 
-def _help() -> RenderableType:
+def _help(guide: Guide) -> RenderableType:
     table = Table.grid(padding=(0, 3))
-    for key, what in KEYS:
+    for key, what in guide.keys:
         table.add_row(Text(key, style="bold"), what)
     return Panel(table, title="keys", expand=False)
 
@@ -548,16 +574,15 @@ def _words(view: StreamSnapshot, room: int) -> RenderableType:
     return Group(*lines)
 
 
-def _messages(view: StreamSnapshot, frames: Sequence[Frame], room: int) -> RenderableType:
+def _messages(view: StreamSnapshot, frames: Sequence[Frame | Line], room: int) -> RenderableType:
     product: Product = view.session.stream.product
-    lines = [
-        Text(
-            f"{frame.at_us / 1_000_000:9.3f}  {frame_line(frame, product)}",
-            no_wrap=True,
-            overflow="ellipsis",
-        )
+    shown = (
+        (frame.at_s, escape(frame.text))
+        if isinstance(frame, Line)
+        else (frame.at_us / 1_000_000, frame_line(frame, product))
         for frame in frames[-room:]
-    ]
+    )
+    lines = [Text(f"{at_s:9.3f}  {text}", no_wrap=True, overflow="ellipsis") for at_s, text in shown]
     return Panel(Group(*lines), title="messages, without media", title_align="left", border_style="dim")
 
 

@@ -91,7 +91,7 @@ class PlainLines:
         if not self._is_quiet:
             what = f"{stream.product.title} {escape(stream.id)}"
             doing = f"following {what}" if folder is None else f"recording {what} to {escape(str(folder))}"
-            self._say(f"{_short(stream.stream_id)} {doing}")
+            self._say(f"{short_id(stream.stream_id)} {doing}")
 
     def on_frame(self, stream_id: str, frame: Frame) -> None:
         """A frame that is not a media packet."""
@@ -105,9 +105,9 @@ class PlainLines:
             if message.state is State.WARNING:
                 if message.reason not in shown.warnings:
                     shown.warnings.add(message.reason)
-                    self._say(f"{_short(stream_id)} WARNING: {escape(message.reason, 1_000)}")
+                    self._say(f"{short_id(stream_id)} WARNING: {escape(message.reason, 1_000)}")
                 return
-        self._say(f"{_short(stream_id)} {frame_line(frame, shown.product, shows_text=self._shows_text)}")
+        self._say(f"{short_id(stream_id)} {frame_line(frame, shown.product, shows_text=self._shows_text)}")
 
     def on_progress(self, snapshots: Mapping[str, RecorderSnapshot]) -> None:
         """How far every stream is that has received anything since the last time."""
@@ -120,7 +120,7 @@ class PlainLines:
             files = len(snapshot.tracks)
             losses = f", {snapshot.losses} LOSSES" if snapshot.losses else ""
             self._say(
-                f"{_short(stream_id)} {packets:,} messages, {size_of(nbytes)}, "
+                f"{short_id(stream_id)} {packets:,} messages, {size_of(nbytes)}, "
                 f"{files} {'file' if files == 1 else 'files'}{losses}"
             )
 
@@ -132,9 +132,9 @@ class PlainLines:
         how = ended.how
         if finish.said_by in shown.warnings:  # no need to say it again
             how = f"{finish.status}: {finish.said_by.partition(': ')[0]}"
-        self._say(f"{_short(stream.stream_id)} {escape(how, 1_000)}")
+        self._say(f"{short_id(stream.stream_id)} {escape(how, 1_000)}")
         for line in ended_lines(ended, shown.warnings, with_details=self._is_verbose):
-            self._output.say(_colored(line) if self._has_color else line)
+            self._output.say(colored(line) if self._has_color else line)
 
     def close(self) -> None:
         """Write what waits."""
@@ -145,7 +145,7 @@ class PlainLines:
     def _say(self, line: str) -> None:
         now = self._now()
         line = f"{now:%H:%M:%S}.{now.microsecond // 1000:03d} {line}"
-        self._output.say(_colored(line) if self._has_color else line)
+        self._output.say(colored(line) if self._has_color else line)
 
 
 class _Shown:
@@ -286,11 +286,12 @@ _COLORS = (
 )
 
 
-def _colored(line: str) -> str:
+def colored(line: str) -> str:
     """The line in the colour of what it tells: a loss or a failure, a warning, a recording that is complete."""
     color = next((color for told, color in _COLORS if told.search(line)), "")
     return f"{color}{line}\x1b[0m" if color else line
 
 
-def _short(stream_id: str) -> str:
+def short_id(stream_id: str) -> str:
+    """A stream's id as lines begin with it."""
     return escape(stream_id[:8])

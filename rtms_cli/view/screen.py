@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO, cast
 
+from msgspec import Struct
 from rich.console import Console, RenderableType
 from rich.live import Live
 
@@ -22,7 +23,7 @@ from rtms_cli.recording.manifest import Manifest
 from rtms_cli.recording.recorder import RecorderSnapshot
 from rtms_cli.station.observing import ConnectionStatus, StreamSnapshot
 from rtms_cli.view.console import make_console
-from rtms_cli.view.dashboard import History, Moment, draw
+from rtms_cli.view.dashboard import ATTACHED, OWN, History, Line, Moment, draw
 from rtms_cli.view.ended import Ended, Suggest, print_ended
 from rtms_cli.view.lines import MOST_ENDED, is_worth_a_look
 from rtms_cli.view.next_steps import next_steps
@@ -34,6 +35,19 @@ REFRESH_S = 0.5
 """A picture costs about 10 ms: twice a second keeps it under 3 % of a core."""
 
 _LAST_FRAMES = 200
+
+
+class Elsewhere(Struct, frozen=True):
+    """What a screen asks where the recorder is another process, which goes on when the screen is left."""
+
+    choose: Callable[[str], None]
+    """Told which stream is shown in full, whenever that is drawn."""
+    messages: Callable[[str], Sequence[Line]]
+    """Gives the last messages of a stream."""
+    free: Callable[[], int | None]
+    """Gives the bytes that are free on the recorder's disk."""
+    why_not_end: Callable[[], str]
+    """Says why streams cannot be ended from here; empty if they can."""
 
 
 class Screen:
@@ -48,6 +62,7 @@ class Screen:
     :param waiting: gives what to do as long as nothing has come, a line each.
     :param is_verbose: whether the report at the end has all details.
     :param suggest: says what to do next; asked at the end.
+    :param elsewhere: where the recorder is another process: what is asked of it. Then there is no report at the end.
     """
 
     def __init__(
@@ -64,7 +79,9 @@ class Screen:
         waiting: Callable[[], Sequence[str]] = lambda: (),
         is_verbose: bool = False,
         suggest: Suggest = lambda ended: (),
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self._title = title
         self._look = look
         self._end = end
@@ -154,13 +171,17 @@ class Screen:
             return
         self._give_back()
         try:
-            print_ended(self._console, self._ended, with_details=self._is_verbose)
-            for warning in self._warnings:
-                self._console.print(escape(warning), markup=False, highlight=False, soft_wrap=True)
-            next_steps(self._console, self._suggest(self._ended))
+            if self._elsewhere is None:
+                self._report()
         except OSError:
             drop_dead_output()
         await asyncio.to_thread(self._drain)
+
+    def _report(self) -> None:
+        print_ended(self._console, self._ended, with_details=self._is_verbose)
+        for warning in self._warnings:
+            self._console.print(escape(warning), markup=False, highlight=False, soft_wrap=True)
+        next_steps(self._console, self._suggest(self._ended))
 
     async def _draw_again(self) -> None:
         while True:
@@ -170,7 +191,7 @@ class Screen:
 
     async def _measure_again(self) -> None:
         """Ask the disk how much is free: one that hangs keeps nothing else waiting."""
-        while True:
+        while self._elsewhere is None:
             self._free_nbytes = await asyncio.to_thread(free_space, self._out)
             await asyncio.sleep(REFRESH_S)
 
@@ -248,9 +269,9 @@ class Screen:
             self._views = self._look()
             self._history.sample(self._views)
         self._chosen = max(0, min(self._chosen, len(self._views) - 1))
-        frames = None
-        if self._showing_frames and self._views:
-            frames = list(self._frames.get(self._views[self._chosen].session.stream.stream_id, ()))
+        frames: Sequence[Frame | Line] | None = None
+        if self._views:
+            frames = self._messages(self._views[self._chosen].session.stream.stream_id)
         width, height = self._console.size
         moment = Moment(
             title=self._title,
@@ -265,10 +286,26 @@ class Screen:
             waiting=self._waiting(),
             ended=[(one.finish.status, one.summary) for one in self._ended],
             keys=self._keys is not None,
-            free_nbytes=self._free_nbytes,
+            free_nbytes=self._free_nbytes if self._elsewhere is None else self._elsewhere.free(),
             connections=self._connections(),
+            guide=OWN if self._elsewhere is None else ATTACHED,
         )
         return draw(moment, self._history, width, height)
+
+    def _messages(self, stream_id: str) -> Sequence[Frame | Line] | None:
+        """The messages of the stream that is shown in full, if they are wanted."""
+        if self._elsewhere is not None:
+            self._elsewhere.choose(stream_id)
+        if not self._showing_frames:
+            return None
+        return list(self._frames.get(stream_id, ())) if self._elsewhere is None else self._elsewhere.messages(stream_id)
+
+    def _ask_to_end(self, stream_id: str) -> None:
+        why_not = "" if self._elsewhere is None else self._elsewhere.why_not_end()
+        if why_not:
+            self.on_notice(why_not)
+        else:
+            self._asked = (stream_id,)
 
     def _question(self) -> str:
         if self._asked is None:
@@ -314,8 +351,8 @@ class Screen:
                 case "m" if self._views:
                     self._mark(self._views[self._chosen].session.stream.stream_id)
                 case "s" if self._views:
-                    self._asked = (self._views[self._chosen].session.stream.stream_id,)
-                case "q" if self._look():
+                    self._ask_to_end(self._views[self._chosen].session.stream.stream_id)
+                case "q" if self._elsewhere is None and self._look():
                     self._asked = (None,)
                 case "q":
                     self._end(None)
