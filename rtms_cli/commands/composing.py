@@ -463,10 +463,11 @@ class WebDoor(NamedTuple):
 
         :raises Problem: if the token that is set cannot be one.
         """
+        from rtms_cli.station.credentials import find_secret
         from rtms_cli.web.process import PageProcess
         from rtms_cli.web.site import TOKEN_VARIABLE, Site, door_of, own_names
 
-        door = door_of(self.host, self.listening, os.environ.get(TOKEN_VARIABLE) or None, self.names)
+        door = door_of(self.host, self.listening, find_secret(TOKEN_VARIABLE), self.names)
         names = [*own_names(self.host), *self.names]
         site = Site(
             options.place if options.store is not None else str(options.out.absolute()),

@@ -51,17 +51,17 @@ def web(
       rtms web s3://bucket/recordings
       rtms web --of http://recorder.example:8081
     """
-    import os
     import webbrowser
 
+    from rtms_cli.station.credentials import find_secret
     from rtms_cli.station.running import run_loop
     from rtms_cli.view.text import say
     from rtms_cli.web.site import TOKEN_VARIABLE, Site, door_of, listen_for_pages, own_names
 
     given = place or recordings_place(context)
     listening = listen_for_pages(host, port, "--port")
-    own = os.environ.get(TOKEN_VARIABLE) if of is None or "://" not in of else None
-    door = door_of(host, listening, own or None, web_name or ())
+    own = find_secret(TOKEN_VARIABLE) if of is None or "://" not in of else None
+    door = door_of(host, listening, own, web_name or ())
     site = Site(
         given,
         feed=of,

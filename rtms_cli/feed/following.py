@@ -1,7 +1,6 @@
 """A client of a feed: connects, comes back with what it has, and tells how that goes."""
 
 import asyncio
-import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -105,8 +104,10 @@ def read_address(text: str) -> Address:
     schemes = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
     if host is None or url.scheme not in schemes:
         raise Problem(f"{text!r} is not the URL of a page.", "Give one such as http://127.0.0.1:8081.")
+    from rtms_cli.station.credentials import find_secret
+
     tokens = [value for name, value in parse_qsl(url.query) if name == "token"]
-    token = tokens[-1] if tokens else os.environ.get(TOKEN_VARIABLE) or None
+    token = tokens[-1] if tokens else find_secret(TOKEN_VARIABLE)
     if token is not None and not (token.isascii() and token.isprintable()):
         raise Problem("The token has characters that no token has.", f"Check {TOKEN_VARIABLE}.")
     return Address(None, urlunsplit((schemes[url.scheme], url.netloc.rpartition("@")[2], "", "", "")), token)

@@ -120,6 +120,7 @@ _IN_PROFILES = _NAMES | {
     "base": ("ZOOM_BASE",),
     "rtms_notify_secret": ("RTMS_NOTIFY_SECRET",),
     "rtms_tap_token": ("RTMS_TAP_TOKEN",),
+    "rtms_web_token": ("RTMS_WEB_TOKEN",),
 }
 """What a profile's credentials may be: what `.env` may hold."""
 _VARIABLE = re.compile(r"\b(?:ZOOM|ZM|RTMS)_[A-Z][A-Z0-9_]*\b")

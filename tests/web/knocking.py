@@ -120,12 +120,19 @@ async def _answer(reader: asyncio.StreamReader, *, is_head: bool) -> Reply:
 
 @asynccontextmanager
 async def opened(
-    folder: Path, *options: str, address: str = "127.0.0.1", settings: Mapping[str, str] | None = None
+    folder: Path,
+    *options: str,
+    address: str = "127.0.0.1",
+    settings: Mapping[str, str] | None = None,
+    before: Iterable[str] = (),
 ) -> AsyncIterator[tuple[Door, Running]]:
-    """Run `rtms web` over an empty folder whose name is `MARK`."""
+    """Run `rtms web` over a folder whose name is `MARK`.
+
+    :param before: options of `rtms` itself.
+    """
     place = folder / MARK
     await asyncio.to_thread(place.mkdir, exist_ok=True)
-    async with running("web", place, "--port", "0", *options, cwd=folder, settings=settings) as server:
+    async with running(*before, "web", place, "--port", "0", *options, cwd=folder, settings=settings) as server:
         line = await server.line_with("http://")
         found = re.search(r"http://(?:\[[^]]*\]|[^\s:/]+):(\d+)/?(?:\?token=(\S+))?", line)
         assert found, line

@@ -328,6 +328,16 @@ async def test_a_token_that_is_set_counts_on_this_machine_too(tmp_path: Path) ->
         assert (await door.knock("/api/about", ("Authorization", f"bearer {TOKEN}"))).status == HTTPStatus.OK
 
 
+@pytest.mark.parametrize("profile", [(), ("--profile", "p")], ids=[".env", "a profile"])
+async def test_a_token_is_set_where_secrets_are(tmp_path: Path, profile: tuple[str, ...]) -> None:
+    """Whoever puts it there believes that it counts."""
+    (tmp_path / "rtms.toml").write_text('[profiles.p]\nenv-file = "p.env"\n')
+    (tmp_path / ("p.env" if profile else ".env")).write_text(f"RTMS_WEB_TOKEN={TOKEN}\n")
+    async with opened(tmp_path, before=profile) as (door, _):
+        assert (await door.knock()).status == HTTPStatus.UNAUTHORIZED
+        assert (await door.knock("/api/about", ("Authorization", f"Bearer {TOKEN}"))).status == HTTPStatus.OK
+
+
 async def test_other_servers_of_the_host_set_cookies_too(tmp_path: Path) -> None:
     """Browsers send all of a host to each of its ports."""
     async with opened(tmp_path, *ANYWHERE) as (door, _), opened(tmp_path, *ANYWHERE) as (other, _):
