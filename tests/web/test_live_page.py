@@ -1,6 +1,5 @@
 """The live pages in a real browser: of a recorder that a simulated stream comes to, and of feeds of unusual shapes."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from browser import CHROMIUM, Page, browser
+from processes import until
 from web.played import Played, played, row
 from web.watching import AXE, recorder
 
@@ -263,10 +263,9 @@ async def test_a_hidden_page_looks_at_nothing(tmp_path: Path) -> None:
     source.say(ID, 1)
     async with looking(source, tmp_path, live(ID)) as page:
         await page.until(has(".lines p", "line 1"))
-        assert ID in (source.watched or ())
+        await until(lambda: ID in (source.watched or ()))
         await page.run(TURN.replace("HIDDEN", "true"))
-        while ID in (source.watched or ()):  # noqa: ASYNC110  # the test's time-out bounds it
-            await asyncio.sleep(0.02)
+        await until(lambda: ID not in (source.watched or ()))
         source.say(ID, 2, 3)
         await page.run(TURN.replace("HIDDEN", "false"))
         await page.until(has(".lines p", "line 3"))

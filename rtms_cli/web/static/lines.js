@@ -18,6 +18,7 @@ export class Lines {
   #items = [];
   #revision = -1;
   #width = 0;
+  #place = 0; // where it was scrolled to
   #frame = 0;
   #resizing;
   isFollowing = true;
@@ -71,7 +72,10 @@ export class Lines {
 
   #scrolled() {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
-    this.#follow(scrollHeight - scrollTop - clientHeight < AT_END);
+    const isUp = scrollTop < this.#place - 1; // otherwise it is the list that has grown, or the room that has shrunk
+    this.#place = scrollTop;
+    if (scrollHeight - scrollTop - clientHeight < AT_END) this.#follow(true);
+    else if (isUp) this.#follow(false);
     this.#soon();
   }
 
@@ -140,6 +144,7 @@ export class Lines {
         if (Math.abs(scroller.scrollTop - wanted) > 1) scroller.scrollTop = wanted;
       }
     }
+    this.#place = scroller.scrollTop;
   }
 
   #toAnchor({ seq, above }) {

@@ -8,6 +8,8 @@ import {
 const MOST_ROWS = 200; // that are drawn at once; a filter finds the others
 const MOST_LOGGED = 150;
 const MOST_ALARMS = 6;
+const RECENT_MS = 15 * 60_000; // older warnings are in the log only
+const KINDS = ["audio", "video", "share", "transcript", "chat", "other"];
 
 /* How much trouble a stream has: 0 is the most. */
 function rankOf(row) {
@@ -87,7 +89,7 @@ class StreamRow {
 
 /* "50 audio, 2 transcript" */
 export function kindsOf(kinds) {
-  return Object.entries(kinds).filter(([, one]) => one >= 0.05).map(([kind, one]) => `${rate(one)} ${kind}`).join(", ");
+  return KINDS.filter((kind) => kinds[kind] >= 0.05).map((kind) => `${rate(kinds[kind])} ${kind}`).join(", ");
 }
 
 /* A card with a heading and a place for what it has. */
@@ -263,7 +265,7 @@ class Overview {
       ].filter(Boolean).join(", ");
       alarms.push([rankOf(row) < 3 ? "bad" : "warn", what, row.stream_id, titleOf(row)]);
     }
-    const recent = feed.events.items.filter((event) => event.is_warning).slice(-3).reverse();
+    const recent = feed.events.items.filter((event) => event.is_warning && Date.parse(event.at) > feed.now() - RECENT_MS).slice(-3).reverse();
     for (const event of recent) {
       const id = event.stream_id, row = id ? feed.row(id) : null;
       alarms.push(["warn", told(event), id, row ? titleOf(row) : id, timeOfDay(event.at)]);

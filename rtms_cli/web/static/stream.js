@@ -117,6 +117,12 @@ class StreamPage {
     both.append(facts, this.buildSaid());
     this.root.append(this.over, this.alarms, both);
     main.replaceChildren(this.root);
+    /* The newest line is in view, whatever stands above the transcript. */
+    this.sizing = new ResizeObserver(() => {
+      const above = both.getBoundingClientRect().top + scrollY;
+      this.root.style.setProperty("--above", `${Math.round(above)}px`);
+    });
+    for (const one of [this.root.firstElementChild, this.over, this.alarms]) this.sizing.observe(one);
   }
 
   buildHead() {
@@ -164,7 +170,8 @@ class StreamPage {
     this.listenMore = make("span", "more");
     this.listenMore.hidden = true;
     this.listenMore.append(this.listenMeter.element, this.volume);
-    box.append(this.listenButton, this.listenMore, this.listenState);
+    this.listenDelay = make("span", "small");
+    box.append(this.listenButton, this.listenMore, this.listenState, this.listenDelay);
     return box;
   }
 
@@ -250,7 +257,8 @@ class StreamPage {
     this.tapsCard = section("Taps", this.taps.wrap);
     this.tracks = table(["File", "Kind", "Length#", "Packets#", "Gaps#"]);
     this.tracks.wrap.setAttribute("aria-label", "Files");
-    this.files = folded("Files", this.tracks.wrap);
+    this.folder = foreign("div", "note quiet", "");
+    this.files = folded("Files", this.folder, this.tracks.wrap);
     this.frameLog = make("pre", "frames");
     this.frameLog.tabIndex = 0;
     this.frameLog.setAttribute("role", "log");
@@ -258,6 +266,10 @@ class StreamPage {
     this.frameLog.setAttribute("aria-label", "Messages as they come, without media");
     this.frames = folded("Messages as they come, without media", this.frameLog);
     this.frames.element.addEventListener("toggle", () => this.drawFrames());
+    this.files.element.addEventListener("toggle", () => {
+      this.dirty.picture = true;
+      this.soon();
+    });
     return [this.peopleCard.element, this.sockets.element, messages.element, this.tapsCard.element, this.files.element, this.frames.element];
   }
 
@@ -335,7 +347,7 @@ class StreamPage {
       put(this.heading, title);
       if (title !== this.titled) this.shell.title((this.titled = title));
       if (row) putBadge(this.badge, ...stateOf(row.state));
-      put(this.under, [this.id, shown.recording ? `→ ${detail?.folder ?? shown.recording}` : "nothing is kept", shown.worker === null || shown.worker === undefined ? "" : `worker ${shown.worker}`].filter(Boolean).join("  ·  "));
+      put(this.under, [this.id, shown.recording ? "" : "nothing is kept", shown.worker === null || shown.worker === undefined ? "" : `worker ${shown.worker}`].filter(Boolean).join("  ·  "));
       const rates = feed.rates(this.id), numbers = this.numbers;
       put(numbers.time.number, clock(shown.seconds));
       put(numbers.people.number, count(shown.people));
@@ -448,6 +460,7 @@ class StreamPage {
     reveal(this.tapsCard.element, detail.taps.length > 0);
     put(this.files.number, count(detail.tracks.length));
     if (this.files.element.open) {
+      put(this.folder, detail.folder ?? "Nothing is kept.");
       fill(this.tracks, detail.tracks.slice(0, MOST_TRACKS).map((track) => ({ key: track.path, cells: [
         [track.path, "long"], [track.kind], [clock(track.seconds), "number"], [count(track.packets), "number"],
         [track.gaps ? `${count(track.gaps)}, ${spoken(track.gap_seconds)}` : "", "number"],
@@ -580,11 +593,14 @@ class StreamPage {
   }
 
   heardState(state, more = {}) {
-    const words = { connecting: "connecting…", playing: "playing", waiting: "waiting for sound", lost: "lost, tries again", ended: "ended" };
-    const delay = more?.delay_ms ?? more?.delayMs ?? (typeof more?.delay === "number" ? more.delay * 1000 : null);
-    const shown = state === "playing" && delay !== null ? `playing, ${(delay / 1000).toFixed(1)} s behind` : (words[state] ?? state);
-    put(this.listenState, more?.why ? `${shown}: ${more.why}` : shown);
-    if (state === "ended") this.endListen(true);
+    const words = {
+      connecting: "connecting…", playing: "playing", waiting: "waiting for sound", lost: "lost, tries again", ended: "ended",
+      refused: "It cannot be heard",
+    };
+    const shown = words[state] ?? state;
+    put(this.listenState, more.why ? `${shown}: ${more.why}` : shown);
+    put(this.listenDelay, state === "playing" && more.delay !== undefined ? `${more.delay.toFixed(2)} s buffered` : "");
+    if (state === "ended" || state === "refused") this.endListen(true);
   }
 
   endListen(keepsWords = false) {
@@ -594,6 +610,7 @@ class StreamPage {
     put(this.listenButton, "▶ Listen in");
     reveal(this.listenMore, false);
     this.listenMeter.set(0);
+    put(this.listenDelay, "");
     if (!keepsWords) put(this.listenState, "");
   }
 
@@ -604,6 +621,7 @@ class StreamPage {
     this.unsubscribe();
     this.unwatch();
     this.lines.end();
+    this.sizing.disconnect();
     this.soon.end();
   }
 }
