@@ -118,6 +118,7 @@ async def shown_station(
     on_stop: Callable[[Station, str], None] = Station.request_stop,
     in_fleet: bool = False,
     web: WebOptions | None = None,
+    fleet: Mapping[str, Callable[..., Any]] | None = None,
 ) -> AsyncIterator[Station]:
     """A station that records until it is left, and that shows itself.
 
@@ -132,6 +133,7 @@ async def shown_station(
     :param on_stop: what signals and the q key do, with their names.
     :param in_fleet: see `recording_station`.
     :param web: whether a browser may look.
+    :param fleet: `workers` and `watch` of `StationSource`, where there are workers on a queue.
     """
     check_options(options, live, hook_options)
     door = web_door(web)
@@ -164,7 +166,7 @@ async def shown_station(
         from rtms_cli.feed.ear import Ears
 
         listen = Ears(station.run_of, request).listen
-        await stack.enter_async_context(feed.served(station, door, options, listen=listen))
+        await stack.enter_async_context(feed.served(station, door, options, listen=listen, **(fleet or {})))
         yield station
 
 
@@ -533,9 +535,20 @@ async def shown_reception(
             worker_of=crew.worker_of,
             workers=lambda: pictures.crew_workers(crew.health()),
             watch=lambda is_watched: crew.watch(DRAWN_S if is_watched else usual_s),
+            listen=functools.partial(_heard_in, crew),
         )
         await stack.enter_async_context(served)
         yield reception
+
+
+def _heard_in(crew: "Crew", stream_id: str) -> "AsyncIterator[bytes | str]":
+    """The sound of a stream that a worker records; see `Source.listen`."""
+    from rtms_cli.feed.following import Address, heard_at
+    from rtms_cli.feed.places import worker_place
+
+    if (pid := crew.pid_of(stream_id)) is None:
+        raise KeyError("this stream does not run here")
+    return heard_at(Address(worker_place(pid)), stream_id)
 
 
 class EventSource(NamedTuple):

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from rtms_cli.station.credentials import load_credentials
 from rtms_cli.station.intake import Choose
 from rtms_cli.station.observing import Observer
 from rtms_cli.station.running import check_out, run_loop
-from rtms_cli.station.station import revoke_in
+from rtms_cli.station.station import Station, revoke_in
 from rtms_cli.wire.hosts import HostPolicy
 
 
@@ -164,23 +164,26 @@ async def _work(parent: Parent, duty: Duty) -> None:
     slots = shares_of(request, duty.slots, live, duty.hooks, options).streams
     serving: asyncio.Task[None] | None = None
     try:
-        async with recording_station(
-            parent.teller,
-            options,
-            live,
-            duty.hooks,
-            request,
-            load_credentials(duty.credentials).sign,
-            HostPolicy(tuple(duty.allow_host)),
-            trusted=True,
-            tls=tls_options(options.ca_file, insecure=options.insecure),
-            max_streams=slots,
-            show=parent.teller.on_notice if duty.is_drawn else None,
-            in_fleet=True,
-        ) as (station, hooks):
+        async with AsyncExitStack() as stack:
+            recording = recording_station(
+                parent.teller,
+                options,
+                live,
+                duty.hooks,
+                request,
+                load_credentials(duty.credentials).sign,
+                HostPolicy(tuple(duty.allow_host)),
+                trusted=True,
+                tls=tls_options(options.ca_file, insecure=options.insecure),
+                max_streams=slots,
+                show=parent.teller.on_notice if duty.is_drawn else None,
+                in_fleet=True,
+            )
+            station, hooks = await stack.enter_async_context(recording)
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGQUIT, _end_at_once, hooks.kill)
             worker = working(station, parent.dispatch, slots, live, options)
+            await stack.enter_async_context(_heard(station, request, options.out))
             # It says that it lives as long as it does: hooks and stores may take their time at the end.
             serving = asyncio.create_task(parent.serve(station, worker), name="line")
             await worker.run()
@@ -188,6 +191,25 @@ async def _work(parent: Parent, duty: Duty) -> None:
     finally:
         if serving is not None:
             serving.cancel()
+
+
+@asynccontextmanager
+async def _heard(station: Station, request: MediaRequest, out: Path) -> AsyncIterator[None]:
+    """Let the process that listens hear this worker's streams, for as long as it is entered."""
+    from rtms_cli.feed.ear import Ears
+    from rtms_cli.feed.journal import Journal
+    from rtms_cli.feed.local import served_feed
+    from rtms_cli.feed.places import make_place, worker_place
+    from rtms_cli.feed.station_source import StationSource
+
+    source = StationSource("worker", station, Journal(), out, listen=Ears(station.run_of, request).listen)
+    async with AsyncExitStack() as stack:
+        try:
+            make_place(os.getpid())
+            await stack.enter_async_context(served_feed(source, worker_place(os.getpid())))
+        except Problem as problem:
+            station.notice(f"WARNING: the streams of this worker cannot be heard in a browser: {problem.what}")
+        yield
 
 
 def _end_at_once(kill: Callable[[], None]) -> None:

@@ -153,6 +153,7 @@ def listen(
                     on_stop=team.stop,
                     in_fleet=queue is not None,
                     web=pages,
+                    fleet={"workers": team.workers, "watch": team.watch},
                 )
                 hearer = station = await stack.enter_async_context(shown)
                 offer = await stack.enter_async_context(team.open(station, live, recording))

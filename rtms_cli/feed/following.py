@@ -214,6 +214,12 @@ class Follower:
             self._take(message)
 
 
-def sound_path(stream_id: str) -> str:
-    """The path of a stream's sound."""
-    return f"/streams/{quote(stream_id, safe='', errors='replace')}"
+async def heard_at(address: Address, stream_id: str) -> AsyncIterator[bytes | str]:
+    """The sound of a stream there, as messages of docs/live-websocket.md, until it ends or the connection is lost."""
+    path = f"/streams/{quote(stream_id, safe='', errors='replace')}"
+    try:
+        async with address.connected(path) as connection:
+            while True:
+                yield await connection.recv()
+    except (ConnectionClosed, Problem):
+        return

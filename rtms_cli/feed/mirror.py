@@ -10,11 +10,10 @@ from datetime import UTC, datetime
 from itertools import count
 
 from msgspec import structs
-from websockets.exceptions import ConnectionClosed
 
 from rtms_cli import __version__
 from rtms_cli.errors import Problem
-from rtms_cli.feed.following import Address, Follower, sound_path
+from rtms_cli.feed.following import Address, Follower, heard_at
 from rtms_cli.feed.journal import Journal
 from rtms_cli.feed.messages import VERSION, Answer, Event, FromServer, Hello, Order, Picture, Watch
 from rtms_cli.protocol.times import iso_time
@@ -125,17 +124,11 @@ class Mirror:
         finally:
             del self._answers[number]
 
-    async def listen(self, stream_id: str) -> AsyncIterator[bytes | str]:
+    def listen(self, stream_id: str) -> AsyncIterator[bytes | str]:
         """See `Source`."""
-        address = self._follower.address
-        if address is None:
-            return
-        try:
-            async with address.connected(sound_path(stream_id)) as connection:
-                while True:
-                    yield await connection.recv()
-        except (ConnectionClosed, Problem):
-            return
+        if (address := self._follower.address) is None:
+            raise KeyError("there is no recorder")
+        return heard_at(address, stream_id)
 
     async def _follow(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rtms_cli.errors import Problem, reason_of
 
-_NAME = re.compile(r"(\d{1,10})\.sock")
+_NAME = re.compile(r"(\d{1,10})\.(?:sock|worker)")
 _LONGEST = 100
 """Bytes of a socket's path: systems allow 103 or 107."""
 FOLDER_VARIABLE = "RTMS_RUNTIME_DIR"
@@ -54,10 +54,17 @@ def make_place(pid: int) -> Path:
     return path
 
 
+def worker_place(pid: int) -> Path:
+    """The path of the socket of a worker, which only the process that it works for looks for."""
+    return runtime_folder() / f"{pid}.worker"
+
+
 def feeds() -> list[tuple[int, Path]]:
     """The processes of this user on this machine that have a feed, and their sockets; the newest first."""
     found = []
     for path, pid in _sockets(runtime_folder()):
+        if path.suffix != ".sock":
+            continue
         try:
             made = path.lstat()
         except OSError:

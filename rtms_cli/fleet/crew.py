@@ -207,6 +207,11 @@ class Crew:
         """Return the number of the worker that records a stream."""
         return next((member.number for member in self._members if stream_id in member.streams), None)
 
+    def pid_of(self, stream_id: str) -> int | None:
+        """Return the process that records a stream."""
+        its = next((member.process for member in self._members if stream_id in member.streams), None)
+        return None if its is None else its.pid
+
     def totals(self) -> Totals:
         """Return the totals of finished recordings."""
         totals = Totals()
