@@ -491,8 +491,8 @@ def web_door(web: WebOptions | None) -> WebDoor | None:
     :raises Problem: if the port cannot be used.
     """
     if web is None or web.web is None:
-        if web is not None and (web.web_control or web.web_name):
-            raise Problem("--web-control and --web-name need --web.", "Add --web.")
+        if web is not None and web != WebOptions():
+            raise Problem("--web-host, --web-name and --web-control need --web.", "Add --web.")
         return None
     from rtms_cli.web.site import listen_for_pages
 
