@@ -227,7 +227,7 @@ WebPort = Annotated[
 WebHost = Annotated[str, typer.Option("--web-host", metavar="HOST", help="Address for --web.", rich_help_panel=_WEB)]
 WebName = Annotated[
     list[str] | None,
-    typer.Option("--web-name", metavar="HOST", help="Another name of the pages' host.", rich_help_panel=_WEB),
+    typer.Option("--web-name", metavar="HOST", help="Name of a proxy in front of the pages.", rich_help_panel=_WEB),
 ]
 WebControl = Annotated[
     bool,
