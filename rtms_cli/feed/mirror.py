@@ -45,6 +45,7 @@ class Mirror:
         self._is_telling = self._must_tell = False
         self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._numbers = count(1)
+        self._find = find
         self._follower = Follower(find, self._take, self._known, self._on_state, all_events=True)
         self._following: asyncio.Task[None] | None = None
         self._leaving: asyncio.TimerHandle | None = None
@@ -62,6 +63,10 @@ class Mirror:
     def why_not(self) -> str:
         """Why it does not reach the recorder, for people; empty if it does."""
         return self._why
+
+    async def is_there(self) -> bool:
+        """Whether there is a recorder, as far as that can be told without connecting to it."""
+        return self._follower.is_connected or await asyncio.to_thread(self._find) is not None
 
     def hello(self) -> Hello:
         """See `Source`."""

@@ -107,7 +107,7 @@ def make_app(
                 "is_store": about.is_store,
                 "can_search": about.can_search,
                 "control": about.control,
-                "has_live": mirror.why_not == "",
+                "has_live": await mirror.is_there(),
                 "title": mirror.hello().title,
             }
         )
