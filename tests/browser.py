@@ -14,11 +14,13 @@ from websockets.asyncio.client import ClientConnection, connect
 
 KEYS = {
     "Backspace": 8, "Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "PageUp": 33, "PageDown": 34, "End": 35, "Home": 36,
-    "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Delete": 46,
+    "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Delete": 46, "F2": 113,
 }  # fmt: skip
 """The codes of keys that do something of their own in a browser."""
 TEXTS = {"Enter": "\r"}
 SHIFT = 8
+WAIT_S = 50
+"""Less than a test may take, so that it tells what it waits for."""
 SERIOUS = ("serious", "critical")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -82,9 +84,13 @@ class Page:
         return result.get("value")
 
     async def until(self, script: str) -> None:
-        """Wait until an expression holds in the page; the test's time-out bounds it."""
-        while not await self.run(script):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+        """Wait until an expression holds in the page."""
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while not await self.run(script):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"never holds: {script}") from None
 
     async def mouse(self, kind: str, x: float, y: float, **more: object) -> None:
         """Move, press or turn the mouse."""
@@ -132,10 +138,10 @@ class Page:
         found = await self.run("axe.run().then(({violations}) => violations)")
         assert isinstance(found, list)
         return [
-            f"{one['impact']}: {one['id']}: {node['failureSummary']} {node['html'][:300]}"
+            f"{one['impact']}: {one['id']}, {len(one['nodes'])}×: {first['failureSummary']} {first['html'][:300]}"
             for one in found
             if one["impact"] in SERIOUS
-            for node in one["nodes"]
+            for first in one["nodes"][:1]
         ]
 
     async def picture(self, path: Path) -> None:

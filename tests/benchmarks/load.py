@@ -5,8 +5,8 @@
 It does the upgrade and the handshakes by hand, with nothing of ours, then sends `COUNT` messages of a shape on each
 of `STREAMS` media sockets: `audio`, `mixed` or `share` as fast as they are taken, `realtime` one audio packet every
 20 ms, and so does `stamped`, whose packets begin with the time at which they are sent. It prints its port; in real time
-a line when all streams send and one when the first ends; and at the end how many keep-alives were answered and the
-slowest answer.
+a line when all streams send and one when the first ends; and at the end how many keep-alives were answered, the slowest
+answer, and in `took` each answer with the time at which it came.
 """
 
 import asyncio
@@ -79,7 +79,8 @@ def stamped(number: int) -> bytes:
 FRAMES = made()
 BLOBS = [b"".join(FRAMES[first : first + 500]) for first in range(0, len(FRAMES), 500)]
 asked: dict[tuple[object, int], float] = {}
-answers: list[float] = []
+answers: list[tuple[float, float]] = []
+"""How long each took, and when it came, by the clock that all processes of the machine have."""
 finished = asyncio.Event()
 signaling: dict[str, asyncio.StreamWriter] = {}
 media_sockets: dict[str, asyncio.StreamWriter] = {}
@@ -193,7 +194,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                     task = asyncio.create_task(stream_out(stream, media_sockets[stream]))
                     tasks.add(task)
                 case 13:
-                    answers.append(time.monotonic() - asked[stream, message["sequence"]])
+                    now = time.monotonic()
+                    answers.append((now - asked[stream, message["sequence"]], now))
     except (asyncio.IncompleteReadError, ConnectionError):
         pass  # a client that goes without a word
     writer.close()
@@ -212,9 +214,9 @@ async def main() -> None:
         tasks.add(asyncio.create_task(pace()))
     await finished.wait()
     await asyncio.sleep(0.5)
-    ordered = sorted(answers) or [0.0]
+    ordered = sorted(took for took, _ in answers) or [0.0]
     told = {"p99_ms": ordered[len(ordered) * 99 // 100] * 1000, "slowest_ms": ordered[-1] * 1000}
-    print(json.dumps({"asked": len(asked), "answered": len(answers), **told}), flush=True)
+    print(json.dumps({"asked": len(asked), "answered": len(answers), **told, "took": answers}), flush=True)
 
 
 uvloop.run(main())

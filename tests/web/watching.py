@@ -3,15 +3,18 @@
 import asyncio
 import re
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 
+import httpx
 from msgspec import Struct
 from processes import CREDENTIALS, Running, running
 
 from rtms_cli.protocol.numbers import Product
+from rtms_cli.protocol.signatures import signed_headers
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.server import App, LiveStream, Simulator
 
@@ -41,6 +44,12 @@ class Recorder(Struct):
         await self.simulator.tell(stream, "started")
         assert not stream.webhook_findings, stream.webhook_findings
         return stream
+
+    async def post(self, body: bytes) -> int:
+        """Post a signed webhook; gives the status of the answer."""
+        headers = signed_headers(APP.secret_token, int(time.time()), body)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return (await client.post(self.webhook, content=body, headers=dict(headers))).status_code
 
 
 @asynccontextmanager
