@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +17,13 @@ from rtms_cli.protocol.times import iso_time
 
 
 class Played:
-    """A `Source`."""
+    """A `Source`.
 
-    def __init__(self) -> None:
+    :param run: names it; another one is another run.
+    """
+
+    def __init__(self, run: str = "a run") -> None:
+        self._run = run
         self.journal = Journal()
         self.rows: list[Row] = []
         self.people: list[Person] = []
@@ -50,15 +54,24 @@ class Played:
     def hello(self) -> Hello:
         """See `Source`."""
         journal = self.journal
-        return Hello(VERSION, "0", "a run", "played", iso_time(datetime.now(UTC)), journal.seq, journal.oldest, True)
+        return Hello(
+            VERSION,
+            "0",
+            self._run,
+            f"played {self._run}",
+            iso_time(datetime.now(UTC)),
+            journal.seq,
+            journal.oldest,
+            True,
+        )
 
     def after(self, seq: int) -> Collection[Event]:
         """See `Source`."""
         return list(self.journal.after(seq))
 
-    def subscribe(self, on_event: object) -> object:
+    def subscribe(self, on_event: Callable[[Event], None]) -> Callable[[], None]:
         """See `Source`."""
-        return self.journal.subscribe(on_event)  # type: ignore[arg-type]
+        return self.journal.subscribe(on_event)
 
     async def prepare(self) -> None:
         """See `Source`."""
@@ -101,7 +114,7 @@ async def played(source: Played, cwd: Path, *options: str) -> AsyncIterator[str]
     """Serve a feed, and the pages that show it; gives their URL."""
     with tempfile.TemporaryDirectory(prefix="rtms-") as place:
         async with (
-            served_feed(source, Path(place) / f"{os.getpid()}.sock"),  # type: ignore[arg-type]
+            served_feed(source, Path(place) / f"{os.getpid()}.sock"),
             pages(cwd, "--of", str(os.getpid()), *options, cwd=cwd, settings={"RTMS_RUNTIME_DIR": place}) as url,
         ):
             yield url.rstrip("/.")

@@ -1,6 +1,8 @@
 """The live pages in a real browser: of a recorder that a simulated stream comes to, and of feeds of unusual shapes."""
 
 import json
+import os
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,8 +12,9 @@ import pytest
 from browser import CHROMIUM, Page, browser
 from processes import until
 from web.played import Played, played, row
-from web.watching import AXE, recorder
+from web.watching import AXE, pages, recorder
 
+from rtms_cli.feed.local import served_feed
 from rtms_cli.feed.messages import Mark, Person, Stop
 from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.scenario import Scenario
@@ -319,3 +322,33 @@ async def test_a_stream_that_ended_and_one_that_nobody_knows(tmp_path: Path) -> 
         await page.run("history.pushState(null, '', '/live/unknown'); dispatchEvent(new Event('popstate'))")
         await page.until(has(".over", "does not run now"))
         await is_fine(page)
+
+
+async def test_a_recorder_that_comes_goes_and_comes_again(tmp_path: Path) -> None:
+    """The page says how to start one, notices one, keeps what it showed when it goes, and takes the next one for it."""
+    one, other = Played("one"), Played("other")
+    one.rows, other.rows = [row("its stream")], [row("another stream")]
+    one.tell("notice", text="of the first")
+    other.tell("notice", text="of the second")
+    with tempfile.TemporaryDirectory(prefix="rtms-") as place:
+        socket = Path(place) / f"{os.getpid()}.sock"
+        async with (
+            pages(tmp_path, cwd=tmp_path, settings={"RTMS_RUNTIME_DIR": place}) as url,
+            browser(tmp_path / "profile") as page,
+        ):
+            await page.open(url.rstrip("/.") + "/live")
+            await page.until(has(".empty", "rtms listen"))
+            await is_fine(page)
+            async with served_feed(one, socket):
+                await page.until(has(".streams a", "its stream"))
+                await page.until(has(".log li", "of the first"))
+                await page.until(has(".under", "played one"))
+            await page.until(has(".title .badge", "recorder gone"))
+            await page.until(has(".alarms", "cannot be reached"))
+            assert await page.run(has(".streams a", "its stream")), "as it stood"
+            async with served_feed(other, socket):
+                await page.until(has(".streams a", "another stream"))
+                await page.until(has(".log li", "of the second"))
+                assert not await page.run(has(".log li", "of the first"))
+                assert not await page.run(has(".streams a", "its stream"))
+            assert page.complaints() == []
