@@ -16,7 +16,7 @@ from rtms_cli.catalog.entries import is_recording
 from rtms_cli.catalog.naming import name_folder, read_title
 from rtms_cli.catalog.stored import name_stored
 from rtms_cli.errors import Problem
-from rtms_cli.store.urls import is_safe_key, is_store_url
+from rtms_cli.store.urls import is_store_url
 from rtms_cli.untrusted import is_folder
 from rtms_cli.web import files
 from rtms_cli.web.listing import Folder, Listing
@@ -164,8 +164,6 @@ class Shelf:
     async def _file(self, request: Request, name: str, path: str) -> Response:
         if any(part.startswith(".") or not part for part in path.split("/")):
             return _missing(request)
-        if self._store is not None and not is_safe_key(f"{name}/{path}"):
-            return _missing(request)
         try:
             file = await asyncio.to_thread(self._open, name, path)
         except (OSError, Problem):
@@ -174,7 +172,9 @@ class Shelf:
 
     def _open(self, name: str, path: str) -> files.OpenFile:
         if self._store is not None:
-            return files.StoredFile(self._store.objects, f"{name}/{path}")
+            if (key := self._store.key_of(name, path)) is None:
+                raise FileNotFoundError(path)
+            return files.StoredFile(self._store.objects, key)
         return files.LocalFile(Path(self._place) / name, path)
 
     async def _has(self, name: str) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 from rtms_cli.catalog.entries import UNREADABLE, Entry
 from rtms_cli.catalog.stored import stored_entry
 from rtms_cli.errors import Problem
+from rtms_cli.recording.manifest import MANIFEST
 from rtms_cli.store.objects import Objects, open_store
-from rtms_cli.store.reading import fetched
-from rtms_cli.store.urls import read_store_url
+from rtms_cli.store.reading import fetched, finished
+from rtms_cli.store.urls import is_safe_key, read_store_url
 
 REFRESH_S = 30.0
 """How often the store is listed, at most."""
@@ -45,6 +46,23 @@ class Store:
         except Problem as problem:
             return Entry(name, path, UNREADABLE, problem=problem.what)
         return entry or Entry(name, path, UNREADABLE, problem="it has neither a manifest nor a capture")
+
+    def key_of(self, name: str, path: str) -> str | None:
+        """The key of a finished recording's file, which has its epoch in it; `None` if there is no such file.
+
+        Only files that the manifest names are there for others: a stranger may have put anything beside them.
+        """
+        try:
+            stored = finished(self.objects, f"{name}/")
+        except (ValueError, Problem):
+            return None
+        if stored is None:
+            return None
+        if path == MANIFEST:
+            return f"{name}/{MANIFEST}"
+        keys = {one.path: f"{name}/{one.key}" for one in stored.entry.files}
+        key = keys.get(path)
+        return key if key is not None and is_safe_key(key) else None
 
 
 class Copies:
