@@ -1,5 +1,9 @@
 /* Small pieces of the live pages: elements, numbers as text, meters, lines of what happened. Text is text, never HTML. */
 
+import { clock, size } from "./api.js";
+
+export { clock, size };
+
 export function make(tag, className, text) {
   const element = document.createElement(tag);
   if (className) element.className = className;
@@ -27,13 +31,6 @@ export const count = (number) => number.toLocaleString("en-US");
 export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1).replaceAll("_", " ");
 
-/* 0:12:30 */
-export function clock(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  const pad = (number) => String(number).padStart(2, "0");
-  return `${Math.floor(whole / 3600)}:${pad(Math.floor(whole / 60) % 60)}:${pad(whole % 60)}`;
-}
-
 /* 0.3 s, 12 s, 0:12:30 */
 export const spoken = (seconds) =>
   seconds < 9.95 ? `${seconds.toFixed(1)} s` : seconds < 119.5 ? `${Math.round(seconds)} s` : clock(seconds);
@@ -42,14 +39,6 @@ export const spoken = (seconds) =>
 export function timeOfDay(at) {
   const date = new Date(at);
   return Number.isNaN(date.getTime()) ? "" : date.toLocaleTimeString("en-GB");
-}
-
-export function size(nbytes) {
-  for (const unit of ["B", "kB", "MB", "GB"]) {
-    if (nbytes < 1000) return `${nbytes.toFixed(unit === "B" ? 0 : 1)} ${unit}`;
-    nbytes /= 1000;
-  }
-  return `${nbytes.toFixed(1)} TB`;
 }
 
 export const rate = (number) => (number >= 9.95 ? count(Math.round(number)) : number.toFixed(number && number < 0.95 ? 1 : 0));
