@@ -450,7 +450,7 @@ class StreamPage {
       ] };
     }));
     const behind = detail.backlog_nbytes ? `; ${size(detail.backlog_nbytes)} wait for the disk` : "";
-    put(this.flow, `${size(rates.nbytes)}/s in; ${size(detail.written_nbytes)} written${behind}`);
+    put(this.flow, `${size(Math.round(rates.nbytes))}/s in; ${size(detail.written_nbytes)} written${behind}`);
     this.drawPeople(detail.people);
     fill(this.taps, detail.taps.map((tap, place) => ({ key: place, cells: [
       [`${tap.what}${tap.user_name ? ` of ${tap.user_name}` : ""} → ${tap.target}`, "long"], [size(tap.nbytes), "number"],
