@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -82,6 +83,7 @@ class Listing:
         self._progress: tuple[int, int] | None = (0, 0)
         """How many of how many were read; `None` behind the first look."""
         self._body: tuple[bytes, str] | None = None
+        self._is_stale = False
         self.problem: Problem | None = None
         """Why the last look failed."""
 
@@ -101,10 +103,10 @@ class Listing:
             self._body = await asyncio.to_thread(_encoded, entries, self._progress)
         return self._body
 
-    def stamp(self, name: str) -> object:
-        """What changes when a recording's entry may have changed; `None` if it is not known."""
-        known = self._known.get(name)
-        return None if known is None else known[0]
+    def look_again(self) -> None:
+        """Have the next answer look, whenever the last one did: something was changed here."""
+        self._looked = -math.inf
+        self._is_stale = self._task is not None
 
     async def _refresh(self) -> None:
         try:
@@ -113,7 +115,8 @@ class Listing:
         except Problem as problem:
             self.problem = problem
         finally:
-            self._looked = self._clock()
+            self._looked = -math.inf if self._is_stale else self._clock()
+            self._is_stale = False
             self._progress = self._task = None
 
     def _look(self) -> None:

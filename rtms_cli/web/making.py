@@ -16,6 +16,10 @@ from rtms_cli.inspection.reading import in_pieces
 from rtms_cli.store.urls import is_store_url
 
 HOME = "/recordings"
+NICENESS = 10
+"""Recorders and the feed come first, where processors are few."""
+MOST_NBYTES = 128 << 20
+"""Of a page, which is read into memory to be sent."""
 _SOUND = ("audio", "transcript", "chat")
 
 
@@ -47,7 +51,11 @@ def _write(source: Capture, folder: Path | None, name: str) -> None:
             return None
         return files_of(name) + quote(os.fsencode(path.relative_to(folder).as_posix()))
 
+    nbytes = 0
     for part in page(source.header, in_pieces(source), source.path, folder, link, HOME):
+        nbytes += len(part)
+        if nbytes > MOST_NBYTES:
+            raise Problem(f"The page has more than {MOST_NBYTES >> 20} MiB.", "Use `rtms inspect`.")
         sys.stdout.buffer.write(part)
     sys.stdout.buffer.flush()
 
@@ -55,6 +63,7 @@ def _write(source: Capture, folder: Path | None, name: str) -> None:
 def main() -> int:
     """Run it; returns the exit code."""
     place, name, *endpoint = sys.argv[1:]
+    os.nice(NICENESS)
     try:
         write_page(place, name, endpoint[0] if endpoint else None)
     except Problem as problem:

@@ -1,7 +1,9 @@
 """The pages of recordings, made by processes of their own and kept for a while."""
 
 import asyncio
+import math
 import tempfile
+import time
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +17,8 @@ PATIENCE_S = 1.5
 """How long an answer waits for a page; then a small one says that it is being made."""
 MOST_S = 300.0
 """How long making a page may take."""
+RETURN_S = 15.0
+"""Who was told that a page is being made gets that page, if they ask again within this time."""
 AT_ONCE = 2
 MOST_KEPT_NBYTES = 256 << 20
 """Of pages, on the disk."""
@@ -44,6 +48,8 @@ class Pages:
         self._tasks: dict[str, asyncio.Task[Made]] = {}
         self._may_make = asyncio.Semaphore(AT_ONCE)
         self._count = 0
+        self._told: dict[str, float] = {}
+        """When someone was last told that a page is being made."""
 
     async def close(self) -> None:
         """Stop what is being made, and delete what was."""
@@ -57,8 +63,9 @@ class Pages:
 
         :param stamp: changes when the recording does; another one than that of a page that is kept makes a new one.
         """
-        kept = self._kept.get(name)
-        if kept is not None and kept.stamp == stamp and name not in self._tasks:
+        kept, told = self._kept.get(name), self._told.pop(name, -math.inf)
+        is_awaited = time.monotonic() - told < RETURN_S  # that of a meeting that goes on is old when it is made
+        if kept is not None and name not in self._tasks and (is_awaited or (kept.path and kept.stamp == stamp)):
             self._kept.move_to_end(name)
             return kept
         task = self._tasks.get(name)
@@ -66,7 +73,10 @@ class Pages:
             task = self._tasks[name] = asyncio.create_task(self._make(name, stamp), name=f"page of {name}")
             task.add_done_callback(lambda _: self._tasks.pop(name, None))
         await asyncio.wait((task,), timeout=PATIENCE_S)
-        return task.result() if task.done() and not task.cancelled() else None
+        if task.done() and not task.cancelled():
+            return task.result()
+        self._told[name] = time.monotonic()
+        return None
 
     async def _make(self, name: str, stamp: object) -> Made:
         async with self._may_make:

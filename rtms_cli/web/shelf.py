@@ -5,6 +5,7 @@ import html
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -16,6 +17,7 @@ from rtms_cli.catalog.entries import is_recording
 from rtms_cli.catalog.naming import name_folder, read_title
 from rtms_cli.catalog.stored import name_stored
 from rtms_cli.errors import Problem
+from rtms_cli.store.objects import NoObjectError, StoreError
 from rtms_cli.store.urls import is_store_url
 from rtms_cli.untrusted import is_folder
 from rtms_cli.web import files
@@ -98,8 +100,11 @@ class Shelf:
 
     async def _rename(self, request: Request) -> Response:
         name, rest = _parts(request, "/api/recordings/")
-        if rest != "title" or not await self._has(name):
-            return _missing(request)
+        try:
+            if rest != "title" or not await self._has(name):
+                return _missing(request)
+        except StoreError as problem:
+            return refusal(problem, 503)
         if not self._control:
             return refusal(Problem("Titles cannot be changed here.", "Start it with --web-control."), 403)
         body = b""
@@ -118,6 +123,9 @@ class Shelf:
             await asyncio.to_thread(self._name, name, read_title(title))
         except Problem as problem:
             return refusal(problem, 409)
+        if self._store is not None:
+            self._store.forget(name)
+        self._listing.look_again()
         return JSONResponse({"title": read_title(title)})
 
     def _name(self, name: str, title: str | None) -> None:
@@ -128,10 +136,13 @@ class Shelf:
 
     async def _recording(self, request: Request) -> Response:
         name, rest = _parts(request, "/recordings/")
-        if not await self._has(name):
-            return _missing(request)
-        if not rest:
-            return await self._page(name)
+        try:
+            if not await self._has(name):
+                return _missing(request)
+            if not rest:
+                return await self._page(name)
+        except StoreError as problem:
+            return PlainTextResponse(f"{_shown(problem)}\n", 503)
         if not rest.startswith("files/"):
             return _missing(request)
         return await self._file(request, name, rest.removeprefix("files/"))
@@ -142,7 +153,10 @@ class Shelf:
             return HTMLResponse(_WAIT.replace("{title}", html.escape(_shown(name))))
         if made.path is None:
             return PlainTextResponse(f"{made.problem}\n", 422)
-        content = await asyncio.to_thread(made.path.read_bytes)
+        try:
+            content = await asyncio.to_thread(made.path.read_bytes)
+        except FileNotFoundError:  # another one has just taken its place
+            return HTMLResponse(_WAIT.replace("{title}", html.escape(_shown(name))))
         policy = _POLICY.search(content, 0, 4096)
         rules = "default-src 'none'" if policy is None else html.unescape(policy[1].decode())
         return Response(
@@ -154,11 +168,12 @@ class Shelf:
     def _stamp(self, name: str) -> object:
         """What changes when the page of a recording does."""
         if self._store is not None:
-            return self._listing.stamp(name)
+            return self._store.stamp(name)
         found = []
-        for path in sorted((Path(self._place) / name).iterdir()):
-            stat = path.lstat()
-            found.append((path.name, stat.st_size, stat.st_mtime_ns))
+        with suppress(OSError):  # what is deleted meanwhile has another one
+            for path in sorted((Path(self._place) / name).iterdir()):
+                stat = path.lstat()
+                found.append((path.name, stat.st_size, stat.st_mtime_ns))
         return tuple(found)
 
     async def _file(self, request: Request, name: str, path: str) -> Response:
@@ -166,15 +181,15 @@ class Shelf:
             return _missing(request)
         try:
             file = await asyncio.to_thread(self._open, name, path)
-        except (OSError, Problem):
+        except (OSError, NoObjectError):
             return _missing(request)
+        except StoreError as problem:
+            return PlainTextResponse(f"{_shown(problem)}\n", 503)
         return await files.answer(request, file, path)
 
     def _open(self, name: str, path: str) -> files.OpenFile:
         if self._store is not None:
-            if (key := self._store.key_of(name, path)) is None:
-                raise FileNotFoundError(path)
-            return files.StoredFile(self._store.objects, key)
+            return files.StoredFile(self._store.objects, self._store.key(name, path))
         return files.LocalFile(Path(self._place) / name, path)
 
     async def _has(self, name: str) -> bool:
@@ -182,9 +197,7 @@ class Shelf:
         if not name or name.startswith(".") or "/" in name or "\0" in name:
             return False
         if self._store is not None:
-            if self._listing.stamp(name) is None:
-                await self._listing.answer()
-            return self._listing.stamp(name) is not None
+            return await asyncio.to_thread(self._store.stamp, name) is not None
         folder = Path(self._place) / name
         return await asyncio.to_thread(lambda: not folder.is_symlink() and is_folder(folder) and is_recording(folder))
 

@@ -2,19 +2,24 @@
 
 import shutil
 import tempfile
+import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from rtms_cli.catalog.entries import UNREADABLE, Entry
 from rtms_cli.catalog.stored import stored_entry
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.recording.manifest import MANIFEST
-from rtms_cli.store.objects import Objects, open_store
+from rtms_cli.store.objects import Info, NoObjectError, Objects, StoreError, open_store
 from rtms_cli.store.reading import fetched, finished
+from rtms_cli.store.segments import epoch_and_number, segment_name
 from rtms_cli.store.urls import is_safe_key, read_store_url
 
 REFRESH_S = 30.0
 """How often the store is listed, at most."""
+FRESH_S = 5.0
+"""How long what was seen of one recording holds: a browser that plays asks for many ranges."""
+_MOST_SEEN = 100
 MOST_NBYTES = 2 << 30
 """Of what is fetched to be searched."""
 _SEARCHED = ("transcript", "chat")
@@ -26,17 +31,55 @@ class Store:
     def __init__(self, url: str, endpoint: str | None) -> None:
         self.url, self._endpoint = url.rstrip("/"), endpoint
         self.objects: Objects = open_store(read_store_url(url), endpoint)
+        self._seen: dict[str, tuple[float, object, dict[str, str]]] = {}
 
     def stamps(self) -> dict[str, object]:
         """See `Recordings`."""
-        found: dict[str, tuple[int, int, Any]] = {}
-        for info in self.objects.listed_now(""):
-            name, slash, _ = info.key.partition("/")
-            if not slash or name.startswith("."):
-                continue
-            count, nbytes, last = found.get(name, (0, 0, ""))
-            found[name] = count + 1, nbytes + info.nbytes, max(last, info.modified.isoformat())
-        return dict(found)
+        return _stamps(self.objects.listed_now(""))
+
+    def stamp(self, name: str) -> object:
+        """The same of one, as it is now or was a moment ago; `None` if it is not a recording.
+
+        :raises StoreError: if the store does not answer.
+        """
+        return self._look(name)[0]
+
+    def key(self, name: str, path: str) -> str:
+        """The object that is a recording's file: the manifest says which. Other objects are not files of it.
+
+        :raises StoreError: if there is none, or the store does not answer.
+        """
+        _, keys = self._look(name)
+        if path not in keys:
+            raise NoObjectError(f"{self.url}/{name} has no file {path}.")
+        return keys[path]
+
+    def forget(self, name: str) -> None:
+        """Look again at one that was changed."""
+        self._seen.pop(name, None)
+
+    def _look(self, name: str) -> tuple[object, dict[str, str]]:
+        now = time.monotonic()
+        seen = self._seen.get(name)
+        if seen is not None and now - seen[0] < FRESH_S:
+            return seen[1], seen[2]
+        found = list(self.objects.listed_now(name)) if is_safe_key(name) else []
+        stamp = _stamps(found).get(name)
+        keys = seen[2] if seen is not None and seen[1] == stamp else self._keys(name, found) if stamp else {}
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen[name] = now, stamp, keys
+        return stamp, keys
+
+    def _keys(self, name: str, found: Iterable[Info]) -> dict[str, str]:
+        inside = {info.key.removeprefix(f"{name}/"): info.key for info in found}
+        keys = {path: key for path, key in inside.items() if path == MANIFEST or _is_segment(path)}
+        try:
+            stored = finished(self.objects, f"{name}/")
+        except ValueError:
+            return keys
+        files = stored.entry.files if stored is not None else ()
+        return keys | {file.path: inside[file.key] for file in files if file.key in inside}
 
     def entry(self, name: str) -> Entry:
         """See `Recordings`."""
@@ -47,22 +90,26 @@ class Store:
             return Entry(name, path, UNREADABLE, problem=problem.what)
         return entry or Entry(name, path, UNREADABLE, problem="it has neither a manifest nor a capture")
 
-    def key_of(self, name: str, path: str) -> str | None:
-        """The key of a finished recording's file, which has its epoch in it; `None` if there is no such file.
 
-        Only files that the manifest names are there for others: a stranger may have put anything beside them.
-        """
-        try:
-            stored = finished(self.objects, f"{name}/")
-        except (ValueError, Problem):
-            return None
-        if stored is None:
-            return None
-        if path == MANIFEST:
-            return f"{name}/{MANIFEST}"
-        keys = {one.path: f"{name}/{one.key}" for one in stored.entry.files}
-        key = keys.get(path)
-        return key if key is not None and is_safe_key(key) else None
+def _stamps(found: Iterable[Info]) -> dict[str, object]:
+    """Of recordings: what has neither a manifest nor a piece of a capture is something else."""
+    stamps: dict[str, tuple[int, int, str]] = {}
+    names = set()
+    for info in found:
+        name, slash, path = info.key.partition("/")
+        if not slash or name.startswith("."):
+            continue
+        if path == MANIFEST or _is_segment(path):
+            names.add(name)
+        count, nbytes, last = stamps.get(name, (0, 0, ""))
+        mark = f"{info.modified.isoformat()} {info.etag}" if path == MANIFEST else info.modified.isoformat()
+        stamps[name] = count + 1, nbytes + info.nbytes, max(last, mark)
+    return {name: stamp for name, stamp in stamps.items() if name in names}
+
+
+def _is_segment(path: str) -> bool:
+    place = epoch_and_number(path)
+    return place is not None and path == segment_name(*place)
 
 
 class Copies:
@@ -74,7 +121,14 @@ class Copies:
         self.place = Path(self._folder.name) / "recordings"
         self.place.mkdir()
         self._known: dict[str, object] = {}
-        self.problems: list[str] = []
+        self._problems: dict[str, list[str]] = {}
+        self._is_full = False
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be read, and why."""
+        full = [f"only the first {MOST_NBYTES >> 30} GiB of text are searched"] if self._is_full else []
+        return full + [f"{name}: {problem}" for name, said in tuple(self._problems.items()) for problem in said]
 
     def close(self) -> None:
         """Delete them."""
@@ -86,30 +140,39 @@ class Copies:
         :raises Problem: if the store does not answer.
         """
         stamps = self._store.stamps()
-        for name in [name for name in self._known if name not in stamps]:
+        for name in [name for name in {**self._known, **self._problems} if name not in stamps]:
             self._forget(name)
-        self.problems, nbytes = [], 0
+        nbytes, self._is_full = 0, False
         for name, stamp in stamps.items():
+            if self._is_full:
+                self._forget(name)
+                continue
             if self._known.get(name) != stamp:
                 self._forget(name)
-                self._fetch(name)
-                self._known[name] = stamp
+                if self._fetch(name):
+                    self._known[name] = stamp
             nbytes += _nbytes(self.place / name)
-            if nbytes > MOST_NBYTES:
-                self.problems.append(f"only the first {MOST_NBYTES >> 30} GiB of text are searched")
-                return
+            self._is_full = nbytes > MOST_NBYTES
 
-    def _fetch(self, name: str) -> None:
+    def _fetch(self, name: str) -> bool:
+        """Returns whether it has to be done only once."""
         try:
             with fetched(f"{self._store.url}/{name}", self._endpoint, _SEARCHED) as found:
                 if isinstance(found.source, Path):
                     shutil.copytree(found.source, self.place / name)
-                self.problems += [f"{name}: {problem}" for problem in found.problems]
+                self._problems[name] = list(found.problems)
         except Problem as problem:
-            self.problems.append(f"{name}: {problem.what}")
+            self._problems[name] = [problem.what]
+            return not isinstance(problem, StoreError)
+        except OSError as error:
+            self._forget(name)
+            self._problems[name] = [reason_of(error)]
+            return False
+        return True
 
     def _forget(self, name: str) -> None:
         self._known.pop(name, None)
+        self._problems.pop(name, None)
         if (self.place / name).is_dir():
             shutil.rmtree(self.place / name)
 
