@@ -41,6 +41,7 @@ COMMANDS = {
     "trigger": "Post a signed webhook to an app, and check its answer.",
     "doctor": "Check this machine, the credentials, the webhook and the cloud.",
     "config": "Show effective settings, and where each comes from.",
+    "attach": "Show the dashboard of a recorder that runs in another terminal.",
     "web": "Show what runs and what was recorded, in a browser.",
     "sign": "Compute a signature, or find out why one is wrong.",
 }
@@ -49,7 +50,7 @@ COMMANDS = {
 
 PANELS = {
     "Record": ("listen", "join", "start", "stop", "pause", "resume", "status", "mark", "work", "fleet"),
-    "Look": ("ls", "show", "search", "play", "web", "inspect", "export", "name", "repair", "rm", "prune"),
+    "Look": ("ls", "show", "search", "play", "web", "attach", "inspect", "export", "name", "repair", "rm", "prune"),
     "Try": ("demo", "simulate", "replay", "trigger"),
     "Set up": ("doctor", "config", "sign"),
 }

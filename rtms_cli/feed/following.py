@@ -23,6 +23,8 @@ OPEN_S = 10.0
 FIRST_S, LONGEST_S = 0.2, 5.0
 """Between two attempts to come back."""
 PING_S = 20.0
+MOST_NBYTES = 64 << 20
+"""Of a message: a picture of a thousand streams, with the details of a hundred, has room."""
 
 
 class Address(Struct, frozen=True):
@@ -47,7 +49,7 @@ class Address(Struct, frozen=True):
         """
         headers = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
         more: dict[str, Any] = {
-            "max_size": None,
+            "max_size": MOST_NBYTES,
             "open_timeout": OPEN_S,
             "ping_interval": PING_S,
             "logger": quiet,
@@ -199,13 +201,16 @@ class Follower:
             try:
                 raw = await connection.recv()
             except ConnectionClosed as error:
-                return str(error.rcvd.reason if error.rcvd is not None and error.rcvd.reason else "connection lost")
+                return str(
+                    error.rcvd.reason if error.rcvd is not None and error.rcvd.reason else "the connection was closed"
+                )
             try:
                 message = read_server(raw)
             except (msgspec.ValidationError, UnicodeDecodeError):
                 continue  # a type of message that a later version may have
             except msgspec.MsgspecError:
-                raise Problem(f"{self.address.shown if self.address else 'It'} is not a page of rtms.") from None
+                what = f"{self.address.shown if self.address else 'It'} is not a page of rtms."
+                raise Problem(what, "Give its URL.", Exit.REFUSED) from None
             if isinstance(message, Hello):
                 if message.version > VERSION:
                     what = f"{self.address.shown if self.address else 'It'} runs rtms {message.rtms}, which is newer."

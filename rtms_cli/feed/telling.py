@@ -8,6 +8,7 @@ from rtms_cli.feed.journal import Journal
 from rtms_cli.feed.messages import Event
 from rtms_cli.machine import ChannelState, Direction, Finish, Frame, State
 from rtms_cli.protocol.conversation import chat_gist, chat_receivers
+from rtms_cli.protocol.endings import how_it_ended
 from rtms_cli.protocol.messages import Chat, KeepAliveRequest, KeepAliveResponse, Media, Transcript
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.parties import label, name_of, party_of
@@ -66,7 +67,7 @@ class Telling:
             id=cut(stream.id),
             recording=None if folder is None else name_of_folder(folder),
             status=str(finish.status),
-            reason=cut(finish.said_by),
+            reason=cut(_why(finish)),
             losses=0 if manifest is None else len(manifest.losses),
             is_warning=finish.status in ("failed", "interrupted") or bool(manifest is not None and manifest.losses),
         )
@@ -90,6 +91,12 @@ class Telling:
         at = iso_time(self._now())
         nbytes = sum(len(value) for value in fields.values() if isinstance(value, str))
         self._journal.add(lambda seq: Event(seq, at, event, **fields), nbytes)  # type: ignore[arg-type]
+
+
+def _why(finish: Finish) -> str:
+    """How it ended, for people, without the status."""
+    how = how_it_ended(finish.status, finish.stop_reason, finish.said_by)
+    return how.removeprefix(str(finish.status)).lstrip(",: ")
 
 
 def event_of(seq: int, at: str, stream_id: str, frame: Frame, product: Product) -> Event:

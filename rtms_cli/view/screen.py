@@ -53,7 +53,7 @@ class Elsewhere(Struct, frozen=True):
 class Screen:
     """An observer that draws; enter it for as long as it owns the terminal.
 
-    :param title: what runs, for the first line.
+    :param title: what runs, for the first line; or what says so.
     :param look: gives the streams as they stand.
     :param end: ends one stream, by its id, or all of them with `None`.
     :param mark: marks the moment in one stream's events.
@@ -67,7 +67,7 @@ class Screen:
 
     def __init__(
         self,
-        title: str,
+        title: str | Callable[[], str],
         look: Callable[[], Sequence[StreamSnapshot]],
         end: Callable[[str | None], None],
         mark: Callable[[str], None],
@@ -274,7 +274,7 @@ class Screen:
             frames = self._messages(self._views[self._chosen].session.stream.stream_id)
         width, height = self._console.size
         moment = Moment(
-            title=self._title,
+            title=self._title if isinstance(self._title, str) else self._title(),
             views=self._views,
             chosen=self._chosen,
             progress=self._progress(),

@@ -25,6 +25,7 @@ def cli() -> typer.Typer:
 COMMANDS = [
     "demo", "listen", "work", "fleet", "join", "start", "stop", "pause", "resume", "status", "replay",
     "inspect", "export", "repair", "ls", "show", "search", "play", "name", "mark", "rm", "prune", "web",
+    "attach",
     "simulate", "trigger", "doctor", "config",
     "sign handshake", "sign webhook", "sign challenge",
 ]  # fmt: skip
