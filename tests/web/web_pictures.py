@@ -2,7 +2,7 @@
 
 Each is drawn at 1280 and 390 pixels, in light and dark: recordings (none, one, 5,000, hostile ones), search, the page
 of a three-hour meeting, and live pages with nothing, one stream and many (`--streams 100`). `--only NAME` draws those
-whose names have it.
+whose names have it. `--readme` draws the picture of the README instead.
 """
 
 import argparse
@@ -18,8 +18,20 @@ from web.watching import pages, recorder
 
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.simulator.faults import Fault, FaultAt
-from rtms_cli.simulator.scenario import Scenario
+from rtms_cli.simulator.scenario import Person, Scenario
+from rtms_cli.simulator.schedule import Event, EventKind
 
+README = Path(__file__).resolve().parents[2] / "docs/images/web.png"
+TALK = (
+    (0, "Good morning. Let us begin with the numbers of last week."),
+    (1, "Sign-ups are up by a fifth, and most of them come from the new page."),
+    (0, "That is better than we thought. And the invoice?"),
+    (2, "It is paid. I will send you the receipt after the meeting."),
+    (1, "Then only the release is left. I would like to ship it on Monday."),
+    (0, "Monday is fine. Zoë, please tell the customers on Friday."),
+    (1, "I will. The draft is in the wiki."),
+)
+"""Who says what in the README's picture, one after the other."""
 SIZES = ((1280, 800), (390, 844))
 SCHEMES = ("light", "dark")
 Ready = Callable[[Page], Awaitable[object]]
@@ -92,16 +104,38 @@ async def running(camera: Camera, folder: Path, streams: int, only: str) -> None
             await camera.take("live-many", f"{one.pages}live", "document.body.innerText.includes('streaming')", 2)
 
 
+async def draw_readme(page: Page, folder: Path) -> None:
+    """The page of a stream in the middle of a meeting."""
+    people = (Person(7, "Ann Example"), Person(8, "Zoë Müller"), Person(9, "Kim Park"))
+    events = [
+        Event(1000 + 5000 * number, kind, who, 4500, text)
+        for number, (who, text) in enumerate(TALK)
+        for kind in (EventKind.SPEAK, EventKind.TRANSCRIPT)
+    ]
+    events.append(Event(27_000, EventKind.CHAT, 2, 0, "The receipt: invoice-4711.pdf"))
+    async with recorder(folder, "--separate") as one:
+        stream = await one.begin(Scenario(60, people, events=tuple(events)))
+        await page.open(f"{one.pages}live/{stream.stream_id}", 1280, 860)
+        await page.until("document.querySelector('.lines')?.innerText.includes('on Friday')")
+        await asyncio.sleep(2)
+        await page.picture(README)
+
+
 async def main() -> None:
     """Take all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("pictures"))
+    parser.add_argument("--readme", action="store_true")
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
+    if not options.readme:
+        options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rtms-", ignore_cleanup_errors=True) as place:
         async with browser(Path(place) / "profile") as page:
+            if options.readme:
+                await draw_readme(page, Path(place))
+                return
             camera = Camera(page, options.folder, options.only)
             if "live" not in options.only:
                 await recorded(camera, Path(place))
