@@ -11,10 +11,10 @@ import httpx
 import pytest
 from catalog.shelf import manifest, put
 from catalog.test_search import say
+from processes import until
 from s3_server import S3Server
 from web.watching import pages, recorder
 
-from rtms_cli.catalog.stored import stored_entries
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.web.files import read_range
 
@@ -141,12 +141,6 @@ async def test_a_recording_without_a_capture_says_so(tmp_path: Path) -> None:
         assert "capture" in page.text
 
 
-async def _is_stored(url: str, endpoint: str) -> bool | None:
-    """Whether the store has a finished recording; `None` if not."""
-    entries = await asyncio.to_thread(lambda: list(stored_entries(url, endpoint)))
-    return True if [entry.status for entry in entries] == ["complete"] else None
-
-
 async def test_recordings_in_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recorded into a store, listed, searched, opened and heard from there."""
     with S3Server() as server:
@@ -156,7 +150,7 @@ async def test_recordings_in_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyP
         given = ("--out", url, "--store-endpoint", server.endpoint, "--spool", str(tmp_path / "spool"))
         async with recorder(tmp_path, *given, web=False) as here:
             await here.begin(Scenario(4))
-            await settled(lambda: _is_stored(url, server.endpoint))
+            await until(lambda: any(f" stored {url}" in line for line in here.listener.lines))
         options = ("--web-control", "--store-endpoint", server.endpoint)
         async with (
             pages(url, *options, cwd=tmp_path, settings=server.settings) as address,
@@ -164,7 +158,9 @@ async def test_recordings_in_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ):
             (entry,) = (await until_settled(client, "/api/recordings"))["recordings"]
             assert (entry["status"], entry["product"]) == ("complete", "meeting")
-            hits = (await until_settled(client, "/api/search?q=morning"))["hits"]
+            found = await until_settled(client, "/api/search?q=morning")
+            hits = found["hits"]
+            assert not found["problems"]
             assert [hit["text"] for hit in hits] == ["Good morning, can everybody hear me?"]
             page = await page_of(client, entry["link"])
             assert page.status_code == 200, page.text
