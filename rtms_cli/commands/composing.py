@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -514,6 +514,7 @@ async def shown_reception(
     :param room: on the disk for recordings; `None` if nothing is recorded.
     """
     from rtms_cli.feed import pictures
+    from rtms_cli.feed.ear import Relay
 
     door = web_door(web)
     panel = _Panel()
@@ -535,13 +536,13 @@ async def shown_reception(
             worker_of=crew.worker_of,
             workers=lambda: pictures.crew_workers(crew.health()),
             watch=lambda is_watched: crew.watch(DRAWN_S if is_watched else usual_s),
-            listen=functools.partial(_heard_in, crew),
+            listen=Relay(functools.partial(_heard_in, crew)).listen,
         )
         await stack.enter_async_context(served)
         yield reception
 
 
-def _heard_in(crew: "Crew", stream_id: str) -> "AsyncIterator[bytes | str]":
+def _heard_in(crew: "Crew", stream_id: str) -> "AsyncGenerator[bytes | str, None]":
     """The sound of a stream that a worker records; see `Source.listen`."""
     from rtms_cli.feed.following import Address, heard_at
     from rtms_cli.feed.places import worker_place

@@ -1,18 +1,23 @@
 """Listening in: the sound of a running stream, everyone mixed, for as long as someone wants it.
 
-One tap of a stream serves all its listeners. It comes when the first of them does, and goes with the last. Each has a
-buffer of its own; one that is too slow misses the oldest of it, and is told so.
+One tap of a stream, or one connection to the process that records it, serves all listeners. It comes when the first of
+them does, and goes with the last. Each has a buffer of its own; one that is too slow misses the oldest of it, and is
+told so.
 """
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
-from msgspec import structs
+import msgspec
+from msgspec import Struct, structs
 
-from rtms_cli.live.framing import STOP, Framing, Message, gap
-from rtms_cli.live.pieces import AUDIO, Beginning, Gap, Piece
+from rtms_cli.errors import Problem
+from rtms_cli.feed.source import SoundLostError
+from rtms_cli.live.framing import HEADER, STOP, Framing, Message, gap
+from rtms_cli.live.pieces import AUDIO, GAP, Beginning, Gap, Piece
 from rtms_cli.live.spec import TapSpec, TargetSpec
 from rtms_cli.live.tap import Tap
 from rtms_cli.protocol.media import MediaRequest
@@ -27,6 +32,52 @@ MOST_NBYTES = 4 * 2 * RATE_HZ
 """What may wait for a listener: four seconds."""
 TAP = TapSpec(AUDIO, TargetSpec("ear", shown="listen in"), rate_hz=RATE_HZ, channels=1, hold_ms=HOLD_MS, buffer_s=4.0)
 _TOO_SLOW = "this client reads too slowly"
+_NOT_HERE = "this stream does not run here"
+_LOST = "the connection to the recorder was lost"
+
+Leave = Callable[[], Awaitable[None]]
+"""Ends what the last listener of a stream has left."""
+
+
+class Shared:
+    """Sounds that each come from one place, for any number of listeners.
+
+    :param begin: begins to put a stream's sound into a `Sound`; returns what ends that.
+    """
+
+    def __init__(self, begin: "Callable[[str, Sound], Leave]") -> None:
+        self._begin = begin
+        self._sounds: dict[str, Sound] = {}
+        self._leaving: set[asyncio.Future[None]] = set()
+
+    async def listen(self, stream_id: str) -> AsyncIterator[bytes | str]:
+        """The sound of a stream from now on; see `Source.listen`.
+
+        :raises SoundLostError: if there is no such stream, or if its sound is lost.
+        """
+        sound = self._sounds.get(stream_id)
+        if sound is None or sound.is_over:
+            sound = Sound()
+            sound.leave = self._begin(stream_id, sound)
+            self._sounds[stream_id] = sound
+        listener = sound.join()
+        try:
+            async for message in listener.messages():
+                yield message
+        finally:
+            self._part(stream_id, sound, listener)
+
+    def _part(self, stream_id: str, sound: "Sound", listener: "Listener") -> None:
+        sound.listeners.discard(listener)
+        if sound.listeners:
+            return
+        if self._sounds.get(stream_id) is sound:
+            del self._sounds[stream_id]
+        if sound.leave is not None:
+            # A task of its own: whoever leaves may be cancelled again meanwhile.
+            leaving = asyncio.ensure_future(sound.leave())
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
 
 
 class Ears:
@@ -38,87 +89,172 @@ class Ears:
 
     def __init__(self, run_of: Callable[[str], Run | None], request: MediaRequest) -> None:
         self._run_of, self._request = run_of, request
-        self._ears: dict[str, _Ear] = {}
+        self.listen = Shared(self._begin).listen
 
-    def listen(self, stream_id: str) -> AsyncIterator[bytes | str]:
-        """The sound of a stream from now on, as messages of docs/live-websocket.md; see `Source.listen`.
+    def _begin(self, stream_id: str, sound: "Sound") -> Leave:
+        run = self._run_of(stream_id)
 
-        :raises KeyError: if there is no such stream.
-        """
-        ear = self._ears.get(stream_id)
-        if ear is None or ear.is_over:
-            run, ear = self._run_of(stream_id), _Ear()
-            if run is None or not run.invite(lambda stream, folder: self._open(ear, stream, folder)):
-                raise KeyError("this stream does not run here")
-            self._ears[stream_id] = ear
-        return self._heard(stream_id, ear, ear.join())
+        def open_guest(stream: Stream, folder: Path | None) -> _Guest:
+            target = _Ear(sound)
+            tap = Tap(TAP, stream, folder, self._request, lambda *_: target, lambda *_: None, is_guest=True)
+            return _Guest(tap, sound)
 
-    async def _heard(self, stream_id: str, ear: "_Ear", listener: "_Listener") -> AsyncIterator[bytes | str]:
+        guest = None if run is None else run.invite(open_guest)
+        if run is None or guest is None:
+            raise SoundLostError(_NOT_HERE)
+        return lambda: run.dismiss(guest)
+
+
+class Relay:
+    """Listens to streams of other processes, with one connection for each stream.
+
+    :param hear: gives a stream's sound there; may raise `KeyError`, and `Problem` when iterated.
+    """
+
+    def __init__(self, hear: Callable[[str], AsyncGenerator[bytes | str, None]]) -> None:
+        self._hear = hear
+        self.listen = Shared(self._begin).listen
+
+    def _begin(self, stream_id: str, sound: "Sound") -> Leave:
+        task = asyncio.create_task(self._pass_on(stream_id, sound), name="listen in: relay")
+
+        async def leave() -> None:
+            task.cancel()
+            await asyncio.wait([task])
+
+        return leave
+
+    async def _pass_on(self, stream_id: str, sound: "Sound") -> None:
+        why = _LOST
         try:
-            async for message in listener.messages():
-                yield message
+            async with contextlib.aclosing(self._hear(stream_id)) as heard:
+                async for message in heard:
+                    sound.take(message)
+                    if sound.is_over:
+                        return
+        except SoundLostError as error:
+            why = str(error)
+        except KeyError as error:
+            why = str(error.args[0]) if error.args else _NOT_HERE
+        except Problem as problem:
+            why = problem.what
         finally:
-            ear.listeners.discard(listener)
-            if not ear.listeners and self._ears.get(stream_id) is ear:
-                del self._ears[stream_id]
-                run = self._run_of(stream_id)
-                if run is not None and not ear.is_over:
-                    await run.dismiss()
+            sound.end(why)
 
-    def _open(self, ear: "_Ear", stream: Stream, folder: Path | None) -> Listeners:
-        tap = Tap(TAP, stream, folder, self._request, lambda spec, beginning: ear, lambda fields, text: None)
-        return Listeners([tap], lambda defect: ear.end())
+
+class _Told(Struct, frozen=True):
+    """A text of another process."""
+
+    type: str = ""
+
+
+_TOLD = msgspec.json.Decoder(_Told)
+
+
+class Sound:
+    """What all that listen to a stream hear. Everything is called on the event loop."""
+
+    def __init__(self) -> None:
+        self.listeners: set[Listener] = set()
+        self.leave: Leave | None = None
+        self.is_over = False
+        self._start: Message | None = None
+        self._last_ms = 0
+
+    def join(self) -> "Listener":
+        """One more listener."""
+        listener = Listener()
+        self.listeners.add(listener)
+        if self._start is not None:
+            listener.put([self._start])
+        return listener
+
+    def begin(self, start: bytes) -> None:
+        """The sound begins, or begins again."""
+        self._start = Message(start, is_text=True)
+        self.put([self._start])
+
+    def put(self, messages: Sequence[Message]) -> None:
+        """Let all hear something."""
+        for listener in self.listeners:
+            listener.put(messages)
+
+    def take(self, message: bytes | str) -> None:
+        """Pass on what another process says; what cannot be read is left out."""
+        if isinstance(message, bytes):
+            if len(message) >= HEADER.size:
+                *_, self._last_ms = HEADER.unpack_from(message)
+                seconds = (len(message) - HEADER.size) / (2 * RATE_HZ)
+                self.put([Message(message, False, Piece(AUDIO, b"", timestamp_ms=self._last_ms, seconds=seconds))])
+            return
+        raw = message.encode("utf-8", "replace")
+        try:
+            kind = _TOLD.decode(raw).type
+        except msgspec.MsgspecError:
+            return
+        if kind == "start":
+            self.begin(raw)
+        elif kind == "stop":
+            self.end()
+        else:
+            self.put([Message(raw, True, Piece(GAP, b"", timestamp_ms=self._last_ms))])
+
+    def end(self, lost: str = "") -> None:
+        """There will be no more.
+
+        :param lost: why, unless the stream has ended.
+        """
+        if not self.is_over:
+            self.is_over = True
+            for listener in self.listeners:
+                listener.finish(lost)
 
 
 class _Ear:
-    """The tap's `Target`: hands its pieces to all listeners."""
+    """The tap's `Target`."""
 
-    def __init__(self) -> None:
-        self.listeners: set[_Listener] = set()
-        self.is_over = False
+    def __init__(self, sound: Sound) -> None:
+        self._sound = sound
         self._opened: tuple[Framing, Beginning] | None = None
-        self._loop = asyncio.get_running_loop()
-
-    def join(self) -> "_Listener":
-        """One more listener."""
-        listener = _Listener()
-        self.listeners.add(listener)
-        if self._opened is not None:
-            listener.put([Message(self._opened[0].start(), is_text=True)])
-        return listener
-
-    def end(self) -> None:
-        """The sound has ended; may be called on any thread."""
-        self._loop.call_soon_threadsafe(self._finish)
 
     async def open(self, beginning: Beginning) -> None:
         """See `Target.open`."""
         framing = Framing(structs.replace(beginning, folder=None))
         self._opened = framing, beginning
-        for listener in self.listeners:
-            listener.put([Message(framing.start(), is_text=True)])
+        self._sound.begin(framing.start())
 
     async def send(self, pieces: Sequence[Piece]) -> int:
         """See `Target.send`."""
         assert self._opened is not None
         framing, told = self._opened
-        messages = [message for piece in pieces for message in framing.messages(piece, told)]
-        for listener in self.listeners:
-            listener.put(messages)
+        self._sound.put([message for piece in pieces for message in framing.messages(piece, told)])
         return sum(len(piece.data) for piece in pieces)
 
     async def close(self, *, hurry: bool = False) -> int | None:
         """See `Target.close`."""
-        self._finish()
+        self._sound.end()
         return None
 
-    def _finish(self) -> None:
-        self.is_over = True
-        for listener in self.listeners:
-            listener.finish()
+
+class _Guest(Listeners):
+    """The tap, and who has to know when it ends: a stream may end before anyone has spoken."""
+
+    def __init__(self, tap: Tap, sound: Sound) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__([tap], lambda defect: _call(loop, lambda: sound.end("a defect in rtms")))
+        self._sound = sound
+
+    async def close(self) -> None:
+        """See `StreamListener`."""
+        await super().close()
+        self._sound.end()
 
 
-class _Listener:
+def _call(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
+    loop.call_soon_threadsafe(work)
+
+
+class Listener:
     """What waits for one listener."""
 
     def __init__(self) -> None:
@@ -129,6 +265,7 @@ class _Listener:
         self._gap: Gap | None = None
         self._wake = asyncio.Event()
         self._is_over = False
+        self._lost = ""
 
     def put(self, messages: Iterable[Message]) -> None:
         """Add messages, and drop the oldest sound where too much waits."""
@@ -146,13 +283,16 @@ class _Listener:
             self._gap.add(oldest.piece)
         self._wake.set()
 
-    def finish(self) -> None:
-        """There will be no more."""
-        self._is_over = True
+    def finish(self, lost: str = "") -> None:
+        """There will be no more; see `Sound.end`."""
+        self._is_over, self._lost = True, lost
         self._wake.set()
 
     async def messages(self) -> AsyncIterator[bytes | str]:
-        """What waits, as it comes, until the end."""
+        """What waits, as it comes, until the end.
+
+        :raises SoundLostError: if it was lost.
+        """
         while True:
             if self._news:
                 yield self._news.popleft().raw.decode()
@@ -163,6 +303,8 @@ class _Listener:
                 message = self._sound.popleft()
                 self._nbytes -= len(message.raw)
                 yield message.raw.decode() if message.is_text else message.raw
+            elif self._is_over and self._lost:
+                raise SoundLostError(self._lost)
             elif self._is_over:
                 yield STOP.decode()
                 return

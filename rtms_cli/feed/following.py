@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from rtms_cli.errors import Exit, Problem, reason_of
 from rtms_cli.feed.messages import VERSION, FromClient, FromServer, Hello, read_server, write
+from rtms_cli.feed.source import SoundLostError
 from rtms_cli.live.sockets import quiet
 
 TOKEN_VARIABLE = "RTMS_WEB_TOKEN"  # noqa: S105  # its name
@@ -219,12 +220,21 @@ class Follower:
             self._take(message)
 
 
-async def heard_at(address: Address, stream_id: str) -> AsyncIterator[bytes | str]:
-    """The sound of a stream there, as messages of docs/live-websocket.md, until it ends or the connection is lost."""
+async def heard_at(address: Address, stream_id: str) -> AsyncGenerator[bytes | str, None]:
+    """The sound of a stream there, as messages of docs/live-websocket.md.
+
+    :raises SoundLostError: when the connection is closed.
+    :raises Problem: if there is none.
+    """
     path = f"/streams/{quote(stream_id, safe='', errors='replace')}"
+    async with address.connected(path) as connection:
+        while True:
+            yield await _heard(connection)
+
+
+async def _heard(connection: ClientConnection) -> bytes | str:
     try:
-        async with address.connected(path) as connection:
-            while True:
-                yield await connection.recv()
-    except (ConnectionClosed, Problem):
-        return
+        return await connection.recv()
+    except ConnectionClosed as error:
+        reason = "" if error.rcvd is None else error.rcvd.reason
+        raise SoundLostError(reason or "the connection to the recorder was lost") from None

@@ -4,7 +4,7 @@ Its recorder has one client, however many browsers look, and none while nobody d
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
@@ -13,6 +13,7 @@ from msgspec import structs
 
 from rtms_cli import __version__
 from rtms_cli.errors import Problem
+from rtms_cli.feed.ear import Relay
 from rtms_cli.feed.following import Address, Follower, heard_at
 from rtms_cli.feed.journal import Journal
 from rtms_cli.feed.messages import VERSION, Answer, Event, FromServer, Hello, Order, Picture, Watch
@@ -51,6 +52,7 @@ class Mirror:
         self._leaving: asyncio.TimerHandle | None = None
         self._greeted = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._relay = Relay(self._hear)
 
     async def __aenter__(self) -> "Mirror":
         return self
@@ -131,6 +133,9 @@ class Mirror:
 
     def listen(self, stream_id: str) -> AsyncIterator[bytes | str]:
         """See `Source`."""
+        return self._relay.listen(stream_id)
+
+    def _hear(self, stream_id: str) -> AsyncGenerator[bytes | str, None]:
         if (address := self._follower.address) is None:
             raise KeyError("there is no recorder")
         return heard_at(address, stream_id)

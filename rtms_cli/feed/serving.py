@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from rtms_cli.feed.messages import Answer, Event, Mark, Picture, Stop, Watch, read_client, write
-from rtms_cli.feed.source import Source
+from rtms_cli.feed.source import SoundLostError, Source
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class FeedServer:
         try:
             sound = self._source.listen(stream_id)
         except KeyError as error:
-            await client.close(TRY_AGAIN, str(error.args[0])[:100] if error.args else "no such stream")
+            await client.close(TRY_AGAIN, _reason(error, "no such stream"))
             return
         self._listeners += 1
         sending = asyncio.create_task(_send_all(client, sound), name="listen in")
@@ -149,8 +149,15 @@ class FeedServer:
             self._listeners -= 1
             for task in (sending, reading):
                 task.cancel()
-            await asyncio.gather(sending, reading, return_exceptions=True)
-        await client.close(1000, "")
+            ended = await asyncio.gather(sending, reading, return_exceptions=True)
+        match ended[0]:
+            case SoundLostError() as lost:
+                await client.close(TRY_AGAIN, _reason(lost, "lost"))
+            case None | GoneError() | TimeoutError() | asyncio.CancelledError():
+                await client.close(1000, "")
+            case defect:
+                log.error("a defect in rtms: a listener was disconnected", exc_info=defect)
+                await client.close(TRY_AGAIN, "a defect in rtms")
 
     def restart_soon(self) -> None:
         """Have all clients come back: the source is another one."""
@@ -293,6 +300,12 @@ class _Conversation:
                     self._put(event)
         await self._server.prepare()
         self.show(self._server.picture())
+
+
+def _reason(error: Exception, otherwise: str) -> str:
+    """What an error says, as the reason of a close frame, which has 123 bytes at most."""
+    text = str(error.args[0]) if error.args else otherwise
+    return text.encode("utf-8", "replace")[:120].decode("utf-8", "ignore")
 
 
 async def _send_all(client: Client, sound: AsyncIterator[bytes | str]) -> None:

@@ -6,6 +6,10 @@ from typing import Protocol
 from rtms_cli.feed.messages import Event, Hello, Order, Picture
 
 
+class SoundLostError(Exception):
+    """The sound of a stream goes on, if at all, without whoever listened; says why, for people."""
+
+
 class Source(Protocol):
     """See the module. Everything is called on the event loop."""
 
@@ -33,5 +37,6 @@ class Source(Protocol):
     def listen(self, stream_id: str) -> AsyncIterator[bytes | str]:
         """The audio of a stream, everyone mixed, as messages of docs/live-websocket.md: 16-bit mono at 24 kHz.
 
-        :raises KeyError: if there is no such stream.
+        :raises KeyError: if nothing can be heard here. Iterated, it raises `SoundLostError` if there is no such stream,
+            or if its sound is lost before its end.
         """

@@ -191,6 +191,7 @@ class Tap:
     :param make_target: creates the targets.
     :param tell: called with their state.
     :param is_live: whether data arrives in real time.
+    :param is_guest: whether it begins to listen at any moment: then no silence stands for what was before.
     """
 
     def __init__(
@@ -203,8 +204,10 @@ class Tap:
         tell: Tell,
         *,
         is_live: bool = True,
+        is_guest: bool = False,
     ) -> None:
         self._tap = tap
+        self._is_guest = is_guest
         self._stream = stream
         self._folder = None if folder is None else str(folder.absolute())
         self._requested = audio_form(request.params.audio)
@@ -244,7 +247,8 @@ class Tap:
             assert output.outlet is not None
             form = output.outlet.beginning.sound
             assert form is not None
-            begins = self._tap.user == MIXED and track.packets <= 1  # otherwise the session continues a recording
+            # A track that has more than that already belongs to a recording that the session continues.
+            begins = self._tap.user == MIXED and track.packets <= 1 and not self._is_guest
             output.sound = _Sound(self._tap, track.form, form, from_zero=begins)
         for piece in output.sound.place(whose, track, start, chunks, self._at_us):
             output.put(piece, self._at_us)

@@ -356,7 +356,10 @@ class Sink:
     def _receive(self) -> None:
         """Let in, or see off, who was announced."""
         while self._guests:
-            guest, loop, received = self._guests.popleft()
+            try:
+                guest, loop, received = self._guests.popleft()
+            except IndexError:  # at the very end, the event loop's thread may be here, too
+                break
             self._recorder.invite(guest)
             _tell(loop, received)
         is_prompt = self._recorder.is_heard and self._clock is not None

@@ -107,18 +107,18 @@ class Run:
 
         return connect
 
-    def invite(self, open_guest: OpenListener) -> bool:
-        """Let someone listen until `dismiss`, or the end; returns whether that can be."""
+    def invite(self, open_guest: OpenListener) -> StreamListener | None:
+        """Let someone listen until `dismiss`, or the end; returns who does, if that can be."""
         if self.sink is None or self.guest is not None:
-            return False
+            return None
         self.guest = open_guest(self.stream, self.folder)
         self.sink.invite(self.guest)
-        return True
+        return self.guest
 
-    async def dismiss(self) -> None:
-        """See off who listens for a while, if anyone does."""
-        if self.guest is not None and self.sink is not None:
-            guest, self.guest = self.guest, None
+    async def dismiss(self, guest: StreamListener | None) -> None:
+        """See off who listens for a while, if it still does."""
+        if guest is not None and guest is self.guest and self.sink is not None:
+            self.guest = None
             await self.sink.invite(None)
             await guest.close()
 

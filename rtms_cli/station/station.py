@@ -473,7 +473,7 @@ class Station:
     async def _close_sink(self, run: Run) -> None:
         if run.sink is not None:
             await run.sink.close()
-        await run.dismiss()
+        await run.dismiss(run.guest)
         if run.listeners is not None and run.recorder is not None:
             await run.listeners.close()
             await asyncio.to_thread(run.recorder.note_taps)

@@ -46,6 +46,9 @@ export function listenIn(streamId, { onState = () => {}, onLevel = () => {} } = 
     const mine = (socket = new WebSocket(url));
     let hasEnded = false;
     mine.binaryType = "arraybuffer";
+    mine.onopen = () => {
+      if (mine === socket && !isOver) tell("waiting");
+    };
     mine.onmessage = ({ data }) => {
       if (mine !== socket || isOver) return;
       if (typeof data === "string") {
@@ -91,8 +94,9 @@ export function listenIn(streamId, { onState = () => {}, onLevel = () => {} } = 
     player = new AudioWorkletNode(context, "player", { numberOfInputs: 0, outputChannelCount: [2], processorOptions: { rate } });
     player.port.onmessage = ({ data }) => {
       if (isOver) return;
-      tell(data.isPlaying ? "playing" : "waiting", { delay: data.waiting + (context.outputLatency || context.baseLatency || 0) });
       onLevel(data.level);
+      if (socket.readyState !== WebSocket.OPEN) return;
+      tell(data.isPlaying ? "playing" : "waiting", { delay: data.waiting + (context.outputLatency || context.baseLatency || 0) });
     };
     player.connect(gain);
   }

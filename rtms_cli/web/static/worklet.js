@@ -22,21 +22,27 @@ class Player extends AudioWorkletProcessor {
       }
       this.chunks.push(data);
       this.samples += data.length;
-      const most = MOST_S * this.from;
-      if (this.samples > most) {
-        while (this.samples - this.chunks[0].length > START_S * this.from && this.chunks.length > 1) {
-          const gone = this.chunks.shift();
-          this.samples -= gone.length;
-          this.skipped += gone.length;
-          this.place = 0;
-        }
-      }
+      if (this.waiting > MOST_S) this.advance(Math.floor((this.waiting - START_S) * this.from), true);
     };
+  }
+
+  get waiting() { // in seconds
+    return Math.max(0, this.samples - this.place) / this.from;
+  }
+
+  advance(count, isSkipped = false) {
+    this.place += count;
+    if (isSkipped) this.skipped += count;
+    while (this.chunks.length && this.place >= this.chunks[0].length) {
+      this.place -= this.chunks[0].length;
+      this.samples -= this.chunks.shift().length;
+    }
+    if (!this.chunks.length) this.place = 0;
   }
 
   process(inputs, [output]) {
     const out = output[0], step = this.from / sampleRate;
-    if (!this.isPlaying && this.samples >= START_S * this.from) this.isPlaying = true;
+    if (!this.isPlaying && this.waiting >= START_S) this.isPlaying = true;
     for (let i = 0; i < out.length; i++) {
       let value = 0;
       if (this.isPlaying) {
@@ -46,12 +52,7 @@ class Player extends AudioWorkletProcessor {
           const at = Math.floor(this.place), share = this.place - at;
           const next = at + 1 < chunk.length ? chunk[at + 1] : this.chunks[1] ? this.chunks[1][0] : chunk[at];
           value = (chunk[at] * (1 - share) + next * share) / 32768;
-          this.place += step;
-          while (this.chunks.length && this.place >= this.chunks[0].length) {
-            this.place -= this.chunks[0].length;
-            this.samples -= this.chunks.shift().length;
-          }
-          if (!this.chunks.length) this.place = 0;
+          this.advance(step);
         }
       }
       out[i] = value;
@@ -60,7 +61,7 @@ class Player extends AudioWorkletProcessor {
     for (let channel = 1; channel < output.length; channel++) output[channel].set(out);
     this.untold += out.length;
     if (this.untold >= REPORT_S * sampleRate) {
-      this.port.postMessage({ level: this.level, waiting: this.samples / this.from, isPlaying: this.isPlaying, skipped: this.skipped / this.from });
+      this.port.postMessage({ level: this.level, waiting: this.waiting, isPlaying: this.isPlaying, skipped: this.skipped / this.from });
       this.untold = this.level = 0;
     }
     return !this.isOver;
