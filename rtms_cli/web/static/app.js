@@ -131,12 +131,20 @@ document.addEventListener("click", (event) => {
   }
 });
 
+/** Empty a search field first: a browser that does so itself would not tell the page. */
+function leave(field, event) {
+  if (field.type !== "search" || !field.value) return field.blur();
+  event.preventDefault();
+  field.value = "";
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
 let going = -Infinity;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  const field = event.target.closest("input, select, textarea, dialog");
+  const field = event.target.closest("input, select, textarea, dialog[open]"); // a closed one may have the focus until the next frame
   if (field) {
-    if (event.key === "Escape" && field.matches("input, select") && !event.isComposing) field.blur();
+    if (event.key === "Escape" && field.matches("input, select") && !event.isComposing) leave(field, event);
     return;
   }
   const now = performance.now();

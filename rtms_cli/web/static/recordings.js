@@ -163,6 +163,7 @@ export function show(main, params, shell) {
   }
   function note() {
     clearTimeout(noting);
+    if (location.pathname !== "/recordings") return; // another page is on its way
     const query = filters.query();
     shell.note(`/recordings${query.size ? `?${query}` : ""}`, { list: list.place() });
   }

@@ -27,7 +27,7 @@ export function show(main, params, shell) {
     const kept = new URLSearchParams();
     if (words.value.trim()) kept.set("q", words.value.trim());
     if (user.value.trim()) kept.set("user", user.value.trim());
-    shell.note(`/search${kept.size ? `?${kept}` : ""}`, { top });
+    if (location.pathname === "/search") shell.note(`/search${kept.size ? `?${kept}` : ""}`, { top });
     return kept;
   }
 
