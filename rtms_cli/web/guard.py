@@ -36,6 +36,10 @@ HEADERS = {
 _HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+))(?::\d{1,5})?", re.ASCII)
 _SAFE = ("GET", "HEAD")
 MOST_QUERY = 4_096
+_AGAIN = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="0">
+<title>One moment</title></head><body><p>One moment\xe2\x80\xa6</p></body></html>
+"""
+"""Asks for the same address again, now from a page of ours, so that the cookie comes along if there is one."""
 
 
 class Guard:
@@ -172,6 +176,12 @@ def _is_same_origin(scope: Scope, host: str) -> bool:
     return bool(origins) or not sites or sites in (["same-origin"], ["none"]) or is_visit
 
 
+def _is_link(scope: Scope) -> bool:
+    """Whether a person has followed a link of another site, with which no strict cookie comes."""
+    is_visit = _values(scope, b"sec-fetch-mode") == ["navigate"] and _may_be_a_visit(scope)
+    return is_visit and _values(scope, b"sec-fetch-site") in (["cross-site"], ["same-site"])
+
+
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, what: str, remedy: str) -> None:
     if scope["type"] == "websocket":
         await receive()
@@ -186,6 +196,9 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, what:
     more = {"connection": "close"}  # a stranger holds none
     if status == 401:
         more["www-authenticate"] = "Bearer"
+    if status == 401 and _is_link(scope):
+        await _answer(send, status, _AGAIN, {"content-type": "text/html; charset=utf-8", **more})
+        return
     if scope["path"].startswith("/api/"):
         body = json.dumps({"error": what, "remedy": remedy}).encode() + b"\n"
         await _answer(send, status, body, {"content-type": "application/json", **more})

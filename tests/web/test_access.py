@@ -289,6 +289,16 @@ async def test_the_first_visit_leaves_a_cookie(tmp_path: Path) -> None:
         assert (await door.upgrade("/feed", among, ("Origin", "http://evil.example"))).is_refusal
 
 
+async def test_a_link_is_followed_again_from_here_and_only_once(tmp_path: Path) -> None:
+    """A strict cookie does not come with a link of another site."""
+    async with opened(tmp_path, *ANYWHERE) as (door, _):
+        link: tuple[Header, ...] = (("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"))
+        for site, is_again in (("cross-site", True), ("same-site", True), ("same-origin", False), ("none", False)):
+            reply = await door.knock("/recordings", *link, ("Sec-Fetch-Site", site))
+            assert reply.status == HTTPStatus.UNAUTHORIZED
+            assert (b'http-equiv="refresh"' in reply.body) is is_again, site
+
+
 async def test_the_first_visit_leads_nowhere_else(tmp_path: Path) -> None:
     """`//evil.example` would be another host, and a line's end another header."""
     async with opened(tmp_path, *ANYWHERE) as (door, _):

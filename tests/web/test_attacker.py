@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, browser
+from browser import CHROMIUM, Page, browser
 from catalog.shelf import put
+from processes import until
 from web.knocking import MARK, opened
 
 pytestmark = [
@@ -19,9 +20,8 @@ ANYWHERE = ("--host", "0.0.0.0", "--web-control")
 
 
 @asynccontextmanager
-async def attacker() -> AsyncIterator[int]:
-    """Serve the attack on every name of this machine; gives the port."""
-    page = await asyncio.to_thread(ATTACK.read_bytes)
+async def attacker(page: bytes = ATTACK.read_bytes()) -> AsyncIterator[int]:
+    """Serve a page on every name of this machine; gives the port."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -83,3 +83,31 @@ def tone() -> bytes:
     form += (32_000).to_bytes(4, "little") + b"\x02\x00\x10\x00"
     body = b"WAVEfmt " + form + b"data" + len(samples).to_bytes(4, "little") + samples
     return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+@pytest.mark.parametrize("path", ["/?token={token}", "/search?q=a%26b", "/recordings/secret"])
+async def test_a_link_from_elsewhere_leads_here(tmp_path: Path, path: str) -> None:
+    """From a chat or a mail in a browser: a strict cookie does not come along, but whoever is let in gets there."""
+    put(tmp_path / MARK, "secret")
+    flags = ("--host-resolver-rules=MAP chat.example 127.0.0.1",)
+    async with (
+        opened(tmp_path, *ANYWHERE) as (door, _),
+        attacker(b"<!doctype html><title>A chat</title>") as port,
+        browser(tmp_path / "profile", *flags) as page,
+    ):
+        own = f"http://127.0.0.1:{door.port}"
+        if "token" not in path:
+            await page.open(f"{own}/?token={door.token}")
+            page.events.clear()
+        await page.open(f"http://chat.example:{port}/")
+        link = (own + path).format(token=door.token)
+        await page.run(f"void setTimeout(() => location.href = {link!r})")
+        await until(lambda: 200 in answers(page, own))
+        assert answers(page, own).index(200) > 0, "the first answer was a refusal, or the cookie"
+
+
+def answers(page: Page, own: str) -> list[int]:
+    """How the documents of our origin were answered."""
+    found = [one for one in page.named("Network.responseReceived") if one["type"] == "Document"]
+    responses = [one["response"] for one in found if isinstance(one["response"], dict)]
+    return [int(one["status"]) for one in responses if str(one["url"]).startswith(own)]
