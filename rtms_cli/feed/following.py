@@ -17,6 +17,7 @@ from rtms_cli.errors import Exit, Problem, reason_of
 from rtms_cli.feed.messages import VERSION, FromClient, FromServer, Hello, read_server, write
 from rtms_cli.feed.source import SoundLostError
 from rtms_cli.live.sockets import quiet
+from rtms_cli.wire.hosts import is_loopback
 
 TOKEN_VARIABLE = "RTMS_WEB_TOKEN"  # noqa: S105  # its name
 """The variable with the token of a page on another machine."""
@@ -26,6 +27,13 @@ FIRST_S, LONGEST_S = 0.2, 5.0
 PING_S = 20.0
 MOST_NBYTES = 64 << 20
 """Of a message: a picture of a thousand streams, with the details of a hundred, has room."""
+
+
+class _Connect(connect):
+    """Does not follow redirects, which would send the token to another host."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 class Address(Struct, frozen=True):
@@ -61,7 +69,9 @@ class Address(Struct, frozen=True):
                 connection = await unix_connect(str(self.place), f"ws://localhost{path}", **more)
             else:
                 tls = ssl.create_default_context() if self.url.startswith("wss:") else None
-                connection = await connect(self.url + path, ssl=tls, additional_headers=headers, **more)
+                if is_loopback(urlsplit(self.url).hostname or ""):
+                    more["proxy"] = None
+                connection = await _Connect(self.url + path, ssl=tls, additional_headers=headers, **more)
         except InvalidStatus as error:
             raise _refused(self, error.response.status_code) from None
         except (InvalidHandshake, InvalidURI) as error:
