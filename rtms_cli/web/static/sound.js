@@ -8,8 +8,9 @@ const AGAIN_MS = 1000, MOST_AGAIN_MS = 8000;
  * Play a stream. Call it from a click or a key, so that the browser allows sound.
  *
  * @param {string} streamId
- * @param {(state: string, more: {why?: string, delay?: number}) => void} onState `connecting`, `playing`, `waiting` for
- *   sound, `lost`, `ended` or `refused`; `delay` is what waits here to be played, in seconds
+ * @param {(state: string, more: {why?: string, delay?: number, at?: number}) => void} onState `connecting`, `playing`, `waiting` for
+ *   sound, `lost`, `ended` or `refused`; `delay` is what waits here to be played, in seconds,
+ *   and `at` is when what plays now was said, on Zoom's clock, in milliseconds
  * @param {(level: number) => void} onLevel the peak of the last 100 ms, 0 to 1
  * @returns {{stop(): void, setVolume(volume: number): void}} the volume goes from 0 to 1
  */
@@ -71,7 +72,7 @@ export function listenIn(streamId, { onState = () => {}, onLevel = () => {} } = 
       if (count <= 0) return;
       const samples = new Int16Array(count);
       for (let i = 0; i < count; i++) samples[i] = view.getInt16(header + 2 * i, true);
-      player.port.postMessage(samples, [samples.buffer]);
+      player.port.postMessage({ samples, at: Number(view.getBigUint64(8)) }, [samples.buffer]);
     };
     mine.onclose = ({ code, reason }) => {
       if (mine !== socket || isOver) return;
@@ -96,7 +97,7 @@ export function listenIn(streamId, { onState = () => {}, onLevel = () => {} } = 
       if (isOver) return;
       onLevel(data.level);
       if (socket.readyState !== WebSocket.OPEN) return;
-      tell(data.isPlaying ? "playing" : "waiting", { delay: data.waiting + (context.outputLatency || context.baseLatency || 0) });
+      tell(data.isPlaying ? "playing" : "waiting", { delay: data.waiting + (context.outputLatency || context.baseLatency || 0), at: data.at });
     };
     player.connect(gain);
   }

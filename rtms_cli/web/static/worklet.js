@@ -21,7 +21,7 @@ class Player extends AudioWorkletProcessor {
         return;
       }
       this.chunks.push(data);
-      this.samples += data.length;
+      this.samples += data.samples.length;
       if (this.waiting > MOST_S) this.advance(Math.floor((this.waiting - START_S) * this.from), true);
     };
   }
@@ -33,9 +33,10 @@ class Player extends AudioWorkletProcessor {
   advance(count, isSkipped = false) {
     this.place += count;
     if (isSkipped) this.skipped += count;
-    while (this.chunks.length && this.place >= this.chunks[0].length) {
-      this.place -= this.chunks[0].length;
-      this.samples -= this.chunks.shift().length;
+    while (this.chunks.length && this.place >= this.chunks[0].samples.length) {
+      const gone = this.chunks.shift();
+      this.place -= gone.samples.length;
+      this.samples -= gone.samples.length;
     }
     if (!this.chunks.length) this.place = 0;
   }
@@ -46,11 +47,11 @@ class Player extends AudioWorkletProcessor {
     for (let i = 0; i < out.length; i++) {
       let value = 0;
       if (this.isPlaying) {
-        const chunk = this.chunks[0];
+        const chunk = this.chunks[0]?.samples;
         if (!chunk) this.isPlaying = false;
         else {
           const at = Math.floor(this.place), share = this.place - at;
-          const next = at + 1 < chunk.length ? chunk[at + 1] : this.chunks[1] ? this.chunks[1][0] : chunk[at];
+          const next = at + 1 < chunk.length ? chunk[at + 1] : this.chunks[1] ? this.chunks[1].samples[0] : chunk[at];
           value = (chunk[at] * (1 - share) + next * share) / 32768;
           this.advance(step);
         }
@@ -61,7 +62,9 @@ class Player extends AudioWorkletProcessor {
     for (let channel = 1; channel < output.length; channel++) output[channel].set(out);
     this.untold += out.length;
     if (this.untold >= REPORT_S * sampleRate) {
-      this.port.postMessage({ level: this.level, waiting: this.waiting, isPlaying: this.isPlaying, skipped: this.skipped / this.from });
+      const now = this.chunks[0];
+      const at = now && now.at + 1000 * this.place / this.from;
+      this.port.postMessage({ at, level: this.level, waiting: this.waiting, isPlaying: this.isPlaying, skipped: this.skipped / this.from });
       this.untold = this.level = 0;
     }
     return !this.isOver;
