@@ -1,5 +1,6 @@
 """`rtms web`: what runs and what was recorded, in a browser."""
 
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,6 +9,8 @@ from rtms_cli.commands.options import RecordingsPlace, StoreEndpoint, WebControl
 from rtms_cli.errors import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rtms_cli.web.site import Door, Site
 
 
@@ -75,9 +78,24 @@ def web(
     if door.is_new:
         say("The token in it is shown only once. The first visit keeps it in a cookie.")
     say("Ctrl-C ends them.")
-    if open_:
-        webbrowser.open(door.shown)
-    run_loop(_serve(site, listening, door))
+    with ExitStack() as stack:
+        if open_:
+            webbrowser.open(door.url if door.token is None else stack.enter_context(_way_in(door)))
+        run_loop(_serve(site, listening, door))
+
+
+@contextmanager
+def _way_in(door: "Door") -> "Iterator[str]":
+    """The URL of a private file that leads a browser in: other users can read the arguments of its process."""
+    import html
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="rtms-") as folder:
+        page = Path(folder) / "open.html"
+        url = html.escape(f"{door.url}?token={door.token}")
+        page.write_text(f'<!doctype html><title>rtms</title><meta http-equiv="refresh" content="0; url={url}">\n')
+        yield page.as_uri()
 
 
 def _check(site: "Site") -> None:

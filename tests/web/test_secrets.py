@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from catalog.shelf import put
-from processes import CREDENTIALS
+from processes import CREDENTIALS, until
 from web.knocking import MARK, Door, opened
 from web.watching import recorder
 from websockets.asyncio.client import unix_connect
@@ -70,6 +70,28 @@ async def test_a_token_that_was_sent_is_in_no_output(tmp_path: Path) -> None:
         seen = len(server.lines)
         await server.exit_code()
         assert door.token[:-1] not in "\n".join(server.lines[seen:])
+
+
+async def test_a_browser_that_is_opened_gets_the_token_from_a_private_file(tmp_path: Path) -> None:
+    """Its arguments are in the process list."""
+    browser, given, page = tmp_path / "browser", tmp_path / "given", tmp_path / "page"
+    lines = ["#!/bin/sh", 'file="${1#file://}"', f'ls -ld "$(dirname "$file")" >> {page}', f'cat "$file" >> {page}']
+    script = "\n".join((*lines, f'echo "$1" > {given}', ""))
+    await asyncio.to_thread(browser.write_text, script)
+    await asyncio.to_thread(browser.chmod, 0o755)
+    settings = {"BROWSER": f"{browser} %s"}
+    async with opened(tmp_path, "--host", "0.0.0.0", "--open", settings=settings) as (door, server):
+        await until(given.exists)
+        await until(given.read_text)
+        assert door.token
+        assert door.token not in given.read_text()
+        assert f"?token={door.token}" in page.read_text()
+        assert page.read_text().startswith("drwx------")
+        assert (await door.knock("/api/about", door.bearer)).status == HTTPStatus.OK
+        server.process.terminate()
+        await server.exit_code()
+        left = Path(given.read_text().strip().removeprefix("file://"))
+        assert not await asyncio.to_thread(left.exists)
 
 
 async def test_no_code_of_the_current_folder_is_run(tmp_path: Path) -> None:
