@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 import msgspec
 from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI
 
 from rtms_cli.errors import Exit, Problem, reason_of
 from rtms_cli.feed.messages import VERSION, FromClient, FromServer, Hello, read_server, write
@@ -74,6 +74,9 @@ class Address(Struct, frozen=True):
                 connection = await _Connect(self.url + path, ssl=tls, additional_headers=headers, **more)
         except InvalidStatus as error:
             raise _refused(self, error.response.status_code) from None
+        except InvalidMessage:  # it may be about to end, or not be a server of pages at all
+            what = f"{self.shown} does not answer as a page of rtms does."
+            raise Problem(what, "Give the URL of a page.", Exit.INTERRUPTED) from None
         except (InvalidHandshake, InvalidURI) as error:
             raise Problem(f"{self.shown} is not a page of rtms: {error}.", "Give its URL.", Exit.REFUSED) from None
         except (OSError, TimeoutError) as error:

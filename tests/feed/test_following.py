@@ -171,6 +171,25 @@ async def test_a_refusal_says_what_to_do(status: int, remedy: str, code: Exit) -
     assert "a-token" not in str(problem.value)
 
 
+async def test_a_server_that_ends_while_it_is_asked_may_come_back() -> None:
+    def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    states: list[str] = []
+    async with Scripted([hello(), PICTURE], [hello(), PICTURE]).served() as address:
+        attached = Attached(lambda: address)
+        task = asyncio.create_task(attached.follow())
+        await until(attached.greeted.is_set)
+    port = int(address.url.rpartition(":")[2])
+    attached.on_notice = states.append
+    async with await asyncio.start_server(hang_up, "127.0.0.1", port):
+        await until(lambda: any("does not answer" in one for one in states))
+    async with Scripted([hello(), PICTURE]).served(port):
+        await until(lambda: "connected again" in states)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_token_is_for_the_server_that_was_named() -> None:
     other, named = Scripted([hello(), PICTURE]), Scripted([], status=302)
     async with other.served() as elsewhere, named.served() as address:
