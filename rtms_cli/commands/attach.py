@@ -37,8 +37,8 @@ def attach(
 ) -> None:
     """Show the dashboard of a recorder that runs in another terminal.
 
-    The q key detaches, and the recorder goes on. With the URL of `rtms web` or `rtms listen --web`, it shows a recorder
-    on another machine. Where the page asks for a token, set RTMS_WEB_TOKEN or use --token-file.
+    The q key detaches, and the recorder continues. With the URL of `rtms web` or `rtms listen --web`, it shows a
+    recorder on another machine. Where the page asks for a token, set RTMS_WEB_TOKEN or use --token-file.
 
     \b
     Examples:
@@ -259,7 +259,7 @@ def _say_how_it_ended(attached: "Attached", *, with_streams: bool) -> None:
     from rtms_cli.view.text import say
 
     if not attached.has_ended.is_set():
-        say("Detached. The recorder goes on.")
+        say("Detached. The recorder continues.")
         return
     for event in attached.finished if with_streams else ():
         say(event_line(event))

@@ -146,7 +146,7 @@ ATTACHED = Guide(
     (
         *OWN.keys[:4],
         ("s", "end this stream's recording, if the recorder runs with --web-control"),
-        ("q", "detach: the recorder goes on"),
+        ("q", "detach: the recorder continues"),
         OWN.keys[-1],
     ),
     (*OWN.foot[:5], "q detach", OWN.foot[-1]),

@@ -66,12 +66,12 @@ def test_the_dashboard_shows_the_recorder_and_leaves_it_alone(tmp_path: Path, ru
             shown.type("r")
             shown.shows("messages, without media", "signaling")
             shown.type("?")
-            shown.shows("detach: the recorder goes on")
+            shown.shows("detach: the recorder continues")
             shown.type(" ")
-            shown.until(lambda text: "detach: the recorder goes on" not in text)
+            shown.until(lambda text: "detach: the recorder continues" not in text)
             shown.type("q")
             assert shown.end() == 0
-            assert "Detached. The recorder goes on." in shown.text
+            assert "Detached. The recorder continues." in shown.text
             assert shown.is_restored()
         assert recorder.poll() is None
     (folder,) = (tmp_path / "recordings").iterdir()
