@@ -30,9 +30,10 @@ MOST_BODY = 10_000
 """Bytes of a request's body."""
 MOST_WORDS = 1_000
 _POLICY = re.compile(rb'http-equiv="Content-Security-Policy" content="([^"]*)"')
-_WAIT = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="1">
+_WAIT = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
-<title>Reading {title}</title><link rel="stylesheet" href="/static/app.css"></head>
+<title>Reading {title}</title><link rel="stylesheet" href="/static/app.css">
+<script src="/static/waiting.js" defer></script></head>
 <body class="waiting"><main><h1>Reading the recording…</h1><p>{title}</p>
 <p>The page of a long meeting takes some seconds. It appears by itself.</p><p><a href="/recordings">← Recordings</a></p>
 </main></body></html>"""

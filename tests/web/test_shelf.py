@@ -44,7 +44,7 @@ async def page_of(client: httpx.AsyncClient, link: str) -> httpx.Response:
 
     async def ask() -> httpx.Response | None:
         page = await client.get(link)
-        return None if 'http-equiv="refresh"' in page.text else page
+        return None if "/static/waiting.js" in page.text else page
 
     return await settled(ask)
 

@@ -183,6 +183,17 @@ async def test_what_is_said_is_seen_within_a_second_and_a_reconnection_is_told(
         await window.until("/complete/.test(document.body.innerText)")
 
 
+async def test_a_hit_in_a_long_meeting_opens_when_its_page_is_made(tmp_path: Path, window: Page) -> None:
+    place = tmp_path / "recordings"
+    await asyncio.to_thread(record_meeting, place / MEETING, 3 * 3600, ())
+    async with pages(place, cwd=tmp_path) as url:
+        await window.open(f"{url}recordings/{MEETING}#t=5000")
+        await window.until("typeof playhead === 'number' && document.querySelector('#lines .line') !== null")
+        assert await window.run("playhead - zero") == pytest.approx(5000, abs=1)
+        assert await window.run("document.querySelectorAll('.line').length < 2000")
+        assert window.complaints() == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_nothing_serious(scheme: str, tmp_path: Path, window: Page) -> None:
     place = tmp_path / "shelf"
