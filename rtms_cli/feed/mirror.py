@@ -32,7 +32,7 @@ class Mirror:
     """A `Source`; enter it for as long as it may follow.
 
     :param find: where the recorder is, now; `None` if there is none.
-    :param on_another: told that the recorder is another one than before, so that clients have to come back.
+    :param on_another: told that events do not continue, as behind another recorder: clients have to come back.
     """
 
     def __init__(self, find: Callable[[], Address | None], on_another: Callable[[], None] = lambda: None) -> None:
@@ -193,12 +193,14 @@ class Mirror:
         match message:
             case Hello():
                 is_another = self._hello is not None and self._hello.run != message.run
+                has_missed = self._hello is not None and not message.resumed
                 if not message.resumed:
                     self._journal.forget(message.oldest - 1)
                 self._hello = message
                 self._in_background(self._watch)
                 if is_another:
                     self._picture = None
+                if has_missed:  # clients have to forget what they have, too
                     self.on_another()
             case Event():
                 self._journal.take(message)
