@@ -11,6 +11,7 @@ from msgspec import structs
 
 from rtms_cli.machine import Frame, Item, frames_of
 from rtms_cli.recording.files import Files, Mark
+from rtms_cli.recording.hearing import Listener
 from rtms_cli.recording.recorder import Recorder, RecorderSnapshot
 from rtms_cli.recording.writer import Sink, Writer
 
@@ -172,6 +173,16 @@ class SimSink(Sink):
             self._is_due = True
             asyncio.get_running_loop().call_later(self._sim._dice.uniform(0, 1.5), self.fold)
 
+    def invite(self, guest: Listener | None) -> asyncio.Future[None]:
+        """See `Sink.invite`."""
+        received = super().invite(guest)
+        if self._is_over:
+            self._receive()
+        elif not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_later(self._sim._dice.uniform(0, 1.5), self.fold)
+        return received
+
     async def room(self) -> None:
         """See `Sink.room`."""
         await self._sim.room()
@@ -185,6 +196,7 @@ class SimSink(Sink):
         self._is_due = False
         if self._is_over or self._sim.full:
             return
+        self._receive()
         items, self._items = self._items, []
         try:
             at_us = None if self._now_us is None else self._now_us()
@@ -212,4 +224,5 @@ class SimSink(Sink):
                 self.recorder.close()
             except Exception as defect:
                 self._sim.defects.append(f"Recorder.close: {defect!r}")
+            self._receive()
         return self.recorder.snapshot()

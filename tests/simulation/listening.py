@@ -1,6 +1,7 @@
 """A listener in every simulated session: what it is passed on must be what the WAV files have, in its place."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -8,12 +9,21 @@ from msgspec import Struct
 
 from rtms_cli.live.flow import LONGEST_SILENCE_S, Flow
 from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.audio import HEADER_SIZE, AudioForm, AudioTrack
 from rtms_cli.recording.manifest import TapEntry
 from rtms_cli.recording.timeline import Segment
 from rtms_cli.recording.tracks import PictureTrack, TextTrack
 
 HOLD_MS = 200
+
+Call = tuple[str, int, bytes]
+"""What a listener was told: the file, the first sample, and the content."""
+
+
+def call(track: AudioTrack, start: int, chunks: Sequence[bytes]) -> Call:
+    """Samples that a listener was told of."""
+    return track.path, start, b"".join(chunks)
 
 
 class Heard(Struct):
@@ -31,11 +41,14 @@ class Ear:
     def __init__(self) -> None:
         self.heard: dict[tuple[UserId, UserId, AudioForm, Segment], Heard] = {}
         self.lines: dict[str, int] = {}
+        self.calls: list[Call] = []
+        """All that it was told, in order."""
         self.is_closed = False
         self._at_us = 0
 
     def on_audio(self, track: AudioTrack, start: int, chunks: Sequence[bytes]) -> None:
         """See `Listener`."""
+        self.calls.append(call(track, start, chunks))
         form = track.form
         one = self.heard.setdefault(
             (track.user_id, track.channel_id, form, track.segment),
@@ -49,6 +62,7 @@ class Ear:
     def on_line(self, track: TextTrack, line: bytes) -> None:
         """See `Listener`."""
         assert line.endswith(b"\n")
+        self.calls.append((track.path, 0, line))
         self.lines[track.path] = self.lines.get(track.path, 0) + 1
 
     def on_turn(self, at_us: int) -> None:
@@ -111,3 +125,63 @@ def _check_sound(one: Heard, whole: npt.NDArray[np.int16]) -> Iterator[str]:
         heard = sound[max(0, -start) :][: len(kept)]
         if (heard[heard != 0] != kept[heard != 0]).any() or sound[len(kept) + max(0, -start) :].any():
             yield f"{path}: a listener was given other samples than the file has, from {start} on"
+
+
+class Guest:
+    """Comes and goes while a recording is made; hears what who was there all the time hears meanwhile.
+
+    :param host: who is there all the time, and is told everything first.
+    """
+
+    def __init__(self, host: Ear) -> None:
+        self._host = host
+        self._first: int | None = None
+        self._told: list[Call] = []
+        self.is_gone = False
+        self.was_here: tuple[int, int] | None = None
+        """What the host had heard when this one was let in for certain, and when it was asked to leave."""
+
+    def come(self, stream: Stream, folder: Path | None) -> "Guest":
+        """See `OpenListener`."""
+        return self
+
+    def on_audio(self, track: AudioTrack, start: int, chunks: Sequence[bytes]) -> None:
+        """See `Listener`."""
+        self._note(call(track, start, chunks))
+
+    def on_picture(self, track: PictureTrack, timestamp: int | None, payload: bytes) -> None:
+        """See `Listener`."""
+
+    def on_line(self, track: TextTrack, line: bytes) -> None:
+        """See `Listener`."""
+        self._note((track.path, 0, line))
+
+    def on_turn(self, at_us: int) -> None:
+        """See `Listener`."""
+        assert not self.is_gone, "it heard something behind its end"
+
+    async def close(self) -> None:
+        """See `StreamListener`."""
+        self.is_gone = True
+
+    def entries(self) -> list[TapEntry]:
+        """See `StreamListener`."""
+        raise AssertionError("the manifest must not ask for it")
+
+    def check(self) -> Iterator[str]:
+        """What it missed or heard too much."""
+        heard, first = self._host.calls, self._first if self._first is not None else 0
+        if heard[first : first + len(self._told)] != self._told:
+            yield "a guest heard something else than who was there all the time"
+        if self.was_here is not None and self._first is not None:
+            since, until = self.was_here
+            if first > since or first + len(self._told) < until:
+                yield f"a guest heard {first} to {first + len(self._told)}, and was there from {since} to {until}"
+        elif self.was_here is not None and self.was_here[0] < self.was_here[1]:
+            yield "a guest heard nothing"
+
+    def _note(self, one: Call) -> None:
+        assert not self.is_gone, "it heard something behind its end"
+        if self._first is None:
+            self._first = len(self._host.calls) - 1
+        self._told.append(one)

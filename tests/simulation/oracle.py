@@ -274,6 +274,8 @@ def _recording(world: World, recording: Recording, stats: Stats) -> Iterator[str
         return
     yield from _capture(entries, contents)
     yield from check_heard(recording.ears, contents)
+    for guest in recording.guests:
+        yield from guest.check()
     yield from check_content(plan, packets, contents, manifest, stats, is_whole=True)
     yield from check_losses(packets, entries, manifest)
     yield from _replay(recording, contents)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 from simulation.disk import MemoryFiles, SimSink, SimWriter
-from simulation.listening import Ear
+from simulation.listening import Ear, Guest
 from simulation.loop import StuckError, VirtualClock, VirtualLoop
 from simulation.network import Link, Network, SimSocket
 from simulation.plan import (
@@ -60,6 +60,7 @@ class Recording:
         self.entries: list[Entry] = []
         self.was_killed = False
         self.ears: list[Ear] = []
+        self.guests: list[Guest] = []
         self.finishes: list[Finish] = []
 
 
@@ -170,8 +171,34 @@ class Process:
     def _listen(self, stream: Stream, folder: Path | None) -> Ear:
         assert folder is not None
         ear = Ear()
-        self._world.recordings[int(folder.name)].ears.append(ear)
+        recording = self._world.recordings[int(folder.name)]
+        recording.ears.append(ear)
+        self._world.spawn(self._visit(stream.stream_id, recording, ear))
         return ear
+
+    async def _visit(self, stream_id: str, recording: Recording, host: Ear) -> None:
+        """Let guests listen to a session, one behind the other, until it is over."""
+        dice = random.Random(f"{self._world.plan.seed} guests {len(recording.ears)}")
+        while not host.is_closed and not self.is_dead:
+            await asyncio.sleep(dice.choice((0, 0.01, 1, 5)) * dice.random())
+            run = self.station.run_of(stream_id)
+            if recording.ears[-1] is not host:
+                return  # another session goes on with the recording
+            if run is None or run.sink is None or run.recorder is not recording.recorder or run.guest is not None:
+                await asyncio.sleep(1)
+                continue
+            recording.guests.append(guest := Guest(host))
+            run.invite(guest.come)
+            since: int | None = None
+            if dice.random() < 0.8:
+                await asyncio.sleep(2)  # by now it was let in, unless the disk stands still
+                since = len(host.calls) if not self.writer.full else None
+            await asyncio.sleep(dice.choice((0, 0.1, 2, 30)) * dice.random())
+            until = len(host.calls)
+            await run.dismiss(guest)
+            if not guest.is_gone:
+                self._world.violations.append("a guest was not seen off")
+            guest.was_here = None if since is None else (since, until)
 
     # The station's observer.
 
