@@ -4,11 +4,12 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
-from msgspec import to_builtins
+from msgspec import Struct, to_builtins
 
 from rtms_cli.catalog.search import MOST_HITS, SearchIndex
 from rtms_cli.recording.files import SEARCH_INDEX
@@ -17,8 +18,19 @@ from rtms_cli.web.listing import REFRESH_S, link_to, text
 
 PATIENCE_S = 2.0
 """How long an answer waits for what is being indexed."""
+MEANWHILE_S = 2.0
+"""How long it waits for what is found meanwhile; then it says only how far the index is."""
 MOST_CONTEXT = 5
 MOST_PROBLEMS = 20
+_NOTHING = {"hits": [], "problems": [], "is_cut": False, "reading": None}
+
+
+class _Question(Struct):
+    words: str
+    user: str
+    limit: int
+    context: int
+    answer: Future[dict[str, Any]]
 
 
 class Searching:
@@ -44,6 +56,7 @@ class Searching:
         self._updated = -every_s
         self._updating: asyncio.Future[None] | None = None
         self._progress = (0, 0)
+        self._questions = SimpleQueue[_Question]()
 
     def close(self) -> None:
         """Let go of the index."""
@@ -61,8 +74,7 @@ class Searching:
         if self._updating is not None:
             done, _ = await asyncio.wait((self._updating,), timeout=PATIENCE_S)
             if not done:
-                reading = {"done": self._progress[0], "total": self._progress[1]}
-                return {"hits": [], "problems": [], "is_cut": False, "reading": reading}
+                return await self._search_meanwhile(words, user, limit, context)
             updating, self._updating = self._updating, None
             if updating is not None:
                 updating.result()
@@ -75,8 +87,38 @@ class Searching:
         self._opened().update(self._note)
         self._updated = time.monotonic()
 
+    async def _search_meanwhile(self, words: str, user: str, limit: int, context: int) -> dict[str, Any]:
+        """What is found in the part that is indexed by now: the thread answers between two recordings."""
+        question = _Question(words, user, limit, context, Future())
+        self._questions.put(question)
+        self._thread.submit(self._answer)  # if it has ended just now
+        found = asyncio.wrap_future(question.answer)
+        await asyncio.wait((found,), timeout=MEANWHILE_S)
+        reading = {"done": self._progress[0], "total": self._progress[1]}
+        if found.done():
+            return {**found.result(), "reading": reading}
+        found.cancel()
+        return {"hits": [], "problems": [], "is_cut": False, "reading": reading}
+
     def _note(self, done: int, total: int) -> None:
         self._progress = done, total
+        self._answer()
+
+    def _answer(self) -> None:
+        """Answer those who did not want to wait."""
+        while not self._questions.empty():
+            question = self._questions.get()
+            if not question.answer.set_running_or_notify_cancel():
+                continue
+            try:
+                if self._index is None:
+                    found = dict(_NOTHING)
+                else:
+                    found = self._found(self._index, question.words, question.user, question.limit, question.context)
+            except Exception as error:  # whatever it is, it is told to who asks
+                question.answer.set_exception(error)
+            else:
+                question.answer.set_result(found)
 
     def _opened(self) -> SearchIndex:
         """The index; another one where someone has deleted it, so that nothing that was deleted is found."""
@@ -95,10 +137,13 @@ class Searching:
 
     def _search(self, words: str, user: str, limit: int, context: int) -> dict[str, Any]:
         if not is_folder(self._place):
-            return {"hits": [], "problems": [], "is_cut": False, "reading": None}
+            return dict(_NOTHING)
         if _mark(self._place) != self._mark:
             self._update()
-        index, limit = self._opened(), max(1, min(limit, MOST_HITS - 1))
+        return self._found(self._opened(), words, user, limit, context)
+
+    def _found(self, index: SearchIndex, words: str, user: str, limit: int, context: int) -> dict[str, Any]:
+        limit = max(1, min(limit, MOST_HITS - 1))
         hits = index.search(words, user=user, limit=limit + 1, context=max(0, min(context, MOST_CONTEXT)))
         return {
             "hits": [

@@ -55,6 +55,7 @@ export function show(main, params, shell) {
       reading.show(found.reading);
       if (found.reading) {
         none.hidden = true;
+        if (found.hits.length && !back && !hits.contains(document.activeElement)) draw(found, asked);
         search(READING_MS);
       } else draw(found, asked);
     } catch (error) {
