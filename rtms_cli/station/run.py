@@ -1,6 +1,7 @@
 """One stream of a station: its session, and what goes with that."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,12 +116,15 @@ class Run:
         self.sink.invite(self.guest)
         return self.guest
 
-    async def dismiss(self, guest: StreamListener | None) -> None:
-        """See off who listens for a while, if it still does."""
-        if guest is not None and guest is self.guest and self.sink is not None:
-            self.guest = None
-            await self.sink.invite(None)
-            await guest.close()
+    def dismiss(self, guest: StreamListener | None) -> Coroutine[None, None, None]:
+        """See off who listens for a while, if it still does. The next one may be let in at once.
+
+        :returns: waits until it hears nothing more, and closes it.
+        """
+        if guest is None or guest is not self.guest or self.sink is None:
+            return _see_off(None, None)
+        self.guest = None
+        return _see_off(guest, self.sink.invite(None))
 
     def release(self) -> None:
         """Let go of a recording that does not go on."""
@@ -163,3 +167,9 @@ class Run:
             self.early.append((body, via))
         else:
             self.driver.post(WEBHOOK, Direction.IN, body, via)
+
+
+async def _see_off(guest: StreamListener | None, heard: asyncio.Future[None] | None) -> None:
+    if guest is not None and heard is not None:
+        await heard
+        await guest.close()

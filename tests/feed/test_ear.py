@@ -11,6 +11,7 @@ import pytest
 from feed.following import follow, hear, place_in
 from web.watching import recorder
 from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from rtms_cli.feed.ear import MOST_NBYTES, Listener
 from rtms_cli.live.framing import HEADER, Message
@@ -70,6 +71,23 @@ async def test_two_who_come_and_go_hear_what_is_recorded(tmp_path: Path) -> None
         alike = [likeness(samples, recorded, at, rate) for at, (_, samples) in zip(starts, spoken, strict=True)]
         # On a busy machine some come too late for who listens, and are silence.
         assert np.median(alike) > 0.9
+
+
+@pytest.mark.timeout(120)
+async def test_a_stream_in_which_nobody_is_heard_ends_for_who_listens(tmp_path: Path) -> None:
+    async with recorder(tmp_path, "--media", "transcript", web=False) as here:
+        place = await place_in(Path(here.settings["RTMS_RUNTIME_DIR"]))
+        async with follow(place) as client:
+            stream = await here.begin(Scenario(600))
+            await client.picture(lambda one: one["streams"] and one["streams"][0]["messages"].get("transcript"))
+            async with hear(place, stream.stream_id) as sound, hear(place, "another") as other:
+                with pytest.raises(ConnectionClosed) as refused:
+                    await other.recv()
+                assert refused.value.rcvd is not None
+                assert (refused.value.rcvd.code, refused.value.rcvd.reason) == (1013, "this stream does not run here")
+                here.simulator.end()
+                assert [message async for message in sound] == ['{"type":"stop"}']
+                assert sound.close_code == 1000
 
 
 async def test_a_slow_listener_misses_the_oldest_and_is_told() -> None:
