@@ -465,6 +465,7 @@ class WebDoor(NamedTuple):
 
         :raises Problem: if the token that is set cannot be one.
         """
+        from rtms_cli.feed.station_source import PAGES
         from rtms_cli.station.credentials import find_secret
         from rtms_cli.web.process import PageProcess
         from rtms_cli.web.site import TOKEN_VARIABLE, Site, door_of, own_names
@@ -481,7 +482,7 @@ class WebDoor(NamedTuple):
         )
         async with PageProcess(site, self.listening, hearer.notice):
             hearer.notice(f"the pages are on {door.shown}")
-            hearer.hints.append(f"Watch in a browser: {door.shown}")
+            hearer.hints.append(f"{PAGES}{door.shown}")
             yield
 
 

@@ -114,7 +114,8 @@ def listen(
     endpoint = WebhookEndpoint(host, port, webhook_path(path), token, forward_to, has_events=source is not None)
     team = Alone() if queue is None else Queued(queue, slots, duration("--drain", drain))
     request = media.request(separate=live.wants_each())
-    at = [] if port is None else [f"on http://{in_url(host)}:{port}{endpoint.path}"]
+    where = f"http://{in_url(host)}:{port}{endpoint.path}" if port else "a free port"
+    at = [] if port is None else [f"on {where}"]
     title = " and ".join([*at, *(["by the event WebSocket"] if source else [])])
     size = None if workers is None else worker_count(workers)
     if queue is not None and size is not None:

@@ -32,6 +32,8 @@ MOST_MARK = 1_000
 """Characters of a mark."""
 SPACE_S = 5.0
 """How often the disk is asked for its space, at most."""
+PAGES = "Watch in a browser: "
+"""The beginning of a hint that is of no use to those who look already."""
 Listen = Callable[[str], AsyncIterator[bytes | str]]
 
 

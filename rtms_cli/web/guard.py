@@ -9,7 +9,9 @@ import hmac
 import ipaddress
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
@@ -36,9 +38,15 @@ HEADERS = {
 _HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+))(?::\d{1,5})?", re.ASCII)
 _SAFE = ("GET", "HEAD")
 MOST_QUERY = 4_096
-_AGAIN = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="0">
-<title>One moment</title></head><body><p>One moment\xe2\x80\xa6</p></body></html>
-"""
+_WITHOUT_PLACE = "if (location.hash) location.replace(location.pathname + location.search)"
+"""A refresh of an address with a place in the page goes to that place, and asks for nothing."""
+_AGAIN = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="0">
+<title>One moment</title><script>{_WITHOUT_PLACE}</script></head><body><p>One moment…</p></body></html>
+""".encode()
+_AGAIN_POLICY = (
+    f"default-src 'none'; script-src 'sha256-{b64encode(sha256(_WITHOUT_PLACE.encode()).digest()).decode()}'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 """Asks for the same address again, now from a page of ours, so that the cookie comes along if there is one."""
 
 
@@ -197,7 +205,8 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, what:
     if status == 401:
         more["www-authenticate"] = "Bearer"
     if status == 401 and _is_link(scope):
-        await _answer(send, status, _AGAIN, {"content-type": "text/html; charset=utf-8", **more})
+        page = {"content-type": "text/html; charset=utf-8", "content-security-policy": _AGAIN_POLICY}
+        await _answer(send, status, _AGAIN, {**page, **more})
         return
     if scope["path"].startswith("/api/"):
         body = json.dumps({"error": what, "remedy": remedy}).encode() + b"\n"

@@ -85,7 +85,7 @@ def tone() -> bytes:
     return b"RIFF" + len(body).to_bytes(4, "little") + body
 
 
-@pytest.mark.parametrize("path", ["/?token={token}", "/search?q=a%26b", "/recordings/secret"])
+@pytest.mark.parametrize("path", ["/?token={token}", "/search?q=a%26b", "/recordings/secret", "/recordings/secret#t=5"])
 async def test_a_link_from_elsewhere_leads_here(tmp_path: Path, path: str) -> None:
     """From a chat or a mail in a browser: a strict cookie does not come along, but whoever is let in gets there."""
     put(tmp_path / MARK, "secret")

@@ -49,6 +49,7 @@ class Camera:
             return
         for width, height in SIZES:
             for scheme in SCHEMES:
+                await self._page.open("about:blank")  # an address with a place in it would not be loaded again
                 await self._page.open(url, width, height, scheme)
                 async with asyncio.timeout(60):
                     await self._page.until(f"!!(document.querySelector('h1') && ({ready}))")

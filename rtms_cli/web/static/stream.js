@@ -432,7 +432,7 @@ class StreamPage {
       const note = channel.note.includes(code) ? channel.note : `${code} ${channel.note}`.trim();
       return { key: channel.name, cells: [
         [channel.name],
-        [`${sign} ${word}${note ? `: ${note}` : ""}`, "long", grade],
+        [`${sign} ${word}${note ? `${isUp ? "; before: " : ": "}${note}` : ""}`, "long", grade],
         [spoken(channel.since_s), "number"],
         [isUp ? keepAliveWords(alive) : "", "", isUp ? keepAliveGrade(alive) : ""],
         [slowest(alive).replace("slowest ", ""), "number"],
