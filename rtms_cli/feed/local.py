@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection, unix_serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.feed.places import make_place
 from rtms_cli.feed.serving import Asked, FeedServer, GoneError
 from rtms_cli.feed.source import Source
@@ -82,7 +82,7 @@ async def served_feed(source: Source, place: Path | None = None) -> AsyncIterato
     except OSError as error:
         listening.close()
         raise Problem(
-            f"Cannot listen at {path}: {error.strerror}.", "Set RTMS_RUNTIME_DIR to another folder."
+            f"Cannot listen at {path}: {reason_of(error)}.", "Set RTMS_RUNTIME_DIR to another folder."
         ) from None
     running = await unix_serve(
         serve,

@@ -15,7 +15,7 @@ from time import monotonic
 
 import msgspec
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, reason_of
 from rtms_cli.web.children import environment, program
 from rtms_cli.web.site import Site, serve_site
 
@@ -69,7 +69,7 @@ class PageProcess:
                 code = await self._once()
                 why = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             except OSError as error:
-                why = str(error.strerror or error)
+                why = reason_of(error)
             self.ready.clear()
             if monotonic() - began > LONGEST_S:
                 delay_s = FIRST_S

@@ -264,7 +264,7 @@ async def test_keys_of_the_overview(tmp_path: Path) -> None:
         await page.until(has(".streams .badge", "1 loss"))
         assert await page.focus() == ("link", "Meeting id of stream 1")
         await page.press("Enter")
-        await page.until("location.pathname === '/live/stream%201'")
+        await page.until("location.pathname === '/live/stream%201' && document.activeElement.matches('h1')")
         assert await page.focus() == ("heading", "Meeting id of stream 1")
 
 

@@ -73,6 +73,7 @@ async def looking(place: Path, path: str, *options: str, rows: bool = True) -> A
     async with pages(place, *options, cwd=folder) as url, browser(folder / "profile") as page:
         url = url.rstrip("/")
         await page.open(url + path)
+        await page.until("document.querySelector('main h1') !== null")
         if rows:
             await page.until(f"{ROWS}.length > 0")
         yield page, url
