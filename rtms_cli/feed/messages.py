@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from rtms_cli.protocol.messages import UserId
+from rtms_cli.protocol.strict_json import whole_text
 
 VERSION = 1
 """Of the messages; it grows when a client could misunderstand one."""
@@ -302,8 +303,21 @@ Order = Mark | Stop
 FromServer = Hello | Event | Picture | Answer
 FromClient = Watch | Mark | Stop
 
-write = msgspec.json.Encoder(enc_hook=str).encode
-"""A message as JSON."""
+_write = msgspec.json.Encoder(enc_hook=str).encode
+
+
+def write(message: object) -> bytes:
+    """A message as JSON.
+
+    Half of a pair of surrogates, as in a path that is not UTF-8, becomes U+FFFD: an event that could not be written
+    would cost each client its connection, again and again.
+    """
+    try:
+        return _write(message)
+    except UnicodeError:
+        return _write(whole_text(msgspec.to_builtins(message, enc_hook=str)))
+
+
 read_server = msgspec.json.Decoder(FromServer).decode
 """Read a server's message.
 
