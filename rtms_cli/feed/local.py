@@ -74,11 +74,8 @@ async def served_feed(source: Source, place: Path | None = None) -> AsyncIterato
 
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        old = os.umask(0o177)
-        try:
-            listening.bind(str(path))
-        finally:
-            os.umask(old)
+        listening.bind(str(path))
+        path.chmod(0o600)  # nobody else can reach it before: see `make_place`. A umask would be all threads'
     except OSError as error:
         listening.close()
         raise Problem(

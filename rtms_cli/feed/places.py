@@ -41,7 +41,9 @@ def make_place(pid: int) -> Path:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise Problem(f"{folder} belongs to someone else.", f"Set {FOLDER_VARIABLE} to a folder of your own.")
         if found.st_mode & 0o077:
-            folder.chmod(0o700)
+            raise Problem(
+                f"Others may enter {folder}.", f"Run chmod 700 {folder}, or set {FOLDER_VARIABLE} to another folder."
+            )
         for path, other in _sockets(folder):
             if other == pid or not _is_served(path):
                 path.unlink(missing_ok=True)

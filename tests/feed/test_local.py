@@ -12,6 +12,7 @@ from web.watching import Recorder, recorder
 from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from rtms_cli.errors import Problem
 from rtms_cli.feed.places import feeds, make_place
 from rtms_cli.simulator.scenario import Scenario
 
@@ -149,3 +150,12 @@ def test_sockets_of_the_dead_are_removed(tmp_path: Path, monkeypatch: pytest.Mon
     assert feeds() == []
     assert make_place(7) == tmp_path / "7.sock"
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_that_others_may_enter_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a folder for everyone, such as `/tmp`."""
+    monkeypatch.setenv("RTMS_RUNTIME_DIR", str(tmp_path))
+    tmp_path.chmod(0o755)
+    with pytest.raises(Problem, match="Others may enter"):
+        make_place(7)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
