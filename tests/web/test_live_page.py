@@ -187,7 +187,7 @@ async def test_seven_thousand_lines(tmp_path: Path) -> None:
 
         await page.run("document.querySelector('.lines').focus()")
         await page.press("Home")
-        await page.until(f"{SHOWN}[0] === 'line 1'")
+        await page.until(f"{SHOWN}[0] === 'line 1' && document.querySelector('.lines').scrollTop === 0")
         place = await page.run("document.querySelector('.lines').scrollTop")
         source.say(ID, *range(7_002, 7_032))
         await page.until(has(".follow", "30 new lines"))
