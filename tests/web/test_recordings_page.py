@@ -75,7 +75,7 @@ async def looking(place: Path, path: str, *options: str, rows: bool = True) -> A
         await page.open(url + path)
         await page.until("document.querySelector('main h1') !== null")
         if rows:
-            await page.until(f"{ROWS}.length > 0 && document.querySelector('main progress').hidden")
+            await page.until(f"{ROWS}.length > 0 && document.querySelector('.progress').hidden")
         yield page, url
 
 
