@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typer._click.core import Context, Parameter
     from typer._click.formatting import HelpFormatter
 
-_USUAL = {"--web": "8081"}
+_USUAL = {"--web": "-1"}
 """Options whose value, a number, may be left out, and what it is then."""
 _FEW = 3
 """A heading in help has at least this many options under it."""

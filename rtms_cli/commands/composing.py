@@ -497,7 +497,10 @@ def web_door(web: WebOptions | None) -> WebDoor | None:
         return None
     from rtms_cli.web.site import listen_for_pages
 
-    return WebDoor(web.web_host, listen_for_pages(web.web_host, web.web, "--web"), web.web_name or (), web.web_control)
+    if not -1 <= web.web <= 65_535:
+        raise Problem(f"--web {web.web} is not a port.", "Ports go from 0 to 65535.")
+    port = None if web.web < 0 else web.web  # without a number, it is the usual one or the next
+    return WebDoor(web.web_host, listen_for_pages(web.web_host, port, "--web"), web.web_name or (), web.web_control)
 
 
 @asynccontextmanager

@@ -219,8 +219,6 @@ WebPort = Annotated[
         "--web",
         metavar="[PORT]",
         help="Show this in a browser, on port 8081 or another.",
-        min=0,
-        max=65535,
         rich_help_panel=_WEB,
     ),
 ]

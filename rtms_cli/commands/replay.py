@@ -299,9 +299,9 @@ def _serve(capture: "Capture", speed: float | None, options: ServerOptions, *, o
             served = ServedCapture(
                 simulator, recording, at_once=speed is None, with_signature=app.has_made_up_pair, once=once
             )
+            on_signals(lambda _: served.end())
             for line in (f"The capture is served at {simulator.url()}", *made_up):
                 typer.echo(line, err=True)
-            on_signals(lambda _: served.end())
             if options.payload_out is not None:
                 await asyncio.to_thread(write_payloads, options.payload_out, [served.stream])
                 suggest_join(options.payload_out)

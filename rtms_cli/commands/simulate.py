@@ -180,6 +180,7 @@ def simulate(
             tls=tls,
             on_finding=None if as_json else print_finding,
         ) as simulator:
+            on_signals(lambda _: simulator.end())
             for line in (f"The Zoom simulator listens at {simulator.url()}", *made_up):
                 typer.echo(line, err=True)
             live = [
@@ -187,7 +188,6 @@ def simulate(
                 for product in wanted
                 for number, each in enumerate([*shows] * streams, 1)
             ]
-            on_signals(lambda _: simulator.end())
             if server.payload_out is not None:
                 await asyncio.to_thread(write_payloads, server.payload_out, live)
                 suggest_join(server.payload_out)
@@ -254,9 +254,9 @@ def _be_the_cloud(
                 on_finding=print_finding,
             )
             async with cloud:
+                on_signals(lambda _: ended.set())
                 for line in (*made_up, *made_up_for_cloud, *cloud_lines(cloud)):
                     typer.echo(line, err=True)
-                on_signals(lambda _: ended.set())
                 await ended.wait()
         return cloud
 

@@ -58,7 +58,6 @@ def web(
 
     from rtms_cli.station.credentials import find_secret
     from rtms_cli.station.running import run_loop
-    from rtms_cli.view.text import say
     from rtms_cli.web.site import TOKEN_VARIABLE, Site, door_of, listen_for_pages, own_names
 
     given = place or recordings_place(context)
@@ -74,10 +73,6 @@ def web(
         names=[*own_names(host), *(web_name or ())],
     )
     _check(site)
-    say(f"The pages are on {door.shown}")
-    if door.is_new:
-        say("The token in it is shown only once. The first visit keeps it in a cookie.")
-    say("Ctrl-C ends them.")
     with ExitStack() as stack:
         if open_:
             webbrowser.open(door.url if door.token is None else stack.enter_context(_way_in(door)))
@@ -120,11 +115,16 @@ async def _serve(site: "Site", listening: "socket", door: "Door") -> None:
     import asyncio
     import signal
 
+    from rtms_cli.view.text import say
     from rtms_cli.web.site import serve_site
 
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
+    say(f"The pages are on {door.shown}")
+    if door.is_new:
+        say("The token in it is shown only once. The first visit keeps it in a cookie.")
+    say("Ctrl-C ends them.")
     await serve_site(site, listening, stop)
 
 

@@ -30,6 +30,7 @@ export class Lines {
     this.#onFollow = onFollow;
     scroller.append(this.#top, this.#bottom);
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    scroller.addEventListener("keydown", (event) => this.#pressed(event));
     this.#resizing = new ResizeObserver(() => {
       if (scroller.clientWidth !== this.#width) {
         this.#width = scroller.clientWidth;
@@ -68,6 +69,18 @@ export class Lines {
     if (isFollowing === this.isFollowing) return;
     this.isFollowing = isFollowing;
     this.#onFollow(isFollowing);
+  }
+
+  /* A browser goes to an end step by step, and stops where the list is drawn again on the way. */
+  #pressed(event) {
+    if (event.target !== this.#scroller || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    if (event.key === "End") this.toEnd();
+    else if (event.key === "Home") {
+      this.#follow(false);
+      this.#scroller.scrollTop = 0;
+      this.#render();
+    } else return;
+    event.preventDefault();
   }
 
   #scrolled() {
