@@ -465,10 +465,11 @@ class WebDoor(NamedTuple):
 
         :raises Problem: if the token that is set cannot be one.
         """
+        from rtms_cli.feed.following import TOKEN_VARIABLE
         from rtms_cli.feed.station_source import PAGES
         from rtms_cli.station.credentials import find_secret
         from rtms_cli.web.process import PageProcess
-        from rtms_cli.web.site import TOKEN_VARIABLE, Site, door_of, own_names
+        from rtms_cli.web.site import Site, door_of, own_names
 
         door = door_of(self.host, self.listening, find_secret(TOKEN_VARIABLE), self.names)
         names = [*own_names(self.host), *self.names]

@@ -56,9 +56,10 @@ def web(
     """
     import webbrowser
 
+    from rtms_cli.feed.following import TOKEN_VARIABLE
     from rtms_cli.station.credentials import find_secret
     from rtms_cli.station.running import run_loop
-    from rtms_cli.web.site import TOKEN_VARIABLE, Site, door_of, listen_for_pages, own_names
+    from rtms_cli.web.site import Site, door_of, listen_for_pages, own_names
 
     given = place or recordings_place(context)
     listening = listen_for_pages(host, port, "--port")

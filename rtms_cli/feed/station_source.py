@@ -112,7 +112,7 @@ class StationSource:
             [row_of(view, self._worker_of(view.session.stream.stream_id)) for view in views],
             [detail_of(view) for view in views if everything or view.session.stream.stream_id in watched],
             [Connection(cut(one.text), one.is_good) for one in (look() for look in hearer.statuses)],
-            [cut(redact_url(hint)) for hint in hearer.hints],
+            [cut(redact_url(hint)) for hint in hearer.hints if not hint.startswith(PAGES)],
             [Ignored(one.at, cut(one.what), cut(one.why)) for one in hearer.ignored.last],
             hearer.ignored.count,
             list(self._workers()),

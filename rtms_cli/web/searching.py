@@ -98,7 +98,7 @@ class Searching:
         if found.done():
             return {**found.result(), "reading": reading}
         found.cancel()
-        return {"hits": [], "problems": [], "is_cut": False, "reading": reading}
+        return {**_NOTHING, "reading": reading}
 
     def _note(self, done: int, total: int) -> None:
         self._progress = done, total

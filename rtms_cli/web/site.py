@@ -9,13 +9,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from rtms_cli.errors import Problem
-from rtms_cli.feed.following import Address, read_address
+from rtms_cli.feed.following import TOKEN_VARIABLE, Address, read_address
 from rtms_cli.feed.places import feeds
 from rtms_cli.wire.hosts import in_url, is_loopback
 
 PORT, LAST_PORT = 8081, 8090
 """Where the pages are, and where they may be if that is taken."""
-TOKEN_VARIABLE = "RTMS_WEB_TOKEN"  # noqa: S105  # its name
 
 
 class Site(Struct, frozen=True):
@@ -25,7 +24,6 @@ class Site(Struct, frozen=True):
     """The folder or URL of the recordings."""
     feed: str | None = None
     """Where the recorder is: a socket's path, a process's number, or a URL; `None` is the newest one here."""
-    feed_token: str | None = None
     endpoint: str | None = None
     """Of a store that is compatible with S3."""
     control: bool = False
@@ -44,8 +42,6 @@ class Site(Struct, frozen=True):
         if feed.isascii() and feed.isdecimal():
             return lambda: next((Address(path) for pid, path in feeds() if pid == int(feed)), None)
         address = Address(Path(feed)) if feed.startswith("/") else read_address(feed)
-        if self.feed_token is not None:
-            address = Address(address.place, address.url, self.feed_token)
         return lambda: address
 
 

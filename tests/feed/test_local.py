@@ -87,7 +87,9 @@ async def test_a_recorder_with_control_stops_streams(tmp_path: Path) -> None:
         place = await socket_of(here)
         async with follow(place) as client:
             stream = await here.begin(Scenario(60))
-            await client.picture(lambda one: one["streams"] and one["streams"][0]["messages"].get("audio"))
+            running = await client.picture(lambda one: one["streams"] and one["streams"][0]["messages"].get("audio"))
+            assert running["hints"]
+            assert not any("in a browser" in hint for hint in running["hints"]), "who looks knows that"
             await client.say(type="stop", id=1, stream_id=stream.stream_id)
             assert (await client.until(lambda one: one["type"] == "answer"))["ok"]
             assert (await client.event("finished"))["status"] == "complete"
