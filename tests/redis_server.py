@@ -1,6 +1,5 @@
 """A real Redis for tests: `redis-server` or `valkey-server` where one is on the PATH, else the one in a wheel."""
 
-import os
 import shutil
 import signal
 import socket
@@ -8,6 +7,8 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+from ports import free_port
 
 WAIT_S = 30.0
 
@@ -39,7 +40,7 @@ class RedisServer:
         self._folder = tempfile.TemporaryDirectory(prefix="rtms-redis-")
         self.folder = Path(self._folder.name)
         self.keeps = keeps
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -109,16 +110,3 @@ class RedisServer:
                 return connection.recv(100).startswith(b"+PONG")
         except OSError:
             return False
-
-
-def _free_port() -> int:
-    """A port that is free now; below those that the system gives to others, so that it stays so."""
-    for _ in range(100):
-        port = 20_000 + (os.getpid() * 7919 + int.from_bytes(os.urandom(2))) % 12_000
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no port is free")

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -10,7 +9,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from redis_server import _free_port
+from ports import free_port
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "an-id", "AWS_SECRET_ACCESS_KEY": "its-secret", "AWS_REGION": "us-east-1"}
 WAIT_S = 60.0
@@ -30,10 +29,8 @@ class S3Server:
     bucket = "recordings"
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self._held: socket.socket | None = None
-        """Keeps the port from others, and answers nothing, while the server is stopped."""
 
     @property
     def endpoint(self) -> str:
@@ -52,7 +49,6 @@ class S3Server:
 
     def start(self) -> None:
         """Start it, with its bucket."""
-        self._let_go()
         command = [sys.executable, "-W", "ignore", "-c", _SERVER, str(self.port)]
         settings = {**os.environ, **CREDENTIALS}
         self._process = subprocess.Popen(
@@ -72,14 +68,6 @@ class S3Server:
             self._process.kill()
             self._process.wait()
             self._process = None
-            self._held = socket.socket()
-            self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._held.bind(("127.0.0.1", self.port))
-
-    def _let_go(self) -> None:
-        if self._held is not None:
-            self._held.close()
-            self._held = None
 
     def version_everything(self) -> None:
         """Keep old versions of the bucket's objects."""
@@ -119,7 +107,6 @@ class S3Server:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._let_go()
 
 
 def use_credentials(monkeypatch: pytest.MonkeyPatch) -> None:

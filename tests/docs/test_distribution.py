@@ -3,7 +3,6 @@
 import asyncio
 import re
 import shutil
-import socket
 import sys
 import tomllib
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ports import free_port
 from processes import environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,12 +62,6 @@ def test_the_action_hands_over_what_its_script_reads() -> None:
     assert sorted(used) == sorted(action["inputs"])
     (mine,) = (step for step in read(WORKFLOWS[0])["jobs"]["action"]["steps"] if step["uses"] == "./action")
     assert set(mine["with"]) <= set(action["inputs"])
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 async def act(place: Path, **given: str) -> tuple[int, str]:

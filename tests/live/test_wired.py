@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import socket
 import wave
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from frames import ZERO_MS, said
 from live.bots import Bot, Unreading, raw_server, serving
 from live.tapping import PACKET, Tapped
+from ports import free_port
 from processes import CREDENTIALS, Running, rtms, running, until
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
@@ -28,11 +28,6 @@ TOKEN = "the-token-of-the-taps"
 def samples(recording: Path) -> bytes:
     with wave.open(str(recording / "audio/mixed.wav")) as source:
         return bytes(source.readframes(source.getnframes()))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 async def webhook_of(listen: Running) -> str:

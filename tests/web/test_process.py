@@ -9,6 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from processes import CREDENTIALS, rtms, running, until
 from web.knocking import Door
 from web.watching import Recorder, recorder
@@ -111,7 +112,8 @@ async def test_a_dead_line_of_the_pages_costs_no_recording(tmp_path: Path) -> No
 
 
 def test_it_never_shares_the_webhooks_port(tmp_path: Path) -> None:
-    ended = rtms("listen", "--port", "18081", "--web", "18081", cwd=tmp_path, settings=CREDENTIALS)
+    port = str(free_port())
+    ended = rtms("listen", "--port", port, "--web", port, cwd=tmp_path, settings=CREDENTIALS)
     assert ended.returncode == Exit.USAGE
     assert "is the webhook's port" in ended.stderr
 
