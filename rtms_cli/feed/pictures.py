@@ -45,7 +45,7 @@ def row_of(view: StreamSnapshot, worker: int | None = None) -> Row:
         len(_names(view)),
         sum(max(0, channel.connects - 1) for channel in session.channels),
         _all_keep_alives(view),
-        round(max((track.level for track in recording.tracks if track.kind == "audio"), default=0.0), 4),
+        round(max((view.level(track) for track in recording.tracks if track.kind == "audio"), default=0.0), 4),
         "" if speaker is None else label(stream.product, speaker, recording.participants.get(speaker)),
         worker,
     )
@@ -63,7 +63,7 @@ def detail_of(view: StreamSnapshot) -> Detail:
         [
             Track(
                 cut(track.path), track.kind, track.user_id, track.user_name, track.seconds, track.packets,
-                round(track.level, 4), track.gaps, track.gap_seconds,
+                round(view.level(track), 4), track.gaps, track.gap_seconds,
             )
             for track in recording.tracks[:MOST_TRACKS]
         ],
@@ -154,7 +154,7 @@ def _people(view: StreamSnapshot) -> list[Person]:
             Person(
                 user_id,
                 "everyone (mixed)" if user_id is None else label(product, user_id, name),
-                None if track is None else round(track.level, 4),
+                None if track is None else round(view.level(track), 4),
                 user_id is not None and user_id == recording.speaker,
                 0 if track is None else track.gaps,
                 0.0 if track is None else track.gap_seconds,

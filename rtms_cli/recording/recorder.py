@@ -75,6 +75,8 @@ class TrackSnapshot(Struct, frozen=True):
     gaps: int = 0
     gap_seconds: float = 0.0
     """Silence that nobody sent: a muted participant's too."""
+    written_us: int | None = None
+    """When anything was last written, by the capture's clock; `None` if that is not known."""
 
 
 class RecorderSnapshot(Struct, frozen=True):
@@ -459,6 +461,7 @@ class Recorder:
         for track in self._placer.waiting():
             nbytes = track.waiting
             self._write(track.path, track.flush, nbytes)
+            track.written_us = self._ledger.at_us
         if self._files.changed:
             for path, nbytes in self._files.changed.items():
                 self._ledger.lose(_CHANGED, path, nbytes)
@@ -506,7 +509,7 @@ class Recorder:
 
 
 def _track_snapshot(track: Track, party: UserId) -> TrackSnapshot:
-    facts = track.seconds, track.packets, track.level, *track.gaps
+    facts = track.seconds, track.packets, track.level, *track.gaps, track.written_us
     return TrackSnapshot(track.path, track.kind, party, track.user_name, *facts)
 
 

@@ -33,6 +33,8 @@ class Track(ABC):
     """The listener that gets what the file gets."""
     level = 0.0
     """About the peak of the last audio that was written, 0 to 1."""
+    written_us: int | None = None
+    """When anything was last written, by the capture's clock."""
 
     def __init__(self, path: str, user_id: UserId = None, user_name: str | None = None) -> None:
         self.path = path

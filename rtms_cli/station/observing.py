@@ -15,7 +15,7 @@ from rtms_cli.protocol.numbers import StreamState
 from rtms_cli.protocol.times import iso_time
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import Manifest
-from rtms_cli.recording.recorder import RecorderSnapshot
+from rtms_cli.recording.recorder import RecorderSnapshot, TrackSnapshot
 from rtms_cli.session.channel import Phase
 from rtms_cli.session.session import SessionSnapshot
 
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 MOST_IGNORED = 100
 """Webhooks that started nothing, and are remembered."""
+SOUND_US = 1_500_000
+"""How long a level says what is heard: longer than between two writes."""
 _LONGEST = 500
 
 NOT_RECORDED = RecorderSnapshot(Path(), "not recorded")
@@ -53,6 +55,11 @@ class StreamSnapshot(Struct, frozen=True):
         if session.stream_state is not None and session.stream_state != StreamState.ACTIVE:
             return StreamState.label(session.stream_state).partition(" ")[2].lower()
         return "streaming"
+
+    def level(self, track: TrackSnapshot) -> float:
+        """The peak of what a track says now, 0 to 1: a muted participant sends nothing, which is no sound either."""
+        is_old = track.written_us is not None and self.at_us - track.written_us > SOUND_US
+        return 0.0 if is_old else track.level
 
     def health(self) -> dict[str, object]:
         """How it stands, for `GET /healthz`."""

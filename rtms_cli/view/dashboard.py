@@ -526,11 +526,11 @@ def _people(view: StreamSnapshot) -> RenderableType:
     names |= recording.participants
     names.pop(None, None)
     if (mixed := sound.get(None)) is not None:
-        table.add_row(Text("everyone (mixed)", style="dim"), meter(mixed.level), _gaps(mixed))
-    for user_id, name in _loudest(names, sound, recording.speaker)[:MOST_PEOPLE]:
+        table.add_row(Text("everyone (mixed)", style="dim"), meter(view.level(mixed)), _gaps(mixed))
+    for user_id, name in _loudest(view, names, sound)[:MOST_PEOPLE]:
         speaking = user_id is not None and user_id == recording.speaker
         track = sound.get(user_id)
-        level = Text("speaking" if speaking else "", style="green") if track is None else meter(track.level)
+        level = Text("speaking" if speaking else "", style="green") if track is None else meter(view.level(track))
         style = "bold green" if speaking else ""
         table.add_row(
             Text(escape(label(product, user_id, name), 28), style=style), level, "" if track is None else _gaps(track)
@@ -541,13 +541,14 @@ def _people(view: StreamSnapshot) -> RenderableType:
 
 
 def _loudest(
-    names: Mapping[UserId, str], sound: Mapping[UserId, TrackSnapshot], speaker: UserId
+    view: StreamSnapshot, names: Mapping[UserId, str], sound: Mapping[UserId, TrackSnapshot]
 ) -> list[tuple[UserId, str]]:
     """The participants; where not all have room, those who can be heard come first."""
     people = list(names.items())
     if len(people) <= MOST_PEOPLE:
         return people
-    quiet = {user: (user != speaker, -(sound[user].level if user in sound else 0.0)) for user, _ in people}
+    speaker = view.recording.speaker
+    quiet = {user: (user != speaker, -view.level(sound[user]) if user in sound else 0.0) for user, _ in people}
     return sorted(people, key=lambda person: quiet[person[0]])
 
 

@@ -486,6 +486,12 @@ def test_the_snapshot_is_of_the_last_batch(tmp_path: Path) -> None:
     track = next(track for track in seen.tracks if track.kind == "audio")
     assert (track.path, track.seconds, track.packets) == ("audio/7_ann.wav", 2.02, 101)
     assert 0 < track.level <= 1
+    assert track.written_us == seen.at_us
+    recorder.fold([said({"msg_type": 12, "timestamp": 1}, seen.at_us + 5_000_000)])
+    later = recorder.snapshot()
+    assert (later.at_us, *(one.written_us for one in later.tracks if one.kind == "audio")) == (
+        seen.at_us + 5_000_000, seen.at_us,
+    )  # fmt: skip
     recorder.close()
     assert recorder.snapshot().status == "complete"
 

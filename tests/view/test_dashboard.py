@@ -12,6 +12,7 @@ from msgspec import structs
 from processes import until
 from rich.console import Console
 
+from rtms_cli.feed.pictures import detail_of, row_of
 from rtms_cli.machine import Direction, frame_of
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.recording.manifest import TapEntry
@@ -140,6 +141,25 @@ def test_rates_and_meters() -> None:
     assert meter(1.0).plain == "▮" * 12
     assert meter(0.0).plain == "▯" * 12
     assert meter(10 ** (-24 / 20)).plain == "▮" * 6 + "▯" * 6
+
+
+def test_a_participant_who_falls_silent_is_not_heard_any_more() -> None:
+    """Nothing is sent for one who is muted: the last level is none (the feed shows the same)."""
+    seen = view()
+    (track,) = seen.recording.tracks
+
+    def at(written_us: int | None) -> str:
+        tracks = (structs.replace(track, written_us=written_us),)
+        now = structs.replace(seen, recording=structs.replace(seen.recording, tracks=tracks))
+        detail = detail_of(now)
+        assert {row_of(now).level, detail.people[0].level, detail.tracks[0].level} == {now.level(tracks[0])}
+        (line,) = [line for line in drawn(Moment("listen", [now])).splitlines() if "everyone" in line]
+        return line
+
+    speaking, silent = at(seen.at_us - 700_000), at(seen.at_us - 3_000_000)
+    assert "▮" in speaking
+    assert "▮" not in silent
+    assert at(None) == speaking  # another process has told it, which looked at the time
 
 
 def test_keys(tmp_path: Path) -> None:
