@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "rtms_cli"
 MAY_IMPORT = {
     "errors": set(),
     "untrusted": set(),
+    "children": set(),
     "protocol": {"protocol"},
     "machine": {"protocol"},
     "capture": {"untrusted", "machine", "protocol"},
@@ -33,7 +34,7 @@ MAY_IMPORT = {
         "protocol",
     },
     "inspection": {"untrusted", "inspection", "catalog", "recording", "capture", "machine", "protocol"},
-    "live": {"live", "wire", "recording", "capture", "machine", "protocol"},
+    "live": {"children", "live", "wire", "recording", "capture", "machine", "protocol"},
     "station": {
         "untrusted",
         "station",
@@ -47,7 +48,7 @@ MAY_IMPORT = {
         "machine",
         "protocol",
     },
-    "store": {"untrusted", "store", "recording", "capture", "machine", "protocol"},
+    "store": {"children", "untrusted", "store", "recording", "capture", "machine", "protocol"},
     "fleet": {
         "untrusted",
         "fleet",
@@ -87,6 +88,7 @@ MAY_IMPORT = {
         "protocol",
     },
     "web": {
+        "children",
         "untrusted",
         "web",
         "feed",
@@ -171,6 +173,11 @@ def test_imports_follow_the_table() -> None:
         and imported not in MAY_IMPORT[part] | {"errors", "__version__"}
     ]
     assert not wrong
+
+
+def test_python_is_started_in_one_place() -> None:
+    """`children` sees to it that no code of the current folder is run; a test of `listen --workers` tries it."""
+    assert [path.name for path in PACKAGE.rglob("*.py") if '"-m"' in path.read_text()] == ["children.py"]
 
 
 def test_no_class_is_longer_than_400_lines() -> None:

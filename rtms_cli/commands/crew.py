@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
+from rtms_cli.children import program
 from rtms_cli.commands.composing import (
     check_options,
     recording_station,
@@ -133,7 +133,7 @@ def crew_of(
 
 
 def _command(descriptor: int) -> list[str]:
-    return [sys.executable, "-m", "rtms_cli", "work", "--queue", f"fd:{descriptor}"]
+    return [*program("rtms_cli"), "work", "--queue", f"fd:{descriptor}"]
 
 
 def follow(descriptor: str) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from rtms_cli import children
 from rtms_cli.errors import Problem, reason_of
 from rtms_cli.protocol.secrets import REDACTED, SECRET_ENDINGS, redact_url
 
@@ -84,7 +85,7 @@ def _find(name: str) -> tuple[str, ...] | None:
     if name != "rtms":
         return None
     beside = Path(sys.executable).with_name("rtms")
-    return (str(beside),) if os.access(beside, os.X_OK) else (sys.executable, "-m", "rtms_cli")
+    return (str(beside),) if os.access(beside, os.X_OK) else tuple(children.program("rtms_cli"))
 
 
 def as_argument(text: str) -> str:

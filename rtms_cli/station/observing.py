@@ -57,7 +57,7 @@ class StreamSnapshot(Struct, frozen=True):
         return "streaming"
 
     def level(self, track: TrackSnapshot) -> float:
-        """The peak of what a track says now, 0 to 1: a muted participant sends nothing, which is no sound either."""
+        """The peak of what a track says now, 0 to 1; nothing is sent for a participant who is muted."""
         is_old = track.written_us is not None and self.at_us - track.written_us > SOUND_US
         return 0.0 if is_old else track.level
 

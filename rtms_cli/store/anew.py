@@ -1,9 +1,9 @@
 """Rebuilds a recording from its captures in a separate process, so that other recordings do not wait."""
 
 import asyncio
-import sys
 from pathlib import Path
 
+from rtms_cli.children import program
 from rtms_cli.errors import Exit, Problem
 
 _MOST_SHOWN = 300
@@ -26,7 +26,10 @@ class Remaker:
         """
         async with self._turn:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "rtms_cli", "repair", *self._arguments, str(folder)),
+                *program("rtms_cli"),
+                "repair",
+                *self._arguments,
+                str(folder),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,

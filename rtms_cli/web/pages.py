@@ -10,8 +10,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from rtms_cli.children import environment, program
 from rtms_cli.errors import Problem
-from rtms_cli.web.children import environment, program
 
 PATIENCE_S = 1.5
 """How long an answer waits for a page; then a small one says that it is being made."""

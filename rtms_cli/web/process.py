@@ -15,8 +15,8 @@ from time import monotonic
 
 import msgspec
 
+from rtms_cli.children import environment, program
 from rtms_cli.errors import Problem, reason_of
-from rtms_cli.web.children import environment, program
 from rtms_cli.web.site import Site, serve_site
 
 END_S = 5.0

@@ -232,6 +232,18 @@ async def test_ctrl_c_reaches_the_workers_through_their_parent(tmp_path: Path) -
     check_ends(tmp_path / "recordings", 4, "Ctrl-C")
 
 
+async def test_workers_run_no_code_of_the_current_folder(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    for name in ("msgspec", "json", "rtms_cli"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(ran)!r}, 'w').close()\nraise SystemExit(7)\n")
+    arguments = ("--port", "0", "--json", "--workers", "1")
+    async with running("listen", *arguments, cwd=tmp_path, settings=CREDENTIALS) as listen:
+        await listen.line_with("listening on")
+        listen.process.terminate()
+        assert await listen.exit_code() == 0
+    assert not await asyncio.to_thread(ran.exists)
+
+
 async def test_a_second_ctrl_c_ends_workers_that_stand_still_too(tmp_path: Path) -> None:
     arguments = ("--port", "0", "--json", "--media", "audio", "--workers", "2")
     async with Simulator(APP) as zoom, running("listen", *arguments, cwd=tmp_path, settings=CREDENTIALS) as listen:

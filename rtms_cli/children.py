@@ -1,4 +1,4 @@
-"""How processes of the pages are started: they run no code of the current folder, and know no credentials of Zoom."""
+"""How rtms starts itself: no process of ours runs code of the current folder, which may have come from a stranger."""
 
 import os
 import sys
@@ -9,18 +9,14 @@ _CREDENTIALS = ("ZOOM_", "ZM_", "RTMS_WEB_TOKEN")
 
 
 def program(module: str) -> list[str]:
-    """The command that runs a module.
-
-    `-m` alone would look for each import in the current folder first, which may have come from a stranger, as
-    recordings do.
-    """
+    """The command that runs a module; `-m` alone would look for each import in the current folder first."""
     try:
-        is_here = Path.cwd() == Path(__file__).parents[2]
+        is_here = Path.cwd() == Path(__file__).parents[1]
     except OSError:  # the folder is gone
         is_here = False
     return [sys.executable, *(() if is_here else ("-P",)), "-m", module]
 
 
 def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment for it."""
+    """The environment for one that needs no credentials of Zoom."""
     return {name: value for name, value in given.items() if not name.startswith(_CREDENTIALS)}
