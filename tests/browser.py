@@ -21,6 +21,8 @@ TEXTS = {"Enter": "\r"}
 SHIFT = 8
 WAIT_S = 50
 """Less than a test may take, so that it tells what it waits for."""
+LEFT = ("navigated or closed", "context was destroyed", "Cannot find context", "Cannot find default execution context")
+"""What the browser says of a question to a page that is left meanwhile."""
 SERIOUS = ("serious", "critical")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -31,6 +33,10 @@ def data_of(text: str) -> dict[str, object]:
     assert "<" not in found
     value: dict[str, object] = json.loads(found)
     return value
+
+
+class LeftError(AssertionError):
+    """The page was left before it answered."""
 
 
 class Page:
@@ -51,7 +57,10 @@ class Page:
         message = {"id": number, "method": method, "params": params}
         await self._socket.send(json.dumps(message | ({"sessionId": self._session} if self._session else {})))
         answer = await self._answers[number]
-        assert "error" not in answer, answer
+        error = answer.get("error")
+        if isinstance(error, dict) and any(words in str(error["message"]) for words in LEFT):
+            raise LeftError(error)
+        assert error is None, answer
         result = answer["result"]
         assert isinstance(result, dict)
         return result
@@ -83,14 +92,28 @@ class Page:
         assert isinstance(result, dict)
         return result.get("value")
 
+    async def back(self) -> None:
+        """Go to where one was before, as the button of the browser does."""
+        history = await self.send("Page.getNavigationHistory")
+        at, entries = history["currentIndex"], history["entries"]
+        assert isinstance(at, int)
+        assert isinstance(entries, list)
+        await self.send("Page.navigateToHistoryEntry", entryId=entries[at - 1]["id"])
+
     async def until(self, script: str) -> None:
-        """Wait until an expression holds in the page."""
+        """Wait until an expression holds in the page, or in the one that follows it."""
         try:
             async with asyncio.timeout(WAIT_S):
-                while not await self.run(script):  # noqa: ASYNC110
+                while not await self._holds(script):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise AssertionError(f"never holds: {script}") from None
+
+    async def _holds(self, script: str) -> bool:
+        try:
+            return bool(await self.run(script))
+        except LeftError:  # a page that is left has no answer; the next one has
+            return False
 
     async def mouse(self, kind: str, x: float, y: float, **more: object) -> None:
         """Move, press or turn the mouse."""

@@ -144,7 +144,7 @@ async def test_keys_move_through_the_list_and_open(tmp_path: Path) -> None:
         await page.until("history.state?.list?.top > 0")
         await page.press("Enter")
         await page.until("location.pathname.startsWith('/recordings/00')")
-        await page.run("history.back()")
+        await page.back()
         await page.until(f"location.pathname === '/recordings' && {NAMES}.includes({json.dumps(here)})")
         await page.until("document.querySelector('.rows').scrollTop > 0")
         await page.press("j")
