@@ -360,6 +360,26 @@ async def search_for(page: Page, words: str) -> None:
     }})(document.querySelector('input[type=search]'))""")
 
 
+async def test_new_hits_leave_the_focus_where_it_is(tmp_path: Path) -> None:
+    """An answer may come while one goes through the hits with the arrow keys: the index grows, or one types fast."""
+    say(put(tmp_path / "all", "one"), (1.0, "Kim", "invoice"), (2.0, "Kim", "invoice budget"))
+    async with looking(tmp_path / "all", "/search", rows=False) as (page, _):
+        await search_for(page, "invoice")
+        await page.until(f"{HITS} === 2")
+        await page.run("document.querySelector('input[type=search]').focus()")
+        await page.press("ArrowDown")
+        await page.press("ArrowDown")
+        assert await page.run("document.activeElement.hash") == "#t=2.00"
+        for words, left in (("invoice budget", 1), ("invoice", 2)):
+            await page.run("document.querySelector('.hit').isOld = true")
+            await search_for(page, words)
+            await page.until(f"{HITS} === {left} && !document.querySelector('.hit').isOld")
+            assert await page.run("document.activeElement.hash") == "#t=2.00"
+        await search_for(page, "xyzzy")
+        await page.until(has(".none", "Nothing was found."))
+        assert await page.focus() == ("searchbox", "Search")
+
+
 async def test_a_late_answer_replaces_no_later_one(tmp_path: Path) -> None:
     say(put(tmp_path / "all", "one"), (1.0, "Kim", "invoice"), (2.0, "Kim", "budget"))
     async with looking(tmp_path / "all", "/search", rows=False) as (page, _):

@@ -97,7 +97,8 @@ async def test_by_keys_from_the_list_over_a_hit_to_its_sound(tmp_path: Path, win
         await window.press("/")
         await window.until("document.activeElement.type === 'search'")
         await window.type("customers about")
-        await window.until("document.querySelectorAll('.hit').length > 2")
+        found = "[...document.querySelectorAll('.hit')]"
+        await window.until(f"{found}.length > 2 && {found}.every(hit => hit.querySelectorAll('mark').length > 1)")
         assert await window.run("document.querySelector('.hit mark').textContent.toLowerCase()") == "customers"
         await window.press("ArrowDown")
         await window.press("ArrowDown")

@@ -68,7 +68,14 @@ export function show(main, params, shell) {
     }
   }
 
+  /** What is drawn again keeps the focus; if it is not there any more, the field has it. */
   function draw(found, asked) {
+    const chosen = hits.contains(document.activeElement) && document.activeElement.href;
+    fill(found, asked);
+    if (chosen) ([...hits.querySelectorAll("a")].find((link) => link.href === chosen) || words).focus({ preventScroll: true });
+  }
+
+  function fill(found, asked) {
     const groups = new Map();
     for (const hit of found.hits) {
       if (!groups.has(hit.link)) groups.set(hit.link, []);
