@@ -80,6 +80,10 @@ class Event(Struct, frozen=True, tag="event", omit_defaults=True):
     user_id: UserId = None
     """Of `transcript` and `chat`, as the next ones."""
     user_name: str | None = None
+    line_id: str = ""
+    """What a line has in common with those that change it later: when it began on Zoom's clock, or its message's id."""
+    change: str = ""
+    """What it does to an earlier one: `update`, `delete`, `emoji_add`, `emoji_remove`."""
     to: str | None = None
     """To whom a chat message was sent, if not to everyone."""
     fields: dict[str, object] = {}

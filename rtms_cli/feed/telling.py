@@ -7,12 +7,13 @@ from pathlib import Path
 from rtms_cli.feed.journal import Journal
 from rtms_cli.feed.messages import Event
 from rtms_cli.machine import ChannelState, Direction, Finish, Frame, State
-from rtms_cli.protocol.conversation import chat_gist, chat_receivers
+from rtms_cli.protocol.conversation import chat_change, chat_gist, chat_receivers
 from rtms_cli.protocol.endings import how_it_ended
 from rtms_cli.protocol.messages import Chat, KeepAliveRequest, KeepAliveResponse, Media, Transcript
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.parties import label, name_of, party_of
 from rtms_cli.protocol.secrets import redact_url
+from rtms_cli.protocol.sentences import CHANGES, transcript_gist
 from rtms_cli.protocol.times import iso_time
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import Manifest
@@ -117,15 +118,17 @@ def event_of(seq: int, at: str, stream_id: str, frame: Frame, product: Product) 
         case ChannelState(state=State.DROPPED):
             text = f"{message.count} media messages were read and not kept: {message.reason}"
             return Event(seq, at, "notice", stream_id, t, cut(text), is_warning=True)
-        case Transcript() if message.text and frame.direction is Direction.IN:
-            whose = party_of(message, product)
+        case Transcript() if frame.direction is Direction.IN and (said := transcript_gist(message)):
             return Event(
-                seq, at, "transcript", stream_id, t, cut(message.text), user_id=whose, user_name=_who(message, product)
-            )
+                seq, at, "transcript", stream_id, t, cut(said),
+                user_id=party_of(message, product), user_name=_who(message, product),
+                line_id=str(message.start_time or ""), change=CHANGES.get(message.attribute, "").lower(),
+            )  # fmt: skip
         case Chat() if frame.direction is Direction.IN:
             return Event(
                 seq, at, "chat", stream_id, t, cut(chat_gist(message)),
                 user_id=party_of(message, product), user_name=_who(message, product),
+                line_id=cut(message.message_id or ""), change=chat_change(message),
                 to=cut(chat_receivers(message)) or None,
             )  # fmt: skip
         case _:

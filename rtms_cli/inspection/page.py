@@ -31,9 +31,9 @@ from rtms_cli.inspection.summary import Summarizer, Summary
 from rtms_cli.machine import ChannelState, Direction, Frame, State
 from rtms_cli.protocol.conversation import Conversation, chat_line
 from rtms_cli.protocol.messages import Chat, EventUpdate, Transcript, UserId
-from rtms_cli.protocol.numbers import Attribute, Product
+from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.parties import Parties, event_label, label
-from rtms_cli.protocol.sentences import SentenceReader
+from rtms_cli.protocol.sentences import CHANGES, SentenceReader
 from rtms_cli.recording.files import atomic_write
 from rtms_cli.untrusted import is_folder
 
@@ -176,7 +176,7 @@ class _Texts:
         if frame.direction is not Direction.IN:
             return
         match frame.message:
-            case Transcript() as line if line.text or line.attribute in _CHANGES:
+            case Transcript() as line if line.text or line.attribute in CHANGES:
                 if self._has_room(self._lines):
                     self._lines.append((frame.at_us / 1_000_000, _line(line)))
             case Chat() as line:
@@ -234,7 +234,6 @@ def _placed(at: float, stamp: int | None, zero_ms: int | None, zero: float) -> f
     return by_stamp if abs(by_stamp - at) < _MOST_DELAY_S else at
 
 
-_CHANGES = (Attribute.UPDATE, Attribute.DELETE)
 _MOST_DELAY_S = 300.0
 _LONGEST_S = 120.0
 

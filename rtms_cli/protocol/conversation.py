@@ -52,6 +52,12 @@ def chat_gist(message: Chat) -> str:
     return " ".join(part for part in parts if part)
 
 
+def chat_change(message: Chat) -> str:
+    """What a message does to an earlier one, as `chat.jsonl` has it; nothing if it is new."""
+    operation = message.operation
+    return str(_operation_line(operation)) if operation not in (None, ChatOperation.NEW) else ""
+
+
 def chat_receivers(message: Chat) -> str:
     """Who could read a message, if not everyone."""
     return _readers({"chat_session": message.chat_session, "receiver": message.receiver})

@@ -12,10 +12,14 @@ from typing import Any
 from msgspec import Struct
 
 from rtms_cli.protocol.fields import UserId, name_or_none, user_id, words_or_none
+from rtms_cli.protocol.messages import Transcript
 from rtms_cli.protocol.numbers import Attribute, Language
 from rtms_cli.protocol.parties import Parties, label, shown_name
 from rtms_cli.protocol.times import milliseconds
 
+_GISTS: dict[int | None, str] = {Attribute.UPDATE: "(corrected)", Attribute.DELETE: "(taken back)"}
+CHANGES: dict[int | None, str] = {int(change): change.name for change in (Attribute.UPDATE, Attribute.DELETE)}
+"""What a line may do to an earlier one."""
 _SENTENCE_S = 4.0
 """How long a sentence is taken to be where nothing says when it ends."""
 _FURTHEST_S = 3600.0
@@ -54,6 +58,12 @@ class _Said(Struct):
     is_new: bool = True
     """Whether it came by itself, and not only as a change."""
     is_gone: bool = False
+
+
+def transcript_gist(message: Transcript) -> str:
+    """What a message says, with what it does to an earlier one; nothing for an interim result (PROTOCOL §5)."""
+    text = message.text or ""
+    return f"{_GISTS[message.attribute]} {text}".rstrip() if message.attribute in _GISTS else text
 
 
 class SentenceReader:

@@ -26,6 +26,7 @@ from rtms_cli.protocol.messages import (
     Video,
 )
 from rtms_cli.protocol.numbers import Attribute, Codec, Product, StatusCode
+from rtms_cli.protocol.sentences import CHANGES, transcript_gist
 from rtms_cli.protocol.texts import cut
 from rtms_cli.recording.audio import AudioForm, AudioTrack
 from rtms_cli.recording.channels import Channel, Channels
@@ -48,8 +49,6 @@ _PLAIN_NAMES: dict[int | None, str] = {Codec.H264: "H.264", Codec.JPG: "JPG", Co
 
 _OUR_FIELDS = ("t", "t_from", "timestamp", "event", "extra")
 """What lines of events.jsonl say themselves."""
-_CHANGES: dict[int | None, str] = {int(change): change.name for change in (Attribute.UPDATE, Attribute.DELETE)}
-"""What a transcript line may do to earlier ones (PROTOCOL §5)."""
 
 
 class _Whose(NamedTuple):
@@ -361,7 +360,7 @@ class Placer:
             return
         self.channels.find_for_media(frame.channel)
         has_time = self._note_time(message.timestamp, frame.at_us, is_text=True)
-        change = _CHANGES.get(message.attribute)
+        change = CHANGES.get(message.attribute)
         if not message.text and change is None:
             return  # an interim result; the capture has it
         fields: dict[str, object] = {
@@ -379,9 +378,7 @@ class Placer:
         if message.extra:
             fields["extra"] = message.extra
         self._add_line("transcript", message.timestamp, fields, frame.at_us, has_time=has_time)
-        if not message.text:
-            return
-        self.last_words.append((self._shown(message), cut(message.text)))
+        self.last_words.append((self._shown(message), cut(transcript_gist(message))))
 
     def _on_chat(self, frame: Frame) -> None:
         message = frame.message
