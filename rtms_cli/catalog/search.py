@@ -67,6 +67,8 @@ class Hit(Struct, frozen=True):
     before: list[str] = []
     """The lines before it, `who: text` each."""
     after: list[str] = []
+    found_here: int = 1
+    """How many lines of the same recording hold the words."""
 
 
 class SearchIndex:
@@ -111,7 +113,16 @@ class SearchIndex:
         rows = self._db.execute("SELECT name, problem FROM recordings WHERE problem != '' ORDER BY name")
         self.problems = [f"{os.fsdecode(name)}: {problem}" for name, problem in rows]
 
-    def search(self, words: str, *, user: str = "", limit: int = 100, context: int = 0) -> list[Hit]:
+    def search(
+        self,
+        words: str,
+        *,
+        user: str = "",
+        limit: int = 100,
+        context: int = 0,
+        each: int | None = None,
+        recording: bytes | None = None,
+    ) -> list[Hit]:
         """The lines that hold all words, newest recording first, each recording's in order.
 
         A word in quotes is a phrase, one with `*` at its end the beginning of one.
@@ -119,21 +130,27 @@ class SearchIndex:
         :param user: only what someone said whose name has this in it; case and accents make no difference.
         :param limit: at most this many.
         :param context: how many lines before and after each.
+        :param each: at most this many of one recording, so that none hides the others.
+        :param recording: only this one, by its folder's name.
         :raises Problem: if the query has no word.
         """
         wanted = _query(words)
         rows = self._db.execute(
-            "SELECT lines.id, recordings.id, name, coalesce(title, ''), began, kind, at, who, text FROM words"
+            "SELECT line, of, name, coalesce(title, ''), began, kind, at, who, text, found_here FROM"
+            " (SELECT lines.id AS line, recordings.id AS of, name, title, began, kind, at, who, text,"
+            " count(*) OVER (PARTITION BY recordings.id) AS found_here,"
+            " row_number() OVER (PARTITION BY recordings.id ORDER BY at, lines.id) AS place FROM words"
             " JOIN lines ON lines.id = words.rowid JOIN recordings ON recordings.id = lines.recording"
-            " WHERE words MATCH ? AND is_in(?, who) ORDER BY began DESC, name DESC, at, lines.id LIMIT ?",
-            (wanted, _storable(user), min(limit, MOST_HITS)),
+            " WHERE words MATCH ? AND is_in(?, who) AND (? IS NULL OR name = ?))"
+            " WHERE place <= ? ORDER BY began DESC, name DESC, at, line LIMIT ?",
+            (wanted, _storable(user), recording, recording, each or MOST_HITS, min(limit, MOST_HITS)),
         ).fetchall()
         return [
             Hit(
                 os.fsdecode(name), title, began, kind, at, who, text,
-                self._near(line, of, kind, -context), self._near(line, of, kind, context),
+                self._near(line, of, kind, -context), self._near(line, of, kind, context), found_here,
             )
-            for line, of, name, title, began, kind, at, who, text in rows
+            for line, of, name, title, began, kind, at, who, text, found_here in rows
         ]  # fmt: skip
 
     def speakers(self) -> list[str]:

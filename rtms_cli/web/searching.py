@@ -25,11 +25,19 @@ MOST_PROBLEMS = 20
 _NOTHING = {"hits": [], "problems": [], "is_cut": False, "reading": None}
 
 
-class _Question(Struct):
+class Query(Struct, frozen=True):
+    """What is searched for; see `SearchIndex.search`."""
+
     words: str
-    user: str
-    limit: int
-    context: int
+    user: str = ""
+    limit: int = 100
+    context: int = 0
+    each: int | None = None
+    recording: bytes | None = None
+
+
+class _Question(Struct):
+    query: Query
     answer: Future[dict[str, Any]]
 
 
@@ -63,7 +71,7 @@ class Searching:
         self._thread.submit(self._close)
         self._thread.shutdown(wait=False, cancel_futures=False)
 
-    async def search(self, words: str, user: str, limit: int, context: int) -> dict[str, Any]:
+    async def search(self, query: Query) -> dict[str, Any]:
         """The hits, or how far the index is, where it takes long.
 
         :raises Problem: if the query has no word, or the folder cannot be read.
@@ -74,11 +82,11 @@ class Searching:
         if self._updating is not None:
             done, _ = await asyncio.wait((self._updating,), timeout=PATIENCE_S)
             if not done:
-                return await self._search_meanwhile(words, user, limit, context)
+                return await self._search_meanwhile(query)
             updating, self._updating = self._updating, None
             if updating is not None:
                 updating.result()
-        return await loop.run_in_executor(self._thread, self._search, words, user, limit, context)
+        return await loop.run_in_executor(self._thread, self._search, query)
 
     def _update(self) -> None:
         self._prepare()
@@ -87,9 +95,9 @@ class Searching:
         self._opened().update(self._note)
         self._updated = time.monotonic()
 
-    async def _search_meanwhile(self, words: str, user: str, limit: int, context: int) -> dict[str, Any]:
+    async def _search_meanwhile(self, query: Query) -> dict[str, Any]:
         """What is found in the part that is indexed by now: the thread answers between two recordings."""
-        question = _Question(words, user, limit, context, Future())
+        question = _Question(query, Future())
         self._questions.put(question)
         self._thread.submit(self._answer)  # if it has ended just now
         found = asyncio.wrap_future(question.answer)
@@ -114,7 +122,7 @@ class Searching:
                 if self._index is None:
                     found = dict(_NOTHING)
                 else:
-                    found = self._found(self._index, question.words, question.user, question.limit, question.context)
+                    found = self._found(self._index, question.query)
             except Exception as error:  # whatever it is, it is told to who asks
                 question.answer.set_exception(error)
             else:
@@ -135,16 +143,23 @@ class Searching:
             self._index.close()
             self._index = None
 
-    def _search(self, words: str, user: str, limit: int, context: int) -> dict[str, Any]:
+    def _search(self, query: Query) -> dict[str, Any]:
         if not is_folder(self._place):
             return dict(_NOTHING)
         if _mark(self._place) != self._mark:
             self._update()
-        return self._found(self._opened(), words, user, limit, context)
+        return self._found(self._opened(), query)
 
-    def _found(self, index: SearchIndex, words: str, user: str, limit: int, context: int) -> dict[str, Any]:
-        limit = max(1, min(limit, MOST_HITS - 1))
-        hits = index.search(words, user=user, limit=limit + 1, context=max(0, min(context, MOST_CONTEXT)))
+    def _found(self, index: SearchIndex, query: Query) -> dict[str, Any]:
+        limit = max(1, min(query.limit, MOST_HITS - 1))
+        hits = index.search(
+            query.words,
+            user=query.user,
+            limit=limit + 1,
+            context=max(0, min(query.context, MOST_CONTEXT)),
+            each=None if query.each is None else max(1, min(query.each, MOST_HITS)),
+            recording=query.recording,
+        )
         return {
             "hits": [
                 {**to_builtins(hit), "recording": text(hit.recording), "link": link_to(hit.recording)}

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from rtms_cli.catalog.entries import is_recording
 from rtms_cli.catalog.naming import name_folder, read_title
+from rtms_cli.catalog.search import MOST_HITS
 from rtms_cli.catalog.stored import name_stored
 from rtms_cli.errors import Problem
 from rtms_cli.store.objects import NoObjectError, StoreError
@@ -23,7 +24,7 @@ from rtms_cli.untrusted import is_folder
 from rtms_cli.web import files
 from rtms_cli.web.listing import Folder, Listing
 from rtms_cli.web.pages import Pages
-from rtms_cli.web.searching import Searching
+from rtms_cli.web.searching import Query, Searching
 from rtms_cli.web.stored import REFRESH_S, Copies, Store
 
 MOST_BODY = 10_000
@@ -90,11 +91,16 @@ class Shelf:
 
     async def _search(self, request: Request) -> Response:
         given = request.query_params
-        words, user = given.get("q", "")[:MOST_WORDS], given.get("user", "")[:MOST_WORDS]
+        query = Query(
+            given.get("q", "")[:MOST_WORDS],
+            given.get("user", "")[:MOST_WORDS],
+            _number(given.get("limit"), 100),
+            _number(given.get("context"), 1),
+            _number(given["each"], MOST_HITS) if "each" in given else None,
+            unquote_to_bytes(given["recording"]) if "recording" in given else None,
+        )
         try:
-            found = await self._searching.search(
-                words, user, _number(given.get("limit"), 100), _number(given.get("context"), 1)
-            )
+            found = await self._searching.search(query)
         except Problem as problem:
             return refusal(problem, 400)
         return Response(json.dumps(found), media_type="application/json")

@@ -200,3 +200,17 @@ def test_a_name_is_found_without_its_accents_and_listed_once(tmp_path: Path) -> 
     index = SearchIndex(tmp_path)
     assert index.speakers() == ["Zoë"]
     index.close()
+
+
+def test_a_recording_hides_no_other_one(tmp_path: Path) -> None:
+    talk = put(tmp_path, "20261128T090000Z_talk", rtms_stream_id="a")
+    say(talk, *((float(at), "Kim", f"invoice {at}") for at in range(50)))
+    say(put(tmp_path, "20261127T090000Z_b", rtms_stream_id="b"), (7.0, "Ada", "An invoice."))
+    found = search(tmp_path, "invoice", each=3, limit=10)
+    assert [(hit.recording, hit.at, hit.found_here) for hit in found] == [
+        (talk.name, 0.0, 50), (talk.name, 1.0, 50), (talk.name, 2.0, 50), ("20261127T090000Z_b", 7.0, 1),
+    ]  # fmt: skip
+    only = search(tmp_path, "invoice", limit=100, recording=os.fsencode(talk.name))
+    assert [hit.at for hit in only] == list(range(50))
+    assert search(tmp_path, "invoice", recording=b"unknown") == []
+    assert [hit.found_here for hit in search(tmp_path, "invoice", user="ada")] == [1]

@@ -1,5 +1,7 @@
 """What the feed says of a frame."""
 
+from typing import Any
+
 import pytest
 from frames import ZERO_MS, media, said
 
@@ -47,7 +49,7 @@ def test_an_interim_result_is_no_line() -> None:
         ({"operation_type": 77}, "(operation 77) hi", "77"),
     ],
 )
-def test_what_is_done_to_a_chat_message_names_it(fields: dict[str, object], shown: str, change: str) -> None:
+def test_what_is_done_to_a_chat_message_names_it(fields: dict[str, Any], shown: str, change: str) -> None:
     event = told(media(18, "hi", ZERO_MS, user_id=7, user_name="Ann", message_id="m1", **fields))
     assert (event.event, event.text, event.line_id, event.change) == ("chat", shown, "m1", change)
 

@@ -14,7 +14,10 @@ WORDS = (
     "", "hello", '"', '"hello', "hello*", "NEAR(", "a AND", "hello OR", "hello NOT", "col:x", "{a b}:c", "^a", "-", "*",
     "'", "''); DROP TABLE x", "(" * 500, "x" * 3_000, "%00", "%ff", "%ED%A0%80", "%0a",
 )  # fmt: skip
-MORE = ("", "&user=%00", "&user=%ff*", "&limit=-1", "&limit=99999", "&context=99999", "&limit=%D9%A1", "&q=x&q=y")
+MORE = (
+    "", "&user=%00", "&user=%ff*", "&limit=-1", "&limit=99999", "&context=99999", "&limit=%D9%A1", "&q=x&q=y",
+    "&each=0", "&each=-1", "&each=x", "&recording=%25ff", "&recording=%00", "&recording=",
+)  # fmt: skip
 ELSEWHERE = (
     "/api/", "/api/recordings/", "/api/recordings/one", "/api/recordings/one/title", "/static/", "/recordings/", "//",
     "/%00", "/live/%00", "/%ff", "/?" + "&" * 3_000, "/?" + "a" * 5_000,

@@ -380,6 +380,24 @@ async def test_new_hits_leave_the_focus_where_it_is(tmp_path: Path) -> None:
         assert await page.focus() == ("searchbox", "Search")
 
 
+async def test_a_talkative_recording_hides_no_other_one(tmp_path: Path) -> None:
+    """Ten lines of each are shown at first, and the rest when they are asked for."""
+    place = tmp_path / "all"
+    say(put(place, "one % ü", rtms_stream_id="one"), *((float(at), "Kim", f"invoice {at}") for at in range(1, 31)))
+    say(put(place, "old", rtms_stream_id="two", started_at="2026-01-01T00:00:00Z"), (7.0, "Ada", "An invoice."))
+    async with looking(place, "/search", rows=False) as (page, _):
+        await search_for(page, "invoice")
+        await page.until(has("[role=status]", "31 lines in 2 recordings"))
+        assert await page.run(HITS) == 11
+        await is_fine(page)
+        await page.run("document.querySelector('.found button').focus()")
+        assert await page.focus() == ("button", "Show 20 more lines")
+        await page.press("Enter")
+        await page.until(f"{HITS} === 31")
+        assert await page.run("document.activeElement.hash") == "#t=11.00"
+        assert await page.run("document.querySelector('.found button') === null")
+
+
 async def test_a_late_answer_replaces_no_later_one(tmp_path: Path) -> None:
     say(put(tmp_path / "all", "one"), (1.0, "Kim", "invoice"), (2.0, "Kim", "budget"))
     async with looking(tmp_path / "all", "/search", rows=False) as (page, _):

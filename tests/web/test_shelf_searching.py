@@ -8,7 +8,7 @@ from catalog.test_search import say
 
 from rtms_cli.errors import Problem
 from rtms_cli.web import searching
-from rtms_cli.web.searching import Searching
+from rtms_cli.web.searching import Query, Searching
 
 COUNT, HALF = 100, 50
 
@@ -29,11 +29,11 @@ async def test_what_is_indexed_is_found_meanwhile(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(searching, "MEANWHILE_S", 30.0)
     with monkeypatch.context() as context:
         context.setattr(searching, "PATIENCE_S", 0.0)
-        found = await index.search("invoice", "", COUNT, 0)
+        found = await index.search(Query("invoice", limit=COUNT))
     assert len(found["hits"]) == HALF
     assert found["reading"] is not None
     monkeypatch.setattr(searching, "PATIENCE_S", 30.0)
-    found = await index.search("invoice", "", COUNT, 0)
+    found = await index.search(Query("invoice", limit=COUNT))
     assert (len(found["hits"]), found["reading"]) == (COUNT, None)
     index.close()
 
@@ -45,5 +45,5 @@ async def test_a_wrong_question_is_told_meanwhile(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(searching, "MEANWHILE_S", 30.0)
     index = Halting(tmp_path)
     with pytest.raises(Problem):
-        await index.search("...", "", COUNT, 0)
+        await index.search(Query("..."))
     index.close()

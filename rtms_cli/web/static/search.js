@@ -2,7 +2,7 @@
 
 import { clock, count, day, fold, get, make, own, progress } from "./api.js";
 
-const DELAY_MS = 250, READING_MS = 700, AGAIN_MS = 3000, MOST = 200;
+const DELAY_MS = 250, READING_MS = 700, AGAIN_MS = 3000, MOST = 200, EACH = 10, LONGEST = 999;
 
 export function show(main, params, shell) {
   const words = make("input", { type: "search", placeholder: "Words in transcripts, chat and titles", "aria-label": "Search", value: params.get("q") || "", maxlength: "500", autocomplete: "off", autocapitalize: "none" });
@@ -46,6 +46,7 @@ export function show(main, params, shell) {
     if (!asked) return say(...hints("Search what was said and written in all recordings."));
     query.set("limit", MOST);
     query.set("context", 1);
+    query.set("each", EACH);
     controller = new AbortController();
     const mine = controller;
     try {
@@ -86,14 +87,30 @@ export function show(main, params, shell) {
       shell.announce("Nothing was found.");
     } else {
       none.hidden = true;
-      const lines = found.is_cut ? `The first ${count(found.hits.length, "line")}` : count(found.hits.length, "line");
-      summary.textContent = `${lines} in ${count(groups.size, "recording")}${found.is_cut ? ". Add a word to see others." : ""}`;
+      const sum = [...groups.values()].reduce((sum, [first]) => sum + first.found_here, 0);
+      const where = found.is_cut ? `the newest ${count(groups.size, "recording")}. Add a word to see others.` : count(groups.size, "recording");
+      summary.textContent = `${count(sum, "line")} in ${where}`;
       const terms = read(asked);
-      hits.replaceChildren(...[...groups.values()].map((lines) => group(lines, terms)));
+      hits.replaceChildren(...[...groups.values()].map((lines) => group(lines, terms, all)));
     }
     if (found.problems.length) hits.append(unread(found.problems));
     if (back) scrollTo(0, back);
     back = 0;
+  }
+
+  /** Show all lines of one recording, in the place of its first ones. */
+  async function all(card, lines, terms) {
+    const mine = controller, query = note();
+    for (const [name, value] of [["limit", LONGEST], ["context", 1], ["recording", lines[0].link.split("/").pop()]]) query.set(name, value);
+    try {
+      const found = await get(`/api/search?${query}`, mine.signal);
+      if (mine !== controller || mine.signal.aborted || hasEnded || !found.hits.length) return;
+      const whole = group(found.hits, terms);
+      card.replaceWith(whole);
+      (whole.querySelectorAll(".hit a")[lines.length] || whole.querySelector("a")).focus();
+    } catch (error) {
+      if (!mine.signal.aborted && !hasEnded) shell.announce(error.message);
+    }
   }
 
   words.addEventListener("input", () => search(DELAY_MS));
@@ -148,11 +165,17 @@ function unread(problems) {
   return make("li", { class: "card unread" }, make("details", {}, make("summary", {}, what), make("ul", {}, ...problems.map((one) => make("li", {}, one)))));
 }
 
-function group(lines, terms) {
-  const [first] = lines;
+function group(lines, terms, all) {
+  const [first] = lines, more = first.found_here - lines.length;
   const title = make("a", { href: own(first.link), title: first.recording }, first.title || first.recording);
-  const about = [day(first.began), count(lines.length, "line")].filter(Boolean).join(" · ");
-  return make("li", { class: "found card" }, make("h2", {}, title, make("span", {}, about)), make("ul", {}, ...lines.map((hit) => line(hit, terms))));
+  const about = [day(first.began), count(first.found_here, "line")].filter(Boolean).join(" · ");
+  const card = make("li", { class: "found card" }, make("h2", {}, title, make("span", {}, about)), make("ul", {}, ...lines.map((hit) => line(hit, terms))));
+  if (more > 0 && all) {
+    const button = make("button", { type: "button" }, `Show ${count(more, "more line")}`);
+    button.addEventListener("click", () => all(card, lines, terms));
+    card.append(button);
+  } else if (more > 0) card.append(make("p", {}, `and ${count(more, "more line")}`));
+  return card;
 }
 
 function line(hit, terms) {
