@@ -182,5 +182,5 @@ async def _on_error(request: Request, error: Exception) -> Response:
 async def _on_defect(request: Request, error: Exception) -> Response:
     what = "A defect in rtms: this page could not be made."
     if request.url.path.startswith("/api/"):
-        return JSONResponse({"error": what, "remedy": "The log of rtms web says more."}, 500)
+        return JSONResponse({"error": what, "remedy": "The log says more."}, 500)
     return PlainTextResponse(f"{what}\n", 500)

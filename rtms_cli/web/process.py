@@ -21,8 +21,13 @@ from rtms_cli.web.site import Site, serve_site
 
 END_S = 5.0
 """How long the pages may take to end."""
+LAST_WORDS_S = 1.0
+"""How long to wait for what it has said before."""
 FIRST_S, LONGEST_S = 0.5, 30.0
 """Between two starts of a process that dies."""
+MOST_TOLD = 200
+"""Lines that one process says for people."""
+LONGEST = 1_000
 READY = b"ready\n"
 READY_S = 60.0
 
@@ -87,13 +92,15 @@ class PageProcess:
                 *program("rtms_cli.web.process"), str(its.fileno()), str(self._listening.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
                 pass_fds=(its.fileno(), self._listening.fileno()),
                 env=environment(),
                 start_new_session=True,  # Ctrl-C is for the recorder, which sees to this one
             )  # fmt: skip
         finally:
             its.close()
+        assert self._process.stderr is not None
+        telling = asyncio.create_task(self._tell(self._process.stderr), name="what the pages tell")
         ours.setblocking(False)
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError, TimeoutError):
@@ -101,7 +108,22 @@ class PageProcess:
             async with asyncio.timeout(READY_S):
                 if await loop.sock_recv(ours, len(READY)) == READY:
                     self.ready.set()
-        return await self._process.wait()
+        code = await self._process.wait()
+        await asyncio.wait((telling,), timeout=LAST_WORDS_S)
+        telling.cancel()
+        return code
+
+    async def _tell(self, said: asyncio.StreamReader) -> None:
+        """Pass on what the process says for people."""
+        rest, left = b"", MOST_TOLD
+        while chunk := await said.read(1 << 13):
+            *lines, rest = (rest + chunk).split(b"\n")
+            rest = rest[:LONGEST]
+            for line in filter(None, lines[:left]):
+                self._notice(f"WARNING: the pages: {line[:LONGEST].decode(errors='replace')}")
+            if left and len(lines) >= left:
+                self._notice("WARNING: the pages: what more this process of theirs says is left out")
+            left = max(0, left - len(lines))
 
     async def _end(self) -> None:
         self._close_line()
@@ -153,6 +175,7 @@ def main() -> int:
     try:
         asyncio.run(_serve(line, listening))
     except Problem as problem:
+        print(problem, file=sys.stderr)  # noqa: T201  # to the recorder
         return int(problem.exit_code)
     except msgspec.MsgspecError:
         return 1  # the recorder has ended before it said what to do

@@ -3,15 +3,21 @@
 import asyncio
 import contextlib
 import logging
+import os
 import socket
+import traceback
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
 import h11
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+log = logging.getLogger(__name__)
 
 MOST_CONNECTIONS = 500
 MOST_ASKING = 200
@@ -21,6 +27,8 @@ REQUEST_S = 10.0
 STOP_S = 2
 """How long an answer may still take at the end."""
 _KEEP_ALIVE_S = 30
+_LONGEST_PATH = 200
+_LONGEST_WHAT = 500
 _MOST_MESSAGE = 1 << 16
 """Bytes of a browser's WebSocket message."""
 
@@ -68,6 +76,29 @@ class _Connection(H11Protocol):
             timer.cancel()
 
 
+class _Telling:
+    """Tells of a defect in a line; whoever asked gets an answer, and nobody else notices it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except (ClientDisconnect, WebSocketDisconnect):
+            pass  # the browser has left
+        except Exception as error:
+            if scope["type"] == "lifespan":
+                raise
+            is_debug = bool(os.environ.get("RTMS_DEBUG"))
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{os.path.basename(last.filename)}:{last.lineno}"  # noqa: PTH119
+            asked = f"{scope.get('method', 'WebSocket')} {scope['path'][:_LONGEST_PATH]!r}"
+            what = " ".join(f"{type(error).__name__}: {error}"[:_LONGEST_WHAT].split())
+            more = "" if is_debug else "; --debug shows the traceback"
+            log.error("a defect in rtms: %s: %s, in %s%s", asked, what, where, more, exc_info=is_debug)
+
+
 async def serve_pages(app: ASGIApp, listening: socket.socket, stop: asyncio.Event) -> None:
     """Serve until someone asks for the end.
 
@@ -76,7 +107,7 @@ async def serve_pages(app: ASGIApp, listening: socket.socket, stop: asyncio.Even
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     protocol: Any = type("_Connection", (_Connection,), {"asking": OrderedDict()})
     config = uvicorn.Config(
-        app,
+        _Telling(app),
         access_log=False,
         log_config=None,
         server_header=False,

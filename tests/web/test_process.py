@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
@@ -15,6 +16,8 @@ from web.knocking import Door
 from web.watching import Recorder, recorder
 
 from rtms_cli.errors import Exit
+from rtms_cli.web import process
+from rtms_cli.web.site import Site
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -68,6 +71,21 @@ async def test_it_is_started_again_at_the_same_address(tmp_path: Path) -> None:
         assert (await door.knock("/api/about", door.bearer)).status == HTTPStatus.OK
         assert await found(lambda: child_of(pid)) != child
         await until(lambda: any("the pages have ended (signal SIGKILL)" in line for line in one.listener.lines))
+
+
+async def test_what_it_says_is_told_and_a_flood_of_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = "import sys; print(*sys.argv[3:], sep='\\n', file=sys.stderr)"
+    words = ["first \udcff", "x" * 100_000, *map(str, range(1000))]
+    monkeypatch.setattr(process, "program", lambda module: [sys.executable, "-c", says.replace("3:", "1:-2"), *words])
+    told: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        async with process.PageProcess(Site(None), listening, told.append):
+            await until(lambda: any("have ended (exit code 0)" in line for line in told))
+    assert told[0].startswith("WARNING: the pages: first ")
+    assert len(told[1]) <= process.LONGEST + len("WARNING: the pages: ")
+    assert told[2:200] == [f"WARNING: the pages: {number}" for number in range(198)]
+    assert "left out" in told[200]
+    assert len(told) == 202
 
 
 async def test_ctrl_c_is_for_the_recorder(tmp_path: Path) -> None:
