@@ -47,6 +47,7 @@ class PageProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._line: socket.socket | None = None
         self._running: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
         """Whether the pages are served."""
 
@@ -64,6 +65,7 @@ class PageProcess:
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
         await self._end()
+        await self._hear_out()
         self._listening.close()
 
     async def _run(self) -> None:
@@ -100,7 +102,7 @@ class PageProcess:
         finally:
             its.close()
         assert self._process.stderr is not None
-        telling = asyncio.create_task(self._tell(self._process.stderr), name="what the pages tell")
+        self._telling = asyncio.create_task(self._tell(self._process.stderr), name="what the pages tell")
         ours.setblocking(False)
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError, TimeoutError):
@@ -109,21 +111,30 @@ class PageProcess:
                 if await loop.sock_recv(ours, len(READY)) == READY:
                     self.ready.set()
         code = await self._process.wait()
-        await asyncio.wait((telling,), timeout=LAST_WORDS_S)
-        telling.cancel()
+        await self._hear_out()
         return code
 
     async def _tell(self, said: asyncio.StreamReader) -> None:
         """Pass on what the process says for people."""
-        rest, left = b"", MOST_TOLD
-        while chunk := await said.read(1 << 13):
-            *lines, rest = (rest + chunk).split(b"\n")
+        rest, left, is_open = b"", MOST_TOLD, True
+        while is_open:
+            chunk = await said.read(1 << 13)
+            is_open = bool(chunk)
+            *lines, rest = (rest + (chunk or b"\n")).split(b"\n")
             rest = rest[:LONGEST]
-            for line in filter(None, lines[:left]):
-                self._notice(f"WARNING: the pages: {line[:LONGEST].decode(errors='replace')}")
-            if left and len(lines) >= left:
-                self._notice("WARNING: the pages: what more this process of theirs says is left out")
-            left = max(0, left - len(lines))
+            for line in filter(None, lines):
+                if left > 0:
+                    self._notice(f"WARNING: the pages: {line[:LONGEST].decode(errors='replace')}")
+                elif left == 0:
+                    self._notice("WARNING: the pages: further lines of this process are left out")
+                left -= 1
+
+    async def _hear_out(self) -> None:
+        """Wait for what the process has said before its end."""
+        if self._telling is not None:
+            await asyncio.wait((self._telling,), timeout=LAST_WORDS_S)
+            self._telling.cancel()
+            self._telling = None
 
     async def _end(self) -> None:
         self._close_line()
