@@ -73,7 +73,7 @@ def web(
         token=door.token,
         names=[*own_names(host), *(web_name or ())],
     )
-    _check(site)
+    _check(site, is_asked_for=place is not None)
     with ExitStack() as stack:
         if open_:
             webbrowser.open(door.url if door.token is None else stack.enter_context(_way_in(door)))
@@ -94,10 +94,11 @@ def _way_in(door: "Door") -> "Iterator[str]":
         yield page.as_uri()
 
 
-def _check(site: "Site") -> None:
+def _check(site: "Site", *, is_asked_for: bool) -> None:
     """Say at once what cannot be shown.
 
-    :raises Problem: if there is neither a folder nor a recorder.
+    :param is_asked_for: whether someone named the folder, and it is not only the usual one.
+    :raises Problem: if the folder is not there, unless a recorder is, which may make the usual one.
     """
     from pathlib import Path
 
@@ -105,7 +106,10 @@ def _check(site: "Site") -> None:
 
     find = site.find()
     assert site.place is not None
-    if site.feed is None and not is_store_url(site.place) and not Path(site.place).is_dir() and find() is None:
+    is_missing = not is_store_url(site.place) and not Path(site.place).is_dir()
+    if is_missing and is_asked_for:
+        raise Problem(f"There is no folder {site.place}.", "`rtms web` alone shows what runs here, and recordings/.")
+    if is_missing and site.feed is None and find() is None:
         what = f"There is no folder {site.place}, and no recorder of yours runs here."
         raise Problem(what, "`rtms demo` records a simulated meeting into recordings/.")
     if site.feed is not None and site.feed.isdecimal() and find() is None:

@@ -143,6 +143,18 @@ def test_options_of_the_pages_need_the_pages(tmp_path: Path, options: tuple[str,
     assert "--web" in ended.stderr
 
 
+async def test_a_folder_that_is_not_there_is_refused_whatever_runs(tmp_path: Path) -> None:
+    """Where it is named; the usual one may be made by the recorder that runs."""
+    async with recorder(tmp_path, web=False) as one:
+        ended = await asyncio.to_thread(rtms, "web", "nosuch", cwd=tmp_path, settings=one.settings)
+        assert ended.returncode == Exit.USAGE
+        assert ended.stderr.startswith("error: There is no folder nosuch.")
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        async with running("web", "--port", "0", cwd=elsewhere, settings=one.settings) as server:
+            await server.line_with("The pages are on")
+
+
 async def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:
     async with recorder(tmp_path) as one:
         port = str(door_of(one).port)
