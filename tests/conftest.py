@@ -16,7 +16,7 @@ for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
 
 # Commands find the recorders of their user: those of other tests, and of the person who runs them, are none of ours.
 _runtime = tempfile.TemporaryDirectory(prefix="rtms-tests-")
-os.environ["RTMS_RUNTIME_DIR"] = _runtime.name
+os.environ["XDG_RUNTIME_DIR"] = _runtime.name
 atexit.register(_runtime.cleanup)
 
 # How long an example takes says something about the machine, and nothing about the program.

@@ -27,8 +27,7 @@ def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
     sizes = ("COLUMNS", "LINES")  # pytest-xdist sets them in its workers
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours) and name not in sizes}
     nobody = {"XDG_CONFIG_HOME": "/nonexistent"}  # no settings of the person who runs the tests
-    recorders = {name: os.environ[name] for name in ("RTMS_RUNTIME_DIR",) if name in os.environ}
-    return kept | {"PYTHONUNBUFFERED": "1"} | nobody | recorders | dict(settings or {})
+    return kept | {"PYTHONUNBUFFERED": "1"} | nobody | dict(settings or {})
 
 
 def rtms(
