@@ -271,11 +271,11 @@ def _make(export: Export, path: str, job: _Job, names: "Names", bar: "Callable[[
         export.failed.append(problem)
         return
     for form in formats:
-        progress = bar(form)
+        progress = _heeding(bar(form))
         export.make(form, target, progress)
         progress(1.0)
     if plot is not None:
-        export.make(PLOT, plot, bar(PLOT))
+        export.make(PLOT, plot, _heeding(bar(PLOT)))
 
 
 @contextmanager
@@ -377,12 +377,36 @@ def _lines(listed: Sequence[Made]) -> Iterator[str]:
         yield f"  {size_of(made.nbytes):>8}  {made.path.name}{pictures}"
 
 
+_wanted: list[int] = []
+"""The signals that asked for the end."""
+
+
 def _heed_signals() -> None:
     """Leave as signals want, but take half-written files away."""
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is signal.SIG_DFL:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _end)
 
 
 def _end(number: int, _: object) -> None:
-    raise SystemExit(128 + number)
+    _wanted.append(number)
+    _leave()
+
+
+def _heeding(progress: "Progress") -> "Progress":
+    """The same, which also leaves where a signal asked for that.
+
+    What a handler of signals raises may be swallowed by compiled code that calls Python at that moment, as PyAV's is.
+    """
+
+    def heed(part: float) -> None:
+        if _wanted:
+            _leave()
+        progress(part)
+
+    return heed
+
+
+def _leave() -> None:
+    number = _wanted[0]
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)

@@ -5,16 +5,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
+import typer
 from export.test_export import ANN, RATE, VIDEO, exported, h264, made, pictures, sentence, tone
 from frames import ZERO_MS, audio, media
 from processes import rtms
 
+from rtms_cli.commands import export as command
+from rtms_cli.commands.app import app
 from rtms_cli.errors import Problem
 from rtms_cli.export import files
+from rtms_cli.export.audio import Mixer, Span
 from rtms_cli.export.files import check_room
 from rtms_cli.machine import Frame
 from rtms_cli.recording.audio import HEADER_SIZE, audio_form, wav_header
@@ -100,17 +107,44 @@ def test_a_signal_leaves_no_half_file(number: signal.Signals, tmp_path: Path) ->
         file.write(wav_header(audio_form(None), nbytes))
         file.truncate(HEADER_SIZE + nbytes)  # which takes no room, and long to read
     command = [sys.executable, "-m", "rtms_cli", "export", str(recording), "--to", "mp3"]
-    running = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=tmp_path)
     folder = recording / "export"
-    try:
-        while not (folder.is_dir() and any(folder.iterdir())):
-            assert running.poll() is None
-            time.sleep(0.02)
-        running.send_signal(number)
-        assert running.wait(60) in (128 + number, 130)
-    finally:
-        running.kill()
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=tmp_path) as running:
+        try:
+            while not (folder.is_dir() and any(folder.iterdir())):
+                assert running.poll() is None
+                time.sleep(0.02)
+            running.send_signal(number)
+            assert running.wait(40) in (128 + number, 130)
+        finally:
+            running.kill()
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_compiled_code_swallows_is_obeyed_at_the_next_step(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As PyAV's resampler does while it looks a result up."""
+    recording = made(tmp_path / "r", [audio(tone(440, 20 * at), ZERO_MS + 20 * at) for at in range(400)])
+    monkeypatch.setattr(command, "_wanted", [])
+    steps = Mixer.blocks
+
+    def blocks(mixer: Mixer, span: Span) -> Iterator[Any]:
+        for step in steps(mixer, span):
+            with suppress(SystemExit, KeyboardInterrupt):
+                signal.raise_signal(number)
+            yield step
+
+    monkeypatch.setattr(Mixer, "blocks", blocks)
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with pytest.raises(SystemExit) as ended:
+            typer.main.get_command(app).main(["export", str(recording), "--to", "mp3"])
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert ended.value.code == 128 + number
+    assert list((recording / "export").iterdir()) == []
 
 
 def test_a_signal_right_behind_the_opening_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
