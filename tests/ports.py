@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _FIRST, _BEYOND = 20_000, 32_000
-"""Below the ports that the system gives to whoever asks for any, so that those never meet these."""
+"""Below the ports that the system hands out on its own, so that the two never clash."""
 _BLOCK = 50
 
 

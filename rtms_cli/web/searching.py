@@ -123,7 +123,7 @@ class Searching:
                     found = dict(_NOTHING)
                 else:
                     found = self._found(self._index, question.query)
-            except Exception as error:  # whatever it is, it is told to who asks
+            except Exception as error:  # it is raised where the answer is awaited
                 question.answer.set_exception(error)
             else:
                 question.answer.set_result(found)

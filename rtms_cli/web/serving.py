@@ -8,6 +8,7 @@ import socket
 import traceback
 from collections import OrderedDict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import h11
@@ -77,7 +78,7 @@ class _Connection(H11Protocol):
 
 
 class _Telling:
-    """Tells of a defect in a line; whoever asked gets an answer, and nobody else notices it."""
+    """Logs a defect as one line. The client gets an answer, and other clients notice nothing."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -87,12 +88,12 @@ class _Telling:
             await self._app(scope, receive, send)
         except (ClientDisconnect, WebSocketDisconnect):
             pass  # the browser has left
-        except Exception as error:
+        except Exception as error:  # a defect: one page must not cost the others
             if scope["type"] == "lifespan":
                 raise
             is_debug = bool(os.environ.get("RTMS_DEBUG"))
             last = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{os.path.basename(last.filename)}:{last.lineno}"  # noqa: PTH119
+            where = f"{Path(last.filename).name}:{last.lineno}"
             asked = f"{scope.get('method', 'WebSocket')} {scope['path'][:_LONGEST_PATH]!r}"
             what = " ".join(f"{type(error).__name__}: {error}"[:_LONGEST_WHAT].split())
             more = "" if is_debug else "; --debug shows the traceback"

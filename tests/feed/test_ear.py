@@ -3,6 +3,8 @@
 import asyncio
 import json
 import wave
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +46,26 @@ def likeness(heard: Any, recorded: Any, at: int, rate: int) -> float:
     return found
 
 
-@pytest.mark.timeout(120)
-async def test_two_who_come_and_go_hear_what_is_recorded(tmp_path: Path) -> None:
-    async with recorder(tmp_path, "--media", "audio", web=False) as here:
+@asynccontextmanager
+async def streaming(folder: Path, kind: str, seconds: int, most: int = 0) -> AsyncIterator[Any]:
+    """A recorder, its stream with more than so many messages of a kind, a client of the feed, and where that is."""
+    async with recorder(folder, "--media", kind, web=False) as here:
         place = await place_in(Path(here.settings["RTMS_RUNTIME_DIR"]))
         async with follow(place) as client:
-            stream = await here.begin(Scenario(12))
-            await client.picture(lambda one: one["streams"] and one["streams"][0]["messages"].get("audio", 0) > 50)
-            spans: list[list[tuple[int, Any]]] = []
-            for _ in range(2):  # a listener of before leaves nothing behind
-                async with hear(place, stream.stream_id) as one, hear(place, stream.stream_id) as two:
-                    assert json.loads(await one.recv())["type"] == "start"
-                    spans += await asyncio.gather(heard_of(one, 1.5), heard_of(two, 1.5))
-            await client.event("finished")
+            stream = await here.begin(Scenario(seconds))
+            await client.picture(lambda one: one["streams"] and one["streams"][0]["messages"].get(kind, 0) > most)
+            yield here, stream, client, place
+
+
+@pytest.mark.timeout(120)
+async def test_two_who_come_and_go_hear_what_is_recorded(tmp_path: Path) -> None:
+    async with streaming(tmp_path, "audio", 12, 50) as (here, stream, client, place):
+        spans: list[list[tuple[int, Any]]] = []
+        for _ in range(2):  # a listener of before leaves nothing behind
+            async with hear(place, stream.stream_id) as one, hear(place, stream.stream_id) as two:
+                assert json.loads(await one.recv())["type"] == "start"
+                spans += await asyncio.gather(heard_of(one, 1.5), heard_of(two, 1.5))
+        await client.event("finished")
     (folder,) = (path for path in here.out.iterdir() if path.is_dir())
     manifest = Manifest.read(folder)
     assert manifest.taps in (None, []), "a guest is not mentioned"
@@ -75,19 +84,15 @@ async def test_two_who_come_and_go_hear_what_is_recorded(tmp_path: Path) -> None
 
 @pytest.mark.timeout(120)
 async def test_a_stream_in_which_nobody_is_heard_ends_for_who_listens(tmp_path: Path) -> None:
-    async with recorder(tmp_path, "--media", "transcript", web=False) as here:
-        place = await place_in(Path(here.settings["RTMS_RUNTIME_DIR"]))
-        async with follow(place) as client:
-            stream = await here.begin(Scenario(600))
-            await client.picture(lambda one: one["streams"] and one["streams"][0]["messages"].get("transcript"))
-            async with hear(place, stream.stream_id) as sound, hear(place, "another") as other:
-                with pytest.raises(ConnectionClosed) as refused:
-                    await other.recv()
-                assert refused.value.rcvd is not None
-                assert (refused.value.rcvd.code, refused.value.rcvd.reason) == (1013, "this stream does not run here")
-                here.simulator.end()
-                assert [message async for message in sound] == ['{"type":"stop"}']
-                assert sound.close_code == 1000
+    async with streaming(tmp_path, "transcript", 600) as (here, stream, _, place):
+        async with hear(place, stream.stream_id) as sound, hear(place, "another") as other:
+            with pytest.raises(ConnectionClosed) as refused:
+                await other.recv()
+            assert refused.value.rcvd is not None
+            assert (refused.value.rcvd.code, refused.value.rcvd.reason) == (1013, "this stream does not run here")
+            here.simulator.end()
+            assert [message async for message in sound] == ['{"type":"stop"}']
+            assert sound.close_code == 1000
 
 
 async def test_a_slow_listener_misses_the_oldest_and_is_told() -> None:

@@ -128,9 +128,9 @@ def _check_sound(one: Heard, whole: npt.NDArray[np.int16]) -> Iterator[str]:
 
 
 class Guest:
-    """Comes and goes while a recording is made; hears what who was there all the time hears meanwhile.
+    """Comes and goes while a recording is made; meanwhile, it hears what its host hears.
 
-    :param host: who is there all the time, and is told everything first.
+    :param host: a listener that stays to the end and hears everything first.
     """
 
     def __init__(self, host: Ear) -> None:

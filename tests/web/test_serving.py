@@ -56,7 +56,7 @@ async def served() -> AsyncIterator[int]:
 async def test_a_defect_is_a_line(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, is_debug: bool
 ) -> None:
-    """With the traceback only where one wants it; whoever asked gets an answer, and nobody else notices."""
+    """The traceback comes with `--debug` only. The client gets an answer, and other clients notice nothing."""
     monkeypatch.setenv("RTMS_DEBUG", "1" if is_debug else "")
     async with served() as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         assert (await client.get("/a%09b?token=secret")).status_code == 500

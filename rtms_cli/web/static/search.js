@@ -71,9 +71,9 @@ export function show(main, params, shell) {
 
   /** What is drawn again keeps the focus; if it is not there any more, the field has it. */
   function draw(found, asked) {
-    const chosen = hits.contains(document.activeElement) && document.activeElement.href;
+    const chosen = hits.contains(document.activeElement) ? document.activeElement : null;
     fill(found, asked);
-    if (chosen) ([...hits.querySelectorAll("a")].find((link) => link.href === chosen) || words).focus({ preventScroll: true });
+    if (chosen) ([...hits.querySelectorAll("a")].find((link) => link.href === chosen.href) || words).focus({ preventScroll: true });
   }
 
   function fill(found, asked) {
