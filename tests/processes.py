@@ -21,6 +21,17 @@ RTMS = [sys.executable, "-m", "rtms_cli"]
 CREDENTIALS = {"ZOOM_CLIENT_ID": "an-app", "ZOOM_CLIENT_SECRET": "its secret", "ZOOM_SECRET_TOKEN": "a token"}
 
 
+def pytest_of_a_client(folder: Path) -> list[str]:
+    """pytest, as people run it who test their client with the fixture `rtms_zoom`.
+
+    Its temporary files are below the folder: where all runs share one, each first deletes what others have left there,
+    however long that takes.
+    """
+    options = ["-p", "rtms_cli.testing", "-p", "no:cacheprovider", "-W", "error", "-q", "--strict-markers"]
+    options += ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
+    return [sys.executable, "-m", "pytest", *options, "--basetemp", str(folder / "pytest")]
+
+
 def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment, without anything that configures `rtms`, or tells a terminal's size."""
     ours = ("ZOOM_", "ZM_", "RTMS_")

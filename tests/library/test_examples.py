@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import environment, rtms
+from processes import environment, pytest_of_a_client, rtms
 from test_architecture import PACKAGE
 
 from rtms_cli.library.standin import Zoom
@@ -25,9 +25,6 @@ async def record(payload: dict[str, object], client_id: str, client_secret: str)
         await stream.done()
 """
 """What stands for `your_app`."""
-
-PYTEST = [sys.executable, "-m", "pytest", "-p", "rtms_cli.testing", "-p", "no:cacheprovider", "-W", "error", "-q"]
-PYTEST += ["--strict-markers", "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +152,7 @@ def test_a_capture(recording: Path, tmp_path: Path, zoom: Zoom) -> None:
 def test_a_fixture(text: str, tmp_path: Path, zoom: Zoom) -> None:
     (tmp_path / "your_app.py").write_text(CLIENT)
     (tmp_path / "test_example.py").write_text(block_with(text))
-    assert "1 passed" in run([*PYTEST, "test_example.py"], tmp_path, zoom)
+    assert "1 passed" in run([*pytest_of_a_client(tmp_path), "test_example.py"], tmp_path, zoom)
 
 
 def test_each_example_of_the_page_is_run() -> None:
@@ -182,7 +179,8 @@ def test_voice_activity(tmp_path: Path, zoom: Zoom) -> None:
 
 
 def test_tests_of_a_client(tmp_path: Path, zoom: Zoom) -> None:
-    said = run([*PYTEST, "--rootdir", str(tmp_path), str(ROOT / "examples" / "test_my_client.py")], tmp_path, zoom)
+    client = str(ROOT / "examples" / "test_my_client.py")
+    said = run([*pytest_of_a_client(tmp_path), "--rootdir", str(tmp_path), client], tmp_path, zoom)
     assert "4 passed" in said
 
 

@@ -1,23 +1,19 @@
 """The fixture `rtms_zoom` in other people's test suites: processes of pytest, with nothing but the plugin."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from processes import environment
+from processes import environment, pytest_of_a_client
 
 from rtms_cli import Problem
 from rtms_cli.library.standin import Zoom
-
-OPTIONS = ["-p", "rtms_cli.testing", "-W", "error", "--strict-markers", "-o", "asyncio_mode=auto"]
-OPTIONS += ["-o", "asyncio_default_fixture_loop_scope=function", "-p", "no:cacheprovider", "-q"]
 
 
 def run_pytest(folder: Path, content: str, *options: str) -> "subprocess.CompletedProcess[str]":
     (folder / "test_client.py").write_text(content)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *OPTIONS, *options, "test_client.py"],
+        [*pytest_of_a_client(folder), *options, "test_client.py"],
         cwd=folder,
         env=environment(),
         capture_output=True,
