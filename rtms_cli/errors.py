@@ -1,10 +1,13 @@
-"""The only exception meant for a person, and the exit codes that scripts may rely on."""
+"""The only exception meant for a person, the exit codes that scripts may rely on, and how a defect of ours is told."""
 
 import errno
+import logging
 import os
 import re
+import traceback
 from collections.abc import Iterator
 from enum import IntEnum
+from pathlib import Path
 
 
 class Exit(IntEnum):
@@ -43,6 +46,25 @@ class Problem(Exception):
 
     def __str__(self) -> str:
         return f"{self.what} {self.remedy}".rstrip()
+
+
+_LONGEST_DEFECT = 500
+"""Characters of what a defect says."""
+
+
+def log_defect(log: logging.Logger, what: str, defect: BaseException | None) -> None:
+    """Log a defect in rtms in a line that says where it is; with `--debug`, its traceback too.
+
+    :param what: what has become of the work, for people.
+    """
+    is_debug = bool(os.environ.get("RTMS_DEBUG"))
+    told = ""
+    if defect is not None:
+        frames = traceback.extract_tb(defect.__traceback__)
+        where = f", in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+        said = " ".join(f"{type(defect).__name__}: {defect}"[:_LONGEST_DEFECT].split())
+        told = f": {said}{where}{'' if is_debug else '; --debug shows the traceback'}"
+    log.error("a defect in rtms: %s%s", what, told, exc_info=defect if is_debug else None)
 
 
 def reason_of(error: BaseException) -> str:

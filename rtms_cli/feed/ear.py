@@ -258,8 +258,8 @@ class Listener:
     """What waits for one listener."""
 
     def __init__(self) -> None:
-        self._news: deque[Message] = deque()
-        """Texts, which are never dropped: there are few, and they come before the sound that they are about."""
+        self._start: Message | None = None
+        """The last beginning, which is never dropped, and comes before the sound."""
         self._sound: deque[Message] = deque()
         self._nbytes = 0
         self._gap: Gap | None = None
@@ -271,7 +271,7 @@ class Listener:
         """Add messages, and drop the oldest sound where too much waits."""
         for message in messages:
             if message.piece is None:
-                self._news.append(message)
+                self._start = message
                 continue
             self._sound.append(message)
             self._nbytes += len(message.raw)
@@ -294,8 +294,9 @@ class Listener:
         :raises SoundLostError: if it was lost.
         """
         while True:
-            if self._news:
-                yield self._news.popleft().raw.decode()
+            if self._start is not None:
+                start, self._start = self._start, None
+                yield start.raw.decode()
             elif self._gap is not None:
                 lost, self._gap = self._gap, None
                 yield gap(AUDIO, 0, lost.from_ms, lost.to_ms, _TOO_SLOW, lost.count).decode()

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from rtms_cli.feed.messages import Event
+from rtms_cli.feed.messages import Event, write
 
 MOST_EVENTS = 50_000
 MOST_NBYTES = 16 << 20
@@ -74,7 +74,7 @@ class Journal:
             self._kept.clear()
             self._nbytes = 0
         self.seq = event.seq
-        self._keep(_Kept(None, 2 * len(event.text) + _EACH_NBYTES, event))
+        self._keep(_Kept(None, 2 * len(write(event)) + _EACH_NBYTES, event))  # any field may be long
 
     def forget(self, seq: int = 0) -> None:
         """Begin again after this number."""

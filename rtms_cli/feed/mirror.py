@@ -4,6 +4,7 @@ Its recorder has one client, however many browsers look, and none while nobody d
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,12 +13,14 @@ from itertools import count
 from msgspec import structs
 
 from rtms_cli import __version__
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, log_defect
 from rtms_cli.feed.ear import Relay
 from rtms_cli.feed.following import Address, Follower, heard_at
 from rtms_cli.feed.journal import Journal
 from rtms_cli.feed.messages import VERSION, Answer, Event, FromServer, Hello, Order, Picture, Watch
 from rtms_cli.protocol.times import iso_time
+
+log = logging.getLogger(__name__)
 
 STAY_S = 20.0
 """How long it stays connected behind the last client."""
@@ -146,7 +149,10 @@ class Mirror:
                 await self._follower.run()
             except Problem as problem:  # refused: it may be let in later
                 self._on_state(str(problem))
-                await asyncio.sleep(GREET_S)
+            except Exception as defect:  # the pages go on, and tell that they have no recorder
+                log_defect(log, "the pages have lost their recorder", defect)
+                self._on_state("a defect in rtms")
+            await asyncio.sleep(GREET_S)
 
     async def _leave(self) -> None:
         self._leaving = None

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec import Struct, structs
 
+from rtms_cli.errors import log_defect
 from rtms_cli.feed.messages import Answer, Event, Mark, Picture, Stop, Watch, read_client, write
 from rtms_cli.feed.source import SoundLostError, Source
 
@@ -105,6 +106,8 @@ class FeedServer:
         self._clients: set[_Conversation] = set()
         self._listeners = 0
         self._ticking: asyncio.Task[None] | None = None
+        self._told = ""
+        """The last defect that was logged."""
 
     @property
     def clients(self) -> int:
@@ -156,7 +159,7 @@ class FeedServer:
             case None | GoneError() | TimeoutError() | asyncio.CancelledError():
                 await client.close(1000, "")
             case defect:
-                log.error("a defect in rtms: a listener was disconnected", exc_info=defect)
+                log_defect(log, "a listener was disconnected", defect)
                 await client.close(TRY_AGAIN, "a defect in rtms")
 
     def restart_soon(self) -> None:
@@ -171,9 +174,15 @@ class FeedServer:
             return
         self._source.look(set().union(*(one.watched for one in self._clients)))
 
-    def picture(self) -> Picture:
-        """The picture that all clients' pictures are parts of."""
-        return self._source.picture(set().union(*(one.watched for one in self._clients)))
+    def picture(self) -> Picture | None:
+        """The picture that all clients' pictures are parts of; `None` if a defect prevents it."""
+        try:
+            return self._source.picture(set().union(*(one.watched for one in self._clients)))
+        except Exception as defect:  # clients get events all the same
+            if repr(defect) != self._told:  # there is one a second
+                log_defect(log, "the feed has no pictures", defect)
+            self._told = repr(defect)
+            return None
 
     async def prepare(self) -> None:
         """See `Source.prepare`."""
@@ -200,9 +209,9 @@ class _Conversation:
         self._wake = asyncio.Event()
         self._has_lost = self._must_restart = False
 
-    def show(self, picture: Picture) -> None:
-        """Send a picture next, in place of one that still waits."""
-        self._picture = picture
+    def show(self, picture: Picture | None) -> None:
+        """Send a picture next, if there is one, in place of one that still waits."""
+        self._picture = picture or self._picture
         self._wake.set()
 
     def restart(self) -> None:
@@ -230,7 +239,7 @@ class _Conversation:
             ended = await asyncio.gather(sending, reading, return_exceptions=True)
         for error in ended:
             if isinstance(error, Exception) and not isinstance(error, GoneError | TimeoutError):
-                log.error("a defect in rtms: a client of the feed was disconnected", exc_info=error)
+                log_defect(log, "a client of the feed was disconnected", error)
 
     def _put(self, event: Event) -> None:
         if not self._has_all and event.is_watched and not {event.stream_id, "*"} & set(self.watched):

@@ -20,7 +20,7 @@ from typing import Any
 
 from rtms_cli import __version__
 from rtms_cli.capture import Header
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, log_defect
 from rtms_cli.fleet.claims import Claims, Holding, Verdict, is_recording, judge_end
 from rtms_cli.fleet.dispatch import (
     RENEW_S,
@@ -386,7 +386,7 @@ class Worker:
         self.claims.drop(one)
         self._wake.set()
         if not task.cancelled() and (defect := task.exception()) is not None:
-            log.error("a defect in rtms: stream %s waits for another worker", claim.stream_id, exc_info=defect)
+            log_defect(log, f"stream {claim.stream_id} waits for another worker", defect)
             self._station.notice(f"WARNING: a defect in rtms ended stream {claim.stream_id} here: {defect!r}")
 
     def _lose(self, stream_id: str, why: str = "another worker took it over") -> None:

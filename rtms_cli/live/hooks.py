@@ -19,7 +19,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from rtms_cli.errors import Problem, reason_of
+from rtms_cli.errors import Problem, log_defect, reason_of
 from rtms_cli.live.programs import (
     GRACE_S,
     Command,
@@ -233,7 +233,7 @@ class Hooks:
     def _go_on(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (defect := task.exception()) is not None:
-            log.error("a defect in %s", task.get_name(), exc_info=defect)
+            log_defect(log, task.get_name(), defect)
         self._start()
 
     async def _run(self, job: _Job) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, log_defect
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.hearing import StreamListener
 from rtms_cli.recording.manifest import TapEntry
@@ -79,7 +79,7 @@ class Listeners:
             self._fail(one, defect)
 
     def _fail(self, one: StreamListener, defect: Exception) -> None:
-        log.error("a listener is given up", exc_info=defect)
+        log_defect(log, "a listener is given up", defect)
         if one in self._heard:
             self._heard.remove(one)
             self._give_up(defect)

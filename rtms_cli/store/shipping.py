@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rtms_cli.errors import Problem, reason_of
+from rtms_cli.errors import Problem, log_defect, reason_of
 from rtms_cli.machine import Finish
 from rtms_cli.protocol.webhooks import Stream
 from rtms_cli.recording.manifest import MANIFEST, Manifest
@@ -313,7 +313,7 @@ class Shipping(_Standing):
         self._tasks.discard(task)
         self._changed.set()
         if not task.cancelled() and (defect := task.exception()) is not None:
-            log.error("a defect in rtms: %s", task.get_name(), exc_info=defect)
+            log_defect(log, task.get_name(), defect)
 
     async def _begin(self, folder: Path, status: str | None = None) -> None:
         part = await asyncio.to_thread(part_at, self._spool, folder)

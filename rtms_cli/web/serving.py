@@ -3,12 +3,9 @@
 import asyncio
 import contextlib
 import logging
-import os
 import socket
-import traceback
 from collections import OrderedDict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import h11
@@ -17,6 +14,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from rtms_cli.errors import log_defect
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +28,6 @@ STOP_S = 2
 """How long an answer may still take at the end."""
 _KEEP_ALIVE_S = 30
 _LONGEST_PATH = 200
-_LONGEST_WHAT = 500
 _MOST_MESSAGE = 1 << 16
 """Bytes of a browser's WebSocket message."""
 
@@ -91,13 +89,7 @@ class _Telling:
         except Exception as error:  # a defect: one page must not cost the others
             if scope["type"] == "lifespan":
                 raise
-            is_debug = bool(os.environ.get("RTMS_DEBUG"))
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(last.filename).name}:{last.lineno}"
-            asked = f"{scope.get('method', 'WebSocket')} {scope['path'][:_LONGEST_PATH]!r}"
-            what = " ".join(f"{type(error).__name__}: {error}"[:_LONGEST_WHAT].split())
-            more = "" if is_debug else "; --debug shows the traceback"
-            log.error("a defect in rtms: %s: %s, in %s%s", asked, what, where, more, exc_info=is_debug)
+            log_defect(log, f"{scope.get('method', 'WebSocket')} {scope['path'][:_LONGEST_PATH]!r}", error)
 
 
 async def serve_pages(app: ASGIApp, listening: socket.socket, stop: asyncio.Event) -> None:

@@ -31,6 +31,8 @@ from typing import Any
 import h11
 from msgspec import Struct, structs
 
+from rtms_cli.errors import log_defect
+
 log = logging.getLogger(__name__)
 
 MAX_HEADER = 1 << 14
@@ -359,7 +361,7 @@ class _Connection:
     def _on_later(self, waiting: "asyncio.Task[Answer]", *, is_head: bool) -> None:
         self._waiting = None
         if waiting.cancelled() or (defect := waiting.exception()) is not None:
-            log.error("a defect in rtms: a request was not answered", exc_info=None if waiting.cancelled() else defect)
+            log_defect(log, "a request was not answered", None if waiting.cancelled() else defect)
             answer = Answer(500, b"a defect in rtms\n")
         else:
             answer = waiting.result()

@@ -1,9 +1,11 @@
 """A client that sends without end: it waits, and what waits for it has a limit."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Collection
 
 import pytest
+from processes import until
 
 from rtms_cli.feed import serving
 from rtms_cli.feed.messages import Answer, Event, Hello, Mark, Order, Picture, Watch, read_server, write
@@ -15,6 +17,7 @@ class Quiet:
 
     def __init__(self) -> None:
         self.pictures = self.orders = 0
+        self.defect: Exception | None = None
 
     def hello(self) -> Hello:
         return Hello(1, "test", "run", "", "", 0, 1, False)
@@ -27,6 +30,8 @@ class Quiet:
 
     def picture(self, watched: Collection[str]) -> Picture:
         self.pictures += 1
+        if self.defect is not None:
+            raise self.defect
         return Picture(0, "", [])
 
     def subscribe(self, on_event: Callable[[Event], None]) -> Callable[[], None]:
@@ -80,6 +85,22 @@ async def test_it_waits(message: Watch | Mark) -> None:
         await asyncio.sleep(0)
     assert client.sent == serving.MOST_AT_ONCE + 1
     assert source.pictures + source.orders == serving.MOST_AT_ONCE + 1, "the first picture comes unasked"
+    talking.cancel()
+    await asyncio.gather(talking, return_exceptions=True)
+
+
+async def test_a_picture_with_a_defect_costs_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    """Events and answers go out, the log has the defect once, and pictures come when they can be made."""
+    source, client = Quiet(), Flood(Mark(1, "one", "text"))
+    client.may_take.set()
+    source.defect = ValueError("a rate")
+    talking = asyncio.create_task(FeedServer(source, picture_s=0.001, every_s=1000).serve(client, Asked()))
+    await until(lambda: source.pictures >= 5 and len(client.taken) > 5)
+    assert {type(read_server(one)) for one in client.taken} == {Hello, Answer}
+    source.defect = None
+    await until(lambda: any(isinstance(read_server(one), Picture) for one in client.taken))
+    (told,) = [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]
+    assert told.startswith("a defect in rtms: the feed has no pictures: ValueError: a rate, in test_floods.py:")
     talking.cancel()
     await asyncio.gather(talking, return_exceptions=True)
 

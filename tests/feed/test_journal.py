@@ -70,3 +70,11 @@ def test_a_mirror_has_the_numbers_of_its_source() -> None:
     assert [event.seq for event in mirror.after(0)] == [12]
     mirror.forget()
     assert (mirror.seq, mirror.oldest) == (0, 1)
+
+
+def test_a_mirror_counts_all_that_an_event_holds() -> None:
+    mirror = Journal(most_nbytes=1_000_000)
+    for seq in range(1, 10):
+        mirror.take(Event(seq, "", "notice", fields={"why": {"in": ["x" * 100_000]}}))
+    assert mirror.nbytes <= 1_000_000
+    assert [event.seq for event in mirror.after(0)] == [6, 7, 8, 9]

@@ -1,14 +1,17 @@
 """The feed of a recorder, passed on: what is kept, what its clients watch, and what happens when the recorder goes."""
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
 from feed.scripted import PICTURE, Scripted, event, hello
 from processes import until
 
+from rtms_cli.feed import mirror as mirror_module
 from rtms_cli.feed.following import Address
-from rtms_cli.feed.messages import Mark
+from rtms_cli.feed.journal import Journal
+from rtms_cli.feed.messages import Event, Mark
 from rtms_cli.feed.mirror import Mirror
 
 
@@ -60,6 +63,23 @@ async def test_its_clients_come_back_where_events_do_not_continue(again: Any, se
         await until(lambda: [one.seq for one in mirror.after(0)] == seqs)
     assert len(told) == calls
     assert server.paths[1] == "/feed?run=r1&after=2&events=all"
+
+
+async def test_a_defect_does_not_end_it(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror_module, "GREET_S", 0.01)
+    defects, take = [KeyError("seq")], Journal.take
+
+    def take_later(journal: Journal, one: Event) -> None:
+        if defects:
+            raise defects.pop()
+        take(journal, one)
+
+    monkeypatch.setattr(Journal, "take", take_later)
+    async with Scripted([hello(seq=1), event(1), PICTURE]).served() as address, Mirror(lambda: address) as mirror:
+        mirror.look(set())
+        await until(lambda: [one.seq for one in mirror.after(0)] == [1] and mirror.picture(()).is_connected)
+    (told,) = [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]
+    assert told.startswith("a defect in rtms: the pages have lost their recorder: KeyError: 'seq', in test_mirror.py:")
 
 
 async def test_orders_are_passed_on() -> None:
