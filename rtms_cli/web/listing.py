@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import logging
 import math
 import os
 import time
@@ -14,10 +15,12 @@ from urllib.parse import quote
 from msgspec import to_builtins
 
 from rtms_cli.catalog.entries import Entry, entry_of, folders, newest_first
-from rtms_cli.errors import Problem
+from rtms_cli.errors import Problem, log_defect
 from rtms_cli.protocol.endings import Status
 from rtms_cli.recording.manifest import MANIFEST
 from rtms_cli.untrusted import is_folder
+
+log = logging.getLogger(__name__)
 
 REFRESH_S = 2.0
 """How often it looks again, at most."""
@@ -84,7 +87,7 @@ class Listing:
         """How many of how many were read; `None` behind the first look."""
         self._body: tuple[bytes, str] | None = None
         self._is_stale = False
-        self.problem: Problem | None = None
+        self._problem: Problem | None = None
         """Why the last look failed."""
 
     async def answer(self) -> tuple[bytes, str]:
@@ -96,11 +99,11 @@ class Listing:
             self._task = asyncio.create_task(self._refresh(), name="list of recordings")
         if self._task is not None:
             await asyncio.wait((self._task,), timeout=PATIENCE_S)
-        if self.problem is not None and not self._known:
-            raise self.problem
+        if self._problem is not None and not self._known:
+            raise self._problem
         if self._body is None or self._progress is not None:
             entries = [entry for _, entry in tuple(self._known.values())]
-            self._body = await asyncio.to_thread(_encoded, entries, self._progress)
+            self._body = await asyncio.to_thread(_encoded, entries, self._progress, self._problem)
         return self._body
 
     def look_again(self) -> None:
@@ -109,12 +112,17 @@ class Listing:
         self._is_stale = self._task is not None
 
     async def _refresh(self) -> None:
+        problem = None
         try:
             await asyncio.to_thread(self._look)
-            self.problem = None
-        except Problem as problem:
-            self.problem = problem
+        except Problem as found:
+            problem = found
+        except Exception as defect:  # the list that there is stays, and says so
+            log_defect(log, "the recordings could not be listed", defect)
+            problem = Problem("A defect in rtms.", "The log says more.")
         finally:
+            if str(problem) != str(self._problem):
+                self._problem, self._body = problem, None
             self._looked = -math.inf if self._is_stale else self._clock()
             self._is_stale = False
             self._progress = self._task = None
@@ -138,7 +146,7 @@ class Listing:
         for name in gone:
             del known[name]
         if is_new or gone or self._body is None or self._progress is not None:
-            self._body = _encoded([entry for _, entry in known.values()], None)
+            self._body = _encoded([entry for _, entry in known.values()], None, None)
 
 
 def link_to(name: str) -> str:
@@ -151,12 +159,13 @@ def text(value: str) -> str:
     return value.encode("utf-8", "replace").decode()
 
 
-def _encoded(entries: Iterable[Entry], progress: tuple[int, int] | None) -> tuple[bytes, str]:
+def _encoded(entries: Iterable[Entry], progress: tuple[int, int] | None, problem: Problem | None) -> tuple[bytes, str]:
     listed = []
     for entry in newest_first(iter(entries)):
         shown = to_builtins(entry)
         del shown["path"]
         listed.append({**shown, "name": text(entry.name), "link": link_to(entry.name)})
     reading = None if progress is None else {"done": progress[0], "total": progress[1]}
-    body = json.dumps({"recordings": listed, "reading": reading}, separators=(",", ":")).encode()
+    why = None if problem is None else text(str(problem))
+    body = json.dumps({"recordings": listed, "reading": reading, "problem": why}, separators=(",", ":")).encode()
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'

@@ -102,7 +102,7 @@ class Shelf:
         try:
             found = await self._searching.search(query)
         except Problem as problem:
-            return refusal(problem, 400)
+            return refusal(problem, 503 if isinstance(problem, StoreError) else 400)
         return Response(json.dumps(found), media_type="application/json")
 
     async def _rename(self, request: Request) -> Response:

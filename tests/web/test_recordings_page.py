@@ -264,6 +264,22 @@ async def test_a_first_look_that_takes_long_shows_how_far_it_is(tmp_path: Path) 
         assert not await page.run(has(".progress", "Reading"))
 
 
+async def test_a_list_that_may_be_old_says_so(tmp_path: Path) -> None:
+    put_many(tmp_path / "all", 3)
+    async with looking(tmp_path / "all", "/recordings") as (page, _):
+        await page.run(
+            "window.own = fetch; window.fetch = async (path, how) => {"
+            " if (path !== '/api/recordings') return own(path, how);"
+            " const list = await (await own(path)).json();"
+            " return Response.json({...list, problem: 'The store <b> does not answer.'}); }"
+        )
+        await page.until(has(".problem", "This list may be old. The store <b> does not answer."))
+        assert await page.run(f"{ROWS}.length === 3"), "what was read stays"
+        await is_fine(page)
+        await page.run("window.fetch = own")
+        await page.until("[...document.querySelectorAll('.problem')].every((one) => one.hidden)")
+
+
 async def test_a_recording_is_named_in_its_row(tmp_path: Path) -> None:
     folder = put(tmp_path / "all", "one", title="Old")
     manifest = folder / "manifest.json"

@@ -141,6 +141,7 @@ export function show(main, params, shell) {
   const none = make("div", { class: "none", hidden: true });
   const reading = progress("Reading");
   const problem = make("p", { class: "problem", hidden: true, role: "alert" });
+  const old = make("p", { class: "problem", hidden: true, role: "alert" });
   let back = history.state?.list, entries = [], isFirst = true, refused = null, last = null, round = 0, timer = 0, noting = 0;
 
   const filters = new Filters(params, () => {
@@ -152,7 +153,7 @@ export function show(main, params, shell) {
   const card = make("section", { class: "card wide", "aria-label": "Recordings" }, list.element, none, foot);
   shell.title("Recordings");
   document.body.classList.add("filling");
-  main.append(make("div", { class: "head" }, make("h1", {}, "Recordings"), summary), filters.element, problem, reading.element, card);
+  main.append(make("div", { class: "head" }, make("h1", {}, "Recordings"), summary), filters.element, old, problem, reading.element, card);
 
   function link(entry) {
     return entry.status === "recording" && shell.about.has_live && entry.rtms_stream_id ? `/live/${encodeURIComponent(entry.rtms_stream_id)}` : own(entry.link);
@@ -258,6 +259,8 @@ export function show(main, params, shell) {
       last = answer;
       entries = answer.recordings;
       isFirst = !entries.length && Boolean(answer.reading);
+      old.hidden = !answer.problem;
+      old.textContent = answer.problem ? `This list may be old. ${answer.problem}` : "";
       draw();
     }
     reading.show(answer.reading);
