@@ -9,6 +9,7 @@ from rich.console import Console
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.numbers import Product
 from rtms_cli.protocol.webhooks import Stream
+from rtms_cli.recording.manifest import Warned
 from rtms_cli.recording.recorder import RecorderSnapshot, TrackSnapshot
 from rtms_cli.session.channel import ChannelSnapshot, Phase
 from rtms_cli.session.life import Stage
@@ -47,7 +48,7 @@ def view(number: int = 1, at_s: float = 12.5, **channel: object) -> StreamSnapsh
         participants={16778240: "John Smith", 2: HOSTILE},
         speaker=16778240,
         losses=7,
-        warnings=(f"media: {HOSTILE}",),
+        warnings=(Warned(f"media: {HOSTILE}", 1, 0.5),),
     )
     return StreamSnapshot(Path("recordings/x"), round(at_s * 1_000_000), session, recording)
 
@@ -119,7 +120,7 @@ def busy(at_s: int) -> list[StreamSnapshot]:
         chat=(("山田 太郎", "スライドはリンクにあります"),),
         keep_alive={"signaling": (81, 81, 1.2), "media.audio": (81, 81, 0.8), "media.video": (79, 77, 210.0)},
         losses=2,
-        warnings=("media.audio: audio payloads whose length differs from what the message says",),
+        warnings=(Warned("media.audio: audio payloads whose length differs from what the message says", 3, 12.0),),
         backlog_nbytes=120_000,
         written_nbytes=at_s * 420_000,
     )  # fmt: skip

@@ -189,6 +189,16 @@ class Tapped(Struct, frozen=True):
     restarts: int = 0
 
 
+class Warned(Struct, frozen=True):
+    """Something that a person should know of a stream."""
+
+    text: str
+    count: int
+    """How often it came."""
+    t: float
+    """When it first came, on the stream's clock, in seconds."""
+
+
 class Detail(Struct, frozen=True):
     """What a picture says of a stream that a client watches, beside its row."""
 
@@ -203,7 +213,7 @@ class Detail(Struct, frozen=True):
     counts: dict[str, int]
     """Messages that came in, by the type's name."""
     nbytes: dict[str, int]
-    warnings: list[str]
+    warnings: list[Warned]
     refused: dict[str, str]
     """Kinds of media that were refused, with the reason."""
     stream_state: int | None

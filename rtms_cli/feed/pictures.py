@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rtms_cli.feed.messages import Channel, Detail, KeepAlives, Person, Row, Tapped, Track, Worker
+from rtms_cli.feed.messages import Channel, Detail, KeepAlives, Person, Row, Tapped, Track, Warned, Worker
 from rtms_cli.feed.telling import cut, name_of_folder
 from rtms_cli.fleet.dispatch import FleetWorker
 from rtms_cli.protocol.messages import UserId
@@ -76,7 +76,7 @@ def detail_of(view: StreamSnapshot) -> Detail:
         ],
         dict(recording.counts),
         dict(recording.nbytes),
-        [cut(warning) for warning in recording.warnings],
+        [Warned(cut(one.text), one.count, round(one.first_at, 3)) for one in recording.warnings],
         {name: cut(why) for name, why in session.refused.items()},
         session.stream_state,
         session.session_state,

@@ -10,7 +10,7 @@ from rtms_cli.feed.messages import Channel, Detail, Picture, Row
 from rtms_cli.protocol.messages import UserId
 from rtms_cli.protocol.numbers import Product, StreamState
 from rtms_cli.protocol.webhooks import Stream
-from rtms_cli.recording.manifest import TapEntry
+from rtms_cli.recording.manifest import TapEntry, Warned
 from rtms_cli.recording.recorder import RecorderSnapshot, TrackSnapshot
 from rtms_cli.session.channel import ChannelSnapshot, Phase
 from rtms_cli.session.life import Stage
@@ -100,7 +100,7 @@ def _recording(row: Row, detail: Detail, at_us: int, transcript: Words, chat: Wo
         people,
         next((one.user_id for one in detail.people if one.is_speaking), None),
         row.losses,
-        tuple(detail.warnings),
+        tuple(Warned(one.text, one.count, one.t) for one in detail.warnings),
         tuple(
             TapEntry(
                 escape(one.what, 20), one.target, one.user_id, one.user_name, one.nbytes, one.drops,

@@ -42,6 +42,7 @@ from rtms_cli.recording.manifest import (
     MessageCount,
     TapEntry,
     TrackEntry,
+    Warned,
     joined_taps,
 )
 from rtms_cli.recording.ownership import FolderLock, NoLocksError
@@ -99,7 +100,8 @@ class RecorderSnapshot(Struct, frozen=True):
     """The newest names, by party."""
     speaker: UserId = None
     losses: int = 0
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Warned, ...] = ()
+    """In the order in which they first came."""
     taps: tuple[TapEntry, ...] = ()
     backlog_nbytes: int = 0
     """What waits to be folded."""
@@ -503,7 +505,7 @@ class Recorder:
             speaker=ledger.people.speaker,
             losses=sum(loss.count for loss in ledger.losses.values()),
             taps=tuple(self._tap_entries()) if self._audience.has_taps else (),
-            warnings=tuple(ledger.warnings),
+            warnings=tuple(map(structs.replace, ledger.warnings.values())),
             written_nbytes=self._written,
         )
 

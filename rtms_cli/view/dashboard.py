@@ -595,5 +595,5 @@ def _remarks(view: StreamSnapshot) -> RenderableType:
         remark.append(f"{losses} {'LOSS' if losses == 1 else 'LOSSES'}: see the manifest  ", style="bold red")
     if warnings:
         more = f" ({len(warnings) - 1} more)" if len(warnings) > 1 else ""
-        remark.append(f"! {escape(warnings[-1])}{more}", style="yellow")
+        remark.append(f"! {escape(warnings[-1].text)}{more}", style="yellow")
     return Padding(remark, (0, 1)) if remark else Group()

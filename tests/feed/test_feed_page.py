@@ -32,6 +32,7 @@ INNER = {
     "people": messages.Person,
     "tracks": messages.Track,
     "taps": messages.Tapped,
+    "warnings": messages.Warned,
 }
 
 

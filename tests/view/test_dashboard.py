@@ -15,7 +15,7 @@ from rich.console import Console
 from rtms_cli.feed.pictures import detail_of, row_of
 from rtms_cli.machine import Direction, frame_of
 from rtms_cli.protocol.numbers import Product
-from rtms_cli.recording.manifest import TapEntry
+from rtms_cli.recording.manifest import TapEntry, Warned
 from rtms_cli.recording.recorder import Recorder
 from rtms_cli.session.channel import Phase
 from rtms_cli.station.observing import ConnectionStatus, StreamSnapshot
@@ -236,7 +236,8 @@ WARNING = "audio payloads whose length differs from what the message says, and s
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_one_warning_is_shown_at_a_time_in_full(width: int) -> None:
-    lines = told(width, 40, losses=2, warnings=("the first", "the second", WARNING))
+    warnings = tuple(Warned(text, 1, 1.0) for text in ("the first", "the second", WARNING))
+    lines = told(width, 40, losses=2, warnings=warnings)
     text = " ".join(" ".join(lines).split())
     assert f"! {WARNING} (2 more)" in text
     assert "the second" not in text

@@ -12,7 +12,7 @@ from web.watching import pages
 
 from rtms_cli.feed.journal import Journal
 from rtms_cli.feed.local import served_feed
-from rtms_cli.feed.messages import VERSION, Detail, Event, Hello, KeepAlives, Mark, Order, Person, Picture, Row
+from rtms_cli.feed.messages import VERSION, Detail, Event, Hello, KeepAlives, Mark, Order, Person, Picture, Row, Warned
 from rtms_cli.protocol.times import iso_time
 
 
@@ -27,6 +27,7 @@ class Played:
         self.journal = Journal()
         self.rows: list[Row] = []
         self.people: list[Person] = []
+        self.warnings: list[Warned] = []
         self.orders: list[Order] = []
         self.watched: Collection[str] | None = None
         """Which streams clients look at now."""
@@ -97,7 +98,9 @@ class Played:
 
     def _detail(self, row: Row) -> Detail:
         steps = [("webhook", 0.0), ("ready", 0.4)]
-        return Detail(row.stream_id, None, steps, [], self.people, [], [], row.messages, {}, [], {}, 1, 1, "", 0, 0)
+        return Detail(
+            row.stream_id, None, steps, [], self.people, [], [], row.messages, {}, self.warnings, {}, 1, 1, "", 0, 0
+        )  # fmt: skip
 
 
 def row(stream_id: str, state: str = "streaming", **fields: object) -> Row:

@@ -15,7 +15,7 @@ from web.played import Played, played, row
 from web.watching import AXE, pages, recorder
 
 from rtms_cli.feed.local import served_feed
-from rtms_cli.feed.messages import Mark, Person, Stop
+from rtms_cli.feed.messages import Mark, Person, Stop, Warned
 from rtms_cli.simulator.faults import Fault, FaultAt
 from rtms_cli.simulator.scenario import Scenario
 from rtms_cli.simulator.schedule import Event, EventKind
@@ -249,6 +249,21 @@ async def test_trouble_comes_first_among_many(tmp_path: Path) -> None:
         await page.type("STREAM 333")
         await page.until("document.querySelectorAll('.streams a.name').length === 1")
         assert await page.run(has(".head h2", "Streams 1 of 500"))
+
+
+async def test_a_warning_has_its_time(tmp_path: Path) -> None:
+    """What went wrong long ago does not look as if it happened now."""
+    source = Played()
+    source.rows = [row(ID, warnings=2)]
+    source.warnings = [Warned("lost: closed with 1006", 3, 75.2), Warned("<b>late", 1, 80.0)]
+    lines = "[...document.querySelectorAll('.alarms li')]"
+    async with looking(source, tmp_path, live(ID)) as page:
+        await page.until(has(".alarms", "late"))
+        assert await page.run(f"{lines}.map((one) => [...one.children].map((each) => each.textContent))") == [
+            ["!", "0:01:20", "<b>late"],
+            ["!", "0:01:15", "lost: closed with 1006 (3 times)"],
+        ]
+        await is_fine(page)
 
 
 async def test_keys_of_the_overview(tmp_path: Path) -> None:

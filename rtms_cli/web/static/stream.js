@@ -409,14 +409,18 @@ class StreamPage {
     if (row?.losses) alarms.push(["bad", `${many(row.losses, "loss", "losses")}: something was not kept. The manifest has what and when.`]);
     for (const [kind, why] of Object.entries(detail?.refused ?? {})) alarms.push(["warn", `${kind} is not granted: ${why}`]);
     const warnings = detail?.warnings ?? [];
-    for (const warning of warnings.slice(-MOST_WARNINGS).reverse()) alarms.push(["warn", warning]);
+    for (const one of warnings.slice(-MOST_WARNINGS).reverse()) {
+      alarms.push(["warn", `${one.text}${one.count > 1 ? ` (${count(one.count)} times)` : ""}`, clock(one.t)]);
+    }
     const key = JSON.stringify(alarms);
     if (key === this.alarmed) return;
     this.alarmed = key;
     const list = make("ul");
-    list.append(...alarms.map(([grade, text]) => {
+    list.append(...alarms.map(([grade, text, at]) => {
       const item = make("li", grade);
-      item.append(make("span", "sign", grade === "bad" ? "✗" : "!"), foreign("span", "why", text));
+      item.append(make("span", "sign", grade === "bad" ? "✗" : "!"));
+      if (at) item.append(make("time", "", at));
+      item.append(foreign("span", "why", text));
       return item;
     }));
     this.alarms.replaceChildren(list);
