@@ -588,12 +588,13 @@ def _messages(view: StreamSnapshot, frames: Sequence[Frame | Line], room: int) -
 
 
 def _remarks(view: StreamSnapshot) -> RenderableType:
-    """What went wrong with a stream, in one place: how much was lost, and the newest warning."""
+    """What went wrong with a stream, in one place: how much was lost, and the newest warning, with its time."""
     losses, warnings = view.recording.losses, view.recording.warnings
     remark = Text()
     if losses:
         remark.append(f"{losses} {'LOSS' if losses == 1 else 'LOSSES'}: see the manifest  ", style="bold red")
     if warnings:
         more = f" ({len(warnings) - 1} more)" if len(warnings) > 1 else ""
-        remark.append(f"! {escape(warnings[-1].text)}{more}", style="yellow")
+        newest = warnings[-1]
+        remark.append(f"! {clock_time(newest.first_at)}  {escape(newest.text)}{more}", style="yellow")
     return Padding(remark, (0, 1)) if remark else Group()

@@ -236,10 +236,10 @@ WARNING = "audio payloads whose length differs from what the message says, and s
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_one_warning_is_shown_at_a_time_in_full(width: int) -> None:
-    warnings = tuple(Warned(text, 1, 1.0) for text in ("the first", "the second", WARNING))
+    warnings = tuple(Warned(text, 1, 75.2) for text in ("the first", "the second", WARNING))
     lines = told(width, 40, losses=2, warnings=warnings)
     text = " ".join(" ".join(lines).split())
-    assert f"! {WARNING} (2 more)" in text
+    assert f"! 1:15 {WARNING} (2 more)" in text
     assert "the second" not in text
     notices = ["WARNING: the first", "listening", f"WARNING: {WARNING}"]
     drawn_ones = " ".join(drawn(Moment("listen", (), notices=notices), width, 24).split())
