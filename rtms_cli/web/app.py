@@ -10,7 +10,7 @@ from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -19,6 +19,7 @@ from rtms_cli import __version__
 from rtms_cli.feed.messages import VERSION
 from rtms_cli.feed.mirror import Mirror
 from rtms_cli.feed.serving import Asked, FeedServer, GoneError
+from rtms_cli.web.answers import refused
 from rtms_cli.web.guard import Guard
 
 SHELL = ("/", "/live", "/live/{stream_id:path}", "/recordings", "/search")
@@ -173,14 +174,8 @@ async def _on_error(request: Request, error: Exception) -> Response:
         404: ("There is no such page.", "The list of recordings is at /recordings."),
         405: ("This address cannot be used in that way.", ""),
     }.get(status, (str(error.detail), ""))
-    headers = dict(error.headers or {})
-    if request.url.path.startswith("/api/"):
-        return JSONResponse({"error": what, "remedy": remedy}, status, headers)
-    return PlainTextResponse(f"{what} {remedy}\n", status, headers)
+    return refused(request, what, remedy, status, error.headers)
 
 
 async def _on_defect(request: Request, error: Exception) -> Response:
-    what = "A defect in rtms: this page could not be made."
-    if request.url.path.startswith("/api/"):
-        return JSONResponse({"error": what, "remedy": "The log says more."}, 500)
-    return PlainTextResponse(f"{what}\n", 500)
+    return refused(request, "A defect in rtms: this page could not be made.", "The log says more.", 500)

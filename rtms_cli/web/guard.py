@@ -17,6 +17,8 @@ from urllib.parse import quote, unquote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rtms_cli.web.answers import STRANGERS_POLICY, page_for_stranger, wants_page
+
 COOKIE = "rtms_token_"
 """The name of the cookie, before the port: browsers send cookies to every port of a host."""
 POLICY = (
@@ -211,6 +213,12 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, what:
     if scope["path"].startswith("/api/"):
         body = json.dumps({"error": what, "remedy": remedy}).encode() + b"\n"
         await _answer(send, status, body, {"content-type": "application/json", **more})
+        return
+    if wants_page(_values(scope, b"accept")):
+        query = scope["query_string"].decode("latin-1")
+        body = page_for_stranger(what, remedy, asks_for_token=status == 401, query=query)
+        kind = {"content-type": "text/html; charset=utf-8", "content-security-policy": STRANGERS_POLICY}
+        await _answer(send, status, body, {**kind, **more})
         return
     await _answer(send, status, f"{what} {remedy}\n".encode(), {"content-type": "text/plain; charset=utf-8", **more})
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from rtms_cli.catalog.entries import is_recording
@@ -22,6 +22,7 @@ from rtms_cli.store.objects import NoObjectError, StoreError
 from rtms_cli.store.urls import is_store_url
 from rtms_cli.untrusted import is_folder
 from rtms_cli.web import files
+from rtms_cli.web.answers import being_made, refused
 from rtms_cli.web.listing import Folder, Listing
 from rtms_cli.web.pages import Pages
 from rtms_cli.web.searching import Query, Searching
@@ -31,13 +32,6 @@ MOST_BODY = 10_000
 """Bytes of a request's body."""
 MOST_WORDS = 1_000
 _POLICY = re.compile(rb'http-equiv="Content-Security-Policy" content="([^"]*)"')
-_WAIT = """<!doctype html><html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
-<title>Reading {title}</title><link rel="stylesheet" href="/static/app.css">
-<script src="/static/waiting.js" defer></script></head>
-<body class="waiting"><main><h1>Reading the recording…</h1><p>{title}</p>
-<p>The page of a long meeting takes some seconds. It appears by itself.</p><p><a href="/recordings">← Recordings</a></p>
-</main></body></html>"""
 
 
 class Shelf:
@@ -83,7 +77,7 @@ class Shelf:
         try:
             body, etag = await self._listing.answer()
         except Problem as problem:
-            return refusal(problem, 503)
+            return _told(request, problem, 503)
         headers = {"etag": etag, "cache-control": "no-cache"}
         if etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
@@ -102,7 +96,7 @@ class Shelf:
         try:
             found = await self._searching.search(query)
         except Problem as problem:
-            return refusal(problem, 503 if isinstance(problem, StoreError) else 400)
+            return _told(request, problem, 503 if isinstance(problem, StoreError) else 400)
         return Response(json.dumps(found), media_type="application/json")
 
     async def _rename(self, request: Request) -> Response:
@@ -111,25 +105,25 @@ class Shelf:
             if rest != "title" or not await self._has(name):
                 return _missing(request)
         except StoreError as problem:
-            return refusal(problem, 503)
+            return _told(request, problem, 503)
         if not self._control:
-            return refusal(Problem("Titles cannot be changed here.", "Start it with --web-control."), 403)
+            return _told(request, Problem("Titles cannot be changed here.", "Start it with --web-control."), 403)
         body = b""
         async for piece in request.stream():
             body += piece
             if len(body) > MOST_BODY:
-                return refusal(Problem("The request is too long."), 413)
+                return _told(request, Problem("The request is too long."), 413)
         try:
             given = json.loads(body)
             title = given["title"] if isinstance(given, dict) else None
             if not isinstance(title, str):
                 raise ValueError
         except (ValueError, KeyError, RecursionError):
-            return refusal(Problem('The request is not {"title": "…"}.'), 400)
+            return _told(request, Problem('The request is not {"title": "…"}.'), 400)
         try:
             await asyncio.to_thread(self._name, name, read_title(title))
         except Problem as problem:
-            return refusal(problem, 409)
+            return _told(request, problem, 409)
         if self._store is not None:
             self._store.forget(name)
         self._listing.look_again()
@@ -147,23 +141,23 @@ class Shelf:
             if not await self._has(name):
                 return _missing(request)
             if not rest:
-                return await self._page(name)
+                return await self._page(request, name)
         except StoreError as problem:
-            return PlainTextResponse(f"{_shown(problem)}\n", 503)
+            return _told(request, problem, 503)
         if not rest.startswith("files/"):
             return _missing(request)
         return await self._file(request, name, rest.removeprefix("files/"))
 
-    async def _page(self, name: str) -> Response:
+    async def _page(self, request: Request, name: str) -> Response:
         made = await self._pages.page(name, await asyncio.to_thread(self._stamp, name))
         if made is None:
-            return HTMLResponse(_WAIT.replace("{title}", html.escape(_shown(name))))
+            return being_made(name)
         if made.path is None:
-            return PlainTextResponse(f"{made.problem}\n", 422)
+            return refused(request, "This recording has no page.", made.problem, 422)
         try:
             content = await asyncio.to_thread(made.path.read_bytes)
         except FileNotFoundError:  # another one has just taken its place
-            return HTMLResponse(_WAIT.replace("{title}", html.escape(_shown(name))))
+            return being_made(name)
         policy = _POLICY.search(content, 0, 4096)
         rules = "default-src 'none'" if policy is None else html.unescape(policy[1].decode())
         return Response(
@@ -191,7 +185,7 @@ class Shelf:
         except (OSError, NoObjectError):
             return _missing(request)
         except StoreError as problem:
-            return PlainTextResponse(f"{_shown(problem)}\n", 503)
+            return _told(request, problem, 503)
         return await files.answer(request, file, path)
 
     def _open(self, name: str, path: str) -> files.OpenFile:
@@ -209,16 +203,12 @@ class Shelf:
         return await asyncio.to_thread(lambda: not folder.is_symlink() and is_folder(folder) and is_recording(folder))
 
 
-def refusal(problem: Problem, status: int) -> Response:
-    """A problem as JSON."""
-    return JSONResponse({"error": _shown(problem.what), "remedy": _shown(problem.remedy)}, status)
-
-
 def _missing(request: Request) -> Response:
-    what, remedy = "There is no such recording or file.", "The list of recordings is at /recordings."
-    if request.url.path.startswith("/api/"):
-        return JSONResponse({"error": what, "remedy": remedy}, 404)
-    return PlainTextResponse(f"{what} {remedy}\n", 404)
+    return refused(request, "There is no such recording or file.", "The list of recordings is at /recordings.", 404)
+
+
+def _told(request: Request, problem: Problem, status: int) -> Response:
+    return refused(request, problem.what, problem.remedy, status)
 
 
 def _parts(request: Request, prefix: str) -> tuple[str, str]:
@@ -226,10 +216,6 @@ def _parts(request: Request, prefix: str) -> tuple[str, str]:
     raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
     name, _, rest = raw.partition(b"?")[0].removeprefix(prefix.encode()).partition(b"/")
     return os.fsdecode(unquote_to_bytes(name)), os.fsdecode(unquote_to_bytes(rest))
-
-
-def _shown(text: object) -> str:
-    return str(text).encode("utf-8", "replace").decode()
 
 
 def _number(text: str | None, otherwise: int) -> int:

@@ -407,6 +407,11 @@ async def test_pages_for_people_and_errors_for_programs(tmp_path: Path) -> None:
         assert page.header("content-type") == "text/plain; charset=utf-8"
         assert answer.header("content-type").startswith("application/json")
         assert b"nothing<b>" not in page.body
+        for path in ("/nothing<b>", "/recordings/nothing<b>", "/static/nothing<b>"):
+            seen = await door.knock(path, ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8"))
+            assert (seen.status, seen.header("content-type")) == (HTTPStatus.NOT_FOUND, "text/html; charset=utf-8")
+            assert b'<a href="/recordings">' in seen.body
+            assert b"nothing<b>" not in seen.body
 
 
 async def test_neither_large_nor_endless_requests(tmp_path: Path) -> None:

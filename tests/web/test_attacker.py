@@ -66,6 +66,7 @@ async def test_a_name_that_is_led_here_gets_nothing(tmp_path: Path) -> None:
     """DNS rebinding: the attacker's own name has this machine's address, so that its page is of the same origin."""
     flags = ("--host-resolver-rules=MAP evil.example 127.0.0.1",)
     async with opened(tmp_path) as (door, _), browser(tmp_path / "profile", *flags) as page:
+        await page.send("Page.setBypassCSP", enabled=True)  # the attacker's own page has no policy
         await page.open(f"http://evil.example:{door.port}/")
         assert MARK not in str(await page.run("document.documentElement.outerHTML"))
         told = await page.run("fetch('/api/about').then(async answer => [answer.status, await answer.text()])")
