@@ -94,13 +94,13 @@ def _recording(row: Row, detail: Detail, at_us: int, transcript: Words, chat: Wo
         tuple(transcript),
         tuple(chat),
         {
-            escape(one.name, 40): (one.keep_alives.received, one.keep_alives.answered, one.keep_alives.slowest_ms)
+            escape(one.name, 40): (one.keep_alives.received, one.keep_alives.answered, _ms(one.keep_alives.slowest_ms))
             for one in detail.channels
         },
         people,
         next((one.user_id for one in detail.people if one.is_speaking), None),
         row.losses,
-        tuple(Warned(one.text, one.count, one.t) for one in detail.warnings),
+        tuple(Warned(one.text, one.count, min(one.t, _LONGEST_S)) for one in detail.warnings),
         tuple(
             TapEntry(
                 escape(one.what, 20), one.target, one.user_id, one.user_name, one.nbytes, one.drops,
@@ -142,6 +142,10 @@ def _channel(one: Channel, at_us: int) -> ChannelSnapshot:
 
 def _named(counts: Mapping[str, int]) -> dict[str, int]:
     return {escape(name, 60): count for name, count in counts.items()}
+
+
+def _ms(slowest: float | None) -> float | None:
+    return None if slowest is None else min(slowest, _LONGEST_S)
 
 
 def _us(seconds: float) -> int:

@@ -1,10 +1,12 @@
 """A recorder that is looked at through its feed is drawn as it draws itself."""
 
+import re
+
 import pytest
 from moments import HOSTILE, SIZES, busy, drawn, view
 from msgspec import structs
 
-from rtms_cli.feed.messages import Channel, KeepAlives, Picture, Row, read_server, write
+from rtms_cli.feed.messages import Channel, KeepAlives, Picture, Row, Warned, read_server, write
 from rtms_cli.feed.pictures import detail_of, row_of
 from rtms_cli.feed.views import view_of, views_of
 from rtms_cli.recording.manifest import TapEntry
@@ -66,12 +68,13 @@ def test_a_feed_that_makes_things_up_is_drawn() -> None:
     channel = Channel(HOSTILE, HOSTILE, 1e300, -5.0, KeepAlives(1, 1, 1e300, 1e300), 1, 4, HOSTILE)
     detail = structs.replace(
         detail, channels=[channel], steps=[(HOSTILE, 1e300)], refused={HOSTILE: HOSTILE}, counts={HOSTILE: 1 << 60},
-        folder=HOSTILE, ending=HOSTILE,
+        folder=HOSTILE, ending=HOSTILE, warnings=[Warned(HOSTILE, 1, 1e300)],
     )  # fmt: skip
     for made_up in (view_of(row, detail), view_of(row, None)):
         text = drawn(Moment("listen", [made_up, made_up]))
         assert "Eve" in text
         assert not {"\x1b", "\x07", "‮"} & set(text)
+        assert re.findall(r".*\d{20}.*", text) == []
 
 
 def test_rows_without_details_tell_states_that_nobody_knows_yet() -> None:
