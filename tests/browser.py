@@ -100,10 +100,10 @@ class Page:
         assert isinstance(entries, list)
         await self.send("Page.navigateToHistoryEntry", entryId=entries[at - 1]["id"])
 
-    async def until(self, script: str) -> None:
+    async def until(self, script: str, wait_s: float = WAIT_S) -> None:
         """Wait until an expression holds in the page, or in the one that follows it."""
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(wait_s):
                 while not await self._holds(script):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         except TimeoutError:

@@ -16,8 +16,8 @@ from rtms_cli.inspection.reading import in_pieces
 from rtms_cli.store.urls import is_store_url
 
 HOME = "/recordings"
-NICENESS = 10
-"""Recorders and the feed come first, where processors are few."""
+NICENESS = 5
+"""A recorder gets three times as much of a processor that it shares; at 10, a busy machine had no page for minutes."""
 MOST_NBYTES = 128 << 20
 """Of a page, which is read into memory to be sent."""
 _SOUND = ("audio", "transcript", "chat")
