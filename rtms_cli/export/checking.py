@@ -144,9 +144,11 @@ def check_table(path: Path, columns: int, rows: int) -> None:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
 
+        # A file of Python's, or a thread of Arrow's, could let go of the file while the interpreter ends, and abort it.
         try:
-            with path.open("rb") as written, parquet.ParquetFile(written) as table:
-                found = sum(batch.num_rows for batch in table.iter_batches() if batch.num_columns == columns)
+            with arrow.OSFile(os.fsencode(path)) as written, parquet.ParquetFile(written) as table:
+                batches = table.iter_batches(use_threads=False)
+                found = sum(batch.num_rows for batch in batches if batch.num_columns == columns)
         except arrow.ArrowInvalid as error:
             raise _broken(path, f"it cannot be read ({error})") from None
     if found != rows:

@@ -1,5 +1,6 @@
 """Files that export has written are opened again, and those that are not whole are errors."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +19,7 @@ COLUMNS = ("at", "text")
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_a_table_that_lacks_rows(form: str, tmp_path: Path) -> None:
-    path = tmp_path / f"x.{form}"
+    path = tmp_path / os.fsdecode(b"\xe9." + form.encode())  # a name in another encoding is one, too
     write, close = open_table(path, COLUMNS, ("float", "text"))
     write([(1.0, "a\nb"), (2.0, "x" * 200_000), (3.0, None)])
     close()
