@@ -174,6 +174,14 @@ class Running:
         assert self.process.returncode is not None
         return self.process.returncode
 
+    async def interrupt(self) -> int:
+        """Press Ctrl-C until it ends: two signals at once arrive as one. Gives its exit code."""
+        ended = asyncio.create_task(self.exit_code())
+        while not ended.done():
+            self.process.send_signal(signal.SIGINT)
+            await asyncio.wait([ended], timeout=0.5)
+        return await ended
+
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something that nobody announces: a file that another process writes. The test's time-out bounds it."""

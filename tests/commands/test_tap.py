@@ -145,8 +145,7 @@ async def test_a_second_signal_kills_what_taps_run(tmp_path: Path) -> None:
         await demo.line_with("1 ACTIVE")
         demo.process.send_signal(signal.SIGINT)
         await demo.line_with("rtms_stopped")  # and now the tap has its time to end, some 20 s
-        demo.process.send_signal(signal.SIGINT)
-        assert await demo.exit_code() == 130
+        assert await demo.interrupt() == 130
         assert "complete" not in "".join(demo.lines)
     child = Path("/proc") / (tmp_path / "pid").read_text()
     await until(lambda: not child.exists() or "Z" in (child / "stat").read_text())

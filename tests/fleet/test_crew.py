@@ -255,10 +255,7 @@ async def test_a_second_ctrl_c_ends_workers_that_stand_still_too(tmp_path: Path)
             await listen.line_with("CLIENT_READY_ACK")
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        listen.process.send_signal(signal.SIGINT)
-        await asyncio.sleep(0.5)  # two at once would arrive as one
-        listen.process.send_signal(signal.SIGINT)
-        assert await listen.exit_code() == 130
+        assert await listen.interrupt() == 130
     await until(lambda: not any(map(is_alive, pids)), "the end of the workers")
 
 
