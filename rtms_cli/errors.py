@@ -1,4 +1,4 @@
-"""The only exception meant for a person, the exit codes that scripts may rely on, and how a defect of ours is told."""
+"""The only exception meant for a person, the exit codes that scripts may rely on, and the logging of defects."""
 
 import errno
 import logging

@@ -108,7 +108,7 @@ def _check(site: "Site", *, is_asked_for: bool) -> None:
     assert site.place is not None
     is_missing = not is_store_url(site.place) and not Path(site.place).is_dir()
     if is_missing and is_asked_for:
-        raise Problem(f"There is no folder {site.place}.", "`rtms web` without one shows recordings/ and what runs.")
+        raise Problem(f"There is no folder {site.place}.", "Leave it out to see recordings/ and what runs.")
     if is_missing and site.feed is None and find() is None:
         what = f"There is no folder {site.place}, and no recorder of yours runs here."
         raise Problem(what, "`rtms demo` records a simulated meeting into recordings/.")

@@ -152,7 +152,7 @@ class Mirror:
             except Exception as defect:  # the pages go on, and tell that they have no recorder
                 log_defect(log, "the pages have lost their recorder", defect)
                 self._on_state("a defect in rtms")
-            await asyncio.sleep(GREET_S)
+            await asyncio.sleep(GREET_S)  # between two attempts
 
     async def _leave(self) -> None:
         self._leaving = None

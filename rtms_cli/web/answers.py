@@ -29,7 +29,7 @@ def refused(
     request: Request, what: str, remedy: str, status: int, headers: Mapping[str, str] | None = None
 ) -> Response:
     """An answer that says what is wrong and what to do about it."""
-    what, remedy = shown(what), shown(remedy)
+    what, remedy = text(what), text(remedy)
     if request.url.path.startswith("/api/"):
         return JSONResponse({"error": what, "remedy": remedy}, status, headers)
     if wants_page(request.headers.getlist("accept")):
@@ -42,7 +42,7 @@ def being_made(name: str) -> Response:
     return HTMLResponse(
         _page(
             "Reading the recording…",
-            shown(name),
+            text(name),
             "The page of a long meeting takes some seconds. It appears by itself.",
             head='<script src="/static/waiting.js" defer></script>',
         )
@@ -73,9 +73,9 @@ def wants_page(accepts: Iterable[str]) -> bool:
     return any("text/html" in one.lower() for one in accepts)
 
 
-def shown(text: object) -> str:
-    """A text that can be sent, whatever a file's name was made of."""
-    return str(text).encode("utf-8", "replace").decode()
+def text(value: object) -> str:
+    """A text that JSON and HTML may carry: a name in another encoding has marks in place of its bytes."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _page(title: str, *paragraphs: str, head: str = "") -> str:

@@ -171,7 +171,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = error.status_code
     what, remedy = {
-        404: ("There is no such page.", "The list of recordings is at /recordings."),
+        404: ("This page does not exist.", "The list of recordings is at /recordings."),
         405: ("This address cannot be used in that way.", ""),
     }.get(status, (str(error.detail), ""))
     return refused(request, what, remedy, status, error.headers)

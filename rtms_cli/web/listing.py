@@ -19,6 +19,7 @@ from rtms_cli.errors import Problem, log_defect
 from rtms_cli.protocol.endings import Status
 from rtms_cli.recording.manifest import MANIFEST
 from rtms_cli.untrusted import is_folder
+from rtms_cli.web.answers import text
 
 log = logging.getLogger(__name__)
 
@@ -154,11 +155,6 @@ def link_to(name: str) -> str:
     return f"/recordings/{quote(os.fsencode(name), safe='')}"
 
 
-def text(value: str) -> str:
-    """A text that JSON may carry: a name in another encoding is shown with marks in place of its bytes."""
-    return value.encode("utf-8", "replace").decode()
-
-
 def _encoded(entries: Iterable[Entry], progress: tuple[int, int] | None, problem: Problem | None) -> tuple[bytes, str]:
     listed = []
     for entry in newest_first(iter(entries)):
@@ -166,6 +162,6 @@ def _encoded(entries: Iterable[Entry], progress: tuple[int, int] | None, problem
         del shown["path"]
         listed.append({**shown, "name": text(entry.name), "link": link_to(entry.name)})
     reading = None if progress is None else {"done": progress[0], "total": progress[1]}
-    why = None if problem is None else text(str(problem))
+    why = None if problem is None else text(problem)
     body = json.dumps({"recordings": listed, "reading": reading, "problem": why}, separators=(",", ":")).encode()
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'

@@ -14,7 +14,8 @@ from msgspec import Struct, to_builtins
 from rtms_cli.catalog.search import MOST_HITS, SearchIndex
 from rtms_cli.recording.files import SEARCH_INDEX
 from rtms_cli.untrusted import is_folder
-from rtms_cli.web.listing import REFRESH_S, link_to, text
+from rtms_cli.web.answers import text
+from rtms_cli.web.listing import REFRESH_S, link_to
 
 PATIENCE_S = 2.0
 """How long an answer waits for what is being indexed."""

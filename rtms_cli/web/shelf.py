@@ -204,7 +204,7 @@ class Shelf:
 
 
 def _missing(request: Request) -> Response:
-    return refused(request, "There is no such recording or file.", "The list of recordings is at /recordings.", 404)
+    return refused(request, "This recording or file does not exist.", "The list of recordings is at /recordings.", 404)
 
 
 def _told(request: Request, problem: Problem, status: int) -> Response:

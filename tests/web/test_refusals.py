@@ -33,8 +33,8 @@ async def test_a_token_is_typed_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "title"),
     [
-        ("/recordings/nothing", "There is no such recording or file."),
-        ("/nothing", "There is no such page."),
+        ("/recordings/nothing", "This recording or file does not exist."),
+        ("/nothing", "This page does not exist."),
         ("/recordings/bad", "This recording has no page."),
     ],
 )

@@ -1,7 +1,7 @@
 /* What runs: every stream in a row, those with trouble first, and what belongs to none. */
 
 import {
-  Again, Meter, Spark, capital, clock, count, foreign, inNextFrame, keepAliveGrade, keepAliveWords, keyed, live, make,
+  Again, Meter, Spark, alarm, capital, clock, count, foreign, inNextFrame, keepAliveGrade, keepAliveWords, keyed, live, make,
   many, put, putBadge, rate, recording, show as reveal, size, slowest, spoken, stateOf, timeOfDay, titleOf, told,
 } from "./parts.js";
 
@@ -275,16 +275,9 @@ class Overview {
     this.alarmed = key;
     const list = make("ul");
     for (const [grade, text, id, name, at] of alarms) {
-      const item = make("li", grade);
-      item.append(make("span", "sign", grade === "bad" ? "✗" : "!"));
-      if (at) item.append(make("time", "", at));
-      if (id) {
-        const link = foreign("a", "", name);
-        link.href = live(id);
-        item.append(link);
-      }
-      item.append(foreign("span", "why", text));
-      list.append(item);
+      const link = id ? foreign("a", "", name) : null;
+      if (link) link.href = live(id);
+      list.append(alarm(grade, text, at, link));
     }
     this.alarms.replaceChildren(list);
     reveal(this.alarms, alarms.length > 0);

@@ -18,6 +18,16 @@ export function foreign(tag, className, text) {
   return element;
 }
 
+/* A line of what is wrong, with the time of it and a link to its stream where there are such. */
+export function alarm(grade, text, at = "", link = null) {
+  const item = make("li", grade);
+  item.append(make("span", "sign", grade === "bad" ? "✗" : "!"));
+  if (at) item.append(make("time", "", at));
+  if (link) item.append(link);
+  item.append(foreign("span", "why", text));
+  return item;
+}
+
 /* Change a text only where it is another one, so that nothing is laid out anew. */
 export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;

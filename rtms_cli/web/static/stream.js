@@ -2,7 +2,7 @@
 
 import { Lines } from "./lines.js";
 import {
-  Again, Meter, Spark, capital, clock, count, foreign, inNextFrame, keepAliveGrade, keepAliveWords, keyed, make, many,
+  Again, Meter, Spark, alarm, capital, clock, count, foreign, inNextFrame, keepAliveGrade, keepAliveWords, keyed, make, many,
   put, putBadge, rate, recording, show as reveal, size, slowest, spoken, stateOf, timeOfDay, titleOf, told,
 } from "./parts.js";
 
@@ -416,13 +416,7 @@ class StreamPage {
     if (key === this.alarmed) return;
     this.alarmed = key;
     const list = make("ul");
-    list.append(...alarms.map(([grade, text, at]) => {
-      const item = make("li", grade);
-      item.append(make("span", "sign", grade === "bad" ? "✗" : "!"));
-      if (at) item.append(make("time", "", at));
-      item.append(foreign("span", "why", text));
-      return item;
-    }));
+    list.append(...alarms.map(([grade, text, at]) => alarm(grade, text, at)));
     this.alarms.replaceChildren(list);
     reveal(this.alarms, alarms.length > 0);
   }
